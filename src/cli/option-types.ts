@@ -1,0 +1,44 @@
+import { constants } from 'node:os';
+import { InvalidArgumentError } from 'commander';
+
+const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
+
+/** A time such as `500ms`, `30s`, `2m` or `1h`; a bare number is in seconds. Milliseconds. */
+export function duration(value: string): number {
+  const match = /^(\d+(?:\.\d+)?)(ms|s|m|h)?$/.exec(value);
+  const unit = UNITS[match?.[2] ?? 's'];
+  if (match === null || unit === undefined) {
+    throw new InvalidArgumentError(`Expected a time such as 500ms, 30s or 2m, received "${value}".`);
+  }
+  return Number(match[1]) * unit;
+}
+
+/** The name of a signal, with or without SIG, in any case. */
+export function signalName(value: string): NodeJS.Signals {
+  const upper = value.toUpperCase();
+  const name = upper.startsWith('SIG') ? upper : `SIG${upper}`;
+  if (!(name in constants.signals)) {
+    throw new InvalidArgumentError(`Expected the name of a signal such as SIGTERM, received "${value}".`);
+  }
+  return name as NodeJS.Signals;
+}
+
+/** Adds a value to those that were given before. */
+export function collect(value: string, before: readonly string[]): readonly string[] {
+  return [...before, value];
+}
+
+/** One of a few words. */
+export function oneOf<T extends string>(...words: readonly T[]): (value: string) => T {
+  return (value) => {
+    const found = words.find((word) => word === value);
+    if (found === undefined) throw new InvalidArgumentError(`Expected ${words.join(' or ')}, received "${value}".`);
+    return found;
+  };
+}
+
+/** Milliseconds as a person reads them. */
+export function showMs(ms: number): string {
+  if (ms >= 10_000) return `${(ms / 1000).toFixed(1)} s`;
+  return ms >= 10 ? `${Math.round(ms)} ms` : `${ms.toFixed(1)} ms`;
+}

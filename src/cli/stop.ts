@@ -1,0 +1,15 @@
+import { Command } from 'commander';
+import { ask, findService } from './control.js';
+
+/** The command `moult stop`: finishes what is in flight, then ends the service and its supervisor. */
+export function stopCommand(): Command {
+  return new Command('stop')
+    .description('end a service gracefully, by force at its deadline')
+    .argument('[name]', 'the service (default: the only one that runs)')
+    .option('--json', 'print the result as JSON')
+    .action(async (name: string | undefined, flags: { readonly json?: true }) => {
+      const folder = findService(name);
+      await ask(folder, { type: 'stop' });
+      process.stdout.write(flags.json === true ? `${JSON.stringify({ type: 'result', ok: true })}\n` : `${folder.name} has ended\n`);
+    });
+}

@@ -1,0 +1,203 @@
+import { Command, type CommanderError, InvalidArgumentError, Option } from 'commander';
+import ora from 'ora';
+import type { ClientKind } from '../verify/client-kind.js';
+import type { Load, LoadOptions } from '../verify/load.js';
+import { progressLine } from '../verify/progress.js';
+import { renderReport, reportJson } from '../verify/report.js';
+import type { RequestTemplate } from '../verify/request.js';
+import { screenOf } from '../verify/screen.js';
+import type { ServiceUnderTest } from '../verify/service-under-test.js';
+import type { Target } from '../verify/target.js';
+import { runningService, startUnderMoult } from '../verify/under-moult.js';
+import { type VerifyEvent, verify } from '../verify/verify.js';
+import { VerifyError } from '../verify/verify-error.js';
+
+interface Flags {
+  readonly restarts: number;
+  readonly clients: number;
+  readonly pipelined: number;
+  readonly slow: number;
+  readonly new: number;
+  readonly thinkMs: number;
+  readonly steadyMs: number;
+  readonly path?: string;
+  readonly slowPath?: string;
+  readonly method: string;
+  readonly url?: URL;
+  readonly name?: string;
+  readonly echo?: true;
+  readonly json?: true;
+  readonly https?: true;
+  readonly insecure?: true;
+}
+
+/**
+ * The command `moult verify`. Exit status: 0 if nothing failed or was lost, 1 if something was or the
+ * service could not be tested, 2 for bad usage.
+ */
+export function verifyCommand(): Command {
+  const command = new Command('verify');
+  command
+    .description('restart a service under strict load again and again, and prove that no request is lost')
+    .usage('[options] -- <script.js | command …>\n       moult verify [options] --url <url>')
+    .argument('[command...]', 'the service to start under moult')
+    .option('--restarts <n>', 'restarts, one after the other', count, 20)
+    .option('--clients <n>', 'kept-alive clients', count, 100)
+    .option('--pipelined <n>', 'pipelining clients', count, 20)
+    .option('--slow <n>', 'clients that send a body in pieces', count, 20)
+    .option('--new <n>', 'clients that connect for each request', count, 20)
+    .option('--think-ms <ms>', 'mean think time of a client', milliseconds, 20)
+    .option('--steady-ms <ms>', 'steady state after each restart', milliseconds, 500)
+    .option('--path <path>', 'path of the requests (default: "/", or that of --url)', requestPath)
+    .option('--slow-path <path>', 'path of the requests with a body (default: --path)', requestPath)
+    .option('--method <method>', 'method of the requests without a body', word, 'GET')
+    .option('--url <url>', 'test a service that runs under moult already', httpUrl)
+    .option('--name <name>', 'its name, if several run (with --url)')
+    .option('--https', 'the started service speaks TLS')
+    .option('--insecure', 'take any certificate (implies --https for a started service)')
+    .option('--json', 'print the report as JSON')
+    .addOption(new Option('--echo', 'the service speaks the echo protocol of our fixtures').hideHelp())
+    .exitOverride(exitWithUsage)
+    .action(async (words: string[], flags: Flags) => {
+      if (flags.url === undefined && words.length === 0) {
+        command.error('error: expected a command after "--", or --url, got neither', { exitCode: 2 });
+      }
+      if (flags.url !== undefined && words.length > 0) {
+        command.error('error: expected a command or --url, got both', { exitCode: 2 });
+      }
+      process.exitCode = await run(words, flags);
+    });
+  return command;
+}
+
+async function run(words: readonly string[], flags: Flags): Promise<number> {
+  const progress = new Progress();
+  const interrupted = new AbortController();
+  const interrupt = () => interrupted.abort();
+  process.once('SIGINT', interrupt).once('SIGTERM', interrupt);
+  let service: ServiceUnderTest | undefined;
+  try {
+    progress.show('starting the service');
+    service =
+      flags.url === undefined
+        ? await startUnderMoult({ command: words })
+        : runningService({ target: targetOf(flags.url), name: flags.name });
+    const result = await verify({
+      service,
+      load: loadOptions(flags),
+      restarts: flags.restarts,
+      steadyMs: flags.steadyMs,
+      signal: interrupted.signal,
+      onEvent: (event) => progress.tell(event),
+    });
+    progress.end();
+    const screen = screenOf(process.stdout, process.env);
+    process.stdout.write(flags.json === true ? `${reportJson(result)}\n` : renderReport(result, screen));
+    return result.ok ? 0 : 1;
+  } catch (error) {
+    if (!(error instanceof VerifyError)) throw error;
+    progress.end();
+    process.stderr.write(`${error.code}: ${error.message}\n`);
+    return 1;
+  } finally {
+    progress.end();
+    process.off('SIGINT', interrupt).off('SIGTERM', interrupt);
+    await service?.stop();
+  }
+}
+
+const LIVE_LINE_MS = 200;
+
+/** A live line on a terminal, lines elsewhere; on stderr, so that stdout is the report alone. */
+class Progress {
+  readonly #spinner = process.stderr.isTTY ? ora({ stream: process.stderr, discardStdin: false }) : undefined;
+  #load: Load | undefined;
+  #restart = 'steady state';
+  readonly #timer =
+    this.#spinner === undefined ? undefined : setInterval(() => this.#refresh(), LIVE_LINE_MS).unref();
+
+  show(text: string): void {
+    if (this.#spinner === undefined) process.stderr.write(`${text}\n`);
+    else this.#spinner.start(text);
+  }
+
+  #refresh(): void {
+    if (this.#spinner === undefined || this.#load === undefined) return;
+    const { requests, failed, lost } = this.#load.snapshot().total;
+    this.#spinner.text = `${this.#restart}: ${requests.toLocaleString('en-US')} requests, ${failed} failed, ${lost} lost`;
+  }
+
+  tell(event: VerifyEvent): void {
+    if (event.type === 'load') this.#load = event.load;
+    if (event.type === 'restarting') this.#restart = `restart ${event.restart}/${event.of}`;
+    const line = progressLine(event);
+    if (line !== undefined) this.show(line);
+  }
+
+  end(): void {
+    clearInterval(this.#timer);
+    this.#spinner?.stop();
+  }
+}
+
+function loadOptions(flags: Flags): Omit<LoadOptions, 'target'> {
+  const path = flags.path ?? (flags.url === undefined ? '/' : `${flags.url.pathname}${flags.url.search}`);
+  const plain: RequestTemplate = { method: flags.method, path };
+  const requests: Record<ClientKind, RequestTemplate> = {
+    'kept-alive': plain,
+    pipelined: plain,
+    'slow-body': { method: 'POST', path: flags.slowPath ?? path },
+    'new-connection': plain,
+  };
+  const tls = flags.https === true || flags.insecure === true || flags.url?.protocol === 'https:';
+  return {
+    clients: {
+      'kept-alive': flags.clients,
+      pipelined: flags.pipelined,
+      'slow-body': flags.slow,
+      'new-connection': flags.new,
+    },
+    requests,
+    thinkMs: flags.thinkMs,
+    check: flags.echo === true ? 'echo' : 'plain',
+    ...(tls ? { tls: { rejectUnauthorized: flags.insecure !== true } } : {}),
+  };
+}
+
+function targetOf(url: URL): Target {
+  const port = url.port === '' ? (url.protocol === 'https:' ? 443 : 80) : Number(url.port);
+  return { host: url.hostname.replace(/^\[|\]$/g, ''), port };
+}
+
+function exitWithUsage(error: CommanderError): never {
+  process.exit(error.exitCode === 0 ? 0 : 2);
+}
+
+function count(value: string): number {
+  if (!/^\d{1,5}$/.test(value)) throw new InvalidArgumentError('Expected a whole number from 0 to 99999.');
+  return Number(value);
+}
+
+function milliseconds(value: string): number {
+  if (!/^\d{1,7}$/.test(value)) throw new InvalidArgumentError('Expected a whole number of milliseconds.');
+  return Number(value);
+}
+
+function requestPath(value: string): string {
+  if (!/^\/[\x21-\x7e]*$/.test(value))
+    throw new InvalidArgumentError('Expected a path that begins with "/".');
+  return value;
+}
+
+function word(value: string): string {
+  if (!/^[A-Za-z]+$/.test(value)) throw new InvalidArgumentError('Expected a method such as GET.');
+  return value.toUpperCase();
+}
+
+function httpUrl(value: string): URL {
+  const url = URL.canParse(value) ? new URL(value) : undefined;
+  if (url === undefined || !/^https?:$/.test(url.protocol)) {
+    throw new InvalidArgumentError('Expected a URL that begins with http:// or https://.');
+  }
+  return url;
+}

@@ -1,0 +1,98 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
+import type { ServerResponse } from 'node:http';
+import type { Server, Socket } from 'node:net';
+import { endHttp2Sessions } from './http2-sessions.js';
+import type { ConnectionTracker, Tracked } from './tracker.js';
+
+/** What was closed at the deadline. */
+export interface Cut {
+  /** The client's address. */
+  readonly peer: string;
+  readonly ageMs: number;
+  readonly reason: string;
+}
+
+/**
+ * Lets connections that stay here come to their end: `Connection: close` on the next response, GOAWAY for
+ * HTTP/2, and at the deadline what is left is cut and named.
+ */
+export class Drain {
+  /** Connections that came to their end here. */
+  drained = 0;
+  readonly cut: Cut[] = [];
+  /** Settles when no connection is left, or all that were left have been cut. */
+  readonly finished: Promise<void>;
+  #tracker: ConnectionTracker;
+  #stays: (socket: Socket) => boolean;
+  #mayEnd: () => boolean;
+  #timer: NodeJS.Timeout;
+  #finish!: () => void;
+  #isFinished = false;
+  #offClosed: () => void;
+  #onRequest = (message: unknown) => {
+    const { socket, response } = message as { socket: Socket; response: ServerResponse };
+    if (this.#tracker.of(socket) !== undefined && this.#stays(socket)) response.shouldKeepAlive = false;
+  };
+
+  /**
+   * @param stays whether a connection ends here, rather than move.
+   * @param mayEnd whether no more connections can come; asked when none is left.
+   */
+  constructor(
+    tracker: ConnectionTracker,
+    servers: readonly Server[],
+    timeoutMs: number,
+    stays: (socket: Socket) => boolean,
+    mayEnd: () => boolean,
+  ) {
+    this.#tracker = tracker;
+    this.#stays = stays;
+    this.#mayEnd = mayEnd;
+    this.finished = new Promise((resolve) => {
+      this.#finish = resolve;
+    });
+    subscribe('http.server.request.start', this.#onRequest);
+    for (const server of servers) endHttp2Sessions(server);
+    this.#offClosed = tracker.onClosed(() => {
+      this.drained += 1;
+      this.check();
+    });
+    this.#timer = setTimeout(() => this.#cutAll(), timeoutMs);
+    this.check();
+  }
+
+  /** Looks whether the end has come; called when something else that was waited for is over. */
+  check(): void {
+    if (!this.#isFinished && this.#tracker.size === 0 && this.#mayEnd()) this.stop();
+  }
+
+  /** Ends the drain, whatever is left. */
+  stop(): void {
+    if (this.#isFinished) return;
+    this.#isFinished = true;
+    unsubscribe('http.server.request.start', this.#onRequest);
+    this.#offClosed();
+    clearTimeout(this.#timer);
+    this.#finish();
+  }
+
+  #cutAll(): void {
+    for (const tracked of this.#tracker.all()) {
+      this.cut.push({ peer: peerOf(tracked), ageMs: performance.now() - tracked.openedAtMs, reason: reasonOf(tracked) });
+      tracked.socket.destroy();
+    }
+    this.stop();
+  }
+}
+
+function peerOf({ socket }: Tracked): string {
+  return socket.remoteAddress === undefined ? 'unix' : `${socket.remoteAddress}:${socket.remotePort}`;
+}
+
+function reasonOf({ socket, server }: Tracked): string {
+  if ('setSecureContext' in server) return 'TLS: it cannot move, and did not end';
+  const inside = socket as Socket & { _httpMessage?: unknown; parser?: unknown };
+  if (inside._httpMessage) return 'its response was not finished';
+  if (inside.parser) return 'its request was not finished';
+  return 'not HTTP/1.1 (upgraded, or another protocol): it cannot move, and did not end';
+}

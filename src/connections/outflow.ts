@@ -1,0 +1,243 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
+import type { Server as HttpServer } from 'node:http';
+import type { Server, Socket } from 'node:net';
+import type { Channel } from '../handover/channel.js';
+import { descriptorOf } from '../node/handle.js';
+import { betweenRequests, freeze, http1Phase, thaw, timeLeftMs } from '../node/http1.js';
+import { monotonicMs } from '../os/clock.js';
+import { type ConnectionItem, MAX_DESCRIPTORS } from '../protocol/messages.js';
+import { requestsOf } from './request-limit.js';
+import type { ConnectionTracker, Tracked } from './tracker.js';
+
+/** So many batches may be under way without an acknowledgement: descriptors in flight count against a limit. */
+const MAX_UNACKNOWLEDGED = 2;
+/** So long reads are held back for a response: past it, the service must learn again when its client leaves. */
+const FREEZE_LIMIT_MS = 1000;
+/** A connection that never sent anything and has less than this left is answered 408 here. */
+const MIN_HEAD_LEFT_MS = 1000;
+/** So often a connection whose last bytes the kernel has not taken yet is looked at again. */
+const FLUSH_RETRY_MS = 10;
+/** So often a connection that the receiver had no room for is offered again. */
+const RETRY_MS = 100;
+
+interface Departing {
+  readonly tracked: Tracked;
+  readonly idleLeftMs: number | null;
+}
+
+/** Where connections of a server go: the listener's name in the successor. */
+export type Destination = (server: Server) => string | undefined;
+
+/** Moves every connection that is at rest to the other side of a channel, and the others when they come to rest. */
+export class Outflow {
+  /** Connections that the other side acknowledged. */
+  moved = 0;
+  /** How long each stood still, in milliseconds, as the other side measured it. */
+  readonly pausesMs: number[] = [];
+  /** Settles once all that can move at once has moved, or the outflow has stopped. */
+  readonly settled: Promise<void>;
+  #channel: Channel;
+  #tracker: ConnectionTracker;
+  #destination: Destination;
+  #candidates = new Set<Tracked>();
+  #frozen = new Map<Tracked, number>();
+  #unacknowledged = new Map<number, Departing[]>();
+  #batch = 0;
+  #isScheduled = false;
+  #isStopped = false;
+  #sweep: NodeJS.Timeout | undefined;
+  #settle!: () => void;
+  #offOpened: (() => void) | undefined;
+  #onFinish = (message: unknown) => this.#finished((message as { socket: Socket }).socket);
+
+  constructor(channel: Channel, tracker: ConnectionTracker, destination: Destination) {
+    this.#channel = channel;
+    this.#tracker = tracker;
+    this.#destination = destination;
+    this.settled = new Promise((resolve) => {
+      this.#settle = resolve;
+    });
+    channel.on('connections-received', ({ batch, count }) => this.#acknowledged(batch, count));
+    channel.on('connections-adopted', ({ pausesMs }) => {
+      this.pausesMs.push(...pausesMs);
+    });
+  }
+
+  /** Begins with all that are open now; goes on with those that open or come to rest later. */
+  start(): void {
+    subscribe('http.server.response.finish', this.#onFinish);
+    this.#offOpened = this.#tracker.onOpened((tracked) => this.#offer(tracked));
+    for (const tracked of this.#tracker.all()) if (this.#canGo(tracked)) this.#candidates.add(tracked);
+    this.#pump();
+  }
+
+  /** Whether a connection may still move, as opposed to being drained here. */
+  canGo(socket: Socket): boolean {
+    const tracked = this.#tracker.of(socket);
+    return !this.#isStopped && tracked !== undefined && this.#canGo(tracked);
+  }
+
+  /** Moves nothing any more; what was frozen and not acknowledged is served here again. */
+  stop(): void {
+    if (this.#isStopped) return;
+    this.#isStopped = true;
+    unsubscribe('http.server.response.finish', this.#onFinish);
+    this.#offOpened?.();
+    clearInterval(this.#sweep);
+    for (const departing of this.#unacknowledged.values()) for (const one of departing) this.#stay(one);
+    for (const tracked of this.#frozen.keys()) thaw(tracked.socket);
+    this.#unacknowledged.clear();
+    this.#frozen.clear();
+    this.#candidates.clear();
+    this.#settle();
+  }
+
+  #canGo(tracked: Tracked): boolean {
+    return this.#destination(tracked.server) !== undefined;
+  }
+
+  #offer(tracked: Tracked): void {
+    if (!this.#canGo(tracked)) return;
+    this.#candidates.add(tracked);
+    this.#schedule();
+  }
+
+  // The response is finished in this turn; the connection is at rest, or on to the next, when the turn ends.
+  #finished(socket: Socket): void {
+    const tracked = this.#tracker.of(socket);
+    if (tracked === undefined || !this.#canGo(tracked)) return;
+    this.#candidates.add(tracked);
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
+    process.nextTick(() => this.#pump());
+  }
+
+  #schedule(): void {
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
+    setImmediate(() => this.#pump());
+  }
+
+  #pump(): void {
+    this.#isScheduled = false;
+    if (this.#isStopped) return;
+    const between = new Map<Server, Set<Socket>>();
+    const departing: Departing[] = [];
+    const later: Tracked[] = [];
+    for (const tracked of this.#candidates) {
+      if (departing.length === MAX_DESCRIPTORS || this.#unacknowledged.size >= MAX_UNACKNOWLEDGED) break;
+      this.#candidates.delete(tracked);
+      const { socket, server } = tracked;
+      let idle = between.get(server);
+      if (idle === undefined) {
+        idle = betweenRequests(server as HttpServer);
+        between.set(server, idle);
+      }
+      switch (http1Phase(socket, idle)) {
+        case 'rest':
+          if (this.#headIsNearlyDue(tracked)) break;
+          departing.push(this.#depart(tracked));
+          break;
+        case 'flushing':
+          this.#freeze(tracked);
+          later.push(tracked);
+          break;
+        case 'responding':
+          this.#freeze(tracked);
+          break;
+        case 'receiving':
+          this.#thaw(tracked);
+          break;
+        case 'ended':
+          this.#frozen.delete(tracked);
+      }
+    }
+    if (departing.length > 0) this.#send(departing);
+    for (const tracked of later) setTimeout(() => this.#offer(tracked), FLUSH_RETRY_MS).unref();
+    // With the window full, the next acknowledgement goes on.
+    if (this.#candidates.size > 0 && this.#unacknowledged.size < MAX_UNACKNOWLEDGED) this.#schedule();
+    this.#checkSettled();
+  }
+
+  #depart(tracked: Tracked): Departing {
+    const idleLeftMs = timeLeftMs(tracked.socket);
+    this.#freeze(tracked);
+    tracked.socket.setTimeout(0);
+    return { tracked, idleLeftMs };
+  }
+
+  #send(departing: Departing[]): void {
+    const batch = ++this.#batch;
+    const items = departing.map((one) => this.#describe(one));
+    const descriptors = departing.map(({ tracked }) => descriptorOf(tracked.socket));
+    this.#unacknowledged.set(batch, departing);
+    this.#channel.send({ type: 'connections', batch, items }, descriptors);
+  }
+
+  #describe({ tracked, idleLeftMs }: Departing): ConnectionItem {
+    const isFresh = tracked.socket.bytesRead === 0;
+    return {
+      listener: this.#destination(tracked.server) ?? '',
+      kind: 'http1',
+      idleLeftMs,
+      headLeftMs: isFresh && tracked.headDueAtMs !== null ? Math.max(1, tracked.headDueAtMs - performance.now()) : null,
+      requests: requestsOf(tracked),
+      frozenAtMs: this.#frozen.get(tracked) ?? monotonicMs(),
+    };
+  }
+
+  // From here on the other side holds a copy; ours must be gone before it begins to read.
+  #acknowledged(batch: number, count: number): void {
+    const departing = this.#unacknowledged.get(batch);
+    if (departing === undefined) return;
+    this.#unacknowledged.delete(batch);
+    departing.forEach((one, i) => {
+      if (i < count) {
+        this.#frozen.delete(one.tracked);
+        one.tracked.socket.destroy();
+        this.moved += 1;
+      } else {
+        this.#stay(one);
+        setTimeout(() => this.#offer(one.tracked), RETRY_MS).unref();
+      }
+    });
+    this.#channel.send({ type: 'connections-begin', batch });
+    if (this.#candidates.size > 0) this.#schedule();
+    this.#checkSettled();
+  }
+
+  #stay({ tracked, idleLeftMs }: Departing): void {
+    this.#thaw(tracked);
+    if (idleLeftMs !== null && !tracked.socket.destroyed) tracked.socket.setTimeout(Math.max(1, idleLeftMs));
+  }
+
+  #freeze(tracked: Tracked): void {
+    if (this.#frozen.has(tracked)) return;
+    freeze(tracked.socket);
+    this.#frozen.set(tracked, monotonicMs());
+    this.#sweep ??= setInterval(() => this.#thawOld(), FREEZE_LIMIT_MS / 4).unref();
+  }
+
+  #thaw(tracked: Tracked): void {
+    if (this.#frozen.delete(tracked)) thaw(tracked.socket);
+  }
+
+  #thawOld(): void {
+    const departing = new Set([...this.#unacknowledged.values()].flat().map((one) => one.tracked));
+    const limit = monotonicMs() - FREEZE_LIMIT_MS;
+    for (const [tracked, at] of this.#frozen) {
+      if (tracked.socket.destroyed) this.#frozen.delete(tracked);
+      else if (at < limit && !departing.has(tracked)) this.#thaw(tracked);
+    }
+    this.#checkSettled();
+  }
+
+  #headIsNearlyDue(tracked: Tracked): boolean {
+    if (tracked.socket.bytesRead > 0 || tracked.headDueAtMs === null) return false;
+    return tracked.headDueAtMs - performance.now() < MIN_HEAD_LEFT_MS;
+  }
+
+  #checkSettled(): void {
+    if (this.#candidates.size === 0 && this.#unacknowledged.size === 0 && this.#frozen.size === 0) this.#settle();
+  }
+}

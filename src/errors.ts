@@ -1,0 +1,243 @@
+/** Who answers clients at the moment an error is told. */
+export type Serving = 'predecessor' | 'successor' | 'both' | 'none' | 'unchanged';
+
+interface ErrorRow {
+  /** What the code means, in one sentence. */
+  readonly meaning: string;
+  /** Who serves when this code is raised, unless the error says otherwise. */
+  readonly serving: Serving;
+  /** Whether the same call may succeed when it is simply made again. */
+  readonly retry: boolean;
+  /** What the reader should do. */
+  readonly remedy: string;
+}
+
+/** The one table of errors. `docs/reference/errors.md` is held equal to it by a test. */
+export const errorTable = {
+  MOULT_UNSUPPORTED_PLATFORM: {
+    meaning: 'moult passes descriptors on 64-bit Linux only, and this is another system.',
+    serving: 'unchanged',
+    retry: false,
+    remedy: 'Run the service there without moult.',
+  },
+  MOULT_BAD_OPTION: {
+    meaning: 'An option or argument has a value that moult cannot use.',
+    serving: 'unchanged',
+    retry: false,
+    remedy: 'Correct the option; the message names what was expected and what came.',
+  },
+  MOULT_NOT_RUNNING: {
+    meaning: 'No service of that name runs under moult for this user.',
+    serving: 'unchanged',
+    retry: false,
+    remedy: 'Start it with `moult run`, or give the name that `moult status` lists.',
+  },
+  MOULT_AMBIGUOUS_NAME: {
+    meaning: 'Several services run under moult and no name was given.',
+    serving: 'unchanged',
+    retry: false,
+    remedy: 'Name the service.',
+  },
+  MOULT_NAME_TAKEN: {
+    meaning: 'A living supervisor already runs a service of this name.',
+    serving: 'unchanged',
+    retry: false,
+    remedy: 'Use `moult restart` to replace it, or give another --name.',
+  },
+  MOULT_RESTART_IN_PROGRESS: {
+    meaning: 'A handover is under way, and the caller asked not to wait for it.',
+    serving: 'unchanged',
+    retry: true,
+    remedy: 'Wait for it, or leave out --if-busy=refuse.',
+  },
+  MOULT_STOPPING: {
+    meaning: 'The service is being stopped and cannot be restarted.',
+    serving: 'none',
+    retry: false,
+    remedy: 'Start it anew with `moult run`.',
+  },
+  MOULT_SPAWN_FAILED: {
+    meaning: 'The command of the service could not be started.',
+    serving: 'predecessor',
+    retry: true,
+    remedy: 'Check that the program exists and may be executed.',
+  },
+  MOULT_SUCCESSOR_EXITED: {
+    meaning: 'The successor ended before it had taken over.',
+    serving: 'predecessor',
+    retry: true,
+    remedy: 'Read its last output, mend the release, restart again.',
+  },
+  MOULT_READY_TIMEOUT: {
+    meaning: 'The successor was not ready in time.',
+    serving: 'predecessor',
+    retry: true,
+    remedy: 'Look at what it waits for, or give it longer with --ready-timeout.',
+  },
+  MOULT_CHECK_FAILED: {
+    meaning: 'The successor answered its health check wrongly or not at all.',
+    serving: 'predecessor',
+    retry: true,
+    remedy: 'Ask the release why its check fails; no client has reached it.',
+  },
+  MOULT_PREDECESSOR_LOST: {
+    meaning: 'The predecessor ended while the successor was taking over.',
+    serving: 'none',
+    retry: true,
+    remedy: 'The supervisor gives the listeners to the successor; nothing is to be done.',
+  },
+  MOULT_COMMIT_FAILED: {
+    meaning: 'The successor did not answer the commit, so it was ended and the predecessor accepts again.',
+    serving: 'predecessor',
+    retry: true,
+    remedy: 'See whether its event loop was blocked, then restart again.',
+  },
+  MOULT_SUCCESSOR_LOST: {
+    meaning: 'The successor ended within its probation, and the handover was undone.',
+    serving: 'predecessor',
+    retry: true,
+    remedy: 'Read its last output, mend the release, restart again.',
+  },
+  MOULT_HANDOVER_ABORTED: {
+    meaning: 'The handover was ended before commit.',
+    serving: 'predecessor',
+    retry: true,
+    remedy: 'The reason is in the message; the predecessor serves on.',
+  },
+  MOULT_START_FAILED: {
+    meaning: 'The first generation ended before it was ready.',
+    serving: 'none',
+    retry: false,
+    remedy: 'Read its output and start it again.',
+  },
+  MOULT_PEER_REFUSED: {
+    meaning: 'A process of another user tried to speak to a socket of moult.',
+    serving: 'unchanged',
+    retry: false,
+    remedy: 'Run the command as the user that runs the service.',
+  },
+  MOULT_NOT_EXPECTED: {
+    meaning: 'A process asked to take over although no handover with it is under way.',
+    serving: 'unchanged',
+    retry: false,
+    remedy: 'Start successors with `moult restart`.',
+  },
+  MOULT_PROTOCOL_VERSION: {
+    meaning: 'The two sides speak no common version of the handover protocol.',
+    serving: 'predecessor',
+    retry: false,
+    remedy: 'Stop and start the service once with the new moult.',
+  },
+  MOULT_PROTOCOL_FRAME: {
+    meaning: 'A frame was malformed, truncated or over its limits.',
+    serving: 'unchanged',
+    retry: false,
+    remedy: 'The connection was closed; report it if both sides are moult.',
+  },
+  MOULT_PROTOCOL_ORDER: {
+    meaning: 'A message came at a stage in which it has no meaning.',
+    serving: 'unchanged',
+    retry: false,
+    remedy: 'The connection was closed; report it if both sides are moult.',
+  },
+  MOULT_PEER_CLOSED: {
+    meaning: 'The other side closed the connection before it answered.',
+    serving: 'unchanged',
+    retry: true,
+    remedy: 'See whether that process still runs.',
+  },
+  MOULT_PEER_TIMEOUT: {
+    meaning: 'The other side did not answer in time.',
+    serving: 'unchanged',
+    retry: true,
+    remedy: 'See whether that process is stopped or its event loop blocked.',
+  },
+  MOULT_DESCRIPTORS: {
+    meaning: 'Descriptors could not be passed or were not received in full.',
+    serving: 'predecessor',
+    retry: true,
+    remedy: 'Raise the limit of open files (ulimit -n) of both processes.',
+  },
+  MOULT_SYSTEM_CALL: {
+    meaning: 'A system call failed.',
+    serving: 'unchanged',
+    retry: false,
+    remedy: 'The message names the call and the reason.',
+  },
+} as const satisfies Record<string, ErrorRow>;
+
+/** The literal codes of {@link MoultError}. */
+export type ErrorCode = keyof typeof errorTable;
+
+/** What an error carries besides its code and sentence. */
+export interface ErrorFacts {
+  /** Who serves now; default: the row of the table. */
+  readonly serving?: Serving;
+  /** The stage of the handover in which it happened. */
+  readonly stage?: string;
+  /** Facts for programs, such as `{ expected, received }`; never secrets. */
+  readonly details?: Readonly<Record<string, unknown>>;
+  readonly cause?: unknown;
+}
+
+/** An error in the form in which it travels between processes. */
+export interface ErrorReport {
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly serving: Serving;
+  readonly stage?: string | undefined;
+  readonly retry: boolean;
+  readonly remedy: string;
+  readonly details?: Readonly<Record<string, unknown>> | undefined;
+}
+
+/** Every error that moult raises: a literal `code`, who is serving now, whether a retry helps, what to do. */
+export class MoultError extends Error {
+  override readonly name = 'MoultError';
+  readonly code: ErrorCode;
+  readonly serving: Serving;
+  readonly stage: string | undefined;
+  readonly retry: boolean;
+  readonly remedy: string;
+  readonly details: Readonly<Record<string, unknown>> | undefined;
+
+  constructor(code: ErrorCode, message: string, facts: ErrorFacts = {}) {
+    super(message, facts.cause === undefined ? undefined : { cause: facts.cause });
+    const row = errorTable[code];
+    this.code = code;
+    this.serving = facts.serving ?? row.serving;
+    this.stage = facts.stage;
+    this.retry = row.retry;
+    this.remedy = row.remedy;
+    this.details = facts.details;
+  }
+
+  /** The error as plain data, to be sent to another process. */
+  report(): ErrorReport {
+    const { code, message, serving, stage, retry, remedy, details } = this;
+    return { code, message, serving, stage, retry, remedy, details };
+  }
+
+  /** The error that another process reported. An unknown code becomes `MOULT_HANDOVER_ABORTED`. */
+  static from(report: {
+    code: string;
+    message: string;
+    serving?: string | undefined;
+    stage?: string | undefined;
+    details?: Readonly<Record<string, unknown>> | undefined;
+  }): MoultError {
+    const code = report.code in errorTable ? (report.code as ErrorCode) : 'MOULT_HANDOVER_ABORTED';
+    return new MoultError(code, report.message, {
+      ...(report.serving === undefined ? {} : { serving: report.serving as Serving }),
+      ...(report.stage === undefined ? {} : { stage: report.stage }),
+      ...(report.details === undefined ? {} : { details: report.details }),
+    });
+  }
+}
+
+/** Any thrown value as a {@link MoultError}; one that is none already gets `fallback` as its code. */
+export function asMoultError(value: unknown, fallback: ErrorCode): MoultError {
+  if (value instanceof MoultError) return value;
+  const message = value instanceof Error ? value.message : String(value);
+  return new MoultError(fallback, message, { cause: value });
+}

@@ -1,0 +1,235 @@
+import type { Socket } from 'node:net';
+import { asMoultError, MoultError } from '../errors.js';
+import { closeDescriptor } from '../os/descriptor.js';
+import { receiveDescriptors, sendDescriptors } from '../os/descriptor-socket.js';
+import type { PeerCredentials } from '../os/peer.js';
+import { encodeFrame, type Frame, FrameReader } from '../protocol/frame.js';
+import { type Message, type MessageType, parseMessage } from '../protocol/messages.js';
+
+/** How long a record that the kernel does not take yet waits for the next try. */
+const RETRY_MS = 5;
+/** How long a peer may take to read the last messages of a closed channel. */
+const CLOSE_GRACE_MS = 1000;
+/** A peer that leaves so much unread is taken for dead. */
+const MAX_UNREAD_BYTES = 16 * 1024 * 1024;
+
+/** What came beside a message. */
+export interface Incoming {
+  readonly attachment: Buffer;
+  /** Whether the kernel dropped descriptors, because this process may open no more. */
+  readonly truncated: boolean;
+  /** How many descriptors came. */
+  readonly count: number;
+  /** Takes the descriptors over; those that no handler takes are closed when it returns. */
+  take(): number[];
+}
+
+type Handler<T extends MessageType> = (message: Message<T>, incoming: Incoming) => void;
+
+interface Outgoing {
+  readonly frame: Buffer;
+  readonly tag: number;
+  readonly descriptors: readonly number[];
+}
+
+/**
+ * A conversation with another process of moult: messages in order, descriptors beside them.
+ *
+ * A message that nobody handles at that moment, one that is malformed, and a handler that throws close the
+ * channel; they never end the process. Descriptors that came along are closed.
+ */
+export class Channel {
+  readonly peer: PeerCredentials;
+  /** Settles when the channel is closed by either side; the reason when something went wrong. */
+  readonly closed: Promise<MoultError | undefined>;
+  #socket: Socket;
+  #records: number;
+  #reader = new FrameReader();
+  #handlers = new Map<MessageType, Handler<never>>();
+  #outbox: Outgoing[] = [];
+  #sentTag = 0;
+  #receivedTag = 0;
+  #retry: NodeJS.Timeout | undefined;
+  #isClosed = false;
+  #settle!: (reason: MoultError | undefined) => void;
+
+  /**
+   * @param socket carries the messages; nothing of it has been read yet.
+   * @param records the descriptor of a record socket that Node does not know; the channel closes it.
+   */
+  constructor(socket: Socket, records: number, peer: PeerCredentials, tags = { sent: 0, received: 0 }) {
+    this.#socket = socket;
+    this.#records = records;
+    this.peer = peer;
+    this.#sentTag = tags.sent;
+    this.#receivedTag = tags.received;
+    this.closed = new Promise((resolve) => {
+      this.#settle = resolve;
+    });
+    socket.on('data', (chunk: Buffer) => this.#read(chunk));
+    socket.on('error', (cause) => this.#close(new MoultError('MOULT_PEER_CLOSED', cause.message, { cause })));
+    socket.on('end', () => this.#close(undefined));
+    socket.on('close', () => this.#close(undefined));
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
+  /** Keeps the process alive while the channel is open. */
+  ref(): void {
+    this.#socket.ref();
+  }
+
+  /** Lets the process end although the channel is open. */
+  unref(): void {
+    this.#socket.unref();
+  }
+
+  /** Handles messages of this type from now on; the last handler given holds. */
+  on<T extends MessageType>(type: T, handler: Handler<T>): this {
+    this.#handlers.set(type, handler as Handler<never>);
+    return this;
+  }
+
+  /** No longer expects messages of this type. */
+  off(type: MessageType): void {
+    this.#handlers.delete(type);
+  }
+
+  /**
+   * The next message of one of these types.
+   * @throws MOULT_PEER_CLOSED, MOULT_PEER_TIMEOUT
+   */
+  async next<T extends MessageType>(types: readonly T[], timeoutMs: number): Promise<Message<T>> {
+    let timer: NodeJS.Timeout | undefined;
+    try {
+      return await new Promise<Message<T>>((resolve, reject) => {
+        for (const type of types) this.on(type, (message) => resolve(message as Message<T>));
+        this.closed.then((reason) =>
+          reject(reason ?? new MoultError('MOULT_PEER_CLOSED', `the other side closed before it sent ${types.join(' or ')}`)),
+        );
+        timer = setTimeout(
+          () => reject(new MoultError('MOULT_PEER_TIMEOUT', `expected ${types.join(' or ')} within ${timeoutMs} ms`)),
+          timeoutMs,
+        );
+      });
+    } finally {
+      clearTimeout(timer);
+      for (const type of types) this.off(type);
+    }
+  }
+
+  /** Sends a message, with descriptors beside it; the sender's own stay open and must not be closed before this returns `true`. */
+  send<T extends MessageType>(message: Message<T>, descriptors: readonly number[] = [], attachment?: Buffer): void {
+    if (this.#isClosed) return;
+    const tag = descriptors.length > 0 ? ++this.#sentTag : 0;
+    const beside = descriptors.length > 0 ? { descriptors: descriptors.length } : {};
+    this.#outbox.push({ frame: encodeFrame({ ...message, ...beside }, attachment), tag, descriptors });
+    this.#flush();
+  }
+
+  /** Closes the channel; what was sent before still arrives. */
+  close(): void {
+    this.#close(undefined);
+  }
+
+  #flush(): void {
+    if (this.#retry !== undefined) return;
+    for (let next = this.#outbox[0]; next !== undefined; next = this.#outbox[0]) {
+      try {
+        if (next.descriptors.length > 0 && !sendDescriptors(this.#records, next.tag, next.descriptors)) {
+          this.#retry = setTimeout(() => {
+            this.#retry = undefined;
+            this.#flush();
+          }, RETRY_MS).unref();
+          return;
+        }
+      } catch (cause) {
+        this.#close(asMoultError(cause, 'MOULT_DESCRIPTORS'));
+        return;
+      }
+      this.#outbox.shift();
+      this.#socket.write(next.frame);
+    }
+    if (this.#socket.writableLength > MAX_UNREAD_BYTES) {
+      this.#close(new MoultError('MOULT_PEER_TIMEOUT', 'the other side has stopped reading'));
+    }
+  }
+
+  #read(chunk: Buffer): void {
+    if (this.#isClosed) return;
+    try {
+      for (const frame of this.#reader.push(chunk)) {
+        this.#receive(frame);
+        if (this.#isClosed) return;
+      }
+    } catch (cause) {
+      this.#close(asMoultError(cause, 'MOULT_PROTOCOL_FRAME'));
+    }
+  }
+
+  #receive(frame: Frame): void {
+    const incoming = takeRecord(this.#records, frame, this.#receivedTag);
+    if (incoming.count > 0 || incoming.truncated) this.#receivedTag += 1;
+    try {
+      const message = parseMessage(frame);
+      const handler = this.#handlers.get(message.type);
+      if (handler === undefined) {
+        throw new MoultError('MOULT_PROTOCOL_ORDER', `message ${message.type} has no meaning at this stage`);
+      }
+      handler(message as never, incoming);
+    } finally {
+      for (const fd of incoming.take()) closeDescriptor(fd);
+    }
+  }
+
+  #close(reason: MoultError | undefined): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    clearTimeout(this.#retry);
+    // What was written is flushed first; a peer that does not read must not hold the socket open for ever.
+    this.#socket.destroySoon();
+    setTimeout(() => this.#socket.destroy(), CLOSE_GRACE_MS).unref();
+    this.#handlers.clear();
+    this.#outbox = [];
+    this.#closeRecords();
+    this.#settle(reason);
+  }
+
+  // Descriptors on their way to us would stay open in the socket's queue: closing it closes them.
+  #closeRecords(): void {
+    if (this.#records >= 0) closeDescriptor(this.#records);
+    this.#records = -1;
+  }
+}
+
+/** The record that belongs to a frame, if the frame speaks of one. */
+export function takeRecord(records: number, frame: Frame, receivedTag: number): Incoming {
+  const announced = frame.message['descriptors'];
+  if (announced === undefined) return besideOf(frame.attachment, [], false);
+  const record = receiveDescriptors(records);
+  const beside = besideOf(frame.attachment, record?.descriptors ?? [], record?.truncated ?? false);
+  if (record === undefined || record.tag !== receivedTag + 1 || (!record.truncated && beside.count !== announced)) {
+    for (const fd of beside.take()) closeDescriptor(fd);
+    throw new MoultError(
+      'MOULT_DESCRIPTORS',
+      `expected ${String(announced)} descriptors beside ${frame.message.type}, received ${record === undefined ? 'none' : record.descriptors.length}`,
+    );
+  }
+  return beside;
+}
+
+function besideOf(attachment: Buffer, descriptors: number[], truncated: boolean): Incoming {
+  let mine = descriptors;
+  return {
+    attachment,
+    truncated,
+    count: descriptors.length,
+    take() {
+      const taken = mine;
+      mine = [];
+      return taken;
+    },
+  };
+}

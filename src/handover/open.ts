@@ -1,0 +1,117 @@
+import { Socket } from 'node:net';
+import { MoultError } from '../errors.js';
+import { closeDescriptor } from '../os/descriptor.js';
+import { receiveBytesWithDescriptors } from '../os/descriptor-socket.js';
+import { type PeerCredentials, peerCredentials } from '../os/peer.js';
+import { connectUnix, readExactly, waitReadable, writeAll } from '../os/unix-socket.js';
+import { decodeBody, decodeHeader, encodeFrame, type Frame, HEADER_BYTES } from '../protocol/frame.js';
+import { type Message, type MessageType, parseMessage } from '../protocol/messages.js';
+import { commonVersion } from '../protocol/version.js';
+import { MOULT_VERSION } from '../version.js';
+import { Channel, type Incoming, takeRecord } from './channel.js';
+
+/** What the opening side says of itself. */
+export type Introduction = Omit<Message<'hello'>, 'type' | 'protocol' | 'moult' | 'pid'>;
+
+/**
+ * The opening of a channel, spoken synchronously: a service must have its listeners at its first listen()
+ * call, as it would have them from the kernel. Ends by {@link toChannel} or {@link abandon}.
+ */
+export class Opening {
+  readonly greeting: Message<'greeting'>;
+  readonly peer: PeerCredentials;
+  #fd: number;
+  #records: number;
+  #deadlineMs: number;
+  #receivedTag = 0;
+
+  /**
+   * Connects, is greeted, and says hello.
+   * @param timeoutMs for the whole opening, up to {@link toChannel}.
+   * @throws MOULT_SYSTEM_CALL when nobody listens there; MOULT_PEER_TIMEOUT; MOULT_PEER_CLOSED;
+   *   MOULT_PROTOCOL_VERSION; MOULT_PROTOCOL_FRAME.
+   */
+  constructor(path: string, introduction: Introduction, timeoutMs: number) {
+    this.#deadlineMs = performance.now() + timeoutMs;
+    this.#fd = connectUnix(path);
+    this.#records = -1;
+    try {
+      this.peer = peerCredentials(this.#fd);
+      this.greeting = this.#greeting();
+      const protocol = commonVersion(this.greeting.protocol);
+      this.say({ type: 'hello', protocol, moult: MOULT_VERSION, pid: process.pid, ...introduction });
+    } catch (error) {
+      this.abandon();
+      throw error;
+    }
+  }
+
+  /** Sends one message. */
+  say<T extends MessageType>(message: Message<T>): void {
+    writeAll(this.#fd, encodeFrame(message));
+  }
+
+  /**
+   * The next message, which must be of this type.
+   * @throws what the other side refused with; MOULT_PROTOCOL_ORDER; MOULT_PEER_TIMEOUT; MOULT_PEER_CLOSED
+   */
+  hear<T extends MessageType>(type: T): { message: Message<T>; incoming: Incoming } {
+    const frame = this.#frame();
+    const incoming = takeRecord(this.#records, frame, this.#receivedTag);
+    if (incoming.count > 0 || incoming.truncated) this.#receivedTag += 1;
+    try {
+      const message = parseMessage(frame);
+      if (message.type === 'refused') throw MoultError.from(message.error);
+      if (message.type !== type) {
+        throw new MoultError('MOULT_PROTOCOL_ORDER', `expected ${type}, received ${message.type}`);
+      }
+      return { message: message as Message<T>, incoming };
+    } catch (error) {
+      for (const fd of incoming.take()) closeDescriptor(fd);
+      throw error;
+    }
+  }
+
+  /** Goes on asynchronously. The opening must not be used any more. */
+  toChannel(): Channel {
+    const socket = new Socket({ fd: this.#fd, readable: true, writable: true });
+    const channel = new Channel(socket, this.#records, this.peer, { sent: 0, received: this.#receivedTag });
+    this.#fd = -1;
+    this.#records = -1;
+    return channel;
+  }
+
+  /** Closes it. */
+  abandon(): void {
+    if (this.#fd >= 0) closeDescriptor(this.#fd);
+    if (this.#records >= 0) closeDescriptor(this.#records);
+    this.#fd = -1;
+    this.#records = -1;
+  }
+
+  // The first bytes of the acceptor carry our end of the record socket.
+  #greeting(): Message<'greeting'> {
+    waitReadable(this.#fd, this.#deadlineMs);
+    const received = receiveBytesWithDescriptors(this.#fd, HEADER_BYTES);
+    const [records, ...surplus] = received?.descriptors ?? [];
+    for (const fd of surplus) closeDescriptor(fd);
+    this.#records = records ?? -1;
+    if (received === undefined || received.bytes.length === 0) {
+      throw new MoultError('MOULT_PEER_CLOSED', 'the other side closed the socket before it greeted');
+    }
+    if (received.bytes.length < HEADER_BYTES) {
+      throw new MoultError('MOULT_PROTOCOL_FRAME', 'expected a greeting, received something shorter');
+    }
+    const message = parseMessage(this.#frame(received.bytes));
+    if (message.type === 'refused') throw MoultError.from(message.error);
+    if (message.type !== 'greeting' || records === undefined) {
+      throw new MoultError('MOULT_PROTOCOL_ORDER', `expected a greeting with a descriptor, received ${message.type}`);
+    }
+    return message;
+  }
+
+  #frame(header = readExactly(this.#fd, HEADER_BYTES, this.#deadlineMs)): Frame {
+    const { jsonBytes, attachmentBytes } = decodeHeader(header);
+    return decodeBody(readExactly(this.#fd, jsonBytes + attachmentBytes, this.#deadlineMs), jsonBytes);
+  }
+}

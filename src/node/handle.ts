@@ -1,0 +1,61 @@
+import type { Server, Socket } from 'node:net';
+
+/*
+ * The part of libuv's stream handles that moult uses. None of it is documented Node API; it is checked by
+ * the self-test when a service starts, and by test/node on every supported version.
+ */
+
+/** A TCP or pipe handle of Node. Source: node src/stream_base.cc, src/tcp_wrap.cc, src/pipe_wrap.cc. */
+export interface StreamHandle {
+  readonly fd: number;
+  readonly writeQueueSize: number;
+  readStart(): number;
+  readStop(): number;
+  close(callback?: () => void): void;
+  listen(backlog: number): number;
+  ref(): void;
+  unref(): void;
+  onconnection: unknown;
+}
+
+/** A socket or server with its handle in sight. */
+interface WithHandle {
+  _handle?: StreamHandle | null;
+}
+
+/** The handle of a socket or server, while it has one. */
+export function handleOf(owner: Socket | Server): StreamHandle | undefined {
+  return (owner as unknown as WithHandle)._handle ?? undefined;
+}
+
+/** Gives a server another handle, or none. */
+export function setHandle(owner: Server, handle: StreamHandle | null): void {
+  (owner as unknown as WithHandle)._handle = handle;
+}
+
+/** Gives a socket another handle, or none, and returns the one that it had. */
+export function setHandleOf(owner: Socket, handle: StreamHandle | null): StreamHandle | undefined {
+  const had = handleOf(owner);
+  (owner as unknown as WithHandle)._handle = handle;
+  return had;
+}
+
+/** The descriptor of a socket or server, or -1. */
+export function descriptorOf(owner: Socket | Server): number {
+  return handleOf(owner)?.fd ?? -1;
+}
+
+/** The value under a symbol that has this description, on the object or its prototypes. */
+export function bySymbol(object: object, description: string): unknown {
+  const symbol = symbolOf(object, description);
+  return symbol === undefined ? undefined : (object as Record<symbol, unknown>)[symbol];
+}
+
+/** The symbol that has this description, among the object's own and then its prototypes'. */
+export function symbolOf(object: object, description: string): symbol | undefined {
+  for (let at: object | null = object; at !== null; at = Object.getPrototypeOf(at)) {
+    const found = Object.getOwnPropertySymbols(at).find((symbol) => symbol.description === description);
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}

@@ -1,0 +1,9 @@
+/** Milliseconds of the monotonic clock, which all processes of the machine share. Source: clock_gettime(2), CLOCK_MONOTONIC. */
+export function monotonicMs(): number {
+  return Number(process.hrtime.bigint() / 1000n) / 1000;
+}
+
+/** Milliseconds since 1970. */
+export function wallClockMs(): number {
+  return Date.now();
+}

@@ -1,0 +1,28 @@
+import { openSync } from 'node:fs';
+import { closeDescriptor } from './descriptor.js';
+import { LOCK_EX, LOCK_NB, lastErrorName, libc, systemCallError } from './libc.js';
+
+/** A lock that the kernel lets go of when its process ends, however it ends. */
+export class FileLock {
+  #fd: number;
+
+  private constructor(fd: number) {
+    this.#fd = fd;
+  }
+
+  /** Takes the lock, or returns undefined when another process holds it. Source: flock(2). */
+  static take(path: string): FileLock | undefined {
+    const fd = openSync(path, 'a', 0o600);
+    if (libc().flock(fd, LOCK_EX | LOCK_NB) === 0) return new FileLock(fd);
+    const reason = lastErrorName();
+    const error = systemCallError('flock', path);
+    closeDescriptor(fd);
+    if (reason === 'EAGAIN') return undefined;
+    throw error;
+  }
+
+  release(): void {
+    if (this.#fd >= 0) closeDescriptor(this.#fd);
+    this.#fd = -1;
+  }
+}

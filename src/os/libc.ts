@@ -1,0 +1,118 @@
+import { createRequire } from 'node:module';
+import { endianness } from 'node:os';
+import { getSystemErrorName } from 'node:util';
+import { MoultError } from '../errors.js';
+
+/*
+ * The calls of libc that Node does not offer. Everything here is synchronous: koffi's asynchronous calls
+ * can crash in worker threads (koffi#190), and each of these calls is a few microseconds.
+ * Sources for numbers and layouts: Linux include/uapi and man 2 of each call; 64-bit only.
+ */
+
+/** Constants of 64-bit Linux. */
+export const AF_UNIX = 1;
+export const AF_INET = 2;
+export const SOCK_STREAM = 1;
+export const SOCK_SEQPACKET = 5;
+export const SOCK_CLOEXEC = 0o2000000;
+export const SOCK_NONBLOCK = 0o4000;
+export const SOL_SOCKET = 1;
+export const SCM_RIGHTS = 1;
+export const SO_PEERCRED = 17;
+export const MSG_DONTWAIT = 0x40;
+export const MSG_CTRUNC = 0x08;
+export const MSG_TRUNC = 0x20;
+export const MSG_CMSG_CLOEXEC = 0x40000000;
+export const MSG_NOSIGNAL = 0x4000;
+export const F_DUPFD_CLOEXEC = 1030;
+export const SHUT_RDWR = 2;
+export const POLLIN = 1;
+export const LOCK_EX = 2;
+export const LOCK_NB = 4;
+const SYS_PIDFD_OPEN = 434;
+const SYS_PIDFD_SEND_SIGNAL = 424;
+
+interface Libc {
+  sendmsg(fd: number, message: Buffer, flags: number): number;
+  recvmsg(fd: number, message: Buffer, flags: number): number;
+  recv(fd: number, buffer: Buffer, length: number, flags: number): number;
+  send(fd: number, buffer: Buffer, length: number, flags: number): number;
+  socketpair(domain: number, type: number, protocol: number, out: Int32Array): number;
+  socket(domain: number, type: number, protocol: number): number;
+  connect(fd: number, address: Buffer, length: number): number;
+  bind(fd: number, address: Buffer, length: number): number;
+  listen(fd: number, backlog: number): number;
+  getsockopt(fd: number, level: number, option: number, value: Buffer, length: Int32Array): number;
+  fcntl(fd: number, command: number, value: number): number;
+  shutdown(fd: number, how: number): number;
+  close(fd: number): number;
+  flock(fd: number, operation: number): number;
+  poll(fds: Buffer, count: number, timeoutMs: number): number;
+  pidfdOpen(pid: number): number;
+  pidfdSendSignal(pidfd: number, signal: number): number;
+  errno(): number;
+  address(buffer: Buffer): bigint;
+}
+
+let loaded: Libc | undefined;
+
+/**
+ * libc, loaded at the first call (about 10 ms), so that processes that never pass a descriptor never pay.
+ * @throws MOULT_UNSUPPORTED_PLATFORM on anything but 64-bit little-endian Linux.
+ */
+export function libc(): Libc {
+  loaded ??= load();
+  return loaded;
+}
+
+/** Whether descriptors can be passed on this system. */
+export function isSupportedPlatform(): boolean {
+  return process.platform === 'linux' && endianness() === 'LE' && /64/.test(process.arch);
+}
+
+function load(): Libc {
+  if (!isSupportedPlatform()) {
+    throw new MoultError(
+      'MOULT_UNSUPPORTED_PLATFORM',
+      `expected 64-bit little-endian Linux, this is ${process.platform} on ${process.arch}`,
+    );
+  }
+  const koffi = createRequire(import.meta.url)('koffi') as typeof import('koffi');
+  const lib = koffi.load(null);
+  const syscall3 = lib.func('long syscall(long number, int a, uint b)');
+  const syscall4 = lib.func('long syscall(long number, int a, int b, void *c, uint d)');
+  return {
+    sendmsg: lib.func('long sendmsg(int fd, void *message, int flags)'),
+    recvmsg: lib.func('long recvmsg(int fd, void *message, int flags)'),
+    recv: lib.func('long recv(int fd, void *buffer, size_t length, int flags)'),
+    send: lib.func('long send(int fd, void *buffer, size_t length, int flags)'),
+    socketpair: lib.func('int socketpair(int domain, int type, int protocol, void *out)'),
+    socket: lib.func('int socket(int domain, int type, int protocol)'),
+    connect: lib.func('int connect(int fd, void *address, uint length)'),
+    bind: lib.func('int bind(int fd, void *address, uint length)'),
+    listen: lib.func('int listen(int fd, int backlog)'),
+    getsockopt: lib.func('int getsockopt(int fd, int level, int option, void *value, void *length)'),
+    fcntl: lib.func('int fcntl(int fd, int command, int value)'),
+    shutdown: lib.func('int shutdown(int fd, int how)'),
+    close: lib.func('int close(int fd)'),
+    flock: lib.func('int flock(int fd, int operation)'),
+    poll: lib.func('int poll(void *fds, ulong count, int timeoutMs)'),
+    pidfdOpen: (pid) => Number(syscall3(SYS_PIDFD_OPEN, pid, 0)),
+    pidfdSendSignal: (pidfd, signal) => Number(syscall4(SYS_PIDFD_SEND_SIGNAL, pidfd, signal, null, 0)),
+    errno: () => koffi.errno(),
+    address: (buffer) => BigInt(koffi.address(buffer)),
+  };
+}
+
+/** The name of the error that the last failed call left, such as `EMFILE`. */
+export function lastErrorName(): string {
+  return getSystemErrorName(-libc().errno());
+}
+
+/** A failed call as an error that names the call and the reason. */
+export function systemCallError(call: string, detail = ''): MoultError {
+  const reason = lastErrorName();
+  return new MoultError('MOULT_SYSTEM_CALL', `${call} failed with ${reason}${detail && `: ${detail}`}`, {
+    details: { call, reason },
+  });
+}

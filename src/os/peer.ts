@@ -1,0 +1,71 @@
+import { MoultError } from '../errors.js';
+import { closeDescriptor } from './descriptor.js';
+import { libc, POLLIN, SO_PEERCRED, SOL_SOCKET, systemCallError } from './libc.js';
+
+/** Who is at the other end of a Unix socket, as the kernel knows it. Source: unix(7), SO_PEERCRED. */
+export interface PeerCredentials {
+  readonly pid: number;
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/** The credentials of the process at the other end of a Unix socket. */
+export function peerCredentials(socket: number): PeerCredentials {
+  const value = Buffer.alloc(12);
+  if (libc().getsockopt(socket, SOL_SOCKET, SO_PEERCRED, value, new Int32Array([12])) !== 0) {
+    throw systemCallError('getsockopt(SO_PEERCRED)');
+  }
+  return { pid: value.readInt32LE(0), uid: value.readUInt32LE(4), gid: value.readUInt32LE(8) };
+}
+
+/**
+ * Checks that a peer belongs to the same user as this process, or is root.
+ * @throws MOULT_PEER_REFUSED
+ */
+export function checkPeer(peer: PeerCredentials): void {
+  const ours = process.geteuid?.() ?? -1;
+  if (peer.uid !== ours && peer.uid !== 0) {
+    throw new MoultError('MOULT_PEER_REFUSED', `expected a process of user ${ours}, process ${peer.pid} is of user ${peer.uid}`);
+  }
+}
+
+const SIGKILL = 9;
+
+/** A process held by a descriptor, so that its number can never come to mean another process. */
+export class ProcessHandle {
+  readonly pid: number;
+  #pidfd: number;
+
+  constructor(pid: number) {
+    this.pid = pid;
+    this.#pidfd = libc().pidfdOpen(pid);
+  }
+
+  /** Whether it has ended. */
+  hasEnded(): boolean {
+    return this.#waitMs(0);
+  }
+
+  /**
+   * Ends it with SIGKILL and waits until it is gone, so that nothing that it held is served any more.
+   * @returns whether it is gone; it is not when the kernel does not let go of it within the time.
+   */
+  kill(withinMs = 2000): boolean {
+    if (this.#pidfd >= 0) libc().pidfdSendSignal(this.#pidfd, SIGKILL);
+    return this.#waitMs(withinMs);
+  }
+
+  close(): void {
+    if (this.#pidfd >= 0) closeDescriptor(this.#pidfd);
+    this.#pidfd = -1;
+  }
+
+  // A pidfd is readable once the process has ended; without one (it had ended before) there is nothing to wait for.
+  #waitMs(timeoutMs: number): boolean {
+    if (this.#pidfd < 0) return true;
+    const request = Buffer.alloc(8);
+    request.writeInt32LE(this.#pidfd, 0);
+    request.writeInt16LE(POLLIN, 4);
+    return libc().poll(request, 1, timeoutMs) > 0;
+  }
+}

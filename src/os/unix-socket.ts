@@ -1,0 +1,122 @@
+import { Buffer } from 'node:buffer';
+import { MoultError } from '../errors.js';
+import { closeDescriptor } from './descriptor.js';
+import {
+  AF_INET,
+  AF_UNIX,
+  lastErrorName,
+  libc,
+  MSG_NOSIGNAL,
+  POLLIN,
+  SOCK_CLOEXEC,
+  SOCK_NONBLOCK,
+  SOCK_STREAM,
+  systemCallError,
+} from './libc.js';
+
+/** The longest path of a Unix socket, in bytes. Source: unix(7), sun_path. */
+export const MAX_SOCKET_PATH_BYTES = 107;
+
+function addressOf(path: string): Buffer {
+  const bytes = Buffer.from(path, 'utf8');
+  // An abstract name begins with a zero byte and is not terminated; a path is.
+  const abstract = bytes[0] === 0;
+  if (bytes.length > MAX_SOCKET_PATH_BYTES + (abstract ? 1 : 0)) {
+    throw new MoultError(
+      'MOULT_BAD_OPTION',
+      `expected a socket path of at most ${MAX_SOCKET_PATH_BYTES} bytes, received one of ${bytes.length}: ${path}`,
+    );
+  }
+  const address = Buffer.alloc(2 + bytes.length + (abstract ? 0 : 1));
+  address.writeUInt16LE(AF_UNIX, 0);
+  bytes.copy(address, 2);
+  return address;
+}
+
+/**
+ * Connects to a listening Unix socket, blocking.
+ * @returns the descriptor, which blocks; the caller closes it.
+ * @throws MOULT_SYSTEM_CALL, with `details.reason` such as ECONNREFUSED or ENOENT.
+ */
+export function connectUnix(path: string): number {
+  const fd = libc().socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) throw systemCallError('socket');
+  const address = addressOf(path);
+  if (libc().connect(fd, address, address.length) !== 0) {
+    const error = systemCallError('connect', path);
+    closeDescriptor(fd);
+    throw error;
+  }
+  return fd;
+}
+
+/**
+ * Binds a Unix socket at exactly this path, owned by no handle of Node, so that none unlinks it on close.
+ * @returns the bound descriptor (it does not listen yet), or the name of the error, such as EADDRINUSE.
+ */
+export function bindUnix(path: string): number | string {
+  const fd = libc().socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (fd < 0) throw systemCallError('socket');
+  const address = addressOf(path);
+  if (libc().bind(fd, address, address.length) === 0) return fd;
+  const reason = lastErrorName();
+  closeDescriptor(fd);
+  return reason;
+}
+
+/** A TCP socket that is neither bound nor connected. The caller closes it. */
+export function unboundTcpSocket(): number {
+  const fd = libc().socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (fd < 0) throw systemCallError('socket');
+  return fd;
+}
+
+/**
+ * Waits until there is something to read.
+ * @throws MOULT_PEER_TIMEOUT
+ */
+export function waitReadable(fd: number, deadlineMs: number): void {
+  const request = Buffer.alloc(8);
+  request.writeInt32LE(fd, 0);
+  request.writeInt16LE(POLLIN, 4);
+  for (;;) {
+    const leftMs = Math.ceil(deadlineMs - performance.now());
+    if (leftMs <= 0) throw new MoultError('MOULT_PEER_TIMEOUT', 'no answer came over the socket in time');
+    if (libc().poll(request, 1, leftMs) > 0) return;
+  }
+}
+
+/**
+ * Reads exactly so many bytes from a blocking socket, and no more.
+ * @throws MOULT_PEER_CLOSED, MOULT_PEER_TIMEOUT
+ */
+export function readExactly(fd: number, length: number, deadlineMs: number): Buffer {
+  const bytes = Buffer.alloc(length);
+  let have = 0;
+  while (have < length) {
+    waitReadable(fd, deadlineMs);
+    const part = bytes.subarray(have);
+    const got = libc().recv(fd, part, part.length, 0);
+    if (got === 0) throw new MoultError('MOULT_PEER_CLOSED', 'the other side closed the socket');
+    if (got < 0) {
+      if (lastErrorName() === 'EINTR') continue;
+      throw systemCallError('recv');
+    }
+    have += got;
+  }
+  return bytes;
+}
+
+/** Writes all bytes to a blocking socket. */
+export function writeAll(fd: number, bytes: Buffer): void {
+  let written = 0;
+  while (written < bytes.length) {
+    const part = bytes.subarray(written);
+    const wrote = libc().send(fd, part, part.length, MSG_NOSIGNAL);
+    if (wrote < 0) {
+      if (lastErrorName() === 'EINTR') continue;
+      throw systemCallError('send');
+    }
+    written += wrote;
+  }
+}

@@ -1,0 +1,203 @@
+/*
+ * Every message of the protocol, one schema each. Unknown fields are ignored, so that a later minor
+ * version may add some; unknown types are an error. docs/protocol.md says what each of them means.
+ */
+import * as v from 'valibot';
+import { MoultError } from '../errors.js';
+import type { Frame } from './frame.js';
+
+/** At most this many descriptors travel with one record. Source: SCM_MAX_FD, Linux include/net/scm.h. */
+export const MAX_DESCRIPTORS = 253;
+/** At most this many listeners may one service have. */
+export const MAX_LISTENERS = 253;
+
+const count = v.pipe(v.number(), v.integer(), v.minValue(0));
+const ms = v.pipe(v.number(), v.finite(), v.minValue(0));
+const text = (max: number) => v.pipe(v.string(), v.maxLength(max));
+const name = v.pipe(v.string(), v.minLength(1), v.maxLength(512));
+const path = text(4096);
+
+const errorReport = v.object({
+  code: text(64),
+  message: text(16_384),
+  serving: v.optional(text(32)),
+  stage: v.optional(text(32)),
+  retry: v.optional(v.boolean()),
+  remedy: v.optional(text(1024)),
+  details: v.optional(v.record(v.string(), v.unknown())),
+});
+
+/** How a listener travels: the descriptor goes beside the message, in the order of the list. */
+const listener = v.object({
+  name,
+  family: v.picklist(['tcp', 'unix']),
+  backlog: count,
+  /** The path of a Unix listener, else null. */
+  path: v.nullable(path),
+  /** Bytes, base64: session ticket keys of a TLS server, so that its clients can resume. */
+  ticketKeys: v.optional(text(256)),
+  sessionIdContext: v.optional(text(128)),
+});
+
+const settings = v.object({
+  readyTimeoutMs: ms,
+  drainTimeoutMs: ms,
+  probationMs: ms,
+  stopSignal: text(16),
+  /** Wait for the service to say that it is ready, rather than for its listeners. */
+  waitReady: v.boolean(),
+  /** Take the service for ready although it claimed fewer listeners than its predecessor had. */
+  allowFewerListeners: v.boolean(),
+});
+
+const stopped = v.object({
+  moved: count,
+  /** Finished by the predecessor: closed after their last response. */
+  drained: count,
+  /** Closed at the deadline although they were not at rest. */
+  cut: v.pipe(v.array(v.object({ peer: text(256), ageMs: ms, reason: text(256) })), v.maxLength(1000)),
+});
+
+const connection = v.object({
+  listener: name,
+  kind: v.picklist(['http1']),
+  /** Milliseconds that the connection may still be idle, or null for no limit. */
+  idleLeftMs: v.nullable(ms),
+  /** Milliseconds left to send the first head, for a connection that has sent nothing yet; else null. */
+  headLeftMs: v.nullable(ms),
+  /** Requests that it has made so far; counted only where the server limits them. */
+  requests: count,
+  /** When reads were frozen, in milliseconds of the monotonic clock that all processes share. */
+  frozenAtMs: v.number(),
+});
+
+const generationState = v.object({
+  generation: count,
+  pid: count,
+  state: text(32),
+  entry: text(4096),
+  startedAt: v.number(),
+  listeners: v.array(v.object({ name, address: v.record(v.string(), v.unknown()) })),
+  connections: count,
+  moves: v.object({ http1: v.union([v.literal('yes'), text(1024)]) }),
+  memoryBytes: count,
+});
+
+const listeners = v.pipe(v.array(listener), v.maxLength(MAX_LISTENERS));
+
+/** The schemas by message type. */
+export const schemas = {
+  // Opening, on every socket
+  greeting: v.object({
+    protocol: v.object({ min: count, max: count }),
+    role: v.picklist(['supervisor', 'predecessor']),
+    moult: text(64),
+    pid: count,
+  }),
+  hello: v.object({
+    protocol: count,
+    role: v.picklist(['generation', 'successor', 'operator']),
+    moult: text(64),
+    pid: count,
+    generation: v.optional(count),
+    node: v.optional(text(64)),
+    entry: v.optional(text(4096)),
+  }),
+  refused: v.object({ error: errorReport }),
+
+  // The handover
+  inherit: v.object({ epoch: count, listeners }),
+  ready: v.object({
+    claims: v.pipe(
+      v.array(v.object({ name, accepts: v.array(v.picklist(['http1'])) })),
+      v.maxLength(MAX_LISTENERS),
+    ),
+    said: v.boolean(),
+  }),
+  commit: v.object({ epoch: count }),
+  committed: v.object({}),
+  connections: v.object({
+    batch: count,
+    items: v.pipe(v.array(connection), v.minLength(1), v.maxLength(MAX_DESCRIPTORS)),
+  }),
+  'connections-received': v.object({ batch: count, count }),
+  'connections-begin': v.object({ batch: count }),
+  'connections-adopted': v.object({
+    batch: count,
+    pausesMs: v.pipe(v.array(v.number()), v.maxLength(MAX_DESCRIPTORS)),
+  }),
+  confirm: v.object({}),
+  abort: v.object({ error: errorReport }),
+
+  // A generation and its supervisor
+  welcome: v.object({ generation: count, predecessor: v.nullable(path), settings }),
+  hold: v.object({ listener }),
+  release: v.object({ name }),
+  expect: v.object({ generation: count, settings }),
+  expecting: v.object({ generation: count }),
+  door: v.object({ path }),
+  progress: v.object({ generation: count, stage: text(32), at: v.number(), facts: v.record(v.string(), v.unknown()) }),
+  aborted: v.object({ generation: count, error: errorReport }),
+  undone: v.object({ generation: count, error: errorReport }),
+  serving: v.object({ epoch: count, said: v.boolean() }),
+  retire: v.object({ timeoutMs: ms }),
+  drained: v.object({ report: stopped }),
+  'ask-state': v.object({ id: count }),
+  state: v.object({ id: count, state: generationState }),
+
+  // An operator and the supervisor
+  restart: v.object({
+    wait: v.boolean(),
+    ifBusy: v.picklist(['wait', 'refuse']),
+    allowFewerListeners: v.boolean(),
+  }),
+  stop: v.object({}),
+  status: v.object({}),
+  event: v.object({ event: v.record(v.string(), v.unknown()) }),
+  result: v.object({
+    ok: v.boolean(),
+    error: v.optional(errorReport),
+    value: v.optional(v.record(v.string(), v.unknown())),
+  }),
+} as const;
+
+type Schemas = typeof schemas;
+
+/** The literal types of messages. */
+export type MessageType = keyof Schemas;
+/** One message of the given type, as plain data. */
+export type Message<T extends MessageType = MessageType> = {
+  [K in T]: { readonly type: K } & v.InferOutput<Schemas[K]>;
+}[T];
+
+/** A listener as it is described in messages. */
+export type ListenerItem = v.InferOutput<typeof listener>;
+/** A moved connection as it is described in messages. */
+export type ConnectionItem = v.InferOutput<typeof connection>;
+/** What a generation is told at the start of a handover or of its life. */
+export type Settings = v.InferOutput<typeof settings>;
+/** What a generation tells of itself. */
+export type GenerationState = v.InferOutput<typeof generationState>;
+/** What became of the connections of a generation that stopped. */
+export type DrainReport = v.InferOutput<typeof stopped>;
+
+/**
+ * The message that a frame holds, with the fields that its type has.
+ * @throws MOULT_PROTOCOL_FRAME for an unknown type or a field that does not fit; the message names it.
+ */
+export function parseMessage(frame: Frame): Message {
+  const { type } = frame.message;
+  if (!Object.hasOwn(schemas, type)) {
+    throw new MoultError('MOULT_PROTOCOL_FRAME', `expected a message of protocol 1, received type ${JSON.stringify(type.slice(0, 64))}`);
+  }
+  const schema = schemas[type as MessageType];
+  const parsed = v.safeParse(schema, frame.message);
+  if (!parsed.success) {
+    const issue = parsed.issues[0];
+    throw new MoultError(
+      'MOULT_PROTOCOL_FRAME',
+      `message ${type}: field ${v.getDotPath(issue) ?? '(whole)'}: ${issue.message.slice(0, 200)}`,
+    );
+  }
+  return { type, ...parsed.output } as Message;
+}

@@ -1,0 +1,42 @@
+import type { Server } from 'node:net';
+import { basename } from 'node:path';
+import { type Listen2, throughHook } from '../node/listen-hook.js';
+import { scrub, startedBy } from './environment.js';
+import { Generation } from './generation.js';
+
+/** This process's generation; null when it is not the service. */
+let generation: Generation | null | undefined;
+
+function become(env: NodeJS.ProcessEnv): Generation | null {
+  if (generation === undefined) {
+    const started = startedBy(env);
+    // Set first: moult's own servers listen while it begins.
+    generation = null;
+    if (started !== undefined) {
+      generation = Generation.begin(started);
+      if (generation !== null) scrub(process.env);
+    }
+  }
+  return generation;
+}
+
+/** Called for every listen() of the process, in place of Node's own last step. */
+export function listen(server: Server, original: Listen2, args: Parameters<Listen2>, env: NodeJS.ProcessEnv): void {
+  const decide: Parameters<typeof throughHook>[0] = (request, proceed) => {
+    // A path that holds the process's number is for itself alone: tools such as tsx speak to their children by one.
+    const isOwnAffair = request.port < 0 && request.address !== null && namesThisProcess(request.address);
+    const mine = isOwnAffair ? null : become(env);
+    if (mine === null) proceed();
+    else mine.listeners.handle(request, proceed);
+  };
+  throughHook(decide, server, original, args);
+}
+
+/** Called when the service says that it is ready. */
+export function ready(env: NodeJS.ProcessEnv): void {
+  become(env)?.said();
+}
+
+function namesThisProcess(path: string): boolean {
+  return basename(path).split(/\D+/).includes(String(process.pid));
+}

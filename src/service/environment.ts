@@ -1,0 +1,38 @@
+/** What the supervisor says to a process through its environment. */
+export interface StartedBy {
+  /** The path of the supervisor's socket. */
+  readonly supervisor: string;
+  readonly generation: number;
+}
+
+const SUPERVISOR = 'MOULT_SUPERVISOR';
+const GENERATION = 'MOULT_GENERATION';
+const NODE_OPTIONS_WAS = 'MOULT_NODE_OPTIONS_WAS';
+const DIRECT = 'MOULT_DIRECT';
+
+/** The variables that start a process as this generation. @param isDirect whether the command itself is the service, not a wrapper. */
+export function variablesFor(started: StartedBy, isDirect: boolean, preload: string, nodeOptions = ''): Record<string, string> {
+  return {
+    [SUPERVISOR]: started.supervisor,
+    [GENERATION]: String(started.generation),
+    [NODE_OPTIONS_WAS]: nodeOptions,
+    NODE_OPTIONS: `${nodeOptions} --require=${JSON.stringify(preload)}`.trim(),
+    ...(isDirect ? { [DIRECT]: '1' } : {}),
+  };
+}
+
+/** Who started this process, or undefined when it was not moult. */
+export function startedBy(env: NodeJS.ProcessEnv): StartedBy | undefined {
+  const supervisor = env[SUPERVISOR];
+  const generation = Number(env[GENERATION]);
+  if (!supervisor || !Number.isInteger(generation) || generation < 1) return undefined;
+  return { supervisor, generation };
+}
+
+/** Removes every trace, so that the service's own children are not taken for it. */
+export function scrub(env: NodeJS.ProcessEnv): void {
+  const was = env[NODE_OPTIONS_WAS];
+  if (was) env['NODE_OPTIONS'] = was;
+  else delete env['NODE_OPTIONS'];
+  for (const name of [SUPERVISOR, GENERATION, NODE_OPTIONS_WAS, DIRECT]) delete env[name];
+}

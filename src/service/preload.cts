@@ -1,0 +1,59 @@
+'use strict';
+/*
+ * Loaded into every Node process of a service's process tree (npm, shells' children, the service itself), so
+ * it costs next to nothing: it only watches for the first listen(), by which the service shows itself. The
+ * rest of moult is loaded then. CommonJS, so that the start of the program stays what it was.
+ */
+const net: typeof import('node:net') = require('node:net');
+const cluster: typeof import('node:cluster').default = require('node:cluster');
+const threads: typeof import('node:worker_threads') = require('node:worker_threads');
+
+type Entry = typeof import('./entry.js', { with: { 'resolution-mode': 'import' } });
+type Listen2 = import('../node/listen-hook.js', { with: { 'resolution-mode': 'import' } }).Listen2;
+
+function watch(): void {
+  const { env } = process;
+  if (!env['MOULT_SUPERVISOR'] || !threads.isMainThread || cluster.isWorker) return;
+  const supervised = { ...env };
+  if (env['MOULT_DIRECT']) clear(env);
+
+  const prototype = net.Server.prototype as unknown as { _listen2: Listen2 };
+  const original = prototype._listen2;
+  let entry: Entry | undefined;
+  const load = (): Entry => {
+    entry ??= loadQuietly();
+    return entry;
+  };
+  if (typeof original === 'function') {
+    prototype._listen2 = function (this: import('node:net').Server, ...args: Parameters<Listen2>) {
+      load().listen(this, original, args, supervised);
+    };
+  }
+
+  // As PM2's users say that they are ready; where a real channel exists it still gets the message.
+  const send = process.send?.bind(process) as ((...args: unknown[]) => boolean) | undefined;
+  process.send = ((message: unknown, ...rest: unknown[]) => {
+    if (message === 'ready') load().ready(supervised);
+    return send?.(message, ...rest) ?? true;
+  }) as NonNullable<typeof process.send>;
+}
+
+function clear(env: NodeJS.ProcessEnv): void {
+  const was = env['MOULT_NODE_OPTIONS_WAS'];
+  if (was) env['NODE_OPTIONS'] = was;
+  else delete env['NODE_OPTIONS'];
+  for (const name of ['MOULT_SUPERVISOR', 'MOULT_GENERATION', 'MOULT_NODE_OPTIONS_WAS', 'MOULT_DIRECT']) delete env[name];
+}
+
+// require() of an ES module is no experiment for us: it is what Node 20.19 was chosen for.
+function loadQuietly(): Entry {
+  const warn = process.emitWarning;
+  process.emitWarning = (() => {}) as typeof process.emitWarning;
+  try {
+    return require('./entry.js') as Entry;
+  } finally {
+    process.emitWarning = warn;
+  }
+}
+
+watch();

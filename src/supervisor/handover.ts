@@ -1,0 +1,180 @@
+import { MoultError } from '../errors.js';
+import { monotonicMs, wallClockMs } from '../os/clock.js';
+import type { Settings } from '../protocol/messages.js';
+import type { Exit, GenerationProcess } from './generation-process.js';
+
+/** One thing that happened in a restart, as operators are told. */
+export interface StageEvent {
+  readonly type: 'stage';
+  readonly stage: string;
+  readonly generation: number;
+  /** Milliseconds since 1970. */
+  readonly at: number;
+  /** Milliseconds since the stage before. */
+  readonly ms: number;
+  readonly facts: Readonly<Record<string, unknown>>;
+}
+
+/** How a restart ended, when it ended well. */
+export interface RestartSummary {
+  readonly generation: number;
+  readonly predecessor: number | null;
+  readonly listeners: number;
+  readonly moved: number;
+  /** Connections that stay with the predecessor until they end. */
+  readonly draining: number;
+  readonly cut: number;
+  readonly longestPauseMs: number;
+  readonly pauseP50Ms: number;
+  readonly pauseP99Ms: number;
+  readonly tookMs: number;
+  readonly stages: readonly { readonly stage: string; readonly ms: number }[];
+  /** Why HTTP/1.1 connections were drained instead of moved, where the self-test failed. */
+  readonly drainedBecause?: string;
+}
+
+/** How much longer than the service's own limit the supervisor waits, for a predecessor that is hung. */
+const BACKSTOP_MS = 10_000;
+
+/** One restart as the supervisor sees it: it starts the successor, listens to both sides, and ends what failed. */
+export class Handover {
+  readonly successor: GenerationProcess;
+  /** Settles when the successor has taken over and all that can move has moved; rejects when it failed. */
+  readonly done: Promise<RestartSummary>;
+  readonly #predecessor: GenerationProcess | undefined;
+  readonly #onStage: (event: StageEvent) => void;
+  readonly #startedMs = monotonicMs();
+  #lastMs = monotonicMs();
+  #stages: { stage: string; ms: number }[] = [];
+  #facts: Record<string, unknown> = {};
+  #isSettled = false;
+  #hasCommitted = false;
+  #timer: NodeJS.Timeout | undefined;
+  #resolve!: (summary: RestartSummary) => void;
+  #reject!: (error: MoultError) => void;
+
+  constructor(
+    successor: GenerationProcess,
+    predecessor: GenerationProcess | undefined,
+    settings: Settings,
+    onStage: (event: StageEvent) => void,
+  ) {
+    this.successor = successor;
+    this.#predecessor = predecessor;
+    this.#onStage = onStage;
+    this.done = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+    this.done.catch(() => {});
+    const limitMs = settings.readyTimeoutMs + (predecessor === undefined ? 0 : BACKSTOP_MS);
+    this.#timer = setTimeout(() => this.#tooLate(settings.readyTimeoutMs), limitMs);
+    this.stage('spawn', { pid: successor.pid });
+    successor.exited.then((exit) => this.#exited(exit));
+  }
+
+  get hasCommitted(): boolean {
+    return this.#hasCommitted;
+  }
+
+  get isSettled(): boolean {
+    return this.#isSettled;
+  }
+
+  /** A stage was reached. */
+  stage(stage: string, facts: Record<string, unknown>): void {
+    const nowMs = monotonicMs();
+    const event = {
+      type: 'stage',
+      stage,
+      generation: this.successor.number,
+      at: wallClockMs(),
+      ms: nowMs - this.#lastMs,
+      facts,
+    } as const;
+    this.#lastMs = nowMs;
+    if (!this.#isSettled) {
+      this.#stages.push({ stage, ms: event.ms });
+      Object.assign(this.#facts, facts);
+    }
+    this.#onStage(event);
+    if (stage === 'connections') this.#succeed();
+  }
+
+  /** The successor serves. */
+  committed(): void {
+    this.#hasCommitted = true;
+    clearTimeout(this.#timer);
+    // Without a predecessor there is nothing to move.
+    if (this.#predecessor === undefined || this.#predecessor.exit !== undefined) {
+      this.stage('commit', {});
+      this.#succeed();
+    }
+  }
+
+  /** The predecessor is gone after commit: what it had not moved is gone with it. */
+  predecessorLost(): void {
+    if (this.#hasCommitted) this.#succeed();
+  }
+
+  /** The handover failed: the successor is ended, and the operator told once it is gone. */
+  fail(error: MoultError): void {
+    if (this.#isSettled) return;
+    this.#isSettled = true;
+    clearTimeout(this.#timer);
+    this.successor.isEnding = true;
+    this.successor.kill();
+    this.successor.exited.then((exit) => this.#reject(this.#explain(error, exit)));
+  }
+
+  #succeed(): void {
+    if (this.#isSettled) return;
+    this.#isSettled = true;
+    clearTimeout(this.#timer);
+    const number = (name: string) => Number(this.#facts[name] ?? 0);
+    this.#resolve({
+      generation: this.successor.number,
+      predecessor: this.#predecessor?.number ?? null,
+      listeners: number('listeners'),
+      moved: number('moved'),
+      draining: number('draining'),
+      cut: 0,
+      longestPauseMs: number('longestPauseMs'),
+      pauseP50Ms: number('pauseP50Ms'),
+      pauseP99Ms: number('pauseP99Ms'),
+      tookMs: monotonicMs() - this.#startedMs,
+      stages: this.#stages,
+      ...(typeof this.#facts['drainedBecause'] === 'string' ? { drainedBecause: this.#facts['drainedBecause'] } : {}),
+    });
+  }
+
+  #exited(exit: Exit): void {
+    if (this.#isSettled || this.#hasCommitted) return;
+    const error = new MoultError('MOULT_SUCCESSOR_EXITED', `the successor ${describeExit(exit)} before it had taken over`);
+    const { lifeline } = this.#predecessor ?? {};
+    // The predecessor decides: it may have committed in the same moment, and then undoes it.
+    if (lifeline !== undefined && !lifeline.isClosed) lifeline.send({ type: 'abort', error: error.report() });
+    else this.fail(error);
+  }
+
+  #tooLate(readyTimeoutMs: number): void {
+    this.fail(new MoultError('MOULT_READY_TIMEOUT', `the successor was not ready within ${readyTimeoutMs} ms`));
+  }
+
+  #explain(error: MoultError, exit: Exit): MoultError {
+    const wasExit = error.code === 'MOULT_SUCCESSOR_EXITED' || error.code === 'MOULT_SUCCESSOR_LOST';
+    const killed = exit.signal === 'SIGKILL';
+    const message = wasExit && !killed ? `the successor ${describeExit(exit)} before it had ${this.#hasCommitted ? 'proved itself' : 'taken over'}` : error.message;
+    return new MoultError(error.code, message, {
+      serving: this.#predecessor?.exit === undefined && this.#predecessor !== undefined ? 'predecessor' : 'none',
+      stage: error.stage ?? this.#stages.at(-1)?.stage ?? 'spawn',
+      details: { ...error.details, generation: this.successor.number, output: this.successor.output.lines().slice(-20) },
+      cause: error,
+    });
+  }
+}
+
+/** How a process ended, as a person says it. */
+export function describeExit({ code, signal }: Exit): string {
+  return signal === null ? `exited with code ${code}` : `was ended by ${signal}`;
+}

@@ -1,0 +1,39 @@
+import type { Readable, Writable } from 'node:stream';
+
+const MAX_LINES = 40;
+const MAX_LINE_BYTES = 2000;
+
+/** The last lines that a process wrote. */
+export class OutputTail {
+  #lines: string[] = [];
+  #partial = '';
+
+  /** The last lines, oldest first. */
+  lines(): string[] {
+    return this.#partial === '' ? [...this.#lines] : [...this.#lines, this.#partial];
+  }
+
+  add(chunk: Buffer): void {
+    const parts = (this.#partial + chunk.toString('utf8')).split('\n');
+    this.#partial = (parts.pop() ?? '').slice(0, MAX_LINE_BYTES);
+    for (const line of parts) this.#lines.push(line.slice(0, MAX_LINE_BYTES));
+    this.#lines = this.#lines.slice(-MAX_LINES);
+  }
+}
+
+/** Passes output through as it comes, keeping its tail. What cannot be written any more is dropped, not the service. */
+export function passThrough(from: Readable, to: Writable, tail: OutputTail): void {
+  from.on('data', (chunk: Buffer) => {
+    tail.add(chunk);
+    if (!to.writable || to.write(chunk)) return;
+    from.pause();
+    const go = () => {
+      to.off('drain', go);
+      to.off('close', go);
+      from.resume();
+    };
+    to.once('drain', go);
+    to.once('close', go);
+  });
+  from.on('error', () => {});
+}
