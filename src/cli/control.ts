@@ -22,8 +22,10 @@ export function findService(name: string | undefined): RunFolder {
   }
   const running = RunFolder.running();
   const [only, ...more] = running;
-  if (only === undefined) throw new MoultError('MOULT_NOT_RUNNING', 'no service of this user runs under moult');
-  if (more.length > 0) throw new MoultError('MOULT_AMBIGUOUS_NAME', `several services run: ${running.join(', ')}`);
+  if (only === undefined)
+    throw new MoultError('MOULT_NOT_RUNNING', 'no service of this user runs under moult');
+  if (more.length > 0)
+    throw new MoultError('MOULT_AMBIGUOUS_NAME', `several services run: ${running.join(', ')}`);
   return new RunFolder(only);
 }
 
@@ -40,7 +42,9 @@ export async function ask(
     channel.send(question);
     const message = await answer;
     if (message.type === 'result' && message.ok) return message.value ?? {};
-    throw MoultError.from(message.error ?? { code: 'MOULT_HANDOVER_ABORTED', message: 'the supervisor gave no reason' });
+    throw MoultError.from(
+      message.error ?? { code: 'MOULT_HANDOVER_ABORTED', message: 'the supervisor gave no reason' },
+    );
   } finally {
     channel.close();
   }

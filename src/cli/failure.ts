@@ -7,7 +7,8 @@ import { asMoultError, type MoultError } from '../errors.js';
  */
 export function reportFailure(error: unknown, asJson: boolean): number {
   const told = asMoultError(error, 'MOULT_SYSTEM_CALL');
-  if (asJson) process.stdout.write(`${JSON.stringify({ type: 'result', ok: false, error: told.report() })}\n`);
+  if (asJson)
+    process.stdout.write(`${JSON.stringify({ type: 'result', ok: false, error: told.report() })}\n`);
   else process.stderr.write(`${failureText(told)}\n`);
   return told.code === 'MOULT_BAD_OPTION' ? 2 : 1;
 }
@@ -17,7 +18,12 @@ export function failureText(error: MoultError): string {
   const lines = [`${pc.red('✗')} ${error.message} ${pc.dim(`(${error.code})`)}`];
   const output = error.details?.['output'];
   if (Array.isArray(output) && output.length > 0) {
-    lines.push('', pc.dim('  its last output:'), ...output.map((line) => `  ${pc.dim('│')} ${String(line)}`), '');
+    lines.push(
+      '',
+      pc.dim('  its last output:'),
+      ...output.map((line) => `  ${pc.dim('│')} ${String(line)}`),
+      '',
+    );
   }
   if (error.stage !== undefined) lines.push(`  stage:       ${error.stage}`);
   if (error.serving !== 'unchanged') lines.push(`  serving now: ${servingText(error.serving)}`);

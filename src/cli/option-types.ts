@@ -32,7 +32,8 @@ export function collect(value: string, before: readonly string[]): readonly stri
 export function oneOf<T extends string>(...words: readonly T[]): (value: string) => T {
   return (value) => {
     const found = words.find((word) => word === value);
-    if (found === undefined) throw new InvalidArgumentError(`Expected ${words.join(' or ')}, received "${value}".`);
+    if (found === undefined)
+      throw new InvalidArgumentError(`Expected ${words.join(' or ')}, received "${value}".`);
     return found;
   };
 }

@@ -18,20 +18,35 @@ export function restartCommand(): Command {
     .description('replace the running service by what its path holds now')
     .argument('[name]', 'the service (default: the only one that runs)')
     .option('--no-wait', 'return at once')
-    .option('--if-busy <what>', 'during another restart: wait for it, or refuse', oneOf('wait', 'refuse'), 'wait')
-    .option('--allow-fewer-listeners', 'take the new release for ready although it listens on fewer addresses')
+    .option(
+      '--if-busy <what>',
+      'during another restart: wait for it, or refuse',
+      oneOf('wait', 'refuse'),
+      'wait',
+    )
+    .option(
+      '--allow-fewer-listeners',
+      'take the new release for ready although it listens on fewer addresses',
+    )
     .option('--json', 'print events and the result as lines of JSON')
     .action(async (name: string | undefined, flags: Flags) => {
       const folder = findService(name);
-      const show = flags.json === true ? showJson : process.stderr.isTTY ? liveStages(folder.name) : showPlain;
+      const show =
+        flags.json === true ? showJson : process.stderr.isTTY ? liveStages(folder.name) : showPlain;
       try {
         const value = await ask(
           folder,
-          { type: 'restart', wait: flags.wait, ifBusy: flags.ifBusy, allowFewerListeners: flags.allowFewerListeners ?? false },
+          {
+            type: 'restart',
+            wait: flags.wait,
+            ifBusy: flags.ifBusy,
+            allowFewerListeners: flags.allowFewerListeners ?? false,
+          },
           (event) => show.stage(event as unknown as StageEvent),
         );
         if (flags.wait) show.done(value as unknown as RestartSummary);
-        else if (flags.json === true) process.stdout.write(`${JSON.stringify({ type: 'result', ok: true, started: true })}\n`);
+        else if (flags.json === true)
+          process.stdout.write(`${JSON.stringify({ type: 'result', ok: true, started: true })}\n`);
         else process.stdout.write(`restart of ${folder.name} has begun; moult status shows how it goes\n`);
       } catch (error) {
         show.failed();
@@ -49,7 +64,9 @@ interface Show {
 const showJson: Show = {
   stage: (event) => void process.stdout.write(`${JSON.stringify(event)}\n`),
   done: (summary) =>
-    void process.stdout.write(`${JSON.stringify({ type: 'result', ok: true, generation: summary.generation, summary })}\n`),
+    void process.stdout.write(
+      `${JSON.stringify({ type: 'result', ok: true, generation: summary.generation, summary })}\n`,
+    ),
   failed: () => {},
 };
 
@@ -88,7 +105,8 @@ function stageText({ stage, ms, generation, facts }: StageEvent): string {
     spawn: `generation ${generation} started (process ${f['pid']})`,
     hello: `it said hello (process ${f['pid']}, Node ${String(f['node'])})`,
     inherit: `${plural(f['listeners'], 'listener')} passed, behind a shut gate`,
-    ready: facts['said'] === true ? 'it said that it is ready' : `it claimed ${plural(f['claims'], 'listener')}`,
+    ready:
+      facts['said'] === true ? 'it said that it is ready' : `it claimed ${plural(f['claims'], 'listener')}`,
     commit: 'it accepts; the predecessor does no more',
     connections: `${plural(f['moved'], 'connection')} moved, ${f['draining']} draining`,
     confirm: 'confirmed',
@@ -107,7 +125,9 @@ export function summaryText(summary: RestartSummary): string {
     `  pause:       ${moved === 0 ? 'none' : `${showMs(longestPauseMs)} at the longest for one connection`}`,
   ];
   if (summary.drainedBecause !== undefined) {
-    lines.push(`  ${pc.yellow('note')}:        connections were drained, not moved: ${summary.drainedBecause}`);
+    lines.push(
+      `  ${pc.yellow('note')}:        connections were drained, not moved: ${summary.drainedBecause}`,
+    );
   }
   return lines.join('\n');
 }

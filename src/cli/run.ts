@@ -1,11 +1,11 @@
 import { Command } from 'commander';
 import { MoultError } from '../errors.js';
 import { isSupportedPlatform } from '../os/libc.js';
+import { supervisorLog } from '../supervisor/log.js';
 import { defaultOptions, type SupervisorOptions } from '../supervisor/options.js';
 import { defaultName, namedWorkingDirectory } from '../supervisor/release.js';
 import { RunFolder } from '../supervisor/run-folder.js';
 import { Supervisor } from '../supervisor/supervisor.js';
-import { supervisorLog } from '../supervisor/log.js';
 import { collect, duration, oneOf, showMs, signalName } from './option-types.js';
 
 interface Flags {
@@ -29,16 +29,54 @@ export function runCommand(): Command {
     .usage('[options] [--] <script.js | command …>')
     .argument('<command...>', 'a script for Node, or a command with its arguments')
     .passThroughOptions()
-    .option('--name <name>', "its name for the other commands (default: the nearest package.json's, else the script's)")
-    .option('--env-file <file>', 'environment variables for the service, read at each start; may be given again', collect, [])
-    .option('--ready-timeout <time>', `how long a successor may take to be ready (default: ${showMs(d.readyTimeoutMs)})`, duration, d.readyTimeoutMs)
-    .option('--drain-timeout <time>', `how long connections that cannot move may last (default: ${showMs(d.drainTimeoutMs)})`, duration, d.drainTimeoutMs)
-    .option('--probation <time>', `how long the predecessor stays able to resume (default: ${showMs(d.probationMs)})`, duration, d.probationMs)
-    .option('--stop-timeout <time>', `how long it may take to end after its stop signal (default: ${showMs(d.stopTimeoutMs)})`, duration, d.stopTimeoutMs)
+    .option(
+      '--name <name>',
+      "its name for the other commands (default: the nearest package.json's, else the script's)",
+    )
+    .option(
+      '--env-file <file>',
+      'environment variables for the service, read at each start; may be given again',
+      collect,
+      [],
+    )
+    .option(
+      '--ready-timeout <time>',
+      `how long a successor may take to be ready (default: ${showMs(d.readyTimeoutMs)})`,
+      duration,
+      d.readyTimeoutMs,
+    )
+    .option(
+      '--drain-timeout <time>',
+      `how long connections that cannot move may last (default: ${showMs(d.drainTimeoutMs)})`,
+      duration,
+      d.drainTimeoutMs,
+    )
+    .option(
+      '--probation <time>',
+      `how long the predecessor stays able to resume (default: ${showMs(d.probationMs)})`,
+      duration,
+      d.probationMs,
+    )
+    .option(
+      '--stop-timeout <time>',
+      `how long it may take to end after its stop signal (default: ${showMs(d.stopTimeoutMs)})`,
+      duration,
+      d.stopTimeoutMs,
+    )
     .option('--stop-signal <signal>', 'the signal that ends a generation', signalName, d.stopSignal)
     .option('--wait-ready', "wait for process.send('ready') rather than for the listeners")
-    .option('--restart <when>', 'when it ends by itself: always, on-failure or never', oneOf('always', 'on-failure', 'never'), d.restart)
-    .option('--log <level>', "how much moult itself says: debug, info, warn, error or silent", oneOf('debug', 'info', 'warn', 'error', 'silent'), 'info')
+    .option(
+      '--restart <when>',
+      'when it ends by itself: always, on-failure or never',
+      oneOf('always', 'on-failure', 'never'),
+      d.restart,
+    )
+    .option(
+      '--log <level>',
+      'how much moult itself says: debug, info, warn, error or silent',
+      oneOf('debug', 'info', 'warn', 'error', 'silent'),
+      'info',
+    )
     .action(async (words: string[], flags: Flags) => {
       process.exitCode = await run(words, flags);
     });
@@ -46,7 +84,10 @@ export function runCommand(): Command {
 
 async function run(words: readonly string[], flags: Flags): Promise<number> {
   if (!isSupportedPlatform()) {
-    throw new MoultError('MOULT_UNSUPPORTED_PLATFORM', `moult run needs 64-bit Linux, this is ${process.platform} on ${process.arch}`);
+    throw new MoultError(
+      'MOULT_UNSUPPORTED_PLATFORM',
+      `moult run needs 64-bit Linux, this is ${process.platform} on ${process.arch}`,
+    );
   }
   const service = { words, cwd: namedWorkingDirectory(), envFiles: flags.envFile };
   const folder = new RunFolder(flags.name ?? defaultName(service));
@@ -71,7 +112,10 @@ async function run(words: readonly string[], flags: Flags): Promise<number> {
   const stop = () => void supervisor.stop();
   process.on('SIGTERM', stop).on('SIGINT', stop);
   // The log tells how it went; who sent a signal has nobody to answer to.
-  process.on('SIGHUP', () => void supervisor.restart({ ifBusy: 'wait', allowFewerListeners: false }).catch(() => {}));
+  process.on(
+    'SIGHUP',
+    () => void supervisor.restart({ ifBusy: 'wait', allowFewerListeners: false }).catch(() => {}),
+  );
   try {
     await supervisor.start();
     return await supervisor.ended;

@@ -1,8 +1,8 @@
 import Table from 'cli-table3';
 import { Command } from 'commander';
 import pc from 'picocolors';
-import type { ServiceStatus } from '../supervisor/supervisor.js';
 import { RunFolder } from '../supervisor/run-folder.js';
+import type { ServiceStatus } from '../supervisor/supervisor.js';
 import { ask, findService } from './control.js';
 
 const WATCH_MS = 1000;
@@ -22,7 +22,8 @@ export function statusCommand(): Command {
     .action(async (name: string | undefined, flags: Flags) => {
       do {
         const statuses = await read(name);
-        if (flags.json === true) process.stdout.write(`${JSON.stringify(statuses.length === 1 ? statuses[0] : statuses)}\n`);
+        if (flags.json === true)
+          process.stdout.write(`${JSON.stringify(statuses.length === 1 ? statuses[0] : statuses)}\n`);
         else {
           if (flags.watch === true && process.stdout.isTTY) process.stdout.write('\x1b[H\x1b[2J');
           process.stdout.write(`${statuses.map(statusText).join('\n\n')}\n`);
@@ -42,9 +43,10 @@ async function read(name: string | undefined): Promise<ServiceStatus[]> {
 /** The status of a service, for people. */
 export function statusText(status: ServiceStatus): string {
   const colour = status.state === 'serving' ? pc.green : status.state === 'waiting' ? pc.red : pc.yellow;
-  const head =
-    `${pc.bold(status.name)}  ${colour(status.state)}  ${pc.dim(`supervisor ${status.pid}, up ${age(status.startedAt)}, ` +
-      `${status.restarts} restarts, ${status.crashes} crashes`)}\n${pc.dim(status.command)}`;
+  const head = `${pc.bold(status.name)}  ${colour(status.state)}  ${pc.dim(
+    `supervisor ${status.pid}, up ${age(status.startedAt)}, ` +
+      `${status.restarts} restarts, ${status.crashes} crashes`,
+  )}\n${pc.dim(status.command)}`;
   const table = new Table({
     head: ['generation', 'process', 'state', 'up', 'connections', 'memory', 'listens on'],
     style: { head: [], border: ['dim'] },
@@ -62,7 +64,11 @@ export function statusText(status: ServiceStatus): string {
   }
   const notes = status.generations
     .filter((one) => one.moves !== undefined && one.moves.http1 !== 'yes')
-    .map((one) => pc.yellow(`generation ${one.generation} drains HTTP/1.1 connections instead of moving them: ${one.moves?.http1}`));
+    .map((one) =>
+      pc.yellow(
+        `generation ${one.generation} drains HTTP/1.1 connections instead of moving them: ${one.moves?.http1}`,
+      ),
+    );
   return [head, table.toString(), ...notes].join('\n');
 }
 

@@ -10,6 +10,10 @@ export function stopCommand(): Command {
     .action(async (name: string | undefined, flags: { readonly json?: true }) => {
       const folder = findService(name);
       await ask(folder, { type: 'stop' });
-      process.stdout.write(flags.json === true ? `${JSON.stringify({ type: 'result', ok: true })}\n` : `${folder.name} has ended\n`);
+      process.stdout.write(
+        flags.json === true
+          ? `${JSON.stringify({ type: 'result', ok: true })}\n`
+          : `${folder.name} has ended\n`,
+      );
     });
 }

@@ -12,7 +12,12 @@ const waiting = new WeakMap<HttpServer, Set<Socket>>();
  * at once it would be given the time of a fresh connection, and be answered 408 when that is over.
  * @param fd the connection's descriptor; it belongs to the socket from now on.
  */
-export function adoptHttp1(fd: number, server: HttpServer, item: ConnectionItem, tracker: ConnectionTracker): Socket {
+export function adoptHttp1(
+  fd: number,
+  server: HttpServer,
+  item: ConnectionItem,
+  tracker: ConnectionTracker,
+): Socket {
   const socket = socketOn(fd, server);
   const idle = idleOf(server);
   idle.add(socket);
@@ -35,7 +40,8 @@ export function adoptHttp1(fd: number, server: HttpServer, item: ConnectionItem,
   const destroy = () => socket.destroy();
   const end = () => socket.end();
   const expire = () => socket.destroy();
-  const headTimer = item.headLeftMs === null ? undefined : setTimeout(() => late(server, socket, leave), item.headLeftMs);
+  const headTimer =
+    item.headLeftMs === null ? undefined : setTimeout(() => late(server, socket, leave), item.headLeftMs);
   headTimer?.unref();
   socket.on('data', first);
   socket.on('end', end);

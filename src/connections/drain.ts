@@ -78,7 +78,11 @@ export class Drain {
 
   #cutAll(): void {
     for (const tracked of this.#tracker.all()) {
-      this.cut.push({ peer: peerOf(tracked), ageMs: performance.now() - tracked.openedAtMs, reason: reasonOf(tracked) });
+      this.cut.push({
+        peer: peerOf(tracked),
+        ageMs: performance.now() - tracked.openedAtMs,
+        reason: reasonOf(tracked),
+      });
       tracked.socket.destroy();
     }
     this.stop();

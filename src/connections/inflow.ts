@@ -22,7 +22,11 @@ export class Inflow {
   #serverOf: (listener: string) => Server | undefined;
   #arrived = new Map<number, Arrived>();
 
-  constructor(channel: Channel, tracker: ConnectionTracker, serverOf: (listener: string) => Server | undefined) {
+  constructor(
+    channel: Channel,
+    tracker: ConnectionTracker,
+    serverOf: (listener: string) => Server | undefined,
+  ) {
     this.#channel = channel;
     this.#tracker = tracker;
     this.#serverOf = serverOf;
@@ -38,7 +42,11 @@ export class Inflow {
   #arrive({ batch, items }: Message<'connections'>, incoming: Incoming): void {
     const descriptors = incoming.take();
     this.#arrived.set(batch, { items: items.slice(0, descriptors.length), descriptors });
-    this.#channel.send({ type: 'connections-received', batch, count: Math.min(items.length, descriptors.length) });
+    this.#channel.send({
+      type: 'connections-received',
+      batch,
+      count: Math.min(items.length, descriptors.length),
+    });
   }
 
   #begin(batch: number): void {

@@ -180,7 +180,8 @@ export class Outflow {
       listener: this.#destination(tracked.server) ?? '',
       kind: 'http1',
       idleLeftMs,
-      headLeftMs: isFresh && tracked.headDueAtMs !== null ? Math.max(1, tracked.headDueAtMs - performance.now()) : null,
+      headLeftMs:
+        isFresh && tracked.headDueAtMs !== null ? Math.max(1, tracked.headDueAtMs - performance.now()) : null,
       requests: requestsOf(tracked),
       frozenAtMs: this.#frozen.get(tracked) ?? monotonicMs(),
     };
@@ -238,6 +239,7 @@ export class Outflow {
   }
 
   #checkSettled(): void {
-    if (this.#candidates.size === 0 && this.#unacknowledged.size === 0 && this.#frozen.size === 0) this.#settle();
+    if (this.#candidates.size === 0 && this.#unacknowledged.size === 0 && this.#frozen.size === 0)
+      this.#settle();
   }
 }

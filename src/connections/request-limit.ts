@@ -18,7 +18,11 @@ export function countRequests(server: HttpServer, tracker: ConnectionTracker): v
   isCounting = true;
   // Source: Node's documentation of diagnostics_channel: published before the service sees the request.
   subscribe('http.server.request.start', (message) => {
-    const { socket, server: of, response } = message as {
+    const {
+      socket,
+      server: of,
+      response,
+    } = message as {
       socket: Socket;
       server: HttpServer;
       response: ServerResponse;

@@ -57,7 +57,11 @@ export class ConnectionTracker {
   }
 
   /** Tracks one. @param carried what a connection brings along from another process. */
-  add(socket: Socket, server: Server, carried: { headLeftMs: number | null; requests: number } | undefined = undefined): void {
+  add(
+    socket: Socket,
+    server: Server,
+    carried: { headLeftMs: number | null; requests: number } | undefined = undefined,
+  ): void {
     const nowMs = performance.now();
     const tracked: Tracked = {
       socket,
@@ -75,9 +79,16 @@ export class ConnectionTracker {
   }
 }
 
-function headDueAtMs(server: Server, nowMs: number, carried: { headLeftMs: number | null } | undefined): number | null {
+function headDueAtMs(
+  server: Server,
+  nowMs: number,
+  carried: { headLeftMs: number | null } | undefined,
+): number | null {
   if (carried !== undefined) return carried.headLeftMs === null ? null : nowMs + carried.headLeftMs;
   const limits = server as { headersTimeout?: number; requestTimeout?: number };
-  const limitMs = Math.min(limits.headersTimeout || Number.POSITIVE_INFINITY, limits.requestTimeout || Number.POSITIVE_INFINITY);
+  const limitMs = Math.min(
+    limits.headersTimeout || Number.POSITIVE_INFINITY,
+    limits.requestTimeout || Number.POSITIVE_INFINITY,
+  );
   return Number.isFinite(limitMs) ? nowMs + limitMs : null;
 }

@@ -107,10 +107,19 @@ export class Channel {
       return await new Promise<Message<T>>((resolve, reject) => {
         for (const type of types) this.on(type, (message) => resolve(message as Message<T>));
         this.closed.then((reason) =>
-          reject(reason ?? new MoultError('MOULT_PEER_CLOSED', `the other side closed before it sent ${types.join(' or ')}`)),
+          reject(
+            reason ??
+              new MoultError(
+                'MOULT_PEER_CLOSED',
+                `the other side closed before it sent ${types.join(' or ')}`,
+              ),
+          ),
         );
         timer = setTimeout(
-          () => reject(new MoultError('MOULT_PEER_TIMEOUT', `expected ${types.join(' or ')} within ${timeoutMs} ms`)),
+          () =>
+            reject(
+              new MoultError('MOULT_PEER_TIMEOUT', `expected ${types.join(' or ')} within ${timeoutMs} ms`),
+            ),
           timeoutMs,
         );
       });
@@ -121,7 +130,11 @@ export class Channel {
   }
 
   /** Sends a message, with descriptors beside it; the sender's own stay open and must not be closed before this returns `true`. */
-  send<T extends MessageType>(message: Message<T>, descriptors: readonly number[] = [], attachment?: Buffer): void {
+  send<T extends MessageType>(
+    message: Message<T>,
+    descriptors: readonly number[] = [],
+    attachment?: Buffer,
+  ): void {
     if (this.#isClosed) return;
     const tag = descriptors.length > 0 ? ++this.#sentTag : 0;
     const beside = descriptors.length > 0 ? { descriptors: descriptors.length } : {};
@@ -210,7 +223,11 @@ export function takeRecord(records: number, frame: Frame, receivedTag: number): 
   if (announced === undefined) return besideOf(frame.attachment, [], false);
   const record = receiveDescriptors(records);
   const beside = besideOf(frame.attachment, record?.descriptors ?? [], record?.truncated ?? false);
-  if (record === undefined || record.tag !== receivedTag + 1 || (!record.truncated && beside.count !== announced)) {
+  if (
+    record === undefined ||
+    record.tag !== receivedTag + 1 ||
+    (!record.truncated && beside.count !== announced)
+  ) {
     for (const fd of beside.take()) closeDescriptor(fd);
     throw new MoultError(
       'MOULT_DESCRIPTORS',

@@ -47,7 +47,9 @@ export class Door {
     const door = new Door(path, role, visit);
     return new Promise((resolve, reject) => {
       door.#server.once('error', (cause) =>
-        reject(new MoultError('MOULT_SYSTEM_CALL', `listening on ${path} failed: ${cause.message}`, { cause })),
+        reject(
+          new MoultError('MOULT_SYSTEM_CALL', `listening on ${path} failed: ${cause.message}`, { cause }),
+        ),
       );
       door.#server.listen(path, () => {
         // The folder is private already; this is the second lock.
@@ -71,7 +73,13 @@ export class Door {
       const peer = peerCredentials(fd);
       checkPeer(peer);
       [mine, theirs] = descriptorSocketPair();
-      const greeting = { type: 'greeting', protocol: PROTOCOL, role: this.#role, moult: MOULT_VERSION, pid: process.pid };
+      const greeting = {
+        type: 'greeting',
+        protocol: PROTOCOL,
+        role: this.#role,
+        moult: MOULT_VERSION,
+        pid: process.pid,
+      };
       sendBytesWithDescriptor(fd, encodeFrame(greeting), theirs);
       closeDescriptor(theirs);
       theirs = -1;
@@ -96,7 +104,10 @@ export class Door {
       channel.off('hello');
       try {
         if (hello.protocol < PROTOCOL.min || hello.protocol > PROTOCOL.max) {
-          throw new MoultError('MOULT_PROTOCOL_VERSION', `expected protocol ${PROTOCOL.max}, received ${hello.protocol}`);
+          throw new MoultError(
+            'MOULT_PROTOCOL_VERSION',
+            `expected protocol ${PROTOCOL.max}, received ${hello.protocol}`,
+          );
         }
         this.#visit(channel, hello);
       } catch (error) {

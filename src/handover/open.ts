@@ -105,7 +105,10 @@ export class Opening {
     const message = parseMessage(this.#frame(received.bytes));
     if (message.type === 'refused') throw MoultError.from(message.error);
     if (message.type !== 'greeting' || records === undefined) {
-      throw new MoultError('MOULT_PROTOCOL_ORDER', `expected a greeting with a descriptor, received ${message.type}`);
+      throw new MoultError(
+        'MOULT_PROTOCOL_ORDER',
+        `expected a greeting with a descriptor, received ${message.type}`,
+      );
     }
     return message;
   }

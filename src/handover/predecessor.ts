@@ -64,10 +64,16 @@ export class Predecessor {
   receive(channel: Channel, hello: Message<'hello'>): void {
     if (this.#state !== 'expecting') {
       const code = this.#state === 'serving' ? 'MOULT_NOT_EXPECTED' : 'MOULT_RESTART_IN_PROGRESS';
-      throw new MoultError(code, `generation ${hello.generation ?? '?'} asked to take over while ${this.#state}`);
+      throw new MoultError(
+        code,
+        `generation ${hello.generation ?? '?'} asked to take over while ${this.#state}`,
+      );
     }
     if (hello.generation !== this.#generation) {
-      throw new MoultError('MOULT_NOT_EXPECTED', `expected generation ${this.#generation}, met ${hello.generation ?? 'none'}`);
+      throw new MoultError(
+        'MOULT_NOT_EXPECTED',
+        `expected generation ${this.#generation}, met ${hello.generation ?? 'none'}`,
+      );
     }
     const { items, descriptors } = this.#estate.listeners.describe();
     channel.send({ type: 'inherit', epoch: this.#estate.epoch, listeners: items }, descriptors);
@@ -162,7 +168,10 @@ export class Predecessor {
     this.#timer = setTimeout(
       () =>
         this.#undo(
-          new MoultError('MOULT_COMMIT_FAILED', `the successor did not open its gates within ${COMMIT_TIMEOUT_MS} ms`),
+          new MoultError(
+            'MOULT_COMMIT_FAILED',
+            `the successor did not open its gates within ${COMMIT_TIMEOUT_MS} ms`,
+          ),
         ),
       COMMIT_TIMEOUT_MS,
     );
@@ -222,7 +231,11 @@ export class Predecessor {
     this.#step('drained');
     const moved = this.#outflow?.moved ?? 0;
     this.#outflow?.stop();
-    this.#events.drained({ moved, drained: Math.max(0, drain.drained - moved), cut: drain.cut.slice(0, 1000) });
+    this.#events.drained({
+      moved,
+      drained: Math.max(0, drain.drained - moved),
+      cut: drain.cut.slice(0, 1000),
+    });
     this.#forget();
   }
 
@@ -250,7 +263,9 @@ export class Predecessor {
     this.#outflow = undefined;
     this.#estate.listeners.resume();
     this.#forget();
-    this.#events.undone(new MoultError(error.code, error.message, { serving: 'predecessor', stage, cause: error }));
+    this.#events.undone(
+      new MoultError(error.code, error.message, { serving: 'predecessor', stage, cause: error }),
+    );
     if (this.#retireAfterCommitMs !== undefined) this.retire(this.#retireAfterCommitMs);
   }
 
@@ -261,7 +276,10 @@ export class Predecessor {
     this.fail(
       reason?.code === 'MOULT_PROTOCOL_FRAME' || reason?.code === 'MOULT_PROTOCOL_ORDER'
         ? asMoultError(reason, 'MOULT_PROTOCOL_FRAME')
-        : new MoultError(after ? 'MOULT_SUCCESSOR_LOST' : 'MOULT_SUCCESSOR_EXITED', `the successor was lost while ${this.#state}: ${why}`),
+        : new MoultError(
+            after ? 'MOULT_SUCCESSOR_LOST' : 'MOULT_SUCCESSOR_EXITED',
+            `the successor was lost while ${this.#state}: ${why}`,
+          ),
     );
   }
 

@@ -2,7 +2,14 @@ import { unlinkSync } from 'node:fs';
 import type { AddressInfo, Server } from 'node:net';
 import { MoultError } from '../errors.js';
 import { handleOf, type StreamHandle, setHandle } from '../node/handle.js';
-import { closeHandle, inheritOwner, listeningHandle, onHandleClose, openGate, shutGate } from '../node/listening-handle.js';
+import {
+  closeHandle,
+  inheritOwner,
+  listeningHandle,
+  onHandleClose,
+  openGate,
+  shutGate,
+} from '../node/listening-handle.js';
 import { closeDescriptor, shutDownListener } from '../os/descriptor.js';
 
 /**

@@ -1,5 +1,5 @@
-import { getSystemErrorMap, getSystemErrorName } from 'node:util';
 import type { Server } from 'node:net';
+import { getSystemErrorMap, getSystemErrorName } from 'node:util';
 import { handleOf, setHandle } from '../node/handle.js';
 import type { ListenRequest } from '../node/listen-hook.js';
 import { behindGate, listeningHandle, shutGate } from '../node/listening-handle.js';
@@ -119,7 +119,13 @@ export class ListenerRegistry {
     setHandle(request.server, handle);
     this.#inherited.delete(item.name);
     const backlog = request.backlog || item.backlog;
-    const listener = this.#add(request.server, identityOf(item), fd, backlog, this.#gatesShut ? 'gated' : 'open');
+    const listener = this.#add(
+      request.server,
+      identityOf(item),
+      fd,
+      backlog,
+      this.#gatesShut ? 'gated' : 'open',
+    );
     resumeTickets(request.server, item);
     proceed();
     this.#events.claimed(listener);
@@ -219,7 +225,8 @@ export function itemOf(listener: Listener): ListenerItem {
 // As node:net reports a failed bind: an 'error' event in the next turn.
 function failListen(request: ListenRequest, code: string): void {
   const [errno, [, description]] =
-    [...getSystemErrorMap()].find(([number]) => getSystemErrorName(number) === code) ?? ([0, [code, code]] as const);
+    [...getSystemErrorMap()].find(([number]) => getSystemErrorName(number) === code) ??
+    ([0, [code, code]] as const);
   const error = Object.assign(new Error(`listen ${code}: ${description} ${request.address}`), {
     code,
     errno,

@@ -49,7 +49,8 @@ export type Http1Phase = 'rest' | 'responding' | 'flushing' | 'receiving' | 'end
 /** Where a connection of an HTTP/1.1 server stands. @param between the result of {@link betweenRequests} in this turn. */
 export function http1Phase(socket: Socket, between: Set<Socket>): Http1Phase {
   const handle = handleOf(socket);
-  if (handle === undefined || socket.destroyed || socket.writableEnded || socket.readableEnded) return 'ended';
+  if (handle === undefined || socket.destroyed || socket.writableEnded || socket.readableEnded)
+    return 'ended';
   const inside = socket as unknown as ServerSocket;
   const fresh = socket.bytesRead === 0;
   if (!fresh && !between.has(socket)) return 'receiving';
@@ -76,7 +77,10 @@ export function thaw(socket: Socket): void {
 
 /** Milliseconds until the socket's own time-out, or null when it has none. Source: node lib/internal/timers.js. */
 export function timeLeftMs(socket: Socket): number | null {
-  const timer = bySymbol(socket, 'timeout') as { _idleTimeout?: number; _idleStart?: number } | null | undefined;
+  const timer = bySymbol(socket, 'timeout') as
+    | { _idleTimeout?: number; _idleStart?: number }
+    | null
+    | undefined;
   const { _idleTimeout: timeout, _idleStart: start } = timer ?? {};
   if (timeout === undefined || timeout <= 0 || start === undefined) return null;
   return Math.max(0, timeout - (timerNowMs() - start));

@@ -42,7 +42,12 @@ export function markInternal(server: Server): void {
 }
 
 /** Runs a hook for a call of `_listen2`, or Node's own step for moult's own servers. */
-export function throughHook(hook: ListenHook, server: Server, original: Listen2, args: Parameters<Listen2>): void {
+export function throughHook(
+  hook: ListenHook,
+  server: Server,
+  original: Listen2,
+  args: Parameters<Listen2>,
+): void {
   const [address, port, addressType, backlog, fd, flags] = args;
   const proceed = () => original.apply(server, args);
   if (internal.has(server)) {

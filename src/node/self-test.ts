@@ -1,9 +1,21 @@
 import { createServer } from 'node:http';
 import { Socket } from 'node:net';
 import { closeDescriptor } from '../os/descriptor.js';
-import { descriptorSocketPair, receiveDescriptors, sendDescriptors, streamSocketPair } from '../os/descriptor-socket.js';
+import {
+  descriptorSocketPair,
+  receiveDescriptors,
+  sendDescriptors,
+  streamSocketPair,
+} from '../os/descriptor-socket.js';
 import { descriptorOf } from './handle.js';
-import { betweenRequests, freeze, giveToServer, http1Phase, socketOn, trackWithoutListening } from './http1.js';
+import {
+  betweenRequests,
+  freeze,
+  giveToServer,
+  http1Phase,
+  socketOn,
+  trackWithoutListening,
+} from './http1.js';
 
 /** How long the whole test may take before it counts as failed. */
 const TIMEOUT_MS = 5000;
@@ -49,7 +61,8 @@ export async function http1Moves(): Promise<string> {
     client.write(REQUEST);
     await new Promise((resolve) => setImmediate(resolve));
     expectPhase(first, 'rest', 'a frozen connection');
-    if (!sendDescriptors(records[0], 1, [descriptorOf(first)])) throw new Error('a descriptor could not be sent');
+    if (!sendDescriptors(records[0], 1, [descriptorOf(first)]))
+      throw new Error('a descriptor could not be sent');
     const record = receiveDescriptors(records[1]);
     const passed = record?.descriptors[0];
     if (passed === undefined) throw new Error('a descriptor did not arrive');
@@ -80,4 +93,3 @@ function answer(client: Socket): Promise<void> {
     client.once('error', reject);
   });
 }
-

@@ -48,7 +48,8 @@ function prepare(dataBytes: number, controlBytes: number): void {
 /** Two connected record sockets; both close-on-exec. */
 export function descriptorSocketPair(): [number, number] {
   const out = new Int32Array(2);
-  if (libc().socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, out) !== 0) throw systemCallError('socketpair');
+  if (libc().socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, out) !== 0)
+    throw systemCallError('socketpair');
   return [out[0] ?? -1, out[1] ?? -1];
 }
 
@@ -93,9 +94,13 @@ function sendRecord(socket: number, dataBytes: number, descriptors: readonly num
     const reason = lastErrorName();
     if (reason === 'EINTR') continue;
     if (reason === 'EAGAIN' || reason === 'ETOOMANYREFS' || reason === 'ENOBUFS') return false;
-    throw new MoultError('MOULT_DESCRIPTORS', `sending ${descriptors.length} descriptors failed with ${reason}`, {
-      details: { reason },
-    });
+    throw new MoultError(
+      'MOULT_DESCRIPTORS',
+      `sending ${descriptors.length} descriptors failed with ${reason}`,
+      {
+        details: { reason },
+      },
+    );
   }
 }
 
@@ -147,7 +152,9 @@ function receiveRecord(
     const reason = lastErrorName();
     if (reason === 'EINTR') continue;
     if (reason === 'EAGAIN') return undefined;
-    throw new MoultError('MOULT_DESCRIPTORS', `receiving descriptors failed with ${reason}`, { details: { reason } });
+    throw new MoultError('MOULT_DESCRIPTORS', `receiving descriptors failed with ${reason}`, {
+      details: { reason },
+    });
   }
 }
 

@@ -25,7 +25,10 @@ export function peerCredentials(socket: number): PeerCredentials {
 export function checkPeer(peer: PeerCredentials): void {
   const ours = process.geteuid?.() ?? -1;
   if (peer.uid !== ours && peer.uid !== 0) {
-    throw new MoultError('MOULT_PEER_REFUSED', `expected a process of user ${ours}, process ${peer.pid} is of user ${peer.uid}`);
+    throw new MoultError(
+      'MOULT_PEER_REFUSED',
+      `expected a process of user ${ours}, process ${peer.pid} is of user ${peer.uid}`,
+    );
   }
 }
 

@@ -50,7 +50,10 @@ export function decodeBody(body: Buffer, jsonBytes: number): Frame {
     });
   }
   if (!isTyped(message)) {
-    throw new MoultError('MOULT_PROTOCOL_FRAME', 'expected a JSON object with a type, received another value');
+    throw new MoultError(
+      'MOULT_PROTOCOL_FRAME',
+      'expected a JSON object with a type, received another value',
+    );
   }
   const attachment = body.length > jsonBytes ? Buffer.from(body.subarray(jsonBytes)) : NO_BYTES;
   return { message, attachment };
@@ -117,6 +120,9 @@ function checkLengths(jsonBytes: number, attachmentBytes: number): void {
 
 function isTyped(value: unknown): value is { type: string } & Record<string, unknown> {
   return (
-    typeof value === 'object' && value !== null && 'type' in value && typeof (value as { type: unknown }).type === 'string'
+    typeof value === 'object' &&
+    value !== null &&
+    'type' in value &&
+    typeof (value as { type: unknown }).type === 'string'
   );
 }

@@ -136,7 +136,12 @@ export const schemas = {
   expect: v.object({ generation: count, settings }),
   expecting: v.object({ generation: count }),
   door: v.object({ path }),
-  progress: v.object({ generation: count, stage: text(32), at: v.number(), facts: v.record(v.string(), v.unknown()) }),
+  progress: v.object({
+    generation: count,
+    stage: text(32),
+    at: v.number(),
+    facts: v.record(v.string(), v.unknown()),
+  }),
   aborted: v.object({ generation: count, error: errorReport }),
   undone: v.object({ generation: count, error: errorReport }),
   serving: v.object({ epoch: count, said: v.boolean() }),
@@ -188,7 +193,10 @@ export type DrainReport = v.InferOutput<typeof stopped>;
 export function parseMessage(frame: Frame): Message {
   const { type } = frame.message;
   if (!Object.hasOwn(schemas, type)) {
-    throw new MoultError('MOULT_PROTOCOL_FRAME', `expected a message of protocol 1, received type ${JSON.stringify(type.slice(0, 64))}`);
+    throw new MoultError(
+      'MOULT_PROTOCOL_FRAME',
+      `expected a message of protocol 1, received type ${JSON.stringify(type.slice(0, 64))}`,
+    );
   }
   const schema = schemas[type as MessageType];
   const parsed = v.safeParse(schema, frame.message);

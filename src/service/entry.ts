@@ -21,7 +21,12 @@ function become(env: NodeJS.ProcessEnv): Generation | null {
 }
 
 /** Called for every listen() of the process, in place of Node's own last step. */
-export function listen(server: Server, original: Listen2, args: Parameters<Listen2>, env: NodeJS.ProcessEnv): void {
+export function listen(
+  server: Server,
+  original: Listen2,
+  args: Parameters<Listen2>,
+  env: NodeJS.ProcessEnv,
+): void {
   const decide: Parameters<typeof throughHook>[0] = (request, proceed) => {
     // A path that holds the process's number is for itself alone: tools such as tsx speak to their children by one.
     const isOwnAffair = request.port < 0 && request.address !== null && namesThisProcess(request.address);

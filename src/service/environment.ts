@@ -11,7 +11,12 @@ const NODE_OPTIONS_WAS = 'MOULT_NODE_OPTIONS_WAS';
 const DIRECT = 'MOULT_DIRECT';
 
 /** The variables that start a process as this generation. @param isDirect whether the command itself is the service, not a wrapper. */
-export function variablesFor(started: StartedBy, isDirect: boolean, preload: string, nodeOptions = ''): Record<string, string> {
+export function variablesFor(
+  started: StartedBy,
+  isDirect: boolean,
+  preload: string,
+  nodeOptions = '',
+): Record<string, string> {
   return {
     [SUPERVISOR]: started.supervisor,
     [GENERATION]: String(started.generation),

@@ -1,6 +1,6 @@
 import { dirname, join } from 'node:path';
-import { countRequests } from '../connections/request-limit.js';
 import { trackHttp2Sessions } from '../connections/http2-sessions.js';
+import { countRequests } from '../connections/request-limit.js';
 import { ConnectionTracker } from '../connections/tracker.js';
 import { MoultError } from '../errors.js';
 import type { Channel } from '../handover/channel.js';
@@ -49,7 +49,12 @@ export class Generation implements Estate {
   static begin(started: StartedBy): Generation | null {
     const lifeline = new Opening(
       started.supervisor,
-      { role: 'generation', generation: started.generation, node: process.version, entry: process.argv[1] ?? '' },
+      {
+        role: 'generation',
+        generation: started.generation,
+        node: process.version,
+        entry: process.argv[1] ?? '',
+      },
       OPENING_TIMEOUT_MS,
     );
     let giver: Opening | undefined;
@@ -70,7 +75,14 @@ export class Generation implements Estate {
           `expected ${inherit.listeners.length} listeners, this process could open only ${descriptors.length}`,
         );
       }
-      return new Generation(started, welcome.settings, inherit, descriptors, lifeline.toChannel(), giver?.toChannel());
+      return new Generation(
+        started,
+        welcome.settings,
+        inherit,
+        descriptors,
+        lifeline.toChannel(),
+        giver?.toChannel(),
+      );
     } catch (error) {
       giver?.abandon();
       lifeline.abandon();
@@ -164,7 +176,8 @@ export class Generation implements Estate {
 
   #openDoor(path: string): void {
     Door.open(path, 'predecessor', (channel, hello) => {
-      if (hello.role !== 'successor') throw new MoultError('MOULT_NOT_EXPECTED', `expected a successor, met ${hello.role}`);
+      if (hello.role !== 'successor')
+        throw new MoultError('MOULT_NOT_EXPECTED', `expected a successor, met ${hello.role}`);
       this.#predecessor.receive(channel, hello);
     }).then(
       (door) => {
@@ -199,7 +212,11 @@ export class Generation implements Estate {
       ? this.listeners.unclaimed().length === 0
       : this.listeners.own().length > 0;
     if (this.#hasSaid || (isComplete && !this.#settings.waitReady)) this.#ready();
-    else if (this.#settings.allowFewerListeners && !this.#settings.waitReady && this.listeners.own().length > 0) {
+    else if (
+      this.#settings.allowFewerListeners &&
+      !this.#settings.waitReady &&
+      this.listeners.own().length > 0
+    ) {
       this.#fewerTimer = setTimeout(() => this.#ready(), FEWER_LISTENERS_MS);
     }
   }

@@ -1,4 +1,3 @@
-'use strict';
 /*
  * Loaded into every Node process of a service's process tree (npm, shells' children, the service itself), so
  * it costs next to nothing: it only watches for the first listen(), by which the service shows itself. The
@@ -8,8 +7,8 @@ const net: typeof import('node:net') = require('node:net');
 const cluster: typeof import('node:cluster').default = require('node:cluster');
 const threads: typeof import('node:worker_threads') = require('node:worker_threads');
 
-type Entry = typeof import('./entry.js', { with: { 'resolution-mode': 'import' } });
-type Listen2 = import('../node/listen-hook.js', { with: { 'resolution-mode': 'import' } }).Listen2;
+type Entry = typeof import('./entry.js', { with: { 'resolution-mode': 'import' }});
+type Listen2 = import('../node/listen-hook.js', { with: { 'resolution-mode': 'import' }}).Listen2;
 
 function watch(): void {
   const { env } = process;
@@ -42,7 +41,8 @@ function clear(env: NodeJS.ProcessEnv): void {
   const was = env['MOULT_NODE_OPTIONS_WAS'];
   if (was) env['NODE_OPTIONS'] = was;
   else delete env['NODE_OPTIONS'];
-  for (const name of ['MOULT_SUPERVISOR', 'MOULT_GENERATION', 'MOULT_NODE_OPTIONS_WAS', 'MOULT_DIRECT']) delete env[name];
+  for (const name of ['MOULT_SUPERVISOR', 'MOULT_GENERATION', 'MOULT_NODE_OPTIONS_WAS', 'MOULT_DIRECT'])
+    delete env[name];
 }
 
 // require() of an ES module is no experiment for us: it is what Node 20.19 was chosen for.

@@ -15,7 +15,8 @@ export class Backoff {
   /** The wait before the next start, in milliseconds. @param servedMs how long the one that crashed had served. */
   next(servedMs: number): number {
     if (servedMs >= this.#stableMs) this.#failures = 0;
-    const wait = this.#failures === 0 ? 0 : Math.min(this.#longestMs, this.#firstMs * 2 ** (this.#failures - 1));
+    const wait =
+      this.#failures === 0 ? 0 : Math.min(this.#longestMs, this.#firstMs * 2 ** (this.#failures - 1));
     this.#failures += 1;
     return wait;
   }

@@ -52,7 +52,12 @@ export class GenerationProcess {
     this.number = number;
     this.release = release;
     const { NODE_OPTIONS } = release.env;
-    const variables = variablesFor({ supervisor, generation: number }, release.isDirect, PRELOAD, NODE_OPTIONS);
+    const variables = variablesFor(
+      { supervisor, generation: number },
+      release.isDirect,
+      PRELOAD,
+      NODE_OPTIONS,
+    );
     this.#child = launch({ ...release, env: { ...release.env, ...variables } });
     const { stdout, stderr } = this.#child;
     if (stdout !== null) passThrough(stdout, outputs.stdout, this.output);
@@ -105,23 +110,37 @@ export class GenerationProcess {
   /** What the service tells of itself. @throws MOULT_PEER_CLOSED, MOULT_PEER_TIMEOUT */
   state(timeoutMs: number): Promise<GenerationState> {
     const id = ++this.#asked;
-    return this.#ask(`state ${id}`, timeoutMs, () => this.lifeline?.send({ type: 'ask-state', id })) as Promise<GenerationState>;
+    return this.#ask(`state ${id}`, timeoutMs, () =>
+      this.lifeline?.send({ type: 'ask-state', id }),
+    ) as Promise<GenerationState>;
   }
 
   /** Has it expect a successor. @throws MOULT_PEER_CLOSED, MOULT_PEER_TIMEOUT; nothing has changed then. */
   async expect(generation: number, settings: Settings, timeoutMs: number): Promise<void> {
-    await this.#ask(`expecting ${generation}`, timeoutMs, () => this.lifeline?.send({ type: 'expect', generation, settings }));
+    await this.#ask(`expecting ${generation}`, timeoutMs, () =>
+      this.lifeline?.send({ type: 'expect', generation, settings }),
+    );
   }
 
   #ask(question: string, timeoutMs: number, send: () => void): Promise<unknown> {
     return new Promise((resolve, reject) => {
       if (this.lifeline === undefined || this.lifeline.isClosed) {
-        reject(new MoultError('MOULT_PEER_CLOSED', `generation ${this.number} has no connection to its supervisor`));
+        reject(
+          new MoultError(
+            'MOULT_PEER_CLOSED',
+            `generation ${this.number} has no connection to its supervisor`,
+          ),
+        );
         return;
       }
       const timer = setTimeout(() => {
         this.#questions.delete(question);
-        reject(new MoultError('MOULT_PEER_TIMEOUT', `generation ${this.number} did not answer within ${timeoutMs} ms: it is stopped, or its event loop is blocked`));
+        reject(
+          new MoultError(
+            'MOULT_PEER_TIMEOUT',
+            `generation ${this.number} did not answer within ${timeoutMs} ms: it is stopped, or its event loop is blocked`,
+          ),
+        );
       }, timeoutMs);
       this.#questions.set(question, (answer) => {
         clearTimeout(timer);

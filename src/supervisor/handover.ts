@@ -144,13 +144,18 @@ export class Handover {
       pauseP99Ms: number('pauseP99Ms'),
       tookMs: monotonicMs() - this.#startedMs,
       stages: this.#stages,
-      ...(typeof this.#facts['drainedBecause'] === 'string' ? { drainedBecause: this.#facts['drainedBecause'] } : {}),
+      ...(typeof this.#facts['drainedBecause'] === 'string'
+        ? { drainedBecause: this.#facts['drainedBecause'] }
+        : {}),
     });
   }
 
   #exited(exit: Exit): void {
     if (this.#isSettled || this.#hasCommitted) return;
-    const error = new MoultError('MOULT_SUCCESSOR_EXITED', `the successor ${describeExit(exit)} before it had taken over`);
+    const error = new MoultError(
+      'MOULT_SUCCESSOR_EXITED',
+      `the successor ${describeExit(exit)} before it had taken over`,
+    );
     const { lifeline } = this.#predecessor ?? {};
     // The predecessor decides: it may have committed in the same moment, and then undoes it.
     if (lifeline !== undefined && !lifeline.isClosed) lifeline.send({ type: 'abort', error: error.report() });
@@ -158,17 +163,27 @@ export class Handover {
   }
 
   #tooLate(readyTimeoutMs: number): void {
-    this.fail(new MoultError('MOULT_READY_TIMEOUT', `the successor was not ready within ${readyTimeoutMs} ms`));
+    this.fail(
+      new MoultError('MOULT_READY_TIMEOUT', `the successor was not ready within ${readyTimeoutMs} ms`),
+    );
   }
 
   #explain(error: MoultError, exit: Exit): MoultError {
     const wasExit = error.code === 'MOULT_SUCCESSOR_EXITED' || error.code === 'MOULT_SUCCESSOR_LOST';
     const killed = exit.signal === 'SIGKILL';
-    const message = wasExit && !killed ? `the successor ${describeExit(exit)} before it had ${this.#hasCommitted ? 'proved itself' : 'taken over'}` : error.message;
+    const message =
+      wasExit && !killed
+        ? `the successor ${describeExit(exit)} before it had ${this.#hasCommitted ? 'proved itself' : 'taken over'}`
+        : error.message;
     return new MoultError(error.code, message, {
-      serving: this.#predecessor?.exit === undefined && this.#predecessor !== undefined ? 'predecessor' : 'none',
+      serving:
+        this.#predecessor?.exit === undefined && this.#predecessor !== undefined ? 'predecessor' : 'none',
       stage: error.stage ?? this.#stages.at(-1)?.stage ?? 'spawn',
-      details: { ...error.details, generation: this.successor.number, output: this.successor.output.lines().slice(-20) },
+      details: {
+        ...error.details,
+        generation: this.successor.number,
+        output: this.successor.output.lines().slice(-20),
+      },
       cause: error,
     });
   }

@@ -26,7 +26,11 @@ export const defaultOptions: SupervisorOptions = {
 };
 
 /** What a generation is told of them. */
-export function settingsOf(options: SupervisorOptions, allowFewerListeners: boolean, waitReady: boolean): Settings {
+export function settingsOf(
+  options: SupervisorOptions,
+  allowFewerListeners: boolean,
+  waitReady: boolean,
+): Settings {
   const { readyTimeoutMs, drainTimeoutMs, probationMs, stopSignal } = options;
   return { readyTimeoutMs, drainTimeoutMs, probationMs, stopSignal, waitReady, allowFewerListeners };
 }

@@ -40,16 +40,35 @@ export function namedWorkingDirectory(env: NodeJS.ProcessEnv = process.env): str
  */
 export function resolveRelease(service: ServiceCommand, env: NodeJS.ProcessEnv = process.env): Release {
   const [first, ...rest] = service.words;
-  if (first === undefined) throw new MoultError('MOULT_BAD_OPTION', 'expected a script or a command, received none');
+  if (first === undefined)
+    throw new MoultError('MOULT_BAD_OPTION', 'expected a script or a command, received none');
   const cwd = real(service.cwd, 'the working directory');
   const variables = { ...readEnvFiles(service.envFiles, service.cwd), ...env, PWD: cwd };
   if (isScript(first, service.cwd)) {
     const script = real(resolve(service.cwd, first), 'the script');
-    return { command: process.execPath, args: [script, ...rest], cwd, env: variables, isDirect: true, label: script };
+    return {
+      command: process.execPath,
+      args: [script, ...rest],
+      cwd,
+      env: variables,
+      isDirect: true,
+      label: script,
+    };
   }
-  if (SCRIPTS.has(extname(first))) throw new MoultError('MOULT_BAD_OPTION', `expected a script, found none at ${resolve(service.cwd, first)}`);
+  if (SCRIPTS.has(extname(first)))
+    throw new MoultError(
+      'MOULT_BAD_OPTION',
+      `expected a script, found none at ${resolve(service.cwd, first)}`,
+    );
   const isNode = /^node(js)?$/.test(basename(first));
-  return { command: first, args: rest, cwd, env: variables, isDirect: isNode, label: service.words.join(' ') };
+  return {
+    command: first,
+    args: rest,
+    cwd,
+    env: variables,
+    isDirect: isNode,
+    label: service.words.join(' '),
+  };
 }
 
 /** The default name of a service: that of the nearest package.json, else the script's. */
@@ -58,7 +77,11 @@ export function defaultName(service: ServiceCommand): string {
   const script = service.words.find((word) => isScript(word, service.cwd));
   const from = script === undefined ? service.cwd : dirname(resolve(service.cwd, script));
   const named = nearestPackageName(from) ?? basename(script ?? first, extname(script ?? first));
-  const name = named.replace(/^@/, '').replace(/[^A-Za-z0-9._-]+/g, '-').replace(/^[^A-Za-z0-9]+/, '').slice(0, 64);
+  const name = named
+    .replace(/^@/, '')
+    .replace(/[^A-Za-z0-9._-]+/g, '-')
+    .replace(/^[^A-Za-z0-9]+/, '')
+    .slice(0, 64);
   return name || 'service';
 }
 

@@ -37,7 +37,11 @@ export interface ServiceStatus {
   readonly startedAt: number;
   readonly restarts: number;
   readonly crashes: number;
-  readonly generations: readonly (Partial<GenerationState> & { generation: number; pid: number; state: string })[];
+  readonly generations: readonly (Partial<GenerationState> & {
+    generation: number;
+    pid: number;
+    state: string;
+  })[];
 }
 
 type Watcher = (event: StageEvent) => void;
@@ -71,7 +75,13 @@ export class Supervisor {
   #backoffTimer: NodeJS.Timeout | undefined;
   #end!: (code: number) => void;
 
-  constructor(folder: RunFolder, service: ServiceCommand, options: SupervisorOptions, log: Logger, outputs: Outputs) {
+  constructor(
+    folder: RunFolder,
+    service: ServiceCommand,
+    options: SupervisorOptions,
+    log: Logger,
+    outputs: Outputs,
+  ) {
     this.#folder = folder;
     this.#service = service;
     this.#options = options;
@@ -86,7 +96,9 @@ export class Supervisor {
   /** Opens the door and starts the first generation. @throws MOULT_BAD_OPTION when the command cannot be resolved. */
   async start(): Promise<void> {
     const release = resolveRelease(this.#service);
-    this.#door = await Door.open(this.#folder.control, 'supervisor', (channel, hello) => this.#visit(channel, hello));
+    this.#door = await Door.open(this.#folder.control, 'supervisor', (channel, hello) =>
+      this.#visit(channel, hello),
+    );
     const first = this.#spawn(release);
     first.exited.then((exit) => {
       if (first.servingSince !== undefined || first.isEnding) return;
@@ -115,7 +127,9 @@ export class Supervisor {
     if (!isBusy && this.#following === undefined) return this.#replace(request);
     if (request.ifBusy === 'refuse') {
       return Promise.reject(
-        new MoultError('MOULT_RESTART_IN_PROGRESS', `generation ${this.#lastNumber} is just taking over`, { serving: 'unchanged' }),
+        new MoultError('MOULT_RESTART_IN_PROGRESS', `generation ${this.#lastNumber} is just taking over`, {
+          serving: 'unchanged',
+        }),
       );
     }
     this.#following ??= this.#idle().then(() => {
@@ -128,7 +142,8 @@ export class Supervisor {
   async #idle(): Promise<void> {
     await this.#handover?.done.catch(() => {});
     const starting = this.#generations.get(this.#lastNumber);
-    if (this.#current === undefined && starting !== undefined) await Promise.race([this.#served(starting), starting.exited]);
+    if (this.#current === undefined && starting !== undefined)
+      await Promise.race([this.#served(starting), starting.exited]);
   }
 
   #served(generation: GenerationProcess): Promise<void> {
@@ -144,7 +159,8 @@ export class Supervisor {
     const settings = settingsOf(this.#options, allowFewerListeners, this.#saysReady);
     clearTimeout(this.#backoffTimer);
     // The operator has decided: what is in probation is confirmed.
-    for (const one of this.#generations.values()) if (one !== predecessor) one.lifeline?.send({ type: 'confirm' });
+    for (const one of this.#generations.values())
+      if (one !== predecessor) one.lifeline?.send({ type: 'confirm' });
     const number = this.#lastNumber + 1;
     if (predecessor !== undefined) await predecessor.expect(number, settings, EXPECT_TIMEOUT_MS);
     this.#state = 'restarting';
@@ -171,7 +187,9 @@ export class Supervisor {
       return summary;
     } catch (error) {
       const told = asMoultError(error, 'MOULT_HANDOVER_ABORTED');
-      this.#log.error(`restart failed at ${told.stage ?? 'spawn'}: ${told.message} (${told.code}); serving now: ${told.serving}`);
+      this.#log.error(
+        `restart failed at ${told.stage ?? 'spawn'}: ${told.message} (${told.code}); serving now: ${told.serving}`,
+      );
       throw told;
     } finally {
       this.#settle();
@@ -201,7 +219,9 @@ export class Supervisor {
     }
     const force = setTimeout(() => {
       for (const one of this.#generations.values()) {
-        this.#log.warn(`generation ${one.number} did not end within ${drainTimeoutMs + stopTimeoutMs} ms and is killed`);
+        this.#log.warn(
+          `generation ${one.number} did not end within ${drainTimeoutMs + stopTimeoutMs} ms and is killed`,
+        );
         one.kill();
       }
     }, drainTimeoutMs + stopTimeoutMs);
@@ -217,7 +237,8 @@ export class Supervisor {
       [...this.#generations.values()].map(async (one) => {
         const known = { generation: one.number, pid: one.servicePid, startedAt: one.startedAt };
         const state = await one.state(STATE_TIMEOUT_MS).catch(() => undefined);
-        if (state === undefined) return { ...known, state: one.servingSince === undefined ? 'starting' : 'silent' };
+        if (state === undefined)
+          return { ...known, state: one.servingSince === undefined ? 'starting' : 'silent' };
         return { ...state, state: one.servingSince === undefined ? 'starting' : state.state };
       }),
     );
@@ -234,7 +255,12 @@ export class Supervisor {
   }
 
   #spawn(release: Release, predecessor?: GenerationProcess): GenerationProcess {
-    const generation = new GenerationProcess(++this.#lastNumber, release, this.#folder.control, this.#outputs);
+    const generation = new GenerationProcess(
+      ++this.#lastNumber,
+      release,
+      this.#folder.control,
+      this.#outputs,
+    );
     this.#generations.set(generation.number, generation);
     if (predecessor !== undefined) this.#predecessorOf.set(generation.number, predecessor);
     this.#log.debug(`generation ${generation.number} started as process ${generation.pid}: ${release.label}`);
@@ -245,13 +271,20 @@ export class Supervisor {
   #visit(channel: Channel, hello: Message<'hello'>): void {
     if (hello.role === 'operator') this.#serveOperator(channel);
     else if (hello.role === 'generation') this.#join(channel, hello);
-    else throw new MoultError('MOULT_NOT_EXPECTED', 'expected a generation or an operator, met a successor: it must ask the predecessor');
+    else
+      throw new MoultError(
+        'MOULT_NOT_EXPECTED',
+        'expected a generation or an operator, met a successor: it must ask the predecessor',
+      );
   }
 
   #join(channel: Channel, hello: Message<'hello'>): void {
     const generation = this.#generations.get(hello.generation ?? 0);
     if (generation === undefined || generation.lifeline !== undefined || generation.isEnding) {
-      throw new MoultError('MOULT_NOT_EXPECTED', `generation ${hello.generation ?? '?'} has its process already, or was never started`);
+      throw new MoultError(
+        'MOULT_NOT_EXPECTED',
+        `generation ${hello.generation ?? '?'} has its process already, or was never started`,
+      );
     }
     const predecessor = this.#livingPredecessor(generation);
     generation.attach(channel);
@@ -280,7 +313,10 @@ export class Supervisor {
     channel.on('hold', ({ listener }, incoming) => {
       const [fd] = incoming.take();
       if (fd !== undefined) this.#held.hold(listener, fd);
-      else this.#log.error(`no copy of ${listener.name} could be kept: this process may open no more descriptors`);
+      else
+        this.#log.error(
+          `no copy of ${listener.name} could be kept: this process may open no more descriptors`,
+        );
     });
     channel.on('release', ({ name }) => this.#held.release(name));
     channel.on('ready', (ready) => this.#ready(generation, ready));
@@ -325,7 +361,9 @@ export class Supervisor {
     if (predecessor === undefined) {
       this.#lastGood = generation.release;
       const { length } = this.#held.names();
-      this.#log.info(`generation ${generation.number} serves ${length} listener${length === 1 ? '' : 's'} (process ${generation.servicePid})`);
+      this.#log.info(
+        `generation ${generation.number} serves ${length} listener${length === 1 ? '' : 's'} (process ${generation.servicePid})`,
+      );
     } else this.#limit(predecessor);
     if (this.#handover?.successor === generation) this.#handover.committed();
     this.#settle();
@@ -350,11 +388,17 @@ export class Supervisor {
   #drained(generation: GenerationProcess, report: DrainReport): void {
     generation.isEnding = true;
     for (const { peer, ageMs, reason } of report.cut) {
-      this.#log.warn(`generation ${generation.number}: cut the connection of ${peer} after ${Math.round(ageMs)} ms: ${reason}`);
+      this.#log.warn(
+        `generation ${generation.number}: cut the connection of ${peer} after ${Math.round(ageMs)} ms: ${reason}`,
+      );
     }
-    this.#log.debug(`generation ${generation.number} has drained: ${report.moved} moved, ${report.drained} ended, ${report.cut.length} cut`);
+    this.#log.debug(
+      `generation ${generation.number} has drained: ${report.moved} moved, ${report.drained} ended, ${report.cut.length} cut`,
+    );
     const timer = setTimeout(() => {
-      this.#log.warn(`generation ${generation.number} did not end within ${this.#options.stopTimeoutMs} ms of its stop signal and is killed`);
+      this.#log.warn(
+        `generation ${generation.number} did not end within ${this.#options.stopTimeoutMs} ms of its stop signal and is killed`,
+      );
       generation.kill();
     }, this.#options.stopTimeoutMs);
     generation.exited.then(() => clearTimeout(timer));
@@ -365,7 +409,9 @@ export class Supervisor {
     if (this.#handover?.successor.number === number && !this.#handover.isSettled) this.#handover.fail(error);
     else if (successor !== undefined) {
       // It had been reported as done; who asked is gone, so the log tells.
-      this.#log.error(`generation ${number} failed in its probation (${error.message}); generation ${this.#current?.number} serves again`);
+      this.#log.error(
+        `generation ${number} failed in its probation (${error.message}); generation ${this.#current?.number} serves again`,
+      );
       successor.isEnding = true;
       successor.kill();
     }
@@ -379,10 +425,13 @@ export class Supervisor {
     generation.kill();
     const successor = this.#successorOf(generation);
     if (successor !== undefined && successor.servingSince === undefined) this.#adopt(successor);
-    else if (successor !== undefined && this.#handover?.successor === successor) this.#handover.predecessorLost();
+    else if (successor !== undefined && this.#handover?.successor === successor)
+      this.#handover.predecessorLost();
     if (this.#state === 'stopping' || this.#state === 'stopped' || generation.isEnding) return;
-    if (generation === this.#current) this.#crashed(generation, exit, successor !== undefined && successor.servingSince === undefined);
-    else if (generation.servingSince !== undefined) this.#log.warn(`generation ${generation.number} ${describeExit(exit)} while it was draining`);
+    if (generation === this.#current)
+      this.#crashed(generation, exit, successor !== undefined && successor.servingSince === undefined);
+    else if (generation.servingSince !== undefined)
+      this.#log.warn(`generation ${generation.number} ${describeExit(exit)} while it was draining`);
   }
 
   // The predecessor died before it had committed: the successor takes over as soon as it is ready.
@@ -411,7 +460,9 @@ export class Supervisor {
 
   #revive(generation: GenerationProcess, exit: Exit): void {
     const release = this.#lastGood ?? generation.release;
-    const waitMs = this.#backoff.next(generation.servingSince === undefined ? 0 : wallClockMs() - generation.servingSince);
+    const waitMs = this.#backoff.next(
+      generation.servingSince === undefined ? 0 : wallClockMs() - generation.servingSince,
+    );
     this.#state = 'waiting';
     this.#log.error(
       `generation ${generation.number} ${describeExit(exit)}; clients wait in the backlog, the last good release starts ${waitMs === 0 ? 'now' : `in ${waitMs} ms`}`,
@@ -419,7 +470,8 @@ export class Supervisor {
     this.#backoffTimer = setTimeout(() => {
       const next = this.#spawn(release);
       next.exited.then((how) => {
-        if (next.servingSince === undefined && !next.isEnding && this.#state === 'waiting') this.#revive(next, how);
+        if (next.servingSince === undefined && !next.isEnding && this.#state === 'waiting')
+          this.#revive(next, how);
       });
     }, waitMs);
   }
@@ -459,7 +511,12 @@ export class Supervisor {
     const answer = (work: Promise<object>) => {
       work.then(
         (value) => channel.send({ type: 'result', ok: true, value: value as Record<string, unknown> }),
-        (error) => channel.send({ type: 'result', ok: false, error: asMoultError(error, 'MOULT_HANDOVER_ABORTED').report() }),
+        (error) =>
+          channel.send({
+            type: 'result',
+            ok: false,
+            error: asMoultError(error, 'MOULT_HANDOVER_ABORTED').report(),
+          }),
       );
     };
     channel.on('status', () => answer(this.status()));
