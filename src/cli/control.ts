@@ -1,6 +1,6 @@
+import type { Channel } from '../channel/channel.js';
+import { Opening } from '../channel/open.js';
 import { MoultError } from '../errors.js';
-import type { Channel } from '../handover/channel.js';
-import { Opening } from '../handover/open.js';
 import type { Message } from '../protocol/messages.js';
 import { RunFolder } from '../supervisor/run-folder.js';
 

@@ -16,7 +16,7 @@ export function reportFailure(error: unknown, asJson: boolean): number {
 /** A failure for people. */
 export function failureText(error: MoultError): string {
   const lines = [`${pc.red('✗')} ${error.message} ${pc.dim(`(${error.code})`)}`];
-  const output = error.details?.['output'];
+  const output = error.details?.output;
   if (Array.isArray(output) && output.length > 0) {
     lines.push(
       '',

@@ -102,13 +102,12 @@ const WAITING: Readonly<Record<string, string>> = {
 function stageText({ stage, ms, generation, facts }: StageEvent): string {
   const f = facts as Record<string, number | undefined>;
   const what: Record<string, string> = {
-    spawn: `generation ${generation} started (process ${f['pid']})`,
-    hello: `it said hello (process ${f['pid']}, Node ${String(f['node'])})`,
-    inherit: `${plural(f['listeners'], 'listener')} passed, behind a shut gate`,
-    ready:
-      facts['said'] === true ? 'it said that it is ready' : `it claimed ${plural(f['claims'], 'listener')}`,
+    spawn: `generation ${generation} started (process ${f.pid})`,
+    hello: `it said hello (process ${f.pid}, Node ${String(f.node)})`,
+    inherit: `${plural(f.listeners, 'listener')} passed, behind a shut gate`,
+    ready: facts.said === true ? 'it said that it is ready' : `it claimed ${plural(f.claims, 'listener')}`,
     commit: 'it accepts; the predecessor does no more',
-    connections: `${plural(f['moved'], 'connection')} moved, ${f['draining']} draining`,
+    connections: `${plural(f.moved, 'connection')} moved, ${f.draining} draining`,
     confirm: 'confirmed',
   };
   return `${stage.padEnd(12)}${showMs(ms).padStart(8)}  ${what[stage] ?? ''}`;

@@ -73,9 +73,9 @@ export function statusText(status: ServiceStatus): string {
 }
 
 function addressText(address: Record<string, unknown>): string {
-  if (typeof address['path'] === 'string') return address['path'];
-  const host = String(address['address'] ?? '');
-  return `${host.includes(':') ? `[${host}]` : host}:${String(address['port'] ?? '')}`;
+  if (typeof address.path === 'string') return address.path;
+  const host = String(address.address ?? '');
+  return `${host.includes(':') ? `[${host}]` : host}:${String(address.port ?? '')}`;
 }
 
 function age(since: number): string {

@@ -1,6 +1,6 @@
 import type { Server as HttpServer } from 'node:http';
 import type { Server } from 'node:net';
-import type { Channel, Incoming } from '../handover/channel.js';
+import type { Channel, Incoming } from '../channel/channel.js';
 import { monotonicMs } from '../os/clock.js';
 import { closeDescriptor } from '../os/descriptor.js';
 import type { ConnectionItem, Message } from '../protocol/messages.js';

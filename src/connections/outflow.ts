@@ -1,7 +1,7 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type { Server as HttpServer } from 'node:http';
 import type { Server, Socket } from 'node:net';
-import type { Channel } from '../handover/channel.js';
+import type { Channel } from '../channel/channel.js';
 import { descriptorOf } from '../node/handle.js';
 import { betweenRequests, freeze, http1Phase, thaw, timeLeftMs } from '../node/http1.js';
 import { monotonicMs } from '../os/clock.js';

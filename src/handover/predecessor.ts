@@ -1,3 +1,4 @@
+import type { Channel } from '../channel/channel.js';
 import { Drain } from '../connections/drain.js';
 import { Outflow } from '../connections/outflow.js';
 import { asMoultError, MoultError } from '../errors.js';
@@ -5,7 +6,6 @@ import { type HandoverState, step, table } from '../lifecycle/handover.js';
 import { isPlainHttp } from '../node/http1.js';
 import { ProcessHandle } from '../os/peer.js';
 import type { DrainReport, Message, Settings } from '../protocol/messages.js';
-import type { Channel } from './channel.js';
 import type { Estate } from './estate.js';
 
 /** How long a successor may take to open its gates once it is told to. */

@@ -1,8 +1,8 @@
+import type { Channel } from '../channel/channel.js';
 import { Inflow } from '../connections/inflow.js';
 import { MoultError } from '../errors.js';
 import { isPlainHttp } from '../node/http1.js';
 import type { Message } from '../protocol/messages.js';
-import type { Channel } from './channel.js';
 import type { Estate } from './estate.js';
 
 /** What a successor tells of its handover. */

@@ -37,7 +37,7 @@ export function startedBy(env: NodeJS.ProcessEnv): StartedBy | undefined {
 /** Removes every trace, so that the service's own children are not taken for it. */
 export function scrub(env: NodeJS.ProcessEnv): void {
   const was = env[NODE_OPTIONS_WAS];
-  if (was) env['NODE_OPTIONS'] = was;
-  else delete env['NODE_OPTIONS'];
+  if (was) env.NODE_OPTIONS = was;
+  else delete env.NODE_OPTIONS;
   for (const name of [SUPERVISOR, GENERATION, NODE_OPTIONS_WAS, DIRECT]) delete env[name];
 }

@@ -1,12 +1,12 @@
 import { dirname, join } from 'node:path';
+import type { Channel } from '../channel/channel.js';
+import { Door } from '../channel/door.js';
+import { Opening } from '../channel/open.js';
 import { trackHttp2Sessions } from '../connections/http2-sessions.js';
 import { countRequests } from '../connections/request-limit.js';
 import { ConnectionTracker } from '../connections/tracker.js';
 import { MoultError } from '../errors.js';
-import type { Channel } from '../handover/channel.js';
-import { Door } from '../handover/door.js';
 import type { Estate } from '../handover/estate.js';
-import { Opening } from '../handover/open.js';
 import { Predecessor } from '../handover/predecessor.js';
 import { Successor } from '../handover/successor.js';
 import type { Listener } from '../listeners/listener.js';

@@ -12,9 +12,9 @@ type Listen2 = import('../node/listen-hook.js', { with: { 'resolution-mode': 'im
 
 function watch(): void {
   const { env } = process;
-  if (!env['MOULT_SUPERVISOR'] || !threads.isMainThread || cluster.isWorker) return;
+  if (!env.MOULT_SUPERVISOR || !threads.isMainThread || cluster.isWorker) return;
   const supervised = { ...env };
-  if (env['MOULT_DIRECT']) clear(env);
+  if (env.MOULT_DIRECT) clear(env);
 
   const prototype = net.Server.prototype as unknown as { _listen2: Listen2 };
   const original = prototype._listen2;
@@ -38,9 +38,9 @@ function watch(): void {
 }
 
 function clear(env: NodeJS.ProcessEnv): void {
-  const was = env['MOULT_NODE_OPTIONS_WAS'];
-  if (was) env['NODE_OPTIONS'] = was;
-  else delete env['NODE_OPTIONS'];
+  const was = env.MOULT_NODE_OPTIONS_WAS;
+  if (was) env.NODE_OPTIONS = was;
+  else delete env.NODE_OPTIONS;
   for (const name of ['MOULT_SUPERVISOR', 'MOULT_GENERATION', 'MOULT_NODE_OPTIONS_WAS', 'MOULT_DIRECT'])
     delete env[name];
 }

@@ -1,8 +1,8 @@
 import type { ChildProcess } from 'node:child_process';
 import type { Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
+import type { Channel } from '../channel/channel.js';
 import { MoultError } from '../errors.js';
-import type { Channel } from '../handover/channel.js';
 import { wallClockMs } from '../os/clock.js';
 import { launch, signal } from '../os/process.js';
 import type { GenerationState, Settings } from '../protocol/messages.js';

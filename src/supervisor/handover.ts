@@ -144,8 +144,8 @@ export class Handover {
       pauseP99Ms: number('pauseP99Ms'),
       tookMs: monotonicMs() - this.#startedMs,
       stages: this.#stages,
-      ...(typeof this.#facts['drainedBecause'] === 'string'
-        ? { drainedBecause: this.#facts['drainedBecause'] }
+      ...(typeof this.#facts.drainedBecause === 'string'
+        ? { drainedBecause: this.#facts.drainedBecause }
         : {}),
     });
   }

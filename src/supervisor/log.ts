@@ -8,7 +8,7 @@ export function supervisorLog(name: string, level: string): Logger {
   const pretty = build({
     destination: 2,
     sync: true,
-    colorize: process.env['NO_COLOR'] === undefined,
+    colorize: process.env.NO_COLOR === undefined,
     ignore: 'pid,name,service,time',
     messageFormat: 'moult: {msg}',
   });

@@ -12,7 +12,7 @@ const SOCKET_NAME_BYTES = '/g1234567-1234567.sock'.length;
 
 /** Where everything of this user's services lies: `$XDG_RUNTIME_DIR/moult`, else a private folder under the temporary one. */
 export function runRoot(env: NodeJS.ProcessEnv = process.env): string {
-  const base = env['XDG_RUNTIME_DIR'];
+  const base = env.XDG_RUNTIME_DIR;
   return base ? join(base, 'moult') : join(tmpdir(), `moult-${process.geteuid?.() ?? 0}`);
 }
 

@@ -2,9 +2,9 @@
  * Over 200 lines: this is the one place where generations, held listeners, handovers and operators meet.
  */
 import type { Logger } from 'pino';
+import type { Channel } from '../channel/channel.js';
+import { Door } from '../channel/door.js';
 import { asMoultError, MoultError } from '../errors.js';
-import type { Channel } from '../handover/channel.js';
-import { Door } from '../handover/door.js';
 import { wallClockMs } from '../os/clock.js';
 import type { DrainReport, GenerationState, Message } from '../protocol/messages.js';
 import { Backoff } from './backoff.js';

@@ -219,7 +219,7 @@ export class Channel {
 
 /** The record that belongs to a frame, if the frame speaks of one. */
 export function takeRecord(records: number, frame: Frame, receivedTag: number): Incoming {
-  const announced = frame.message['descriptors'];
+  const announced = frame.message.descriptors;
   if (announced === undefined) return besideOf(frame.attachment, [], false);
   const record = receiveDescriptors(records);
   const beside = besideOf(frame.attachment, record?.descriptors ?? [], record?.truncated ?? false);
