@@ -23,26 +23,30 @@ export class Drain {
   /** Settles when no connection is left, or all that were left have been cut. */
   readonly finished: Promise<void>;
   #tracker: ConnectionTracker;
-  #stays: (socket: Socket) => boolean;
+  #stays: (socket: Socket, server: Server) => boolean;
   #mayEnd: () => boolean;
   #timer: NodeJS.Timeout;
   #finish!: () => void;
   #isFinished = false;
   #offClosed: () => void;
   #onRequest = (message: unknown) => {
-    const { socket, response } = message as { socket: Socket; response: ServerResponse };
-    if (this.#tracker.of(socket) !== undefined && this.#stays(socket)) response.shouldKeepAlive = false;
+    const { socket, server, response } = message as {
+      socket: Socket;
+      server: Server;
+      response: ServerResponse;
+    };
+    if (this.#stays(socket, server)) closeAfter(response, socket);
   };
 
   /**
-   * @param stays whether a connection ends here, rather than move.
+   * @param stays whether a connection ends here, rather than move. For TLS it is not the tracked socket, but the one above it.
    * @param mayEnd whether no more connections can come; asked when none is left.
    */
   constructor(
     tracker: ConnectionTracker,
     servers: readonly Server[],
     timeoutMs: number,
-    stays: (socket: Socket) => boolean,
+    stays: (socket: Socket, server: Server) => boolean,
     mayEnd: () => boolean,
   ) {
     this.#tracker = tracker;
@@ -87,6 +91,23 @@ export class Drain {
     }
     this.stop();
   }
+}
+
+const pending = new WeakMap<Socket, number>();
+
+// A client that has pipelined more requests would lose them with the connection: only the last response says close.
+function closeAfter(response: ServerResponse, socket: Socket): void {
+  pending.set(socket, (pending.get(socket) ?? 0) + 1);
+  response.once('close', () => pending.set(socket, (pending.get(socket) ?? 1) - 1));
+  let wish = response.shouldKeepAlive;
+  Object.defineProperty(response, 'shouldKeepAlive', {
+    configurable: true,
+    enumerable: true,
+    get: () => wish && (pending.get(socket) ?? 0) > 1,
+    set: (value: boolean) => {
+      wish = value;
+    },
+  });
 }
 
 function peerOf({ socket }: Tracked): string {

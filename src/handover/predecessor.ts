@@ -1,3 +1,4 @@
+import type { Server, Socket } from 'node:net';
 import type { Channel } from '../channel/channel.js';
 import { Drain } from '../connections/drain.js';
 import { Outflow } from '../connections/outflow.js';
@@ -216,13 +217,19 @@ export class Predecessor {
       this.#estate.connections,
       servers,
       timeoutMs,
-      (socket) => outflow === undefined || !outflow.canGo(socket),
+      (socket, server) => this.#endsHere(socket, server, outflow),
       () => this.#state === 'draining' && !this.#estate.isBeingFed(),
     );
     this.#drain = drain;
     drain.finished.then(() => {
       if (this.#drain === drain) this.#finish(drain);
     });
+  }
+
+  #endsHere(socket: Socket, server: Server, outflow: Outflow | undefined): boolean {
+    const isOurs =
+      this.#estate.connections.of(socket) !== undefined || this.#estate.listeners.of(server) !== undefined;
+    return isOurs && (outflow === undefined || !outflow.canGo(socket));
   }
 
   #finish(drain: Drain): void {

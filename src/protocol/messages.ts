@@ -134,7 +134,7 @@ export const schemas = {
   hold: v.object({ listener }),
   release: v.object({ name }),
   expect: v.object({ generation: count, settings }),
-  expecting: v.object({ generation: count }),
+  expecting: v.object({ generation: count, error: v.optional(errorReport) }),
   door: v.object({ path }),
   progress: v.object({
     generation: count,

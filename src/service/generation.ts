@@ -5,7 +5,7 @@ import { Opening } from '../channel/open.js';
 import { trackHttp2Sessions } from '../connections/http2-sessions.js';
 import { countRequests } from '../connections/request-limit.js';
 import { ConnectionTracker } from '../connections/tracker.js';
-import { MoultError } from '../errors.js';
+import { asMoultError, MoultError } from '../errors.js';
 import type { Estate } from '../handover/estate.js';
 import { Predecessor } from '../handover/predecessor.js';
 import { Successor } from '../handover/successor.js';
@@ -47,16 +47,8 @@ export class Generation implements Estate {
    * @throws whatever the other side refused with.
    */
   static begin(started: StartedBy): Generation | null {
-    const lifeline = new Opening(
-      started.supervisor,
-      {
-        role: 'generation',
-        generation: started.generation,
-        node: process.version,
-        entry: process.argv[1] ?? '',
-      },
-      OPENING_TIMEOUT_MS,
-    );
+    const lifeline = openLifeline(started);
+    if (lifeline === null) return null;
     let giver: Opening | undefined;
     try {
       const { message: welcome } = lifeline.hear('welcome');
@@ -139,9 +131,14 @@ export class Generation implements Estate {
     let successor = 0;
     const lifeline = this.#lifeline;
     lifeline.on('expect', ({ generation, settings }) => {
-      successor = generation;
-      this.#predecessor.expect(generation, settings);
-      lifeline.send({ type: 'expecting', generation });
+      try {
+        this.#predecessor.expect(generation, settings);
+        successor = generation;
+        lifeline.send({ type: 'expecting', generation });
+      } catch (error) {
+        const report = asMoultError(error, 'MOULT_PROTOCOL_ORDER').report();
+        lifeline.send({ type: 'expecting', generation, error: report });
+      }
     });
     return new Predecessor(this, {
       stage: (stage, facts) =>
@@ -257,6 +254,25 @@ export class Generation implements Estate {
       moves: this.moves,
       memoryBytes: process.memoryUsage.rss(),
     };
+  }
+}
+
+// A supervisor that is gone must not keep a service from starting: it serves by itself then.
+function openLifeline({ supervisor, generation }: StartedBy): Opening | null {
+  try {
+    const { version: node, argv } = process;
+    return new Opening(
+      supervisor,
+      { role: 'generation', generation, node, entry: argv[1] ?? '' },
+      OPENING_TIMEOUT_MS,
+    );
+  } catch (error) {
+    if (!(error instanceof MoultError) || error.code !== 'MOULT_SYSTEM_CALL') throw error;
+    process.emitWarning(
+      `the supervisor is gone (${error.message}); the service runs without it`,
+      'MoultWarning',
+    );
+    return null;
   }
 }
 

@@ -2,7 +2,7 @@ import type { ChildProcess } from 'node:child_process';
 import type { Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import type { Channel } from '../channel/channel.js';
-import { MoultError } from '../errors.js';
+import { type ErrorReport, MoultError } from '../errors.js';
 import { wallClockMs } from '../os/clock.js';
 import { launch, signal } from '../os/process.js';
 import type { GenerationState, Settings } from '../protocol/messages.js';
@@ -28,6 +28,7 @@ export interface Outputs {
 export class GenerationProcess {
   readonly number: number;
   readonly release: Release;
+  readonly settings: Settings;
   readonly startedAt = wallClockMs();
   readonly output = new OutputTail();
   /** Settles when the process that was started has ended. */
@@ -48,9 +49,10 @@ export class GenerationProcess {
   #questions = new Map<string, (answer: unknown) => void>();
 
   /** @throws MOULT_SPAWN_FAILED when the command cannot be started at all. */
-  constructor(number: number, release: Release, supervisor: string, outputs: Outputs) {
+  constructor(number: number, release: Release, settings: Settings, supervisor: string, outputs: Outputs) {
     this.number = number;
     this.release = release;
+    this.settings = settings;
     const { NODE_OPTIONS } = release.env;
     const variables = variablesFor(
       { supervisor, generation: number },
@@ -104,7 +106,7 @@ export class GenerationProcess {
     });
     // Answers may come after their question was given up; they must not be out of order then.
     lifeline.on('state', ({ id, state }) => this.#answer(`state ${id}`, state));
-    lifeline.on('expecting', ({ generation }) => this.#answer(`expecting ${generation}`, undefined));
+    lifeline.on('expecting', ({ generation, error }) => this.#answer(`expecting ${generation}`, error));
   }
 
   /** What the service tells of itself. @throws MOULT_PEER_CLOSED, MOULT_PEER_TIMEOUT */
@@ -115,11 +117,18 @@ export class GenerationProcess {
     ) as Promise<GenerationState>;
   }
 
-  /** Has it expect a successor. @throws MOULT_PEER_CLOSED, MOULT_PEER_TIMEOUT; nothing has changed then. */
+  /** Has it expect a successor. @throws MOULT_PEER_CLOSED, MOULT_PEER_TIMEOUT, MOULT_PROTOCOL_ORDER; nothing has changed then. */
   async expect(generation: number, settings: Settings, timeoutMs: number): Promise<void> {
-    await this.#ask(`expecting ${generation}`, timeoutMs, () =>
+    if (this.door === undefined) {
+      throw new MoultError(
+        'MOULT_PEER_CLOSED',
+        `generation ${this.number} has no socket at which it could hand over`,
+      );
+    }
+    const refusal = await this.#ask(`expecting ${generation}`, timeoutMs, () =>
       this.lifeline?.send({ type: 'expect', generation, settings }),
     );
+    if (refusal !== undefined) throw MoultError.from(refusal as ErrorReport);
   }
 
   #ask(question: string, timeoutMs: number, send: () => void): Promise<unknown> {

@@ -123,6 +123,8 @@ export class Handover {
     this.#isSettled = true;
     clearTimeout(this.#timer);
     this.successor.isEnding = true;
+    // Where the predecessor has not given it up itself, it learns so here; else this says nothing new.
+    if (!this.#hasCommitted) this.#predecessor?.lifeline?.send({ type: 'abort', error: error.report() });
     this.successor.kill();
     this.successor.exited.then((exit) => this.#reject(this.#explain(error, exit)));
   }

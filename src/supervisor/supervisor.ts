@@ -6,7 +6,7 @@ import type { Channel } from '../channel/channel.js';
 import { Door } from '../channel/door.js';
 import { asMoultError, MoultError } from '../errors.js';
 import { wallClockMs } from '../os/clock.js';
-import type { DrainReport, GenerationState, Message } from '../protocol/messages.js';
+import type { DrainReport, GenerationState, Message, Settings } from '../protocol/messages.js';
 import { Backoff } from './backoff.js';
 import { type Exit, GenerationProcess, type Outputs } from './generation-process.js';
 import { describeExit, Handover, type RestartSummary, type StageEvent } from './handover.js';
@@ -99,7 +99,7 @@ export class Supervisor {
     this.#door = await Door.open(this.#folder.control, 'supervisor', (channel, hello) =>
       this.#visit(channel, hello),
     );
-    const first = this.#spawn(release);
+    const first = this.#spawn(release, settingsOf(this.#options, false, this.#saysReady));
     first.exited.then((exit) => {
       if (first.servingSince !== undefined || first.isEnding) return;
       this.#log.error(`the service ${describeExit(exit)} before it was ready`);
@@ -113,7 +113,7 @@ export class Supervisor {
    * @throws any code of a handover; `serving` tells who serves.
    */
   restart(request: RestartRequest, watch: Watcher = () => {}): Promise<RestartSummary> {
-    if (this.#state === 'stopping' || this.#state === 'stopped') {
+    if (this.#isStopping()) {
       return Promise.reject(new MoultError('MOULT_STOPPING', 'the service is being stopped'));
     }
     this.#watchers.add(watch);
@@ -164,15 +164,7 @@ export class Supervisor {
     const number = this.#lastNumber + 1;
     if (predecessor !== undefined) await predecessor.expect(number, settings, EXPECT_TIMEOUT_MS);
     this.#state = 'restarting';
-    let successor: GenerationProcess;
-    try {
-      successor = this.#spawn(release, predecessor);
-    } catch (error) {
-      const told = asMoultError(error, 'MOULT_SPAWN_FAILED');
-      predecessor?.lifeline?.send({ type: 'abort', error: told.report() });
-      this.#settle();
-      throw told;
-    }
+    const successor = this.#spawn(release, settings, predecessor);
     const handover = new Handover(successor, predecessor, settings, (event) => {
       for (const watch of this.#watchers) watch(event);
     });
@@ -193,6 +185,8 @@ export class Supervisor {
       throw told;
     } finally {
       this.#settle();
+      // Both are gone: the predecessor by itself, and the successor that was to take over from it.
+      if (this.#current === undefined && !this.#isStopping()) this.#revive(successor, 'failed');
     }
   }
 
@@ -254,10 +248,11 @@ export class Supervisor {
     };
   }
 
-  #spawn(release: Release, predecessor?: GenerationProcess): GenerationProcess {
+  #spawn(release: Release, settings: Settings, predecessor?: GenerationProcess): GenerationProcess {
     const generation = new GenerationProcess(
       ++this.#lastNumber,
       release,
+      settings,
       this.#folder.control,
       this.#outputs,
     );
@@ -289,12 +284,11 @@ export class Supervisor {
     const predecessor = this.#livingPredecessor(generation);
     generation.attach(channel);
     this.#listenTo(generation, channel);
-    const settings = settingsOf(this.#options, this.#allowsFewer(generation), this.#saysReady);
     channel.send({
       type: 'welcome',
       generation: generation.number,
       predecessor: predecessor?.door ?? null,
-      settings,
+      settings: generation.settings,
     });
     if (predecessor?.door === undefined) {
       const { items, descriptors } = this.#held.describe();
@@ -302,12 +296,6 @@ export class Supervisor {
     }
     this.#stageOf(generation, 'hello', { pid: channel.peer.pid, node: hello.node, entry: hello.entry });
   }
-
-  #allowsFewer(generation: GenerationProcess): boolean {
-    return this.#fewerAllowed.has(generation.number);
-  }
-
-  #fewerAllowed = new Set<number>();
 
   #listenTo(generation: GenerationProcess, channel: Channel): void {
     channel.on('hold', ({ listener }, incoming) => {
@@ -427,7 +415,7 @@ export class Supervisor {
     if (successor !== undefined && successor.servingSince === undefined) this.#adopt(successor);
     else if (successor !== undefined && this.#handover?.successor === successor)
       this.#handover.predecessorLost();
-    if (this.#state === 'stopping' || this.#state === 'stopped' || generation.isEnding) return;
+    if (this.#isStopping() || generation.isEnding) return;
     if (generation === this.#current)
       this.#crashed(generation, exit, successor !== undefined && successor.servingSince === undefined);
     else if (generation.servingSince !== undefined)
@@ -455,23 +443,23 @@ export class Supervisor {
       this.#log.error(`generation ${generation.number} ${describeExit(exit)}; its successor takes over`);
       return;
     }
-    this.#revive(generation, exit);
+    this.#revive(generation, describeExit(exit));
   }
 
-  #revive(generation: GenerationProcess, exit: Exit): void {
+  #revive(generation: GenerationProcess, what: string): void {
     const release = this.#lastGood ?? generation.release;
     const waitMs = this.#backoff.next(
       generation.servingSince === undefined ? 0 : wallClockMs() - generation.servingSince,
     );
     this.#state = 'waiting';
     this.#log.error(
-      `generation ${generation.number} ${describeExit(exit)}; clients wait in the backlog, the last good release starts ${waitMs === 0 ? 'now' : `in ${waitMs} ms`}`,
+      `generation ${generation.number} ${what}; clients wait in the backlog, the last good release starts ${waitMs === 0 ? 'now' : `in ${waitMs} ms`}`,
     );
     this.#backoffTimer = setTimeout(() => {
-      const next = this.#spawn(release);
+      const next = this.#spawn(release, settingsOf(this.#options, true, this.#saysReady));
       next.exited.then((how) => {
         if (next.servingSince === undefined && !next.isEnding && this.#state === 'waiting')
-          this.#revive(next, how);
+          this.#revive(next, describeExit(how));
       });
     }, waitMs);
   }
@@ -498,6 +486,10 @@ export class Supervisor {
     }
     const busy = this.#handover !== undefined && !this.#handover.isSettled;
     this.#state = busy ? 'restarting' : this.#current === undefined ? 'starting' : 'serving';
+  }
+
+  #isStopping(): boolean {
+    return this.#state === 'stopping' || this.#state === 'stopped';
   }
 
   #finish(code: number): void {
