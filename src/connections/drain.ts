@@ -2,6 +2,7 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type { ServerResponse } from 'node:http';
 import type { Server, Socket } from 'node:net';
 import { endHttp2Sessions } from './http2-sessions.js';
+import { closeAfter } from './pipelining.js';
 import type { ConnectionTracker, Tracked } from './tracker.js';
 
 /** What was closed at the deadline. */
@@ -91,23 +92,6 @@ export class Drain {
     }
     this.stop();
   }
-}
-
-const pending = new WeakMap<Socket, number>();
-
-// A client that has pipelined more requests would lose them with the connection: only the last response says close.
-function closeAfter(response: ServerResponse, socket: Socket): void {
-  pending.set(socket, (pending.get(socket) ?? 0) + 1);
-  response.once('close', () => pending.set(socket, (pending.get(socket) ?? 1) - 1));
-  let wish = response.shouldKeepAlive;
-  Object.defineProperty(response, 'shouldKeepAlive', {
-    configurable: true,
-    enumerable: true,
-    get: () => wish && (pending.get(socket) ?? 0) > 1,
-    set: (value: boolean) => {
-      wish = value;
-    },
-  });
 }
 
 function peerOf({ socket }: Tracked): string {

@@ -3,6 +3,7 @@ import type { Channel } from '../channel/channel.js';
 import { Door } from '../channel/door.js';
 import { Opening } from '../channel/open.js';
 import { trackHttp2Sessions } from '../connections/http2-sessions.js';
+import { watchPipelining } from '../connections/pipelining.js';
 import { countRequests } from '../connections/request-limit.js';
 import { ConnectionTracker } from '../connections/tracker.js';
 import { asMoultError, MoultError } from '../errors.js';
@@ -194,6 +195,7 @@ export class Generation implements Estate {
   #listens({ server }: Listener): void {
     trackHttp2Sessions(server);
     if (isPlainHttp(server)) countRequests(server, this.connections);
+    else watchPipelining(server);
     this.#checkReady();
   }
 

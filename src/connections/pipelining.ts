@@ -1,0 +1,84 @@
+import { subscribe } from 'node:diagnostics_channel';
+import type { ServerResponse } from 'node:http';
+import type { Server, Socket } from 'node:net';
+
+/*
+ * A client that pipelines may have sent its next request before it reads `Connection: close`, and loses it.
+ * So for a connection that has pipelined, the response that would say close waits until the client has been
+ * quiet for a moment: either its next request comes, and the connection lives on, or the client waits for us.
+ * Connections that move need none of this; it is for those that cannot, such as TLS.
+ */
+
+/** How long a pipelining client must be quiet before it is told that the connection ends. */
+const QUIET_MS = 1000;
+
+const pipelines = new WeakSet<Socket>();
+const pending = new WeakMap<Socket, number>();
+const held = new WeakMap<Socket, () => void>();
+const watched = new WeakSet<Server>();
+let isWatching = false;
+
+interface Started {
+  readonly socket: Socket & { _httpMessage?: unknown };
+  readonly server: Server;
+  readonly response: ServerResponse;
+}
+
+/** Notices from now on which connections of this server pipeline. */
+export function watchPipelining(server: Server): void {
+  watched.add(server);
+  if (isWatching) return;
+  isWatching = true;
+  subscribe('http.server.request.start', (message) => {
+    const started = message as Started;
+    // The response before has not been finished when the next request comes.
+    if (watched.has(started.server) && started.socket._httpMessage) pipelines.add(started.socket);
+  });
+}
+
+/** Ends a connection with this response, unless the client has sent another request by then. */
+export function closeAfter(response: ServerResponse, socket: Socket): void {
+  pending.set(socket, (pending.get(socket) ?? 0) + 1);
+  // The request that has just come is what a held response waited for: with it pending, none says close.
+  held.get(socket)?.();
+  response.once('close', () => pending.set(socket, (pending.get(socket) ?? 1) - 1));
+  let wish = response.shouldKeepAlive;
+  Object.defineProperty(response, 'shouldKeepAlive', {
+    configurable: true,
+    enumerable: true,
+    get: () => wish && (pending.get(socket) ?? 0) > 1,
+    set: (value: boolean) => {
+      wish = value;
+    },
+  });
+  if (pipelines.has(socket)) hold(response, socket);
+}
+
+const METHODS = ['writeHead', 'flushHeaders', 'write', 'end'] as const;
+
+// What the service says goes out, in order, when the client is quiet or has said more.
+function hold(response: ServerResponse, socket: Socket): void {
+  const calls: (() => void)[] = [];
+  let timer: NodeJS.Timeout | undefined;
+  let isReleased = false;
+  const release = () => {
+    if (isReleased) return;
+    isReleased = true;
+    clearTimeout(timer);
+    held.delete(socket);
+    for (const method of METHODS) Reflect.deleteProperty(response, method);
+    for (const call of calls) call();
+  };
+  held.set(socket, release);
+  socket.once('close', release);
+  for (const method of METHODS) {
+    const own = response[method] as (...args: unknown[]) => unknown;
+    const later = (...args: unknown[]) => {
+      calls.push(() => own.apply(response, args));
+      // After the timer one more look at the sockets: a request that has arrived by now still counts.
+      timer ??= setTimeout(() => setImmediate(() => setImmediate(release)), QUIET_MS);
+      return method === 'write' ? true : response;
+    };
+    Object.defineProperty(response, method, { configurable: true, writable: true, value: later });
+  }
+}
