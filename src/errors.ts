@@ -98,6 +98,43 @@ export const errorTable = {
     retry: true,
     remedy: 'Read its last output, mend the release, restart again.',
   },
+  MOULT_PROBATION_FAILED: {
+    meaning:
+      'The successor hung, failed its check or answered with too many errors, and the handover was undone.',
+    serving: 'predecessor',
+    retry: true,
+    remedy: 'Read its output, mend the release, restart again.',
+  },
+  MOULT_ROLLED_BACK: {
+    meaning: 'The operator asked for the predecessor back.',
+    serving: 'predecessor',
+    retry: true,
+    remedy: 'Nothing is to be done.',
+  },
+  MOULT_NOTHING_TO_ROLL_BACK: {
+    meaning: 'There is no release before this one that has proved itself.',
+    serving: 'unchanged',
+    retry: false,
+    remedy: 'Deploy the release that is wanted and restart.',
+  },
+  MOULT_TOO_MANY_DRAINING: {
+    meaning: 'So many older generations still drain that another restart would pile up one more.',
+    serving: 'unchanged',
+    retry: true,
+    remedy: 'Wait for one to end (moult status), raise --max-draining, or shorten --drain-timeout.',
+  },
+  MOULT_LOW_MEMORY: {
+    meaning: 'There is less free memory than a second generation may need.',
+    serving: 'unchanged',
+    retry: true,
+    remedy: 'Free memory, or lower --min-free-memory.',
+  },
+  MOULT_NOT_QUIET: {
+    meaning: 'The service did not come to rest within the time, and the restart was given up.',
+    serving: 'unchanged',
+    retry: true,
+    remedy: 'Give it longer with --within, or let it go ahead with --at-limit=go.',
+  },
   MOULT_HANDOVER_ABORTED: {
     meaning: 'The handover was ended before commit.',
     serving: 'predecessor',

@@ -3,7 +3,7 @@ import { MoultError } from '../errors.js';
 import { closeDescriptor } from '../os/descriptor.js';
 import { receiveBytesWithDescriptors } from '../os/descriptor-socket.js';
 import { type PeerCredentials, peerCredentials } from '../os/peer.js';
-import { connectUnix, readExactly, waitReadable, writeAll } from '../os/unix-socket.js';
+import { connectUnix, isReadable, readExactly, waitReadable, writeAll } from '../os/unix-socket.js';
 import { decodeBody, decodeHeader, encodeFrame, type Frame, HEADER_BYTES } from '../protocol/frame.js';
 import { type Message, type MessageType, parseMessage } from '../protocol/messages.js';
 import { commonVersion } from '../protocol/version.js';
@@ -27,13 +27,14 @@ export class Opening {
 
   /**
    * Connects, is greeted, and says hello.
+   * @param path of the socket, or the descriptor of one that is connected.
    * @param timeoutMs for the whole opening, up to {@link toChannel}.
    * @throws MOULT_SYSTEM_CALL when nobody listens there; MOULT_PEER_TIMEOUT; MOULT_PEER_CLOSED;
    *   MOULT_PROTOCOL_VERSION; MOULT_PROTOCOL_FRAME.
    */
-  constructor(path: string, introduction: Introduction, timeoutMs: number) {
+  constructor(path: string | number, introduction: Introduction, timeoutMs: number) {
     this.#deadlineMs = performance.now() + timeoutMs;
-    this.#fd = connectUnix(path);
+    this.#fd = typeof path === 'number' ? path : connectUnix(path);
     this.#records = -1;
     try {
       this.peer = peerCredentials(this.#fd);
@@ -116,5 +117,42 @@ export class Opening {
   #frame(header = readExactly(this.#fd, HEADER_BYTES, this.#deadlineMs)): Frame {
     const { jsonBytes, attachmentBytes } = decodeHeader(header);
     return decodeBody(readExactly(this.#fd, jsonBytes + attachmentBytes, this.#deadlineMs), jsonBytes);
+  }
+}
+
+/** How long a peer may take to greet, and then to answer hello, when nobody may be kept waiting. */
+const GREETING_TIMEOUT_MS = 2000;
+const ANSWER_TIMEOUT_MS = 500;
+const LOOK_MS = 10;
+
+/**
+ * Opens a channel without blocking while the peer has not greeted: one that accepts but is stopped costs
+ * nothing. Does not keep the process alive.
+ * @returns undefined when nobody is there, or it does not greet in time.
+ */
+export async function openWhenGreeted(
+  path: string,
+  introduce: () => Introduction,
+): Promise<Opening | undefined> {
+  let fd: number;
+  try {
+    fd = connectUnix(path);
+  } catch {
+    return undefined;
+  }
+  const deadlineMs = performance.now() + GREETING_TIMEOUT_MS;
+  while (!isReadable(fd)) {
+    if (performance.now() > deadlineMs) {
+      closeDescriptor(fd);
+      return undefined;
+    }
+    await new Promise<void>((resolve) => {
+      setTimeout(resolve, LOOK_MS).unref();
+    });
+  }
+  try {
+    return new Opening(fd, introduce(), ANSWER_TIMEOUT_MS);
+  } catch {
+    return undefined;
   }
 }

@@ -2,10 +2,13 @@
 import { Command } from 'commander';
 import { MOULT_VERSION } from '../version.js';
 import { reportFailure } from './failure.js';
+import { historyCommand } from './history.js';
 import { restartCommand } from './restart.js';
+import { rollbackCommand } from './rollback.js';
 import { runCommand } from './run.js';
 import { statusCommand } from './status.js';
 import { stopCommand } from './stop.js';
+import { upgradeCommand } from './upgrade.js';
 import { verifyCommand } from './verify.js';
 
 const program = new Command('moult')
@@ -15,7 +18,17 @@ const program = new Command('moult')
   .showHelpAfterError('(moult <command> --help shows what it takes)')
   .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2));
 
-for (const command of [runCommand(), restartCommand(), statusCommand(), stopCommand(), verifyCommand()]) {
+const commands = [
+  runCommand(),
+  restartCommand(),
+  rollbackCommand(),
+  statusCommand(),
+  historyCommand(),
+  stopCommand(),
+  upgradeCommand(),
+  verifyCommand(),
+];
+for (const command of commands) {
   program.addCommand(command);
 }
 

@@ -43,3 +43,38 @@ export function showMs(ms: number): string {
   if (ms >= 10_000) return `${(ms / 1000).toFixed(1)} s`;
   return ms >= 10 ? `${Math.round(ms)} ms` : `${ms.toFixed(1)} ms`;
 }
+
+/** A whole number from 0 on. */
+export function wholeNumber(value: string): number {
+  if (!/^\d+$/.test(value)) throw new InvalidArgumentError(`Expected a whole number, received "${value}".`);
+  return Number(value);
+}
+
+/** A share such as `0.05` or `5%`, as a number from 0 to 1. */
+export function share(value: string): number {
+  const match = /^(\d+(?:\.\d+)?)(%)?$/.exec(value);
+  const number = Number(match?.[1]) / (match?.[2] === undefined ? 1 : 100);
+  if (match === null || number > 1) {
+    throw new InvalidArgumentError(`Expected a share such as 5% or 0.05, received "${value}".`);
+  }
+  return number;
+}
+
+const SIZES: Readonly<Record<string, number>> = { k: 2 ** 10, m: 2 ** 20, g: 2 ** 30 };
+
+/** A size such as `200M` or `1G`; a bare number is in bytes. Bytes. */
+export function size(value: string): number {
+  const match = /^(\d+)([kmg])?b?$/i.exec(value);
+  if (match === null)
+    throw new InvalidArgumentError(`Expected a size such as 200M or 1G, received "${value}".`);
+  return Number(match[1]) * (SIZES[match[2]?.toLowerCase() ?? ''] ?? 1);
+}
+
+/** Statuses such as `200` or `200-399`. */
+export function statusRange(value: string): readonly [number, number] {
+  const match = /^([1-5]\d\d)(?:-([1-5]\d\d))?$/.exec(value);
+  if (match === null) {
+    throw new InvalidArgumentError(`Expected a status or a range such as 200-399, received "${value}".`);
+  }
+  return [Number(match[1]), Number(match[2] ?? match[1])];
+}

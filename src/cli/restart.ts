@@ -1,13 +1,15 @@
 import { Command } from 'commander';
-import ora from 'ora';
-import pc from 'picocolors';
 import type { RestartSummary, StageEvent } from '../supervisor/handover.js';
 import { ask, findService } from './control.js';
-import { oneOf, showMs } from './option-types.js';
+import { duration, oneOf, wholeNumber } from './option-types.js';
+import { showFor } from './show-stages.js';
 
 interface Flags {
   readonly json?: true;
-  readonly wait: boolean;
+  readonly wait: boolean | 'taken-over' | 'confirmed';
+  readonly whenQuiet?: number | true;
+  readonly within: number;
+  readonly atLimit: 'go' | 'give-up';
   readonly ifBusy: 'wait' | 'refuse';
   readonly allowFewerListeners?: true;
 }
@@ -17,7 +19,25 @@ export function restartCommand(): Command {
   return new Command('restart')
     .description('replace the running service by what its path holds now')
     .argument('[name]', 'the service (default: the only one that runs)')
+    .option(
+      '--wait <until>',
+      'return when the successor has taken over, or at the end of its probation',
+      oneOf('taken-over', 'confirmed'),
+      'taken-over',
+    )
     .option('--no-wait', 'return at once')
+    .option(
+      '--when-quiet [requests]',
+      'wait until no more than so many requests are in flight (0)',
+      wholeNumber,
+    )
+    .option('--within <time>', 'how long to wait for that', duration, 120_000)
+    .option(
+      '--at-limit <what>',
+      'when it did not become quiet: go ahead, or give up',
+      oneOf('go', 'give-up'),
+      'go',
+    )
     .option(
       '--if-busy <what>',
       'during another restart: wait for it, or refuse',
@@ -31,20 +51,29 @@ export function restartCommand(): Command {
     .option('--json', 'print events and the result as lines of JSON')
     .action(async (name: string | undefined, flags: Flags) => {
       const folder = findService(name);
-      const show =
-        flags.json === true ? showJson : process.stderr.isTTY ? liveStages(folder.name) : showPlain;
+      const show = showFor(flags.json === true, folder.name);
+      const { wait } = flags;
       try {
         const value = await ask(
           folder,
           {
             type: 'restart',
-            wait: flags.wait,
+            wait: wait !== false,
             ifBusy: flags.ifBusy,
             allowFewerListeners: flags.allowFewerListeners ?? false,
+            untilConfirmed: wait === 'confirmed',
+            whenQuiet:
+              flags.whenQuiet === undefined
+                ? null
+                : {
+                    below: flags.whenQuiet === true ? 0 : flags.whenQuiet,
+                    withinMs: flags.within,
+                    atLimit: flags.atLimit,
+                  },
           },
           (event) => show.stage(event as unknown as StageEvent),
         );
-        if (flags.wait) show.done(value as unknown as RestartSummary);
+        if (wait !== false) show.done(value as unknown as RestartSummary);
         else if (flags.json === true)
           process.stdout.write(`${JSON.stringify({ type: 'result', ok: true, started: true })}\n`);
         else process.stdout.write(`restart of ${folder.name} has begun; moult status shows how it goes\n`);
@@ -53,84 +82,4 @@ export function restartCommand(): Command {
         throw error;
       }
     });
-}
-
-interface Show {
-  stage(event: StageEvent): void;
-  done(summary: RestartSummary): void;
-  failed(): void;
-}
-
-const showJson: Show = {
-  stage: (event) => void process.stdout.write(`${JSON.stringify(event)}\n`),
-  done: (summary) =>
-    void process.stdout.write(
-      `${JSON.stringify({ type: 'result', ok: true, generation: summary.generation, summary })}\n`,
-    ),
-  failed: () => {},
-};
-
-const showPlain: Show = {
-  stage: (event) => void process.stdout.write(`${stageText(event)}\n`),
-  done: (summary) => void process.stdout.write(`${summaryText(summary)}\n`),
-  failed: () => {},
-};
-
-function liveStages(name: string): Show {
-  const spinner = ora({ text: `restarting ${name}`, stream: process.stderr }).start();
-  return {
-    stage: (event) => {
-      spinner.stopAndPersist({ symbol: pc.green('✓'), text: stageText(event) });
-      spinner.start(WAITING[event.stage] ?? `restarting ${name}`);
-    },
-    done: (summary) => {
-      spinner.stop();
-      process.stdout.write(`${summaryText(summary)}\n`);
-    },
-    failed: () => void spinner.stop(),
-  };
-}
-
-const WAITING: Readonly<Record<string, string>> = {
-  spawn: 'waiting for the new generation to show itself',
-  hello: 'passing the listeners',
-  inherit: 'waiting until it is ready',
-  ready: 'switching over',
-  commit: 'moving connections',
-};
-
-function stageText({ stage, ms, generation, facts }: StageEvent): string {
-  const f = facts as Record<string, number | undefined>;
-  const what: Record<string, string> = {
-    spawn: `generation ${generation} started (process ${f.pid})`,
-    hello: `it said hello (process ${f.pid}, Node ${String(f.node)})`,
-    inherit: `${plural(f.listeners, 'listener')} passed, behind a shut gate`,
-    ready: facts.said === true ? 'it said that it is ready' : `it claimed ${plural(f.claims, 'listener')}`,
-    commit: 'it accepts; the predecessor does no more',
-    connections: `${plural(f.moved, 'connection')} moved, ${f.draining} draining`,
-    confirm: 'confirmed',
-  };
-  return `${stage.padEnd(12)}${showMs(ms).padStart(8)}  ${what[stage] ?? ''}`;
-}
-
-/** The end of a restart, for people. */
-export function summaryText(summary: RestartSummary): string {
-  const { generation, predecessor, listeners, moved, draining, cut, longestPauseMs, tookMs } = summary;
-  const from = predecessor === null ? 'nobody' : `generation ${predecessor}`;
-  const lines = [
-    `${pc.green('✓')} generation ${generation} took over from ${from} in ${showMs(tookMs)}`,
-    `  listeners:   ${listeners} passed`,
-    `  connections: ${moved} moved, ${draining} draining, ${cut} cut`,
-    `  pause:       ${moved === 0 ? 'none' : `${showMs(longestPauseMs)} at the longest for one connection`}`,
-  ];
-  if (summary.drainedBecause !== undefined) {
-    lines.push(
-      `  ${pc.yellow('note')}:        connections were drained, not moved: ${summary.drainedBecause}`,
-    );
-  }
-  return lines.join('\n');
-}
-
-function plural(n: number | undefined, word: string): string {
-  return `${n ?? 0} ${word}${n === 1 ? '' : 's'}`;
 }

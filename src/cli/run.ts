@@ -1,12 +1,26 @@
-import { Command } from 'commander';
+import { Command, InvalidArgumentError } from 'commander';
 import { MoultError } from '../errors.js';
+import { FileLock } from '../os/file-lock.js';
 import { isSupportedPlatform } from '../os/libc.js';
+import { type Check, parseCheck } from '../supervisor/check.js';
+import type { KeptListener } from '../supervisor/held-listeners.js';
 import { supervisorLog } from '../supervisor/log.js';
 import { defaultOptions, type SupervisorOptions } from '../supervisor/options.js';
 import { defaultName, namedWorkingDirectory } from '../supervisor/release.js';
 import { RunFolder } from '../supervisor/run-folder.js';
 import { Supervisor } from '../supervisor/supervisor.js';
-import { collect, duration, oneOf, showMs, signalName } from './option-types.js';
+import { becomeNewProgram, takeCarried } from '../supervisor/upgrade.js';
+import {
+  collect,
+  duration,
+  oneOf,
+  share,
+  showMs,
+  signalName,
+  size,
+  statusRange,
+  wholeNumber,
+} from './option-types.js';
 
 interface Flags {
   readonly name?: string;
@@ -17,6 +31,15 @@ interface Flags {
   readonly stopTimeout: number;
   readonly stopSignal: NodeJS.Signals;
   readonly waitReady?: true;
+  readonly check?: Check;
+  readonly checkStatus: readonly [number, number];
+  readonly checkTimeout: number;
+  readonly checkRetries: number;
+  readonly checkInterval: number;
+  readonly hangTimeout: number;
+  readonly maxErrorRate?: number;
+  readonly maxDraining: number;
+  readonly minFreeMemory: number;
   readonly restart: SupervisorOptions['restart'];
   readonly log: 'debug' | 'info' | 'warn' | 'error' | 'silent';
 }
@@ -64,6 +87,24 @@ export function runCommand(): Command {
       d.stopTimeoutMs,
     )
     .option('--stop-signal <signal>', 'the signal that ends a generation', signalName, d.stopSignal)
+    .option(
+      '--check <what>',
+      'check a successor before it takes over: a path such as /healthz, tcp, or exec:COMMAND',
+      check,
+    )
+    .option('--check-status <range>', 'the statuses that are right', statusRange, [200, 399])
+    .option('--check-timeout <time>', 'how long one check may take', duration, 5000)
+    .option('--check-retries <n>', 'tries after the first', wholeNumber, 3)
+    .option('--check-interval <time>', 'time between tries', duration, 500)
+    .option(
+      '--hang-timeout <time>',
+      'how long a successor in probation may be silent',
+      duration,
+      d.hangTimeoutMs,
+    )
+    .option('--max-error-rate <share>', "how far its share of 5xx may lie above its predecessor's", share)
+    .option('--max-draining <n>', 'how many older generations may drain at once', wholeNumber, d.maxDraining)
+    .option('--min-free-memory <size>', 'how much memory must be free for a restart', size, 0)
     .option('--wait-ready', "wait for process.send('ready') rather than for the listeners")
     .option(
       '--restart <when>',
@@ -89,39 +130,73 @@ async function run(words: readonly string[], flags: Flags): Promise<number> {
       `moult run needs 64-bit Linux, this is ${process.platform} on ${process.arch}`,
     );
   }
-  const service = { words, cwd: namedWorkingDirectory(), envFiles: flags.envFile };
+  const carried = takeCarried(process.env);
+  const service = { words, cwd: carried?.cwd ?? namedWorkingDirectory(), envFiles: flags.envFile };
   const folder = new RunFolder(flags.name ?? defaultName(service));
   const log = supervisorLog(folder.name, flags.log);
-  const lock = folder.claim();
-  const supervisor = new Supervisor(
-    folder,
-    service,
-    {
-      readyTimeoutMs: flags.readyTimeout,
-      drainTimeoutMs: flags.drainTimeout,
-      probationMs: flags.probation,
-      stopTimeoutMs: flags.stopTimeout,
-      stopSignal: flags.stopSignal,
-      waitReady: flags.waitReady ?? false,
-      restart: flags.restart,
-    },
-    log,
-    { stdout: process.stdout, stderr: process.stderr },
-  );
+  const lock = carried === undefined ? folder.claim() : FileLock.inherited(carried.lock);
+  const upgrade = (held: readonly KeptListener[]) =>
+    becomeNewProgram({ lock: lock.keepOverExec(), cwd: service.cwd, held });
+  const outputs = { stdout: process.stdout, stderr: process.stderr };
+  const supervisor = new Supervisor(folder, service, optionsOf(flags), log, outputs, upgrade);
+  if (carried !== undefined) supervisor.held.takeOver(carried.held);
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
   const stop = () => void supervisor.stop();
   process.on('SIGTERM', stop).on('SIGINT', stop);
   // The log tells how it went; who sent a signal has nobody to answer to.
-  process.on(
-    'SIGHUP',
-    () => void supervisor.restart({ ifBusy: 'wait', allowFewerListeners: false }).catch(() => {}),
-  );
+  const request = {
+    ifBusy: 'wait',
+    allowFewerListeners: false,
+    untilConfirmed: false,
+    whenQuiet: null,
+  } as const;
+  process.on('SIGHUP', () => void supervisor.restart(request).catch(() => {}));
   try {
     await supervisor.start();
-    return await supervisor.ended;
-  } finally {
-    folder.remove();
+  } catch (error) {
+    supervisor.abandon();
     lock.release();
-    process.off('SIGTERM', stop).off('SIGINT', stop).removeAllListeners('SIGHUP');
+    throw error;
   }
+  const code = await supervisor.ended;
+  folder.remove();
+  lock.release();
+  process.off('SIGTERM', stop).off('SIGINT', stop).removeAllListeners('SIGHUP');
+  return code;
+}
+
+function optionsOf(flags: Flags): SupervisorOptions {
+  return {
+    readyTimeoutMs: flags.readyTimeout,
+    drainTimeoutMs: flags.drainTimeout,
+    probationMs: flags.probation,
+    stopTimeoutMs: flags.stopTimeout,
+    stopSignal: flags.stopSignal,
+    waitReady: flags.waitReady ?? false,
+    check:
+      flags.check === undefined
+        ? null
+        : {
+            check: flags.check,
+            status: flags.checkStatus,
+            timeoutMs: flags.checkTimeout,
+            retries: flags.checkRetries,
+            intervalMs: flags.checkInterval,
+          },
+    hangTimeoutMs: flags.hangTimeout,
+    maxErrorRate: flags.maxErrorRate ?? null,
+    maxDraining: Math.max(1, flags.maxDraining),
+    minFreeMemoryBytes: flags.minFreeMemory,
+    restart: flags.restart,
+  };
+}
+
+function check(value: string): Check {
+  const parsed = parseCheck(value);
+  if (parsed === undefined) {
+    throw new InvalidArgumentError(
+      `Expected a path such as /healthz, tcp, or exec:COMMAND, received "${value}".`,
+    );
+  }
+  return parsed;
 }

@@ -2,8 +2,9 @@ import Table from 'cli-table3';
 import { Command } from 'commander';
 import pc from 'picocolors';
 import { RunFolder } from '../supervisor/run-folder.js';
-import type { ServiceStatus } from '../supervisor/supervisor.js';
+import type { ServiceStatus } from '../supervisor/status.js';
 import { ask, findService } from './control.js';
+import { plainTable } from './table.js';
 
 const WATCH_MS = 1000;
 
@@ -49,7 +50,7 @@ export function statusText(status: ServiceStatus): string {
   )}\n${pc.dim(status.command)}`;
   const table = new Table({
     head: ['generation', 'process', 'state', 'up', 'connections', 'memory', 'listens on'],
-    style: { head: [], border: ['dim'] },
+    ...plainTable,
   });
   for (const one of status.generations) {
     table.push([

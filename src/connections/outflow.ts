@@ -1,5 +1,5 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
-import type { Server as HttpServer } from 'node:http';
+import type { Server as HttpServer, IncomingMessage } from 'node:http';
 import type { Server, Socket } from 'node:net';
 import type { Channel } from '../channel/channel.js';
 import { descriptorOf } from '../node/handle.js';
@@ -48,7 +48,12 @@ export class Outflow {
   #sweep: NodeJS.Timeout | undefined;
   #settle!: () => void;
   #offOpened: (() => void) | undefined;
-  #onFinish = (message: unknown) => this.#finished((message as { socket: Socket }).socket);
+  #onFinish = (message: unknown) => {
+    const { socket, request } = message as { socket: Socket; request: IncomingMessage };
+    this.#finished(socket);
+    // An early response: the connection is at rest only when the rest of the request has come.
+    if (!request.complete) request.once('close', () => this.#finished(socket));
+  };
 
   constructor(channel: Channel, tracker: ConnectionTracker, destination: Destination) {
     this.#channel = channel;

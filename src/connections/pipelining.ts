@@ -65,6 +65,7 @@ function hold(response: ServerResponse, socket: Socket): void {
     if (isReleased) return;
     isReleased = true;
     clearTimeout(timer);
+    socket.off('close', release);
     held.delete(socket);
     for (const method of METHODS) Reflect.deleteProperty(response, method);
     for (const call of calls) call();

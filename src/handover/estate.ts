@@ -1,6 +1,7 @@
-import type { Server, Socket } from 'node:net';
 import type { ConnectionTracker } from '../connections/tracker.js';
 import type { ListenerRegistry } from '../listeners/registry.js';
+import { isPlainHttp } from '../node/http1.js';
+import type { Message } from '../protocol/messages.js';
 
 /** What a generation has, and hands over. */
 export interface Estate {
@@ -8,11 +9,17 @@ export interface Estate {
   readonly connections: ConnectionTracker;
   /** The kinds of connections that this process can move, as its self-test found. */
   readonly moves: { readonly http1: 'yes' | string };
-  /** Counts commits; only grows. */
+  /** Counts changes of who accepts; only grows. */
   epoch: number;
-  /** Whether connections still come from its own predecessor. */
+  /** Whether connections still come from another generation. */
   isBeingFed(): boolean;
 }
 
-/** Whether a connection of a server belongs to a kind that can move at all. */
-export type Movable = (server: Server, socket?: Socket) => boolean;
+/** The listeners of this generation, each with the kinds of connections that it can take for it. */
+export function movableClaims({ listeners, moves }: Estate): Message<'ready'>['claims'] {
+  const http1 = moves.http1 === 'yes' ? (['http1'] as const) : [];
+  return listeners.own().map(({ identity, server }) => ({
+    name: identity.name,
+    accepts: isPlainHttp(server) ? [...http1] : [],
+  }));
+}

@@ -1,16 +1,26 @@
+/*
+ * The giving end is one state machine (lifecycle/handover.ts) and all of it is here, some 350 lines: cut in
+ * two, the halves would share every field.
+ */
+import type { Server as HttpServer } from 'node:http';
 import type { Server, Socket } from 'node:net';
 import type { Channel } from '../channel/channel.js';
 import { Drain } from '../connections/drain.js';
+import { Inflow } from '../connections/inflow.js';
 import { Outflow } from '../connections/outflow.js';
-import { asMoultError, MoultError } from '../errors.js';
-import { type HandoverState, step, table } from '../lifecycle/handover.js';
+import { MoultError } from '../errors.js';
+import { type HandoverState, step } from '../lifecycle/handover.js';
 import { isPlainHttp } from '../node/http1.js';
 import { ProcessHandle } from '../os/peer.js';
 import type { DrainReport, Message, Settings } from '../protocol/messages.js';
-import type { Estate } from './estate.js';
+import { type Estate, movableClaims } from './estate.js';
 
 /** How long a successor may take to open its gates once it is told to. */
 const COMMIT_TIMEOUT_MS = 5000;
+/** How long the supervisor may take for all tries of a check; it keeps the time itself, this is for one that is gone. */
+const CHECK_BACKSTOP_MS = 10 * 60_000;
+/** How long a living successor may take to stop accepting when it must hand back; then it is ended. */
+const HAND_BACK_TIMEOUT_MS = 2000;
 
 /** What a predecessor tells of its handover. */
 export interface PredecessorEvents {
@@ -18,13 +28,15 @@ export interface PredecessorEvents {
   stage(stage: string, facts: Record<string, unknown>): void;
   /** The handover ended before commit; this generation has served all the time. */
   aborted(error: MoultError): void;
-  /** The handover was undone after commit; this generation accepts again. */
-  undone(error: MoultError): void;
+  /** The handover was undone after commit; this generation accepts again. @param alive whether the successor lives, and hands back what it has. */
+  undone(error: MoultError, alive: boolean): void;
   /** A listener that the successor did not claim was closed for good. */
   released(name: string): void;
   /** Nothing is left to do here: the service may get its stop signal. */
   drained(report: DrainReport): void;
 }
+
+type Claims = Message<'ready'>['claims'];
 
 /**
  * The giving end of a handover. It is the one that decides: until it says commit it serves, and when the
@@ -39,10 +51,11 @@ export class Predecessor {
   #channel: Channel | undefined;
   #process: ProcessHandle | undefined;
   #timer: NodeJS.Timeout | undefined;
-  #claims = new Map<string, readonly string[]>();
+  #claims: Claims = [];
   #outflow: Outflow | undefined;
   #drain: Drain | undefined;
-  #retireAfterCommitMs: number | undefined;
+  #retireMs: number | undefined;
+  #returning = new Set<Channel>();
 
   constructor(estate: Estate, events: PredecessorEvents) {
     this.#estate = estate;
@@ -51,6 +64,11 @@ export class Predecessor {
 
   get state(): HandoverState {
     return this.#state;
+  }
+
+  /** Whether a successor that was undone still hands connections back. */
+  get isBeingFed(): boolean {
+    return this.#returning.size > 0;
   }
 
   /** Expects a successor of this number; its time to be ready begins now. @throws MOULT_PROTOCOL_ORDER when one is expected already. */
@@ -63,18 +81,13 @@ export class Predecessor {
 
   /** A process asks to take over. @throws MOULT_NOT_EXPECTED, MOULT_RESTART_IN_PROGRESS */
   receive(channel: Channel, hello: Message<'hello'>): void {
+    const asked = `generation ${hello.generation ?? '?'} asked to take over`;
     if (this.#state !== 'expecting') {
       const code = this.#state === 'serving' ? 'MOULT_NOT_EXPECTED' : 'MOULT_RESTART_IN_PROGRESS';
-      throw new MoultError(
-        code,
-        `generation ${hello.generation ?? '?'} asked to take over while ${this.#state}`,
-      );
+      throw new MoultError(code, `${asked} while this one is ${this.#state}`);
     }
     if (hello.generation !== this.#generation) {
-      throw new MoultError(
-        'MOULT_NOT_EXPECTED',
-        `expected generation ${this.#generation}, met ${hello.generation ?? 'none'}`,
-      );
+      throw new MoultError('MOULT_NOT_EXPECTED', `${asked}, expected was generation ${this.#generation}`);
     }
     const { items, descriptors } = this.#estate.listeners.describe();
     channel.send({ type: 'inherit', epoch: this.#estate.epoch, listeners: items }, descriptors);
@@ -85,10 +98,14 @@ export class Predecessor {
     channel.on('ready', (ready) => this.#ready(ready));
     channel.on('abort', ({ error }) => this.fail(MoultError.from(error)));
     channel.closed.then((reason) => {
-      if (this.#channel !== channel) return;
-      this.#lost(reason);
+      if (this.#channel === channel) this.#lost(reason);
     });
     this.#events.stage('inherit', { listeners: items.length });
+  }
+
+  /** The supervisor has checked the successor of this number: commit. */
+  proceed(generation: number): void {
+    if (this.#state === 'ready' && generation === this.#generation) this.#commit();
   }
 
   /**
@@ -103,8 +120,10 @@ export class Predecessor {
         this.#abort(error);
         break;
       case 'committing':
+        this.#undo(error, false);
+        break;
       case 'probation':
-        this.#undo(error);
+        this.#undo(error, this.#channel !== undefined && !this.#channel.isClosed);
         break;
       default:
     }
@@ -116,9 +135,10 @@ export class Predecessor {
     this.#step('confirm');
     clearTimeout(this.#timer);
     this.#channel?.send({ type: 'confirm' });
+    const claimed = new Set(this.#claims.map(({ name }) => name));
     // What the successor did not claim nobody will: that port closes now.
     for (const listener of this.#estate.listeners.own()) {
-      const isClaimed = this.#claims.has(listener.identity.name);
+      const isClaimed = claimed.has(listener.identity.name);
       this.#estate.listeners.release(listener, !isClaimed);
       if (!isClaimed) this.#events.released(listener.identity.name);
     }
@@ -128,22 +148,56 @@ export class Predecessor {
 
   /** Serves what is there to its end, without a successor: the listeners close everywhere. */
   retire(timeoutMs: number): void {
-    if (this.#state === 'probation') this.confirm();
-    if (this.#state === 'draining' && this.#drain !== undefined) return;
-    if (['expecting', 'inheriting', 'ready'].includes(this.#state)) {
-      this.#abort(new MoultError('MOULT_STOPPING', 'the service is being stopped'));
+    switch (this.#state) {
+      case 'committing':
+      case 'undoing':
+        this.#retireMs = timeoutMs;
+        return;
+      case 'probation':
+        this.confirm();
+        return;
+      case 'expecting':
+      case 'inheriting':
+      case 'ready':
+        this.#abort(new MoultError('MOULT_STOPPING', 'the service is being stopped'));
+        break;
+      default:
     }
-    if (this.#state === 'committing') this.#retireAfterCommitMs = timeoutMs;
     if (this.#state !== 'serving') return;
     this.#step('retire');
-    const servers = this.#estate.listeners.own().map((listener) => listener.server);
-    for (const listener of this.#estate.listeners.own()) {
+    const listeners = this.#estate.listeners.own();
+    for (const listener of listeners) {
       listener.pause();
       this.#estate.listeners.release(listener, true);
       this.#events.released(listener.identity.name);
     }
-    for (const server of servers) if (isPlainHttp(server)) server.closeIdleConnections();
-    this.#beginDrain(timeoutMs, undefined);
+    for (const { server } of listeners)
+      if ('closeIdleConnections' in server) (server as HttpServer).closeIdleConnections();
+    // One that has never said anything asks for nothing.
+    for (const { socket } of this.#estate.connections.all()) if (socket.bytesRead === 0) socket.destroy();
+    this.#beginDrain(
+      timeoutMs,
+      listeners.map(({ server }) => server),
+      undefined,
+    );
+  }
+
+  /** This generation was a successor and must hand back: it accepts no more, and its connections go to the predecessor. */
+  giveBack(channel: Channel, { claims, drainTimeoutMs }: Message<'hand-back'>): void {
+    if (this.#state !== 'serving') return;
+    this.#step('give-back');
+    const { listeners } = this.#estate;
+    const all = listeners.own();
+    listeners.pause();
+    channel.send({ type: 'handed-back' });
+    channel.ref();
+    const servers = all.map(({ server }) => server);
+    for (const listener of all) listeners.release(listener, false);
+    this.#channel = channel;
+    channel.closed.then(() => {
+      if (this.#channel === channel) this.#outflow?.stop();
+    });
+    this.#flow(channel, claims, drainTimeoutMs, servers);
   }
 
   /** Called when connections no longer come from this generation's own predecessor. */
@@ -154,28 +208,26 @@ export class Predecessor {
   #ready({ claims, said }: Message<'ready'>): void {
     if (this.#state !== 'inheriting') return;
     clearTimeout(this.#timer);
-    this.#claims = new Map(claims.map(({ name, accepts }) => [name, accepts]));
+    this.#claims = claims;
     this.#step('ready');
     this.#events.stage('ready', { claims: claims.length, said });
-    this.#commit();
+    if (this.#settings?.checked !== true) {
+      this.#commit();
+      return;
+    }
+    const late = 'the supervisor did not say whether the successor passed its check';
+    this.#timer = setTimeout(() => this.fail(new MoultError('MOULT_CHECK_FAILED', late)), CHECK_BACKSTOP_MS);
   }
 
   // From here to `committed` nobody accepts, and clients wait in the backlog.
   #commit(): void {
+    clearTimeout(this.#timer);
     this.#step('commit');
     this.#estate.listeners.pause();
     this.#channel?.on('committed', () => this.#committed());
     this.#channel?.send({ type: 'commit', epoch: this.#estate.epoch + 1 });
-    this.#timer = setTimeout(
-      () =>
-        this.#undo(
-          new MoultError(
-            'MOULT_COMMIT_FAILED',
-            `the successor did not open its gates within ${COMMIT_TIMEOUT_MS} ms`,
-          ),
-        ),
-      COMMIT_TIMEOUT_MS,
-    );
+    const late = `the successor did not open its gates within ${COMMIT_TIMEOUT_MS} ms`;
+    this.#timer = setTimeout(() => this.fail(new MoultError('MOULT_COMMIT_FAILED', late)), COMMIT_TIMEOUT_MS);
   }
 
   #committed(): void {
@@ -184,19 +236,27 @@ export class Predecessor {
     this.#step('committed');
     this.#estate.epoch += 1;
     this.#events.stage('commit', {});
-    const { listeners, connections } = this.#estate;
-    const outflow = new Outflow(this.#channel, connections, (server) => {
+    const { drainTimeoutMs, probationMs } = this.#settings;
+    const servers = this.#estate.listeners.own().map(({ server }) => server);
+    const outflow = this.#flow(this.#channel, this.#claims, drainTimeoutMs, servers);
+    outflow.settled.then(() => this.#settled(outflow));
+    this.#timer = setTimeout(() => this.confirm(), probationMs);
+    if (this.#retireMs !== undefined) this.confirm();
+  }
+
+  // Everything that can move goes to the other side, everything else comes to its end here.
+  #flow(channel: Channel, claims: Claims, drainTimeoutMs: number, servers: readonly Server[]): Outflow {
+    const { listeners, connections, moves } = this.#estate;
+    const accepted = new Map(claims.map(({ name, accepts }) => [name, accepts]));
+    const outflow = new Outflow(channel, connections, (server) => {
       const name = listeners.of(server)?.identity.name;
-      const accepts = name === undefined ? undefined : this.#claims.get(name);
-      const canMove = this.#estate.moves.http1 === 'yes' && isPlainHttp(server) && accepts?.includes('http1');
-      return canMove ? name : undefined;
+      const accepts = name === undefined ? undefined : accepted.get(name);
+      return moves.http1 === 'yes' && isPlainHttp(server) && accepts?.includes('http1') ? name : undefined;
     });
     this.#outflow = outflow;
-    this.#beginDrain(this.#settings.drainTimeoutMs, outflow);
-    outflow.settled.then(() => this.#settled(outflow));
+    this.#beginDrain(drainTimeoutMs, servers, outflow);
     outflow.start();
-    this.#timer = setTimeout(() => this.confirm(), this.#settings.probationMs);
-    if (this.#retireAfterCommitMs !== undefined) this.confirm();
+    return outflow;
   }
 
   #settled(outflow: Outflow): void {
@@ -208,11 +268,11 @@ export class Predecessor {
       longestPauseMs: pauses.at(-1) ?? 0,
       pauseP50Ms: pauses[Math.floor(pauses.length / 2)] ?? 0,
       pauseP99Ms: pauses[Math.floor(pauses.length * 0.99)] ?? 0,
+      ...(this.#estate.moves.http1 === 'yes' ? {} : { drainedBecause: this.#estate.moves.http1 }),
     });
   }
 
-  #beginDrain(timeoutMs: number, outflow: Outflow | undefined): void {
-    const servers = this.#estate.listeners.own().map((listener) => listener.server);
+  #beginDrain(timeoutMs: number, servers: readonly Server[], outflow: Outflow | undefined): void {
     const drain = new Drain(
       this.#estate.connections,
       servers,
@@ -243,51 +303,81 @@ export class Predecessor {
       drained: Math.max(0, drain.drained - moved),
       cut: drain.cut.slice(0, 1000),
     });
-    this.#forget();
+    this.#forget()?.close();
   }
 
   #abort(error: MoultError): void {
-    const told = new MoultError(error.code, error.message, {
-      serving: 'predecessor',
-      stage: this.#state,
-      cause: error,
-      ...(error.details === undefined ? {} : { details: error.details }),
-    });
+    const told = this.#tell(error);
     this.#channel?.send({ type: 'abort', error: told.report() });
     this.#step('fail');
-    this.#forget();
+    this.#forget()?.close();
     this.#events.aborted(told);
   }
 
-  // The successor must be gone before this side accepts: at every moment one of them does, never both.
-  #undo(error: MoultError): void {
-    const stage = this.#state;
+  // The successor must accept no more before this side does: at every moment one of them does, never both.
+  // One that lives says so itself, and gives its connections back; one that does not answer is ended first.
+  #undo(error: MoultError, isAlive: boolean): void {
+    const told = this.#tell(error);
     this.#step('fail');
-    this.#process?.kill();
     this.#outflow?.stop();
     this.#drain?.stop();
     this.#drain = undefined;
     this.#outflow = undefined;
+    clearTimeout(this.#timer);
+    const channel = this.#channel;
+    if (!isAlive || channel === undefined) {
+      this.#process?.kill();
+      this.#forget()?.close();
+      this.#resume(told, false);
+      return;
+    }
+    const end = () => {
+      if (this.#state !== 'undoing') return;
+      this.#process?.kill();
+      this.#forget()?.close();
+      this.#resume(told, false);
+    };
+    this.#timer = setTimeout(end, HAND_BACK_TIMEOUT_MS);
+    channel.closed.then(end);
+    channel.on('handed-back', () => {
+      if (this.#state !== 'undoing') return;
+      this.#forget();
+      channel.off('abort');
+      this.#receiveBack(channel);
+      this.#resume(told, true);
+    });
+    const claims = movableClaims(this.#estate);
+    channel.send({ type: 'hand-back', claims, drainTimeoutMs: this.#settings?.drainTimeoutMs ?? 0 });
+  }
+
+  #receiveBack(channel: Channel): void {
+    this.#returning.add(channel);
+    new Inflow(channel, this.#estate.connections, (name) => this.#estate.listeners.named(name)?.server);
+    channel.unref();
+    channel.closed.then(() => {
+      this.#returning.delete(channel);
+      this.feedEnded();
+    });
+  }
+
+  #resume(error: MoultError, alive: boolean): void {
+    this.#estate.epoch += 1;
     this.#estate.listeners.resume();
-    this.#forget();
-    this.#events.undone(
-      new MoultError(error.code, error.message, { serving: 'predecessor', stage, cause: error }),
-    );
-    if (this.#retireAfterCommitMs !== undefined) this.retire(this.#retireAfterCommitMs);
+    this.#step('resume');
+    this.#events.undone(error, alive);
+    if (this.#retireMs !== undefined) this.retire(this.#retireMs);
   }
 
   #lost(reason: MoultError | undefined): void {
     this.#outflow?.stop();
+    if (reason?.code.startsWith('MOULT_PROTOCOL')) {
+      this.fail(reason);
+      return;
+    }
+    const isAfterCommit = this.#state === 'committing' || this.#state === 'probation';
+    const code = isAfterCommit ? 'MOULT_SUCCESSOR_LOST' : 'MOULT_SUCCESSOR_EXITED';
     const why = reason === undefined ? 'it closed its connection' : reason.message;
-    const after = this.#state === 'committing' || this.#state === 'probation';
-    this.fail(
-      reason?.code === 'MOULT_PROTOCOL_FRAME' || reason?.code === 'MOULT_PROTOCOL_ORDER'
-        ? asMoultError(reason, 'MOULT_PROTOCOL_FRAME')
-        : new MoultError(
-            after ? 'MOULT_SUCCESSOR_LOST' : 'MOULT_SUCCESSOR_EXITED',
-            `the successor was lost while ${this.#state}: ${why}`,
-          ),
-    );
+    this.fail(new MoultError(code, `the successor was lost while ${this.#state}: ${why}`));
   }
 
   #readyTimeout(): void {
@@ -299,22 +389,27 @@ export class Predecessor {
     this.fail(new MoultError('MOULT_READY_TIMEOUT', `the successor was not ready within ${ms} ms: ${what}`));
   }
 
-  #forget(): void {
+  #tell(error: MoultError): MoultError {
+    return new MoultError(error.code, error.message, {
+      serving: 'predecessor',
+      stage: this.#state,
+      cause: error,
+      ...(error.details === undefined ? {} : { details: error.details }),
+    });
+  }
+
+  /** Lets go of the handover; the channel is the caller's to close. */
+  #forget(): Channel | undefined {
     clearTimeout(this.#timer);
     const channel = this.#channel;
     this.#channel = undefined;
-    channel?.close();
     this.#process?.close();
     this.#process = undefined;
-    this.#claims = new Map();
+    this.#claims = [];
+    return channel;
   }
 
   #step(event: Parameters<typeof step>[1]): void {
     this.#state = step(this.#state, event);
-  }
-
-  /** Who accepts connections now. */
-  get accepts(): string {
-    return table[this.#state].accepts;
   }
 }

@@ -1,9 +1,8 @@
 import type { Channel } from '../channel/channel.js';
 import { Inflow } from '../connections/inflow.js';
 import { MoultError } from '../errors.js';
-import { isPlainHttp } from '../node/http1.js';
 import type { Message } from '../protocol/messages.js';
-import type { Estate } from './estate.js';
+import { type Estate, movableClaims } from './estate.js';
 
 /** What a successor tells of its handover. */
 export interface SuccessorEvents {
@@ -11,6 +10,8 @@ export interface SuccessorEvents {
   committed(): void;
   /** The handover was called off before commit; this generation will be ended. */
   aborted(error: MoultError): void;
+  /** The predecessor serves again: what this generation has goes back through this channel. */
+  handBack(channel: Channel, message: Message<'hand-back'>): void;
   /** The predecessor is gone, or has nothing more to give. */
   ended(): void;
 }
@@ -54,6 +55,11 @@ export class Successor {
       if (!this.#isCommitted) this.#events.aborted(MoultError.from(error));
     });
     channel.on('confirm', () => channel.unref());
+    channel.on('hand-back', (message) => {
+      if (!this.#isCommitted) return;
+      this.#feeds.delete(channel);
+      this.#events.handBack(channel, message);
+    });
     this.#feeds.add(channel);
     new Inflow(channel, this.#estate.connections, (name) => this.#estate.listeners.named(name)?.server);
     channel.closed.then(() => {
@@ -66,12 +72,15 @@ export class Successor {
   ready(said: boolean): void {
     if (this.#isReady) return;
     this.#isReady = true;
-    const accepts = this.#estate.moves.http1 === 'yes' ? (['http1'] as const) : [];
-    const claims = this.#estate.listeners.own().map(({ identity, server }) => ({
-      name: identity.name,
-      accepts: isPlainHttp(server) ? [...accepts] : [],
-    }));
+    const claims = movableClaims(this.#estate);
     for (const channel of this.#channels) channel.send({ type: 'ready', claims, said });
+  }
+
+  /** Where nothing was inherited there is nothing to wait for: the service has served since it listened. */
+  serveAtOnce(): void {
+    if (this.#isCommitted) return;
+    this.#isCommitted = true;
+    this.#events.committed();
   }
 
   /** Lets the process end although the predecessor still feeds it. */

@@ -8,6 +8,7 @@ export type HandoverState =
   | 'ready'
   | 'committing'
   | 'probation'
+  | 'undoing'
   | 'draining'
   | 'ended';
 
@@ -20,6 +21,8 @@ export type HandoverEvent =
   | 'committed'
   | 'confirm'
   | 'fail'
+  | 'resume'
+  | 'give-back'
   | 'retire'
   | 'drained';
 
@@ -31,12 +34,16 @@ interface Row {
 
 /** Every state, who accepts in it, and what each event leads to. An event that a state does not name is an error. */
 export const table: Readonly<Record<HandoverState, Row>> = {
-  serving: { accepts: 'predecessor', on: { expect: 'expecting', retire: 'draining' } },
+  serving: {
+    accepts: 'predecessor',
+    on: { expect: 'expecting', retire: 'draining', 'give-back': 'draining' },
+  },
   expecting: { accepts: 'predecessor', on: { hello: 'inheriting', fail: 'serving', retire: 'draining' } },
   inheriting: { accepts: 'predecessor', on: { ready: 'ready', fail: 'serving', retire: 'draining' } },
   ready: { accepts: 'predecessor', on: { commit: 'committing', fail: 'serving', retire: 'draining' } },
-  committing: { accepts: 'none', on: { committed: 'probation', fail: 'serving' } },
-  probation: { accepts: 'successor', on: { confirm: 'draining', fail: 'serving' } },
+  committing: { accepts: 'none', on: { committed: 'probation', fail: 'undoing' } },
+  probation: { accepts: 'successor', on: { confirm: 'draining', fail: 'undoing' } },
+  undoing: { accepts: 'none', on: { resume: 'serving' } },
   draining: { accepts: 'successor', on: { drained: 'ended' } },
   ended: { accepts: 'successor', on: {} },
 };

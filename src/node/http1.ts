@@ -59,6 +59,17 @@ export function http1Phase(socket: Socket, between: Set<Socket>): Http1Phase {
   return socket.readableLength === 0 && !inside._paused ? 'rest' : 'receiving';
 }
 
+/** The requests that an HTTP/1.1 server is receiving or answering now, with or without TLS. */
+export function requestsInFlight(server: Server): number {
+  const list = bySymbol(server, 'http.server.connections') as ConnectionsList | undefined;
+  if (list === undefined) return 0;
+  const between = new Set(list.idle().map(({ socket }) => socket));
+  return list.all().filter(({ socket }) => {
+    if (socket === null || socket.bytesRead === 0) return false;
+    return !between.has(socket) || Boolean((socket as unknown as ServerSocket)._httpMessage);
+  }).length;
+}
+
 /** Keeps what the client sends in the kernel, whoever asks the socket to read, until {@link thaw}. */
 export function freeze(socket: Socket): void {
   const handle = handleOf(socket);

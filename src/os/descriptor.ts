@@ -1,4 +1,4 @@
-import { F_DUPFD_CLOEXEC, libc, SHUT_RDWR, systemCallError } from './libc.js';
+import { F_DUPFD_CLOEXEC, F_SETFD, FD_CLOEXEC, libc, SHUT_RDWR, systemCallError } from './libc.js';
 
 /** A copy of a descriptor that no child of this process inherits. The caller closes it. */
 export function duplicate(fd: number): number {
@@ -20,4 +20,19 @@ export function closeDescriptor(fd: number): void {
  */
 export function shutDownListener(fd: number): void {
   libc().shutdown(fd, SHUT_RDWR);
+}
+
+/** Puts a copy of a descriptor in the place of another, such as standard output; children inherit that copy. */
+export function replaceDescriptor(fd: number, place: number): void {
+  if (libc().dup2(fd, place) < 0) throw systemCallError('dup2', `descriptor ${fd} to ${place}`);
+}
+
+/** Lets a descriptor survive the next exec of this process. */
+export function keepOverExec(fd: number): void {
+  if (libc().fcntl(fd, F_SETFD, 0) < 0) throw systemCallError('fcntl(F_SETFD)', `descriptor ${fd}`);
+}
+
+/** Takes back {@link keepOverExec}: no child inherits the descriptor. */
+export function closeOnExec(fd: number): void {
+  if (libc().fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) throw systemCallError('fcntl(F_SETFD)', `descriptor ${fd}`);
 }

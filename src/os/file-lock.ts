@@ -1,5 +1,5 @@
 import { openSync } from 'node:fs';
-import { closeDescriptor } from './descriptor.js';
+import { closeDescriptor, closeOnExec, keepOverExec } from './descriptor.js';
 import { LOCK_EX, LOCK_NB, lastErrorName, libc, systemCallError } from './libc.js';
 
 /** A lock that the kernel lets go of when its process ends, however it ends. */
@@ -19,6 +19,18 @@ export class FileLock {
     closeDescriptor(fd);
     if (reason === 'EAGAIN') return undefined;
     throw error;
+  }
+
+  /** The lock that the program before an exec held, by its descriptor. */
+  static inherited(fd: number): FileLock {
+    closeOnExec(fd);
+    return new FileLock(fd);
+  }
+
+  /** Keeps the lock over the next exec. @returns its descriptor. */
+  keepOverExec(): number {
+    keepOverExec(this.#fd);
+    return this.#fd;
   }
 
   release(): void {

@@ -25,6 +25,9 @@ export const MSG_TRUNC = 0x20;
 export const MSG_CMSG_CLOEXEC = 0x40000000;
 export const MSG_NOSIGNAL = 0x4000;
 export const F_DUPFD_CLOEXEC = 1030;
+export const F_SETFD = 2;
+export const FD_CLOEXEC = 1;
+export const WNOHANG = 1;
 export const SHUT_RDWR = 2;
 export const POLLIN = 1;
 export const LOCK_EX = 2;
@@ -47,6 +50,9 @@ interface Libc {
   shutdown(fd: number, how: number): number;
   close(fd: number): number;
   flock(fd: number, operation: number): number;
+  dup2(from: number, to: number): number;
+  waitpid(pid: number, status: Int32Array, options: number): number;
+  execve(path: Buffer, args: Buffer, env: Buffer): number;
   poll(fds: Buffer, count: number, timeoutMs: number): number;
   pidfdOpen(pid: number): number;
   pidfdSendSignal(pidfd: number, signal: number): number;
@@ -96,6 +102,9 @@ function load(): Libc {
     shutdown: lib.func('int shutdown(int fd, int how)'),
     close: lib.func('int close(int fd)'),
     flock: lib.func('int flock(int fd, int operation)'),
+    dup2: lib.func('int dup2(int from, int to)'),
+    waitpid: lib.func('int waitpid(int pid, void *status, int options)'),
+    execve: lib.func('int execve(void *path, void *args, void *env)'),
     poll: lib.func('int poll(void *fds, ulong count, int timeoutMs)'),
     pidfdOpen: (pid) => Number(syscall3(SYS_PIDFD_OPEN, pid, 0)),
     pidfdSendSignal: (pidfd, signal) => Number(syscall4(SYS_PIDFD_SEND_SIGNAL, pidfd, signal, null, 0)),

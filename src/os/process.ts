@@ -1,4 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { constants } from 'node:os';
+import { libc, WNOHANG } from './libc.js';
 
 /** How a process is to be started. */
 export interface Launch {
@@ -24,4 +27,39 @@ export function signal(pid: number, name: NodeJS.Signals): boolean {
   } catch {
     return false;
   }
+}
+
+/** How a process ended. */
+export interface Exit {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+}
+
+/**
+ * When a process was started, in clock ticks since boot: with its number it names one process for ever.
+ * Source: proc(5), /proc/pid/stat, field 22.
+ * @returns undefined when there is no such process, or it has ended and is not reaped.
+ */
+export function startTicks(pid: number): number | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return fields[0] === 'Z' || fields[0] === 'X' ? undefined : Number(fields[19]);
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * Collects the end of a child that Node does not know, such as one of the program before an exec.
+ * @returns how it ended; undefined while it runs or when it is no child of this process.
+ */
+export function reap(pid: number): Exit | undefined {
+  const status = new Int32Array(1);
+  if (libc().waitpid(pid, status, WNOHANG) !== pid) return undefined;
+  const [value = 0] = status;
+  const number = value & 0x7f;
+  if (number === 0) return { code: (value >> 8) & 0xff, signal: null };
+  const name = Object.entries(constants.signals).find(([, each]) => each === number)?.[0];
+  return { code: null, signal: (name ?? 'SIGKILL') as NodeJS.Signals };
 }

@@ -86,6 +86,14 @@ export function waitReadable(fd: number, deadlineMs: number): void {
   }
 }
 
+/** Whether there is something to read now. */
+export function isReadable(fd: number): boolean {
+  const request = Buffer.alloc(8);
+  request.writeInt32LE(fd, 0);
+  request.writeInt16LE(POLLIN, 4);
+  return libc().poll(request, 1, 0) > 0;
+}
+
 /**
  * Reads exactly so many bytes from a blocking socket, and no more.
  * @throws MOULT_PEER_CLOSED, MOULT_PEER_TIMEOUT

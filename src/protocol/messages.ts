@@ -48,7 +48,16 @@ const settings = v.object({
   waitReady: v.boolean(),
   /** Take the service for ready although it claimed fewer listeners than its predecessor had. */
   allowFewerListeners: v.boolean(),
+  /** The predecessor commits only when the supervisor has checked the successor and says proceed. */
+  checked: v.boolean(),
+  /** Count responses and those with a status of 5xx. */
+  countErrors: v.boolean(),
 });
+
+const claims = v.pipe(
+  v.array(v.object({ name, accepts: v.array(v.picklist(['http1'])) })),
+  v.maxLength(MAX_LISTENERS),
+);
 
 const stopped = v.object({
   moved: count,
@@ -79,6 +88,11 @@ const generationState = v.object({
   startedAt: v.number(),
   listeners: v.array(v.object({ name, address: v.record(v.string(), v.unknown()) })),
   connections: count,
+  /** Requests that are being served. */
+  inFlight: count,
+  /** Responses since its start, and those of them with a status of 5xx; counted only where asked for. */
+  responses: count,
+  errors: count,
   moves: v.object({ http1: v.union([v.literal('yes'), text(1024)]) }),
   memoryBytes: count,
 });
@@ -102,16 +116,17 @@ export const schemas = {
     generation: v.optional(count),
     node: v.optional(text(64)),
     entry: v.optional(text(4096)),
+    /** A generation that was there before this supervisor, or before its connection broke. */
+    rejoin: v.optional(
+      v.object({ accepting: v.boolean(), epoch: count, state: text(32), successor: v.nullable(count) }),
+    ),
   }),
   refused: v.object({ error: errorReport }),
 
   // The handover
   inherit: v.object({ epoch: count, listeners }),
   ready: v.object({
-    claims: v.pipe(
-      v.array(v.object({ name, accepts: v.array(v.picklist(['http1'])) })),
-      v.maxLength(MAX_LISTENERS),
-    ),
+    claims,
     said: v.boolean(),
   }),
   commit: v.object({ epoch: count }),
@@ -127,6 +142,8 @@ export const schemas = {
     pausesMs: v.pipe(v.array(v.number()), v.maxLength(MAX_DESCRIPTORS)),
   }),
   confirm: v.object({}),
+  'hand-back': v.object({ claims, drainTimeoutMs: ms }),
+  'handed-back': v.object({}),
   abort: v.object({ error: errorReport }),
 
   // A generation and its supervisor
@@ -143,7 +160,12 @@ export const schemas = {
     facts: v.record(v.string(), v.unknown()),
   }),
   aborted: v.object({ generation: count, error: errorReport }),
-  undone: v.object({ generation: count, error: errorReport }),
+  undone: v.object({ generation: count, error: errorReport, alive: v.boolean() }),
+  /** Write to the supervisor's own output from now on. */
+  'direct-output': v.object({}),
+  undo: v.object({ error: errorReport }),
+  proceed: v.object({ generation: count }),
+  'check-connection': v.object({ listener: v.nullable(name) }),
   serving: v.object({ epoch: count, said: v.boolean() }),
   retire: v.object({ timeoutMs: ms }),
   drained: v.object({ report: stopped }),
@@ -155,7 +177,14 @@ export const schemas = {
     wait: v.boolean(),
     ifBusy: v.picklist(['wait', 'refuse']),
     allowFewerListeners: v.boolean(),
+    /** Answer only when the successor is confirmed. */
+    untilConfirmed: v.boolean(),
+    /** Wait until no more than `below` requests are in flight, up to `withinMs`. */
+    whenQuiet: v.nullable(v.object({ below: count, withinMs: ms, atLimit: v.picklist(['go', 'give-up']) })),
   }),
+  rollback: v.object({}),
+  upgrade: v.object({}),
+  history: v.object({}),
   stop: v.object({}),
   status: v.object({}),
   event: v.object({ event: v.record(v.string(), v.unknown()) }),

@@ -5,23 +5,37 @@ import { Opening } from '../channel/open.js';
 import { trackHttp2Sessions } from '../connections/http2-sessions.js';
 import { watchPipelining } from '../connections/pipelining.js';
 import { countRequests } from '../connections/request-limit.js';
+import { ResponseCounter } from '../connections/response-counter.js';
 import { ConnectionTracker } from '../connections/tracker.js';
 import { asMoultError, MoultError } from '../errors.js';
 import type { Estate } from '../handover/estate.js';
 import { Predecessor } from '../handover/predecessor.js';
 import { Successor } from '../handover/successor.js';
+import { table } from '../lifecycle/handover.js';
 import type { Listener } from '../listeners/listener.js';
 import { itemOf, ListenerRegistry } from '../listeners/registry.js';
-import { isPlainHttp } from '../node/http1.js';
+import { giveToServer, isPlainHttp, requestsInFlight, socketOn } from '../node/http1.js';
 import { http1Moves } from '../node/self-test.js';
 import { wallClockMs } from '../os/clock.js';
-import type { DrainReport, GenerationState, ListenerItem, Settings } from '../protocol/messages.js';
+import { closeDescriptor } from '../os/descriptor.js';
+import type {
+  DrainReport,
+  GenerationState,
+  ListenerItem,
+  Message,
+  MessageType,
+  Settings,
+} from '../protocol/messages.js';
+import { DirectOutput } from './direct-output.js';
 import type { StartedBy } from './environment.js';
+import { rejoin } from './rejoin.js';
 
 /** How long the opening of both channels may take. */
 const OPENING_TIMEOUT_MS = 15_000;
 /** Fewer listeners than the predecessor had are taken for all when no more came for so long. */
 const FEWER_LISTENERS_MS = 1000;
+/** The longest time between a signal's being sent to this process and its handlers' hearing of it. */
+const SIGNAL_DELIVERY_MS = 1000;
 
 /** The service's process as one generation: what it has, and both ends of its handovers. */
 export class Generation implements Estate {
@@ -36,10 +50,16 @@ export class Generation implements Estate {
   #successor: Successor;
   #startedAt = wallClockMs();
   #isTested = false;
+  #counter = new ResponseCounter();
   #hasSaid = false;
   #isGated: boolean;
   #expectsListeners: boolean;
   #fewerTimer: NodeJS.Timeout | undefined;
+  #output: DirectOutput;
+  readonly #supervisor: string;
+  #successorNumber: number | undefined;
+  #doorPath: string | undefined;
+  #isEnding = false;
 
   /**
    * Joins the supervisor that started this process, and inherits what the predecessor has; all of it
@@ -52,7 +72,8 @@ export class Generation implements Estate {
     if (lifeline === null) return null;
     let giver: Opening | undefined;
     try {
-      const { message: welcome } = lifeline.hear('welcome');
+      const { message: welcome, incoming: beside } = lifeline.hear('welcome');
+      const output = new DirectOutput(beside.take());
       if (welcome.predecessor !== null) {
         giver = new Opening(
           welcome.predecessor,
@@ -71,6 +92,7 @@ export class Generation implements Estate {
       return new Generation(
         started,
         welcome.settings,
+        output,
         inherit,
         descriptors,
         lifeline.toChannel(),
@@ -87,6 +109,7 @@ export class Generation implements Estate {
   private constructor(
     started: StartedBy,
     settings: Settings,
+    output: DirectOutput,
     inherit: { epoch: number; listeners: readonly ListenerItem[] },
     descriptors: readonly number[],
     lifeline: Channel,
@@ -96,19 +119,24 @@ export class Generation implements Estate {
     this.epoch = inherit.epoch;
     this.#settings = settings;
     this.#lifeline = lifeline;
+    this.#output = output;
+    this.#supervisor = started.supervisor;
     this.#expectsListeners = inherit.listeners.length > 0;
     this.#isGated = giver !== undefined || this.#expectsListeners;
     this.listeners = new ListenerRegistry(this.#isGated, {
       bound: (listener) => this.#bound(listener),
       claimed: (listener) => this.#listens(listener),
-      closed: (listener) => lifeline.send({ type: 'release', name: listener.identity.name }),
+      closed: (listener) => this.#lifeline.send({ type: 'release', name: listener.identity.name }),
     });
     this.listeners.inherit(inherit.listeners, descriptors);
     this.connections = new ConnectionTracker((server) => this.listeners.of(server) !== undefined);
     this.connections.start();
+    if (settings.countErrors) this.#counter.start();
     this.#predecessor = this.#asPredecessor();
     this.#successor = this.#asSuccessor();
-    this.#attachLifeline(giver === undefined);
+    this.#attach(lifeline);
+    // A gated listener does not keep the process alive; the wait for its commit does.
+    if (this.#isGated && giver === undefined) lifeline.ref();
     if (giver !== undefined) this.#successor.attach(giver, true);
     this.#openDoor(join(dirname(started.supervisor), `g${this.number}-${process.pid}.sock`));
     http1Moves().then((result) => {
@@ -119,7 +147,7 @@ export class Generation implements Estate {
   }
 
   isBeingFed(): boolean {
-    return this.#successor.isBeingFed;
+    return this.#successor.isBeingFed || this.#predecessor.isBeingFed;
   }
 
   /** The service says that it is ready. */
@@ -129,24 +157,15 @@ export class Generation implements Estate {
   }
 
   #asPredecessor(): Predecessor {
-    let successor = 0;
-    const lifeline = this.#lifeline;
-    lifeline.on('expect', ({ generation, settings }) => {
-      try {
-        this.#predecessor.expect(generation, settings);
-        successor = generation;
-        lifeline.send({ type: 'expecting', generation });
-      } catch (error) {
-        const report = asMoultError(error, 'MOULT_PROTOCOL_ORDER').report();
-        lifeline.send({ type: 'expecting', generation, error: report });
-      }
-    });
+    const say = <T extends MessageType>(message: Message<T>) => this.#lifeline.send(message);
     return new Predecessor(this, {
       stage: (stage, facts) =>
-        lifeline.send({ type: 'progress', generation: successor, stage, at: wallClockMs(), facts }),
-      aborted: (error) => lifeline.send({ type: 'aborted', generation: successor, error: error.report() }),
-      undone: (error) => lifeline.send({ type: 'undone', generation: successor, error: error.report() }),
-      released: (name) => lifeline.send({ type: 'release', name }),
+        say({ type: 'progress', generation: this.#successorNumber ?? 0, stage, at: wallClockMs(), facts }),
+      aborted: (error) =>
+        say({ type: 'aborted', generation: this.#successorNumber ?? 0, error: error.report() }),
+      undone: (error, alive) =>
+        say({ type: 'undone', generation: this.#successorNumber ?? 0, error: error.report(), alive }),
+      released: (name) => say({ type: 'release', name }),
       drained: (report) => this.#end(report),
     });
   }
@@ -154,22 +173,64 @@ export class Generation implements Estate {
   #asSuccessor(): Successor {
     return new Successor(this, {
       committed: () => this.#committed(),
+      handBack: (channel, message) => this.#predecessor.giveBack(channel, message),
       // The supervisor ends this process.
       aborted: () => {},
-      ended: () => this.#predecessor.feedEnded(),
+      ended: () => {
+        // The predecessor died before it had committed: the supervisor will, and until then we must live.
+        if (this.#isGated) this.#lifeline.ref();
+        this.#predecessor.feedEnded();
+      },
     });
   }
 
-  #attachLifeline(isGiver: boolean): void {
-    const lifeline = this.#lifeline;
-    // A gated listener does not keep the process alive; the wait for its commit does.
-    if (this.#isGated && isGiver) lifeline.ref();
-    else lifeline.unref();
+  #attach(lifeline: Channel): void {
+    this.#lifeline = lifeline;
+    lifeline.unref();
     this.#successor.attach(lifeline, false);
+    lifeline.on('expect', ({ generation, settings }) => this.#expect(generation, settings));
     lifeline.on('abort', ({ error }) => this.#predecessor.fail(MoultError.from(error)));
+    lifeline.on('undo', ({ error }) => this.#predecessor.fail(MoultError.from(error)));
+    lifeline.on('proceed', ({ generation }) => this.#predecessor.proceed(generation));
     lifeline.on('confirm', () => this.#predecessor.confirm());
     lifeline.on('retire', ({ timeoutMs }) => this.#predecessor.retire(timeoutMs));
+    lifeline.on('check-connection', ({ listener }, incoming) => this.#check(listener, incoming.take()));
     lifeline.on('ask-state', ({ id }) => lifeline.send({ type: 'state', id, state: this.#describe() }));
+    lifeline.on('direct-output', () => this.#output.begin());
+    lifeline.closed.then(() => this.#supervisorLost());
+  }
+
+  #expect(generation: number, settings: Settings): void {
+    try {
+      this.#predecessor.expect(generation, settings);
+      this.#successorNumber = generation;
+      this.#lifeline.send({ type: 'expecting', generation });
+    } catch (error) {
+      const report = asMoultError(error, 'MOULT_PROTOCOL_ORDER').report();
+      this.#lifeline.send({ type: 'expecting', generation, error: report });
+    }
+  }
+
+  // The service goes on; a supervisor that comes, or comes back, finds it.
+  #supervisorLost(): void {
+    this.#output.begin();
+    if (this.#isEnding) return;
+    rejoin(this.#supervisor, () => ({
+      role: 'generation',
+      generation: this.number,
+      node: process.version,
+      rejoin: {
+        accepting: this.#successor.isCommitted && table[this.#predecessor.state].accepts === 'predecessor',
+        epoch: this.epoch,
+        state: this.#predecessor.state,
+        successor: this.#successorNumber ?? null,
+      },
+    })).then(({ channel, output }) => {
+      this.#output = new DirectOutput(output);
+      this.#attach(channel);
+      if (this.#doorPath !== undefined) channel.send({ type: 'door', path: this.#doorPath });
+      if (!this.#isGated) for (const listener of this.listeners.own()) this.#hold(listener);
+    });
   }
 
   #openDoor(path: string): void {
@@ -180,11 +241,21 @@ export class Generation implements Estate {
     }).then(
       (door) => {
         process.once('exit', () => door.close());
+        this.#doorPath = path;
         this.#lifeline.send({ type: 'door', path });
       },
       // Without a door this generation serves, but cannot hand over; the supervisor says so at the next restart.
       () => {},
     );
+  }
+
+  // The supervisor speaks to the service as a client would, past the gate.
+  #check(name: string | null, [fd, ...surplus]: number[]): void {
+    for (const one of surplus) closeDescriptor(one);
+    if (fd === undefined) return;
+    const listener = name === null ? this.listeners.own()[0] : this.listeners.named(name);
+    if (listener === undefined) closeDescriptor(fd);
+    else giveToServer(listener.server, socketOn(fd, listener.server));
   }
 
   #bound(listener: Listener): void {
@@ -222,7 +293,7 @@ export class Generation implements Estate {
 
   #ready(): void {
     this.#successor.ready(this.#hasSaid);
-    if (!this.#isGated) this.#committed();
+    if (!this.#isGated) this.#successor.serveAtOnce();
   }
 
   #committed(): void {
@@ -235,10 +306,17 @@ export class Generation implements Estate {
 
   // As the service is used to: its own handlers run, and whatever it holds itself is closed by it.
   #end(report: DrainReport): void {
+    this.#isEnding = true;
     this.#lifeline.send({ type: 'drained', report });
     this.#lifeline.unref();
     this.#successor.unref();
-    setImmediate(() => process.kill(process.pid, this.#settings.stopSignal as NodeJS.Signals));
+    const stopSignal = this.#settings.stopSignal as NodeJS.Signals;
+    // With nothing left to do the process would end before its own handlers hear of the signal.
+    if (process.listenerCount(stopSignal) > 0) {
+      const alive = setTimeout(() => {}, SIGNAL_DELIVERY_MS);
+      process.once(stopSignal, () => clearTimeout(alive));
+    }
+    setImmediate(() => process.kill(process.pid, stopSignal));
   }
 
   #describe(): GenerationState {
@@ -253,6 +331,9 @@ export class Generation implements Estate {
         address: addressOf(listener),
       })),
       connections: this.connections.size,
+      inFlight: this.listeners.own().reduce((sum, { server }) => sum + requestsInFlight(server), 0),
+      responses: this.#counter.responses,
+      errors: this.#counter.errors,
       moves: this.moves,
       memoryBytes: process.memoryUsage.rss(),
     };

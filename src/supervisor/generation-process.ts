@@ -1,38 +1,22 @@
-import type { ChildProcess } from 'node:child_process';
-import type { Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import type { Channel } from '../channel/channel.js';
 import { type ErrorReport, MoultError } from '../errors.js';
 import { wallClockMs } from '../os/clock.js';
-import { launch, signal } from '../os/process.js';
+import { type Exit, signal } from '../os/process.js';
 import type { GenerationState, Settings } from '../protocol/messages.js';
 import { variablesFor } from '../service/environment.js';
-import { OutputTail, passThrough } from './output.js';
+import { killTree, type Outputs, type ProcessTree, startTree } from './process-tree.js';
 import type { Release } from './release.js';
 
 const PRELOAD = fileURLToPath(new URL('../service/preload.cjs', import.meta.url));
 
-/** How a process ended. */
-export interface Exit {
-  readonly code: number | null;
-  readonly signal: NodeJS.Signals | null;
-}
-
-/** Where its output goes. */
-export interface Outputs {
-  readonly stdout: Writable;
-  readonly stderr: Writable;
-}
-
-/** One generation as the supervisor sees it: the process tree that it started, and the channel to the service in it. */
+/** One generation as the supervisor sees it: the process tree, and the channel to the service in it. */
 export class GenerationProcess {
   readonly number: number;
   readonly release: Release;
   readonly settings: Settings;
+  readonly tree: ProcessTree;
   readonly startedAt = wallClockMs();
-  readonly output = new OutputTail();
-  /** Settles when the process that was started has ended. */
-  readonly exited: Promise<Exit>;
   exit: Exit | undefined;
   /** The channel to the service, once it has shown itself. */
   lifeline: Channel | undefined;
@@ -44,15 +28,29 @@ export class GenerationProcess {
   claims: ReadonlySet<string> | undefined;
   /** Whether its end is asked for, and no crash. */
   isEnding = false;
-  #child: ChildProcess;
+  /** The generation from which it takes over, or took over. */
+  predecessor: GenerationProcess | undefined;
   #asked = 0;
   #questions = new Map<string, (answer: unknown) => void>();
 
-  /** @throws MOULT_SPAWN_FAILED when the command cannot be started at all. */
-  constructor(number: number, release: Release, settings: Settings, supervisor: string, outputs: Outputs) {
+  constructor(number: number, release: Release, settings: Settings, tree: ProcessTree) {
     this.number = number;
     this.release = release;
     this.settings = settings;
+    this.tree = tree;
+    tree.exited.then((exit) => {
+      this.exit = exit;
+    });
+  }
+
+  /** Starts a generation. */
+  static start(
+    number: number,
+    release: Release,
+    settings: Settings,
+    supervisor: string,
+    outputs: Outputs,
+  ): GenerationProcess {
     const { NODE_OPTIONS } = release.env;
     const variables = variablesFor(
       { supervisor, generation: number },
@@ -60,32 +58,33 @@ export class GenerationProcess {
       PRELOAD,
       NODE_OPTIONS,
     );
-    this.#child = launch({ ...release, env: { ...release.env, ...variables } });
-    const { stdout, stderr } = this.#child;
-    if (stdout !== null) passThrough(stdout, outputs.stdout, this.output);
-    if (stderr !== null) passThrough(stderr, outputs.stderr, this.output);
-    this.exited = new Promise((resolve) => {
-      this.#child.once('error', (error) => {
-        this.output.add(Buffer.from(`${error.message}\n`));
-        this.exit ??= { code: 127, signal: null };
-        resolve(this.exit);
-      });
-      this.#child.once('exit', (code, name) => {
-        this.exit ??= { code, signal: name };
-        // The last output of a process may come after its end.
-        setImmediate(() => resolve(this.exit ?? { code, signal: name }));
-      });
-    });
+    const tree = startTree({ ...release, env: { ...release.env, ...variables } }, outputs);
+    return new GenerationProcess(number, release, settings, tree);
+  }
+
+  /** Settles when the process that was started has ended. */
+  get exited(): Promise<Exit> {
+    return this.tree.exited;
   }
 
   /** The process that was started; the service may be one below it. */
   get pid(): number {
-    return this.#child.pid ?? -1;
+    return this.tree.pid;
   }
 
   /** The process of the service itself, as the kernel names it. */
   get servicePid(): number {
     return this.lifeline?.peer.pid ?? this.pid;
+  }
+
+  /** The predecessor, while it lives. */
+  get livingPredecessor(): GenerationProcess | undefined {
+    return this.predecessor?.exit === undefined ? this.predecessor : undefined;
+  }
+
+  /** Whether the service can be spoken to. */
+  get isReachable(): boolean {
+    return this.lifeline !== undefined && !this.lifeline.isClosed;
   }
 
   /** Signals the service. */
@@ -95,7 +94,7 @@ export class GenerationProcess {
 
   /** Ends the whole process tree at once. */
   kill(): void {
-    if (this.pid > 0) signal(-this.pid, 'SIGKILL');
+    killTree(this.tree);
   }
 
   /** The service has shown itself: from now on it is reached through this channel. */
@@ -133,7 +132,7 @@ export class GenerationProcess {
 
   #ask(question: string, timeoutMs: number, send: () => void): Promise<unknown> {
     return new Promise((resolve, reject) => {
-      if (this.lifeline === undefined || this.lifeline.isClosed) {
+      if (!this.isReachable) {
         reject(
           new MoultError(
             'MOULT_PEER_CLOSED',
@@ -144,10 +143,11 @@ export class GenerationProcess {
       }
       const timer = setTimeout(() => {
         this.#questions.delete(question);
+        const what = 'it is stopped, or its event loop is blocked';
         reject(
           new MoultError(
             'MOULT_PEER_TIMEOUT',
-            `generation ${this.number} did not answer within ${timeoutMs} ms: it is stopped, or its event loop is blocked`,
+            `generation ${this.number} did not answer within ${timeoutMs} ms: ${what}`,
           ),
         );
       }, timeoutMs);

@@ -1,7 +1,8 @@
 import { MoultError } from '../errors.js';
 import { monotonicMs, wallClockMs } from '../os/clock.js';
+import type { Exit } from '../os/process.js';
 import type { Settings } from '../protocol/messages.js';
-import type { Exit, GenerationProcess } from './generation-process.js';
+import type { GenerationProcess } from './generation-process.js';
 
 /** One thing that happened in a restart, as operators are told. */
 export interface StageEvent {
@@ -117,14 +118,19 @@ export class Handover {
     if (this.#hasCommitted) this.#succeed();
   }
 
-  /** The handover failed: the successor is ended, and the operator told once it is gone. */
-  fail(error: MoultError): void {
+  /** The handover failed: the successor is ended, and the operator told once it is gone. @param alive whether it still hands back what it has. */
+  fail(error: MoultError, alive = false): void {
     if (this.#isSettled) return;
     this.#isSettled = true;
     clearTimeout(this.#timer);
     this.successor.isEnding = true;
     // Where the predecessor has not given it up itself, it learns so here; else this says nothing new.
     if (!this.#hasCommitted) this.#predecessor?.lifeline?.send({ type: 'abort', error: error.report() });
+    if (alive) {
+      // It hands back what it has, and ends by itself.
+      this.#reject(this.#explain(error, { code: null, signal: null }));
+      return;
+    }
     this.successor.kill();
     this.successor.exited.then((exit) => this.#reject(this.#explain(error, exit)));
   }
@@ -184,7 +190,7 @@ export class Handover {
       details: {
         ...error.details,
         generation: this.successor.number,
-        output: this.successor.output.lines().slice(-20),
+        output: this.successor.tree.output.lines().slice(-20),
       },
       cause: error,
     });

@@ -1,6 +1,12 @@
 import { unlinkSync } from 'node:fs';
-import { closeDescriptor, shutDownListener } from '../os/descriptor.js';
+import { closeDescriptor, closeOnExec, keepOverExec, shutDownListener } from '../os/descriptor.js';
 import type { ListenerItem } from '../protocol/messages.js';
+
+/** A listener that survives an exec; without its secrets. */
+export interface KeptListener {
+  readonly item: ListenerItem;
+  readonly fd: number;
+}
 
 interface Held {
   readonly item: ListenerItem;
@@ -54,6 +60,23 @@ export class HeldListeners {
   describe(): { items: ListenerItem[]; descriptors: number[] } {
     const all = [...this.#held.values()];
     return { items: all.map(({ item }) => item), descriptors: all.map(({ fd }) => fd) };
+  }
+
+  /** Keeps all of them over the next exec of this process. @returns what the next program needs to take them over. */
+  keepOverExec(): KeptListener[] {
+    return [...this.#held.values()].map(({ item, fd }) => {
+      keepOverExec(fd);
+      const { ticketKeys, sessionIdContext, ...open } = item;
+      return { item: open, fd };
+    });
+  }
+
+  /** Takes over what the program before an exec kept. */
+  takeOver(kept: readonly KeptListener[]): void {
+    for (const { item, fd } of kept) {
+      closeOnExec(fd);
+      this.hold(item, fd);
+    }
   }
 
   names(): string[] {

@@ -1,4 +1,5 @@
 import type { Settings } from '../protocol/messages.js';
+import type { CheckOptions } from './check.js';
 
 /** How a supervisor treats its service. Times in milliseconds. */
 export interface SupervisorOptions {
@@ -10,6 +11,16 @@ export interface SupervisorOptions {
   readonly stopTimeoutMs: number;
   readonly stopSignal: NodeJS.Signals;
   readonly waitReady: boolean;
+  /** How a successor is checked before commit, and again within probation; null for not at all. */
+  readonly check: CheckOptions | null;
+  /** A successor whose event loop does not answer for so long within probation has failed. */
+  readonly hangTimeoutMs: number;
+  /** A successor whose share of 5xx responses is higher than its predecessor's by more than this (0 to 1) has failed; null for any. */
+  readonly maxErrorRate: number | null;
+  /** A restart waits while so many older generations drain. */
+  readonly maxDraining: number;
+  /** A restart is refused with less free memory, in bytes. */
+  readonly minFreeMemoryBytes: number;
   /** What to do when the service ends by itself: `on-failure` lets one that exits with 0 be over. */
   readonly restart: 'always' | 'on-failure' | 'never';
 }
@@ -22,6 +33,11 @@ export const defaultOptions: SupervisorOptions = {
   stopTimeoutMs: 10_000,
   stopSignal: 'SIGTERM',
   waitReady: false,
+  check: null,
+  hangTimeoutMs: 5000,
+  maxErrorRate: null,
+  maxDraining: 3,
+  minFreeMemoryBytes: 0,
   restart: 'on-failure',
 };
 
@@ -32,5 +48,14 @@ export function settingsOf(
   waitReady: boolean,
 ): Settings {
   const { readyTimeoutMs, drainTimeoutMs, probationMs, stopSignal } = options;
-  return { readyTimeoutMs, drainTimeoutMs, probationMs, stopSignal, waitReady, allowFewerListeners };
+  return {
+    readyTimeoutMs,
+    drainTimeoutMs,
+    probationMs,
+    stopSignal,
+    waitReady,
+    allowFewerListeners,
+    checked: options.check !== null,
+    countErrors: options.maxErrorRate !== null,
+  };
 }

@@ -1,0 +1,33 @@
+import { Command } from 'commander';
+import pc from 'picocolors';
+import type { StageEvent } from '../supervisor/handover.js';
+import { ask, findService } from './control.js';
+import { showFor } from './show-stages.js';
+
+/** The command `moult rollback`: back to the release before, at once within probation, else by starting it again. */
+export function rollbackCommand(): Command {
+  return new Command('rollback')
+    .description('go back to the release before this one')
+    .argument('[name]', 'the service (default: the only one that runs)')
+    .option('--json', 'print events and the result as lines of JSON')
+    .action(async (name: string | undefined, flags: { readonly json?: true }) => {
+      const folder = findService(name);
+      const show = showFor(flags.json === true, folder.name);
+      try {
+        const value = await ask(folder, { type: 'rollback' }, (event) =>
+          show.stage(event as unknown as StageEvent),
+        );
+        show.failed();
+        const how =
+          value.how === 'resumed' ? 'the predecessor serves again' : 'the release before was started again';
+        process.stdout.write(
+          flags.json === true
+            ? `${JSON.stringify({ type: 'result', ok: true, ...value })}\n`
+            : `${pc.green('✓')} ${how} (generation ${String(value.generation)})\n`,
+        );
+      } catch (error) {
+        show.failed();
+        throw error;
+      }
+    });
+}

@@ -1,0 +1,91 @@
+import ora from 'ora';
+import pc from 'picocolors';
+import type { RestartSummary, StageEvent } from '../supervisor/handover.js';
+import { showMs } from './option-types.js';
+
+/** Lines of JSON for programs, a progress display on a terminal, plain lines elsewhere. */
+export function showFor(asJson: boolean, name: string): Show {
+  if (asJson) return showJson;
+  return process.stderr.isTTY ? liveStages(name) : showPlain;
+}
+
+/** How the progress of a restart is shown. */
+export interface Show {
+  stage(event: StageEvent): void;
+  done(summary: RestartSummary): void;
+  failed(): void;
+}
+
+const showJson: Show = {
+  stage: (event) => void process.stdout.write(`${JSON.stringify(event)}\n`),
+  done: (summary) =>
+    void process.stdout.write(
+      `${JSON.stringify({ type: 'result', ok: true, generation: summary.generation, summary })}\n`,
+    ),
+  failed: () => {},
+};
+
+const showPlain: Show = {
+  stage: (event) => void process.stdout.write(`${stageText(event)}\n`),
+  done: (summary) => void process.stdout.write(`${summaryText(summary)}\n`),
+  failed: () => {},
+};
+
+function liveStages(name: string): Show {
+  const spinner = ora({ text: `restarting ${name}`, stream: process.stderr }).start();
+  return {
+    stage: (event) => {
+      spinner.stopAndPersist({ symbol: pc.green('✓'), text: stageText(event) });
+      spinner.start(WAITING[event.stage] ?? `restarting ${name}`);
+    },
+    done: (summary) => {
+      spinner.stop();
+      process.stdout.write(`${summaryText(summary)}\n`);
+    },
+    failed: () => void spinner.stop(),
+  };
+}
+
+const WAITING: Readonly<Record<string, string>> = {
+  spawn: 'waiting for the new generation to show itself',
+  hello: 'passing the listeners',
+  inherit: 'waiting until it is ready',
+  ready: 'switching over',
+  commit: 'moving connections',
+};
+
+function stageText({ stage, ms, generation, facts }: StageEvent): string {
+  const f = facts as Record<string, number | undefined>;
+  const what: Record<string, string> = {
+    spawn: `generation ${generation} started (process ${f.pid})`,
+    hello: `it said hello (process ${f.pid}, Node ${String(f.node)})`,
+    inherit: `${plural(f.listeners, 'listener')} passed, behind a shut gate`,
+    ready: facts.said === true ? 'it said that it is ready' : `it claimed ${plural(f.claims, 'listener')}`,
+    commit: 'it accepts; the predecessor does no more',
+    connections: `${plural(f.moved, 'connection')} moved, ${f.draining} draining`,
+    confirm: 'confirmed',
+  };
+  return `${stage.padEnd(12)}${showMs(ms).padStart(8)}  ${what[stage] ?? ''}`;
+}
+
+/** The end of a restart, for people. */
+export function summaryText(summary: RestartSummary): string {
+  const { generation, predecessor, listeners, moved, draining, cut, longestPauseMs, tookMs } = summary;
+  const from = predecessor === null ? 'nobody' : `generation ${predecessor}`;
+  const lines = [
+    `${pc.green('✓')} generation ${generation} took over from ${from} in ${showMs(tookMs)}`,
+    `  listeners:   ${listeners} passed`,
+    `  connections: ${moved} moved, ${draining} draining, ${cut} cut`,
+    `  pause:       ${moved === 0 ? 'none' : `${showMs(longestPauseMs)} at the longest for one connection`}`,
+  ];
+  if (summary.drainedBecause !== undefined) {
+    lines.push(
+      `  ${pc.yellow('note')}:        connections were drained, not moved: ${summary.drainedBecause}`,
+    );
+  }
+  return lines.join('\n');
+}
+
+function plural(n: number | undefined, word: string): string {
+  return `${n ?? 0} ${word}${n === 1 ? '' : 's'}`;
+}

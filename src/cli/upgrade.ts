@@ -1,0 +1,40 @@
+import { Command } from 'commander';
+import { MoultError } from '../errors.js';
+import type { ServiceStatus } from '../supervisor/status.js';
+import { ask, findService } from './control.js';
+
+const LOOK_MS = 100;
+const LIMIT_MS = 20_000;
+
+/** The command `moult upgrade`: the supervisor's own program is replaced in place, with the same process number. */
+export function upgradeCommand(): Command {
+  return new Command('upgrade')
+    .description("replace the supervisor's own program by the moult that is installed now")
+    .argument('[name]', 'the service (default: the only one that runs)')
+    .option('--json', 'print the result as JSON')
+    .action(async (name: string | undefined, flags: { readonly json?: true }) => {
+      const folder = findService(name);
+      const before = (await ask(folder, { type: 'status' })) as unknown as ServiceStatus;
+      await ask(folder, { type: 'upgrade' });
+      const limit = performance.now() + LIMIT_MS;
+      while (performance.now() < limit) {
+        await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+        if (!folder.isClaimed()) continue;
+        const now = (await ask(folder, { type: 'status' }).catch(() => undefined)) as unknown as
+          | ServiceStatus
+          | undefined;
+        if (now === undefined || now.startedAt === before.startedAt || now.state !== 'serving') continue;
+        const { pid, version } = now;
+        process.stdout.write(
+          flags.json === true
+            ? `${JSON.stringify({ type: 'result', ok: true, pid, version })}\n`
+            : `the supervisor of ${folder.name} runs moult ${version} (process ${pid}, as before)\n`,
+        );
+        return;
+      }
+      throw new MoultError(
+        'MOULT_PEER_TIMEOUT',
+        `the supervisor did not come back within ${LIMIT_MS} ms; its log says why`,
+      );
+    });
+}

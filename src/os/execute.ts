@@ -1,0 +1,33 @@
+import { libc, systemCallError } from './libc.js';
+
+/**
+ * Replaces this process's program by another: same number, same parent, same children; every descriptor that
+ * is not close-on-exec stays open. Returns only by throwing. Source: execve(2).
+ * @throws MOULT_SYSTEM_CALL; the process goes on as it was.
+ */
+export function execute(
+  path: string,
+  args: readonly string[],
+  env: Readonly<Record<string, string | undefined>>,
+): never {
+  const variables = Object.entries(env).flatMap(([name, value]) =>
+    value === undefined ? [] : [`${name}=${value}`],
+  );
+  const words = [path, ...args];
+  // The strings must live until the call: the arrays hold only their addresses.
+  const strings = [...words, ...variables].map((word) => Buffer.from(`${word}\0`, 'utf8'));
+  const pointers = (from: number, count: number) => {
+    const table = Buffer.alloc((count + 1) * 8);
+    for (let i = 0; i < count; i += 1) {
+      const string = strings[from + i];
+      if (string !== undefined) table.writeBigUInt64LE(libc().address(string), i * 8);
+    }
+    return table;
+  };
+  libc().execve(
+    Buffer.from(`${path}\0`, 'utf8'),
+    pointers(0, words.length),
+    pointers(words.length, variables.length),
+  );
+  throw systemCallError('execve', path);
+}

@@ -1,0 +1,33 @@
+import type { Channel } from '../channel/channel.js';
+import { type Introduction, openWhenGreeted } from '../channel/open.js';
+
+/** The first and the longest wait between two tries to reach a supervisor. */
+const FIRST_MS = 100;
+const LONGEST_MS = 1000;
+
+/** A channel to a supervisor, and its standard output and error. */
+export interface Rejoined {
+  readonly channel: Channel;
+  readonly output: number[];
+}
+
+/**
+ * Tries until a supervisor answers at this path, without ever blocking the service or keeping it alive.
+ * @param introduce what to say of oneself at that moment.
+ */
+export async function rejoin(path: string, introduce: () => Introduction): Promise<Rejoined> {
+  for (let waitMs = FIRST_MS; ; waitMs = Math.min(LONGEST_MS, waitMs * 1.5)) {
+    await new Promise<void>((resolve) => {
+      setTimeout(resolve, waitMs).unref();
+    });
+    const opening = await openWhenGreeted(path, introduce);
+    if (opening === undefined) continue;
+    try {
+      const { incoming } = opening.hear('welcome');
+      return { output: incoming.take(), channel: opening.toChannel() };
+    } catch {
+      // Refused, or gone again.
+      opening.abandon();
+    }
+  }
+}

@@ -1,0 +1,197 @@
+import { request } from 'node:http';
+import { createServer, Socket } from 'node:net';
+import { join } from 'node:path';
+import { connect as connectTls } from 'node:tls';
+import { MoultError } from '../errors.js';
+import { markInternal } from '../node/listen-hook.js';
+import { closeDescriptor } from '../os/descriptor.js';
+import { streamSocketPair } from '../os/descriptor-socket.js';
+import { launch, signal } from '../os/process.js';
+import type { GenerationProcess } from './generation-process.js';
+
+/** What is asked of a successor before it may take over. */
+export type Check =
+  | { readonly kind: 'http'; readonly path: string }
+  | { readonly kind: 'tcp' }
+  | { readonly kind: 'exec'; readonly command: string };
+
+/** How a check is made. Times in milliseconds. */
+export interface CheckOptions {
+  readonly check: Check;
+  readonly timeoutMs: number;
+  /** Tries after the first. */
+  readonly retries: number;
+  readonly intervalMs: number;
+  /** The lowest and the highest status that is right, for HTTP. */
+  readonly status: readonly [number, number];
+}
+
+/**
+ * Reads `--check`: a path (`/healthz`), `tcp`, or `exec:COMMAND`.
+ * @returns undefined when it is none of them.
+ */
+export function parseCheck(value: string): Check | undefined {
+  if (value.startsWith('/')) return { kind: 'http', path: value };
+  if (value === 'tcp') return { kind: 'tcp' };
+  if (value.startsWith('exec:') && value.length > 5) return { kind: 'exec', command: value.slice(5) };
+  return undefined;
+}
+
+/**
+ * Checks a generation over a private connection, past its gate: no client has reached it yet.
+ * @throws MOULT_CHECK_FAILED with what was expected and what came at the last try.
+ */
+export async function runCheck(
+  generation: GenerationProcess,
+  options: CheckOptions,
+  isTls: boolean,
+  folder: string,
+): Promise<void> {
+  for (let tries = 0; ; tries += 1) {
+    try {
+      await once(generation, options, isTls, folder);
+      return;
+    } catch (cause) {
+      if (generation.exit !== undefined || tries >= options.retries) {
+        const reason = cause instanceof Error ? cause.message : String(cause);
+        throw new MoultError(
+          'MOULT_CHECK_FAILED',
+          `the check of generation ${generation.number} failed: ${reason}`,
+          {
+            stage: 'check',
+            cause,
+          },
+        );
+      }
+      await new Promise((resolve) => setTimeout(resolve, options.intervalMs));
+    }
+  }
+}
+
+function once(
+  generation: GenerationProcess,
+  options: CheckOptions,
+  isTls: boolean,
+  folder: string,
+): Promise<void> {
+  switch (options.check.kind) {
+    case 'http':
+      return checkHttp(connect(generation), options.check.path, options, isTls);
+    case 'tcp':
+      return checkTcp(connect(generation), options.timeoutMs);
+    case 'exec':
+      return checkExec(generation, options.check.command, options.timeoutMs, folder);
+  }
+}
+
+/** A connection to the service that no listener accepted. */
+function connect(generation: GenerationProcess): Socket {
+  if (generation.lifeline === undefined || generation.lifeline.isClosed)
+    throw new Error('it has no connection to its supervisor');
+  const [ours, theirs] = streamSocketPair();
+  generation.lifeline.send({ type: 'check-connection', listener: null }, [theirs]);
+  closeDescriptor(theirs);
+  return new Socket({ fd: ours, readable: true, writable: true });
+}
+
+function checkHttp(socket: Socket, path: string, options: CheckOptions, isTls: boolean): Promise<void> {
+  const [lowest, highest] = options.status;
+  return new Promise((resolve, reject) => {
+    const stream = isTls ? connectTls({ socket, rejectUnauthorized: false }) : socket;
+    const timer = setTimeout(
+      () => fail(new Error(`GET ${path}: no answer within ${options.timeoutMs} ms`)),
+      options.timeoutMs,
+    );
+    const fail = (error: Error) => {
+      clearTimeout(timer);
+      socket.destroy();
+      reject(error);
+    };
+    stream.on('error', fail);
+    const asked = request(
+      {
+        createConnection: () => stream,
+        path,
+        headers: { host: 'localhost', connection: 'close', 'user-agent': 'moult-check' },
+      },
+      (response) => {
+        response.on('error', fail);
+        response.on('end', () => {
+          clearTimeout(timer);
+          socket.destroy();
+          const { statusCode = 0 } = response;
+          if (statusCode >= lowest && statusCode <= highest) resolve();
+          else
+            reject(new Error(`GET ${path}: expected status ${lowest} to ${highest}, received ${statusCode}`));
+        });
+        response.resume();
+      },
+    );
+    asked.on('error', fail);
+    asked.end();
+  });
+}
+
+// A server that refuses to serve closes at once; one that is stuck does not take the connection at all.
+function checkTcp(socket: Socket, timeoutMs: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(
+      () => {
+        socket.destroy();
+        resolve();
+      },
+      Math.min(timeoutMs, 200),
+    );
+    const fail = () => {
+      clearTimeout(timer);
+      socket.destroy();
+      reject(new Error('expected an open connection, it was closed at once'));
+    };
+    socket.on('error', fail);
+    socket.on('end', fail);
+    socket.resume();
+  });
+}
+
+// The command reaches the successor, whose gate is shut, through a socket of its own.
+async function checkExec(
+  generation: GenerationProcess,
+  command: string,
+  timeoutMs: number,
+  folder: string,
+): Promise<void> {
+  const path = join(folder, `check-${generation.number}.sock`);
+  const bridge = createServer((client) => {
+    const service = connect(generation);
+    for (const socket of [client, service]) socket.on('error', () => socket.destroy());
+    client.pipe(service).pipe(client);
+  });
+  markInternal(bridge);
+  await new Promise<void>((resolve) => bridge.listen(path, resolve));
+  try {
+    await new Promise<void>((resolve, reject) => {
+      const env = { ...generation.release.env, MOULT_CHECK_SOCKET: path };
+      const child = launch({ command: 'sh', args: ['-c', command], cwd: generation.release.cwd, env });
+      let said = '';
+      for (const stream of [child.stdout, child.stderr]) {
+        stream?.on('data', (chunk: Buffer) => {
+          said = (said + chunk.toString('utf8')).slice(-500);
+        });
+      }
+      const timer = setTimeout(() => signal(-(child.pid ?? 0), 'SIGKILL'), timeoutMs);
+      child.once('error', reject);
+      child.once('exit', (code, name) => {
+        clearTimeout(timer);
+        if (code === 0) resolve();
+        else
+          reject(
+            new Error(
+              `${command}: expected exit status 0, ${name === null ? `received ${code}` : `ended by ${name}`}; ${said.trim()}`,
+            ),
+          );
+      });
+    });
+  } finally {
+    bridge.close();
+  }
+}

@@ -1,0 +1,36 @@
+import type { Channel } from '../channel/channel.js';
+import { asMoultError } from '../errors.js';
+import type { StageEvent } from './handover.js';
+import type { Supervisor } from './supervisor.js';
+
+/** Answers what an operator asks over a channel; each question gets one result. */
+export function serveOperator(channel: Channel, supervisor: Supervisor): void {
+  const answer = (work: Promise<object>) => {
+    work.then(
+      (value) => channel.send({ type: 'result', ok: true, value: value as Record<string, unknown> }),
+      (error) =>
+        channel.send({
+          type: 'result',
+          ok: false,
+          error: asMoultError(error, 'MOULT_HANDOVER_ABORTED').report(),
+        }),
+    );
+  };
+  const watch = (event: StageEvent) => channel.send({ type: 'event', event: { ...event } });
+  channel.on('status', () => answer(supervisor.status()));
+  channel.on('history', () => answer(Promise.resolve({ restarts: supervisor.history() })));
+  channel.on('stop', () => answer(supervisor.stop().then(() => ({}))));
+  channel.on('rollback', () => answer(supervisor.rollback(watch)));
+  channel.on('upgrade', () => {
+    answer(Promise.resolve().then(() => supervisor.upgradeSoon()));
+  });
+  channel.on('restart', ({ wait, ...request }) => {
+    const done = supervisor.restart(request, watch);
+    if (wait) {
+      answer(done);
+      return;
+    }
+    done.catch(() => {});
+    answer(Promise.resolve({ started: true }));
+  });
+}

@@ -1,0 +1,37 @@
+import type { JournalEntry } from './journal.js';
+import type { Release } from './release.js';
+
+/** A generation that was started and, as far as the journal knows, has not ended. */
+export interface LeftBehind {
+  readonly generation: number;
+  readonly pid: number;
+  /** When its process was started, in clock ticks since boot. */
+  readonly ticks: number;
+  readonly startedFrom: Omit<Release, 'env'>;
+}
+
+/** What a journal tells a new supervisor. Pure. */
+export function livingGenerations(entries: readonly JournalEntry[]): {
+  lastNumber: number;
+  epoch: number;
+  living: LeftBehind[];
+} {
+  let lastNumber = 0;
+  let epoch = 0;
+  const living = new Map<number, LeftBehind>();
+  for (const entry of entries) {
+    const { generation = 0 } = entry;
+    lastNumber = Math.max(lastNumber, generation);
+    epoch = Math.max(epoch, entry.epoch ?? 0);
+    if (entry.event === 'start') {
+      const { pid, ticks, release } = entry as unknown as {
+        pid: number;
+        ticks: number;
+        release: LeftBehind['startedFrom'];
+      };
+      living.set(generation, { generation, pid, ticks, startedFrom: release });
+    }
+    if (entry.event === 'exited') living.delete(generation);
+  }
+  return { lastNumber, epoch, living: [...living.values()] };
+}

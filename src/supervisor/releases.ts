@@ -1,0 +1,24 @@
+import type { Release } from './release.js';
+
+/** The releases that have proved themselves, so that a crash or a rollback comes back to exactly them. */
+export class Releases {
+  #good: Release[] = [];
+
+  /** A release was confirmed. One that was there before, as after a rollback, ends those that came after it. */
+  proved(release: Release): void {
+    const at = this.#good.indexOf(release);
+    if (at >= 0) this.#good.length = at + 1;
+    else this.#good.push(release);
+    this.#good = this.#good.slice(-10);
+  }
+
+  /** The one to start again after a crash. */
+  lastGood(): Release | undefined {
+    return this.#good.at(-1);
+  }
+
+  /** The one to go back to. */
+  before(): Release | undefined {
+    return this.#good.at(-2);
+  }
+}

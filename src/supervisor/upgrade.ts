@@ -1,0 +1,33 @@
+import { execute } from '../os/execute.js';
+import type { KeptListener } from './held-listeners.js';
+
+/*
+ * `moult upgrade`: the supervisor executes its own command line again. Its number, its terminal, its parent
+ * and its children stay; the lock and the copies of the listeners stay open; the generations see their
+ * connection close and come back to the new program as they would after a crash.
+ */
+
+const VARIABLE = 'MOULT_UPGRADE';
+
+/** What passes from one program of a supervisor to the next. */
+export interface Carried {
+  /** The descriptor of the lock of the run folder. */
+  readonly lock: number;
+  /** The working directory as it was named at the first start. */
+  readonly cwd: string;
+  readonly held: readonly KeptListener[];
+}
+
+/** Executes the program that this process's path holds now. @throws MOULT_SYSTEM_CALL; this program goes on then. */
+export function becomeNewProgram(carried: Carried): never {
+  const [, ...words] = process.argv;
+  const env = { ...process.env, [VARIABLE]: JSON.stringify(carried) };
+  return execute(process.execPath, [...process.execArgv, ...words], env);
+}
+
+/** What the program before left, and removes it from the environment. */
+export function takeCarried(env: NodeJS.ProcessEnv): Carried | undefined {
+  const text = env[VARIABLE];
+  delete env[VARIABLE];
+  return text === undefined ? undefined : (JSON.parse(text) as Carried);
+}

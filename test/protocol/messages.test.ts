@@ -1,0 +1,297 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import fc from 'fast-check';
+import { MoultError } from '#moult/errors.js';
+import {
+  MAX_DESCRIPTORS,
+  MAX_LISTENERS,
+  type MessageType,
+  parseMessage,
+  schemas,
+} from '#moult/protocol/messages.js';
+
+type Fields = Record<string, unknown>;
+
+const NOTHING = Buffer.alloc(0);
+const parse = (type: string, fields: unknown) =>
+  parseMessage({
+    message: { ...(fields as object), type } as { type: string } & Fields,
+    attachment: NOTHING,
+  });
+
+const error = {
+  code: 'MOULT_CHECK_FAILED',
+  message: 'no',
+  serving: 'predecessor',
+  stage: 'ready',
+  retry: true,
+  remedy: 'mend',
+  details: { a: [1] },
+};
+const settings = {
+  readyTimeoutMs: 1,
+  drainTimeoutMs: 2.5,
+  probationMs: 0,
+  stopSignal: 'SIGTERM',
+  waitReady: false,
+  allowFewerListeners: true,
+};
+const listener = {
+  name: 'tcp://*:1',
+  family: 'tcp',
+  backlog: 511,
+  path: null,
+  ticketKeys: 'aaaa',
+  sessionIdContext: 'b',
+};
+const connection = {
+  listener: 'tcp://*:1',
+  kind: 'http1',
+  idleLeftMs: null,
+  headLeftMs: 3,
+  requests: 0,
+  frozenAtMs: 1.5,
+};
+const state = {
+  generation: 1,
+  pid: 2,
+  state: 'serving',
+  entry: '/a.js',
+  startedAt: 1,
+  listeners: [{ name: 'a', address: { port: 1 } }],
+  connections: 0,
+  moves: { http1: 'yes' },
+  memoryBytes: 1,
+};
+
+/** One right message of each type, with every field that it can have. */
+const right: Record<MessageType, Fields> = {
+  greeting: { protocol: { min: 1, max: 1 }, role: 'supervisor', moult: '1.0.0', pid: 1 },
+  hello: {
+    protocol: 1,
+    role: 'operator',
+    moult: '1.0.0',
+    pid: 1,
+    generation: 2,
+    node: 'v20',
+    entry: '/a.js',
+  },
+  refused: { error },
+  inherit: { epoch: 1, listeners: [listener] },
+  ready: { claims: [{ name: 'a', accepts: ['http1'] }], said: true },
+  commit: { epoch: 1 },
+  committed: {},
+  connections: { batch: 1, items: [connection] },
+  'connections-received': { batch: 1, count: 1 },
+  'connections-begin': { batch: 1 },
+  'connections-adopted': { batch: 1, pausesMs: [0.5] },
+  confirm: {},
+  abort: { error },
+  welcome: { generation: 1, predecessor: '/g1.sock', settings },
+  hold: { listener },
+  release: { name: 'a' },
+  expect: { generation: 1, settings },
+  expecting: { generation: 1 },
+  door: { path: '/g1.sock' },
+  progress: { generation: 1, stage: 'ready', at: 1, facts: { any: 'thing' } },
+  aborted: { generation: 1, error },
+  undone: { generation: 1, error },
+  serving: { epoch: 1, said: false },
+  retire: { timeoutMs: 1 },
+  drained: { report: { moved: 1, drained: 1, cut: [{ peer: '::1', ageMs: 1, reason: 'slow' }] } },
+  'ask-state': { id: 1 },
+  state: { id: 1, state },
+  restart: { wait: true, ifBusy: 'wait', allowFewerListeners: false },
+  stop: {},
+  status: {},
+  event: { event: { type: 'stage' } },
+  result: { ok: true, error, value: { a: 1 } },
+};
+
+const OPTIONAL =
+  /(^|\.)(error\.(serving|stage|retry|remedy|details)|ticketKeys|sessionIdContext)$|^hello\.(generation|node|entry)$|^result\.(error|value)$/;
+/** Fields whose inside is the business of whoever reads them. */
+const OPEN = /(^|\.)(details|facts|address|event\.event|result\.value)$/;
+/** Fields that may be null: there is none. */
+const NULLABLE = /(listener\.path|listeners\.\d+\.path|\.idleLeftMs|\.headLeftMs|welcome\.predecessor)$/;
+/** Numbers of things, in contrast to times and clocks. */
+const COUNT =
+  /(epoch|batch|count|pid|generation|backlog|requests|moved|drained|id|connections|memoryBytes|protocol|min|max)$/;
+
+/** Every place in a message, with the value there. */
+function places(
+  value: unknown,
+  path: (string | number)[] = [],
+): { path: (string | number)[]; value: unknown }[] {
+  const here = path.length === 0 ? [] : [{ path, value }];
+  if (typeof value !== 'object' || value === null) return here;
+  const inside = Object.entries(value).flatMap(([key, part]) =>
+    places(part, [...path, Array.isArray(value) ? Number(key) : key]),
+  );
+  return [...here, ...inside];
+}
+
+function changed(
+  fields: Fields,
+  path: readonly (string | number)[],
+  change: (at: Fields, key: string) => void,
+): Fields {
+  const copy = structuredClone(fields);
+  let at: unknown = copy;
+  for (const key of path.slice(0, -1)) at = (at as Record<string | number, unknown>)[key];
+  change(at as Fields, String(path.at(-1)));
+  return copy;
+}
+
+function wrongValuesFor(value: unknown, where: string): unknown[] {
+  const wrong = wrongValuesOfType(value, where);
+  return NULLABLE.test(where) ? [true, ...wrong.filter((bad) => bad !== null)] : wrong;
+}
+
+function wrongValuesOfType(value: unknown, where: string): unknown[] {
+  if (value === null) return [];
+  if (typeof value === 'string') return [7, null, {}, [], 'x'.repeat(20_000)];
+  if (typeof value === 'number') return ['7', null, {}, Number.NaN, ...(COUNT.test(where) ? [-1, 0.5] : [])];
+  if (typeof value === 'boolean') return ['true', 0, null];
+  if (Array.isArray(value)) return [{}, 'x', null];
+  return [7, 'x'];
+}
+
+const types = Object.keys(schemas) as MessageType[];
+
+describe('messages', () => {
+  for (const type of types) {
+    it(`${type}: passes with its fields, and without those that it does not know`, () => {
+      assert.deepEqual(parse(type, right[type]), { type, ...right[type] });
+      assert.deepEqual(parse(type, { ...right[type], later: { version: 2 } }), { type, ...right[type] });
+    });
+
+    it(`${type}: is refused with a field that is wrong or missing, and the field is named`, () => {
+      for (const { path, value } of places(right[type])) {
+        const names = path.join('.');
+        const where = `${type}.${names}`;
+        const inOpen = path.some(
+          (_, i) => i < path.length - 1 && OPEN.test(`${type}.${path.slice(0, i + 1).join('.')}`),
+        );
+        if (inOpen) continue;
+        const wrong = wrongValuesFor(value, where).map((bad) =>
+          changed(right[type], path, (at, key) => {
+            at[key] = bad;
+          }),
+        );
+        if (typeof path.at(-1) === 'string' && !OPTIONAL.test(where)) {
+          wrong.push(
+            changed(right[type], path, (at, key) => {
+              delete at[key];
+            }),
+          );
+        }
+        for (const fields of wrong) {
+          assert.throws(
+            () => parse(type, fields),
+            (caught) => {
+              assert.ok(caught instanceof MoultError, `${where}: ${String(caught)}`);
+              assert.equal(caught.code, 'MOULT_PROTOCOL_FRAME');
+              assert.ok(
+                caught.message.includes(`message ${type}: field ${names}`),
+                `${where} in: ${caught.message}`,
+              );
+              return true;
+            },
+            where,
+          );
+        }
+      }
+    });
+
+    it(`${type}: fields that may be missing may be missing`, () => {
+      for (const { path } of places(right[type])) {
+        if (!OPTIONAL.test(`${type}.${path.join('.')}`)) continue;
+        const fields = changed(right[type], path, (at, key) => {
+          delete at[key];
+        });
+        assert.deepEqual(parse(type, fields), { type, ...fields });
+      }
+    });
+  }
+
+  it('of an unknown type are refused, also where the type is a property of every object', () => {
+    for (const type of [
+      '',
+      'Hello',
+      'toString',
+      '__proto__',
+      'constructor',
+      'hasOwnProperty',
+      'x'.repeat(100_000),
+    ]) {
+      assert.throws(
+        () => parse(type, {}),
+        (caught) => {
+          assert.ok(caught instanceof MoultError);
+          assert.equal(caught.code, 'MOULT_PROTOCOL_FRAME');
+          assert.ok(caught.message.length < 300);
+          return true;
+        },
+      );
+    }
+  });
+
+  it('hold so many connections, listeners and cuts at most', () => {
+    const many = <T>(one: T, count: number) => Array.from({ length: count }, () => one);
+    assert.doesNotThrow(() => parse('connections', { batch: 1, items: many(connection, MAX_DESCRIPTORS) }));
+    assert.doesNotThrow(() => parse('inherit', { epoch: 1, listeners: many(listener, MAX_LISTENERS) }));
+    for (const [type, fields, field] of [
+      ['connections', { batch: 1, items: many(connection, MAX_DESCRIPTORS + 1) }, 'items'],
+      ['connections', { batch: 1, items: [] }, 'items'],
+      ['inherit', { epoch: 1, listeners: many(listener, MAX_LISTENERS + 1) }, 'listeners'],
+      ['connections-adopted', { batch: 1, pausesMs: many(1, MAX_DESCRIPTORS + 1) }, 'pausesMs'],
+      [
+        'drained',
+        { report: { moved: 0, drained: 0, cut: many({ peer: '', ageMs: 1, reason: '' }, 1001) } },
+        'report.cut',
+      ],
+    ] as const) {
+      assert.throws(() => parse(type, fields), {
+        code: 'MOULT_PROTOCOL_FRAME',
+        message: new RegExp(`field ${field}:`),
+      });
+    }
+  });
+
+  it('with random fields throw nothing but a typed error', () => {
+    fc.assert(
+      fc.property(
+        fc.constantFrom(...types),
+        fc.dictionary(fc.string(), fc.jsonValue()),
+        fc.nat(),
+        fc.jsonValue(),
+        (type, extra, at, value) => {
+          const all = places(right[type]);
+          const place = all.length === 0 ? undefined : all[at % all.length];
+          const fields =
+            place === undefined
+              ? extra
+              : changed({ ...extra, ...right[type] }, place.path, (object, key) => {
+                  object[key] = value;
+                });
+          try {
+            parse(type, fields);
+          } catch (caught) {
+            assert.ok(caught instanceof MoultError, String(caught));
+            assert.equal(caught.code, 'MOULT_PROTOCOL_FRAME');
+          }
+        },
+      ),
+      { numRuns: 2000 },
+    );
+  });
+
+  it('cannot reach the prototype of anything', () => {
+    const fields = JSON.parse(
+      '{"__proto__":{"polluted":1},"event":{"__proto__":{"polluted":1},"constructor":{"prototype":{"polluted":1}}}}',
+    );
+    parse('event', fields);
+    assert.equal(({} as Fields).polluted, undefined);
+  });
+});
