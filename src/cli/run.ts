@@ -139,7 +139,10 @@ async function run(words: readonly string[], flags: Flags): Promise<number> {
     becomeNewProgram({ lock: lock.keepOverExec(), cwd: service.cwd, held });
   const outputs = { stdout: process.stdout, stderr: process.stderr };
   const supervisor = new Supervisor(folder, service, optionsOf(flags), log, outputs, upgrade);
-  if (carried !== undefined) supervisor.held.takeOver(carried.held);
+  if (carried !== undefined) {
+    folder.clear();
+    supervisor.held.takeOver(carried.held);
+  }
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
   const stop = () => void supervisor.stop();
   process.on('SIGTERM', stop).on('SIGINT', stop);

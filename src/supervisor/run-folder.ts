@@ -59,8 +59,13 @@ export class RunFolder {
     if (lock === undefined) {
       throw new MoultError('MOULT_NAME_TAKEN', `a service named ${this.name} runs already (${this.path})`);
     }
-    rmSync(this.control, { force: true });
+    this.clear();
     return lock;
+  }
+
+  /** Removes the socket that an earlier supervisor left. Called only with the lock held. */
+  clear(): void {
+    rmSync(this.control, { force: true });
   }
 
   /** Removes the folder. Called only with the lock held. */
