@@ -12,7 +12,11 @@ type Listen2 = import('../node/listen-hook.js', { with: { 'resolution-mode': 'im
 
 function watch(): void {
   const { env } = process;
-  if (!env.MOULT_SUPERVISOR || !threads.isMainThread || cluster.isWorker) return;
+  if (!env.MOULT_SUPERVISOR || cluster.isWorker) return;
+  if (!threads.isMainThread) {
+    warnOfListening();
+    return;
+  }
   const supervised = { ...env };
   if (env.MOULT_DIRECT) clear(env);
 
@@ -35,6 +39,21 @@ function watch(): void {
     if (message === 'ready') load().ready(supervised);
     return send?.(message, ...rest) ?? true;
   }) as NonNullable<typeof process.send>;
+}
+
+// A listener of a worker thread cannot change hands yet; its operator learns so at the start, not at a restart.
+function warnOfListening(): void {
+  const prototype = net.Server.prototype as unknown as { _listen2: Listen2 };
+  const original = prototype._listen2;
+  if (typeof original !== 'function') return;
+  prototype._listen2 = function (this: import('node:net').Server, ...args: Parameters<Listen2>) {
+    prototype._listen2 = original;
+    process.emitWarning(
+      'this service listens in a worker thread; moult cannot restart it without loss',
+      'MoultWarning',
+    );
+    original.apply(this, args);
+  };
 }
 
 function clear(env: NodeJS.ProcessEnv): void {

@@ -37,6 +37,11 @@ export function parseCheck(value: string): Check | undefined {
   return undefined;
 }
 
+/** The longest that {@link runCheck} may take, in milliseconds. */
+export function checkBudgetMs(options: CheckOptions | null): number {
+  return options === null ? 0 : (options.retries + 1) * (options.timeoutMs + options.intervalMs);
+}
+
 /**
  * Checks a generation over a private connection, past its gate: no client has reached it yet.
  * @throws MOULT_CHECK_FAILED with what was expected and what came at the last try.

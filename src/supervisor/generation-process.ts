@@ -30,6 +30,8 @@ export class GenerationProcess {
   isEnding = false;
   /** The generation from which it takes over, or took over. */
   predecessor: GenerationProcess | undefined;
+  /** The successor in whose probation it was when it came back to a new supervisor. */
+  probationOf: number | undefined;
   #asked = 0;
   #questions = new Map<string, (answer: unknown) => void>();
 

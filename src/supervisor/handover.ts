@@ -44,6 +44,7 @@ export class Handover {
   readonly done: Promise<RestartSummary>;
   readonly #predecessor: GenerationProcess | undefined;
   readonly #onStage: (event: StageEvent) => void;
+  readonly #checkMs: number;
   readonly #startedMs = monotonicMs();
   #lastMs = monotonicMs();
   #stages: { stage: string; ms: number }[] = [];
@@ -58,8 +59,10 @@ export class Handover {
     successor: GenerationProcess,
     predecessor: GenerationProcess | undefined,
     settings: Settings,
+    checkMs: number,
     onStage: (event: StageEvent) => void,
   ) {
+    this.#checkMs = checkMs;
     this.successor = successor;
     this.#predecessor = predecessor;
     this.#onStage = onStage;
@@ -99,6 +102,7 @@ export class Handover {
       Object.assign(this.#facts, facts);
     }
     this.#onStage(event);
+    if (stage === 'ready') this.#afterReady();
     if (stage === 'connections') this.#succeed();
   }
 
@@ -168,6 +172,17 @@ export class Handover {
     // The predecessor decides: it may have committed in the same moment, and then undoes it.
     if (lifeline !== undefined && !lifeline.isClosed) lifeline.send({ type: 'abort', error: error.report() });
     else this.fail(error);
+  }
+
+  // Ready in time; what is left is the check and the commit, and a predecessor that could hang in between.
+  #afterReady(): void {
+    clearTimeout(this.#timer);
+    if (this.#isSettled || this.#hasCommitted) return;
+    const late = 'the successor was ready, but the predecessor did not commit';
+    this.#timer = setTimeout(
+      () => this.fail(new MoultError('MOULT_COMMIT_FAILED', late)),
+      this.#checkMs + BACKSTOP_MS,
+    );
   }
 
   #tooLate(readyTimeoutMs: number): void {

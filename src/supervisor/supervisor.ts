@@ -13,7 +13,7 @@ import type { DrainReport, Message, Settings } from '../protocol/messages.js';
 import { MOULT_VERSION } from '../version.js';
 import { admit, type QuietRequest } from './admission.js';
 import { Backoff } from './backoff.js';
-import { runCheck } from './check.js';
+import { checkBudgetMs, runCheck } from './check.js';
 import { GenerationProcess } from './generation-process.js';
 import { describeExit, Handover, type RestartSummary, type StageEvent } from './handover.js';
 import { HeldListeners, type KeptListener } from './held-listeners.js';
@@ -134,12 +134,7 @@ export class Supervisor {
       await this.#rejoined(living);
       return;
     }
-    const first = this.#spawn(release, settingsOf(this.#options, false, this.#saysReady));
-    first.exited.then((exit) => {
-      if (first.servingSince !== undefined || first.isEnding) return;
-      this.#log.error(`the service ${describeExit(exit)} before it was ready`);
-      this.#finish(exit.code === null || exit.code === 0 ? 1 : exit.code);
-    });
+    this.#spawn(release, settingsOf(this.#options, false, this.#saysReady));
   }
 
   /**
@@ -200,15 +195,18 @@ export class Supervisor {
 
   // Requests that come during a handover become one that follows it.
   #enqueue(request: RestartRequest, release?: Release): Promise<RestartSummary> {
-    if (this.#replacing === undefined && this.#starting() === undefined) return this.#begin(request, release);
+    const isBusy =
+      this.#replacing !== undefined || this.#following !== undefined || this.#starting() !== undefined;
+    if (!isBusy) return this.#begin(request, release);
     if (request.ifBusy === 'refuse') {
       const message = `generation ${this.#lastNumber} is just taking over`;
       return Promise.reject(new MoultError('MOULT_RESTART_IN_PROGRESS', message, { serving: 'unchanged' }));
     }
-    this.#following ??= this.#idle().then(() => {
-      this.#following = undefined;
-      return this.#begin(request, release);
-    });
+    this.#following ??= this.#idle()
+      .finally(() => {
+        this.#following = undefined;
+      })
+      .then(() => this.#begin(request, release));
     return this.#following;
   }
 
@@ -226,10 +224,24 @@ export class Supervisor {
     const starting = this.#starting();
     if (starting === undefined) return;
     const served = new Promise<void>((resolve) => this.#onServing.set(starting.number, resolve));
-    // A start that hangs must not hold up the release that mends it.
-    const limit = setTimeout(() => starting.kill(), this.#options.readyTimeoutMs);
-    await Promise.race([served, starting.exited]);
+    let limit: NodeJS.Timeout | undefined;
+    const late = new Promise<'late'>((resolve) => {
+      limit = setTimeout(() => resolve('late'), this.#options.readyTimeoutMs);
+    });
+    const how = await Promise.race([served, starting.exited, late]);
     clearTimeout(limit);
+    if (how !== 'late') return;
+    if (this.#releases.lastGood() === undefined) {
+      // It may serve all the same, in a way that moult does not see: it is not ours to end.
+      throw new MoultError(
+        'MOULT_READY_TIMEOUT',
+        `generation ${starting.number} has not shown itself: it neither listened in its main thread nor said that it is ready`,
+        { serving: 'unchanged' },
+      );
+    }
+    // A start that hangs must not hold up the release that mends it.
+    starting.kill();
+    await starting.exited;
   }
 
   async #replace(request: RestartRequest, pinned?: Release): Promise<RestartSummary> {
@@ -252,7 +264,8 @@ export class Supervisor {
     if (predecessor !== undefined) await predecessor.expect(number, settings, EXPECT_TIMEOUT_MS);
     this.#state = 'restarting';
     const successor = this.#spawn(release, settings, predecessor);
-    const handover = new Handover(successor, predecessor, settings, (event) => this.#tell(event));
+    const checkMs = checkBudgetMs(this.#options.check);
+    const handover = new Handover(successor, predecessor, settings, checkMs, (event) => this.#tell(event));
     this.#handover = handover;
     try {
       const summary = await handover.done;
@@ -482,10 +495,24 @@ export class Supervisor {
       const error = new MoultError('MOULT_HANDOVER_ABORTED', 'the supervisor was replaced');
       generation.lifeline?.send({ type: 'abort', error: error.report() });
     }
+    generation.probationOf = state === 'probation' ? (rejoin.successor ?? undefined) : undefined;
     if (accepting) this.#serving(generation, rejoin.epoch, false);
     else if (state === 'serving') {
       generation.isEnding = true;
       generation.kill();
+    }
+    this.#relink();
+  }
+
+  // Both sides of a probation have come back, in whichever order: if the one fails the other resumes.
+  #relink(): void {
+    for (const predecessor of this.#generations.values()) {
+      const successor = this.#generations.get(predecessor.probationOf ?? 0);
+      if (successor === undefined || successor.servingSince === undefined || !predecessor.isReachable)
+        continue;
+      predecessor.probationOf = undefined;
+      successor.predecessor = predecessor;
+      this.#beginProbation(successor, predecessor);
     }
   }
 
@@ -700,7 +727,10 @@ export class Supervisor {
     }
     if (this.#isStopping()) return;
     if (generation === this.#current) this.#crashed(generation, exit, hasHeir);
-    else if (this.#isForsaken()) this.#revive(generation, describeExit(exit));
+    else if (this.#releases.lastGood() === undefined && this.#starting() === undefined) {
+      this.#log.error(`the service ${describeExit(exit)} before it was ready`);
+      this.#finish(exit.code === null || exit.code === 0 ? 1 : exit.code);
+    } else if (this.#isForsaken()) this.#revive(generation, describeExit(exit));
     else if (generation.servingSince !== undefined && !generation.isEnding) {
       this.#log.warn(`generation ${generation.number} ${describeExit(exit)} while it was draining`);
     }
