@@ -50,8 +50,9 @@ const WAITING: Readonly<Record<string, string>> = {
   spawn: 'waiting for the new generation to show itself',
   hello: 'passing the listeners',
   inherit: 'waiting until it is ready',
-  ready: 'switching over',
+  ready: 'checking it, and switching over',
   commit: 'moving connections',
+  check: 'switching over',
 };
 
 function stageText({ stage, ms, generation, facts }: StageEvent): string {
@@ -61,8 +62,9 @@ function stageText({ stage, ms, generation, facts }: StageEvent): string {
     hello: `it said hello (process ${f.pid}, Node ${String(f.node)})`,
     inherit: `${plural(f.listeners, 'listener')} passed, behind a shut gate`,
     ready: facts.said === true ? 'it said that it is ready' : `it claimed ${plural(f.claims, 'listener')}`,
+    check: 'it answered its check rightly',
     commit: 'it accepts; the predecessor does no more',
-    connections: `${plural(f.moved, 'connection')} moved, ${f.draining} draining`,
+    connections: `${plural(f.moved, 'connection')} moved, ${f.draining} still with the predecessor`,
     confirm: 'confirmed',
   };
   return `${stage.padEnd(12)}${showMs(ms).padStart(8)}  ${what[stage] ?? ''}`;
@@ -75,7 +77,7 @@ export function summaryText(summary: RestartSummary): string {
   const lines = [
     `${pc.green('✓')} generation ${generation} took over from ${from} in ${showMs(tookMs)}`,
     `  listeners:   ${listeners} passed`,
-    `  connections: ${moved} moved, ${draining} draining, ${cut} cut`,
+    `  connections: ${moved} moved, ${draining} still with the predecessor, ${cut} cut`,
     `  pause:       ${moved === 0 ? 'none' : `${showMs(longestPauseMs)} at the longest for one connection`}`,
   ];
   if (summary.drainedBecause !== undefined) {

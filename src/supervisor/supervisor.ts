@@ -811,6 +811,7 @@ export class Supervisor {
   #finish(code: number): void {
     if (this.#state === 'stopped') return;
     this.#state = 'stopped';
+    clearTimeout(this.#backoffTimer);
     this.#door?.close();
     this.#end(code);
   }

@@ -177,19 +177,7 @@ describe('a door', () => {
     const { path, guest } = await doorWithGuest(later);
     const child = fixture(later, 'open-channel.mjs', [path, 'deaf']);
     const [channel] = await guest;
-    channel.send({
-      type: 'welcome',
-      generation: 1,
-      predecessor: null,
-      settings: {
-        readyTimeoutMs: 1,
-        drainTimeoutMs: 1,
-        probationMs: 1,
-        stopSignal: 'x',
-        waitReady: false,
-        allowFewerListeners: false,
-      },
-    });
+    channel.send({ type: 'release', name: 'go' });
     await child.says();
     channel.send({ type: 'hold', listener: listener('a') }, files(later, ['a']));
     child.process.kill('SIGKILL');
@@ -201,19 +189,7 @@ describe('a door', () => {
     const { path, guest } = await doorWithGuest(later);
     const child = fixture(later, 'open-channel.mjs', [path, 'deaf']);
     const [channel] = await guest;
-    channel.send({
-      type: 'welcome',
-      generation: 1,
-      predecessor: null,
-      settings: {
-        readyTimeoutMs: 1,
-        drainTimeoutMs: 1,
-        probationMs: 1,
-        stopSignal: 'x',
-        waitReady: false,
-        allowFewerListeners: false,
-      },
-    });
+    channel.send({ type: 'release', name: 'go' });
     await child.says();
     const attachment = Buffer.alloc(1024 * 1024);
     let sent = 0;

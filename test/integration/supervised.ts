@@ -11,7 +11,7 @@ import { ask } from '#moult/cli/control.js';
 import { type ErrorReport, MoultError } from '#moult/errors.js';
 import type { RestartSummary } from '#moult/supervisor/handover.js';
 import { RunFolder } from '#moult/supervisor/run-folder.js';
-import type { ServiceStatus } from '#moult/supervisor/supervisor.js';
+import type { ServiceStatus } from '#moult/supervisor/status.js';
 import type { RestartOutcome, ServiceUnderTest } from '#moult/verify/service-under-test.js';
 import type { Target } from '#moult/verify/target.js';
 

