@@ -9,10 +9,20 @@ import type { Server, Socket } from 'node:net';
  * Connections that move need none of this; it is for those that cannot, such as TLS.
  */
 
-/** How long a pipelining client must be quiet before it is told that the connection ends. */
+/**
+ * How long a pipelining client must be quiet before it is told that the connection ends: this, or four times
+ * the longest pause that it has made so far while it had requests pending, but no more than the limit.
+ */
 const QUIET_MS = 1000;
+const LONGEST_QUIET_MS = 10_000;
 
-const pipelines = new WeakSet<Socket>();
+interface Habit {
+  lastRequestMs: number;
+  /** The longest time between two requests of which the first was still pending; undefined if it never pipelined. */
+  longestPauseMs: number | undefined;
+}
+
+const habits = new WeakMap<Socket, Habit>();
 const pending = new WeakMap<Socket, number>();
 const held = new WeakMap<Socket, () => void>();
 const watched = new WeakSet<Server>();
@@ -30,9 +40,18 @@ export function watchPipelining(server: Server): void {
   if (isWatching) return;
   isWatching = true;
   subscribe('http.server.request.start', (message) => {
-    const started = message as Started;
+    const { server, socket } = message as Started;
+    if (!watched.has(server)) return;
+    const nowMs = performance.now();
+    const habit = habits.get(socket);
+    if (habit === undefined) {
+      habits.set(socket, { lastRequestMs: nowMs, longestPauseMs: undefined });
+      return;
+    }
     // The response before has not been finished when the next request comes.
-    if (watched.has(started.server) && started.socket._httpMessage) pipelines.add(started.socket);
+    if (socket._httpMessage)
+      habit.longestPauseMs = Math.max(habit.longestPauseMs ?? 0, nowMs - habit.lastRequestMs);
+    habit.lastRequestMs = nowMs;
   });
 }
 
@@ -51,13 +70,15 @@ export function closeAfter(response: ServerResponse, socket: Socket): void {
       wish = value;
     },
   });
-  if (pipelines.has(socket)) hold(response, socket);
+  const longestPauseMs = habits.get(socket)?.longestPauseMs;
+  if (longestPauseMs !== undefined)
+    hold(response, socket, Math.min(LONGEST_QUIET_MS, Math.max(QUIET_MS, 4 * longestPauseMs)));
 }
 
 const METHODS = ['writeHead', 'flushHeaders', 'write', 'end'] as const;
 
 // What the service says goes out, in order, when the client is quiet or has said more.
-function hold(response: ServerResponse, socket: Socket): void {
+function hold(response: ServerResponse, socket: Socket, quietMs: number): void {
   const calls: (() => void)[] = [];
   let timer: NodeJS.Timeout | undefined;
   let isReleased = false;
@@ -77,7 +98,7 @@ function hold(response: ServerResponse, socket: Socket): void {
     const later = (...args: unknown[]) => {
       calls.push(() => own.apply(response, args));
       // After the timer one more look at the sockets: a request that has arrived by now still counts.
-      timer ??= setTimeout(() => setImmediate(() => setImmediate(release)), QUIET_MS);
+      timer ??= setTimeout(() => setImmediate(() => setImmediate(release)), quietMs);
       return method === 'write' ? true : response;
     };
     Object.defineProperty(response, method, { configurable: true, writable: true, value: later });
