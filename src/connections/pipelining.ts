@@ -13,8 +13,8 @@ import type { Server, Socket } from 'node:net';
  * How long a pipelining client must be quiet before it is told that the connection ends: this, or four times
  * the longest pause that it has made so far while it had requests pending, but no more than the limit.
  */
-const QUIET_MS = 1000;
-const LONGEST_QUIET_MS = 10_000;
+const QUIET_MS = 3000;
+const LONGEST_QUIET_MS = 12_000;
 
 interface Habit {
   lastRequestMs: number;
