@@ -3,14 +3,16 @@ import type { Server as HttpServer, IncomingMessage } from 'node:http';
 import type { Server, Socket } from 'node:net';
 import type { Channel } from '../channel/channel.js';
 import { descriptorOf } from '../node/handle.js';
-import { betweenRequests, freeze, http1Phase, thaw, timeLeftMs } from '../node/http1.js';
+import { BetweenRequests, freeze, http1Phase, thaw, timeLeftMs, timerNowMs } from '../node/http1.js';
 import { monotonicMs } from '../os/clock.js';
-import { type ConnectionItem, MAX_DESCRIPTORS } from '../protocol/messages.js';
+import type { ConnectionItem } from '../protocol/messages.js';
 import { requestsOf } from './request-limit.js';
 import type { ConnectionTracker, Tracked } from './tracker.js';
 
 /** So many batches may be under way without an acknowledgement: descriptors in flight count against a limit. */
 const MAX_UNACKNOWLEDGED = 2;
+/** Connections in one batch: what the other side adopts in one turn of its event loop. */
+const BATCH = 64;
 /** So long reads are held back for a response: past it, the service must learn again when its client leaves. */
 const FREEZE_LIMIT_MS = 1000;
 /** A connection that never sent anything and has less than this left is answered 408 here. */
@@ -42,6 +44,8 @@ export class Outflow {
   #candidates = new Set<Tracked>();
   #frozen = new Map<Tracked, number>();
   #unacknowledged = new Map<number, Departing[]>();
+  #unadopted = new Set<number>();
+  #between = new BetweenRequests();
   #batch = 0;
   #isScheduled = false;
   #isStopped = false;
@@ -63,8 +67,10 @@ export class Outflow {
       this.#settle = resolve;
     });
     channel.on('connections-received', ({ batch, count }) => this.#acknowledged(batch, count));
-    channel.on('connections-adopted', ({ pausesMs }) => {
+    channel.on('connections-adopted', ({ batch, pausesMs }) => {
       this.pausesMs.push(...pausesMs);
+      this.#unadopted.delete(batch);
+      this.#checkSettled();
     });
   }
 
@@ -92,6 +98,7 @@ export class Outflow {
     for (const departing of this.#unacknowledged.values()) for (const one of departing) this.#stay(one);
     for (const tracked of this.#frozen.keys()) thaw(tracked.socket);
     this.#unacknowledged.clear();
+    this.#unadopted.clear();
     this.#frozen.clear();
     this.#candidates.clear();
     this.#settle();
@@ -126,22 +133,16 @@ export class Outflow {
   #pump(): void {
     this.#isScheduled = false;
     if (this.#isStopped) return;
-    const between = new Map<Server, Set<Socket>>();
+    const timersNowMs = timerNowMs();
     const departing: Departing[] = [];
     const later: Tracked[] = [];
     for (const tracked of this.#candidates) {
-      if (departing.length === MAX_DESCRIPTORS || this.#unacknowledged.size >= MAX_UNACKNOWLEDGED) break;
+      if (departing.length === BATCH || this.#unacknowledged.size >= MAX_UNACKNOWLEDGED) break;
       this.#candidates.delete(tracked);
-      const { socket, server } = tracked;
-      let idle = between.get(server);
-      if (idle === undefined) {
-        idle = betweenRequests(server as HttpServer);
-        between.set(server, idle);
-      }
-      switch (http1Phase(socket, idle)) {
+      switch (http1Phase(tracked.socket, this.#between.of(tracked.server as HttpServer))) {
         case 'rest':
           if (this.#headIsNearlyDue(tracked)) break;
-          departing.push(this.#depart(tracked));
+          departing.push(this.#depart(tracked, timersNowMs));
           break;
         case 'flushing':
           this.#freeze(tracked);
@@ -157,6 +158,7 @@ export class Outflow {
           this.#frozen.delete(tracked);
       }
     }
+    this.#between.endTurn();
     if (departing.length > 0) this.#send(departing);
     for (const tracked of later) setTimeout(() => this.#offer(tracked), FLUSH_RETRY_MS).unref();
     // With the window full, the next acknowledgement goes on.
@@ -164,8 +166,8 @@ export class Outflow {
     this.#checkSettled();
   }
 
-  #depart(tracked: Tracked): Departing {
-    const idleLeftMs = timeLeftMs(tracked.socket);
+  #depart(tracked: Tracked, timersNowMs: number): Departing {
+    const idleLeftMs = timeLeftMs(tracked.socket, timersNowMs);
     this.#freeze(tracked);
     tracked.socket.setTimeout(0);
     return { tracked, idleLeftMs };
@@ -207,6 +209,7 @@ export class Outflow {
         setTimeout(() => this.#offer(one.tracked), RETRY_MS).unref();
       }
     });
+    this.#unadopted.add(batch);
     this.#channel.send({ type: 'connections-begin', batch });
     if (this.#candidates.size > 0) this.#schedule();
     this.#checkSettled();
@@ -244,7 +247,7 @@ export class Outflow {
   }
 
   #checkSettled(): void {
-    if (this.#candidates.size === 0 && this.#unacknowledged.size === 0 && this.#frozen.size === 0)
-      this.#settle();
+    const { size } = this.#candidates;
+    if (size + this.#unacknowledged.size + this.#unadopted.size + this.#frozen.size === 0) this.#settle();
   }
 }

@@ -45,10 +45,17 @@ export function descriptorOf(owner: Socket | Server): number {
   return handleOf(owner)?.fd ?? -1;
 }
 
+const known = new Map<string, symbol>();
+
 /** The value under a symbol that has this description, on the object or its prototypes. */
 export function bySymbol(object: object, description: string): unknown {
-  const symbol = symbolOf(object, description);
-  return symbol === undefined ? undefined : (object as Record<symbol, unknown>)[symbol];
+  let symbol = known.get(description);
+  if (symbol === undefined || !(symbol in object)) {
+    symbol = symbolOf(object, description);
+    if (symbol === undefined) return undefined;
+    known.set(description, symbol);
+  }
+  return (object as Record<symbol, unknown>)[symbol];
 }
 
 /** The symbol that has this description, among the object's own and then its prototypes'. */

@@ -26,8 +26,13 @@ export function isPlainHttp(server: Server): server is HttpServer {
   return server instanceof HttpServer && !(server instanceof HttpsServer);
 }
 
+/** Tells which sockets' parsers stand between two requests; a response may still be under way. */
+export interface Between {
+  has(socket: Socket): boolean;
+}
+
 /**
- * The sockets whose parser stands between two requests; a response may still be under way.
+ * The sockets of a server whose parser stands between two requests now.
  * Source: node src/node_http_parser.cc, ConnectionsList::Idle.
  */
 export function betweenRequests(server: HttpServer): Set<Socket> {
@@ -35,6 +40,38 @@ export function betweenRequests(server: HttpServer): Set<Socket> {
   const list = bySymbol(server, 'http.server.connections') as ConnectionsList | undefined;
   for (const { socket } of list?.idle() ?? []) if (socket) sockets.add(socket);
   return sockets;
+}
+
+/**
+ * {@link betweenRequests} for many looks: Node tells it only by listing all connections of a server, so a
+ * list is used for as long as it is true: a parser that has got no byte since stands where it stood.
+ */
+export class BetweenRequests {
+  #bytesReadThen = new WeakMap<Socket, number>();
+  #thisTurn = new Map<HttpServer, Set<Socket>>();
+
+  /** The answer for sockets of this server, in this turn. */
+  of(server: HttpServer): Between {
+    return {
+      has: (socket) => this.#bytesReadThen.get(socket) === socket.bytesRead || this.#list(server).has(socket),
+    };
+  }
+
+  /** Ends the turn: what is not known to be between requests is looked up anew, once a server. */
+  endTurn(): void {
+    this.#thisTurn.clear();
+  }
+
+  #list(server: HttpServer): Set<Socket> {
+    const known = this.#thisTurn.get(server);
+    if (known !== undefined) return known;
+    const idle = betweenRequests(server);
+    this.#thisTurn.set(server, idle);
+    // Bytes that were read and have not reached the parser would change it without being counted again.
+    for (const socket of idle)
+      if (socket.readableLength === 0) this.#bytesReadThen.set(socket, socket.bytesRead);
+    return idle;
+  }
 }
 
 /**
@@ -46,8 +83,8 @@ export function betweenRequests(server: HttpServer): Set<Socket> {
  */
 export type Http1Phase = 'rest' | 'responding' | 'flushing' | 'receiving' | 'ended';
 
-/** Where a connection of an HTTP/1.1 server stands. @param between the result of {@link betweenRequests} in this turn. */
-export function http1Phase(socket: Socket, between: Set<Socket>): Http1Phase {
+/** Where a connection of an HTTP/1.1 server stands. @param between what is true of its server in this turn. */
+export function http1Phase(socket: Socket, between: Between): Http1Phase {
   const handle = handleOf(socket);
   if (handle === undefined || socket.destroyed || socket.writableEnded || socket.readableEnded)
     return 'ended';
@@ -87,18 +124,18 @@ export function thaw(socket: Socket): void {
 }
 
 /** Milliseconds until the socket's own time-out, or null when it has none. Source: node lib/internal/timers.js. */
-export function timeLeftMs(socket: Socket): number | null {
+export function timeLeftMs(socket: Socket, nowMs = timerNowMs()): number | null {
   const timer = bySymbol(socket, 'timeout') as
     | { _idleTimeout?: number; _idleStart?: number }
     | null
     | undefined;
   const { _idleTimeout: timeout, _idleStart: start } = timer ?? {};
   if (timeout === undefined || timeout <= 0 || start === undefined) return null;
-  return Math.max(0, timeout - (timerNowMs() - start));
+  return Math.max(0, timeout - (nowMs - start));
 }
 
-// Timers count in libuv's time, which only a timer tells.
-function timerNowMs(): number {
+/** The time in which timers count, of this turn. Only a timer tells it. Source: node lib/internal/timers.js. */
+export function timerNowMs(): number {
   const probe = setTimeout(() => {}, 1000) as unknown as { _idleStart: number };
   clearTimeout(probe as unknown as NodeJS.Timeout);
   return probe._idleStart;

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
-import { existsSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { describe } from 'node:test';
+import { connect as connectSecurely, createServer as createSecureServer } from 'node:tls';
+import { fileURLToPath } from 'node:url';
 import { descriptorOf, handleOf } from '#moult/node/handle.js';
 import { closeDescriptor, duplicate } from '#moult/os/descriptor.js';
 import { MAX_SOCKET_PATH_BYTES } from '#moult/os/unix-socket.js';
@@ -15,6 +17,7 @@ import { addressOf, closed, GenerationOfListeners, visit } from './two-generatio
 /** A server that answers every client with its own name. */
 const answering = (name: string) => createServer((socket: Socket) => socket.on('error', () => {}).end(name));
 
+const fixtures = fileURLToPath(new URL('../../../test/fixtures/', import.meta.url));
 const LOCAL = { port: 0, host: '127.0.0.1' };
 
 /** A first generation that listens, and a second one that has claimed the listener and is gated. */
@@ -490,6 +493,50 @@ describe('a paused listener', () => {
     assert.ok(theirs !== undefined);
     two.registry.release(theirs, true);
     assert.ok(refused(await visit(at).answer));
+  });
+});
+
+describe('a claimed listener of a TLS server', () => {
+  tidy('lets the clients of the predecessor resume their sessions', async (later) => {
+    const secure = (sessionIdContext: string) =>
+      createSecureServer(
+        {
+          key: readFileSync(`${fixtures}key.pem`),
+          cert: readFileSync(`${fixtures}cert.pem`),
+          sessionIdContext,
+        },
+        (socket) => socket.on('error', () => {}).end(sessionIdContext),
+      );
+    const one = new GenerationOfListeners(later);
+    const first = await one.listen(later, secure('first'), LOCAL);
+    const port = addressOf(first).port;
+    const handshake = async (session?: Buffer) => {
+      const socket = connectSecurely({
+        port,
+        host: '127.0.0.1',
+        rejectUnauthorized: false,
+        ...(session && { session }),
+      });
+      let ticket: Buffer | undefined;
+      let text = '';
+      socket.on('session', (next: Buffer) => {
+        ticket = next;
+      });
+      socket.on('data', (chunk: Buffer) => {
+        text += chunk.toString();
+      });
+      await eventOf(socket, 'secureConnect');
+      const isResumed = socket.isSessionReused();
+      await eventOf(socket, 'close');
+      return { ticket, isResumed, text };
+    };
+    const { ticket, isResumed } = await handshake();
+    assert.equal(isResumed, false);
+    const two = new GenerationOfListeners(later, one);
+    await two.listen(later, secure('second'), LOCAL);
+    one.registry.pause();
+    two.registry.openGates();
+    assert.deepEqual(await handshake(ticket).then((next) => [next.isResumed, next.text]), [true, 'second']);
   });
 });
 

@@ -14,15 +14,6 @@ import { tidy } from '../support/tidy.js';
 
 const NOBODY = 65534;
 
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
 describe('the credentials of a peer', () => {
   tidy('are our own on a socket pair', () => {
     const [near, far] = streamSocketPair();
@@ -117,12 +108,9 @@ describe('a process held by a descriptor', () => {
       await victim.says();
       const child = fixture(later, 'kill-without-room.mjs', [String(victim.pid)], { maxDescriptors: 60 });
       const told = await child.says();
-      if (told.isAlive) {
-        assert.notEqual(told.ended, true, 'a living process is said to have ended');
-        assert.notEqual(told.gone, true, 'a living process is said to be gone');
-      }
-      // The successor must be gone before the predecessor accepts again.
-      assert.equal(isAlive(victim.pid) && victim.process.signalCode === null, false, 'it was not ended');
+      // A process that cannot be held may be refused; it may not be taken for one that is gone.
+      if (told.error !== undefined) assert.equal(told.error, 'MOULT_SYSTEM_CALL');
+      else assert.equal(told.isAlive, false, 'the successor would accept beside the predecessor');
     },
     { todo: 'BUG 5' },
   );
@@ -134,7 +122,7 @@ describe('a process held by a descriptor', () => {
       later(() => process.removeAllListeners('SIGWINCH'));
       const noise = fixture(later, 'signal-often.mjs', [String(process.pid), 'SIGWINCH']);
       await noise.says();
-      for (let i = 0; i < 10; i += 1) {
+      for (let i = 0; i < 3; i += 1) {
         const child = fixture(later, 'idle.mjs');
         await child.says();
         const held = new ProcessHandle(child.pid);

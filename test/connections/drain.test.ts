@@ -1,0 +1,136 @@
+import assert from 'node:assert/strict';
+import type { ServerResponse } from 'node:http';
+import {
+  connect as connectHttp2,
+  createServer as createHttp2Server,
+  type ServerHttp2Stream,
+} from 'node:http2';
+import type { AddressInfo } from 'node:net';
+import { describe } from 'node:test';
+import { Drain } from '#moult/connections/drain.js';
+import { trackHttp2Sessions } from '#moult/connections/http2-sessions.js';
+import { ConnectionTracker } from '#moult/connections/tracker.js';
+import { eventOf, soon, turns, until } from '../support/events.js';
+import { tidy } from '../support/tidy.js';
+import { clientOf, GET, servedClient, side } from './two-servers.js';
+
+const always = () => true;
+
+describe('a drain', () => {
+  tidy('is over at once when there is nothing, and not before nothing more can come', async (later) => {
+    const a = await side(later, () => {});
+    await soon(new Drain(a.tracker, [a.server], 60_000, always, always).finished, 'the end');
+    let mayEnd = false;
+    const drain = new Drain(a.tracker, [a.server], 60_000, always, () => mayEnd);
+    let isOver = false;
+    drain.finished.then(() => {
+      isOver = true;
+    });
+    await turns(5);
+    assert.equal(isOver, false);
+    mayEnd = true;
+    drain.check();
+    await soon(drain.finished, 'the end');
+  });
+
+  tidy('lets every response in flight and the next one end, says close on it, and counts', async (later) => {
+    const waiting: ServerResponse[] = [];
+    const a = await side(later, (_request, response) => {
+      waiting.push(response);
+    });
+    const busy = await clientOf(later, a);
+    const idle = await clientOf(later, a);
+    busy.socket.write(GET);
+    await until(() => waiting.length === 1, 'a request');
+    const drain = new Drain(a.tracker, [a.server], 60_000, always, always);
+    later(() => drain.stop());
+    // Begun before the drain: it ends as it began, and the connection stays for one more.
+    waiting[0]?.end('one');
+    await busy.receives('one');
+    for (const client of [busy, idle]) client.socket.write(GET);
+    await until(() => waiting.length === 3, 'two more requests');
+    for (const response of waiting.slice(1)) response.end('two');
+    await Promise.all([soon(busy.closed, 'an end'), soon(idle.closed, 'an end')]);
+    for (const client of [busy, idle]) assert.match(client.text(), /Connection: close\r\n(?!.*HTTP)/is);
+    await soon(drain.finished, 'the end');
+    assert.equal(drain.drained, 2);
+    assert.deepEqual(drain.cut, []);
+  });
+
+  tidy('cuts what is left at its deadline, and says whom and why', async (later) => {
+    const a = await side(later, () => {});
+    const responding = await clientOf(later, a);
+    responding.socket.write(GET);
+    await until(() => (a.tracker.all()[0]?.socket.bytesRead ?? 0) === GET.length, 'a request');
+    const receiving = await clientOf(later, a);
+    receiving.socket.write('GET / HT');
+    await until(() => (a.tracker.all()[1]?.socket.bytesRead ?? 0) === 8, 'half a request');
+    const upgraded = await clientOf(later, a);
+    a.server.on('upgrade', (_request, socket) =>
+      socket.on('error', () => {}).write('HTTP/1.1 101 Switching Protocols\r\n\r\n'),
+    );
+    upgraded.socket.write('GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n');
+    await upgraded.receives('101');
+    const peers = [responding, receiving, upgraded].map(({ socket }) => `127.0.0.1:${socket.localPort}`);
+    const drain = new Drain(a.tracker, [a.server], 50, always, always);
+    await soon(drain.finished, 'the end');
+    for (const { closed } of [responding, receiving, upgraded]) await soon(closed, 'a cut');
+    assert.deepEqual(
+      drain.cut.map(({ peer }) => peer),
+      peers,
+    );
+    assert.deepEqual(
+      drain.cut.map(({ reason }) => reason.split(/[:(]/)[0]?.trim()),
+      ['its response was not finished', 'its request was not finished', 'not HTTP/1.1'],
+    );
+    assert.ok(drain.cut.every(({ ageMs }) => ageMs >= 40));
+  });
+
+  tidy('says close to nobody who may still move', async (later) => {
+    const a = await side(later, (_request, response) => response.end('ok'));
+    const client = await servedClient(later, a, 'ok');
+    const drain = new Drain(a.tracker, [a.server], 60_000, () => false, always);
+    client.socket.write(GET);
+    await client.receives('ok', 2);
+    assert.doesNotMatch(client.text(), /Connection: close/i);
+    drain.stop();
+    await soon(drain.finished, 'the end');
+  });
+
+  tidy('ends HTTP/2 sessions when their streams have ended, and loses none', async (later) => {
+    const streams: ServerHttp2Stream[] = [];
+    const server = createHttp2Server();
+    server.on('stream', (stream) => streams.push(stream));
+    const tracker = new ConnectionTracker((one) => one === server);
+    tracker.start();
+    trackHttp2Sessions(server);
+    server.listen(0, '127.0.0.1');
+    later(() => new Promise<void>((resolve) => server.close(() => resolve())));
+    await eventOf(server, 'listening');
+    const session = connectHttp2(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+    later(() => session.destroy());
+    session.on('error', () => {});
+    const answers = [1, 2, 3].map(() => {
+      const stream = session.request({ ':path': '/' });
+      let text = '';
+      stream.setEncoding('utf8').on('data', (part: string) => {
+        text += part;
+      });
+      return new Promise<string>((resolve, reject) =>
+        stream.once('end', () => resolve(text)).once('error', reject),
+      );
+    });
+    await until(() => streams.length === 3, 'three streams');
+    const drain = new Drain(tracker, [server], 60_000, always, always);
+    later(() => drain.stop());
+    await soon(eventOf(session, 'goaway'), 'a GOAWAY');
+    for (const stream of streams) {
+      stream.respond({ ':status': 200 });
+      stream.end('whole');
+    }
+    assert.deepEqual(await Promise.all(answers), ['whole', 'whole', 'whole']);
+    await soon(drain.finished, 'the end');
+    assert.deepEqual(drain.cut, []);
+    assert.equal(drain.drained, 1);
+  });
+});

@@ -1,0 +1,84 @@
+import assert from 'node:assert/strict';
+import { existsSync, readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import { table } from '#moult/lifecycle/handover.js';
+import { codes, page, root, rows, sections } from './page.js';
+
+const PAGE = 'ARCHITECTURE.md';
+const BEGIN =
+  '<!-- state machine: made from src/lifecycle/handover.ts; MOULT_UPDATE_DOCS=1 npm test -- docs -->';
+const END = '<!-- /state machine -->';
+
+/** The state machine as the page shows it: a row for each state, and one picture. */
+function stateMachine(): string {
+  const states = Object.entries(table);
+  const arrows = states.flatMap(([from, { on }]) =>
+    Object.entries(on).map(([event, to]) => `  ${from} --> ${to}: ${event}`),
+  );
+  const cells = states.map(([state, { accepts, on }]) => {
+    const leads = Object.entries(on).map(([event, to]) => `\`${event}\` → ${to}`);
+    return `| ${state} | ${accepts} | ${leads.join(', ') || '–'} |`;
+  });
+  return [
+    '| state | who accepts | on |',
+    '|---|---|---|',
+    ...cells,
+    '',
+    '```mermaid',
+    'stateDiagram-v2',
+    '  [*] --> serving',
+    ...arrows,
+    '  ended --> [*]',
+    '```',
+  ].join('\n');
+}
+
+function between(text: string): { before: string; middle: string; after: string } {
+  const begin = text.indexOf(BEGIN);
+  const end = text.indexOf(END);
+  assert.ok(begin >= 0 && end > begin, `${PAGE} has both marks`);
+  return {
+    before: text.slice(0, begin + BEGIN.length),
+    middle: text.slice(begin + BEGIN.length, end).trim(),
+    after: text.slice(end),
+  };
+}
+
+describe('ARCHITECTURE.md', () => {
+  it('shows the state machine that the code runs', () => {
+    const { before, middle, after } = between(page(PAGE));
+    if (process.env.MOULT_UPDATE_DOCS === '1')
+      writeFileSync(join(root, PAGE), `${before}\n${stateMachine()}\n${after}`);
+    else assert.equal(middle, stateMachine());
+  });
+
+  it('names only files and folders that are there', () => {
+    const paths = rows(sections(page(PAGE), 2).get('I want to change …') ?? '').flatMap((cells) =>
+      cells.slice(1).flatMap(codes),
+    );
+    assert.ok(paths.length > 30);
+    assert.deepEqual(
+      paths.filter((path) => !existsSync(join(root, path))),
+      [],
+    );
+  });
+
+  it('has every room, and what the lint lets it import', () => {
+    const rooms = readdirSync(join(root, 'src'), { withFileTypes: true })
+      .filter((entry) => entry.isDirectory())
+      .map(({ name }) => name);
+    const written = new Map(
+      rows(sections(page(PAGE), 2).get('Rooms') ?? '').map(([room, , imports]) => [
+        codes(room ?? '')[0]?.replace(/\/$/, '') ?? '',
+        imports ?? '',
+      ]),
+    );
+    assert.deepEqual([...written.keys()].sort(), rooms.sort());
+    const lint = page('biome.json');
+    for (const [, room, imports] of lint.matchAll(/"message": "(\w+)\/ may import from: ([^"(]+) \(/g)) {
+      // verify/ drives the commands from outside and imports no other room, whatever its message says.
+      if (room !== undefined && room !== 'verify') assert.equal(written.get(room), imports, room);
+    }
+  });
+});

@@ -1,0 +1,85 @@
+import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import { type AddressInfo, connect, createServer, type Server } from 'node:net';
+import { join } from 'node:path';
+import { describe } from 'node:test';
+import { descriptorOf } from '#moult/node/handle.js';
+import { duplicate } from '#moult/os/descriptor.js';
+import { HeldListeners } from '#moult/supervisor/held-listeners.js';
+import { isOpen } from '../support/descriptors.js';
+import { eventOf } from '../support/events.js';
+import { temporaryFolder } from '../support/temporary-folder.js';
+import { type Later, tidy } from '../support/tidy.js';
+
+const item = (name: string, path: string | null = null) =>
+  ({ name, family: path === null ? 'tcp' : 'unix', backlog: 1, path }) as const;
+
+async function listening(later: Later, where: object): Promise<Server> {
+  const server = createServer((socket) => socket.destroy()).listen(where);
+  later(() => new Promise<void>((resolve) => (server.listening ? server.close(() => resolve()) : resolve())));
+  await eventOf(server, 'listening');
+  return server;
+}
+
+function outcome(where: object): Promise<string> {
+  const socket = connect({ ...where } as { port: number });
+  return new Promise((resolve) => {
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve('connected');
+    });
+    socket.once('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? 'error'));
+  });
+}
+
+describe('held listeners', () => {
+  tidy('keep a port open when the service that listened is gone', async (later) => {
+    const server = await listening(later, { port: 0, host: '127.0.0.1' });
+    const at = { port: (server.address() as AddressInfo).port, host: '127.0.0.1' };
+    const held = new HeldListeners();
+    held.hold(item('web'), duplicate(descriptorOf(server)));
+    await new Promise((resolve) => server.close(resolve));
+    assert.equal(await outcome(at), 'connected');
+    assert.deepEqual(held.names(), ['web']);
+    held.closeForGood('web');
+    assert.equal(await outcome(at), 'ECONNREFUSED');
+    assert.equal(held.size, 0);
+  });
+
+  tidy('close the copy before when one of the same name comes', async (later) => {
+    const server = await listening(later, { port: 0, host: '127.0.0.1' });
+    const copies = [duplicate(descriptorOf(server)), duplicate(descriptorOf(server))] as const;
+    const held = new HeldListeners();
+    held.hold(item('web'), copies[0]);
+    held.hold(item('web'), copies[1]);
+    assert.equal(isOpen(copies[0]), false);
+    assert.deepEqual(held.describe(), { items: [item('web')], descriptors: [copies[1]] });
+    held.release('web');
+    held.release('web');
+    assert.equal(isOpen(copies[1]), false);
+    assert.equal(server.listening, true);
+  });
+
+  tidy('not among those that a service claimed are closed for everybody, the others stay', async (later) => {
+    const folder = temporaryFolder(later);
+    const path = join(folder, 'a.sock');
+    const tcp = await listening(later, { port: 0, host: '127.0.0.1' });
+    const unix = await listening(later, { path });
+    const held = new HeldListeners();
+    held.hold(item('tcp'), duplicate(descriptorOf(tcp)));
+    held.hold(item('unix', path), duplicate(descriptorOf(unix)));
+    held.keepOnly(new Set(['tcp', 'never']));
+    assert.deepEqual(held.names(), ['tcp']);
+    assert.equal(existsSync(path), false);
+    assert.equal(
+      await outcome({ port: (tcp.address() as AddressInfo).port, host: '127.0.0.1' }),
+      'connected',
+    );
+    held.keepOnly(new Set());
+    assert.equal(
+      await outcome({ port: (tcp.address() as AddressInfo).port, host: '127.0.0.1' }),
+      'ECONNREFUSED',
+    );
+    held.closeForGood('never');
+  });
+});
