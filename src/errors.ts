@@ -56,12 +56,6 @@ export const errorTable = {
     retry: false,
     remedy: 'Start it anew with `moult run`.',
   },
-  MOULT_SPAWN_FAILED: {
-    meaning: 'The command of the service could not be started.',
-    serving: 'predecessor',
-    retry: true,
-    remedy: 'Check that the program exists and may be executed.',
-  },
   MOULT_SUCCESSOR_EXITED: {
     meaning: 'The successor ended before it had taken over.',
     serving: 'predecessor',
@@ -79,12 +73,6 @@ export const errorTable = {
     serving: 'predecessor',
     retry: true,
     remedy: 'Ask the release why its check fails; no client has reached it.',
-  },
-  MOULT_PREDECESSOR_LOST: {
-    meaning: 'The predecessor ended while the successor was taking over.',
-    serving: 'none',
-    retry: true,
-    remedy: 'The supervisor gives the listeners to the successor; nothing is to be done.',
   },
   MOULT_COMMIT_FAILED: {
     meaning: 'The successor did not answer the commit, so it was ended and the predecessor accepts again.',
@@ -140,12 +128,6 @@ export const errorTable = {
     serving: 'predecessor',
     retry: true,
     remedy: 'The reason is in the message; the predecessor serves on.',
-  },
-  MOULT_START_FAILED: {
-    meaning: 'The first generation ended before it was ready.',
-    serving: 'none',
-    retry: false,
-    remedy: 'Read its output and start it again.',
   },
   MOULT_PEER_REFUSED: {
     meaning: 'A process of another user tried to speak to a socket of moult.',

@@ -2,7 +2,7 @@ import { Socket } from 'node:net';
 import { MoultError } from '../errors.js';
 import { closeDescriptor } from '../os/descriptor.js';
 import { receiveBytesWithDescriptors } from '../os/descriptor-socket.js';
-import { type PeerCredentials, peerCredentials } from '../os/peer.js';
+import { checkPeer, type PeerCredentials, peerCredentials } from '../os/peer.js';
 import { connectUnix, isReadable, readExactly, waitReadable, writeAll } from '../os/unix-socket.js';
 import { decodeBody, decodeHeader, encodeFrame, type Frame, HEADER_BYTES } from '../protocol/frame.js';
 import { type Message, type MessageType, parseMessage } from '../protocol/messages.js';
@@ -38,6 +38,8 @@ export class Opening {
     this.#records = -1;
     try {
       this.peer = peerCredentials(this.#fd);
+      // Root may operate the service of any user; nobody else is answered by another user's process.
+      if (process.geteuid?.() !== 0) checkPeer(this.peer);
       this.greeting = this.#greeting();
       const protocol = commonVersion(this.greeting.protocol);
       this.say({ type: 'hello', protocol, moult: MOULT_VERSION, pid: process.pid, ...introduction });

@@ -29,7 +29,7 @@ const commands = [
   verifyCommand(),
 ];
 for (const command of commands) {
-  program.addCommand(command);
+  program.addCommand(command.copyInheritedSettings(program));
 }
 
 program.parseAsync().catch((error: unknown) => {

@@ -1,5 +1,5 @@
 import { constants } from 'node:os';
-import { InvalidArgumentError } from 'commander';
+import { InvalidArgumentError, Option } from 'commander';
 
 const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
 
@@ -24,7 +24,7 @@ export function signalName(value: string): NodeJS.Signals {
 }
 
 /** Adds a value to those that were given before. */
-export function collect(value: string, before: readonly string[]): readonly string[] {
+export function collect(value: string, before: readonly string[] = []): readonly string[] {
   return [...before, value];
 }
 
@@ -40,6 +40,7 @@ export function oneOf<T extends string>(...words: readonly T[]): (value: string)
 
 /** Milliseconds as a person reads them. */
 export function showMs(ms: number): string {
+  if (ms >= 1000 && ms % 1000 === 0) return `${ms / 1000} s`;
   if (ms >= 10_000) return `${(ms / 1000).toFixed(1)} s`;
   return ms >= 10 ? `${Math.round(ms)} ms` : `${ms.toFixed(1)} ms`;
 }
@@ -48,6 +49,18 @@ export function showMs(ms: number): string {
 export function wholeNumber(value: string): number {
   if (!/^\d+$/.test(value)) throw new InvalidArgumentError(`Expected a whole number, received "${value}".`);
   return Number(value);
+}
+
+/** A whole number from 1 on. */
+export function positiveNumber(value: string): number {
+  const number = wholeNumber(value);
+  if (number === 0) throw new InvalidArgumentError(`Expected a whole number from 1 on, received "${value}".`);
+  return number;
+}
+
+/** An option that takes a time, with its default as a person writes it. */
+export function timeOption(flags: string, description: string, defaultMs: number): Option {
+  return new Option(flags, description).argParser(duration).default(defaultMs, showMs(defaultMs));
 }
 
 /** A share such as `0.05` or `5%`, as a number from 0 to 1. */

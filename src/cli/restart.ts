@@ -1,7 +1,7 @@
 import { Command } from 'commander';
 import type { RestartSummary, StageEvent } from '../supervisor/handover.js';
 import { ask, findService } from './control.js';
-import { duration, oneOf, wholeNumber } from './option-types.js';
+import { oneOf, timeOption, wholeNumber } from './option-types.js';
 import { showFor } from './show-stages.js';
 
 interface Flags {
@@ -31,7 +31,7 @@ export function restartCommand(): Command {
       'wait until no more than so many requests are in flight (0)',
       wholeNumber,
     )
-    .option('--within <time>', 'how long to wait for that', duration, 120_000)
+    .addOption(timeOption('--within <time>', 'how long to wait for that', 120_000))
     .option(
       '--at-limit <what>',
       'when it did not become quiet: go ahead, or give up',

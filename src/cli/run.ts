@@ -1,4 +1,4 @@
-import { Command, InvalidArgumentError } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import { MoultError } from '../errors.js';
 import { FileLock } from '../os/file-lock.js';
 import { isSupportedPlatform } from '../os/libc.js';
@@ -12,19 +12,19 @@ import { Supervisor } from '../supervisor/supervisor.js';
 import { becomeNewProgram, takeCarried } from '../supervisor/upgrade.js';
 import {
   collect,
-  duration,
   oneOf,
+  positiveNumber,
   share,
-  showMs,
   signalName,
   size,
   statusRange,
+  timeOption,
   wholeNumber,
 } from './option-types.js';
 
 interface Flags {
   readonly name?: string;
-  readonly envFile: readonly string[];
+  readonly envFile?: readonly string[];
   readonly readyTimeout: number;
   readonly drainTimeout: number;
   readonly probation: number;
@@ -60,31 +60,26 @@ export function runCommand(): Command {
       '--env-file <file>',
       'environment variables for the service, read at each start; may be given again',
       collect,
-      [],
     )
-    .option(
-      '--ready-timeout <time>',
-      `how long a successor may take to be ready (default: ${showMs(d.readyTimeoutMs)})`,
-      duration,
-      d.readyTimeoutMs,
+    .addOption(
+      timeOption('--ready-timeout <time>', 'how long a successor may take to be ready', d.readyTimeoutMs),
     )
-    .option(
-      '--drain-timeout <time>',
-      `how long connections that cannot move may last (default: ${showMs(d.drainTimeoutMs)})`,
-      duration,
-      d.drainTimeoutMs,
+    .addOption(
+      timeOption(
+        '--drain-timeout <time>',
+        'how long connections that cannot move may last',
+        d.drainTimeoutMs,
+      ),
     )
-    .option(
-      '--probation <time>',
-      `how long the predecessor stays able to resume (default: ${showMs(d.probationMs)})`,
-      duration,
-      d.probationMs,
+    .addOption(
+      timeOption('--probation <time>', 'how long the predecessor stays able to resume', d.probationMs),
     )
-    .option(
-      '--stop-timeout <time>',
-      `how long it may take to end after its stop signal (default: ${showMs(d.stopTimeoutMs)})`,
-      duration,
-      d.stopTimeoutMs,
+    .addOption(
+      timeOption(
+        '--stop-timeout <time>',
+        'how long it may take to end after its stop signal',
+        d.stopTimeoutMs,
+      ),
     )
     .option('--stop-signal <signal>', 'the signal that ends a generation', signalName, d.stopSignal)
     .option(
@@ -92,18 +87,24 @@ export function runCommand(): Command {
       'check a successor before it takes over: a path such as /healthz, tcp, or exec:COMMAND',
       check,
     )
-    .option('--check-status <range>', 'the statuses that are right', statusRange, [200, 399])
-    .option('--check-timeout <time>', 'how long one check may take', duration, 5000)
+    .addOption(
+      new Option('--check-status <range>', 'the statuses that are right')
+        .argParser(statusRange)
+        .default([200, 399], '200-399'),
+    )
+    .addOption(timeOption('--check-timeout <time>', 'how long one check may take', 5000))
     .option('--check-retries <n>', 'tries after the first', wholeNumber, 3)
-    .option('--check-interval <time>', 'time between tries', duration, 500)
-    .option(
-      '--hang-timeout <time>',
-      'how long a successor in probation may be silent',
-      duration,
-      d.hangTimeoutMs,
+    .addOption(timeOption('--check-interval <time>', 'time between tries', 500))
+    .addOption(
+      timeOption('--hang-timeout <time>', 'how long a successor in probation may be silent', d.hangTimeoutMs),
     )
     .option('--max-error-rate <share>', "how far its share of 5xx may lie above its predecessor's", share)
-    .option('--max-draining <n>', 'how many older generations may drain at once', wholeNumber, d.maxDraining)
+    .option(
+      '--max-draining <n>',
+      'how many older generations may drain at once',
+      positiveNumber,
+      d.maxDraining,
+    )
     .option('--min-free-memory <size>', 'how much memory must be free for a restart', size, 0)
     .option('--wait-ready', "wait for process.send('ready') rather than for the listeners")
     .option(
@@ -131,7 +132,7 @@ async function run(words: readonly string[], flags: Flags): Promise<number> {
     );
   }
   const carried = takeCarried(process.env);
-  const service = { words, cwd: carried?.cwd ?? namedWorkingDirectory(), envFiles: flags.envFile };
+  const service = { words, cwd: carried?.cwd ?? namedWorkingDirectory(), envFiles: flags.envFile ?? [] };
   const folder = new RunFolder(flags.name ?? defaultName(service));
   const log = supervisorLog(folder.name, flags.log);
   const lock = carried === undefined ? folder.claim() : FileLock.inherited(carried.lock);
@@ -188,7 +189,7 @@ function optionsOf(flags: Flags): SupervisorOptions {
           },
     hangTimeoutMs: flags.hangTimeout,
     maxErrorRate: flags.maxErrorRate ?? null,
-    maxDraining: Math.max(1, flags.maxDraining),
+    maxDraining: flags.maxDraining,
     minFreeMemoryBytes: flags.minFreeMemory,
     restart: flags.restart,
   };

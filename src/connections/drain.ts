@@ -66,6 +66,10 @@ export class Drain {
     this.check();
   }
 
+  get isFinished(): boolean {
+    return this.#isFinished;
+  }
+
   /** Looks whether the end has come; called when something else that was waited for is over. */
   check(): void {
     if (!this.#isFinished && this.#tracker.size === 0 && this.#mayEnd()) this.stop();

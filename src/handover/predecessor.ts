@@ -143,7 +143,8 @@ export class Predecessor {
       if (!isClaimed) this.#events.released(listener.identity.name);
     }
     this.#events.stage('confirm', {});
-    this.#drain?.check();
+    if (this.#drain?.isFinished) this.#finish(this.#drain);
+    else this.#drain?.check();
   }
 
   /** Serves what is there to its end, without a successor: the listeners close everywhere. */
@@ -292,8 +293,8 @@ export class Predecessor {
     return isOurs && (outflow === undefined || !outflow.canGo(socket));
   }
 
+  // A drain that reaches its deadline within probation ends the connections, not the probation.
   #finish(drain: Drain): void {
-    this.confirm();
     if (this.#state !== 'draining') return;
     this.#step('drained');
     const moved = this.#outflow?.moved ?? 0;

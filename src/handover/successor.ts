@@ -90,6 +90,7 @@ export class Successor {
 
   #commit(channel: Channel, { epoch }: Message<'commit'>): void {
     if (this.#isCommitted) {
+      this.#estate.epoch = Math.max(this.#estate.epoch, epoch);
       channel.send({ type: 'committed' });
       return;
     }

@@ -10,13 +10,17 @@ const threads: typeof import('node:worker_threads') = require('node:worker_threa
 type Entry = typeof import('./entry.js', { with: { 'resolution-mode': 'import' }});
 type Listen2 = import('../node/listen-hook.js', { with: { 'resolution-mode': 'import' }}).Listen2;
 
+/** Tells worker threads that their process runs under moult. */
+const MARK = 'moult';
+
 function watch(): void {
   const { env } = process;
-  if (!env.MOULT_SUPERVISOR || cluster.isWorker) return;
   if (!threads.isMainThread) {
-    warnOfListening();
+    if (threads.getEnvironmentData(MARK) === true) warnOfListening();
     return;
   }
+  if (!env.MOULT_SUPERVISOR || cluster.isWorker) return;
+  threads.setEnvironmentData(MARK, true);
   const supervised = { ...env };
   if (env.MOULT_DIRECT) clear(env);
 

@@ -1,12 +1,18 @@
 import type { JournalEntry } from './journal.js';
 
-/** Past restarts as `moult history` shows them, oldest first: one that was undone later says so. Pure. */
+/** Past restarts as `moult history` shows them, oldest first: one that was undone later says so, and
+ * what became of the predecessor's connections is added when it has drained. Pure. */
 export function historyOf(entries: readonly JournalEntry[]): Record<string, unknown>[] {
   const restarts: Record<string, unknown>[] = [];
   for (const entry of entries) {
     if (entry.event === 'restart') {
       const { event, ok, ...facts } = entry;
       restarts.push({ ...facts, result: ok === true ? 'took over' : 'failed' });
+    }
+    if (entry.event === 'drained') {
+      const by = restarts.findLast(({ predecessor }) => predecessor === entry.generation);
+      const { moved, drained, cut } = entry;
+      if (by !== undefined) Object.assign(by, { moved, drained, cut });
     }
     const restart = restarts.findLast(({ generation }) => generation === entry.generation);
     if (restart === undefined) continue;

@@ -1,4 +1,4 @@
-import { appendFileSync, readFileSync } from 'node:fs';
+import { appendFileSync, closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { wallClockMs } from '../os/clock.js';
 
 /** One line of the journal. */
@@ -21,7 +21,7 @@ export interface JournalEntry {
   readonly [fact: string]: unknown;
 }
 
-/** Past this size the journal is not read any further, so that a damaged one cannot hold up a start. */
+/** Only so much of the journal's end is read, so that a long one cannot hold up a start. */
 const MAX_BYTES = 16 * 1024 * 1024;
 
 /**
@@ -51,12 +51,7 @@ export class Journal {
 
   /** Every whole line that was written, oldest first; a line that a kill cut short is left out. */
   read(): JournalEntry[] {
-    let text: string;
-    try {
-      text = readFileSync(this.path, 'utf8').slice(-MAX_BYTES);
-    } catch {
-      return [];
-    }
+    const text = this.#end();
     return text.split('\n').flatMap((line) => {
       try {
         const entry = JSON.parse(line) as JournalEntry;
@@ -65,5 +60,24 @@ export class Journal {
         return [];
       }
     });
+  }
+
+  #end(): string {
+    let fd: number;
+    try {
+      fd = openSync(this.path, 'r');
+    } catch {
+      return '';
+    }
+    try {
+      const { size } = fstatSync(fd);
+      const bytes = Buffer.alloc(Math.min(size, MAX_BYTES));
+      const length = readSync(fd, bytes, 0, bytes.length, size - bytes.length);
+      return bytes.toString('utf8', 0, length);
+    } catch {
+      return '';
+    } finally {
+      closeSync(fd);
+    }
   }
 }

@@ -15,10 +15,14 @@ export function livingGenerations(entries: readonly JournalEntry[]): {
   lastNumber: number;
   epoch: number;
   living: LeftBehind[];
+  /** The releases that were confirmed, oldest first. */
+  proved: LeftBehind['startedFrom'][];
 } {
   let lastNumber = 0;
   let epoch = 0;
   const living = new Map<number, LeftBehind>();
+  const releases = new Map<number, LeftBehind['startedFrom']>();
+  const proved: LeftBehind['startedFrom'][] = [];
   for (const entry of entries) {
     const { generation = 0 } = entry;
     lastNumber = Math.max(lastNumber, generation);
@@ -29,9 +33,12 @@ export function livingGenerations(entries: readonly JournalEntry[]): {
         ticks: number;
         release: LeftBehind['startedFrom'];
       };
+      releases.set(generation, release);
       living.set(generation, { generation, pid, ticks, startedFrom: release });
     }
+    const confirmed = entry.event === 'confirmed' ? releases.get(generation) : undefined;
+    if (confirmed !== undefined) proved.push(confirmed);
     if (entry.event === 'exited') living.delete(generation);
   }
-  return { lastNumber, epoch, living: [...living.values()] };
+  return { lastNumber, epoch, living: [...living.values()], proved };
 }

@@ -61,9 +61,12 @@ export function resolveRelease(service: ServiceCommand, env: NodeJS.ProcessEnv =
       `expected a script, found none at ${resolve(service.cwd, first)}`,
     );
   const isNode = /^node(js)?$/.test(basename(first));
+  const pin = (word: string) =>
+    isScript(word, service.cwd) ? realpathSync(resolve(service.cwd, word)) : word;
+  const args = isNode ? rest.map(pin) : rest;
   return {
     command: first,
-    args: rest,
+    args,
     cwd,
     env: variables,
     isDirect: isNode,

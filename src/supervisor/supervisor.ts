@@ -211,12 +211,27 @@ export class Supervisor {
   }
 
   #begin(request: RestartRequest, release?: Release): Promise<RestartSummary> {
-    const replacing = this.#replace(request, release).finally(() => {
-      this.#replacing = undefined;
-      this.#settle();
-    });
+    const replacing = this.#replace(request, release)
+      .catch((error) => {
+        throw this.#restartFailed(error);
+      })
+      .finally(() => {
+        this.#replacing = undefined;
+        this.#settle();
+      });
     this.#replacing = replacing;
     return replacing;
+  }
+
+  #restartFailed(error: unknown): MoultError {
+    const told = asMoultError(error, 'MOULT_HANDOVER_ABORTED');
+    const { code, message, stage, serving, details } = told;
+    const generation = Number(details?.generation ?? this.#lastNumber + 1);
+    this.#journal.write({ event: 'restart', ok: false, generation, code, message, stage, serving });
+    this.#log.error(
+      `restart failed at ${stage ?? 'its start'}: ${message} (${code}); serving now: ${serving}`,
+    );
+    return told;
   }
 
   async #idle(): Promise<void> {
@@ -246,10 +261,7 @@ export class Supervisor {
 
   async #replace(request: RestartRequest, pinned?: Release): Promise<RestartSummary> {
     await admit(request, this.#options, {
-      draining: () =>
-        [...this.#generations.values()].filter(
-          (one) => one !== this.#current && one.servingSince !== undefined,
-        ),
+      draining: () => this.#draining(),
       inFlight: async () => (await this.#current?.state(STATE_TIMEOUT_MS))?.inFlight ?? 0,
       log: this.#log,
     });
@@ -276,12 +288,6 @@ export class Supervisor {
           `${summary.listeners} listeners passed, ${summary.moved} connections moved, ${summary.draining} draining`,
       );
       return summary;
-    } catch (error) {
-      const told = asMoultError(error, 'MOULT_HANDOVER_ABORTED');
-      const { code, message, stage, serving } = told;
-      this.#journal.write({ event: 'restart', ok: false, generation: number, code, message, stage, serving });
-      this.#log.error(`restart failed at ${stage ?? 'spawn'}: ${message} (${code}); serving now: ${serving}`);
-      throw told;
     } finally {
       // Both may be gone: the predecessor by itself, and the successor that was to take over from it.
       if (!this.#isStopping() && this.#isForsaken()) this.#revive(successor, 'failed');
@@ -378,7 +384,8 @@ export class Supervisor {
 
   #recover(release: Release): GenerationProcess[] {
     const entries = this.#journal.read();
-    const { lastNumber, epoch, living } = livingGenerations(entries);
+    const { lastNumber, epoch, living, proved } = livingGenerations(entries);
+    for (const startedFrom of proved) this.#releases.proved({ ...release, ...startedFrom });
     this.#lastNumber = lastNumber;
     this.#epoch = epoch;
     return living.flatMap(({ generation, pid, ticks, startedFrom }) => {
@@ -728,7 +735,8 @@ export class Supervisor {
     if (this.#isStopping()) return;
     if (generation === this.#current) this.#crashed(generation, exit, hasHeir);
     else if (this.#releases.lastGood() === undefined && this.#starting() === undefined) {
-      this.#log.error(`the service ${describeExit(exit)} before it was ready`);
+      const why = exit.code === 127 ? `: ${generation.tree.output.lines().at(-1) ?? ''}` : '';
+      this.#log.error(`the service ${describeExit(exit)} before it was ready${why}`);
       this.#finish(exit.code === null || exit.code === 0 ? 1 : exit.code);
     } else if (this.#isForsaken()) this.#revive(generation, describeExit(exit));
     else if (generation.servingSince !== undefined && !generation.isEnding) {
@@ -797,6 +805,14 @@ export class Supervisor {
     if (this.#current === undefined) {
       if (this.#state !== 'waiting') this.#state = 'starting';
     } else this.#state = this.#replacing === undefined ? 'serving' : 'restarting';
+  }
+
+  // The one in probation is not counted: a restart ends its probation, and with it usually its life.
+  #draining(): GenerationProcess[] {
+    return [...this.#generations.values()].filter(
+      (one) =>
+        one !== this.#current && one !== this.#probation?.predecessor && one.servingSince !== undefined,
+    );
   }
 
   /** A generation that has been started and does not serve yet. */

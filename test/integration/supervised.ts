@@ -17,7 +17,8 @@ import type { Target } from '#moult/verify/target.js';
 
 /** The folder of the package. */
 export const root = fileURLToPath(new URL('../../..', import.meta.url));
-const cli = path.join(root, 'dist/cli/main.js');
+/** The script of the command line. */
+export const cli = path.join(root, 'dist/cli/main.js');
 /** The longest that anything in these tests may take, in milliseconds. */
 const BOUND_MS = 15_000;
 
