@@ -245,7 +245,9 @@ export class MoultError extends Error {
     stage?: string | undefined;
     details?: Readonly<Record<string, unknown>> | undefined;
   }): MoultError {
-    const code = report.code in errorTable ? (report.code as ErrorCode) : 'MOULT_HANDOVER_ABORTED';
+    const code = Object.hasOwn(errorTable, report.code)
+      ? (report.code as ErrorCode)
+      : 'MOULT_HANDOVER_ABORTED';
     return new MoultError(code, report.message, {
       ...(report.serving === undefined ? {} : { serving: report.serving as Serving }),
       ...(report.stage === undefined ? {} : { stage: report.stage }),

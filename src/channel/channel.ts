@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import { asMoultError, MoultError } from '../errors.js';
-import { closeDescriptor } from '../os/descriptor.js';
+import { closeDescriptor, duplicate } from '../os/descriptor.js';
 import { receiveDescriptors, sendDescriptors } from '../os/descriptor-socket.js';
 import type { PeerCredentials } from '../os/peer.js';
 import { encodeFrame, type Frame, FrameReader } from '../protocol/frame.js';
@@ -29,7 +29,9 @@ type Handler<T extends MessageType> = (message: Message<T>, incoming: Incoming) 
 interface Outgoing {
   readonly frame: Buffer;
   readonly tag: number;
-  readonly descriptors: readonly number[];
+  descriptors: readonly number[];
+  /** Whether the descriptors are copies of our own, made because they have to wait. */
+  areOurs: boolean;
 }
 
 /**
@@ -47,6 +49,7 @@ export class Channel {
   #reader = new FrameReader();
   #handlers = new Map<MessageType, Handler<never>>();
   #outbox: Outgoing[] = [];
+  #waitingBytes = 0;
   #sentTag = 0;
   #receivedTag = 0;
   #retry: NodeJS.Timeout | undefined;
@@ -68,7 +71,7 @@ export class Channel {
     });
     socket.on('data', (chunk: Buffer) => this.#read(chunk));
     socket.on('error', (cause) => this.#close(new MoultError('MOULT_PEER_CLOSED', cause.message, { cause })));
-    socket.on('end', () => this.#close(undefined));
+    socket.on('end', () => this.#peerEnded());
     socket.on('close', () => this.#close(undefined));
   }
 
@@ -105,7 +108,12 @@ export class Channel {
     let timer: NodeJS.Timeout | undefined;
     try {
       return await new Promise<Message<T>>((resolve, reject) => {
-        for (const type of types) this.on(type, (message) => resolve(message as Message<T>));
+        const take = (message: Message<T>) => {
+          // At once: another one in the same chunk must not be taken for this one.
+          for (const type of types) this.off(type);
+          resolve(message);
+        };
+        for (const type of types) this.on(type, take as Handler<T>);
         this.closed.then((reason) =>
           reject(
             reason ??
@@ -129,7 +137,7 @@ export class Channel {
     }
   }
 
-  /** Sends a message, with descriptors beside it; the sender's own stay open and must not be closed before this returns `true`. */
+  /** Sends a message, with descriptors beside it; the sender's own stay open, and may be closed when this returns. */
   send<T extends MessageType>(
     message: Message<T>,
     descriptors: readonly number[] = [],
@@ -138,8 +146,23 @@ export class Channel {
     if (this.#isClosed) return;
     const tag = descriptors.length > 0 ? ++this.#sentTag : 0;
     const beside = descriptors.length > 0 ? { descriptors: descriptors.length } : {};
-    this.#outbox.push({ frame: encodeFrame({ ...message, ...beside }, attachment), tag, descriptors });
+    const frame = encodeFrame({ ...message, ...beside }, attachment);
+    const outgoing = { frame, tag, descriptors, areOurs: false };
+    this.#outbox.push(outgoing);
+    this.#waitingBytes += frame.length;
     this.#flush();
+    // The caller may close its own, and their numbers come to mean other files, before the kernel takes them.
+    if (this.#outbox.includes(outgoing)) this.#keep(outgoing);
+  }
+
+  #keep(outgoing: Outgoing): void {
+    try {
+      outgoing.descriptors = outgoing.descriptors.map(duplicate);
+      outgoing.areOurs = true;
+    } catch (cause) {
+      this.#outbox.pop();
+      this.#close(asMoultError(cause, 'MOULT_DESCRIPTORS'));
+    }
   }
 
   /** Closes the channel; what was sent before still arrives. */
@@ -148,7 +171,7 @@ export class Channel {
   }
 
   #flush(): void {
-    if (this.#retry !== undefined) return;
+    if (this.#retry !== undefined || this.#socket.destroyed) return;
     for (let next = this.#outbox[0]; next !== undefined; next = this.#outbox[0]) {
       try {
         if (next.descriptors.length > 0 && !sendDescriptors(this.#records, next.tag, next.descriptors)) {
@@ -156,16 +179,22 @@ export class Channel {
             this.#retry = undefined;
             this.#flush();
           }, RETRY_MS).unref();
-          return;
+          break;
         }
       } catch (cause) {
+        this.#dropOutbox();
         this.#close(asMoultError(cause, 'MOULT_DESCRIPTORS'));
         return;
       }
       this.#outbox.shift();
+      this.#waitingBytes -= next.frame.length;
+      if (next.areOurs) for (const fd of next.descriptors) closeDescriptor(fd);
       this.#socket.write(next.frame);
     }
-    if (this.#socket.writableLength > MAX_UNREAD_BYTES) {
+    if (this.#isClosed) {
+      if (this.#outbox.length === 0) this.#end();
+    } else if (this.#socket.writableLength + this.#waitingBytes > MAX_UNREAD_BYTES) {
+      this.#dropOutbox();
       this.#close(new MoultError('MOULT_PEER_TIMEOUT', 'the other side has stopped reading'));
     }
   }
@@ -180,6 +209,12 @@ export class Channel {
     } catch (cause) {
       this.#close(asMoultError(cause, 'MOULT_PROTOCOL_FRAME'));
     }
+  }
+
+  #peerEnded(): void {
+    const cut = this.#reader.heldBytes;
+    const reason = `the other side ended after ${cut} bytes of a frame`;
+    this.#close(cut === 0 ? undefined : new MoultError('MOULT_PROTOCOL_FRAME', reason));
   }
 
   #receive(frame: Frame): void {
@@ -200,20 +235,37 @@ export class Channel {
   #close(reason: MoultError | undefined): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    clearTimeout(this.#retry);
-    // What was written is flushed first; a peer that does not read must not hold the socket open for ever.
-    this.#socket.destroySoon();
-    setTimeout(() => this.#socket.destroy(), CLOSE_GRACE_MS).unref();
     this.#handlers.clear();
-    this.#outbox = [];
-    this.#closeRecords();
     this.#settle(reason);
+    // What was sent before goes out first; a peer that does not take it must not hold us up for ever.
+    const limit = setTimeout(() => {
+      this.#dropOutbox();
+      this.#end();
+      this.#socket.destroy();
+    }, CLOSE_GRACE_MS).unref();
+    this.#socket.once('close', () => {
+      clearTimeout(limit);
+      this.#dropOutbox();
+      this.#end();
+    });
+    if (this.#outbox.length === 0 || this.#socket.destroyed) this.#end();
   }
 
-  // Descriptors on their way to us would stay open in the socket's queue: closing it closes them.
-  #closeRecords(): void {
+  #end(): void {
+    clearTimeout(this.#retry);
+    this.#retry = undefined;
+    this.#socket.destroySoon();
+    // Descriptors on their way to us would stay open in the socket's queue: closing it closes them.
     if (this.#records >= 0) closeDescriptor(this.#records);
     this.#records = -1;
+  }
+
+  #dropOutbox(): void {
+    for (const { descriptors, areOurs } of this.#outbox) {
+      if (areOurs) for (const fd of descriptors) closeDescriptor(fd);
+    }
+    this.#outbox = [];
+    this.#waitingBytes = 0;
   }
 }
 

@@ -76,9 +76,10 @@ function idleOf(server: HttpServer): Set<Socket> {
 // What the HTTP server would do with a connection that never sent its head. Source: node lib/_http_server.js.
 function late(server: HttpServer, socket: Socket, leave: () => void): void {
   leave();
+  // Its client may reset it in answer; nobody else listens for that.
+  socket.on('error', () => {});
   const error = Object.assign(new Error('Request timeout'), { code: 'ERR_HTTP_REQUEST_TIMEOUT' });
   if (server.emit('clientError', error, socket)) return;
   if (socket.writable) socket.write('HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n');
   socket.destroy(error);
-  socket.on('error', () => {});
 }

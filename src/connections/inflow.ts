@@ -41,6 +41,8 @@ export class Inflow {
   // Fewer descriptors than connections: this process may open no more, and the rest stays where it is.
   #arrive({ batch, items }: Message<'connections'>, incoming: Incoming): void {
     const descriptors = incoming.take();
+    // A number that comes twice: the other side has lost count, and what it sent first will not begin.
+    for (const fd of this.#arrived.get(batch)?.descriptors ?? []) closeDescriptor(fd);
     this.#arrived.set(batch, { items: items.slice(0, descriptors.length), descriptors });
     this.#channel.send({
       type: 'connections-received',
@@ -62,7 +64,13 @@ export class Inflow {
         closeDescriptor(fd);
         return;
       }
-      adoptHttp1(fd, server as HttpServer, item, this.#tracker);
+      try {
+        adoptHttp1(fd, server as HttpServer, item, this.#tracker);
+      } catch {
+        // It is no connection at all; the others are.
+        closeDescriptor(fd);
+        return;
+      }
       pausesMs.push(monotonicMs() - item.frozenAtMs);
     });
     this.#channel.send({ type: 'connections-adopted', batch, pausesMs });

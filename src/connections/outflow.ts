@@ -1,9 +1,17 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
-import type { Server as HttpServer, IncomingMessage } from 'node:http';
+import type { Server as HttpServer } from 'node:http';
 import type { Server, Socket } from 'node:net';
 import type { Channel } from '../channel/channel.js';
 import { descriptorOf } from '../node/handle.js';
-import { BetweenRequests, freeze, http1Phase, thaw, timeLeftMs, timerNowMs } from '../node/http1.js';
+import {
+  BetweenRequests,
+  freeze,
+  http1Phase,
+  onceReceived,
+  thaw,
+  timeLeftMs,
+  timerNowMs,
+} from '../node/http1.js';
 import { monotonicMs } from '../os/clock.js';
 import type { ConnectionItem } from '../protocol/messages.js';
 import { requestsOf } from './request-limit.js';
@@ -52,12 +60,7 @@ export class Outflow {
   #sweep: NodeJS.Timeout | undefined;
   #settle!: () => void;
   #offOpened: (() => void) | undefined;
-  #onFinish = (message: unknown) => {
-    const { socket, request } = message as { socket: Socket; request: IncomingMessage };
-    this.#finished(socket);
-    // An early response: the connection is at rest only when the rest of the request has come.
-    if (!request.complete) request.once('close', () => this.#finished(socket));
-  };
+  #onFinish = (message: unknown) => this.#finished((message as { socket: Socket }).socket);
 
   constructor(channel: Channel, tracker: ConnectionTracker, destination: Destination) {
     this.#channel = channel;
@@ -109,7 +112,7 @@ export class Outflow {
   }
 
   #offer(tracked: Tracked): void {
-    if (!this.#canGo(tracked)) return;
+    if (this.#isStopped || tracked.socket.destroyed || !this.#canGo(tracked)) return;
     this.#candidates.add(tracked);
     this.#schedule();
   }
@@ -153,6 +156,8 @@ export class Outflow {
           break;
         case 'receiving':
           this.#thaw(tracked);
+          // Answered early, it comes to rest without a response when the rest of the request is there.
+          onceReceived(tracked.socket, () => this.#offer(tracked));
           break;
         case 'ended':
           this.#frozen.delete(tracked);

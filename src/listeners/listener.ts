@@ -1,7 +1,7 @@
 import { unlinkSync } from 'node:fs';
 import type { AddressInfo, Server } from 'node:net';
 import { MoultError } from '../errors.js';
-import { handleOf, type StreamHandle, setHandle } from '../node/handle.js';
+import { handleOf, isUnreferenced, type StreamHandle, setHandle } from '../node/handle.js';
 import {
   closeHandle,
   inheritOwner,
@@ -36,6 +36,8 @@ export class Listener {
   readonly identity: ListenerIdentity;
   readonly server: Server;
   readonly backlog: number;
+  /** Whether another generation bound it. */
+  readonly isInherited: boolean;
   /** moult's own copy; -1 once it is closed. */
   fd: number;
   #handle: StreamHandle;
@@ -50,11 +52,13 @@ export class Listener {
     fd: number,
     backlog: number,
     state: 'gated' | 'open',
+    isInherited: boolean,
     onClosedByService: (listener: Listener, was: ListenerState) => void,
   ) {
     this.identity = identity;
     this.server = server;
     this.backlog = backlog || DEFAULT_BACKLOG;
+    this.isInherited = isInherited;
     this.fd = fd;
     this.#handle = handle;
     this.#state = state;
@@ -100,6 +104,7 @@ export class Listener {
     Reflect.deleteProperty(this.server, 'address');
     // Where another owner took the handle over (the primary of node:cluster), it stays the owner.
     if (handleOf(this.server) === this.#handle) setHandle(this.server, handle);
+    if (isUnreferenced(this.server)) handle.unref();
     this.#handle = handle;
     this.#watch();
     this.#state = 'open';
@@ -135,6 +140,7 @@ export class Listener {
   #watch(): void {
     onHandleClose(this.#handle, () => {
       const was = this.#state;
+      if (was === 'paused') Reflect.deleteProperty(this.server, 'address');
       this.#onClosedByService(this, was);
     });
   }

@@ -5,7 +5,7 @@ import type { ListenRequest } from '../node/listen-hook.js';
 import { behindGate, listeningHandle, shutGate } from '../node/listening-handle.js';
 import { offerTickets, resumeTickets } from '../node/tls-tickets.js';
 import { closeDescriptor, duplicate } from '../os/descriptor.js';
-import { bindUnix } from '../os/unix-socket.js';
+import { bindUnix, MAX_SOCKET_PATH_BYTES } from '../os/unix-socket.js';
 import type { ListenerItem } from '../protocol/messages.js';
 import { Listener, type ListenerIdentity, type ListenerState } from './listener.js';
 import { freeName, listenerName } from './name.js';
@@ -125,6 +125,7 @@ export class ListenerRegistry {
       fd,
       backlog,
       this.#gatesShut ? 'gated' : 'open',
+      true,
     );
     resumeTickets(request.server, item);
     proceed();
@@ -144,7 +145,7 @@ export class ListenerRegistry {
   // A path must be owned by no handle of Node, which would remove it when it stops accepting.
   #bindPath(request: ListenRequest, name: string, proceed: () => void): void {
     const path = request.address ?? '';
-    const bound = bindUnix(path);
+    const bound = bind(path);
     if (typeof bound === 'string') {
       failListen(request, bound);
       return;
@@ -174,7 +175,7 @@ export class ListenerRegistry {
     const handle = handleOf(request.server);
     if (handle === undefined) return;
     const state = this.#gatesShut ? 'gated' : 'open';
-    const listener = this.#add(request.server, identity, duplicate(handle.fd), request.backlog, state);
+    const listener = this.#add(request.server, identity, duplicate(handle.fd), request.backlog, state, false);
     this.#events.bound(listener);
   }
 
@@ -184,11 +185,12 @@ export class ListenerRegistry {
     fd: number,
     backlog: number,
     state: 'gated' | 'open',
+    isInherited: boolean,
   ): Listener {
     const handle = handleOf(server);
     if (handle === undefined) throw new TypeError('a listening server has no handle');
     const closed = (listener: Listener, was: ListenerState) => this.#closedByService(listener, was);
-    const listener = new Listener(identity, server, handle, fd, backlog, state, closed);
+    const listener = new Listener(identity, server, handle, fd, backlog, state, isInherited, closed);
     this.#own.set(identity.name, listener);
     this.#byServer.set(server, listener);
     return listener;
@@ -196,6 +198,11 @@ export class ListenerRegistry {
 
   #closedByService(listener: Listener, was: ListenerState): void {
     this.#own.delete(listener.identity.name);
+    if (was === 'gated' && !listener.isInherited) {
+      // Bound by this generation alone, and wanted no more before anybody could reach it.
+      listener.release(true);
+      return;
+    }
     if (was === 'gated') {
       // It was never ours: the predecessor accepts on it. It may be claimed again.
       const fd = listener.surrenderDescriptor();
@@ -220,6 +227,14 @@ function identityOf(item: ListenerItem): ListenerIdentity {
 export function itemOf(listener: Listener): ListenerItem {
   const { name, family, path } = listener.identity;
   return { name, family, path, backlog: listener.backlog, ...offerTickets(listener.server) };
+}
+
+// The descriptor, or the name of the error as Node gives it.
+function bind(path: string): number | string {
+  if (Buffer.byteLength(path) > MAX_SOCKET_PATH_BYTES) return 'EINVAL';
+  const bound = bindUnix(path);
+  // Source: libuv src/unix/pipe.c, uv_pipe_bind2: ENOENT becomes EACCES.
+  return bound === 'ENOENT' ? 'EACCES' : bound;
 }
 
 // As node:net reports a failed bind: an 'error' event in the next turn.

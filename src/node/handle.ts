@@ -66,3 +66,8 @@ export function symbolOf(object: object, description: string): symbol | undefine
   }
   return undefined;
 }
+
+/** Whether the service called `unref()` on a server. Source: node lib/net.js, Server.prototype.unref. */
+export function isUnreferenced(server: Server): boolean {
+  return (server as unknown as { _unref?: boolean })._unref === true;
+}

@@ -1,4 +1,4 @@
-import { Server as HttpServer } from 'node:http';
+import { Server as HttpServer, type IncomingMessage } from 'node:http';
 import { Server as HttpsServer } from 'node:https';
 import { type Server, Socket } from 'node:net';
 import { bySymbol, handleOf, symbolOf } from './handle.js';
@@ -94,6 +94,17 @@ export function http1Phase(socket: Socket, between: Between): Http1Phase {
   if (inside._httpMessage) return 'responding';
   if (socket.writableLength > 0 || handle.writeQueueSize > 0) return 'flushing';
   return socket.readableLength === 0 && !inside._paused ? 'rest' : 'receiving';
+}
+
+const awaited = new WeakSet<IncomingMessage>();
+
+/** Calls back when the request that a connection is receiving has come whole, once a request. */
+export function onceReceived(socket: Socket, callback: () => void): void {
+  const { parser } = socket as unknown as { parser?: { incoming?: IncomingMessage | null } | null };
+  const request = parser?.incoming;
+  if (!request || request.complete || awaited.has(request)) return;
+  awaited.add(request);
+  request.once('close', callback);
 }
 
 /** The requests that an HTTP/1.1 server is receiving or answering now, with or without TLS. */

@@ -57,10 +57,12 @@ export async function http1Moves(): Promise<string> {
     await answer(client);
     await new Promise((resolve) => setImmediate(resolve));
     expectPhase(first, 'rest', 'a connection between two requests');
+    const bytesBefore = first.bytesRead;
     freeze(first);
     client.write(REQUEST);
     await new Promise((resolve) => setImmediate(resolve));
     expectPhase(first, 'rest', 'a frozen connection');
+    if (first.bytesRead !== bytesBefore) throw new Error('a frozen connection went on reading');
     if (!sendDescriptors(records[0], 1, [descriptorOf(first)]))
       throw new Error('a descriptor could not be sent');
     const record = receiveDescriptors(records[1]);

@@ -80,6 +80,12 @@ export function sendBytesWithDescriptor(socket: number, bytes: Buffer, descripto
 }
 
 function sendRecord(socket: number, dataBytes: number, descriptors: readonly number[]): boolean {
+  if (descriptors.length > MAX_FDS) {
+    throw new MoultError(
+      'MOULT_DESCRIPTORS',
+      `expected at most ${MAX_FDS} descriptors in one record, received ${descriptors.length}`,
+    );
+  }
   const controlBytes = CONTROL_HEADER_BYTES + descriptors.length * 4;
   const aligned = Math.ceil(controlBytes / 8) * 8;
   prepare(dataBytes, aligned);

@@ -1,6 +1,7 @@
 import { MoultError } from '../errors.js';
 import { closeDescriptor } from './descriptor.js';
-import { libc, POLLIN, SO_PEERCRED, SOL_SOCKET, systemCallError } from './libc.js';
+import { lastErrorName, libc, POLLIN, SO_PEERCRED, SOL_SOCKET, systemCallError } from './libc.js';
+import { signal, startTicks } from './process.js';
 
 /** Who is at the other end of a Unix socket, as the kernel knows it. Source: unix(7), SO_PEERCRED. */
 export interface PeerCredentials {
@@ -38,10 +39,12 @@ const SIGKILL = 9;
 export class ProcessHandle {
   readonly pid: number;
   #pidfd: number;
+  #hadEnded: boolean;
 
   constructor(pid: number) {
     this.pid = pid;
     this.#pidfd = libc().pidfdOpen(pid);
+    this.#hadEnded = this.#pidfd < 0 && lastErrorName() === 'ESRCH';
   }
 
   /** Whether it has ended. */
@@ -55,6 +58,8 @@ export class ProcessHandle {
    */
   kill(withinMs = 2000): boolean {
     if (this.#pidfd >= 0) libc().pidfdSendSignal(this.#pidfd, SIGKILL);
+    // No descriptor could be opened for it (EMFILE, an old kernel): its number must do.
+    else if (!this.#hadEnded) signal(this.pid, 'SIGKILL');
     return this.#waitMs(withinMs);
   }
 
@@ -63,12 +68,21 @@ export class ProcessHandle {
     this.#pidfd = -1;
   }
 
-  // A pidfd is readable once the process has ended; without one (it had ended before) there is nothing to wait for.
+  // A pidfd is readable once the process has ended.
   #waitMs(timeoutMs: number): boolean {
-    if (this.#pidfd < 0) return true;
+    if (this.#hadEnded) return true;
+    const deadlineMs = performance.now() + timeoutMs;
     const request = Buffer.alloc(8);
     request.writeInt32LE(this.#pidfd, 0);
     request.writeInt16LE(POLLIN, 4);
-    return libc().poll(request, 1, timeoutMs) > 0;
+    for (;;) {
+      const leftMs = Math.max(0, Math.ceil(deadlineMs - performance.now()));
+      if (this.#pidfd < 0) {
+        if (startTicks(this.pid) === undefined) return true;
+        libc().poll(Buffer.alloc(8), 0, Math.min(leftMs, 5));
+      } else if (libc().poll(request, 1, leftMs) > 0) return true;
+      // A signal may have interrupted the wait.
+      if (performance.now() >= deadlineMs) return false;
+    }
   }
 }

@@ -39,9 +39,9 @@ function addressOf(path: string): Buffer {
  * @throws MOULT_SYSTEM_CALL, with `details.reason` such as ECONNREFUSED or ENOENT.
  */
 export function connectUnix(path: string): number {
+  const address = addressOf(path);
   const fd = libc().socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (fd < 0) throw systemCallError('socket');
-  const address = addressOf(path);
   if (libc().connect(fd, address, address.length) !== 0) {
     const error = systemCallError('connect', path);
     closeDescriptor(fd);
@@ -55,9 +55,9 @@ export function connectUnix(path: string): number {
  * @returns the bound descriptor (it does not listen yet), or the name of the error, such as EADDRINUSE.
  */
 export function bindUnix(path: string): number | string {
+  const address = addressOf(path);
   const fd = libc().socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (fd < 0) throw systemCallError('socket');
-  const address = addressOf(path);
   if (libc().bind(fd, address, address.length) === 0) return fd;
   const reason = lastErrorName();
   closeDescriptor(fd);

@@ -66,9 +66,9 @@ export class FrameReader {
   #wanted = HEADER_BYTES;
   #header: { jsonBytes: number; attachmentBytes: number } | undefined;
 
-  /** The bytes of an unfinished frame that are held. */
+  /** The bytes of an unfinished frame that have come. */
   get heldBytes(): number {
-    return this.#pendingBytes;
+    return this.#pendingBytes + (this.#header === undefined ? 0 : HEADER_BYTES);
   }
 
   /**

@@ -1,4 +1,5 @@
 import type { Readable, Writable } from 'node:stream';
+import { StringDecoder } from 'node:string_decoder';
 
 const MAX_LINES = 40;
 const MAX_LINE_BYTES = 2000;
@@ -7,6 +8,8 @@ const MAX_LINE_BYTES = 2000;
 export class OutputTail {
   #lines: string[] = [];
   #partial = '';
+  // A character may come in two chunks.
+  #decoder = new StringDecoder('utf8');
 
   /** The last lines, oldest first. */
   lines(): string[] {
@@ -14,7 +17,7 @@ export class OutputTail {
   }
 
   add(chunk: Buffer): void {
-    const parts = (this.#partial + chunk.toString('utf8')).split('\n');
+    const parts = (this.#partial + this.#decoder.write(chunk)).split('\n');
     this.#partial = (parts.pop() ?? '').slice(0, MAX_LINE_BYTES);
     for (const line of parts) this.#lines.push(line.slice(0, MAX_LINE_BYTES));
     this.#lines = this.#lines.slice(-MAX_LINES);

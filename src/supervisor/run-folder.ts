@@ -91,7 +91,15 @@ export class RunFolder {
     } catch {
       return [];
     }
-    return names.filter((name) => new RunFolder(name, root).isClaimed()).sort();
+    const isRunning = (name: string) => {
+      try {
+        return new RunFolder(name, root).isClaimed();
+      } catch {
+        // A stray folder whose name is too long for a socket.
+        return false;
+      }
+    };
+    return names.filter(isRunning).sort();
   }
 }
 

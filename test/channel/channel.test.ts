@@ -176,33 +176,29 @@ describe('a channel', () => {
     assert.equal(await soon(text, 'the message'), 'last words');
   });
 
-  tidy(
-    'still brings descriptors that waited for room when it was closed',
-    async (later) => {
-      const { channel, peer, records } = bareChannel(later);
-      const [fd = -1] = files(later, ['a']);
-      let count = 0;
-      // More records than the kernel takes: the last ones wait in the channel.
-      for (; count < 1000; count += 1) channel.send({ type: 'hold', listener: listener(`${count}`) }, [fd]);
-      channel.close();
-      let isOver = false;
-      peer.resume().once('close', () => {
-        isOver = true;
-      });
-      let received = 0;
-      await until(() => {
-        for (;;) {
-          const record = receiveDescriptors(records);
-          if (record === undefined) break;
-          for (const one of record.descriptors) closeDescriptor(one);
-          received += 1;
-        }
-        return isOver;
-      }, 'the end');
-      assert.equal(received, count, 'what was sent before close still arrives');
-    },
-    { todo: 'BUG 7' },
-  );
+  tidy('still brings descriptors that waited for room when it was closed', async (later) => {
+    const { channel, peer, records } = bareChannel(later);
+    const [fd = -1] = files(later, ['a']);
+    let count = 0;
+    // More records than the kernel takes: the last ones wait in the channel.
+    for (; count < 1000; count += 1) channel.send({ type: 'hold', listener: listener(`${count}`) }, [fd]);
+    channel.close();
+    let isOver = false;
+    peer.resume().once('close', () => {
+      isOver = true;
+    });
+    let received = 0;
+    await until(() => {
+      for (;;) {
+        const record = receiveDescriptors(records);
+        if (record === undefined) break;
+        for (const one of record.descriptors) closeDescriptor(one);
+        received += 1;
+      }
+      return isOver;
+    }, 'the end');
+    assert.equal(received, count, 'what was sent before close still arrives');
+  });
 
   tidy(
     'sends the file that it was given, also when that had to wait and its number came to mean another',
@@ -229,7 +225,6 @@ describe('a channel', () => {
       }, 'the record that waited');
       assert.equal(texts.at(-1), 'mine');
     },
-    { todo: 'BUG 8' },
   );
 
   tidy('cuts a peer that stops reading', async (later) => {
@@ -246,22 +241,18 @@ describe('a channel', () => {
     await eventOf(peer.resume(), 'close');
   });
 
-  tidy(
-    'cuts a peer that stops taking descriptors',
-    async (later) => {
-      const { channel, peer } = bareChannel(later);
-      peer.pause();
-      const [fd = -1] = files(later, ['a']);
-      const attachment = Buffer.alloc(64 * 1024);
-      for (let sent = 0; sent < 1000 && !channel.isClosed; sent += 1) {
-        // The first small, so that it is the records that are full.
-        channel.send({ type: 'hold', listener: listener('a') }, [fd], sent < 500 ? undefined : attachment);
-      }
-      await turns(5);
-      assert.ok(channel.isClosed, '32 MB wait for a peer that takes nothing');
-    },
-    { todo: 'BUG 9' },
-  );
+  tidy('cuts a peer that stops taking descriptors', async (later) => {
+    const { channel, peer } = bareChannel(later);
+    peer.pause();
+    const [fd = -1] = files(later, ['a']);
+    const attachment = Buffer.alloc(64 * 1024);
+    for (let sent = 0; sent < 1000 && !channel.isClosed; sent += 1) {
+      // The first small, so that it is the records that are full.
+      channel.send({ type: 'hold', listener: listener('a') }, [fd], sent < 500 ? undefined : attachment);
+    }
+    await turns(5);
+    assert.ok(channel.isClosed, '32 MB wait for a peer that takes nothing');
+  });
 
   tidy('goes on when a peer that took no descriptors takes them again', async (later) => {
     const { channel, peer, records } = bareChannel(later);
@@ -309,26 +300,22 @@ describe('the next message', () => {
     await assert.rejects(far.next(['result'], 60_000), { code: 'MOULT_PEER_CLOSED' });
   });
 
-  tidy(
-    'that comes in the same chunk as the one before it is not lost',
-    async (later) => {
-      const { channel, peer } = bareChannel(later);
-      const first = channel.next(['result'], 1000);
-      const frames = [1, 2].map((n) => encodeFrame({ type: 'result', ok: true, value: { n } }));
-      peer.write(Buffer.concat(frames));
-      assert.deepEqual(await first, { type: 'result', ok: true, value: { n: 1 } });
-      const outcome = await Promise.race([
-        channel.next(['result'], 300).then(
-          ({ value }) => value,
-          (error) => error.code,
-        ),
-        channel.closed.then((reason) => reason?.code),
-      ]);
-      // Either it is still there, or it was out of order; it may not vanish.
-      assert.notEqual(outcome, 'MOULT_PEER_TIMEOUT');
-    },
-    { todo: 'BUG 10' },
-  );
+  tidy('that comes in the same chunk as the one before it is not lost', async (later) => {
+    const { channel, peer } = bareChannel(later);
+    const first = channel.next(['result'], 1000);
+    const frames = [1, 2].map((n) => encodeFrame({ type: 'result', ok: true, value: { n } }));
+    peer.write(Buffer.concat(frames));
+    assert.deepEqual(await first, { type: 'result', ok: true, value: { n: 1 } });
+    const outcome = await Promise.race([
+      channel.next(['result'], 300).then(
+        ({ value }) => value,
+        (error) => error.code,
+      ),
+      channel.closed.then((reason) => reason?.code),
+    ]);
+    // Either it is still there, or it was out of order; it may not vanish.
+    assert.notEqual(outcome, 'MOULT_PEER_TIMEOUT');
+  });
 });
 
 function header(jsonBytes: number, attachmentBytes: number): Buffer {
@@ -395,7 +382,6 @@ describe('a channel to a peer that keeps no rules', () => {
         peer.end(encodeFrame({ type: 'release', name: 'a' }).subarray(0, length));
         assert.equal((await closing(channel))?.code, 'MOULT_PROTOCOL_FRAME');
       },
-      { todo: 'BUG 11' },
     );
   }
 

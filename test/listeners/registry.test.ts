@@ -92,50 +92,42 @@ describe('a listener of a first generation', () => {
     assert.deepEqual(one.registry.own(), []);
   });
 
-  for (const [what, make, todo] of [
-    ['is taken', (folder: string) => join(folder, 'taken.sock'), undefined],
-    ['lies in a folder that is missing', (folder: string) => join(folder, 'none/a.sock'), 'BUG 12'],
+  for (const [what, make] of [
+    ['is taken', (folder: string) => join(folder, 'taken.sock')],
+    ['lies in a folder that is missing', (folder: string) => join(folder, 'none/a.sock')],
   ] as const) {
-    tidy(
-      `whose path ${what} is an error event as Node has it`,
-      async (later) => {
-        const folder = temporaryFolder(later);
-        const other = answering('other').listen(join(folder, 'taken.sock'));
-        later(() => closed(other));
-        await eventOf(other, 'listening');
-        const path = make(folder);
-        const outcome = async (server: Server) => {
-          try {
-            server.listen(path);
-          } catch (error) {
-            return { thrown: (error as { code?: string }).code };
-          }
-          const [error] = await eventOf<[NodeJS.ErrnoException]>(server, 'error', 1000);
-          return { ...error, message: error.message };
-        };
-        const mine = answering('first');
-        new GenerationOfListeners(later).own(mine);
-        const own = createServer();
-        later(() => closed(own));
-        assert.deepEqual(await outcome(mine), await outcome(own));
-        assert.equal(mine.listening, false);
-      },
-      todo === undefined ? {} : { todo },
-    );
+    tidy(`whose path ${what} is an error event as Node has it`, async (later) => {
+      const folder = temporaryFolder(later);
+      const other = answering('other').listen(join(folder, 'taken.sock'));
+      later(() => closed(other));
+      await eventOf(other, 'listening');
+      const path = make(folder);
+      const outcome = async (server: Server) => {
+        try {
+          server.listen(path);
+        } catch (error) {
+          return { thrown: (error as { code?: string }).code };
+        }
+        const [error] = await eventOf<[NodeJS.ErrnoException]>(server, 'error', 1000);
+        return { ...error, message: error.message };
+      };
+      const mine = answering('first');
+      new GenerationOfListeners(later).own(mine);
+      const own = createServer();
+      later(() => closed(own));
+      assert.deepEqual(await outcome(mine), await outcome(own));
+      assert.equal(mine.listening, false);
+    });
   }
 
-  tidy(
-    'whose path is too long is an error event, and no exception out of listen()',
-    async (later) => {
-      const server = answering('first');
-      new GenerationOfListeners(later).own(server);
-      server.listen(join(temporaryFolder(later), 'x'.repeat(MAX_SOCKET_PATH_BYTES)));
-      const [error] = await eventOf<[NodeJS.ErrnoException]>(server, 'error');
-      assert.equal(error.syscall, 'listen');
-      assert.equal(server.listening, false);
-    },
-    { todo: 'BUG 12' },
-  );
+  tidy('whose path is too long is an error event, and no exception out of listen()', async (later) => {
+    const server = answering('first');
+    new GenerationOfListeners(later).own(server);
+    server.listen(join(temporaryFolder(later), 'x'.repeat(MAX_SOCKET_PATH_BYTES)));
+    const [error] = await eventOf<[NodeJS.ErrnoException]>(server, 'error');
+    assert.equal(error.syscall, 'listen');
+    assert.equal(server.listening, false);
+  });
 
   tidy(
     'closed by the service closes its port everywhere, and it can be bound again at once',
@@ -188,22 +180,18 @@ describe('a listener of a first generation', () => {
     },
   );
 
-  tidy(
-    'on an abstract name can be reached, and is claimed by its name',
-    async (later) => {
-      const path = `\0moult-test-registry-${process.pid}`;
-      const one = new GenerationOfListeners(later);
-      const server = await one.listen(later, answering('first'), { path });
-      assert.equal(await visit({ path }).answer, 'first');
-      const two = new GenerationOfListeners(later, one);
-      await two.listen(later, answering('second'), { path });
-      one.registry.pause();
-      two.registry.openGates();
-      assert.equal(await visit({ path }).answer, 'second');
-      await closed(server);
-    },
-    { todo: 'BUG 16, on Node 20' },
-  );
+  tidy('on an abstract name can be reached, and is claimed by its name', async (later) => {
+    const path = `\0moult-test-registry-${process.pid}`;
+    const one = new GenerationOfListeners(later);
+    const server = await one.listen(later, answering('first'), { path });
+    assert.equal(await visit({ path }).answer, 'first');
+    const two = new GenerationOfListeners(later, one);
+    await two.listen(later, answering('second'), { path });
+    one.registry.pause();
+    two.registry.openGates();
+    assert.equal(await visit({ path }).answer, 'second');
+    await closed(server);
+  });
 
   tidy('given by a descriptor has its number as its name', async (later) => {
     const plain = answering('plain').listen(LOCAL);
@@ -366,7 +354,6 @@ describe('a new listener of a gated generation', () => {
       later(() => closed(other));
       await eventOf(other, 'listening');
     },
-    { todo: 'BUG 13' },
   );
 });
 
@@ -455,31 +442,23 @@ describe('a paused listener', () => {
     assert.ok(existsSync(path));
   });
 
-  tidy(
-    'closed by the service says no more that it has an address',
-    async (later) => {
-      const { one, first } = await claimed(later);
-      one.registry.pause();
-      await closed(first);
-      assert.equal(first.address(), null);
-    },
-    { todo: 'BUG 14' },
-  );
+  tidy('closed by the service says no more that it has an address', async (later) => {
+    const { one, first } = await claimed(later);
+    one.registry.pause();
+    await closed(first);
+    assert.equal(first.address(), null);
+  });
 
-  tidy(
-    'that the service does not want to be kept alive for stays so when it resumes',
-    async (later) => {
-      const one = new GenerationOfListeners(later);
-      const server = await one.listen(later, answering('first'), LOCAL);
-      server.unref();
-      const hasRef = () => (handleOf(server) as unknown as { hasRef(): boolean }).hasRef();
-      assert.equal(hasRef(), false);
-      one.registry.pause();
-      one.registry.resume();
-      assert.equal(hasRef(), false);
-    },
-    { todo: 'BUG 15' },
-  );
+  tidy('that the service does not want to be kept alive for stays so when it resumes', async (later) => {
+    const one = new GenerationOfListeners(later);
+    const server = await one.listen(later, answering('first'), LOCAL);
+    server.unref();
+    const hasRef = () => (handleOf(server) as unknown as { hasRef(): boolean }).hasRef();
+    assert.equal(hasRef(), false);
+    one.registry.pause();
+    one.registry.resume();
+    assert.equal(hasRef(), false);
+  });
 
   tidy('is released for itself alone, or for everybody', async (later) => {
     const { one, two, first, second, at } = await claimed(later);

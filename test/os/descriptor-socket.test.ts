@@ -83,24 +83,16 @@ describe('records of descriptors', () => {
     });
   }
 
-  for (const [count, todo] of [
-    [MAX + 1, undefined],
-    [MAX + 2, 'BUG 3'],
-    [1000, 'BUG 3'],
-  ] as const) {
-    tidy(
-      `of ${count} descriptors are a typed error, and nothing is on its way`,
-      (later) => {
-        const [near, far] = pair(later);
-        const fds = Array<number>(count).fill(files(later, 1)[0] ?? -1);
-        assert.throws(
-          () => sendDescriptors(near, 1, fds),
-          (error) => error instanceof MoultError && error.code === 'MOULT_DESCRIPTORS',
-        );
-        assert.equal(receiveDescriptors(far), undefined);
-      },
-      todo === undefined ? {} : { todo },
-    );
+  for (const count of [MAX + 1, MAX + 2, 1000]) {
+    tidy(`of ${count} descriptors are a typed error, and nothing is on its way`, (later) => {
+      const [near, far] = pair(later);
+      const fds = Array<number>(count).fill(files(later, 1)[0] ?? -1);
+      assert.throws(
+        () => sendDescriptors(near, 1, fds),
+        (error) => error instanceof MoultError && error.code === 'MOULT_DESCRIPTORS',
+      );
+      assert.equal(receiveDescriptors(far), undefined);
+    });
   }
 
   tidy('of numbers that are not open are a typed error that names the reason', (later) => {

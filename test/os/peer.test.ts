@@ -101,37 +101,29 @@ describe('a process held by a descriptor', () => {
     held.close();
   });
 
-  tidy(
-    'is never said to be gone while it lives, also where no descriptor can be opened',
-    async (later) => {
-      const victim = fixture(later, 'idle.mjs');
-      await victim.says();
-      const child = fixture(later, 'kill-without-room.mjs', [String(victim.pid)], { maxDescriptors: 60 });
-      const told = await child.says();
-      // A process that cannot be held may be refused; it may not be taken for one that is gone.
-      if (told.error !== undefined) assert.equal(told.error, 'MOULT_SYSTEM_CALL');
-      else assert.equal(told.isAlive, false, 'the successor would accept beside the predecessor');
-    },
-    { todo: 'BUG 5' },
-  );
+  tidy('is never said to be gone while it lives, also where no descriptor can be opened', async (later) => {
+    const victim = fixture(later, 'idle.mjs');
+    await victim.says();
+    const child = fixture(later, 'kill-without-room.mjs', [String(victim.pid)], { maxDescriptors: 60 });
+    const told = await child.says();
+    // A process that cannot be held may be refused; it may not be taken for one that is gone.
+    if (told.error !== undefined) assert.equal(told.error, 'MOULT_SYSTEM_CALL');
+    else assert.equal(told.isAlive, false, 'the successor would accept beside the predecessor');
+  });
 
-  tidy(
-    'is waited for although signals interrupt the wait',
-    async (later) => {
-      process.on('SIGWINCH', () => {});
-      later(() => process.removeAllListeners('SIGWINCH'));
-      const noise = fixture(later, 'signal-often.mjs', [String(process.pid), 'SIGWINCH']);
-      await noise.says();
-      for (let i = 0; i < 3; i += 1) {
-        const child = fixture(later, 'idle.mjs');
-        await child.says();
-        const held = new ProcessHandle(child.pid);
-        const gone = held.kill();
-        held.close();
-        assert.equal(gone, true, `${i}: said to live on after a kill`);
-      }
-      await noise.end();
-    },
-    { todo: 'BUG 6' },
-  );
+  tidy('is waited for although signals interrupt the wait', async (later) => {
+    process.on('SIGWINCH', () => {});
+    later(() => process.removeAllListeners('SIGWINCH'));
+    const noise = fixture(later, 'signal-often.mjs', [String(process.pid), 'SIGWINCH']);
+    await noise.says();
+    for (let i = 0; i < 3; i += 1) {
+      const child = fixture(later, 'idle.mjs');
+      await child.says();
+      const held = new ProcessHandle(child.pid);
+      const gone = held.kill();
+      held.close();
+      assert.equal(gone, true, `${i}: said to live on after a kill`);
+    }
+    await noise.end();
+  });
 });

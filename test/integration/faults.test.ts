@@ -1,0 +1,56 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { describe, it } from 'node:test';
+import { pathToFileURL } from 'node:url';
+import { root } from './supervised.js';
+
+interface Cell {
+  readonly name: string;
+  readonly stage: string;
+  readonly fault: string;
+  readonly text: string;
+}
+
+const load = async (file: string) =>
+  (await import(pathToFileURL(path.join(root, 'test/fixtures/faults', file)).href)) as unknown;
+const { cells, cut, faults, stages, document } = (await load('matrix.mjs')) as {
+  cells: readonly Cell[];
+  cut: readonly string[];
+  faults: readonly { name: string }[];
+  stages: readonly { stage: string }[];
+  document(): string;
+};
+const { runCell } = (await load('cell.mjs')) as {
+  runCell(cell: Cell): Promise<{ problems: string[]; output?: string }>;
+};
+
+describe('the fault matrix', () => {
+  it('has every fault of every stage that the tests run, and no fault without one', () => {
+    const named = new Set(cells.map(({ name }) => name));
+    for (const name of cut) assert.ok(named.has(name), name);
+    for (const { name } of faults)
+      assert.ok(cut.some((cell) => cell.endsWith(name)) || name.startsWith('message'));
+    for (const { stage } of stages)
+      assert.ok(
+        cells.some((cell) => cell.stage === stage),
+        stage,
+      );
+  });
+
+  it('is what docs/reference/failures.md says (node scripts/faults.mjs --write-docs)', () => {
+    assert.equal(readFileSync(path.join(root, 'docs/reference/failures.md'), 'utf8'), document());
+  });
+});
+
+// All of them: node scripts/faults.mjs
+describe('a fault', () => {
+  for (const name of cut) {
+    const cell = cells.find((one) => one.name === name);
+    if (cell === undefined) continue;
+    it(`at ${name}: ${cell.text}`, async () => {
+      const { problems, output } = await runCell(cell);
+      assert.deepEqual(problems, [], output);
+    });
+  }
+});
