@@ -212,9 +212,8 @@ export class Channel {
   }
 
   #peerEnded(): void {
-    const cut = this.#reader.heldBytes;
-    const reason = `the other side ended after ${cut} bytes of a frame`;
-    this.#close(cut === 0 ? undefined : new MoultError('MOULT_PROTOCOL_FRAME', reason));
+    const cut = new MoultError('MOULT_PROTOCOL_FRAME', 'the other side ended in the middle of a frame');
+    this.#close(this.#reader.isInFrame ? cut : undefined);
   }
 
   #receive(frame: Frame): void {

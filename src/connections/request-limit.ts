@@ -12,9 +12,21 @@ import type { ConnectionTracker, Tracked } from './tracker.js';
 const counts = new WeakMap<Socket, number>();
 let isCounting = false;
 
-/** Counts from now on, if a server has the limit. */
+/** Counts the requests of a server that has the limit, or is given one later. */
 export function countRequests(server: HttpServer, tracker: ConnectionTracker): void {
-  if (isCounting || !server.maxRequestsPerSocket) return;
+  if (server.maxRequestsPerSocket) {
+    count(tracker);
+    return;
+  }
+  const off = tracker.onOpened(({ server: of }) => {
+    if (of !== server || !server.maxRequestsPerSocket) return;
+    off();
+    count(tracker);
+  });
+}
+
+function count(tracker: ConnectionTracker): void {
+  if (isCounting) return;
   isCounting = true;
   // Source: Node's documentation of diagnostics_channel: published before the service sees the request.
   subscribe('http.server.request.start', (message) => {

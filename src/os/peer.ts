@@ -1,7 +1,7 @@
 import { MoultError } from '../errors.js';
 import { closeDescriptor } from './descriptor.js';
 import { lastErrorName, libc, POLLIN, SO_PEERCRED, SOL_SOCKET, systemCallError } from './libc.js';
-import { signal, startTicks } from './process.js';
+import { exists, signal } from './process.js';
 
 /** Who is at the other end of a Unix socket, as the kernel knows it. Source: unix(7), SO_PEERCRED. */
 export interface PeerCredentials {
@@ -78,7 +78,7 @@ export class ProcessHandle {
     for (;;) {
       const leftMs = Math.max(0, Math.ceil(deadlineMs - performance.now()));
       if (this.#pidfd < 0) {
-        if (startTicks(this.pid) === undefined) return true;
+        if (!exists(this.pid)) return true;
         libc().poll(Buffer.alloc(8), 0, Math.min(leftMs, 5));
       } else if (libc().poll(request, 1, leftMs) > 0) return true;
       // A signal may have interrupted the wait.

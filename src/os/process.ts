@@ -63,3 +63,12 @@ export function reap(pid: number): Exit | undefined {
   const name = Object.entries(constants.signals).find(([, each]) => each === number)?.[0];
   return { code: null, signal: (name ?? 'SIGKILL') as NodeJS.Signals };
 }
+
+/** Whether a process of this number exists; one that has ended and is not reaped still does. */
+export function exists(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}

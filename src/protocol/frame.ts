@@ -66,9 +66,14 @@ export class FrameReader {
   #wanted = HEADER_BYTES;
   #header: { jsonBytes: number; attachmentBytes: number } | undefined;
 
-  /** The bytes of an unfinished frame that have come. */
+  /** The bytes of an unfinished frame that are held. */
   get heldBytes(): number {
-    return this.#pendingBytes + (this.#header === undefined ? 0 : HEADER_BYTES);
+    return this.#pendingBytes;
+  }
+
+  /** Whether a frame has begun and is not whole. */
+  get isInFrame(): boolean {
+    return this.#pendingBytes > 0 || this.#header !== undefined;
   }
 
   /**

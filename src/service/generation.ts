@@ -131,9 +131,6 @@ export class Generation implements Estate {
     this.listeners.inherit(inherit.listeners, descriptors);
     this.connections = new ConnectionTracker((server) => this.listeners.of(server) !== undefined);
     this.connections.start();
-    this.connections.onOpened(({ server }) => {
-      if (isPlainHttp(server)) countRequests(server, this.connections);
-    });
     if (settings.countErrors) this.#counter.start();
     this.#predecessor = this.#asPredecessor();
     this.#successor = this.#asSuccessor();
@@ -268,7 +265,8 @@ export class Generation implements Estate {
 
   #listens({ server }: Listener): void {
     trackHttp2Sessions(server);
-    if (!isPlainHttp(server)) watchPipelining(server);
+    if (isPlainHttp(server)) countRequests(server, this.connections);
+    else watchPipelining(server);
     this.#checkReady();
   }
 
