@@ -58,6 +58,10 @@ const { values } = parseArgs({
   },
 });
 
+/** Ctrl-C ends the combination under way, with everything that it started, and begins no other. */
+const interrupted = new AbortController();
+for (const name of ['SIGINT', 'SIGTERM']) process.on(name, () => interrupted.abort());
+
 if (values.one === undefined) process.exitCode = await proveAll();
 else process.stdout.write(`${JSON.stringify(await proveOne(JSON.parse(values.one)))}\n`);
 
@@ -81,6 +85,7 @@ async function proveAll() {
     const node = installNode(VERSIONS[version]);
     for (const service of values.service) {
       for (const releases of values.releases) {
+        if (interrupted.signal.aborted) return 1;
         const found = await inProcessOf(node, { service, releases, restarts, thinkMs });
         say(row(COLUMNS.map(([, , cell]) => cell({ version: VERSIONS[version], service, releases, found }))));
         for (const line of found.problems) say(`    ${line}`);
@@ -113,6 +118,7 @@ function inProcessOf(node, combination) {
     const child = spawn(node, [fileURLToPath(import.meta.url), '--one', JSON.stringify(combination)], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
+    interrupted.signal.addEventListener('abort', () => child.kill('SIGTERM'));
     let text = '';
     child.stdout.setEncoding('utf8').on('data', (chunk) => {
       text += chunk;
@@ -175,6 +181,7 @@ async function proveOne({ service: name, releases, restarts, thinkMs }) {
           ...(moves ? {} : { tls: { rejectUnauthorized: false } }),
         },
         restarts,
+        signal: interrupted.signal,
         expectBroken: isBroken,
         steadyMs: 200,
       });
@@ -185,7 +192,7 @@ async function proveOne({ service: name, releases, restarts, thinkMs }) {
     await rm(folder, { recursive: true, force: true });
   }
   const { total, failures, kinds } = result.load;
-  const problems = [];
+  const problems = result.interrupted ? ['interrupted'] : [];
   const expectNone = (what, count) => {
     if (count > 0) problems.push(`${count} ${what}: ${JSON.stringify(total.reasons)}`);
   };

@@ -52,6 +52,8 @@ export class Outflow {
   #candidates = new Set<Tracked>();
   #frozen = new Map<Tracked, number>();
   #unacknowledged = new Map<number, Departing[]>();
+  /** Those that are on their way: sent twice, two sockets would share one stream. */
+  #departing = new Set<Tracked>();
   #unadopted = new Set<number>();
   #between = new BetweenRequests();
   #batch = 0;
@@ -102,6 +104,7 @@ export class Outflow {
     for (const tracked of this.#frozen.keys()) thaw(tracked.socket);
     this.#unacknowledged.clear();
     this.#unadopted.clear();
+    this.#departing.clear();
     this.#frozen.clear();
     this.#candidates.clear();
     this.#settle();
@@ -112,7 +115,8 @@ export class Outflow {
   }
 
   #offer(tracked: Tracked): void {
-    if (this.#isStopped || tracked.socket.destroyed || !this.#canGo(tracked)) return;
+    const isGone = this.#isStopped || tracked.socket.destroyed || this.#departing.has(tracked);
+    if (isGone || !this.#canGo(tracked)) return;
     this.#candidates.add(tracked);
     this.#schedule();
   }
@@ -120,7 +124,7 @@ export class Outflow {
   // The response is finished in this turn; the connection is at rest, or on to the next, when the turn ends.
   #finished(socket: Socket): void {
     const tracked = this.#tracker.of(socket);
-    if (tracked === undefined || !this.#canGo(tracked)) return;
+    if (tracked === undefined || this.#departing.has(tracked) || !this.#canGo(tracked)) return;
     this.#candidates.add(tracked);
     if (this.#isScheduled) return;
     this.#isScheduled = true;
@@ -174,6 +178,7 @@ export class Outflow {
   #depart(tracked: Tracked, timersNowMs: number): Departing {
     const idleLeftMs = timeLeftMs(tracked.socket, timersNowMs);
     this.#freeze(tracked);
+    this.#departing.add(tracked);
     tracked.socket.setTimeout(0);
     return { tracked, idleLeftMs };
   }
@@ -205,6 +210,7 @@ export class Outflow {
     if (departing === undefined) return;
     this.#unacknowledged.delete(batch);
     departing.forEach((one, i) => {
+      this.#departing.delete(one.tracked);
       if (i < count) {
         this.#frozen.delete(one.tracked);
         one.tracked.socket.destroy();
@@ -237,11 +243,10 @@ export class Outflow {
   }
 
   #thawOld(): void {
-    const departing = new Set([...this.#unacknowledged.values()].flat().map((one) => one.tracked));
     const limit = monotonicMs() - FREEZE_LIMIT_MS;
     for (const [tracked, at] of this.#frozen) {
       if (tracked.socket.destroyed) this.#frozen.delete(tracked);
-      else if (at < limit && !departing.has(tracked)) this.#thaw(tracked);
+      else if (at < limit && !this.#departing.has(tracked)) this.#thaw(tracked);
     }
     this.#checkSettled();
   }

@@ -51,9 +51,7 @@ describe('a wrong option is told with its name, what was expected and what came:
     });
   });
 
-  it('and the exit status is 2', {
-    todo: 'subcommands of the program do not inherit its exitOverride',
-  }, async () => {
+  it('and the exit status is 2', async () => {
     await withFolder(async (folder) => {
       for (const args of [
         ['frob'],
@@ -138,9 +136,7 @@ describe('what moult tells of a service:', () => {
     });
   });
 
-  it('a summary that counts a connection as moved or as draining, not as both', {
-    todo: 'a moved connection is counted as draining until its socket has closed',
-  }, async () => {
+  it('a summary that counts a connection as moved or as draining, not as both', async () => {
     await withService({ command: [fixture('http.mjs')] }, async (service) => {
       const target = await service.target();
       const clients = await Promise.all([1, 2, 3].map(() => RawClient.connect(target)));

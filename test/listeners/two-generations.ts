@@ -76,11 +76,18 @@ export function visit(where: object): {
   connected.catch(() => {});
   const answer = new Promise<string>((resolve) => {
     let text = '';
+    const timer = setTimeout(() => {
+      resolve('no answer');
+      socket.destroy();
+    }, 10_000);
     socket.on('data', (chunk: Buffer) => {
       text += chunk.toString();
     });
     socket.once('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? 'error'));
-    socket.once('close', () => resolve(text));
+    socket.once('close', () => {
+      clearTimeout(timer);
+      resolve(text);
+    });
   });
   return { answer, connected, socket };
 }
