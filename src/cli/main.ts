@@ -1,4 +1,5 @@
-#!/usr/bin/env node
+#!/usr/bin/env -S node --
+// The `--` keeps Node from reading our own --env-file into this process: it looks for it in all arguments.
 import { Command } from 'commander';
 import { MOULT_VERSION } from '../version.js';
 import { reportFailure } from './failure.js';

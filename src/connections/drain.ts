@@ -36,7 +36,7 @@ export class Drain {
       server: Server;
       response: ServerResponse;
     };
-    if (this.#stays(socket, server)) closeAfter(response, socket);
+    if (this.#stays(socket, server)) closeAfter(response, socket, server);
   };
 
   /**

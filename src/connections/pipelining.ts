@@ -16,13 +16,19 @@ import type { Server, Socket } from 'node:net';
 const QUIET_MS = 3000;
 const LONGEST_QUIET_MS = 12_000;
 
+/** So many requests a connection must have made before one that never pipelined is taken for one that does not. */
+const YOUNG_REQUESTS = 8;
+
 interface Habit {
+  requests: number;
   lastRequestMs: number;
   /** The longest time between two requests of which the first was still pending; undefined if it never pipelined. */
   longestPauseMs: number | undefined;
 }
 
 const habits = new WeakMap<Socket, Habit>();
+/** Servers that have met a client that pipelines: its next connection will, too. */
+const metPipelining = new WeakSet<Server>();
 const pending = new WeakMap<Socket, number>();
 const held = new WeakMap<Socket, () => void>();
 const watched = new WeakSet<Server>();
@@ -45,18 +51,21 @@ export function watchPipelining(server: Server): void {
     const nowMs = performance.now();
     const habit = habits.get(socket);
     if (habit === undefined) {
-      habits.set(socket, { lastRequestMs: nowMs, longestPauseMs: undefined });
+      habits.set(socket, { requests: 1, lastRequestMs: nowMs, longestPauseMs: undefined });
       return;
     }
     // The response before has not been finished when the next request comes.
-    if (socket._httpMessage)
+    if (socket._httpMessage) {
+      metPipelining.add(server);
       habit.longestPauseMs = Math.max(habit.longestPauseMs ?? 0, nowMs - habit.lastRequestMs);
+    }
+    habit.requests += 1;
     habit.lastRequestMs = nowMs;
   });
 }
 
 /** Ends a connection with this response, unless the client has sent another request by then. */
-export function closeAfter(response: ServerResponse, socket: Socket): void {
+export function closeAfter(response: ServerResponse, socket: Socket, server: Server): void {
   pending.set(socket, (pending.get(socket) ?? 0) + 1);
   // The request that has just come is what a held response waited for: with it pending, none says close.
   held.get(socket)?.();
@@ -70,9 +79,12 @@ export function closeAfter(response: ServerResponse, socket: Socket): void {
       wish = value;
     },
   });
-  const longestPauseMs = habits.get(socket)?.longestPauseMs;
-  if (longestPauseMs !== undefined)
-    hold(response, socket, Math.min(LONGEST_QUIET_MS, Math.max(QUIET_MS, 4 * longestPauseMs)));
+  // Who asked for the close itself has sent nothing more.
+  if (!wish) return;
+  const habit = habits.get(socket);
+  const isUnknown = metPipelining.has(server) && (habit?.requests ?? 0) < YOUNG_REQUESTS;
+  if (habit?.longestPauseMs === undefined && !isUnknown) return;
+  hold(response, socket, Math.min(LONGEST_QUIET_MS, Math.max(QUIET_MS, 4 * (habit?.longestPauseMs ?? 0))));
 }
 
 const METHODS = ['writeHead', 'flushHeaders', 'write', 'end'] as const;

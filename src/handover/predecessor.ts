@@ -386,7 +386,7 @@ export class Predecessor {
     const what =
       this.#state === 'expecting'
         ? 'it never listened and never said that it is ready'
-        : 'it has not claimed every listener and not said that it is ready';
+        : 'it has not claimed every listener that this generation has, and not said that it is ready; one that listens on fewer is taken with --allow-fewer-listeners';
     this.fail(new MoultError('MOULT_READY_TIMEOUT', `the successor was not ready within ${ms} ms: ${what}`));
   }
 

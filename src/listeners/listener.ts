@@ -34,12 +34,14 @@ const DEFAULT_BACKLOG = 511;
 /** A listening socket of this generation: a server of the service, and a descriptor of moult's own beside Node's. */
 export class Listener {
   readonly identity: ListenerIdentity;
-  readonly server: Server;
+  /** The server to which connections go; the last one that was given the handle. */
+  server: Server;
   readonly backlog: number;
   /** Whether another generation bound it. */
   readonly isInherited: boolean;
   /** moult's own copy; -1 once it is closed. */
   fd: number;
+  #others = new Set<Server>();
   #handle: StreamHandle;
   #state: ListenerState;
   #address: AddressInfo | string | null = null;
@@ -76,6 +78,12 @@ export class Listener {
     return this.#state === 'open' || this.#state === 'gated' ? this.server.address() : this.#address;
   }
 
+  /** Another server was given this listener's handle: Node gives it the connections from then on. */
+  belongTo(server: Server): void {
+    this.#others.add(this.server);
+    this.server = server;
+  }
+
   /** gated → open. @throws MOULT_SYSTEM_CALL when the socket cannot listen. */
   open(): void {
     if (this.#state !== 'gated') return;
@@ -103,7 +111,9 @@ export class Listener {
     inheritOwner(this.#handle, handle);
     Reflect.deleteProperty(this.server, 'address');
     // Where another owner took the handle over (the primary of node:cluster), it stays the owner.
-    if (handleOf(this.server) === this.#handle) setHandle(this.server, handle);
+    for (const server of [this.server, ...this.#others]) {
+      if (handleOf(server) === this.#handle) setHandle(server, handle);
+    }
     if (isUnreferenced(this.server)) handle.unref();
     this.#handle = handle;
     this.#watch();

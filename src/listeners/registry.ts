@@ -166,7 +166,13 @@ export class ListenerRegistry {
     const handle = handleOf(request.server);
     proceed();
     if (handle === undefined || handle.fd < 0) return;
-    if (this.own().some((listener) => handleOf(listener.server) === handle)) return;
+    const known = this.own().find((listener) => handleOf(listener.server) === handle);
+    if (known !== undefined) {
+      known.belongTo(request.server);
+      this.#byServer.set(request.server, known);
+      this.#events.claimed(known);
+      return;
+    }
     const name = freeName(listenerName(request), (candidate) => this.#own.has(candidate));
     this.#register(request, { name, family: 'tcp', path: null });
   }

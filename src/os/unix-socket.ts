@@ -27,7 +27,11 @@ function addressOf(path: string): Buffer {
       `expected a socket path of at most ${MAX_SOCKET_PATH_BYTES} bytes, received one of ${bytes.length}: ${path}`,
     );
   }
-  const address = Buffer.alloc(2 + bytes.length + (abstract ? 0 : 1));
+  // Node 20 (libuv 1.46) pads an abstract name to the full length, and finds only names that are padded.
+  const isPadded = abstract && Number(process.versions.node.split('.')[0]) < 22;
+  const address = Buffer.alloc(
+    isPadded ? 2 + MAX_SOCKET_PATH_BYTES + 1 : 2 + bytes.length + (abstract ? 0 : 1),
+  );
   address.writeUInt16LE(AF_UNIX, 0);
   bytes.copy(address, 2);
   return address;

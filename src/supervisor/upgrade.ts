@@ -22,7 +22,7 @@ export interface Carried {
 export function becomeNewProgram(carried: Carried): never {
   const [, ...words] = process.argv;
   const env = { ...process.env, [VARIABLE]: JSON.stringify(carried) };
-  return execute(process.execPath, [...process.execArgv, ...words], env);
+  return execute(process.execPath, [...process.execArgv, '--', ...words], env);
 }
 
 /** What the program before left, and removes it from the environment. */

@@ -97,13 +97,9 @@ describe('a listener keeps its address over restarts, is never refused, and its 
     it(forms.join('; '), () => withForms(forms, staysReachable));
   }
 
-  it('abstract path', { todo: 'on Node 20 its name is padded by Node, and not by moult' }, () =>
-    withForms(['abstract path'], staysReachable),
-  );
+  it('abstract path', () => withForms(['abstract path'], staysReachable));
 
-  it('another server', { todo: 'connections of the second server are not tracked' }, () =>
-    withForms(['another server'], staysReachable),
-  );
+  it('another server', () => withForms(['another server'], staysReachable));
 
   it('descriptor', async () => {
     const command = ['sh', '-c', `node --no-deprecation ${fixture('socket-activated.cjs')}`];

@@ -181,8 +181,6 @@ describe('a listener of a first generation', () => {
   );
 
   tidy('on an abstract name can be reached, and is claimed by its name', async (later) => {
-    // Node 20 cuts an abstract name at its first byte, on both sides.
-    if (Number(process.versions.node.split('.')[0]) < 22) return;
     const path = `\0moult-test-registry-${process.pid}`;
     const one = new GenerationOfListeners(later);
     const server = await one.listen(later, answering('first'), { path });
