@@ -122,15 +122,19 @@ async function soakBroken() {
       .map((name) => JSON.parse(readFileSync(path.join(victims, name), 'utf8')));
     const ports = new Set(dead.flatMap((one) => one.ports));
     const failed = report.failures.filter(({ what }) => what === 'failed');
-    const own = failed.filter(({ id }) => ports.has(noted.ports.get(id)));
-    const others = failed.filter(({ id }) => !ports.has(noted.ports.get(id)));
+    const own = failed.filter(({ id }) => ports.has(noted.portOf(id)));
+    const others = failed.filter(({ id }) => !ports.has(noted.portOf(id)));
     const { total } = report;
     say(
       `answered ${total.answered}, duplicated ${total.duplicated}, reasons ${JSON.stringify(total.reasons)}`,
     );
     say(`generations that died on purpose with connections: ${dead.length} (${ports.size} connections)`);
     say(`failed in them: ${own.length}; failed elsewhere: ${others.length}; idle closed: ${total.lost}`);
-    for (const one of others.slice(0, 10)) say(`  ${JSON.stringify(one)}`);
+    for (const one of others.slice(0, 20)) {
+      const port = noted.portOf(one.id);
+      const holders = dead.filter(({ elsewhere }) => elsewhere.includes(port)).map(({ kind }) => kind);
+      say(`  ${JSON.stringify({ ...one, port, heldByAnotherWhenDied: holders })}`);
+    }
     for (const one of wrong) say(`unexpected: ${one}`);
     const refused = ['refused', 'connect-failed', 'connect-timeout'].reduce(
       (n, r) => n + (total.reasons[r] ?? 0),
@@ -180,7 +184,8 @@ async function soakLong() {
     const seconds = (load.nowMs() - began) / 1000;
     await bench.alone();
     const last = { ...measure(bench.supervisor.pid), processes: bench.living().length };
-    const { total } = await load.stop();
+    const { total, failures } = await load.stop();
+    for (const one of failures.slice(0, 20)) say(`  ${JSON.stringify(one)}`);
     // The first quarter is warm-up of V8.
     const settled = series.slice(Math.floor(series.length / 4));
     const slopes = Object.fromEntries(['rssKb', 'fds', 'threads'].map((key) => [key, slope(settled, key)]));

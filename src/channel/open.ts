@@ -152,8 +152,9 @@ export async function openWhenGreeted(
       setTimeout(resolve, LOOK_MS).unref();
     });
   }
+  const introduction = introduce();
   try {
-    return new Opening(fd, introduce(), ANSWER_TIMEOUT_MS);
+    return new Opening(fd, introduction, ANSWER_TIMEOUT_MS);
   } catch {
     return undefined;
   }

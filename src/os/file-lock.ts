@@ -1,4 +1,4 @@
-import { openSync } from 'node:fs';
+import { fstatSync, openSync, statSync } from 'node:fs';
 import { closeDescriptor, closeOnExec, keepOverExec } from './descriptor.js';
 import { LOCK_EX, LOCK_NB, lastErrorName, libc, systemCallError } from './libc.js';
 
@@ -12,13 +12,20 @@ export class FileLock {
 
   /** Takes the lock, or returns undefined when another process holds it. Source: flock(2). */
   static take(path: string): FileLock | undefined {
-    const fd = openSync(path, 'a', 0o600);
-    if (libc().flock(fd, LOCK_EX | LOCK_NB) === 0) return new FileLock(fd);
-    const reason = lastErrorName();
-    const error = systemCallError('flock', path);
-    closeDescriptor(fd);
-    if (reason === 'EAGAIN') return undefined;
-    throw error;
+    for (;;) {
+      const fd = openSync(path, 'a', 0o600);
+      if (libc().flock(fd, LOCK_EX | LOCK_NB) === 0) {
+        // Whoever held it before may have removed the file between our open and our lock.
+        if (isFileAt(fd, path)) return new FileLock(fd);
+        closeDescriptor(fd);
+        continue;
+      }
+      const reason = lastErrorName();
+      const error = systemCallError('flock', path);
+      closeDescriptor(fd);
+      if (reason === 'EAGAIN') return undefined;
+      throw error;
+    }
   }
 
   /** The lock that the program before an exec held, by its descriptor. */
@@ -36,5 +43,13 @@ export class FileLock {
   release(): void {
     if (this.#fd >= 0) closeDescriptor(this.#fd);
     this.#fd = -1;
+  }
+}
+
+function isFileAt(fd: number, path: string): boolean {
+  try {
+    return fstatSync(fd).ino === statSync(path).ino;
+  } catch {
+    return false;
   }
 }
