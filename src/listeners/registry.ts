@@ -30,7 +30,6 @@ export class ListenerRegistry {
   #inherited = new Map<string, Inherited>();
   #own = new Map<string, Listener>();
   #byServer = new WeakMap<Server, Listener>();
-  #closedWhilePaused: Listener[] = [];
   #gatesShut: boolean;
   #events: RegistryEvents;
 
@@ -79,18 +78,9 @@ export class ListenerRegistry {
     for (const listener of this.#own.values()) listener.pause();
   }
 
-  /** Accepts again on all of them, but for those that the service has closed meanwhile: these close everywhere. */
+  /** Accepts again on all of them. */
   resume(): void {
-    for (const listener of this.#closedWhilePaused.splice(0)) {
-      listener.release(true);
-      this.#events.closed(listener);
-    }
     for (const listener of this.#own.values()) listener.resume();
-  }
-
-  /** Closes the copies of what the service closed while it was paused: it is another generation's for good. */
-  forgetClosed(): void {
-    for (const listener of this.#closedWhilePaused.splice(0)) listener.release(false);
   }
 
   /** Closes the copies of what was inherited and never claimed. */
@@ -225,11 +215,7 @@ export class ListenerRegistry {
       if (fd >= 0) this.#inherited.set(listener.identity.name, { item: itemOf(listener), fd });
       return;
     }
-    // After commit a paused one is the successor's. Should we accept again, it is closed for everybody.
-    if (was === 'paused') {
-      this.#closedWhilePaused.push(listener);
-      return;
-    }
+    // After commit a paused one is the successor's; only our copy goes.
     listener.release(was === 'open');
     if (was === 'open') this.#events.closed(listener);
   }
