@@ -27,6 +27,10 @@ const FREEZE_LIMIT_MS = 1000;
 const MIN_HEAD_LEFT_MS = 1000;
 /** So often a connection whose last bytes the kernel has not taken yet is looked at again. */
 const FLUSH_RETRY_MS = 10;
+/** How long the other side may take to acknowledge a batch; then it stays, and the rest with it. */
+const ACKNOWLEDGE_TIMEOUT_MS = 4000;
+/** How long the other side may take to adopt a batch; then it is told once more to begin. */
+const ADOPT_TIMEOUT_MS = 2000;
 /** So often a connection that the receiver had no room for is offered again. */
 const RETRY_MS = 100;
 
@@ -189,6 +193,17 @@ export class Outflow {
     const descriptors = departing.map(({ tracked }) => descriptorOf(tracked.socket));
     this.#unacknowledged.set(batch, departing);
     this.#channel.send({ type: 'connections', batch, items }, descriptors);
+    setTimeout(() => {
+      if (this.#unacknowledged.has(batch)) this.stop();
+    }, ACKNOWLEDGE_TIMEOUT_MS).unref();
+  }
+
+  // It does nothing where the batch has begun.
+  #begin(batch: number): void {
+    this.#channel.send({ type: 'connections-begin', batch });
+    setTimeout(() => {
+      if (this.#unadopted.has(batch)) this.#begin(batch);
+    }, ADOPT_TIMEOUT_MS).unref();
   }
 
   #describe({ tracked, idleLeftMs }: Departing): ConnectionItem {
@@ -221,7 +236,7 @@ export class Outflow {
       }
     });
     this.#unadopted.add(batch);
-    this.#channel.send({ type: 'connections-begin', batch });
+    this.#begin(batch);
     if (this.#candidates.size > 0) this.#schedule();
     this.#checkSettled();
   }

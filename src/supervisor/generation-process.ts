@@ -28,6 +28,8 @@ export class GenerationProcess {
   claims: ReadonlySet<string> | undefined;
   /** Whether its end is asked for, and no crash. */
   isEnding = false;
+  /** Whether its predecessor was told to take the service back. */
+  isUndone = false;
   /** The generation from which it takes over, or took over. */
   predecessor: GenerationProcess | undefined;
   /** The successor in whose probation it was when it came back to a new supervisor. */

@@ -34,6 +34,7 @@ const EXPECT_TIMEOUT_MS = 5000;
 const STATE_TIMEOUT_MS = 1000;
 /** How long the generations that a dead supervisor left may take to come back to the next one. */
 const REJOIN_TIMEOUT_MS = 5000;
+const REJOIN_LOOK_MS = 50;
 const UPGRADE_DELAY_MS = 50;
 
 /** What an operator may ask of a restart. */
@@ -169,7 +170,7 @@ export class Supervisor {
     const probation = this.#probation;
     if (probation?.predecessor.isReachable) {
       const error = new MoultError('MOULT_ROLLED_BACK', 'the operator asked for the predecessor back');
-      probation.predecessor.lifeline?.send({ type: 'undo', error: error.report() });
+      this.#undo(probation.predecessor, probation.successor, error);
       await probation.outcome.catch(() => {});
       if (this.#current === probation.predecessor)
         return { generation: probation.predecessor.number, how: 'resumed' };
@@ -422,11 +423,20 @@ export class Supervisor {
         `an earlier generation still lives (process ${pids}) and does not answer: end it, then run again`,
       );
     }
-    // A successor that had not taken over when its supervisor died is not waited for.
-    for (const one of living) if (!one.isReachable && one !== this.#current) one.kill();
+    // The others, such as a predecessor in probation, come back in their own time; what does not is ended.
+    if (how !== 'gone') await this.#othersRejoined(living);
     if (how === 'gone') this.#revive(living[0] as GenerationProcess, 'ended while no supervisor ran');
     else
       this.#log.info(`generation ${this.#current?.number} is adopted (process ${this.#current?.servicePid})`);
+  }
+
+  async #othersRejoined(living: readonly GenerationProcess[]): Promise<void> {
+    const limit = performance.now() + REJOIN_TIMEOUT_MS;
+    const isAway = (one: GenerationProcess) => one.exit === undefined && !one.isReachable;
+    while (living.some(isAway) && performance.now() < limit) {
+      await new Promise((resolve) => setTimeout(resolve, REJOIN_LOOK_MS));
+    }
+    for (const one of living) if (isAway(one) && one !== this.#current) one.kill();
   }
 
   #spawn(release: Release, settings: Settings, predecessor?: GenerationProcess): GenerationProcess {
@@ -542,6 +552,8 @@ export class Supervisor {
       if (successor === undefined) return;
       this.#stageOf(successor, stage, facts);
       if (stage === 'ready') this.#check(generation, successor);
+      // The successor says so itself, unless it hangs just then: its probation must begin all the same.
+      if (stage === 'commit' && !successor.isEnding) this.#serving(successor, this.#epoch + 1, false);
     });
     channel.on('aborted', ({ generation: number, error }) =>
       this.#failed(number, MoultError.from(error), false),
@@ -589,10 +601,10 @@ export class Supervisor {
   }
 
   #serving(generation: GenerationProcess, epoch: number, said: boolean): void {
+    this.#saysReady ||= said;
     if (generation.servingSince !== undefined) return;
     generation.servingSince = wallClockMs();
     this.#epoch = Math.max(this.#epoch, epoch);
-    this.#saysReady ||= said;
     this.#current = generation;
     this.#onServing.get(generation.number)?.();
     this.#onServing.delete(generation.number);
@@ -623,9 +635,14 @@ export class Supervisor {
       predecessor,
       options: this.#options,
       check: () => this.#makeCheck(successor),
-      fail: (error) => predecessor.lifeline?.send({ type: 'undo', error: error.report() }),
+      fail: (error) => this.#undo(predecessor, successor, error),
     });
     this.#probation = { successor, predecessor, watch, outcome, settle };
+  }
+
+  #undo(predecessor: GenerationProcess, successor: GenerationProcess, error: MoultError): void {
+    successor.isUndone = true;
+    predecessor.lifeline?.send({ type: 'undo', error: error.report() });
   }
 
   #endProbation(number: number, error?: MoultError): void {
@@ -690,10 +707,12 @@ export class Supervisor {
   }
 
   #failed(number: number, error: MoultError, alive: boolean): void {
+    // It may have exited, and be forgotten, before its predecessor tells.
     const successor = this.#generations.get(number);
+    const wasInProbation = this.#probation?.successor.number === number;
     this.#endProbation(number, error);
     if (successor !== undefined) successor.isEnding = true;
-    const wasServing = successor?.servingSince !== undefined;
+    const wasServing = wasInProbation || successor?.servingSince !== undefined;
     if (wasServing) {
       this.#journal.write({ event: 'undone', generation: number, code: error.code, message: error.message });
     }
@@ -748,8 +767,10 @@ export class Supervisor {
     // Its predecessor is in probation and resumes: it says so itself.
     this.#current = undefined;
     if (this.#probation?.successor === generation && this.#probation.predecessor.isReachable) return;
-    const isOver = exit.code === 0 && this.#options.restart === 'on-failure';
-    if (isOver || this.#options.restart === 'never') {
+    // One that was told to hand back, or has drained, did not end by its own will.
+    const hasChosen = !generation.isEnding && !generation.isUndone;
+    const isOver = hasChosen && exit.code === 0 && this.#options.restart === 'on-failure';
+    if (!hasHeir && (isOver || (hasChosen && this.#options.restart === 'never'))) {
       this.#log.info(`the service ${describeExit(exit)} and is over`);
       this.#exitCode = exit.code ?? 1;
       this.stop().catch(() => {});
