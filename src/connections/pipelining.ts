@@ -26,12 +26,16 @@ interface Habit {
   longestPauseMs: number | undefined;
 }
 
+/** What is known of the clients of a listener, over its generations. */
+export interface Clientele {
+  /** Whether one that pipelines was met: its next connection will pipeline, too. */
+  meetsPipelining: boolean;
+}
+
 const habits = new WeakMap<Socket, Habit>();
-/** Servers that have met a client that pipelines: its next connection will, too. */
-const metPipelining = new WeakSet<Server>();
 const pending = new WeakMap<Socket, number>();
 const held = new WeakMap<Socket, () => void>();
-const watched = new WeakSet<Server>();
+const watched = new WeakMap<Server, Clientele>();
 let isWatching = false;
 
 interface Started {
@@ -40,14 +44,15 @@ interface Started {
   readonly response: ServerResponse;
 }
 
-/** Notices from now on which connections of this server pipeline. */
-export function watchPipelining(server: Server): void {
-  watched.add(server);
+/** Notices from now on which connections of this server pipeline. @param clientele is told, and tells what was known before. */
+export function watchPipelining(server: Server, clientele: Clientele): void {
+  watched.set(server, clientele);
   if (isWatching) return;
   isWatching = true;
   subscribe('http.server.request.start', (message) => {
     const { server, socket } = message as Started;
-    if (!watched.has(server)) return;
+    const clientele = watched.get(server);
+    if (clientele === undefined) return;
     const nowMs = performance.now();
     const habit = habits.get(socket);
     if (habit === undefined) {
@@ -56,7 +61,7 @@ export function watchPipelining(server: Server): void {
     }
     // The response before has not been finished when the next request comes.
     if (socket._httpMessage) {
-      metPipelining.add(server);
+      clientele.meetsPipelining = true;
       habit.longestPauseMs = Math.max(habit.longestPauseMs ?? 0, nowMs - habit.lastRequestMs);
     }
     habit.requests += 1;
@@ -82,7 +87,7 @@ export function closeAfter(response: ServerResponse, socket: Socket, server: Ser
   // Who asked for the close itself has sent nothing more.
   if (!wish) return;
   const habit = habits.get(socket);
-  const isUnknown = metPipelining.has(server) && (habit?.requests ?? 0) < YOUNG_REQUESTS;
+  const isUnknown = watched.get(server)?.meetsPipelining === true && (habit?.requests ?? 0) < YOUNG_REQUESTS;
   if (habit?.longestPauseMs === undefined && !isUnknown) return;
   hold(response, socket, Math.min(LONGEST_QUIET_MS, Math.max(QUIET_MS, 4 * (habit?.longestPauseMs ?? 0))));
 }

@@ -39,6 +39,8 @@ export class Listener {
   readonly backlog: number;
   /** Whether another generation bound it. */
   readonly isInherited: boolean;
+  /** Whether clients that pipeline were met here, in this generation or one before. */
+  meetsPipelining = false;
   /** moult's own copy; -1 once it is closed. */
   fd: number;
   #others = new Set<Server>();

@@ -127,6 +127,7 @@ export class ListenerRegistry {
       this.#gatesShut ? 'gated' : 'open',
       true,
     );
+    listener.meetsPipelining = item.meetsPipelining === true;
     resumeTickets(request.server, item);
     proceed();
     this.#events.claimed(listener);
@@ -232,7 +233,8 @@ function identityOf(item: ListenerItem): ListenerIdentity {
 /** A listener as other processes are told of it. */
 export function itemOf(listener: Listener): ListenerItem {
   const { name, family, path } = listener.identity;
-  return { name, family, path, backlog: listener.backlog, ...offerTickets(listener.server) };
+  const pipelining = listener.meetsPipelining ? { meetsPipelining: true } : {};
+  return { name, family, path, backlog: listener.backlog, ...pipelining, ...offerTickets(listener.server) };
 }
 
 // The descriptor, or the name of the error as Node gives it.

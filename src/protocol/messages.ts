@@ -37,6 +37,8 @@ const listener = v.object({
   /** Bytes, base64: session ticket keys of a TLS server, so that its clients can resume. */
   ticketKeys: v.optional(text(256)),
   sessionIdContext: v.optional(text(128)),
+  /** Whether clients that pipeline were met here: only matters to connections that cannot move. */
+  meetsPipelining: v.optional(v.boolean()),
 });
 
 const settings = v.object({

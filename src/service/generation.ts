@@ -263,10 +263,11 @@ export class Generation implements Estate {
     this.#listens(listener);
   }
 
-  #listens({ server }: Listener): void {
+  #listens(listener: Listener): void {
+    const { server } = listener;
     trackHttp2Sessions(server);
     if (isPlainHttp(server)) countRequests(server, this.connections);
-    else watchPipelining(server);
+    else watchPipelining(server, listener);
     this.#checkReady();
   }
 

@@ -45,6 +45,7 @@ const listener = {
   path: null,
   ticketKeys: 'aaaa',
   sessionIdContext: 'b',
+  meetsPipelining: true,
 };
 const connection = {
   listener: 'tcp://*:1',
@@ -130,7 +131,7 @@ const right: Record<string, Fields> = {
 };
 
 const OPTIONAL =
-  /(^|\.)(error\.(serving|stage|retry|remedy|details)|ticketKeys|sessionIdContext)$|^hello\.(generation|node|entry|rejoin)$|^(result|expecting)\.error$|^result\.value$/;
+  /(^|\.)(error\.(serving|stage|retry|remedy|details)|ticketKeys|sessionIdContext|meetsPipelining)$|^hello\.(generation|node|entry|rejoin)$|^(result|expecting)\.error$|^result\.value$/;
 /** Fields whose inside is the business of whoever reads them. */
 const OPEN = /(^|\.)(details|facts|address|event\.event|result\.value)$/;
 /** Fields that may be null: there is none. */
