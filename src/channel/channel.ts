@@ -1,3 +1,6 @@
+/*
+ * Just over 300 lines: sending, receiving and closing share the state of one conversation.
+ */
 import type { Socket } from 'node:net';
 import { asMoultError, MoultError } from '../errors.js';
 import { closeDescriptor, duplicate } from '../os/descriptor.js';

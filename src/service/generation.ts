@@ -1,3 +1,6 @@
+/*
+ * Over 300 lines: it only ties the rooms together, one short method each; what they do is in the rooms.
+ */
 import { dirname, join } from 'node:path';
 import type { Channel } from '../channel/channel.js';
 import { Door } from '../channel/door.js';
