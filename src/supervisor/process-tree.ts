@@ -45,7 +45,9 @@ export function adoptTree(pid: number, ticks: number): ProcessTree | undefined {
   if (startTicks(pid) !== ticks) return undefined;
   const exited = new Promise<Exit>((resolve) => {
     const look = setInterval(() => {
-      const exit = reap(pid) ?? (startTicks(pid) === ticks ? undefined : { code: null, signal: null });
+      // Looked at first: what has ended by now is surely there to be collected.
+      const isGone = startTicks(pid) !== ticks;
+      const exit = reap(pid) ?? (isGone ? { code: null, signal: null } : undefined);
       if (exit === undefined) return;
       clearInterval(look);
       resolve(exit);

@@ -606,6 +606,8 @@ export class Supervisor {
     generation.servingSince = wallClockMs();
     this.#epoch = Math.max(this.#epoch, epoch);
     this.#current = generation;
+    // From now on our death must not reach its output: a write to a closed pipe would end that for good.
+    generation.lifeline?.send({ type: 'direct-output' });
     this.#onServing.get(generation.number)?.();
     this.#onServing.delete(generation.number);
     this.#journal.write({ event: 'serving', generation: generation.number, epoch: this.#epoch });
@@ -665,11 +667,10 @@ export class Supervisor {
     }
   }
 
-  // It has proved itself: a crash or a rollback may come back to it, and its output needs us no more.
+  // It has proved itself: a crash or a rollback may come back to it.
   #prove(generation: GenerationProcess): void {
     this.#releases.proved(generation.release);
     this.#journal.write({ event: 'confirmed', generation: generation.number, epoch: this.#epoch });
-    generation.lifeline?.send({ type: 'direct-output' });
   }
 
   // A predecessor ends itself when it has drained; one that is hung is ended all the same.
