@@ -5,7 +5,7 @@ import { memoryBytes, program, startHelper, startListening, stopChild } from './
 import { table } from './measure/table.mjs';
 import { startUnderMoult } from './measure/under-moult.mjs';
 
-const BLOCKS = 4;
+const BLOCKS = 8;
 const ROUNDS = 4;
 const KINDS = /** @type {const} */ ([
   { kind: 'kept-alive', connections: 32, warmUpMs: 150, measureMs: 1500 },

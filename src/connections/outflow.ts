@@ -15,7 +15,7 @@ import {
 import { monotonicMs } from '../os/clock.js';
 import type { ConnectionItem } from '../protocol/messages.js';
 import { requestsOf } from './request-limit.js';
-import type { ConnectionTracker, Tracked } from './tracker.js';
+import { type ConnectionTracker, headDueAtMs, type Tracked } from './tracker.js';
 
 /** So many batches may be under way without an acknowledgement: descriptors in flight count against a limit. */
 const MAX_UNACKNOWLEDGED = 2;
@@ -207,13 +207,12 @@ export class Outflow {
   }
 
   #describe({ tracked, idleLeftMs }: Departing): ConnectionItem {
-    const isFresh = tracked.socket.bytesRead === 0;
+    const dueMs = tracked.socket.bytesRead === 0 ? headDueAtMs(tracked) : null;
     return {
       listener: this.#destination(tracked.server) ?? '',
       kind: 'http1',
       idleLeftMs,
-      headLeftMs:
-        isFresh && tracked.headDueAtMs !== null ? Math.max(1, tracked.headDueAtMs - performance.now()) : null,
+      headLeftMs: dueMs === null ? null : Math.max(1, dueMs - performance.now()),
       requests: requestsOf(tracked),
       frozenAtMs: this.#frozen.get(tracked) ?? monotonicMs(),
     };
@@ -267,8 +266,8 @@ export class Outflow {
   }
 
   #headIsNearlyDue(tracked: Tracked): boolean {
-    if (tracked.socket.bytesRead > 0 || tracked.headDueAtMs === null) return false;
-    return tracked.headDueAtMs - performance.now() < MIN_HEAD_LEFT_MS;
+    const dueMs = tracked.socket.bytesRead > 0 ? null : headDueAtMs(tracked);
+    return dueMs !== null && dueMs - performance.now() < MIN_HEAD_LEFT_MS;
   }
 
   #checkSettled(): void {

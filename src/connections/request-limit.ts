@@ -45,11 +45,11 @@ function count(tracker: ConnectionTracker): void {
     const served = requestsOf(tracked) + 1;
     counts.set(socket, served);
     // Node itself ends a connection that has always been here.
-    if (tracked.requestsBefore > 0 && served >= limit) response.shouldKeepAlive = false;
+    if ((tracked.carried?.requests ?? 0) > 0 && served >= limit) response.shouldKeepAlive = false;
   });
 }
 
 /** The requests of a connection in all its generations; 0 where its server has no limit. */
 export function requestsOf(tracked: Tracked): number {
-  return counts.get(tracked.socket) ?? tracked.requestsBefore;
+  return counts.get(tracked.socket) ?? tracked.carried?.requests ?? 0;
 }

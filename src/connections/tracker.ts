@@ -1,16 +1,22 @@
 import { subscribe } from 'node:diagnostics_channel';
 import type { Server, Socket } from 'node:net';
 
+/** What a connection brings along from another process. */
+export interface Carried {
+  /** Milliseconds left to send the first head, for a connection that has sent nothing yet; else null. */
+  readonly headLeftMs: number | null;
+  /** Requests that it made before it came to this process. */
+  readonly requests: number;
+}
+
 /** What is known of a connection since it was accepted or adopted. */
 export interface Tracked {
   readonly socket: Socket;
   readonly server: Server;
   /** Milliseconds of `performance.now()`. */
   readonly openedAtMs: number;
-  /** When a connection that has sent nothing yet must have sent its head, in the same clock; null for no limit. */
-  readonly headDueAtMs: number | null;
-  /** Requests that it made before it came to this process. */
-  readonly requestsBefore: number;
+  /** Undefined for a connection that this process accepted. */
+  readonly carried: Carried | undefined;
 }
 
 /** The open connections of the service's listeners, however they came. */
@@ -19,10 +25,16 @@ export class ConnectionTracker {
   #isOurs: (server: Server) => boolean;
   #onOpened = new Set<(tracked: Tracked) => void>();
   #onClosed = new Set<(tracked: Tracked) => void>();
+  #close: (this: Socket) => void;
 
   /** @param isOurs which servers' connections are tracked. */
   constructor(isOurs: (server: Server) => boolean) {
     this.#isOurs = isOurs;
+    const closed = (socket: Socket) => this.#closed(socket);
+    // One function for all sockets, which are its `this`.
+    this.#close = function () {
+      closed(this);
+    };
   }
 
   /** Tracks what is accepted from now on. Source: Node's documentation of diagnostics_channel, `net.server.socket`. */
@@ -56,39 +68,29 @@ export class ConnectionTracker {
     return () => this.#onClosed.delete(callback);
   }
 
-  /** Tracks one. @param carried what a connection brings along from another process. */
-  add(
-    socket: Socket,
-    server: Server,
-    carried: { headLeftMs: number | null; requests: number } | undefined = undefined,
-  ): void {
-    const nowMs = performance.now();
-    const tracked: Tracked = {
-      socket,
-      server,
-      openedAtMs: nowMs,
-      headDueAtMs: headDueAtMs(server, nowMs, carried),
-      requestsBefore: carried?.requests ?? 0,
-    };
+  #closed(socket: Socket): void {
+    const tracked = this.#open.get(socket);
+    if (tracked === undefined) return;
+    this.#open.delete(socket);
+    for (const callback of this.#onClosed) callback(tracked);
+  }
+
+  /** Tracks one. It is called for every connection of the service, so it makes nothing but one small object. */
+  add(socket: Socket, server: Server, carried?: Carried): void {
+    const tracked = { socket, server, openedAtMs: performance.now(), carried };
     this.#open.set(socket, tracked);
-    socket.once('close', () => {
-      this.#open.delete(socket);
-      for (const callback of this.#onClosed) callback(tracked);
-    });
+    socket.on('close', this.#close);
     for (const callback of this.#onOpened) callback(tracked);
   }
 }
 
-function headDueAtMs(
-  server: Server,
-  nowMs: number,
-  carried: { headLeftMs: number | null } | undefined,
-): number | null {
-  if (carried !== undefined) return carried.headLeftMs === null ? null : nowMs + carried.headLeftMs;
+/** When a connection that has sent nothing yet must have sent its head, in milliseconds of `performance.now()`; null for no limit. */
+export function headDueAtMs({ server, openedAtMs, carried }: Tracked): number | null {
+  if (carried !== undefined) return carried.headLeftMs === null ? null : openedAtMs + carried.headLeftMs;
   const limits = server as { headersTimeout?: number; requestTimeout?: number };
   const limitMs = Math.min(
     limits.headersTimeout || Number.POSITIVE_INFINITY,
     limits.requestTimeout || Number.POSITIVE_INFINITY,
   );
-  return Number.isFinite(limitMs) ? nowMs + limitMs : null;
+  return Number.isFinite(limitMs) ? openedAtMs + limitMs : null;
 }
