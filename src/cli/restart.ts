@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import type { RestartSummary, StageEvent } from '../supervisor/handover.js';
+import type { RestartSummary, StageEvent } from '../lifecycle/restart-record.js';
 import { ask, findService } from './control.js';
 import { oneOf, timeOption, wholeNumber } from './option-types.js';
 import { showFor } from './show-stages.js';

@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import pc from 'picocolors';
-import type { StageEvent } from '../supervisor/handover.js';
+import type { StageEvent } from '../lifecycle/restart-record.js';
 import { ask, findService } from './control.js';
 import { showFor } from './show-stages.js';
 

@@ -1,6 +1,6 @@
 import ora from 'ora';
 import pc from 'picocolors';
-import type { RestartSummary, StageEvent } from '../supervisor/handover.js';
+import type { RestartSummary, StageEvent } from '../lifecycle/restart-record.js';
 import { showMs } from './option-types.js';
 
 /** Lines of JSON for programs, a progress display on a terminal, plain lines elsewhere. */

@@ -1,4 +1,5 @@
 import type { Channel } from '../channel/channel.js';
+import type { Line } from '../channel/line.js';
 import { Inflow } from '../connections/inflow.js';
 import { MoultError } from '../errors.js';
 import type { Message } from '../protocol/messages.js';
@@ -20,7 +21,7 @@ export interface SuccessorEvents {
 export class Successor {
   #estate: Estate;
   #events: SuccessorEvents;
-  #channels = new Set<Channel>();
+  #lines = new Set<Line>();
   #feeds = new Set<Channel>();
   #isReady = false;
   #isCommitted = false;
@@ -43,12 +44,16 @@ export class Successor {
     return this.#feeds.size > 0;
   }
 
-  /** Takes over through this channel, to the predecessor or, where there is none, the supervisor. */
-  attach(channel: Channel, isPredecessor: boolean): void {
-    this.#channels.add(channel);
-    channel.on('commit', (commit) => this.#commit(channel, commit));
-    channel.closed.then(() => this.#channels.delete(channel));
-    if (!isPredecessor) return;
+  /** Lets whoever is at the other end give the commit: its overseer does, where there is no predecessor. */
+  heed(line: Line): void {
+    this.#lines.add(line);
+    line.on('commit', (commit) => this.#commit(line, commit));
+    line.closed.then(() => this.#lines.delete(line));
+  }
+
+  /** Takes over from the predecessor at the other end of this channel. */
+  inheritFrom(channel: Channel): void {
+    this.heed(channel);
     // Without its own work the process would end here: a gated listener does not keep it alive.
     channel.ref();
     channel.on('abort', ({ error }) => {
@@ -73,7 +78,7 @@ export class Successor {
     if (this.#isReady) return;
     this.#isReady = true;
     const claims = movableClaims(this.#estate);
-    for (const channel of this.#channels) channel.send({ type: 'ready', claims, said });
+    for (const line of this.#lines) line.send({ type: 'ready', claims, said });
   }
 
   /** Where nothing was inherited there is nothing to wait for: the service has served since it listened. */
@@ -85,19 +90,19 @@ export class Successor {
 
   /** Lets the process end although the predecessor still feeds it. */
   unref(): void {
-    for (const channel of this.#channels) channel.unref();
+    for (const line of this.#lines) line.unref();
   }
 
-  #commit(channel: Channel, { epoch }: Message<'commit'>): void {
+  #commit(line: Line, { epoch }: Message<'commit'>): void {
     if (this.#isCommitted) {
       this.#estate.epoch = Math.max(this.#estate.epoch, epoch);
-      channel.send({ type: 'committed' });
+      line.send({ type: 'committed' });
       return;
     }
     this.#isCommitted = true;
     this.#estate.epoch = epoch;
     this.#estate.listeners.openGates();
-    channel.send({ type: 'committed' });
+    line.send({ type: 'committed' });
     this.#events.committed();
   }
 }

@@ -13,7 +13,7 @@ function become(env: NodeJS.ProcessEnv): Generation | null {
     // Set first: moult's own servers listen while it begins.
     generation = null;
     if (started !== undefined) {
-      generation = Generation.begin(started);
+      generation = Generation.join(started.supervisor, started.generation);
       if (generation !== null) scrub(process.env);
     }
   }

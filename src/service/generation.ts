@@ -1,9 +1,10 @@
 /*
  * Over 300 lines: it only ties the rooms together, one short method each; what they do is in the rooms.
  */
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import type { Channel } from '../channel/channel.js';
 import { Door } from '../channel/door.js';
+import type { Line } from '../channel/line.js';
 import { Opening } from '../channel/open.js';
 import { trackHttp2Sessions } from '../connections/http2-sessions.js';
 import { watchPipelining } from '../connections/pipelining.js';
@@ -30,8 +31,8 @@ import type {
   Settings,
 } from '../protocol/messages.js';
 import { DirectOutput } from './direct-output.js';
-import type { StartedBy } from './environment.js';
-import { rejoin } from './rejoin.js';
+import type { Overseer } from './overseer.js';
+import { openLifeline, SupervisorLink } from './supervisor-link.js';
 
 /** How long the opening of both channels may take. */
 const OPENING_TIMEOUT_MS = 15_000;
@@ -40,6 +41,12 @@ const FEWER_LISTENERS_MS = 1000;
 /** The longest time between a signal's being sent to this process and its handlers' hearing of it. */
 const SIGNAL_DELIVERY_MS = 1000;
 
+interface Inheritance {
+  readonly epoch: number;
+  readonly listeners: readonly ListenerItem[];
+  readonly descriptors: readonly number[];
+}
+
 /** The service's process as one generation: what it has, and both ends of its handovers. */
 export class Generation implements Estate {
   readonly number: number;
@@ -47,7 +54,7 @@ export class Generation implements Estate {
   readonly connections: ConnectionTracker;
   moves: { http1: string } = { http1: 'its self-test is not over' };
   epoch = 0;
-  #lifeline: Channel;
+  #overseer: Overseer;
   #settings: Settings;
   #predecessor: Predecessor;
   #successor: Successor;
@@ -58,8 +65,6 @@ export class Generation implements Estate {
   #isGated: boolean;
   #expectsListeners: boolean;
   #fewerTimer: NodeJS.Timeout | undefined;
-  #output: DirectOutput;
-  readonly #supervisor: string;
   #successorNumber: number | undefined;
   #doorPath: string | undefined;
   #isEnding = false;
@@ -67,40 +72,26 @@ export class Generation implements Estate {
   /**
    * Joins the supervisor that started this process, and inherits what the predecessor has; all of it
    * synchronously, because the service is in the middle of its first listen().
-   * @returns null when another process of the tree is the service already.
+   * @returns null when another process of the tree is the service already, or no supervisor is there.
    * @throws whatever the other side refused with.
    */
-  static begin(started: StartedBy): Generation | null {
-    const lifeline = openLifeline(started);
+  static join(path: string, number: number): Generation | null {
+    const lifeline = openLifeline(path, number, OPENING_TIMEOUT_MS);
     if (lifeline === null) return null;
     let giver: Opening | undefined;
     try {
-      const { message: welcome, incoming: beside } = lifeline.hear('welcome');
-      const output = new DirectOutput(beside.take());
+      const { message: welcome, incoming } = lifeline.hear('welcome');
+      const output = new DirectOutput(incoming.take());
       if (welcome.predecessor !== null) {
         giver = new Opening(
           welcome.predecessor,
-          { role: 'successor', generation: started.generation },
+          { role: 'successor', generation: number },
           OPENING_TIMEOUT_MS,
         );
       }
-      const { message: inherit, incoming } = (giver ?? lifeline).hear('inherit');
-      const descriptors = incoming.take();
-      if (descriptors.length < inherit.listeners.length) {
-        throw new MoultError(
-          'MOULT_DESCRIPTORS',
-          `expected ${inherit.listeners.length} listeners, this process could open only ${descriptors.length}`,
-        );
-      }
-      return new Generation(
-        started,
-        welcome.settings,
-        output,
-        inherit,
-        descriptors,
-        lifeline.toChannel(),
-        giver?.toChannel(),
-      );
+      const inheritance = Generation.#inheritance(giver ?? lifeline);
+      const overseer = new SupervisorLink(path, lifeline.toChannel(), output);
+      return new Generation(number, welcome.settings, overseer, inheritance, giver?.toChannel());
     } catch (error) {
       giver?.abandon();
       lifeline.abandon();
@@ -109,44 +100,57 @@ export class Generation implements Estate {
     }
   }
 
+  static #inheritance(from: Opening): Inheritance {
+    const { message, incoming } = from.hear('inherit');
+    const descriptors = incoming.take();
+    if (descriptors.length < message.listeners.length) {
+      for (const fd of descriptors) closeDescriptor(fd);
+      throw new MoultError(
+        'MOULT_DESCRIPTORS',
+        `expected ${message.listeners.length} listeners, this process could open only ${descriptors.length}`,
+      );
+    }
+    return { ...message, descriptors };
+  }
+
   private constructor(
-    started: StartedBy,
+    number: number,
     settings: Settings,
-    output: DirectOutput,
-    inherit: { epoch: number; listeners: readonly ListenerItem[] },
-    descriptors: readonly number[],
-    lifeline: Channel,
+    overseer: Overseer,
+    { epoch, listeners, descriptors }: Inheritance,
     giver: Channel | undefined,
   ) {
-    this.number = started.generation;
-    this.epoch = inherit.epoch;
+    this.number = number;
+    this.epoch = epoch;
     this.#settings = settings;
-    this.#lifeline = lifeline;
-    this.#output = output;
-    this.#supervisor = started.supervisor;
-    this.#expectsListeners = inherit.listeners.length > 0;
+    this.#overseer = overseer;
+    this.#expectsListeners = listeners.length > 0;
     this.#isGated = giver !== undefined || this.#expectsListeners;
     this.listeners = new ListenerRegistry(this.#isGated, {
       bound: (listener) => this.#bound(listener),
       claimed: (listener) => this.#listens(listener),
       closed: (listener) => this.#lifeline.send({ type: 'release', name: listener.identity.name }),
     });
-    this.listeners.inherit(inherit.listeners, descriptors);
+    this.listeners.inherit(listeners, descriptors);
     this.connections = new ConnectionTracker((server) => this.listeners.of(server) !== undefined);
     this.connections.start();
     if (settings.countErrors) this.#counter.start();
     this.#predecessor = this.#asPredecessor();
     this.#successor = this.#asSuccessor();
-    this.#attach(lifeline);
+    this.#attach(overseer);
     // A gated listener does not keep the process alive; the wait for its commit does.
-    if (this.#isGated && giver === undefined) lifeline.ref();
-    if (giver !== undefined) this.#successor.attach(giver, true);
-    this.#openDoor(join(dirname(started.supervisor), `g${this.number}-${process.pid}.sock`));
+    if (this.#isGated && giver === undefined) overseer.lifeline.ref();
+    if (giver !== undefined) this.#successor.inheritFrom(giver);
+    this.#openDoor(join(overseer.folder, `g${this.number}-${process.pid}.sock`));
     http1Moves().then((result) => {
       this.moves = { http1: result };
       this.#isTested = true;
       this.#checkReady();
     });
+  }
+
+  get #lifeline(): Line {
+    return this.#overseer.lifeline;
   }
 
   isBeingFed(): boolean {
@@ -187,10 +191,11 @@ export class Generation implements Estate {
     });
   }
 
-  #attach(lifeline: Channel): void {
-    this.#lifeline = lifeline;
+  #attach(overseer: Overseer): void {
+    this.#overseer = overseer;
+    const { lifeline } = overseer;
     lifeline.unref();
-    this.#successor.attach(lifeline, false);
+    this.#successor.heed(lifeline);
     lifeline.on('expect', ({ generation, settings }) => this.#expect(generation, settings));
     lifeline.on('abort', ({ error }) => this.#predecessor.fail(MoultError.from(error)));
     lifeline.on('undo', ({ error }) => this.#predecessor.fail(MoultError.from(error)));
@@ -199,8 +204,7 @@ export class Generation implements Estate {
     lifeline.on('retire', ({ timeoutMs }) => this.#predecessor.retire(timeoutMs));
     lifeline.on('check-connection', ({ listener }, incoming) => this.#check(listener, incoming.take()));
     lifeline.on('ask-state', ({ id }) => lifeline.send({ type: 'state', id, state: this.#describe() }));
-    lifeline.on('direct-output', () => this.#output.begin());
-    lifeline.closed.then(() => this.#supervisorLost());
+    lifeline.closed.then(() => this.#overseerLost());
   }
 
   #expect(generation: number, settings: Settings): void {
@@ -215,23 +219,18 @@ export class Generation implements Estate {
   }
 
   // The service goes on; a supervisor that comes, or comes back, finds it.
-  #supervisorLost(): void {
-    this.#output.begin();
+  #overseerLost(): void {
+    this.#overseer.releaseOutput();
     if (this.#isEnding) return;
-    rejoin(this.#supervisor, () => ({
-      role: 'generation',
-      generation: this.number,
-      node: process.version,
-      rejoin: {
-        accepting: this.#successor.isCommitted && table[this.#predecessor.state].accepts === 'predecessor',
-        epoch: this.epoch,
-        state: this.#predecessor.state,
-        successor: this.#successorNumber ?? null,
-      },
-    })).then(({ channel, output }) => {
-      this.#output = new DirectOutput(output);
-      this.#attach(channel);
-      if (this.#doorPath !== undefined) channel.send({ type: 'door', path: this.#doorPath });
+    const standing = () => ({
+      accepting: this.#successor.isCommitted && table[this.#predecessor.state].accepts === 'predecessor',
+      epoch: this.epoch,
+      state: this.#predecessor.state,
+      successor: this.#successorNumber ?? null,
+    });
+    this.#overseer.next(this.number, standing).then((overseer) => {
+      this.#attach(overseer);
+      if (this.#doorPath !== undefined) this.#lifeline.send({ type: 'door', path: this.#doorPath });
       if (!this.#isGated) for (const listener of this.listeners.own()) this.#hold(listener);
     });
   }
@@ -341,25 +340,6 @@ export class Generation implements Estate {
       moves: this.moves,
       memoryBytes: process.memoryUsage.rss(),
     };
-  }
-}
-
-// A supervisor that is gone must not keep a service from starting: it serves by itself then.
-function openLifeline({ supervisor, generation }: StartedBy): Opening | null {
-  try {
-    const { version: node, argv } = process;
-    return new Opening(
-      supervisor,
-      { role: 'generation', generation, node, entry: argv[1] ?? '' },
-      OPENING_TIMEOUT_MS,
-    );
-  } catch (error) {
-    if (!(error instanceof MoultError) || error.code !== 'MOULT_SYSTEM_CALL') throw error;
-    process.emitWarning(
-      `the supervisor is gone (${error.message}); the service runs without it`,
-      'MoultWarning',
-    );
-    return null;
   }
 }
 

@@ -1,7 +1,4 @@
-import type { Channel } from '../channel/channel.js';
-
-/** A generation's conversation with whoever oversees it; a channel to the supervisor, or a line within the process. */
-export type Lifeline = Pick<Channel, 'send' | 'on' | 'off' | 'ref' | 'unref' | 'closed' | 'isClosed'>;
+import type { Line } from '../channel/line.js';
 
 /** What a generation that comes back says of itself. */
 export interface Standing {
@@ -13,7 +10,7 @@ export interface Standing {
 
 /** Who starts generations, keeps their listeners and is told of their handovers: a supervisor, or the service itself. */
 export interface Overseer {
-  readonly lifeline: Lifeline;
+  readonly lifeline: Line;
   /** The private folder in which generations have their sockets. */
   readonly folder: string;
   /** Lets the service's output go where it must go while nobody oversees it. */

@@ -1,38 +1,9 @@
 import { MoultError } from '../errors.js';
+import { RestartRecord, type RestartSummary, type StageEvent } from '../lifecycle/restart-record.js';
 import { monotonicMs, wallClockMs } from '../os/clock.js';
 import type { Exit } from '../os/process.js';
 import type { Settings } from '../protocol/messages.js';
 import type { GenerationProcess } from './generation-process.js';
-
-/** One thing that happened in a restart, as operators are told. */
-export interface StageEvent {
-  readonly type: 'stage';
-  readonly stage: string;
-  readonly generation: number;
-  /** Milliseconds since 1970. */
-  readonly at: number;
-  /** Milliseconds since the stage before. */
-  readonly ms: number;
-  readonly facts: Readonly<Record<string, unknown>>;
-}
-
-/** How a restart ended, when it ended well. */
-export interface RestartSummary {
-  readonly generation: number;
-  readonly predecessor: number | null;
-  readonly listeners: number;
-  readonly moved: number;
-  /** Connections that stay with the predecessor until they end. */
-  readonly draining: number;
-  readonly cut: number;
-  readonly longestPauseMs: number;
-  readonly pauseP50Ms: number;
-  readonly pauseP99Ms: number;
-  readonly tookMs: number;
-  readonly stages: readonly { readonly stage: string; readonly ms: number }[];
-  /** Why HTTP/1.1 connections were drained instead of moved, where the self-test failed. */
-  readonly drainedBecause?: string;
-}
 
 /** How much longer than the service's own limit the supervisor waits, for a predecessor that is hung. */
 const BACKSTOP_MS = 10_000;
@@ -45,10 +16,7 @@ export class Handover {
   readonly #predecessor: GenerationProcess | undefined;
   readonly #onStage: (event: StageEvent) => void;
   readonly #checkMs: number;
-  readonly #startedMs = monotonicMs();
-  #lastMs = monotonicMs();
-  #stages: { stage: string; ms: number }[] = [];
-  #facts: Record<string, unknown> = {};
+  readonly #record: RestartRecord;
   #isSettled = false;
   #hasCommitted = false;
   #timer: NodeJS.Timeout | undefined;
@@ -65,6 +33,7 @@ export class Handover {
     this.#checkMs = checkMs;
     this.successor = successor;
     this.#predecessor = predecessor;
+    this.#record = new RestartRecord(successor.number, predecessor?.number ?? null, monotonicMs());
     this.#onStage = onStage;
     this.done = new Promise((resolve, reject) => {
       this.#resolve = resolve;
@@ -87,20 +56,7 @@ export class Handover {
 
   /** A stage was reached. */
   stage(stage: string, facts: Record<string, unknown>): void {
-    const nowMs = monotonicMs();
-    const event = {
-      type: 'stage',
-      stage,
-      generation: this.successor.number,
-      at: wallClockMs(),
-      ms: nowMs - this.#lastMs,
-      facts,
-    } as const;
-    this.#lastMs = nowMs;
-    if (!this.#isSettled) {
-      this.#stages.push({ stage, ms: event.ms });
-      Object.assign(this.#facts, facts);
-    }
+    const event = this.#record.note(stage, facts, monotonicMs(), wallClockMs(), !this.#isSettled);
     this.#onStage(event);
     if (stage === 'ready') this.#afterReady();
     if (stage === 'connections') this.#succeed();
@@ -143,23 +99,7 @@ export class Handover {
     if (this.#isSettled) return;
     this.#isSettled = true;
     clearTimeout(this.#timer);
-    const number = (name: string) => Number(this.#facts[name] ?? 0);
-    this.#resolve({
-      generation: this.successor.number,
-      predecessor: this.#predecessor?.number ?? null,
-      listeners: number('listeners'),
-      moved: number('moved'),
-      draining: number('draining'),
-      cut: 0,
-      longestPauseMs: number('longestPauseMs'),
-      pauseP50Ms: number('pauseP50Ms'),
-      pauseP99Ms: number('pauseP99Ms'),
-      tookMs: monotonicMs() - this.#startedMs,
-      stages: this.#stages,
-      ...(typeof this.#facts.drainedBecause === 'string'
-        ? { drainedBecause: this.#facts.drainedBecause }
-        : {}),
-    });
+    this.#resolve(this.#record.summary(monotonicMs()));
   }
 
   #exited(exit: Exit): void {
@@ -201,7 +141,7 @@ export class Handover {
     return new MoultError(error.code, message, {
       serving:
         this.#predecessor?.exit === undefined && this.#predecessor !== undefined ? 'predecessor' : 'none',
-      stage: error.stage ?? this.#stages.at(-1)?.stage ?? 'spawn',
+      stage: error.stage ?? this.#record.lastStage,
       details: {
         ...error.details,
         generation: this.successor.number,

@@ -1,6 +1,6 @@
 import type { Channel } from '../channel/channel.js';
 import { asMoultError } from '../errors.js';
-import type { StageEvent } from './handover.js';
+import type { StageEvent } from '../lifecycle/restart-record.js';
 import type { Supervisor } from './supervisor.js';
 
 /** Answers what an operator asks over a channel; each question gets one result. */

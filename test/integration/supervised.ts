@@ -9,7 +9,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { ask } from '#moult/cli/control.js';
 import { type ErrorReport, MoultError } from '#moult/errors.js';
-import type { RestartSummary } from '#moult/supervisor/handover.js';
+import type { RestartSummary } from '#moult/lifecycle/restart-record.js';
 import { RunFolder } from '#moult/supervisor/run-folder.js';
 import type { ServiceStatus } from '#moult/supervisor/status.js';
 import type { RestartOutcome, ServiceUnderTest } from '#moult/verify/service-under-test.js';

@@ -189,7 +189,7 @@ class Life {
       ended: () => this.predecessor.feedEnded(),
     });
     this.lifeline = End.pair(this.pid, 1);
-    this.successor.attach(this.lifeline[0].channel, false);
+    this.successor.heed(this.lifeline[0].channel);
   }
 
   get accepts(): boolean {
@@ -321,7 +321,7 @@ class World {
     next.giver = [near, far];
     next.source = this.current;
     this.next = next;
-    next.successor.attach(near.channel, true);
+    next.successor.inheritFrom(near.channel);
     // What the opening takes synchronously.
     near.on('inherit', () => near.off('inherit'));
     const hello = { type: 'hello', generation: next.number } as unknown as Message<'hello'>;

@@ -1,0 +1,92 @@
+/** One thing that happened in a restart, as operators are told. */
+export interface StageEvent {
+  readonly type: 'stage';
+  readonly stage: string;
+  readonly generation: number;
+  /** Milliseconds since 1970. */
+  readonly at: number;
+  /** Milliseconds since the stage before. */
+  readonly ms: number;
+  readonly facts: Readonly<Record<string, unknown>>;
+}
+
+/** How a restart ended, when it ended well. Times in milliseconds. */
+export interface RestartSummary {
+  /** The generation that serves now. */
+  readonly generation: number;
+  /** The one before, or null where there was none. */
+  readonly predecessor: number | null;
+  /** Listeners that were passed. */
+  readonly listeners: number;
+  /** Connections that moved. */
+  readonly moved: number;
+  /** Connections that stay with the predecessor until they end. */
+  readonly draining: number;
+  readonly cut: number;
+  /** How long moved connections were in nobody's hands. */
+  readonly longestPauseMs: number;
+  readonly pauseP50Ms: number;
+  readonly pauseP99Ms: number;
+  readonly tookMs: number;
+  readonly stages: readonly { readonly stage: string; readonly ms: number }[];
+  /** Why HTTP/1.1 connections were drained instead of moved, where the self-test failed. */
+  readonly drainedBecause?: string;
+}
+
+/** What is noted of one restart until it is settled. */
+export class RestartRecord {
+  readonly #successor: number;
+  readonly #predecessor: number | null;
+  readonly #startedMs: number;
+  #lastMs: number;
+  #stages: { stage: string; ms: number }[] = [];
+  #facts: Record<string, unknown> = {};
+
+  /** @param nowMs of the monotonic clock, as everywhere here. */
+  constructor(successor: number, predecessor: number | null, nowMs: number) {
+    this.#successor = successor;
+    this.#predecessor = predecessor;
+    this.#startedMs = nowMs;
+    this.#lastMs = nowMs;
+  }
+
+  get lastStage(): string {
+    return this.#stages.at(-1)?.stage ?? 'spawn';
+  }
+
+  /** Notes a stage. @param at milliseconds since 1970. @param counts whether it is part of the summary. */
+  note(
+    stage: string,
+    facts: Record<string, unknown>,
+    nowMs: number,
+    at: number,
+    counts: boolean,
+  ): StageEvent {
+    const ms = nowMs - this.#lastMs;
+    this.#lastMs = nowMs;
+    if (counts) {
+      this.#stages.push({ stage, ms });
+      Object.assign(this.#facts, facts);
+    }
+    return { type: 'stage', stage, generation: this.#successor, at, ms, facts };
+  }
+
+  summary(nowMs: number): RestartSummary {
+    const number = (name: string) => Number(this.#facts[name] ?? 0);
+    const { drainedBecause } = this.#facts;
+    return {
+      generation: this.#successor,
+      predecessor: this.#predecessor,
+      listeners: number('listeners'),
+      moved: number('moved'),
+      draining: number('draining'),
+      cut: 0,
+      longestPauseMs: number('longestPauseMs'),
+      pauseP50Ms: number('pauseP50Ms'),
+      pauseP99Ms: number('pauseP99Ms'),
+      tookMs: nowMs - this.#startedMs,
+      stages: this.#stages,
+      ...(typeof drainedBecause === 'string' ? { drainedBecause } : {}),
+    };
+  }
+}
