@@ -22,8 +22,8 @@ export class GenerationProcess {
   lifeline: Channel | undefined;
   /** The socket at which it receives a successor. */
   door: string | undefined;
-  /** Milliseconds since 1970 when it began to accept; undefined before. */
-  servingSince: number | undefined;
+  /** Settles when it has begun to accept under this supervisor. */
+  readonly serves: Promise<void>;
   /** The listeners that it claimed, once it is ready. */
   claims: ReadonlySet<string> | undefined;
   /** Whether its end is asked for, and no crash. */
@@ -32,8 +32,8 @@ export class GenerationProcess {
   isUndone = false;
   /** The generation from which it takes over, or took over. */
   predecessor: GenerationProcess | undefined;
-  /** The successor in whose probation it was when it came back to a new supervisor. */
-  probationOf: number | undefined;
+  #servingSince: number | undefined;
+  #served!: () => void;
   #asked = 0;
   #questions = new Map<string, (answer: unknown) => void>();
 
@@ -42,6 +42,9 @@ export class GenerationProcess {
     this.release = release;
     this.settings = settings;
     this.tree = tree;
+    this.serves = new Promise((resolve) => {
+      this.#served = resolve;
+    });
     tree.exited.then((exit) => {
       this.exit = exit;
     });
@@ -79,6 +82,22 @@ export class GenerationProcess {
   /** The process of the service itself, as the kernel names it. */
   get servicePid(): number {
     return this.lifeline?.peer.pid ?? this.pid;
+  }
+
+  /** Milliseconds since 1970 when it began to accept; undefined before. */
+  get servingSince(): number | undefined {
+    return this.#servingSince;
+  }
+
+  /** It accepts from now on. */
+  beginToServe(): void {
+    this.hasServed();
+    this.#served();
+  }
+
+  /** It has accepted at some time before now. */
+  hasServed(): void {
+    this.#servingSince ??= wallClockMs();
   }
 
   /** The predecessor, while it lives. */

@@ -1,10 +1,20 @@
 import type { Channel } from '../channel/channel.js';
 import { asMoultError } from '../errors.js';
 import type { StageEvent } from '../lifecycle/restart-record.js';
-import type { Supervisor } from './supervisor.js';
+import type { RestartRequest, Watcher } from './restarts.js';
+
+/** What operators may ask. */
+export interface Operated {
+  status(): Promise<object>;
+  history(): Record<string, unknown>[];
+  restart(request: RestartRequest, watch: Watcher): Promise<object>;
+  rollback(watch: Watcher): Promise<object>;
+  stop(): Promise<void>;
+  upgradeSoon(): object;
+}
 
 /** Answers what an operator asks over a channel; each question gets one result. */
-export function serveOperator(channel: Channel, supervisor: Supervisor): void {
+export function serveOperator(channel: Channel, supervisor: Operated): void {
   const answer = (work: Promise<object>) => {
     work.then(
       (value) => channel.send({ type: 'result', ok: true, value: value as Record<string, unknown> }),

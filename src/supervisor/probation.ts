@@ -1,79 +1,104 @@
 import { MoultError } from '../errors.js';
-import type { GenerationState } from '../protocol/messages.js';
 import type { GenerationProcess } from './generation-process.js';
 import type { SupervisorOptions } from './options.js';
+import { ProbationWatch } from './probation-watch.js';
 
-/** So often a successor in probation is looked at. */
-const LOOK_MS = 1000;
-/** So many responses are needed before a share of errors means anything. */
-const MIN_RESPONSES = 50;
+interface Period {
+  readonly successor: GenerationProcess;
+  readonly predecessor: GenerationProcess;
+  readonly watch: ProbationWatch;
+  /** Settles when the successor is confirmed; rejects when the handover is undone. */
+  readonly outcome: Promise<void>;
+  readonly settle: (error?: MoultError) => void;
+}
 
-/** Watches a successor after commit, until it is stopped or the successor has failed. */
-export class ProbationWatch {
-  #timer: NodeJS.Timeout | undefined;
-  #isOver = false;
-  #baseline: number | undefined;
+/** The time after a commit in which the predecessor can resume; there is at most one such period at a time. */
+export class Probation {
+  readonly #options: SupervisorOptions;
+  readonly #check: (generation: GenerationProcess) => Promise<void>;
+  #period: Period | undefined;
+
+  /** @param check makes the configured check; rejects when it fails. */
+  constructor(options: SupervisorOptions, check: (generation: GenerationProcess) => Promise<void>) {
+    this.#options = options;
+    this.#check = check;
+  }
+
+  get successor(): GenerationProcess | undefined {
+    return this.#period?.successor;
+  }
+
+  get predecessor(): GenerationProcess | undefined {
+    return this.#period?.predecessor;
+  }
+
+  /** Whether the predecessor lives, and would resume. */
+  get canResume(): boolean {
+    return this.#period !== undefined && this.#period.predecessor.exit === undefined;
+  }
+
+  /** A successor has committed: it is watched from now on, and undone when it fails. */
+  begin(successor: GenerationProcess, predecessor: GenerationProcess): void {
+    this.stop();
+    let settle!: (error?: MoultError) => void;
+    const outcome = new Promise<void>((resolve, reject) => {
+      settle = (error) => (error === undefined ? resolve() : reject(error));
+    });
+    outcome.catch(() => {});
+    const watch = new ProbationWatch({
+      successor,
+      predecessor,
+      options: this.#options,
+      check: () => this.#check(successor),
+      fail: (error) => undo(predecessor, successor, error),
+    });
+    this.#period = { successor, predecessor, watch, outcome, settle };
+  }
 
   /**
-   * @param check makes the configured check; rejects when it fails.
-   * @param fail is called once, with the reason.
+   * Settles when the generation of this number is confirmed, and at once where it is in no probation.
+   * @throws the reason when it is undone.
    */
-  constructor(watched: {
-    readonly successor: GenerationProcess;
-    readonly predecessor: GenerationProcess;
-    readonly options: SupervisorOptions;
-    readonly check: () => Promise<void>;
-    readonly fail: (error: MoultError) => void;
-  }) {
-    const look = async () => {
-      try {
-        await this.#look(watched);
-      } catch (error) {
-        if (this.#isOver) return;
-        this.stop();
-        watched.fail(error as MoultError);
-      }
-      if (!this.#isOver) this.#timer = setTimeout(look, LOOK_MS);
-    };
-    this.#timer = setTimeout(look, LOOK_MS);
+  async confirmed(number: number): Promise<void> {
+    if (this.#period?.successor.number === number) await this.#period.outcome;
   }
 
-  /** Looks no more. */
+  /**
+   * Gives the service back to the predecessor, because the operator asked for it.
+   * @returns the predecessor, once it serves again or the probation has ended otherwise; undefined when there is none.
+   */
+  async takeBack(): Promise<GenerationProcess | undefined> {
+    if (this.#period === undefined || !this.#period.predecessor.isReachable) return undefined;
+    const { predecessor, successor, outcome } = this.#period;
+    undo(
+      predecessor,
+      successor,
+      new MoultError('MOULT_ROLLED_BACK', 'the operator asked for the predecessor back'),
+    );
+    await outcome.catch(() => {});
+    return predecessor;
+  }
+
+  /**
+   * The period of this successor is over.
+   * @param error why it was undone.
+   * @returns whether it was in probation.
+   */
+  end(number: number, error?: MoultError): boolean {
+    if (this.#period?.successor.number !== number) return false;
+    this.stop();
+    this.#period.settle(error);
+    this.#period = undefined;
+    return true;
+  }
+
+  /** Watches no more. */
   stop(): void {
-    this.#isOver = true;
-    clearTimeout(this.#timer);
-  }
-
-  async #look({
-    successor,
-    predecessor,
-    options,
-    check,
-  }: ConstructorParameters<typeof ProbationWatch>[0]): Promise<void> {
-    const state = await successor.state(options.hangTimeoutMs).catch((cause) => {
-      throw new MoultError(
-        'MOULT_PROBATION_FAILED',
-        `generation ${successor.number} did not answer for ${options.hangTimeoutMs} ms: it hangs`,
-        { cause },
-      );
-    });
-    await check();
-    if (options.maxErrorRate === null) return;
-    this.#baseline ??= share(await predecessor.state(options.hangTimeoutMs).catch(() => undefined));
-    const now = share(state);
-    if (state.responses >= MIN_RESPONSES && now > this.#baseline + options.maxErrorRate) {
-      throw new MoultError(
-        'MOULT_PROBATION_FAILED',
-        `generation ${successor.number} answers ${percent(now)} of its requests with 5xx, generation ${predecessor.number} answered ${percent(this.#baseline)}`,
-      );
-    }
+    this.#period?.watch.stop();
   }
 }
 
-function share(state: GenerationState | undefined): number {
-  return state === undefined || state.responses === 0 ? 0 : state.errors / state.responses;
-}
-
-function percent(value: number): string {
-  return `${(value * 100).toFixed(1)} %`;
+function undo(predecessor: GenerationProcess, successor: GenerationProcess, error: MoultError): void {
+  successor.isUndone = true;
+  predecessor.lifeline?.send({ type: 'undo', error: error.report() });
 }

@@ -1,4 +1,8 @@
 import type { GenerationState } from '../protocol/messages.js';
+import type { GenerationProcess } from './generation-process.js';
+
+/** How long a generation may take to say how it is. */
+const STATE_TIMEOUT_MS = 1000;
 
 /** What the supervisor is doing; `waiting` is the pause before a crashed service starts again. */
 export type SupervisorState = 'starting' | 'serving' | 'restarting' | 'waiting' | 'stopping' | 'stopped';
@@ -15,9 +19,17 @@ export interface ServiceStatus {
   readonly startedAt: number;
   readonly restarts: number;
   readonly crashes: number;
-  readonly generations: readonly (Partial<GenerationState> & {
-    generation: number;
-    pid: number;
-    state: string;
-  })[];
+  readonly generations: readonly GenerationStatus[];
+}
+
+/** What is known of one generation; all that it says itself, when it answers. */
+export type GenerationStatus = Partial<GenerationState> & { generation: number; pid: number; state: string };
+
+/** Asks a generation how it is; `silent` when it does not answer. */
+export async function generationStatus(one: GenerationProcess): Promise<GenerationStatus> {
+  const known = { generation: one.number, pid: one.servicePid, startedAt: one.startedAt };
+  const state = await one.state(STATE_TIMEOUT_MS).catch(() => undefined);
+  const isStarting = one.servingSince === undefined;
+  if (state === undefined) return { ...known, state: isStarting ? 'starting' : 'silent' };
+  return { ...state, state: isStarting ? 'starting' : state.state };
 }

@@ -1,0 +1,110 @@
+import type { Logger } from 'pino';
+import { MoultError } from '../errors.js';
+import type { Generations } from './generations.js';
+import type { HeldListeners } from './held-listeners.js';
+import type { Journal } from './journal.js';
+import type { SupervisorOptions } from './options.js';
+import type { Probation } from './probation.js';
+import type { Restarts } from './restarts.js';
+import type { Reviver } from './reviver.js';
+
+/** What an end brings to an end. */
+export interface EndingParts {
+  readonly generations: Generations;
+  readonly restarts: Restarts;
+  readonly probation: Probation;
+  readonly reviver: Reviver;
+  readonly held: HeldListeners;
+  readonly options: SupervisorOptions;
+  readonly journal: Journal;
+  readonly log: Logger;
+}
+
+/** The end of a service and of its supervisor. */
+export class Ending {
+  /** Settles with the exit code of `moult run`. */
+  readonly ended: Promise<number>;
+  readonly #parts: EndingParts;
+  #state: 'stopping' | 'stopped' | undefined;
+  #end!: (code: number) => void;
+
+  constructor(parts: EndingParts) {
+    this.#parts = parts;
+    // Adopted generations are no children of this process, and do not keep it alive.
+    const alive = setInterval(() => {}, 2 ** 30);
+    this.ended = new Promise((resolve) => {
+      this.#end = (code) => {
+        clearInterval(alive);
+        resolve(code);
+      };
+    });
+  }
+
+  /** Undefined while no end has begun. */
+  get state(): 'stopping' | 'stopped' | undefined {
+    return this.#state;
+  }
+
+  get hasBegun(): boolean {
+    return this.#state !== undefined;
+  }
+
+  /** @throws MOULT_STOPPING when the end has begun. */
+  assertNotBegun(): void {
+    if (this.hasBegun) throw stopping();
+  }
+
+  /**
+   * Ends the service: what is in flight is finished, up to the drain time-out; a second call ends it at once.
+   * @param exitCode what `moult run` ends with.
+   */
+  async stop(exitCode = 0): Promise<void> {
+    if (this.#state === 'stopped') return;
+    const { generations, restarts, probation, reviver, held, journal, log } = this.#parts;
+    if (this.#state === 'stopping') {
+      for (const one of generations.all()) one.kill();
+      return;
+    }
+    this.#state = 'stopping';
+    log.info('stopping');
+    journal.write({ event: 'stop' });
+    reviver.cancel();
+    probation.stop();
+    restarts.callOff(stopping());
+    await this.#allEnded();
+    for (const name of held.names()) held.closeForGood(name);
+    this.finish(exitCode);
+  }
+
+  /** The supervisor ends now: nothing of the service is left. */
+  finish(code: number): void {
+    if (this.#state === 'stopped') return;
+    this.#state = 'stopped';
+    this.#parts.reviver.cancel();
+    this.#end(code);
+  }
+
+  async #allEnded(): Promise<void> {
+    const { generations, options, log } = this.#parts;
+    const { drainTimeoutMs, stopTimeoutMs, stopSignal } = options;
+    for (const one of generations.all()) {
+      one.isEnding = true;
+      if (one.isReachable && one.servingSince !== undefined) {
+        one.lifeline?.send({ type: 'retire', timeoutMs: drainTimeoutMs });
+      } else one.signalService(stopSignal);
+    }
+    const limitMs = drainTimeoutMs + stopTimeoutMs;
+    const force = setTimeout(() => {
+      for (const one of generations.all()) {
+        log.warn(`generation ${one.number} did not end within ${limitMs} ms and is killed`);
+        one.kill();
+      }
+    }, limitMs);
+    await Promise.all(generations.all().map((one) => one.exited));
+    clearTimeout(force);
+  }
+}
+
+function stopping(): MoultError {
+  return new MoultError('MOULT_STOPPING', 'the service is being stopped');
+}

@@ -1,0 +1,140 @@
+import { rmSync } from 'node:fs';
+import type { Logger } from 'pino';
+import { type Exit, startTicks } from '../os/process.js';
+import type { Settings } from '../protocol/messages.js';
+import { GenerationProcess } from './generation-process.js';
+import type { Journal } from './journal.js';
+import { type SupervisorOptions, settingsOf } from './options.js';
+import { adoptTree, type Outputs } from './process-tree.js';
+import type { LeftBehind } from './recovery.js';
+import type { Release } from './release.js';
+
+/** The generations that live, which of them serves, and how far both are counted. */
+export class Generations {
+  /** The one that serves. */
+  current: GenerationProcess | undefined;
+  readonly #living = new Map<number, GenerationProcess>();
+  readonly #control: string;
+  readonly #options: SupervisorOptions;
+  readonly #outputs: Outputs;
+  readonly #journal: Journal;
+  readonly #log: Logger;
+  #lastNumber = 0;
+  #epoch = 0;
+  #saysReady: boolean;
+  #onExited: (generation: GenerationProcess, exit: Exit) => void = () => {};
+
+  /** @param control the socket at which a generation finds its supervisor. */
+  constructor(control: string, options: SupervisorOptions, outputs: Outputs, journal: Journal, log: Logger) {
+    this.#control = control;
+    this.#options = options;
+    this.#outputs = outputs;
+    this.#journal = journal;
+    this.#log = log;
+    this.#saysReady = options.waitReady;
+  }
+
+  /** Whom to tell of each that has ended; by then it is no longer among the living. */
+  onExited(handler: (generation: GenerationProcess, exit: Exit) => void): void {
+    this.#onExited = handler;
+  }
+
+  /** The number of the last one that was started. */
+  get lastNumber(): number {
+    return this.#lastNumber;
+  }
+
+  /** Counts changes of who accepts; only grows. */
+  get epoch(): number {
+    return this.#epoch;
+  }
+
+  /** A new epoch begins. */
+  nextEpoch(): number {
+    this.#epoch += 1;
+    return this.#epoch;
+  }
+
+  /** Somebody has told of this epoch. */
+  reached(epoch: number): void {
+    this.#epoch = Math.max(this.#epoch, epoch);
+  }
+
+  /** All that live, in the order of their numbers. */
+  all(): GenerationProcess[] {
+    return [...this.#living.values()];
+  }
+
+  /** The one of this number, while it lives. */
+  numbered(number: number): GenerationProcess | undefined {
+    return this.#living.get(number);
+  }
+
+  /** One that has been started and does not serve yet. */
+  starting(): GenerationProcess | undefined {
+    return this.all().findLast((one) => one.servingSince === undefined && !one.isEnding);
+  }
+
+  /** The service itself has said that it is ready: later ones are expected to say so too. */
+  saidReady(): void {
+    this.#saysReady = true;
+  }
+
+  /** What the next one is told. */
+  settings(allowFewerListeners: boolean): Settings {
+    return settingsOf(this.#options, allowFewerListeners, this.#saysReady);
+  }
+
+  /** Starts one. @param predecessor the one from which it takes over. */
+  start(release: Release, settings: Settings, predecessor?: GenerationProcess): GenerationProcess {
+    const number = ++this.#lastNumber;
+    const generation = GenerationProcess.start(number, release, settings, this.#control, this.#outputs);
+    generation.predecessor = predecessor;
+    const { command, args, cwd, isDirect, label } = release;
+    this.#journal.write({
+      event: 'start',
+      generation: number,
+      pid: generation.pid,
+      ticks: startTicks(generation.pid) ?? 0,
+      release: { command, args, cwd, isDirect, label },
+    });
+    this.#log.debug(`generation ${number} started as process ${generation.pid}: ${release.label}`);
+    this.#add(generation);
+    return generation;
+  }
+
+  /** Goes on counting where an earlier supervisor ended. */
+  countOn(lastNumber: number, epoch: number): void {
+    this.#lastNumber = lastNumber;
+    this.#epoch = epoch;
+  }
+
+  /**
+   * Takes over one that an earlier supervisor started.
+   * @returns undefined when it has ended.
+   */
+  adopt({ generation: number, pid, ticks }: LeftBehind, release: Release): GenerationProcess | undefined {
+    const tree = adoptTree(pid, ticks);
+    if (tree === undefined) return undefined;
+    const generation = new GenerationProcess(number, release, this.settings(false), tree);
+    this.#add(generation);
+    return generation;
+  }
+
+  #add(generation: GenerationProcess): void {
+    this.#living.set(generation.number, generation);
+    generation.exited.then((exit) => this.#exited(generation, exit));
+  }
+
+  #exited(generation: GenerationProcess, exit: Exit): void {
+    const { number, door, lifeline } = generation;
+    this.#living.delete(number);
+    this.#journal.write({ event: 'exited', generation: number, code: exit.code, signal: exit.signal });
+    lifeline?.close();
+    // One that was killed could not remove it itself.
+    if (door !== undefined) rmSync(door, { force: true });
+    // What the tree left behind, such as a service whose wrapper was ended.
+    generation.kill();
+    this.#onExited(generation, exit);
+  }
+}

@@ -1,0 +1,80 @@
+import type { Logger } from 'pino';
+import type { Channel } from '../channel/channel.js';
+import { asMoultError, MoultError } from '../errors.js';
+import type { GenerationProcess } from './generation-process.js';
+import type { Generations } from './generations.js';
+import type { HeldListeners } from './held-listeners.js';
+import type { Restarts } from './restarts.js';
+import type { Succession } from './succession.js';
+
+/** What is told of what a generation says. */
+export interface LifelineParts {
+  readonly generations: Generations;
+  readonly restarts: Restarts;
+  readonly succession: Succession;
+  readonly held: HeldListeners;
+  readonly log: Logger;
+  /** Makes the configured check; rejects when it fails. */
+  readonly check: (generation: GenerationProcess) => Promise<void>;
+}
+
+/** Listens to a generation: what it says of itself, and of the successor to which it hands over. */
+export function listenTo(generation: GenerationProcess, channel: Channel, parts: LifelineParts): void {
+  listenToListeners(channel, parts);
+  listenToHandover(generation, channel, parts);
+  const { generations, succession } = parts;
+  channel.on('ready', ({ claims }) => succession.ready(generation, claims));
+  channel.on('committed', () => {});
+  channel.on('serving', ({ epoch, said }) => {
+    if (said) generations.saidReady();
+    succession.serving(generation, epoch);
+  });
+  channel.on('drained', ({ report }) => succession.drained(generation, report));
+}
+
+function listenToListeners(channel: Channel, { held, log }: LifelineParts): void {
+  channel.on('hold', ({ listener }, incoming) => {
+    const [fd] = incoming.take();
+    if (fd !== undefined) held.hold(listener, fd);
+    else log.error(`no copy of ${listener.name} could be kept: this process may open no more descriptors`);
+  });
+  channel.on('release', ({ name }) => held.release(name));
+}
+
+function listenToHandover(predecessor: GenerationProcess, channel: Channel, parts: LifelineParts): void {
+  const { generations, restarts, succession } = parts;
+  channel.on('progress', ({ generation: number, stage, facts }) => {
+    const successor = generations.numbered(number);
+    if (stage === 'confirm') succession.confirmed(number);
+    if (successor === undefined) return;
+    restarts.handoverTo(successor)?.stage(stage, facts);
+    if (stage === 'ready') checkBeforeCommit(predecessor, successor, parts);
+    // The successor says so itself, unless it hangs just then: its probation must begin all the same.
+    if (stage === 'commit' && !successor.isEnding) succession.serving(successor, generations.epoch + 1);
+  });
+  channel.on('aborted', ({ generation: number, error }) =>
+    succession.aborted(number, MoultError.from(error)),
+  );
+  channel.on('undone', ({ generation: number, error, alive }) =>
+    succession.undone(predecessor, number, MoultError.from(error), alive),
+  );
+}
+
+// While the gate is shut: a wrong answer ends the handover, and no client has seen it.
+function checkBeforeCommit(
+  predecessor: GenerationProcess,
+  successor: GenerationProcess,
+  { restarts, check }: LifelineParts,
+): void {
+  if (!successor.settings.checked) return;
+  check(successor).then(
+    () => {
+      restarts.handoverTo(successor)?.stage('check', {});
+      predecessor.lifeline?.send({ type: 'proceed', generation: successor.number });
+    },
+    (error) => {
+      const told = asMoultError(error, 'MOULT_CHECK_FAILED');
+      predecessor.lifeline?.send({ type: 'abort', error: told.report() });
+    },
+  );
+}

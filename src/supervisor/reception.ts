@@ -1,0 +1,91 @@
+import type { Channel } from '../channel/channel.js';
+import { Door } from '../channel/door.js';
+import { MoultError } from '../errors.js';
+import type { Message } from '../protocol/messages.js';
+import type { Adoption } from './adoption.js';
+import type { GenerationProcess } from './generation-process.js';
+import type { Generations } from './generations.js';
+import type { HeldListeners } from './held-listeners.js';
+import type { Restarts } from './restarts.js';
+
+/** What visitors are given, and led to. */
+export interface ReceptionParts {
+  readonly generations: Generations;
+  readonly restarts: Restarts;
+  readonly adoption: Adoption;
+  readonly held: HeldListeners;
+  /** A generation has come: listens to what it says. */
+  readonly listen: (generation: GenerationProcess, channel: Channel) => void;
+  /** An operator has come: answers what it asks. */
+  readonly serve: (channel: Channel) => void;
+}
+
+/** Receives who comes to the supervisor's door: generations that were started, those that come back, and operators. */
+export class Reception {
+  readonly #parts: ReceptionParts;
+  #door: Door | undefined;
+
+  constructor(parts: ReceptionParts) {
+    this.#parts = parts;
+  }
+
+  /** Opens the door at this path. @throws MOULT_SYSTEM_CALL when it cannot be bound. */
+  async open(path: string): Promise<void> {
+    this.#door = await Door.open(path, 'supervisor', (channel, hello) => this.#visit(channel, hello));
+  }
+
+  /** Lets nobody in any more. */
+  close(): void {
+    this.#door?.close();
+  }
+
+  #visit(channel: Channel, hello: Message<'hello'>): void {
+    if (hello.role === 'operator') this.#parts.serve(channel);
+    else if (hello.role === 'generation') this.#join(channel, hello);
+    else {
+      throw new MoultError(
+        'MOULT_NOT_EXPECTED',
+        'expected a generation or an operator, met a successor: it must ask the predecessor',
+      );
+    }
+  }
+
+  #join(channel: Channel, hello: Message<'hello'>): void {
+    const generation = this.#awaited(hello);
+    generation.attach(channel);
+    this.#parts.listen(generation, channel);
+    const predecessor = hello.rejoin === undefined ? generation.livingPredecessor : undefined;
+    const welcome = {
+      type: 'welcome',
+      generation: generation.number,
+      predecessor: predecessor?.door ?? null,
+      settings: generation.settings,
+    } as const;
+    // Our own output, for the time when it no longer comes through us.
+    channel.send(welcome, [1, 2]);
+    if (hello.rejoin !== undefined) this.#parts.adoption.rejoin(generation, hello.rejoin);
+    else {
+      if (predecessor?.door === undefined) this.#bequeath(channel);
+      const facts = { pid: channel.peer.pid, node: hello.node, entry: hello.entry };
+      this.#parts.restarts.handoverTo(generation)?.stage('hello', facts);
+    }
+  }
+
+  #awaited({ generation: number, rejoin }: Message<'hello'>): GenerationProcess {
+    const generation = this.#parts.generations.numbered(number ?? 0);
+    const isTaken = generation?.lifeline !== undefined && (rejoin === undefined || generation.isReachable);
+    if (generation === undefined || isTaken || generation.isEnding) {
+      throw new MoultError(
+        'MOULT_NOT_EXPECTED',
+        `generation ${number ?? '?'} has its process already, or was never started`,
+      );
+    }
+    return generation;
+  }
+
+  // Without a predecessor the listeners come from us.
+  #bequeath(channel: Channel): void {
+    const { items, descriptors } = this.#parts.held.describe();
+    channel.send({ type: 'inherit', epoch: this.#parts.generations.epoch, listeners: items }, descriptors);
+  }
+}

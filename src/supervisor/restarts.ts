@@ -1,0 +1,213 @@
+import type { Logger } from 'pino';
+import { asMoultError, MoultError } from '../errors.js';
+import type { RestartSummary, StageEvent } from '../lifecycle/restart-record.js';
+import { admit, type QuietRequest } from './admission.js';
+import { checkBudgetMs } from './check.js';
+import type { GenerationProcess } from './generation-process.js';
+import type { Generations } from './generations.js';
+import { Handover } from './handover.js';
+import type { Journal } from './journal.js';
+import type { SupervisorOptions } from './options.js';
+import type { Probation } from './probation.js';
+import { type Release, resolveRelease, type ServiceCommand } from './release.js';
+import type { Releases } from './releases.js';
+import { RestartQueue } from './restart-queue.js';
+import type { Reviver } from './reviver.js';
+
+/** How long a predecessor may take to answer that it expects a successor. */
+const EXPECT_TIMEOUT_MS = 5000;
+const STATE_TIMEOUT_MS = 1000;
+
+/** What an operator may ask of a restart. */
+export interface RestartRequest {
+  readonly ifBusy: 'wait' | 'refuse';
+  readonly allowFewerListeners: boolean;
+  /** Settle only at the end of probation. */
+  readonly untilConfirmed: boolean;
+  readonly whenQuiet: QuietRequest | null;
+}
+
+/** Is told what happens in restarts. */
+export type Watcher = (event: StageEvent) => void;
+
+/** What a restart is made of. */
+export interface RestartParts {
+  readonly generations: Generations;
+  readonly probation: Probation;
+  readonly releases: Releases;
+  readonly reviver: Reviver;
+  readonly service: ServiceCommand;
+  readonly options: SupervisorOptions;
+  readonly journal: Journal;
+  readonly log: Logger;
+}
+
+/** Replaces the generation that serves by a new one, one restart at a time. */
+export class Restarts {
+  readonly #parts: RestartParts;
+  readonly #onOver: (successor: GenerationProcess) => void;
+  readonly #queue: RestartQueue<RestartSummary>;
+  readonly #watchers = new Set<Watcher>();
+  #handover: Handover | undefined;
+  #isHandingOver = false;
+  #succeeded = 0;
+
+  /** @param onOver is told when a handover to this successor has ended, in whichever way. */
+  constructor(parts: RestartParts, onOver: (successor: GenerationProcess) => void) {
+    this.#parts = parts;
+    this.#onOver = onOver;
+    this.#queue = new RestartQueue({
+      isUnderWay: () => parts.generations.starting() !== undefined,
+      over: () => this.#otherStartOver(),
+    });
+  }
+
+  /** How many have succeeded. */
+  get succeeded(): number {
+    return this.#succeeded;
+  }
+
+  /** Whether one has been asked for and is not over. */
+  get isUnderWay(): boolean {
+    return this.#queue.isRunning;
+  }
+
+  /** Whether a successor has been started, or its predecessor told to expect it. */
+  get isHandingOver(): boolean {
+    return this.#isHandingOver;
+  }
+
+  /** The handover of this successor, when it is the last one. */
+  handoverTo(successor: GenerationProcess | number | undefined): Handover | undefined {
+    const known = this.#handover?.successor;
+    return known !== undefined && (successor === known || successor === known.number)
+      ? this.#handover
+      : undefined;
+  }
+
+  /** Whether a handover has begun under this supervisor. */
+  get hasHandover(): boolean {
+    return this.#handover !== undefined;
+  }
+
+  /**
+   * Replaces the running generation.
+   * @param release the one to start; without it what the command's paths hold now.
+   * @returns when the successor has taken over and all that can move has moved.
+   */
+  async restart(request: RestartRequest, watch: Watcher, release?: Release): Promise<RestartSummary> {
+    this.#watchers.add(watch);
+    try {
+      const summary = await this.#queue.enqueue(request.ifBusy, () => this.#begin(request, release));
+      if (request.untilConfirmed) await this.#parts.probation.confirmed(summary.generation);
+      return summary;
+    } finally {
+      this.#watchers.delete(watch);
+    }
+  }
+
+  /** Gives up the one that has not committed. */
+  callOff(error: MoultError): void {
+    if (this.#handover !== undefined && !this.#handover.hasCommitted) this.#handover.fail(error);
+  }
+
+  async #begin(request: RestartRequest, release?: Release): Promise<RestartSummary> {
+    try {
+      return await this.#replace(request, release);
+    } catch (error) {
+      throw this.#failed(error);
+    } finally {
+      this.#isHandingOver = false;
+    }
+  }
+
+  async #replace(request: RestartRequest, pinned?: Release): Promise<RestartSummary> {
+    const { generations, reviver, service, options, log } = this.#parts;
+    await admit(request, options, {
+      draining: () => this.#draining(),
+      inFlight: async () => (await generations.current?.state(STATE_TIMEOUT_MS))?.inFlight ?? 0,
+      log,
+    });
+    const release = pinned ?? resolveRelease(service);
+    const predecessor = generations.current;
+    const settings = generations.settings(request.allowFewerListeners);
+    reviver.cancel();
+    // The operator has decided: what is in probation is confirmed.
+    for (const one of generations.all()) if (one !== predecessor) one.lifeline?.send({ type: 'confirm' });
+    const number = generations.lastNumber + 1;
+    if (predecessor !== undefined) await predecessor.expect(number, settings, EXPECT_TIMEOUT_MS);
+    this.#isHandingOver = true;
+    const successor = generations.start(release, settings, predecessor);
+    const checkMs = checkBudgetMs(options.check);
+    const handover = new Handover(successor, predecessor, settings, checkMs, (event) => this.#tell(event));
+    this.#handover = handover;
+    try {
+      const summary = await handover.done;
+      this.#succeed(summary);
+      return summary;
+    } finally {
+      this.#onOver(successor);
+    }
+  }
+
+  #succeed(summary: RestartSummary): void {
+    const { generations, journal, log } = this.#parts;
+    this.#succeeded += 1;
+    journal.write({ event: 'restart', ok: true, epoch: generations.epoch, ...summary });
+    log.info(
+      `generation ${summary.generation} took over from ${summary.predecessor ?? 'nobody'} in ${Math.round(summary.tookMs)} ms: ` +
+        `${summary.listeners} listeners passed, ${summary.moved} connections moved, ${summary.draining} draining`,
+    );
+  }
+
+  #failed(error: unknown): MoultError {
+    const { generations, journal, log } = this.#parts;
+    const told = asMoultError(error, 'MOULT_HANDOVER_ABORTED');
+    const { code, message, stage, serving, details } = told;
+    const generation = Number(details?.generation ?? generations.lastNumber + 1);
+    journal.write({ event: 'restart', ok: false, generation, code, message, stage, serving });
+    log.error(`restart failed at ${stage ?? 'its start'}: ${message} (${code}); serving now: ${serving}`);
+    return told;
+  }
+
+  #tell(event: StageEvent): void {
+    const { type, at, ...entry } = event;
+    this.#parts.journal.write({ event: type, at, ...entry });
+    for (const watch of this.#watchers) watch(event);
+  }
+
+  // The one in probation is not counted: a restart ends its probation, and with it usually its life.
+  #draining(): GenerationProcess[] {
+    const { generations, probation } = this.#parts;
+    return generations
+      .all()
+      .filter(
+        (one) =>
+          one !== generations.current && one !== probation.predecessor && one.servingSince !== undefined,
+      );
+  }
+
+  async #otherStartOver(): Promise<void> {
+    const { generations, releases, options } = this.#parts;
+    const starting = generations.starting();
+    if (starting === undefined) return;
+    let limit: NodeJS.Timeout | undefined;
+    const late = new Promise<'late'>((resolve) => {
+      limit = setTimeout(() => resolve('late'), options.readyTimeoutMs);
+    });
+    const how = await Promise.race([starting.serves, starting.exited, late]);
+    clearTimeout(limit);
+    if (how !== 'late') return;
+    if (releases.lastGood() === undefined) {
+      // It may serve all the same, in a way that moult does not see: it is not ours to end.
+      throw new MoultError(
+        'MOULT_READY_TIMEOUT',
+        `generation ${starting.number} has not shown itself: it neither listened in its main thread nor said that it is ready`,
+        { serving: 'unchanged' },
+      );
+    }
+    // A start that hangs must not hold up the release that mends it.
+    starting.kill();
+    await starting.exited;
+  }
+}

@@ -1,0 +1,53 @@
+import type { Logger } from 'pino';
+import { wallClockMs } from '../os/clock.js';
+import { Backoff } from './backoff.js';
+import type { GenerationProcess } from './generation-process.js';
+import type { Generations } from './generations.js';
+import { describeExit } from './handover.js';
+import type { Releases } from './releases.js';
+
+/** Starts the last good release again when nobody serves, later and later while it keeps crashing. */
+export class Reviver {
+  readonly #generations: Generations;
+  readonly #releases: Releases;
+  readonly #log: Logger;
+  readonly #backoff = new Backoff();
+  #timer: NodeJS.Timeout | undefined;
+  #isWaiting = false;
+
+  constructor(generations: Generations, releases: Releases, log: Logger) {
+    this.#generations = generations;
+    this.#releases = releases;
+    this.#log = log;
+  }
+
+  /** Whether a start is due, or under way without anything serving yet. */
+  get isWaiting(): boolean {
+    return this.#isWaiting;
+  }
+
+  /** Nobody serves since this generation ended. @param what became of it. */
+  revive(generation: GenerationProcess, what: string): void {
+    const release = this.#releases.lastGood() ?? generation.release;
+    const servedMs = generation.servingSince === undefined ? 0 : wallClockMs() - generation.servingSince;
+    const waitMs = this.#backoff.next(servedMs);
+    this.#isWaiting = true;
+    const when = waitMs === 0 ? 'now' : `in ${waitMs} ms`;
+    this.#log.error(
+      `generation ${generation.number} ${what}; clients wait in the backlog, the last good release starts ${when}`,
+    );
+    this.#timer = setTimeout(() => {
+      const next = this.#generations.start(release, this.#generations.settings(true));
+      next.exited.then((exit) => {
+        if (next.servingSince === undefined && !next.isEnding && this.#isWaiting)
+          this.revive(next, describeExit(exit));
+      });
+    }, waitMs);
+  }
+
+  /** Somebody serves, or is started by others: nothing is due any more. */
+  cancel(): void {
+    this.#isWaiting = false;
+    clearTimeout(this.#timer);
+  }
+}

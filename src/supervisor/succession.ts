@@ -1,0 +1,234 @@
+import type { Logger } from 'pino';
+import type { MoultError } from '../errors.js';
+import type { Exit } from '../os/process.js';
+import type { DrainReport, Message } from '../protocol/messages.js';
+import type { Ending } from './ending.js';
+import type { GenerationProcess } from './generation-process.js';
+import type { Generations } from './generations.js';
+import { describeExit } from './handover.js';
+import type { HeldListeners } from './held-listeners.js';
+import type { Journal } from './journal.js';
+import type { SupervisorOptions } from './options.js';
+import type { Probation } from './probation.js';
+import type { Releases } from './releases.js';
+import type { Restarts } from './restarts.js';
+import type { Reviver } from './reviver.js';
+
+/** What changes when another generation serves. */
+export interface SuccessionParts {
+  readonly generations: Generations;
+  readonly restarts: Restarts;
+  readonly probation: Probation;
+  readonly releases: Releases;
+  readonly reviver: Reviver;
+  readonly held: HeldListeners;
+  readonly ending: Ending;
+  readonly options: SupervisorOptions;
+  readonly journal: Journal;
+  readonly log: Logger;
+}
+
+/** Decides who serves, as generations come to serve, are confirmed, are undone, and end. */
+export class Succession {
+  readonly #parts: SuccessionParts;
+  #crashes = 0;
+
+  constructor(parts: SuccessionParts) {
+    this.#parts = parts;
+  }
+
+  /** How often a generation that served has ended by itself. */
+  get crashes(): number {
+    return this.#crashes;
+  }
+
+  /** A generation has all its listeners. Where there is no predecessor, or it is gone, the commit is ours to give. */
+  ready(generation: GenerationProcess, claims: Message<'ready'>['claims']): void {
+    generation.claims = new Set(claims.map(({ name }) => name));
+    if (generation.livingPredecessor === undefined && generation.servingSince === undefined)
+      this.#commit(generation);
+  }
+
+  /** A generation accepts. */
+  serving(generation: GenerationProcess, epoch: number): void {
+    if (generation.servingSince !== undefined) return;
+    const { generations, restarts, probation, reviver, journal } = this.#parts;
+    generation.beginToServe();
+    generations.reached(epoch);
+    generations.current = generation;
+    reviver.cancel();
+    // From now on our death must not reach its output: a write to a closed pipe would end that for good.
+    generation.lifeline?.send({ type: 'direct-output' });
+    journal.write({ event: 'serving', generation: generation.number, epoch: generations.epoch });
+    const predecessor = generation.livingPredecessor;
+    if (predecessor === undefined) this.#servesAlone(generation);
+    else {
+      this.#limit(predecessor);
+      probation.begin(generation, predecessor);
+    }
+    restarts.handoverTo(generation)?.committed();
+  }
+
+  /** A successor has proved itself. */
+  confirmed(number: number): void {
+    const { generations, probation, reviver } = this.#parts;
+    const inProbation = probation.successor;
+    probation.end(number);
+    const successor = generations.numbered(number);
+    if (successor !== undefined) {
+      successor.predecessor = undefined;
+      this.#prove(successor);
+    } else if (inProbation !== undefined && this.#isForsaken()) {
+      // It died in the same moment, when its predecessor was still thought able to resume.
+      reviver.revive(inProbation, 'ended');
+    }
+  }
+
+  /** A handover ended before commit: the predecessor has served all the time. */
+  aborted(number: number, error: MoultError): void {
+    this.#failed(number, error, false);
+  }
+
+  /** A handover was undone after commit. @param by the predecessor; it serves again. @param alive whether the successor hands back what it has. */
+  undone(by: GenerationProcess, number: number, error: MoultError, alive: boolean): void {
+    this.#parts.generations.current = by;
+    this.#parts.reviver.cancel();
+    this.#failed(number, error, alive);
+  }
+
+  /** A generation has nothing left to do. */
+  drained(generation: GenerationProcess, report: DrainReport): void {
+    const { number } = generation;
+    const { options, journal, log } = this.#parts;
+    generation.isEnding = true;
+    journal.write({ event: 'drained', generation: number, ...report });
+    for (const { peer, ageMs, reason } of report.cut) {
+      log.warn(
+        `generation ${number}: cut the connection of ${peer} after ${Math.round(ageMs)} ms: ${reason}`,
+      );
+    }
+    log.debug(
+      `generation ${number} has drained: ${report.moved} moved, ${report.drained} ended, ${report.cut.length} cut`,
+    );
+    const late = `did not end within ${options.stopTimeoutMs} ms of its stop signal and is killed`;
+    killAfter(generation, options.stopTimeoutMs, () => log.warn(`generation ${number} ${late}`));
+  }
+
+  /** A handover to this successor is over: it, and the one from which it was to take over, may both be gone. */
+  over(successor: GenerationProcess): void {
+    if (this.#isForsaken()) this.#parts.reviver.revive(successor, 'failed');
+  }
+
+  /** A generation has ended. */
+  exited(generation: GenerationProcess, exit: Exit): void {
+    const { generations, restarts, probation, releases, reviver, ending, log } = this.#parts;
+    const successor = generations.all().find((one) => one.predecessor === generation && !one.isEnding);
+    const hasHeir = successor !== undefined && successor.servingSince === undefined;
+    // The predecessor died before it had committed: the successor takes over as soon as it is ready.
+    if (hasHeir && successor.claims !== undefined) this.#commit(successor);
+    if (successor !== undefined && !hasHeir) {
+      // There is nobody left to go back to.
+      if (probation.predecessor === generation) this.confirmed(successor.number);
+      restarts.handoverTo(successor)?.predecessorLost();
+    }
+    if (ending.hasBegun) return;
+    if (generation === generations.current) this.#crashed(generation, exit, hasHeir);
+    else if (releases.lastGood() === undefined && generations.starting() === undefined) {
+      const why = exit.code === 127 ? `: ${generation.tree.output.lines().at(-1) ?? ''}` : '';
+      log.error(`the service ${describeExit(exit)} before it was ready${why}`);
+      ending.finish(exit.code === null || exit.code === 0 ? 1 : exit.code);
+    } else if (this.#isForsaken()) reviver.revive(generation, describeExit(exit));
+    else if (generation.servingSince !== undefined && !generation.isEnding) {
+      log.warn(`generation ${generation.number} ${describeExit(exit)} while it was draining`);
+    }
+  }
+
+  #commit(generation: GenerationProcess): void {
+    const { generations, held } = this.#parts;
+    generation.lifeline?.send({ type: 'commit', epoch: generations.nextEpoch() });
+    if (generation.claims !== undefined) held.keepOnly(generation.claims);
+  }
+
+  #servesAlone(generation: GenerationProcess): void {
+    const { size } = this.#parts.held;
+    this.#prove(generation);
+    const what = `${size} listener${size === 1 ? '' : 's'}`;
+    this.#parts.log.info(`generation ${generation.number} serves ${what} (process ${generation.servicePid})`);
+  }
+
+  // It has proved itself: a crash or a rollback may come back to it.
+  #prove(generation: GenerationProcess): void {
+    const { generations, releases, journal } = this.#parts;
+    releases.proved(generation.release);
+    journal.write({ event: 'confirmed', generation: generation.number, epoch: generations.epoch });
+  }
+
+  // A predecessor ends itself when it has drained; one that is hung is ended all the same.
+  #limit(generation: GenerationProcess): void {
+    const { generations, options, log } = this.#parts;
+    const { drainTimeoutMs, probationMs, stopTimeoutMs } = options;
+    const timer = setTimeout(() => {
+      if (generations.current === generation) return;
+      log.warn(`generation ${generation.number} did not end in time and is killed`);
+      generation.kill();
+    }, Math.max(drainTimeoutMs, probationMs) + stopTimeoutMs);
+    timer.unref();
+    generation.exited.then(() => clearTimeout(timer));
+  }
+
+  #failed(number: number, error: MoultError, alive: boolean): void {
+    const { generations, restarts, probation, journal, log } = this.#parts;
+    // It may have exited, and be forgotten, before its predecessor tells.
+    const successor = generations.numbered(number);
+    const wasInProbation = probation.end(number, error);
+    if (successor !== undefined) successor.isEnding = true;
+    const wasServing = wasInProbation || successor?.servingSince !== undefined;
+    if (wasServing) {
+      journal.write({ event: 'undone', generation: number, code: error.code, message: error.message });
+    }
+    const handover = restarts.handoverTo(number);
+    if (handover !== undefined && !handover.isSettled) handover.fail(error, alive);
+    else if (wasServing) {
+      const what = `generation ${number} was undone (${error.message})`;
+      log.error(`${what}; generation ${generations.current?.number} serves again`);
+    }
+    if (successor !== undefined && alive) this.#limit(successor);
+    else successor?.kill();
+  }
+
+  #crashed(generation: GenerationProcess, exit: Exit, hasHeir: boolean): void {
+    const { generations, probation, reviver, ending, options, log } = this.#parts;
+    generations.current = undefined;
+    // Its predecessor is in probation and resumes: it says so itself.
+    if (probation.successor === generation && probation.predecessor?.isReachable) return;
+    // One that was told to hand back, or has drained, did not end by its own will.
+    const hasChosen = !generation.isEnding && !generation.isUndone;
+    const isOver = hasChosen && exit.code === 0 && options.restart === 'on-failure';
+    if (!hasHeir && (isOver || (hasChosen && options.restart === 'never'))) {
+      log.info(`the service ${describeExit(exit)} and is over`);
+      ending.stop(exit.code ?? 1).catch(() => {});
+      return;
+    }
+    this.#crashes += 1;
+    if (hasHeir) {
+      log.error(`generation ${generation.number} ${describeExit(exit)}; its successor takes over`);
+      return;
+    }
+    reviver.revive(generation, describeExit(exit));
+  }
+
+  /** Whether nobody serves, starts, is waited for, or will resume, although somebody should. */
+  #isForsaken(): boolean {
+    const { generations, probation, reviver, ending } = this.#parts;
+    const isServed = generations.current !== undefined || generations.starting() !== undefined;
+    return !isServed && !ending.hasBegun && !reviver.isWaiting && !probation.canResume;
+  }
+}
+
+function killAfter(generation: GenerationProcess, ms: number, tell: () => void): void {
+  const timer = setTimeout(() => {
+    tell();
+    generation.kill();
+  }, ms);
+  generation.exited.then(() => clearTimeout(timer));
+}
