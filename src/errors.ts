@@ -56,6 +56,12 @@ export const errorTable = {
     retry: false,
     remedy: 'Start it anew with `moult run`.',
   },
+  MOULT_NOT_SERVING: {
+    meaning: 'This generation cannot be restarted: it has not taken over yet, or has handed over already.',
+    serving: 'unchanged',
+    retry: false,
+    remedy: 'Ask the generation that serves; the message names it.',
+  },
   MOULT_SUCCESSOR_EXITED: {
     meaning: 'The successor ended before it had taken over.',
     serving: 'predecessor',
@@ -73,6 +79,12 @@ export const errorTable = {
     serving: 'predecessor',
     retry: true,
     remedy: 'Ask the release why its check fails; no client has reached it.',
+  },
+  MOULT_CRITICAL_SECTION: {
+    meaning: 'The service was in a critical section all the time in which the successor waited to take over.',
+    serving: 'predecessor',
+    retry: true,
+    remedy: 'Restart when it is over, make critical sections shorter, or wait longer with --busy-timeout.',
   },
   MOULT_COMMIT_FAILED: {
     meaning: 'The successor did not answer the commit, so it was ended and the predecessor accepts again.',

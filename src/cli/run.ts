@@ -2,11 +2,12 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { MoultError } from '../errors.js';
 import { FileLock } from '../os/file-lock.js';
 import { isSupportedPlatform } from '../os/libc.js';
+import { namedWorkingDirectory } from '../os/working-directory.js';
 import { type Check, parseCheck } from '../supervisor/check.js';
 import type { KeptListener } from '../supervisor/held-listeners.js';
 import { supervisorLog } from '../supervisor/log.js';
 import { defaultOptions, type SupervisorOptions } from '../supervisor/options.js';
-import { defaultName, namedWorkingDirectory } from '../supervisor/release.js';
+import { defaultName } from '../supervisor/release.js';
 import { RunFolder } from '../supervisor/run-folder.js';
 import { Supervisor } from '../supervisor/supervisor.js';
 import { becomeNewProgram, takeCarried } from '../supervisor/upgrade.js';
@@ -28,6 +29,7 @@ interface Flags {
   readonly readyTimeout: number;
   readonly drainTimeout: number;
   readonly probation: number;
+  readonly busyTimeout: number;
   readonly stopTimeout: number;
   readonly stopSignal: NodeJS.Signals;
   readonly waitReady?: true;
@@ -73,6 +75,9 @@ export function runCommand(): Command {
     )
     .addOption(
       timeOption('--probation <time>', 'how long the predecessor stays able to resume', d.probationMs),
+    )
+    .addOption(
+      timeOption('--busy-timeout <time>', 'how long a commit waits for critical sections', d.busyTimeoutMs),
     )
     .addOption(
       timeOption(
@@ -174,6 +179,7 @@ function optionsOf(flags: Flags): SupervisorOptions {
     readyTimeoutMs: flags.readyTimeout,
     drainTimeoutMs: flags.drainTimeout,
     probationMs: flags.probation,
+    busyTimeoutMs: flags.busyTimeout,
     stopTimeoutMs: flags.stopTimeout,
     stopSignal: flags.stopSignal,
     waitReady: flags.waitReady ?? false,

@@ -2,6 +2,7 @@ import type { ConnectionTracker } from '../connections/tracker.js';
 import type { ListenerRegistry } from '../listeners/registry.js';
 import { isPlainHttp } from '../node/http1.js';
 import type { Message } from '../protocol/messages.js';
+import type { CriticalSections } from './critical-sections.js';
 
 /** What a generation has, and hands over. */
 export interface Estate {
@@ -9,6 +10,8 @@ export interface Estate {
   readonly connections: ConnectionTracker;
   /** The kinds of connections that this process can move, as its self-test found. */
   readonly moves: { readonly http1: 'yes' | string };
+  /** Work of the service during which it must not be replaced. */
+  readonly critical: CriticalSections;
   /** Counts changes of who accepts; only grows. */
   epoch: number;
   /** Whether connections still come from another generation. */

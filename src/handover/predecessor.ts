@@ -17,6 +17,8 @@ import { type Estate, movableClaims } from './estate.js';
 
 /** How long a successor may take to open its gates once it is told to. */
 const COMMIT_TIMEOUT_MS = 5000;
+/** How long a commit waits for critical sections where the settings do not say. */
+const BUSY_TIMEOUT_MS = 30_000;
 /** How long the supervisor may take for all tries of a check; it keeps the time itself, this is for one that is gone. */
 const CHECK_BACKSTOP_MS = 10 * 60_000;
 /** How long a living successor may take to stop accepting when it must hand back; then it is ended. */
@@ -97,6 +99,8 @@ export class Predecessor {
     channel.ref();
     channel.on('ready', (ready) => this.#ready(ready));
     channel.on('abort', ({ error }) => this.fail(MoultError.from(error)));
+    // It is about to be replaced itself: its operator has decided.
+    channel.on('confirm', () => this.confirm());
     channel.closed.then((reason) => {
       if (this.#channel === channel) this.#lost(reason);
     });
@@ -105,7 +109,7 @@ export class Predecessor {
 
   /** The supervisor has checked the successor of this number: commit. */
   proceed(generation: number): void {
-    if (this.#state === 'ready' && generation === this.#generation) this.#commit();
+    if (this.#state === 'ready' && generation === this.#generation) this.#commitWhenFree();
   }
 
   /**
@@ -213,11 +217,23 @@ export class Predecessor {
     this.#step('ready');
     this.#events.stage('ready', { claims: claims.length, said });
     if (this.#settings?.checked !== true) {
-      this.#commit();
+      this.#commitWhenFree();
       return;
     }
     const late = 'the supervisor did not say whether the successor passed its check';
     this.#timer = setTimeout(() => this.fail(new MoultError('MOULT_CHECK_FAILED', late)), CHECK_BACKSTOP_MS);
+  }
+
+  // What the service must not be interrupted in comes first.
+  #commitWhenFree(): void {
+    clearTimeout(this.#timer);
+    const limitMs = this.#settings?.busyTimeoutMs ?? BUSY_TIMEOUT_MS;
+    const channel = this.#channel;
+    const late = `critical sections of the service were not over within ${limitMs} ms`;
+    this.#timer = setTimeout(() => this.fail(new MoultError('MOULT_CRITICAL_SECTION', late)), limitMs);
+    this.#estate.critical.whenNone(() => {
+      if (this.#state === 'ready' && this.#channel === channel) this.#commit();
+    });
   }
 
   // From here to `committed` nobody accepts, and clients wait in the backlog.

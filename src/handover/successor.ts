@@ -88,6 +88,17 @@ export class Successor {
     this.#events.committed();
   }
 
+  /** Says that this generation has proved itself, where its predecessor still waits for that. */
+  confirm(): void {
+    for (const channel of this.#feeds) channel.send({ type: 'confirm' });
+  }
+
+  /** Calls the handover to this generation off, where it has not taken over yet. */
+  refuse(error: MoultError): void {
+    if (this.#isCommitted) return;
+    for (const channel of this.#feeds) channel.send({ type: 'abort', error: error.report() });
+  }
+
   /** Lets the process end although the predecessor still feeds it. */
   unref(): void {
     for (const line of this.#lines) line.unref();

@@ -35,6 +35,11 @@ export interface Exit {
   readonly signal: NodeJS.Signals | null;
 }
 
+/** How a process ended, as a person says it. */
+export function describeExit({ code, signal }: Exit): string {
+  return signal === null ? `exited with code ${code}` : `was ended by ${signal}`;
+}
+
 /**
  * When a process was started, in clock ticks since boot: with its number it names one process for ever.
  * Source: proc(5), /proc/pid/stat, field 22.

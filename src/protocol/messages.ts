@@ -45,6 +45,8 @@ const settings = v.object({
   readyTimeoutMs: ms,
   drainTimeoutMs: ms,
   probationMs: ms,
+  /** How long a commit waits for critical sections of the service; 30 seconds where it is not given. */
+  busyTimeoutMs: v.optional(ms),
   stopSignal: text(16),
   /** Wait for the service to say that it is ready, rather than for its listeners. */
   waitReady: v.boolean(),
@@ -92,6 +94,8 @@ const generationState = v.object({
   connections: count,
   /** Requests that are being served. */
   inFlight: count,
+  /** Critical sections of the service that run now. */
+  critical: v.optional(count),
   /** Responses since its start, and those of them with a status of 5xx; counted only where asked for. */
   responses: count,
   errors: count,

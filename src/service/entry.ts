@@ -1,22 +1,37 @@
 import type { Server } from 'node:net';
 import { basename } from 'node:path';
 import { type Listen2, throughHook } from '../node/listen-hook.js';
+import { type Beginning, joinSupervisor } from './beginning.js';
 import { scrub, startedBy } from './environment.js';
 import { Generation } from './generation.js';
 
-/** This process's generation; null when it is not the service. */
+/** This process's generation; null when it is not the service, undefined while that is not known. */
 let generation: Generation | null | undefined;
 
-function become(env: NodeJS.ProcessEnv): Generation | null {
+/**
+ * This process's generation, begun at the first call.
+ * @param env what the supervisor said; read once.
+ * @returns null when moult did not start this process, or another one of its tree is the service.
+ * @throws whatever the supervisor or the predecessor refused with.
+ */
+export function become(env: NodeJS.ProcessEnv): Generation | null {
   if (generation === undefined) {
     const started = startedBy(env);
     // Set first: moult's own servers listen while it begins.
     generation = null;
     if (started !== undefined) {
-      generation = Generation.join(started.supervisor, started.generation);
+      const beginning = joinSupervisor(started.supervisor, started.generation);
+      generation = beginning === null ? null : new Generation(beginning);
       if (generation !== null) scrub(process.env);
     }
   }
+  return generation;
+}
+
+/** Makes this process a generation that nobody else oversees. @param begin is called with hooks off, for moult's own servers. */
+export function becomeAlone(begin: () => Beginning): Generation {
+  generation = null;
+  generation = new Generation(begin());
   return generation;
 }
 

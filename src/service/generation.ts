@@ -1,17 +1,17 @@
 /*
  * Over 300 lines: it only ties the rooms together, one short method each; what they do is in the rooms.
  */
+import { EventEmitter } from 'node:events';
 import { join } from 'node:path';
-import type { Channel } from '../channel/channel.js';
 import { Door } from '../channel/door.js';
 import type { Line } from '../channel/line.js';
-import { Opening } from '../channel/open.js';
 import { trackHttp2Sessions } from '../connections/http2-sessions.js';
 import { watchPipelining } from '../connections/pipelining.js';
 import { countRequests } from '../connections/request-limit.js';
 import { ResponseCounter } from '../connections/response-counter.js';
 import { ConnectionTracker } from '../connections/tracker.js';
 import { asMoultError, MoultError } from '../errors.js';
+import { CriticalSections } from '../handover/critical-sections.js';
 import type { Estate } from '../handover/estate.js';
 import { Predecessor } from '../handover/predecessor.js';
 import { Successor } from '../handover/successor.js';
@@ -22,36 +22,24 @@ import { giveToServer, isPlainHttp, requestsInFlight, socketOn } from '../node/h
 import { http1Moves } from '../node/self-test.js';
 import { wallClockMs } from '../os/clock.js';
 import { closeDescriptor } from '../os/descriptor.js';
-import type {
-  DrainReport,
-  GenerationState,
-  ListenerItem,
-  Message,
-  MessageType,
-  Settings,
-} from '../protocol/messages.js';
-import { DirectOutput } from './direct-output.js';
+import type { DrainReport, GenerationState, Message, MessageType, Settings } from '../protocol/messages.js';
+import type { Beginning } from './beginning.js';
+import type { LifeEvents } from './life-events.js';
 import type { Overseer } from './overseer.js';
-import { openLifeline, SupervisorLink } from './supervisor-link.js';
 
-/** How long the opening of both channels may take. */
-const OPENING_TIMEOUT_MS = 15_000;
 /** Fewer listeners than the predecessor had are taken for all when no more came for so long. */
 const FEWER_LISTENERS_MS = 1000;
 /** The longest time between a signal's being sent to this process and its handlers' hearing of it. */
 const SIGNAL_DELIVERY_MS = 1000;
-
-interface Inheritance {
-  readonly epoch: number;
-  readonly listeners: readonly ListenerItem[];
-  readonly descriptors: readonly number[];
-}
 
 /** The service's process as one generation: what it has, and both ends of its handovers. */
 export class Generation implements Estate {
   readonly number: number;
   readonly listeners: ListenerRegistry;
   readonly connections: ConnectionTracker;
+  readonly critical = new CriticalSections();
+  /** What the service may want to hear of. */
+  readonly life = new EventEmitter<LifeEvents>();
   moves: { http1: string } = { http1: 'its self-test is not over' };
   epoch = 0;
   #overseer: Overseer;
@@ -62,67 +50,21 @@ export class Generation implements Estate {
   #isTested = false;
   #counter = new ResponseCounter();
   #hasSaid = false;
+  #waitsForWord: boolean;
   #isGated: boolean;
   #expectsListeners: boolean;
   #fewerTimer: NodeJS.Timeout | undefined;
   #successorNumber: number | undefined;
   #doorPath: string | undefined;
   #isEnding = false;
+  #beforeEnd: (() => unknown)[] = [];
 
-  /**
-   * Joins the supervisor that started this process, and inherits what the predecessor has; all of it
-   * synchronously, because the service is in the middle of its first listen().
-   * @returns null when another process of the tree is the service already, or no supervisor is there.
-   * @throws whatever the other side refused with.
-   */
-  static join(path: string, number: number): Generation | null {
-    const lifeline = openLifeline(path, number, OPENING_TIMEOUT_MS);
-    if (lifeline === null) return null;
-    let giver: Opening | undefined;
-    try {
-      const { message: welcome, incoming } = lifeline.hear('welcome');
-      const output = new DirectOutput(incoming.take());
-      if (welcome.predecessor !== null) {
-        giver = new Opening(
-          welcome.predecessor,
-          { role: 'successor', generation: number },
-          OPENING_TIMEOUT_MS,
-        );
-      }
-      const inheritance = Generation.#inheritance(giver ?? lifeline);
-      const overseer = new SupervisorLink(path, lifeline.toChannel(), output);
-      return new Generation(number, welcome.settings, overseer, inheritance, giver?.toChannel());
-    } catch (error) {
-      giver?.abandon();
-      lifeline.abandon();
-      if (error instanceof MoultError && error.code === 'MOULT_NOT_EXPECTED') return null;
-      throw error;
-    }
-  }
-
-  static #inheritance(from: Opening): Inheritance {
-    const { message, incoming } = from.hear('inherit');
-    const descriptors = incoming.take();
-    if (descriptors.length < message.listeners.length) {
-      for (const fd of descriptors) closeDescriptor(fd);
-      throw new MoultError(
-        'MOULT_DESCRIPTORS',
-        `expected ${message.listeners.length} listeners, this process could open only ${descriptors.length}`,
-      );
-    }
-    return { ...message, descriptors };
-  }
-
-  private constructor(
-    number: number,
-    settings: Settings,
-    overseer: Overseer,
-    { epoch, listeners, descriptors }: Inheritance,
-    giver: Channel | undefined,
-  ) {
+  constructor({ number, settings, overseer, inheritance, giver }: Beginning) {
+    const { listeners, descriptors } = inheritance;
     this.number = number;
-    this.epoch = epoch;
+    this.epoch = inheritance.epoch;
     this.#settings = settings;
+    this.#waitsForWord = settings.waitReady;
     this.#overseer = overseer;
     this.#expectsListeners = listeners.length > 0;
     this.#isGated = giver !== undefined || this.#expectsListeners;
@@ -149,12 +91,43 @@ export class Generation implements Estate {
     });
   }
 
+  get overseer(): Overseer {
+    return this.#overseer;
+  }
+
   get #lifeline(): Line {
     return this.#overseer.lifeline;
   }
 
   isBeingFed(): boolean {
     return this.#successor.isBeingFed || this.#predecessor.isBeingFed;
+  }
+
+  /** The service will say when it is ready: until then it is not, whatever it listens on. */
+  willSay(): void {
+    this.#waitsForWord = true;
+  }
+
+  /** Whether it accepts, or would if it had a listener. */
+  get isServing(): boolean {
+    return this.#successor.isCommitted && table[this.#predecessor.state].accepts === 'predecessor';
+  }
+
+  /** The service found that it cannot serve: ends a handover to it; without one nothing happens. */
+  refuse(error: MoultError): void {
+    this.#successor.refuse(error);
+  }
+
+  /** Ends this generation without a successor, after what it has is finished, up to the time-out. */
+  retire(timeoutMs: number): void {
+    const before = this.#predecessor.state;
+    this.#predecessor.retire(timeoutMs);
+    if (before !== 'draining' && this.#predecessor.state === 'draining') this.life.emit('drain');
+  }
+
+  /** Has this done before the process gets its stop signal. */
+  beforeEnd(work: () => unknown): void {
+    this.#beforeEnd.push(work);
   }
 
   /** The service says that it is ready. */
@@ -165,13 +138,22 @@ export class Generation implements Estate {
 
   #asPredecessor(): Predecessor {
     const say = <T extends MessageType>(message: Message<T>) => this.#lifeline.send(message);
+    const heir = () => this.#successorNumber ?? 0;
     return new Predecessor(this, {
-      stage: (stage, facts) =>
-        say({ type: 'progress', generation: this.#successorNumber ?? 0, stage, at: wallClockMs(), facts }),
-      aborted: (error) =>
-        say({ type: 'aborted', generation: this.#successorNumber ?? 0, error: error.report() }),
-      undone: (error, alive) =>
-        say({ type: 'undone', generation: this.#successorNumber ?? 0, error: error.report(), alive }),
+      stage: (stage, facts) => {
+        say({ type: 'progress', generation: heir(), stage, at: wallClockMs(), facts });
+        if (stage === 'commit') this.life.emit('yield', { successor: heir() });
+        if (stage === 'confirm') this.life.emit('drain');
+      },
+      aborted: (error) => {
+        say({ type: 'aborted', generation: heir(), error: error.report() });
+        this.life.emit('failed', error);
+      },
+      undone: (error, alive) => {
+        say({ type: 'undone', generation: heir(), error: error.report(), alive });
+        this.life.emit('failed', error);
+        this.life.emit('serve', { resumed: true });
+      },
       released: (name) => say({ type: 'release', name }),
       drained: (report) => this.#end(report),
     });
@@ -180,13 +162,19 @@ export class Generation implements Estate {
   #asSuccessor(): Successor {
     return new Successor(this, {
       committed: () => this.#committed(),
-      handBack: (channel, message) => this.#predecessor.giveBack(channel, message),
-      // The supervisor ends this process.
-      aborted: () => {},
+      handBack: (channel, message) => {
+        this.#predecessor.giveBack(channel, message);
+        this.life.emit('drain');
+      },
+      aborted: (error) => {
+        this.life.emit('aborted', error);
+        this.#overseer.aborted(error);
+      },
       ended: () => {
-        // The predecessor died before it had committed: the supervisor will, and until then we must live.
+        // The predecessor died before it had committed: the overseer will, and until then we must live.
         if (this.#isGated) this.#lifeline.ref();
         this.#predecessor.feedEnded();
+        this.#overseer.predecessorEnded();
       },
     });
   }
@@ -201,7 +189,7 @@ export class Generation implements Estate {
     lifeline.on('undo', ({ error }) => this.#predecessor.fail(MoultError.from(error)));
     lifeline.on('proceed', ({ generation }) => this.#predecessor.proceed(generation));
     lifeline.on('confirm', () => this.#predecessor.confirm());
-    lifeline.on('retire', ({ timeoutMs }) => this.#predecessor.retire(timeoutMs));
+    lifeline.on('retire', ({ timeoutMs }) => this.retire(timeoutMs));
     lifeline.on('check-connection', ({ listener }, incoming) => this.#check(listener, incoming.take()));
     lifeline.on('ask-state', ({ id }) => lifeline.send({ type: 'state', id, state: this.#describe() }));
     lifeline.closed.then(() => this.#overseerLost());
@@ -209,6 +197,8 @@ export class Generation implements Estate {
 
   #expect(generation: number, settings: Settings): void {
     try {
+      // Who is to be replaced has proved itself: its own predecessor is not needed any more.
+      this.#successor.confirm();
       this.#predecessor.expect(generation, settings);
       this.#successorNumber = generation;
       this.#lifeline.send({ type: 'expecting', generation });
@@ -223,7 +213,7 @@ export class Generation implements Estate {
     this.#overseer.releaseOutput();
     if (this.#isEnding) return;
     const standing = () => ({
-      accepting: this.#successor.isCommitted && table[this.#predecessor.state].accepts === 'predecessor',
+      accepting: this.isServing,
       epoch: this.epoch,
       state: this.#predecessor.state,
       successor: this.#successorNumber ?? null,
@@ -284,12 +274,8 @@ export class Generation implements Estate {
     const isComplete = this.#expectsListeners
       ? this.listeners.unclaimed().length === 0
       : this.listeners.own().length > 0;
-    if (this.#hasSaid || (isComplete && !this.#settings.waitReady)) this.#ready();
-    else if (
-      this.#settings.allowFewerListeners &&
-      !this.#settings.waitReady &&
-      this.listeners.own().length > 0
-    ) {
+    if (this.#hasSaid || (isComplete && !this.#waitsForWord)) this.#ready();
+    else if (this.#settings.allowFewerListeners && !this.#waitsForWord && this.listeners.own().length > 0) {
       this.#fewerTimer = setTimeout(() => this.#ready(), FEWER_LISTENERS_MS);
     }
   }
@@ -305,14 +291,28 @@ export class Generation implements Estate {
     if (this.#isGated) for (const listener of this.listeners.own()) this.#hold(listener);
     this.#isGated = false;
     this.#lifeline.send({ type: 'serving', epoch: this.epoch, said: this.#hasSaid });
+    this.life.emit('serve', { resumed: false });
   }
 
   // As the service is used to: its own handlers run, and whatever it holds itself is closed by it.
   #end(report: DrainReport): void {
     this.#isEnding = true;
     this.#lifeline.send({ type: 'drained', report });
+    this.life.emit('end', report);
     this.#lifeline.unref();
     this.#successor.unref();
+    if (this.#beforeEnd.length === 0) this.#signalEnd();
+    else {
+      this.#lifeline.ref();
+      const work = this.#beforeEnd.map(async (one) => one());
+      Promise.allSettled(work).then(() => {
+        this.#lifeline.unref();
+        this.#signalEnd();
+      });
+    }
+  }
+
+  #signalEnd(): void {
     const stopSignal = this.#settings.stopSignal as NodeJS.Signals;
     // With nothing left to do the process would end before its own handlers hear of the signal.
     if (process.listenerCount(stopSignal) > 0) {
@@ -335,6 +335,7 @@ export class Generation implements Estate {
       })),
       connections: this.connections.size,
       inFlight: this.listeners.own().reduce((sum, { server }) => sum + requestsInFlight(server), 0),
+      critical: this.critical.size,
       responses: this.#counter.responses,
       errors: this.#counter.errors,
       moves: this.moves,

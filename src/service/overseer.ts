@@ -1,4 +1,6 @@
 import type { Line } from '../channel/line.js';
+import type { MoultError } from '../errors.js';
+import type { RestartSummary } from '../lifecycle/restart-record.js';
 
 /** What a generation that comes back says of itself. */
 export interface Standing {
@@ -13,6 +15,18 @@ export interface Overseer {
   readonly lifeline: Line;
   /** The private folder in which generations have their sockets. */
   readonly folder: string;
+  /**
+   * Replaces this generation by a new one.
+   * @returns when the successor has taken over and all that can move has moved.
+   * @throws any code of a handover.
+   */
+  restart(): Promise<RestartSummary>;
+  /** As restart, asked for by a signal; one that came to a generation that has handed over is passed on. */
+  restartBySignal(name: NodeJS.Signals): Promise<RestartSummary | undefined>;
+  /** The channel to the predecessor is closed. */
+  predecessorEnded(): void;
+  /** The handover was called off before commit: this process must end. */
+  aborted(error: MoultError): void;
   /** Lets the service's output go where it must go while nobody oversees it. */
   releaseOutput(): void;
   /**

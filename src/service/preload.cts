@@ -31,6 +31,10 @@ function watch(): void {
     entry ??= loadQuietly();
     return entry;
   };
+  // For the library, which the service may import from another copy of this package.
+  Object.defineProperty(globalThis, Symbol.for('moult.entry.1'), {
+    value: () => ({ entry: load(), env: supervised }),
+  });
   if (typeof original === 'function') {
     prototype._listen2 = function (this: import('node:net').Server, ...args: Parameters<Listen2>) {
       load().listen(this, original, args, supervised);

@@ -1,10 +1,14 @@
 import { dirname } from 'node:path';
 import type { Channel } from '../channel/channel.js';
-import { Opening } from '../channel/open.js';
+import { Opening, openWhenGreeted } from '../channel/open.js';
 import { MoultError } from '../errors.js';
+import type { RestartSummary } from '../lifecycle/restart-record.js';
 import { DirectOutput } from './direct-output.js';
 import type { Overseer, Standing } from './overseer.js';
 import { rejoin } from './rejoin.js';
+
+/** Longer than any restart: the supervisor itself keeps the deadlines. */
+const ANSWER_TIMEOUT_MS = 24 * 3_600_000;
 
 /** A generation's link to the supervisor that started it, or to one that came after. */
 export class SupervisorLink implements Overseer {
@@ -21,6 +25,41 @@ export class SupervisorLink implements Overseer {
     this.#output = output;
     lifeline.on('direct-output', () => this.releaseOutput());
   }
+
+  async restart(): Promise<RestartSummary> {
+    const opening = await openWhenGreeted(this.#path, () => ({ role: 'operator' }));
+    if (opening === undefined) {
+      throw new MoultError('MOULT_PEER_CLOSED', 'the supervisor cannot be reached', { serving: 'unchanged' });
+    }
+    const channel = opening.toChannel();
+    try {
+      channel.on('event', () => {});
+      const answer = channel.next(['result', 'refused'], ANSWER_TIMEOUT_MS);
+      channel.send({
+        type: 'restart',
+        wait: true,
+        ifBusy: 'wait',
+        allowFewerListeners: false,
+        untilConfirmed: false,
+        whenQuiet: null,
+      });
+      const message = await answer;
+      if (message.type === 'result' && message.ok) return message.value as unknown as RestartSummary;
+      const silent = { code: 'MOULT_HANDOVER_ABORTED', message: 'the supervisor gave no reason' };
+      throw MoultError.from(message.error ?? silent);
+    } finally {
+      channel.close();
+    }
+  }
+
+  restartBySignal(): Promise<RestartSummary> {
+    return this.restart();
+  }
+
+  // The supervisor sees both by itself.
+  predecessorEnded(): void {}
+
+  aborted(): void {}
 
   releaseOutput(): void {
     this.#output.begin();

@@ -1,7 +1,7 @@
 import { MoultError } from '../errors.js';
 import { RestartRecord, type RestartSummary, type StageEvent } from '../lifecycle/restart-record.js';
 import { monotonicMs, wallClockMs } from '../os/clock.js';
-import type { Exit } from '../os/process.js';
+import { describeExit, type Exit } from '../os/process.js';
 import type { Settings } from '../protocol/messages.js';
 import type { GenerationProcess } from './generation-process.js';
 
@@ -15,7 +15,7 @@ export class Handover {
   readonly done: Promise<RestartSummary>;
   readonly #predecessor: GenerationProcess | undefined;
   readonly #onStage: (event: StageEvent) => void;
-  readonly #checkMs: number;
+  readonly #toCommitMs: number;
   readonly #record: RestartRecord;
   #isSettled = false;
   #hasCommitted = false;
@@ -27,10 +27,10 @@ export class Handover {
     successor: GenerationProcess,
     predecessor: GenerationProcess | undefined,
     settings: Settings,
-    checkMs: number,
+    toCommitMs: number,
     onStage: (event: StageEvent) => void,
   ) {
-    this.#checkMs = checkMs;
+    this.#toCommitMs = toCommitMs;
     this.successor = successor;
     this.#predecessor = predecessor;
     this.#record = new RestartRecord(successor.number, predecessor?.number ?? null, monotonicMs());
@@ -121,7 +121,7 @@ export class Handover {
     const late = 'the successor was ready, but the predecessor did not commit';
     this.#timer = setTimeout(
       () => this.fail(new MoultError('MOULT_COMMIT_FAILED', late)),
-      this.#checkMs + BACKSTOP_MS,
+      this.#toCommitMs + BACKSTOP_MS,
     );
   }
 
@@ -150,9 +150,4 @@ export class Handover {
       cause: error,
     });
   }
-}
-
-/** How a process ended, as a person says it. */
-export function describeExit({ code, signal }: Exit): string {
-  return signal === null ? `exited with code ${code}` : `was ended by ${signal}`;
 }

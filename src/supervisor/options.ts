@@ -7,6 +7,8 @@ export interface SupervisorOptions {
   readonly drainTimeoutMs: number;
   /** How long after commit the predecessor stays able to resume. */
   readonly probationMs: number;
+  /** How long a commit waits for critical sections of the service. */
+  readonly busyTimeoutMs: number;
   /** How long a generation that got its stop signal may take to end. */
   readonly stopTimeoutMs: number;
   readonly stopSignal: NodeJS.Signals;
@@ -30,6 +32,7 @@ export const defaultOptions: SupervisorOptions = {
   readyTimeoutMs: 30_000,
   drainTimeoutMs: 30_000,
   probationMs: 10_000,
+  busyTimeoutMs: 30_000,
   stopTimeoutMs: 10_000,
   stopSignal: 'SIGTERM',
   waitReady: false,
@@ -47,11 +50,12 @@ export function settingsOf(
   allowFewerListeners: boolean,
   waitReady: boolean,
 ): Settings {
-  const { readyTimeoutMs, drainTimeoutMs, probationMs, stopSignal } = options;
+  const { readyTimeoutMs, drainTimeoutMs, probationMs, busyTimeoutMs, stopSignal } = options;
   return {
     readyTimeoutMs,
     drainTimeoutMs,
     probationMs,
+    busyTimeoutMs,
     stopSignal,
     waitReady,
     allowFewerListeners,

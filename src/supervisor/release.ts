@@ -1,5 +1,5 @@
 import { existsSync, readFileSync, realpathSync, statSync } from 'node:fs';
-import { basename, dirname, extname, isAbsolute, join, resolve } from 'node:path';
+import { basename, dirname, extname, join, resolve } from 'node:path';
 import { parseEnv } from 'node:util';
 import { MoultError } from '../errors.js';
 import type { Launch } from '../os/process.js';
@@ -20,18 +20,6 @@ export interface Release extends Launch {
   readonly isDirect: boolean;
   /** For people: the program that it runs. */
   readonly label: string;
-}
-
-/** The working directory as the shell named it, so that a symlink in it can be switched later. */
-export function namedWorkingDirectory(env: NodeJS.ProcessEnv = process.env): string {
-  const named = env.PWD;
-  const real = process.cwd();
-  try {
-    if (named && isAbsolute(named) && realpathSync(named) === real) return named;
-  } catch {
-    // It names something that is no longer there.
-  }
-  return real;
 }
 
 /**

@@ -125,7 +125,10 @@ export class Restarts {
     const { generations, reviver, service, options, log } = this.#parts;
     await admit(request, options, {
       draining: () => this.#draining(),
-      inFlight: async () => (await generations.current?.state(STATE_TIMEOUT_MS))?.inFlight ?? 0,
+      inFlight: async () => {
+        const state = await generations.current?.state(STATE_TIMEOUT_MS);
+        return (state?.inFlight ?? 0) + (state?.critical ?? 0);
+      },
       log,
     });
     const release = pinned ?? resolveRelease(service);
@@ -138,8 +141,8 @@ export class Restarts {
     if (predecessor !== undefined) await predecessor.expect(number, settings, EXPECT_TIMEOUT_MS);
     this.#isHandingOver = true;
     const successor = generations.start(release, settings, predecessor);
-    const checkMs = checkBudgetMs(options.check);
-    const handover = new Handover(successor, predecessor, settings, checkMs, (event) => this.#tell(event));
+    const toCommitMs = checkBudgetMs(options.check) + options.busyTimeoutMs;
+    const handover = new Handover(successor, predecessor, settings, toCommitMs, (event) => this.#tell(event));
     this.#handover = handover;
     try {
       const summary = await handover.done;

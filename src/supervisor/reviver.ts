@@ -1,9 +1,9 @@
 import type { Logger } from 'pino';
 import { wallClockMs } from '../os/clock.js';
+import { describeExit } from '../os/process.js';
 import { Backoff } from './backoff.js';
 import type { GenerationProcess } from './generation-process.js';
 import type { Generations } from './generations.js';
-import { describeExit } from './handover.js';
 import type { Releases } from './releases.js';
 
 /** Starts the last good release again when nobody serves, later and later while it keeps crashing. */

@@ -1,6 +1,6 @@
-import { lstatSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { makePrivate, runRoot } from '../channel/private-folder.js';
 import { MoultError } from '../errors.js';
 import { closeDescriptor } from '../os/descriptor.js';
 import { FileLock } from '../os/file-lock.js';
@@ -9,12 +9,6 @@ import { connectUnix, MAX_SOCKET_PATH_BYTES } from '../os/unix-socket.js';
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 /** Room for the longest name of a socket in the folder. */
 const SOCKET_NAME_BYTES = '/g1234567-1234567.sock'.length;
-
-/** Where everything of this user's services lies: `$XDG_RUNTIME_DIR/moult`, else a private folder under the temporary one. */
-export function runRoot(env: NodeJS.ProcessEnv = process.env): string {
-  const base = env.XDG_RUNTIME_DIR;
-  return base ? join(base, 'moult') : join(tmpdir(), `moult-${process.geteuid?.() ?? 0}`);
-}
 
 /** @throws MOULT_BAD_OPTION when a name cannot be the name of a folder and of a service. */
 export function checkName(name: string): string {
@@ -101,21 +95,4 @@ export class RunFolder {
     };
     return names.filter(isRunning).sort();
   }
-}
-
-function makePrivate(path: string): void {
-  mkdirSync(path, { recursive: true, mode: 0o700 });
-  const stat = lstatSync(path);
-  const ours = process.geteuid?.() ?? stat.uid;
-  if (!stat.isDirectory() || stat.uid !== ours || (stat.mode & 0o077) !== 0) {
-    throw new MoultError(
-      'MOULT_PEER_REFUSED',
-      `expected ${path} to be a folder of user ${ours} with mode 0700, found ${describe(stat)}: move it away`,
-    );
-  }
-}
-
-function describe(stat: { uid: number; mode: number; isDirectory(): boolean }): string {
-  const mode = (stat.mode & 0o777).toString(8);
-  return `${stat.isDirectory() ? 'a folder' : 'another thing'} of user ${stat.uid} with mode 0${mode}`;
 }

@@ -1,11 +1,10 @@
 import type { Logger } from 'pino';
 import type { MoultError } from '../errors.js';
-import type { Exit } from '../os/process.js';
+import { describeExit, type Exit } from '../os/process.js';
 import type { DrainReport, Message } from '../protocol/messages.js';
 import type { Ending } from './ending.js';
 import type { GenerationProcess } from './generation-process.js';
 import type { Generations } from './generations.js';
-import { describeExit } from './handover.js';
 import type { HeldListeners } from './held-listeners.js';
 import type { Journal } from './journal.js';
 import type { SupervisorOptions } from './options.js';

@@ -5,6 +5,7 @@ import fc from 'fast-check';
 import type { Channel } from '#moult/channel/channel.js';
 import { ConnectionTracker } from '#moult/connections/tracker.js';
 import { MoultError } from '#moult/errors.js';
+import { CriticalSections } from '#moult/handover/critical-sections.js';
 import type { Estate } from '#moult/handover/estate.js';
 import { Predecessor } from '#moult/handover/predecessor.js';
 import { Successor } from '#moult/handover/successor.js';
@@ -172,6 +173,7 @@ class Life {
       listeners,
       connections: new ConnectionTracker(() => false),
       moves: { http1: 'not in this test' },
+      critical: new CriticalSections(),
       epoch: number,
       isBeingFed: () => this.successor.isBeingFed || this.predecessor.isBeingFed,
     } as unknown as Estate;

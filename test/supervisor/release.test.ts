@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { mkdirSync, realpathSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { describe } from 'node:test';
-import { defaultName, namedWorkingDirectory, resolveRelease } from '#moult/supervisor/release.js';
+import { namedWorkingDirectory } from '#moult/os/working-directory.js';
+import { defaultName, resolveRelease } from '#moult/supervisor/release.js';
 import { temporaryFolder } from '../support/temporary-folder.js';
 import { type Later, tidy } from '../support/tidy.js';
 

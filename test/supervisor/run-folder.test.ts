@@ -3,9 +3,10 @@ import { chmodSync, existsSync, mkdirSync, readdirSync, statSync, symlinkSync, w
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { describe } from 'node:test';
+import { runRoot } from '#moult/channel/private-folder.js';
 import { closeDescriptor } from '#moult/os/descriptor.js';
 import { bindUnix } from '#moult/os/unix-socket.js';
-import { checkName, RunFolder, runRoot } from '#moult/supervisor/run-folder.js';
+import { checkName, RunFolder } from '#moult/supervisor/run-folder.js';
 import { eventOf } from '../support/events.js';
 import { fixture } from '../support/fixture.js';
 import { temporaryFolder } from '../support/temporary-folder.js';

@@ -1,0 +1,41 @@
+import { createRequire } from 'node:module';
+import type * as Entry from '../service/entry.js';
+
+type Alone = typeof import('../standalone/begin.js');
+
+/** Where the preload of `moult run` says how its own copy of the package is reached; a service may import another copy. */
+const BRIDGE = Symbol.for('moult.entry.1');
+
+/** What moult has in this process, and the environment with which it was started. */
+export interface Bridge {
+  readonly entry: typeof Entry;
+  readonly env: NodeJS.ProcessEnv;
+  /** Whether `listen()` reaches moult already. */
+  readonly isHooked: boolean;
+}
+
+/** Loads the part of moult that lives in services: the copy that started this process, else the one beside this file. */
+export function bridge(): Bridge {
+  const preloaded = (globalThis as Record<symbol, (() => Omit<Bridge, 'isHooked'>) | undefined>)[BRIDGE];
+  if (preloaded !== undefined) return { ...preloaded(), isHooked: true };
+  return { entry: load('../service/entry.js') as typeof Entry, env: process.env, isHooked: false };
+}
+
+/** Loads what a service without a supervisor needs. */
+export function alone(): Alone {
+  return load('../standalone/begin.js') as Alone;
+}
+
+const require = createRequire(import.meta.url);
+
+// Only when it is needed: it reaches into Node and libc, which other systems do not have.
+// require() of an ES module is no experiment for us: it is what Node 20.19 was chosen for.
+function load(path: string): unknown {
+  const warn = process.emitWarning;
+  process.emitWarning = (() => {}) as typeof process.emitWarning;
+  try {
+    return require(path);
+  } finally {
+    process.emitWarning = warn;
+  }
+}

@@ -1,0 +1,88 @@
+import type { Channel } from '../channel/channel.js';
+import { Opening } from '../channel/open.js';
+import { MoultError } from '../errors.js';
+import { closeDescriptor } from '../os/descriptor.js';
+import type { ListenerItem, Settings } from '../protocol/messages.js';
+import { DirectOutput } from './direct-output.js';
+import type { Overseer } from './overseer.js';
+import { openLifeline, SupervisorLink } from './supervisor-link.js';
+
+/** How long the opening of both channels may take. */
+const OPENING_TIMEOUT_MS = 15_000;
+
+/** What a generation inherits; the descriptors are in the order of the listeners, and belong to the generation. */
+export interface Inheritance {
+  readonly epoch: number;
+  readonly listeners: readonly ListenerItem[];
+  readonly descriptors: readonly number[];
+}
+
+/** With what a generation begins. */
+export interface Beginning {
+  readonly number: number;
+  readonly settings: Settings;
+  readonly overseer: Overseer;
+  readonly inheritance: Inheritance;
+  /** The channel to the predecessor, where there is one. */
+  readonly giver: Channel | undefined;
+}
+
+/*
+ * All of it is synchronous, because the service is in the middle of its first listen().
+ */
+
+/**
+ * Joins the supervisor that started this process, and inherits what the predecessor has.
+ * @returns null when another process of the tree is the service already, or no supervisor is there.
+ * @throws whatever the other side refused with.
+ */
+export function joinSupervisor(path: string, number: number): Beginning | null {
+  const lifeline = openLifeline(path, number, OPENING_TIMEOUT_MS);
+  if (lifeline === null) return null;
+  let giver: Opening | undefined;
+  try {
+    const { message: welcome, incoming } = lifeline.hear('welcome');
+    const output = new DirectOutput(incoming.take());
+    if (welcome.predecessor !== null) giver = openDoor(welcome.predecessor, number);
+    const inheritance = inherit(giver ?? lifeline);
+    const overseer = new SupervisorLink(path, lifeline.toChannel(), output);
+    return { number, settings: welcome.settings, overseer, inheritance, giver: giver?.toChannel() };
+  } catch (error) {
+    giver?.abandon();
+    lifeline.abandon();
+    if (error instanceof MoultError && error.code === 'MOULT_NOT_EXPECTED') return null;
+    throw error;
+  }
+}
+
+/**
+ * Begins without a supervisor: inherits from the predecessor behind this door.
+ * @throws MOULT_SYSTEM_CALL when nobody is there; whatever the predecessor refused with.
+ */
+export function succeed(door: string, number: number): Pick<Beginning, 'inheritance' | 'giver'> {
+  const giver = openDoor(door, number);
+  try {
+    return { inheritance: inherit(giver), giver: giver.toChannel() };
+  } catch (error) {
+    giver.abandon();
+    throw error;
+  }
+}
+
+/** What a first generation inherits. */
+export const NOTHING: Inheritance = { epoch: 0, listeners: [], descriptors: [] };
+
+function openDoor(path: string, generation: number): Opening {
+  return new Opening(path, { role: 'successor', generation }, OPENING_TIMEOUT_MS);
+}
+
+function inherit(from: Opening): Inheritance {
+  const { message, incoming } = from.hear('inherit');
+  const descriptors = incoming.take();
+  if (descriptors.length >= message.listeners.length) return { ...message, descriptors };
+  for (const fd of descriptors) closeDescriptor(fd);
+  throw new MoultError(
+    'MOULT_DESCRIPTORS',
+    `expected ${message.listeners.length} listeners, this process could open only ${descriptors.length}`,
+  );
+}

@@ -1,0 +1,37 @@
+import { join } from 'node:path';
+import { makePrivate, runRoot } from '../channel/private-folder.js';
+import { MoultError } from '../errors.js';
+import { type Beginning, NOTHING, succeed } from '../service/beginning.js';
+import { type StandaloneOptions, settingsOf } from './options.js';
+import { type SelfEvents, SelfOverseer } from './self-overseer.js';
+import { takeInheritable } from './variables.js';
+
+/** The folder of the sockets of services without a supervisor; no service can have this name. */
+const FOLDER = '.alone';
+
+/**
+ * Begins this process's generation without a supervisor: as the successor of the process that started it, or
+ * as the first.
+ * @throws whatever the predecessor refused with.
+ */
+export function beginAlone(options: StandaloneOptions, events: SelfEvents): Beginning {
+  const folder = join(runRoot(), FOLDER);
+  makePrivate(folder);
+  const from = takeInheritable(process.env);
+  const taken = from === undefined ? undefined : fromPredecessor(from.door, from.generation);
+  const number = from?.generation ?? 1;
+  const overseer = new SelfOverseer(number, folder, options, taken !== undefined, events);
+  const inheritance = taken?.inheritance ?? NOTHING;
+  if (taken?.giver !== undefined) overseer.succeeds(taken.giver.peer.pid, inheritance.epoch);
+  return { number, settings: settingsOf(options), overseer, inheritance, giver: taken?.giver };
+}
+
+// One that has died since it started this process has left nothing to take over: this one begins anew.
+function fromPredecessor(door: string, number: number): ReturnType<typeof succeed> | undefined {
+  try {
+    return succeed(door, number);
+  } catch (error) {
+    if (error instanceof MoultError && error.code === 'MOULT_SYSTEM_CALL') return undefined;
+    throw error;
+  }
+}

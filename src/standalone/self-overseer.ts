@@ -1,0 +1,227 @@
+import { type Line, localLine } from '../channel/line.js';
+import { asMoultError, MoultError } from '../errors.js';
+import type { RestartSummary, StageEvent } from '../lifecycle/restart-record.js';
+import { ProcessHandle } from '../os/peer.js';
+import { signal } from '../os/process.js';
+import type { Overseer } from '../service/overseer.js';
+import { Attempt } from './attempt.js';
+import { type StandaloneOptions, settingsOf } from './options.js';
+import { PidFile } from './pid-file.js';
+
+/** How long this process may take to open the socket at which it receives successors. */
+const DOOR_TIMEOUT_MS = 5000;
+/** How long a predecessor whose channel has closed may take to be gone. */
+const GONE_TIMEOUT_MS = 5000;
+const LOOK_MS = 10;
+
+/** Of what a self-overseer tells. */
+export interface SelfEvents {
+  stage(event: StageEvent): void;
+}
+
+/** Oversees the generation that this process is: starts its successors itself, where there is no supervisor. */
+export class SelfOverseer implements Overseer {
+  readonly lifeline: Line;
+  readonly folder: string;
+  readonly #line: Line;
+  readonly #number: number;
+  readonly #options: StandaloneOptions;
+  readonly #events: SelfEvents;
+  readonly #pidFile: PidFile | undefined;
+  #lastNumber: number;
+  #predecessor: ProcessHandle | undefined;
+  #epoch = 0;
+  #isReady = false;
+  #isServing = false;
+  #isAlone: boolean;
+  #attempt: Attempt | undefined;
+  #running: Promise<RestartSummary> | undefined;
+  #following: Promise<RestartSummary> | undefined;
+  #door: Promise<string>;
+
+  /** @param folder the private one for the socket. @param hasPredecessor whether this generation takes over from another process. */
+  constructor(
+    number: number,
+    folder: string,
+    options: StandaloneOptions,
+    hasPredecessor: boolean,
+    events: SelfEvents,
+  ) {
+    this.#number = number;
+    this.#lastNumber = number;
+    this.folder = folder;
+    this.#options = options;
+    this.#isAlone = !hasPredecessor;
+    this.#events = events;
+    const [line, lifeline] = localLine();
+    this.#line = line;
+    this.lifeline = lifeline;
+    if (options.pidFile !== null) {
+      const file = new PidFile(options.pidFile);
+      this.#pidFile = file;
+      process.once('exit', () => file.remove());
+    }
+    this.#door = new Promise((resolve) => line.on('door', ({ path }) => resolve(path)));
+    line.on('ready', () => {
+      this.#isReady = true;
+      this.#commitIfAlone();
+    });
+    line.on('serving', ({ epoch }) => this.#serves(epoch));
+    line.on('progress', ({ stage, facts }) => this.#attempt?.stage(stage, facts));
+    line.on('aborted', ({ error }) => this.#failed(MoultError.from(error), false));
+    line.on('undone', ({ error, alive }) => this.#undone(MoultError.from(error), alive));
+    line.on('drained', () => this.#drained());
+  }
+
+  /** From whom this generation takes over. */
+  succeeds(predecessorPid: number, epoch: number): void {
+    this.#predecessor = new ProcessHandle(predecessorPid);
+    this.#epoch = epoch;
+  }
+
+  /**
+   * Starts a successor and hands over to it. One that is asked for during another follows it.
+   * @returns when the successor has taken over and all that can move has moved.
+   * @throws MOULT_NOT_SERVING; any code of a handover, and then this generation serves on.
+   */
+  restart(): Promise<RestartSummary> {
+    if (this.#running !== undefined) {
+      const next = () => this.restart();
+      this.#following ??= this.#running.then(next, next).finally(() => {
+        this.#following = undefined;
+      });
+      return this.#following;
+    }
+    const attempt = this.#attempt;
+    if (!this.#isServing || attempt?.hasCommitted) {
+      const why =
+        attempt === undefined
+          ? `generation ${this.#number} has not taken over yet`
+          : `generation ${attempt.number} (process ${attempt.pid}) has taken over: ask that one`;
+      return Promise.reject(new MoultError('MOULT_NOT_SERVING', why));
+    }
+    this.#running = this.#begin().finally(() => {
+      this.#running = undefined;
+    });
+    return this.#running;
+  }
+
+  /** As {@link restart}; a process that has handed over passes the signal on to its successor. */
+  restartBySignal(name: NodeJS.Signals): Promise<RestartSummary | undefined> {
+    const attempt = this.#attempt;
+    if (attempt?.isSettled && attempt.hasCommitted) {
+      signal(attempt.pid, name);
+      return Promise.resolve(undefined);
+    }
+    return this.restart();
+  }
+
+  predecessorEnded(): void {
+    if (this.#isServing || this.#isAlone) return;
+    const deadlineMs = performance.now() + GONE_TIMEOUT_MS;
+    const look = setInterval(() => {
+      const isGone = this.#predecessor?.hasEnded() === true;
+      if (!isGone && performance.now() < deadlineMs) return;
+      clearInterval(look);
+      if (isGone) {
+        this.#isAlone = true;
+        this.#commitIfAlone();
+        return;
+      }
+      const what = 'the predecessor closed the handover, but lives';
+      this.aborted(new MoultError('MOULT_HANDOVER_ABORTED', what, { serving: 'predecessor' }));
+    }, LOOK_MS);
+  }
+
+  // The predecessor ends its own child; this is for one that cannot, and for strangers.
+  aborted(error: MoultError): void {
+    process.emitWarning(`${error.message} (${error.code}); generation ${this.#number} ends`, 'MoultWarning');
+    setImmediate(() => process.kill(process.pid, this.#options.stopSignal));
+  }
+
+  // Its output has always been its own.
+  releaseOutput(): void {}
+
+  // A line within the process is never lost.
+  next(): Promise<Overseer> {
+    return new Promise(() => {});
+  }
+
+  async #begin(): Promise<RestartSummary> {
+    const number = ++this.#lastNumber;
+    const door = await this.#expect(number);
+    this.#attempt = new Attempt({
+      number,
+      predecessor: this.#number,
+      door,
+      options: this.#options,
+      line: this.#line,
+      onStage: (event) => this.#events.stage(event),
+    });
+    return this.#attempt.done;
+  }
+
+  // Its own generation is told first: a successor that nobody expects is refused.
+  async #expect(number: number): Promise<string> {
+    const door = await within(this.#door, DOOR_TIMEOUT_MS, 'this process could not open a socket for it');
+    const answer = new Promise<void>((resolve, reject) => {
+      this.#line.on('expecting', ({ error }) =>
+        error === undefined ? resolve() : reject(MoultError.from(error)),
+      );
+    });
+    this.#line.send({ type: 'expect', generation: number, settings: settingsOf(this.#options) });
+    await answer;
+    return door;
+  }
+
+  // Where nobody else could give the commit.
+  #commitIfAlone(): void {
+    if (!this.#isReady || !this.#isAlone || this.#isServing) return;
+    this.#line.send({ type: 'commit', epoch: this.#epoch + 1 });
+  }
+
+  #serves(epoch: number): void {
+    this.#isServing = true;
+    this.#epoch = epoch;
+    this.#predecessor?.close();
+    this.#predecessor = undefined;
+    this.#namePid();
+  }
+
+  #undone(error: MoultError, alive: boolean): void {
+    this.#namePid();
+    this.#failed(error, alive);
+  }
+
+  #failed(error: MoultError, alive: boolean): void {
+    const attempt = this.#attempt;
+    this.#attempt = undefined;
+    attempt?.fail(error, alive);
+  }
+
+  // A service that does not heed its stop signal must not stay for ever.
+  #drained(): void {
+    // A process that a signal ends hears of no exit.
+    this.#pidFile?.remove();
+    setTimeout(() => process.exit(1), this.#options.stopTimeoutMs).unref();
+  }
+
+  #namePid(): void {
+    try {
+      this.#pidFile?.write();
+    } catch (cause) {
+      const { message } = asMoultError(cause, 'MOULT_SYSTEM_CALL');
+      process.emitWarning(`the PID file cannot be written: ${message}`, 'MoultWarning');
+    }
+  }
+}
+
+function within<T>(promise: Promise<T>, ms: number, what: string): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new MoultError('MOULT_PEER_TIMEOUT', what)), ms);
+    promise.then((value) => {
+      clearTimeout(timer);
+      resolve(value);
+    }, reject);
+  });
+}
