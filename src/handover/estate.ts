@@ -21,8 +21,8 @@ export interface Estate {
 /** The listeners of this generation, each with the kinds of connections that it can take for it. */
 export function movableClaims({ listeners, moves }: Estate): Message<'ready'>['claims'] {
   const http1 = moves.http1 === 'yes' ? (['http1'] as const) : [];
-  return listeners.own().map(({ identity, server }) => ({
-    name: identity.name,
-    accepts: isPlainHttp(server) ? [...http1] : [],
-  }));
+  return listeners.own().map(({ identity: { name } }) => {
+    const server = listeners.serverOf(name);
+    return { name, accepts: server !== undefined && isPlainHttp(server) ? [...http1] : [] };
+  });
 }

@@ -170,21 +170,17 @@ export class Predecessor {
     }
     if (this.#state !== 'serving') return;
     this.#step('retire');
-    const listeners = this.#estate.listeners.own();
-    for (const listener of listeners) {
+    const servers = this.#servers();
+    for (const listener of this.#estate.listeners.own()) {
       listener.pause();
       this.#estate.listeners.release(listener, true);
       this.#events.released(listener.identity.name);
     }
-    for (const { server } of listeners)
+    for (const server of servers)
       if ('closeIdleConnections' in server) (server as HttpServer).closeIdleConnections();
     // One that has never said anything asks for nothing.
     for (const { socket } of this.#estate.connections.all()) if (socket.bytesRead === 0) socket.destroy();
-    this.#beginDrain(
-      timeoutMs,
-      listeners.map(({ server }) => server),
-      undefined,
-    );
+    this.#beginDrain(timeoutMs, servers, undefined);
   }
 
   /** This generation was a successor and must hand back: it accepts no more, and its connections go to the predecessor. */
@@ -192,12 +188,11 @@ export class Predecessor {
     if (this.#state !== 'serving') return;
     this.#step('give-back');
     const { listeners } = this.#estate;
-    const all = listeners.own();
+    const servers = this.#servers();
     listeners.pause();
     channel.send({ type: 'handed-back' });
     channel.ref();
-    const servers = all.map(({ server }) => server);
-    for (const listener of all) listeners.release(listener, false);
+    for (const listener of listeners.own()) listeners.release(listener, false);
     this.#channel = channel;
     channel.closed.then(() => {
       if (this.#channel === channel) this.#outflow?.stop();
@@ -254,8 +249,7 @@ export class Predecessor {
     this.#estate.epoch += 1;
     this.#events.stage('commit', {});
     const { drainTimeoutMs, probationMs } = this.#settings;
-    const servers = this.#estate.listeners.own().map(({ server }) => server);
-    const outflow = this.#flow(this.#channel, this.#claims, drainTimeoutMs, servers);
+    const outflow = this.#flow(this.#channel, this.#claims, drainTimeoutMs, this.#servers());
     outflow.settled.then(() => this.#settled(outflow));
     this.#timer = setTimeout(() => this.confirm(), probationMs);
     if (this.#retireMs !== undefined) this.confirm();
@@ -301,6 +295,10 @@ export class Predecessor {
     drain.finished.then(() => {
       if (this.#drain === drain) this.#finish(drain);
     });
+  }
+
+  #servers(): Server[] {
+    return this.#estate.listeners.streams().map(({ server }) => server);
   }
 
   #endsHere(socket: Socket, server: Server, outflow: Outflow | undefined): boolean {
@@ -369,7 +367,7 @@ export class Predecessor {
 
   #receiveBack(channel: Channel): void {
     this.#returning.add(channel);
-    new Inflow(channel, this.#estate.connections, (name) => this.#estate.listeners.named(name)?.server);
+    new Inflow(channel, this.#estate.connections, (name) => this.#estate.listeners.serverOf(name));
     channel.unref();
     channel.closed.then(() => {
       this.#returning.delete(channel);

@@ -66,7 +66,7 @@ export class Successor {
       this.#events.handBack(channel, message);
     });
     this.#feeds.add(channel);
-    new Inflow(channel, this.#estate.connections, (name) => this.#estate.listeners.named(name)?.server);
+    new Inflow(channel, this.#estate.connections, (name) => this.#estate.listeners.serverOf(name));
     channel.closed.then(() => {
       this.#feeds.delete(channel);
       this.#events.ended();

@@ -1,16 +1,6 @@
-import { unlinkSync } from 'node:fs';
-import type { AddressInfo, Server } from 'node:net';
-import { MoultError } from '../errors.js';
-import { handleOf, isUnreferenced, type StreamHandle, setHandle } from '../node/handle.js';
-import {
-  closeHandle,
-  inheritOwner,
-  listeningHandle,
-  onHandleClose,
-  openGate,
-  shutGate,
-} from '../node/listening-handle.js';
-import { closeDescriptor, shutDownListener } from '../os/descriptor.js';
+import type { AddressInfo } from 'node:net';
+import { closeDescriptor } from '../os/descriptor.js';
+import type { ListenerItem } from '../protocol/messages.js';
 
 /**
  * - `gated`: claimed by this generation, not accepting yet
@@ -23,120 +13,77 @@ export type ListenerState = 'gated' | 'open' | 'paused' | 'closed';
 /** What identifies a bound socket. */
 export interface ListenerIdentity {
   readonly name: string;
-  readonly family: 'tcp' | 'unix';
+  readonly family: ListenerItem['family'];
   /** The path of a Unix listener that its owner removes on close, else null. */
   readonly path: string | null;
 }
 
-/** Node's default. Source: node lib/net.js, setupListenHandle. */
-const DEFAULT_BACKLOG = 511;
+/** Told when the service itself closed a listener, with the state that it had until then. */
+export type OnClosedByService = (listener: Listener, was: ListenerState) => void;
 
-/** A listening socket of this generation: a server of the service, and a descriptor of moult's own beside Node's. */
-export class Listener {
+/** A bound socket of this generation by which clients reach the service, and a descriptor of moult's own beside Node's. */
+export abstract class Listener {
   readonly identity: ListenerIdentity;
-  /** The server to which connections go; the last one that was given the handle. */
-  server: Server;
-  readonly backlog: number;
   /** Whether another generation bound it. */
   readonly isInherited: boolean;
-  /** Whether clients that pipeline were met here, in this generation or one before. */
-  meetsPipelining = false;
   /** moult's own copy; -1 once it is closed. */
   fd: number;
-  #others = new Set<Server>();
-  #handle: StreamHandle;
   #state: ListenerState;
-  #address: AddressInfo | string | null = null;
-  #onClosedByService: (listener: Listener, was: ListenerState) => void;
+  #onClosedByService: OnClosedByService;
 
-  constructor(
+  protected constructor(
     identity: ListenerIdentity,
-    server: Server,
-    handle: StreamHandle,
     fd: number,
-    backlog: number,
     state: 'gated' | 'open',
     isInherited: boolean,
-    onClosedByService: (listener: Listener, was: ListenerState) => void,
+    onClosedByService: OnClosedByService,
   ) {
     this.identity = identity;
-    this.server = server;
-    this.backlog = backlog || DEFAULT_BACKLOG;
-    this.isInherited = isInherited;
     this.fd = fd;
-    this.#handle = handle;
+    this.isInherited = isInherited;
     this.#state = state;
     this.#onClosedByService = onClosedByService;
-    if (state === 'gated') shutGate(handle);
-    this.#watch();
   }
 
   get state(): ListenerState {
     return this.#state;
   }
 
-  /** Where clients reach it, as the server says. */
-  address(): AddressInfo | string | null {
-    return this.#state === 'open' || this.#state === 'gated' ? this.server.address() : this.#address;
-  }
+  /** Where clients reach it, as its owner in the service says. */
+  abstract address(): AddressInfo | string | null;
 
-  /** Another server was given this listener's handle: Node gives it the connections from then on. */
-  belongTo(server: Server): void {
-    this.#others.add(this.server);
-    this.server = server;
-  }
+  /** As other processes are told of it. */
+  abstract item(): ListenerItem;
 
   /** gated → open. @throws MOULT_SYSTEM_CALL when the socket cannot listen. */
   open(): void {
     if (this.#state !== 'gated') return;
-    const error = openGate(this.#handle, this.backlog);
-    if (error !== 0) {
-      throw new MoultError('MOULT_SYSTEM_CALL', `opening ${this.identity.name} failed with error ${error}`);
-    }
+    this.openNow();
     this.#state = 'open';
   }
 
-  /** open → paused: the server still says that it listens, clients wait in the backlog. */
+  /** open → paused: the service still believes that it listens, clients wait in the kernel's queue. */
   pause(): void {
     if (this.#state !== 'open') return;
-    this.#address = this.server.address();
-    const address = () => this.#address;
-    Object.defineProperty(this.server, 'address', { configurable: true, writable: true, value: address });
-    closeHandle(this.#handle);
+    this.pauseNow();
     this.#state = 'paused';
   }
 
-  /** paused → open: those who wait in the backlog are accepted. */
+  /** paused → open: those who wait in the queue are served. @throws MOULT_SYSTEM_CALL */
   resume(): void {
     if (this.#state !== 'paused') return;
-    const handle = listeningHandle(this.fd);
-    inheritOwner(this.#handle, handle);
-    Reflect.deleteProperty(this.server, 'address');
-    // Where another owner took the handle over (the primary of node:cluster), it stays the owner.
-    for (const server of [this.server, ...this.#others]) {
-      if (handleOf(server) === this.#handle) setHandle(server, handle);
-    }
-    if (isUnreferenced(this.server)) handle.unref();
-    this.#handle = handle;
-    this.#watch();
+    this.resumeNow();
     this.#state = 'open';
-    const error = handle.listen(this.backlog);
-    if (error !== 0) {
-      throw new MoultError('MOULT_SYSTEM_CALL', `resuming ${this.identity.name} failed with error ${error}`);
-    }
   }
 
   /**
    * Gives the socket up: moult's copy is closed.
-   * @param everywhere closes the port for every process that holds a copy, and removes the path.
+   * @param everywhere closes the port for every process that holds a copy, as far as its kind allows.
    */
   release(everywhere: boolean): void {
     this.#state = 'closed';
     if (this.fd < 0) return;
-    if (everywhere) {
-      shutDownListener(this.fd);
-      if (this.identity.path !== null) removePath(this.identity.path);
-    }
+    if (everywhere) this.closeEverywhere();
     closeDescriptor(this.fd);
     this.fd = -1;
   }
@@ -149,19 +96,13 @@ export class Listener {
     return fd;
   }
 
-  #watch(): void {
-    onHandleClose(this.#handle, () => {
-      const was = this.#state;
-      if (was === 'paused') Reflect.deleteProperty(this.server, 'address');
-      this.#onClosedByService(this, was);
-    });
+  protected closedByService(): void {
+    this.#onClosedByService(this, this.#state);
   }
-}
 
-function removePath(path: string): void {
-  try {
-    unlinkSync(path);
-  } catch {
-    // Somebody removed it before.
-  }
+  protected abstract openNow(): void;
+  protected abstract pauseNow(): void;
+  protected abstract resumeNow(): void;
+  /** Called while moult's own copy is still open. */
+  protected abstract closeEverywhere(): void;
 }

@@ -1,14 +1,9 @@
 import type { Server } from 'node:net';
-import { getSystemErrorMap, getSystemErrorName } from 'node:util';
-import { handleOf, setHandle } from '../node/handle.js';
-import type { ListenRequest } from '../node/listen-hook.js';
-import { behindGate, listeningHandle, shutGate } from '../node/listening-handle.js';
-import { offerTickets, resumeTickets } from '../node/tls-tickets.js';
-import { closeDescriptor, duplicate } from '../os/descriptor.js';
-import { bindUnix, MAX_SOCKET_PATH_BYTES } from '../os/unix-socket.js';
+import { closeDescriptor } from '../os/descriptor.js';
 import type { ListenerItem } from '../protocol/messages.js';
-import { Listener, type ListenerIdentity, type ListenerState } from './listener.js';
-import { freeName, listenerName } from './name.js';
+import type { Listener, OnClosedByService } from './listener.js';
+import { freeName } from './name.js';
+import { StreamListener } from './stream-listener.js';
 
 /** What the registry tells of. */
 export interface RegistryEvents {
@@ -20,7 +15,8 @@ export interface RegistryEvents {
   closed(listener: Listener): void;
 }
 
-interface Inherited {
+/** A socket of the predecessor that has not been claimed. */
+export interface Inherited {
   readonly item: ListenerItem;
   readonly fd: number;
 }
@@ -29,7 +25,7 @@ interface Inherited {
 export class ListenerRegistry {
   #inherited = new Map<string, Inherited>();
   #own = new Map<string, Listener>();
-  #byServer = new WeakMap<Server, Listener>();
+  #byServer = new WeakMap<Server, StreamListener>();
   #gatesShut: boolean;
   #events: RegistryEvents;
 
@@ -57,14 +53,62 @@ export class ListenerRegistry {
     return [...this.#inherited.keys()];
   }
 
+  /** Those that accept connections. */
+  streams(): StreamListener[] {
+    return this.own().filter((listener) => listener instanceof StreamListener);
+  }
+
   /** The listener to which a server belongs. */
-  of(server: Server): Listener | undefined {
+  of(server: Server): StreamListener | undefined {
     return this.#byServer.get(server);
   }
 
   /** The listener of this name. */
   named(name: string): Listener | undefined {
     return this.#own.get(name);
+  }
+
+  /** The server of the listener of this name, where it has one. */
+  serverOf(name: string): Server | undefined {
+    const listener = this.named(name);
+    return listener instanceof StreamListener ? listener.server : undefined;
+  }
+
+  /** The state in which a new listener begins. */
+  get initialState(): 'gated' | 'open' {
+    return this.#gatesShut ? 'gated' : 'open';
+  }
+
+  /** The name, or the next free one like it where a listener of this generation has it already. */
+  freeName(name: string): string {
+    return freeName(name, (candidate) => this.#own.has(candidate));
+  }
+
+  /** What was inherited under a name and is of one of these kinds. It stays until a listener that claims it is added. */
+  inherited(name: string, families: readonly ListenerItem['family'][]): Inherited | undefined {
+    const found = this.#inherited.get(name);
+    return found !== undefined && families.includes(found.item.family) ? found : undefined;
+  }
+
+  /** Registers a listener: one that was bound here, or that was inherited and is claimed by it. */
+  add(listener: Listener): void {
+    const { name } = listener.identity;
+    if (listener.isInherited) this.#inherited.delete(name);
+    this.#own.set(name, listener);
+    if (listener instanceof StreamListener) this.#byServer.set(listener.server, listener);
+  }
+
+  /** Another server of the service shares a listener: Node gives it the connections from then on. */
+  share(listener: StreamListener, server: Server): void {
+    listener.belongTo(server);
+    this.#byServer.set(server, listener);
+    this.#events.claimed(listener);
+  }
+
+  /** Tells of a listener that was added, once its owner listens. */
+  tell(listener: Listener): void {
+    if (listener.isInherited) this.#events.claimed(listener);
+    else this.#events.bound(listener);
   }
 
   /** Lets every claimed listener accept, in the order of the claims. */
@@ -98,113 +142,17 @@ export class ListenerRegistry {
   /** The open listeners as a successor is told of them, and their descriptors in the same order. */
   describe(): { items: ListenerItem[]; descriptors: number[] } {
     const listeners = this.own().filter((listener) => listener.fd >= 0);
-    return { items: listeners.map(itemOf), descriptors: listeners.map((listener) => listener.fd) };
+    return {
+      items: listeners.map((listener) => listener.item()),
+      descriptors: listeners.map((listener) => listener.fd),
+    };
   }
 
-  /** The hook of `listen()`: claims an inherited socket of this name, or binds and registers a new one. */
-  handle(request: ListenRequest, proceed: () => void): void {
-    if (handleOf(request.server) !== undefined) {
-      this.#share(request, proceed);
-      return;
-    }
-    const name = freeName(listenerName(request), (candidate) => this.#own.has(candidate));
-    const inherited = this.#inherited.get(name);
-    if (inherited !== undefined) this.#claim(request, inherited, proceed);
-    else if (isUnixPath(request)) this.#bindPath(request, name, proceed);
-    else this.#bind(request, name, proceed);
-  }
-
-  #claim(request: ListenRequest, { item, fd }: Inherited, proceed: () => void): void {
-    const handle = listeningHandle(fd);
-    setHandle(request.server, handle);
-    this.#inherited.delete(item.name);
-    const backlog = request.backlog || item.backlog;
-    const listener = this.#add(
-      request.server,
-      identityOf(item),
-      fd,
-      backlog,
-      this.#gatesShut ? 'gated' : 'open',
-      true,
-    );
-    listener.meetsPipelining = item.meetsPipelining === true;
-    resumeTickets(request.server, item);
-    proceed();
-    this.#events.claimed(listener);
-  }
-
-  #bind(request: ListenRequest, name: string, proceed: () => void): void {
-    if (this.#gatesShut) behindGate(proceed);
-    else proceed();
-    const handle = handleOf(request.server);
-    // Node reports the failure of a bind through the server's 'error' event; there is nothing to register.
-    if (handle === undefined || handle.fd < 0) return;
-    const family = request.port >= 0 || typeof request.server.address() === 'object' ? 'tcp' : 'unix';
-    this.#register(request, { name, family, path: null });
-  }
-
-  // A path must be owned by no handle of Node, which would remove it when it stops accepting.
-  #bindPath(request: ListenRequest, name: string, proceed: () => void): void {
-    const path = request.address ?? '';
-    const bound = bind(path);
-    if (typeof bound === 'string') {
-      failListen(request, bound);
-      return;
-    }
-    try {
-      const handle = listeningHandle(bound);
-      if (this.#gatesShut) shutGate(handle);
-      setHandle(request.server, handle);
-    } finally {
-      closeDescriptor(bound);
-    }
-    proceed();
-    this.#register(request, { name, family: 'unix', path: path.startsWith('\0') ? null : path });
-  }
-
-  // The service gave a handle of its own, or that of another of its servers.
-  #share(request: ListenRequest, proceed: () => void): void {
-    const handle = handleOf(request.server);
-    proceed();
-    if (handle === undefined || handle.fd < 0) return;
-    const known = this.own().find((listener) => handleOf(listener.server) === handle);
-    if (known !== undefined) {
-      known.belongTo(request.server);
-      this.#byServer.set(request.server, known);
-      this.#events.claimed(known);
-      return;
-    }
-    const name = freeName(listenerName(request), (candidate) => this.#own.has(candidate));
-    this.#register(request, { name, family: 'tcp', path: null });
-  }
-
-  #register(request: ListenRequest, identity: ListenerIdentity): void {
-    const handle = handleOf(request.server);
-    if (handle === undefined) return;
-    const state = this.#gatesShut ? 'gated' : 'open';
-    const listener = this.#add(request.server, identity, duplicate(handle.fd), request.backlog, state, false);
-    this.#events.bound(listener);
-  }
-
-  #add(
-    server: Server,
-    identity: ListenerIdentity,
-    fd: number,
-    backlog: number,
-    state: 'gated' | 'open',
-    isInherited: boolean,
-  ): Listener {
-    const handle = handleOf(server);
-    if (handle === undefined) throw new TypeError('a listening server has no handle');
-    const closed = (listener: Listener, was: ListenerState) => this.#closedByService(listener, was);
-    const listener = new Listener(identity, server, handle, fd, backlog, state, isInherited, closed);
-    this.#own.set(identity.name, listener);
-    this.#byServer.set(server, listener);
-    return listener;
-  }
-
-  #closedByService(listener: Listener, was: ListenerState): void {
-    this.#own.delete(listener.identity.name);
+  /** Called by a listener when the service itself closed it. */
+  readonly closedByService: OnClosedByService = (listener, was) => {
+    const { name } = listener.identity;
+    // One that was released may be closed long after; its name may be another's by then.
+    if (this.#own.get(name) === listener) this.#own.delete(name);
     if (was === 'gated' && !listener.isInherited) {
       // Bound by this generation alone, and wanted no more before anybody could reach it.
       listener.release(true);
@@ -213,49 +161,11 @@ export class ListenerRegistry {
     if (was === 'gated') {
       // It was never ours: the predecessor accepts on it. It may be claimed again.
       const fd = listener.surrenderDescriptor();
-      if (fd >= 0) this.#inherited.set(listener.identity.name, { item: itemOf(listener), fd });
+      if (fd >= 0) this.#inherited.set(name, { item: listener.item(), fd });
       return;
     }
     // After commit a paused one is the successor's; only our copy goes.
     listener.release(was === 'open');
     if (was === 'open') this.#events.closed(listener);
-  }
-}
-
-function isUnixPath(request: ListenRequest): boolean {
-  return request.fd === undefined && request.port < 0 && request.address !== null;
-}
-
-function identityOf(item: ListenerItem): ListenerIdentity {
-  return { name: item.name, family: item.family, path: item.path };
-}
-
-/** A listener as other processes are told of it. */
-export function itemOf(listener: Listener): ListenerItem {
-  const { name, family, path } = listener.identity;
-  const pipelining = listener.meetsPipelining ? { meetsPipelining: true } : {};
-  return { name, family, path, backlog: listener.backlog, ...pipelining, ...offerTickets(listener.server) };
-}
-
-// The descriptor, or the name of the error as Node gives it.
-function bind(path: string): number | string {
-  if (Buffer.byteLength(path) > MAX_SOCKET_PATH_BYTES) return 'EINVAL';
-  const bound = bindUnix(path);
-  // Source: libuv src/unix/pipe.c, uv_pipe_bind2: ENOENT becomes EACCES.
-  return bound === 'ENOENT' ? 'EACCES' : bound;
-}
-
-// As node:net reports a failed bind: an 'error' event in the next turn.
-function failListen(request: ListenRequest, code: string): void {
-  const [errno, [, description]] =
-    [...getSystemErrorMap()].find(([number]) => getSystemErrorName(number) === code) ??
-    ([0, [code, code]] as const);
-  const error = Object.assign(new Error(`listen ${code}: ${description} ${request.address}`), {
-    code,
-    errno,
-    syscall: 'listen',
-    address: request.address,
-    port: request.port,
-  });
-  process.nextTick(() => request.server.emit('error', error));
+  };
 }

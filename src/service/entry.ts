@@ -1,5 +1,6 @@
 import type { Server } from 'node:net';
 import { basename } from 'node:path';
+import { listen as listenAs } from '../listeners/listen.js';
 import { type Listen2, throughHook } from '../node/listen-hook.js';
 import { type Beginning, joinSupervisor } from './beginning.js';
 import { scrub, startedBy } from './environment.js';
@@ -47,7 +48,7 @@ export function listen(
     const isOwnAffair = request.port < 0 && request.address !== null && namesThisProcess(request.address);
     const mine = isOwnAffair ? null : become(env);
     if (mine === null) proceed();
-    else mine.listeners.handle(request, proceed);
+    else listenAs(mine.listeners, request, proceed);
   };
   throughHook(decide, server, original, args);
 }

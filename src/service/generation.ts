@@ -17,7 +17,8 @@ import { Predecessor } from '../handover/predecessor.js';
 import { Successor } from '../handover/successor.js';
 import { table } from '../lifecycle/handover.js';
 import type { Listener } from '../listeners/listener.js';
-import { itemOf, ListenerRegistry } from '../listeners/registry.js';
+import { ListenerRegistry } from '../listeners/registry.js';
+import { StreamListener } from '../listeners/stream-listener.js';
 import { giveToServer, isPlainHttp, requestsInFlight, socketOn } from '../node/http1.js';
 import { http1Moves } from '../node/self-test.js';
 import { wallClockMs } from '../os/clock.js';
@@ -245,9 +246,9 @@ export class Generation implements Estate {
   #check(name: string | null, [fd, ...surplus]: number[]): void {
     for (const one of surplus) closeDescriptor(one);
     if (fd === undefined) return;
-    const listener = name === null ? this.listeners.own()[0] : this.listeners.named(name);
-    if (listener === undefined) closeDescriptor(fd);
-    else giveToServer(listener.server, socketOn(fd, listener.server));
+    const server = name === null ? this.listeners.streams()[0]?.server : this.listeners.serverOf(name);
+    if (server === undefined) closeDescriptor(fd);
+    else giveToServer(server, socketOn(fd, server));
   }
 
   #bound(listener: Listener): void {
@@ -256,16 +257,18 @@ export class Generation implements Estate {
   }
 
   #listens(listener: Listener): void {
-    const { server } = listener;
-    trackHttp2Sessions(server);
-    if (isPlainHttp(server)) countRequests(server, this.connections);
-    else watchPipelining(server, listener);
+    if (listener instanceof StreamListener) {
+      const { server } = listener;
+      trackHttp2Sessions(server);
+      if (isPlainHttp(server)) countRequests(server, this.connections);
+      else watchPipelining(server, listener);
+    }
     this.#checkReady();
   }
 
   // The supervisor's copy is what a crash of this process leaves open.
   #hold(listener: Listener): void {
-    this.#lifeline.send({ type: 'hold', listener: itemOf(listener) }, [listener.fd]);
+    this.#lifeline.send({ type: 'hold', listener: listener.item() }, [listener.fd]);
   }
 
   #checkReady(): void {
@@ -334,7 +337,7 @@ export class Generation implements Estate {
         address: addressOf(listener),
       })),
       connections: this.connections.size,
-      inFlight: this.listeners.own().reduce((sum, { server }) => sum + requestsInFlight(server), 0),
+      inFlight: this.listeners.streams().reduce((sum, { server }) => sum + requestsInFlight(server), 0),
       critical: this.critical.size,
       responses: this.#counter.responses,
       errors: this.#counter.errors,

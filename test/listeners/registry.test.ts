@@ -48,7 +48,7 @@ describe('a listener of a first generation', () => {
       assert.ok(isCloseOnExec(descriptors[0] ?? -1));
       assert.equal(await visit({ port: addressOf(server).port, host: '127.0.0.1' }).answer, 'first');
       assert.equal(one.registry.of(server)?.state, 'open');
-      assert.equal(one.registry.named('tcp://127.0.0.1:0')?.server, server);
+      assert.equal(one.registry.serverOf('tcp://127.0.0.1:0'), server);
     },
   );
 
@@ -157,7 +157,7 @@ describe('a listener of a first generation', () => {
     assert.equal(await visit(at).answer, 'first');
     assert.equal(one.registry.of(server)?.state, 'open');
     assert.deepEqual(
-      one.registry.own().map(({ server: of }) => of),
+      one.registry.streams().map(({ server: of }) => of),
       [server],
     );
   });

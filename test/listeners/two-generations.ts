@@ -1,4 +1,5 @@
 import { type AddressInfo, connect, Server, type Socket } from 'node:net';
+import { listen } from '#moult/listeners/listen.js';
 import type { Listener } from '#moult/listeners/listener.js';
 import { ListenerRegistry } from '#moult/listeners/registry.js';
 import { type Listen2, throughHook } from '#moult/node/listen-hook.js';
@@ -14,7 +15,7 @@ const original = prototype._listen2;
 prototype._listen2 = function (this: Server, ...args: Parameters<Listen2>) {
   const registry = belongsTo.get(this);
   if (registry === undefined) original.apply(this, args);
-  else throughHook((request, proceed) => registry.handle(request, proceed), this, original, args);
+  else throughHook((request, proceed) => listen(registry, request, proceed), this, original, args);
 };
 
 /** One generation's listeners, with what it told. */

@@ -154,6 +154,7 @@ class Life {
     const own = () => (listener.state === 'closed' ? [] : [listener]);
     const listeners = {
       own,
+      streams: own,
       describe: () => ({ items: own().map(({ identity }) => identity), descriptors: [] }),
       pause: () => listener.pause(),
       resume: () => {
@@ -167,7 +168,7 @@ class Life {
         isClosedEverywhere ||= everywhere;
       },
       of: () => undefined,
-      named: () => undefined,
+      serverOf: (name: string) => (name === listener.identity.name ? listener.server : undefined),
     };
     const estate = {
       listeners,

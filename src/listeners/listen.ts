@@ -1,0 +1,150 @@
+import { getSystemErrorMap, getSystemErrorName } from 'node:util';
+import { handleOf, setHandle } from '../node/handle.js';
+import type { ListenRequest } from '../node/listen-hook.js';
+import { behindGate, listeningHandle, shutGate } from '../node/listening-handle.js';
+import { resumeTickets } from '../node/tls-tickets.js';
+import { closeDescriptor, duplicate } from '../os/descriptor.js';
+import { bindUnix, MAX_SOCKET_PATH_BYTES } from '../os/unix-socket.js';
+import type { ListenerIdentity } from './listener.js';
+import { listenerName } from './name.js';
+import type { Inherited, ListenerRegistry } from './registry.js';
+import { StreamListener } from './stream-listener.js';
+
+/**
+ * What becomes of a `listen()` of the service: it claims an inherited socket of this name, or binds and
+ * registers a new one. @param proceed does what Node would have done.
+ */
+export function listen(registry: ListenerRegistry, request: ListenRequest, proceed: () => void): void {
+  if (handleOf(request.server) !== undefined) {
+    share(registry, request, proceed);
+    return;
+  }
+  const name = registry.freeName(listenerName(request));
+  const inherited = registry.inherited(name, ['tcp', 'unix']);
+  if (inherited !== undefined) claim(registry, request, inherited, proceed);
+  else if (isUnixPath(request)) bindPath(registry, request, name, proceed);
+  else bindAddress(registry, request, name, proceed);
+}
+
+function claim(
+  registry: ListenerRegistry,
+  request: ListenRequest,
+  { item, fd }: Inherited,
+  proceed: () => void,
+): void {
+  const handle = listeningHandle(fd);
+  setHandle(request.server, handle);
+  const listener = new StreamListener(
+    { name: item.name, family: item.family, path: item.path },
+    request.server,
+    handle,
+    fd,
+    request.backlog || item.backlog,
+    registry.initialState,
+    true,
+    registry.closedByService,
+  );
+  listener.meetsPipelining = item.meetsPipelining === true;
+  registry.add(listener);
+  resumeTickets(request.server, item);
+  proceed();
+  registry.tell(listener);
+}
+
+function bindAddress(
+  registry: ListenerRegistry,
+  request: ListenRequest,
+  name: string,
+  proceed: () => void,
+): void {
+  if (registry.initialState === 'gated') behindGate(proceed);
+  else proceed();
+  const handle = handleOf(request.server);
+  // Node reports the failure of a bind through the server's 'error' event; there is nothing to register.
+  if (handle === undefined || handle.fd < 0) return;
+  const family = request.port >= 0 || typeof request.server.address() === 'object' ? 'tcp' : 'unix';
+  register(registry, request, { name, family, path: null });
+}
+
+// A path must be owned by no handle of Node, which would remove it when it stops accepting.
+function bindPath(
+  registry: ListenerRegistry,
+  request: ListenRequest,
+  name: string,
+  proceed: () => void,
+): void {
+  const path = request.address ?? '';
+  const bound = bind(path);
+  if (typeof bound === 'string') {
+    failListen(request, bound);
+    return;
+  }
+  try {
+    const handle = listeningHandle(bound);
+    if (registry.initialState === 'gated') shutGate(handle);
+    setHandle(request.server, handle);
+  } finally {
+    closeDescriptor(bound);
+  }
+  proceed();
+  register(registry, request, { name, family: 'unix', path: path.startsWith('\0') ? null : path });
+}
+
+// The service gave a handle of its own, or that of another of its servers.
+function share(registry: ListenerRegistry, request: ListenRequest, proceed: () => void): void {
+  const handle = handleOf(request.server);
+  proceed();
+  if (handle === undefined || handle.fd < 0) return;
+  const known = registry.streams().find((listener) => handleOf(listener.server) === handle);
+  if (known !== undefined) registry.share(known, request.server);
+  else
+    register(registry, request, {
+      name: registry.freeName(listenerName(request)),
+      family: 'tcp',
+      path: null,
+    });
+}
+
+function register(registry: ListenerRegistry, request: ListenRequest, identity: ListenerIdentity): void {
+  const handle = handleOf(request.server);
+  if (handle === undefined) return;
+  const listener = new StreamListener(
+    identity,
+    request.server,
+    handle,
+    duplicate(handle.fd),
+    request.backlog,
+    registry.initialState,
+    false,
+    registry.closedByService,
+  );
+  registry.add(listener);
+  registry.tell(listener);
+}
+
+function isUnixPath(request: ListenRequest): boolean {
+  return request.fd === undefined && request.port < 0 && request.address !== null;
+}
+
+// The descriptor, or the name of the error as Node gives it.
+function bind(path: string): number | string {
+  if (Buffer.byteLength(path) > MAX_SOCKET_PATH_BYTES) return 'EINVAL';
+  const bound = bindUnix(path);
+  // Source: libuv src/unix/pipe.c, uv_pipe_bind2: ENOENT becomes EACCES.
+  return bound === 'ENOENT' ? 'EACCES' : bound;
+}
+
+// As node:net reports a failed bind: an 'error' event in the next turn.
+function failListen(request: ListenRequest, code: string): void {
+  const [errno, [, description]] =
+    [...getSystemErrorMap()].find(([number]) => getSystemErrorName(number) === code) ??
+    ([0, [code, code]] as const);
+  const error = Object.assign(new Error(`listen ${code}: ${description} ${request.address}`), {
+    code,
+    errno,
+    syscall: 'listen',
+    address: request.address,
+    port: request.port,
+  });
+  process.nextTick(() => request.server.emit('error', error));
+}

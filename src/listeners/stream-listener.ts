@@ -1,0 +1,116 @@
+import { unlinkSync } from 'node:fs';
+import type { AddressInfo, Server } from 'node:net';
+import { MoultError } from '../errors.js';
+import { handleOf, isUnreferenced, type StreamHandle, setHandle } from '../node/handle.js';
+import {
+  closeHandle,
+  inheritOwner,
+  listeningHandle,
+  onHandleClose,
+  openGate,
+  shutGate,
+} from '../node/listening-handle.js';
+import { offerTickets } from '../node/tls-tickets.js';
+import { shutDownListener } from '../os/descriptor.js';
+import type { ListenerItem } from '../protocol/messages.js';
+import { Listener, type ListenerIdentity, type OnClosedByService } from './listener.js';
+
+/** Node's default. Source: node lib/net.js, setupListenHandle. */
+const DEFAULT_BACKLOG = 511;
+
+/** A socket that accepts connections: a server of the service. */
+export class StreamListener extends Listener {
+  /** The server to which connections go; the last one that was given the handle. */
+  server: Server;
+  readonly backlog: number;
+  /** Whether clients that pipeline were met here, in this generation or one before. */
+  meetsPipelining = false;
+  #others = new Set<Server>();
+  #handle: StreamHandle;
+  #address: AddressInfo | string | null = null;
+
+  constructor(
+    identity: ListenerIdentity,
+    server: Server,
+    handle: StreamHandle,
+    fd: number,
+    backlog: number,
+    state: 'gated' | 'open',
+    isInherited: boolean,
+    onClosedByService: OnClosedByService,
+  ) {
+    super(identity, fd, state, isInherited, onClosedByService);
+    this.server = server;
+    this.backlog = backlog || DEFAULT_BACKLOG;
+    this.#handle = handle;
+    if (state === 'gated') shutGate(handle);
+    this.#watch();
+  }
+
+  address(): AddressInfo | string | null {
+    return this.state === 'open' || this.state === 'gated' ? this.server.address() : this.#address;
+  }
+
+  item(): ListenerItem {
+    const { name, family, path } = this.identity;
+    const pipelining = this.meetsPipelining ? { meetsPipelining: true } : {};
+    return { name, family, path, backlog: this.backlog, ...pipelining, ...offerTickets(this.server) };
+  }
+
+  /** Another server was given this listener's handle: Node gives it the connections from then on. */
+  belongTo(server: Server): void {
+    this.#others.add(this.server);
+    this.server = server;
+  }
+
+  protected openNow(): void {
+    const error = openGate(this.#handle, this.backlog);
+    if (error !== 0) {
+      throw new MoultError('MOULT_SYSTEM_CALL', `opening ${this.identity.name} failed with error ${error}`);
+    }
+  }
+
+  protected pauseNow(): void {
+    this.#address = this.server.address();
+    const address = () => this.#address;
+    Object.defineProperty(this.server, 'address', { configurable: true, writable: true, value: address });
+    closeHandle(this.#handle);
+  }
+
+  protected resumeNow(): void {
+    const handle = listeningHandle(this.fd);
+    inheritOwner(this.#handle, handle);
+    Reflect.deleteProperty(this.server, 'address');
+    // Where another owner took the handle over (the primary of node:cluster), it stays the owner.
+    for (const server of [this.server, ...this.#others]) {
+      if (handleOf(server) === this.#handle) setHandle(server, handle);
+    }
+    if (isUnreferenced(this.server)) handle.unref();
+    this.#handle = handle;
+    this.#watch();
+    const error = handle.listen(this.backlog);
+    if (error !== 0) {
+      throw new MoultError('MOULT_SYSTEM_CALL', `resuming ${this.identity.name} failed with error ${error}`);
+    }
+  }
+
+  protected closeEverywhere(): void {
+    shutDownListener(this.fd);
+    if (this.identity.path !== null) removePath(this.identity.path);
+  }
+
+  #watch(): void {
+    onHandleClose(this.#handle, () => {
+      if (this.state === 'paused') Reflect.deleteProperty(this.server, 'address');
+      this.closedByService();
+    });
+  }
+}
+
+function removePath(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch {
+    // Somebody removed it before.
+  }
+}
