@@ -76,7 +76,9 @@ export function statusText(status: ServiceStatus): string {
 function addressText(address: Record<string, unknown>): string {
   if (typeof address.path === 'string') return address.path;
   const host = String(address.address ?? '');
-  return `${host.includes(':') ? `[${host}]` : host}:${String(address.port ?? '')}`;
+  const port = String(address.port ?? '');
+  const transport = address.transport === 'udp' ? '/udp' : '';
+  return `${host.includes(':') ? `[${host}]` : host}:${port}${transport}`;
 }
 
 function age(since: number): string {

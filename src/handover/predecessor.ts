@@ -10,6 +10,7 @@ import { Inflow } from '../connections/inflow.js';
 import { Outflow } from '../connections/outflow.js';
 import { MoultError } from '../errors.js';
 import { type HandoverState, step } from '../lifecycle/handover.js';
+import { type DatagramListener, quiet } from '../listeners/datagram-listener.js';
 import { isPlainHttp } from '../node/http1.js';
 import { ProcessHandle } from '../os/peer.js';
 import type { DrainReport, Message, Settings } from '../protocol/messages.js';
@@ -39,6 +40,12 @@ export interface PredecessorEvents {
 }
 
 type Claims = Message<'ready'>['claims'];
+
+/** What still has work here although another generation accepts, or none. */
+interface Leaving {
+  readonly servers: readonly Server[];
+  readonly datagrams: readonly DatagramListener[];
+}
 
 /**
  * The giving end of a handover. It is the one that decides: until it says commit it serves, and when the
@@ -170,17 +177,17 @@ export class Predecessor {
     }
     if (this.#state !== 'serving') return;
     this.#step('retire');
-    const servers = this.#servers();
+    const leaving = this.#leaving();
     for (const listener of this.#estate.listeners.own()) {
       listener.pause();
       this.#estate.listeners.release(listener, true);
       this.#events.released(listener.identity.name);
     }
-    for (const server of servers)
+    for (const server of leaving.servers)
       if ('closeIdleConnections' in server) (server as HttpServer).closeIdleConnections();
     // One that has never said anything asks for nothing.
     for (const { socket } of this.#estate.connections.all()) if (socket.bytesRead === 0) socket.destroy();
-    this.#beginDrain(timeoutMs, servers, undefined);
+    this.#beginDrain(timeoutMs, leaving, undefined);
   }
 
   /** This generation was a successor and must hand back: it accepts no more, and its connections go to the predecessor. */
@@ -188,7 +195,7 @@ export class Predecessor {
     if (this.#state !== 'serving') return;
     this.#step('give-back');
     const { listeners } = this.#estate;
-    const servers = this.#servers();
+    const leaving = this.#leaving();
     listeners.pause();
     channel.send({ type: 'handed-back' });
     channel.ref();
@@ -197,7 +204,7 @@ export class Predecessor {
     channel.closed.then(() => {
       if (this.#channel === channel) this.#outflow?.stop();
     });
-    this.#flow(channel, claims, drainTimeoutMs, servers);
+    this.#flow(channel, claims, drainTimeoutMs, leaving);
   }
 
   /** Called when connections no longer come from this generation's own predecessor. */
@@ -249,14 +256,14 @@ export class Predecessor {
     this.#estate.epoch += 1;
     this.#events.stage('commit', {});
     const { drainTimeoutMs, probationMs } = this.#settings;
-    const outflow = this.#flow(this.#channel, this.#claims, drainTimeoutMs, this.#servers());
+    const outflow = this.#flow(this.#channel, this.#claims, drainTimeoutMs, this.#leaving());
     outflow.settled.then(() => this.#settled(outflow));
     this.#timer = setTimeout(() => this.confirm(), probationMs);
     if (this.#retireMs !== undefined) this.confirm();
   }
 
   // Everything that can move goes to the other side, everything else comes to its end here.
-  #flow(channel: Channel, claims: Claims, drainTimeoutMs: number, servers: readonly Server[]): Outflow {
+  #flow(channel: Channel, claims: Claims, drainTimeoutMs: number, leaving: Leaving): Outflow {
     const { listeners, connections, moves } = this.#estate;
     const accepted = new Map(claims.map(({ name, accepts }) => [name, accepts]));
     const outflow = new Outflow(channel, connections, (server) => {
@@ -265,7 +272,7 @@ export class Predecessor {
       return moves.http1 === 'yes' && isPlainHttp(server) && accepts?.includes('http1') ? name : undefined;
     });
     this.#outflow = outflow;
-    this.#beginDrain(drainTimeoutMs, servers, outflow);
+    this.#beginDrain(drainTimeoutMs, leaving, outflow);
     outflow.start();
     return outflow;
   }
@@ -283,22 +290,28 @@ export class Predecessor {
     });
   }
 
-  #beginDrain(timeoutMs: number, servers: readonly Server[], outflow: Outflow | undefined): void {
+  #beginDrain(timeoutMs: number, { servers, datagrams }: Leaving, outflow: Outflow | undefined): void {
+    let isAnswering = datagrams.length > 0;
     const drain = new Drain(
       this.#estate.connections,
       servers,
       timeoutMs,
       (socket, server) => this.#endsHere(socket, server, outflow),
-      () => this.#state === 'draining' && !this.#estate.isBeingFed(),
+      () => this.#state === 'draining' && !isAnswering && !this.#estate.isBeingFed(),
     );
     this.#drain = drain;
+    quiet(datagrams).then(() => {
+      isAnswering = false;
+      drain.check();
+    });
     drain.finished.then(() => {
       if (this.#drain === drain) this.#finish(drain);
     });
   }
 
-  #servers(): Server[] {
-    return this.#estate.listeners.streams().map(({ server }) => server);
+  #leaving(): Leaving {
+    const { listeners } = this.#estate;
+    return { servers: listeners.streams().map(({ server }) => server), datagrams: listeners.datagrams() };
   }
 
   #endsHere(socket: Socket, server: Server, outflow: Outflow | undefined): boolean {

@@ -1,3 +1,4 @@
+import type { BindRequest } from '../node/bind-hook.js';
 import type { ListenRequest } from '../node/listen-hook.js';
 
 const IPV6_ONLY = 1;
@@ -16,6 +17,13 @@ export function listenerName(request: ListenRequest): string {
   }
   if (address !== null) return `unix:${address.replace('\0', '@')}`;
   return 'handle:';
+}
+
+/** The same for a datagram socket: `udp://0.0.0.0:5353`, `udp://[::]:53?ipv6only`, `udp:fd:3`. */
+export function datagramName({ address, port, fd, flags }: BindRequest): string {
+  if (fd !== undefined || address === null) return `udp:fd:${fd}`;
+  const host = address.includes(':') ? `[${address}]` : address;
+  return `udp://${host}:${port}${(flags & IPV6_ONLY) !== 0 ? '?ipv6only' : ''}`;
 }
 
 /** The name, or with `#2`, `#3`, … where a listener of this name is there already, such as a second port 0. */

@@ -1,6 +1,7 @@
 import type { Server } from 'node:net';
 import { closeDescriptor } from '../os/descriptor.js';
 import type { ListenerItem } from '../protocol/messages.js';
+import { DatagramListener } from './datagram-listener.js';
 import type { Listener, OnClosedByService } from './listener.js';
 import { freeName } from './name.js';
 import { StreamListener } from './stream-listener.js';
@@ -25,6 +26,7 @@ export interface Inherited {
 export class ListenerRegistry {
   #inherited = new Map<string, Inherited>();
   #own = new Map<string, Listener>();
+  #givenUp = new Set<string>();
   #byServer = new WeakMap<Server, StreamListener>();
   #gatesShut: boolean;
   #events: RegistryEvents;
@@ -58,6 +60,11 @@ export class ListenerRegistry {
     return this.own().filter((listener) => listener instanceof StreamListener);
   }
 
+  /** Those that receive datagrams. */
+  datagrams(): DatagramListener[] {
+    return this.own().filter((listener) => listener instanceof DatagramListener);
+  }
+
   /** The listener to which a server belongs. */
   of(server: Server): StreamListener | undefined {
     return this.#byServer.get(server);
@@ -88,6 +95,11 @@ export class ListenerRegistry {
   inherited(name: string, families: readonly ListenerItem['family'][]): Inherited | undefined {
     const found = this.#inherited.get(name);
     return found !== undefined && families.includes(found.item.family) ? found : undefined;
+  }
+
+  /** Whether the service had a listener of this name, and closed it. */
+  hasGivenUp(name: string): boolean {
+    return this.#givenUp.has(name);
   }
 
   /** Registers a listener: one that was bound here, or that was inherited and is claimed by it. */
@@ -166,6 +178,8 @@ export class ListenerRegistry {
     }
     // After commit a paused one is the successor's; only our copy goes.
     listener.release(was === 'open');
-    if (was === 'open') this.#events.closed(listener);
+    if (was !== 'open') return;
+    this.#givenUp.add(name);
+    this.#events.closed(listener);
   };
 }

@@ -49,8 +49,12 @@ export function closeHandle(handle: StreamHandle): void {
   close.call(handle);
 }
 
+interface Closable {
+  close(callback?: () => void): void;
+}
+
 /** Calls back when somebody closes the handle, before it is closed. */
-export function onHandleClose(handle: StreamHandle, callback: () => void): void {
+export function onHandleClose(handle: Closable, callback: () => void): void {
   Object.defineProperty(handle, 'close', {
     configurable: true,
     writable: true,

@@ -1,4 +1,14 @@
-import { F_DUPFD_CLOEXEC, F_SETFD, FD_CLOEXEC, libc, SHUT_RDWR, systemCallError } from './libc.js';
+import {
+  F_DUPFD_CLOEXEC,
+  F_SETFD,
+  FD_CLOEXEC,
+  libc,
+  O_CLOEXEC,
+  SHUT_RDWR,
+  SO_REUSEADDR,
+  SOL_SOCKET,
+  systemCallError,
+} from './libc.js';
 
 /** A copy of a descriptor that no child of this process inherits. The caller closes it. */
 export function duplicate(fd: number): number {
@@ -25,6 +35,23 @@ export function shutDownListener(fd: number): void {
 /** Puts a copy of a descriptor in the place of another, such as standard output; children inherit that copy. */
 export function replaceDescriptor(fd: number, place: number): void {
   if (libc().dup2(fd, place) < 0) throw systemCallError('dup2', `descriptor ${fd} to ${place}`);
+}
+
+/** Puts a copy of a descriptor in the place of another; no child inherits that copy. */
+export function replaceDescriptorPrivately(fd: number, place: number): void {
+  if (libc().dup3(fd, place, O_CLOEXEC) < 0) throw systemCallError('dup3', `descriptor ${fd} to ${place}`);
+}
+
+/**
+ * Lets another socket that asks for it bind the address of this one, or no more.
+ * Source: socket(7), SO_REUSEADDR; of a UDP socket both must have it.
+ */
+export function shareAddress(fd: number, isShared: boolean): void {
+  const value = Buffer.alloc(4);
+  value.writeInt32LE(isShared ? 1 : 0, 0);
+  if (libc().setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, value, value.length) !== 0) {
+    throw systemCallError('setsockopt(SO_REUSEADDR)', `descriptor ${fd}`);
+  }
 }
 
 /** Lets a descriptor survive the next exec of this process. */

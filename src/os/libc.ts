@@ -18,6 +18,7 @@ export const SOCK_CLOEXEC = 0o2000000;
 export const SOCK_NONBLOCK = 0o4000;
 export const SOL_SOCKET = 1;
 export const SCM_RIGHTS = 1;
+export const SO_REUSEADDR = 2;
 export const SO_PEERCRED = 17;
 export const MSG_DONTWAIT = 0x40;
 export const MSG_CTRUNC = 0x08;
@@ -27,6 +28,7 @@ export const MSG_NOSIGNAL = 0x4000;
 export const F_DUPFD_CLOEXEC = 1030;
 export const F_SETFD = 2;
 export const FD_CLOEXEC = 1;
+export const O_CLOEXEC = 0o2000000;
 export const WNOHANG = 1;
 export const SHUT_RDWR = 2;
 export const POLLIN = 1;
@@ -46,11 +48,13 @@ interface Libc {
   bind(fd: number, address: Buffer, length: number): number;
   listen(fd: number, backlog: number): number;
   getsockopt(fd: number, level: number, option: number, value: Buffer, length: Int32Array): number;
+  setsockopt(fd: number, level: number, option: number, value: Buffer, length: number): number;
   fcntl(fd: number, command: number, value: number): number;
   shutdown(fd: number, how: number): number;
   close(fd: number): number;
   flock(fd: number, operation: number): number;
   dup2(from: number, to: number): number;
+  dup3(from: number, to: number, flags: number): number;
   waitpid(pid: number, status: Int32Array, options: number): number;
   execve(path: Buffer, args: Buffer, env: Buffer): number;
   poll(fds: Buffer, count: number, timeoutMs: number): number;
@@ -98,11 +102,13 @@ function load(): Libc {
     bind: lib.func('int bind(int fd, void *address, uint length)'),
     listen: lib.func('int listen(int fd, int backlog)'),
     getsockopt: lib.func('int getsockopt(int fd, int level, int option, void *value, void *length)'),
+    setsockopt: lib.func('int setsockopt(int fd, int level, int option, void *value, uint length)'),
     fcntl: lib.func('int fcntl(int fd, int command, int value)'),
     shutdown: lib.func('int shutdown(int fd, int how)'),
     close: lib.func('int close(int fd)'),
     flock: lib.func('int flock(int fd, int operation)'),
     dup2: lib.func('int dup2(int from, int to)'),
+    dup3: lib.func('int dup3(int from, int to, int flags)'),
     waitpid: lib.func('int waitpid(int pid, void *status, int options)'),
     execve: lib.func('int execve(void *path, void *args, void *env)'),
     poll: lib.func('int poll(void *fds, ulong count, int timeoutMs)'),

@@ -1,6 +1,9 @@
+import type { Socket } from 'node:dgram';
 import type { Server } from 'node:net';
 import { basename } from 'node:path';
+import { bind as bindAs } from '../listeners/bind.js';
 import { listen as listenAs } from '../listeners/listen.js';
+import { hookBind } from '../node/bind-hook.js';
 import { type Listen2, throughHook } from '../node/listen-hook.js';
 import { type Beginning, joinSupervisor } from './beginning.js';
 import { scrub, startedBy } from './environment.js';
@@ -51,6 +54,14 @@ export function listen(
     else listenAs(mine.listeners, request, proceed);
   };
   throughHook(decide, server, original, args);
+}
+
+/** Called for every bind() of a datagram socket to a port that it names, before Node's own. */
+export function bind(socket: Socket, env: NodeJS.ProcessEnv): void {
+  hookBind(socket, (request) => {
+    const mine = become(env);
+    return mine === null ? request.proceed() : bindAs(mine.listeners, request);
+  });
 }
 
 /** Called when the service says that it is ready. */

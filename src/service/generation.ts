@@ -349,6 +349,7 @@ export class Generation implements Estate {
 
 function addressOf(listener: Listener): Record<string, unknown> {
   const address = listener.address();
-  if (typeof address === 'object' && address !== null) return { ...address };
+  const transport = listener.identity.family === 'udp' ? { transport: 'udp' } : {};
+  if (typeof address === 'object' && address !== null) return { ...address, ...transport };
   return { path: listener.identity.path ?? address ?? listener.identity.name };
 }

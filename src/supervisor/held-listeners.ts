@@ -45,7 +45,8 @@ export class HeldListeners {
   closeForGood(name: string): void {
     const held = this.#held.get(name);
     if (held === undefined) return;
-    shutDownListener(held.fd);
+    // A datagram socket closes with its last copy; shut down, nobody could answer on it any more.
+    if (held.item.family !== 'udp') shutDownListener(held.fd);
     if (held.item.path !== null) {
       try {
         unlinkSync(held.item.path);

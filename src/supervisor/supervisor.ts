@@ -212,7 +212,7 @@ export class Supervisor {
   async #check(generation: GenerationProcess): Promise<void> {
     const { check } = this.#options;
     if (check === null) return;
-    const isTls = this.held.describe().items[0]?.ticketKeys !== undefined;
+    const isTls = this.held.describe().items.find(({ family }) => family !== 'udp')?.ticketKeys !== undefined;
     await runCheck(generation, check, isTls, this.#folder.path);
   }
 }

@@ -16,7 +16,7 @@ export interface MoultCommandOptions {
 export type Status = v.InferOutput<typeof statusSchema>;
 
 const addressSchema = v.union([
-  v.object({ address: v.string(), port: v.number() }),
+  v.object({ address: v.string(), port: v.number(), transport: v.optional(v.string()) }),
   v.object({ path: v.string() }),
 ]);
 

@@ -161,7 +161,7 @@ function targetOf(found: Status): Target {
   const generation = found.generations.find((one) => one.state === 'serving') ?? found.generations.at(-1);
   const addresses = (generation?.listeners ?? []).map((listener) => listener.address);
   for (const address of addresses) {
-    if (address !== null && address !== undefined && 'port' in address) {
+    if (address !== null && address !== undefined && 'port' in address && address.transport !== 'udp') {
       return { host: reachable(address.address), port: address.port };
     }
   }

@@ -1,7 +1,10 @@
+import { createSocket, type Socket as DatagramSocket } from 'node:dgram';
 import { type AddressInfo, connect, Server, type Socket } from 'node:net';
+import { bind } from '#moult/listeners/bind.js';
 import { listen } from '#moult/listeners/listen.js';
 import type { Listener } from '#moult/listeners/listener.js';
 import { ListenerRegistry } from '#moult/listeners/registry.js';
+import { hookBind } from '#moult/node/bind-hook.js';
 import { type Listen2, throughHook } from '#moult/node/listen-hook.js';
 import { duplicate } from '#moult/os/descriptor.js';
 import { eventOf } from '../support/events.js';
@@ -50,6 +53,17 @@ export class GenerationOfListeners {
     return server;
   }
 
+  /** Binds a datagram socket as the service does, through this generation. */
+  async bind(later: Later, socket: DatagramSocket, ...args: unknown[]): Promise<DatagramSocket> {
+    later(() => closedSocket(socket));
+    hookBind(socket, (request) => bind(this.registry, request));
+    const listening = eventOf(socket, 'listening');
+    const failed = new Promise<never>((_resolve, reject) => socket.once('error', reject));
+    (socket.bind as (...all: unknown[]) => void)(...args);
+    await Promise.race([listening, failed]);
+    return socket;
+  }
+
   own(server: Server): void {
     belongsTo.set(server, this.registry);
   }
@@ -60,6 +74,26 @@ export function closed(server: Server): Promise<void> {
     if (server.listening) server.close(() => resolve());
     else resolve();
   });
+}
+
+export function closedSocket(socket: DatagramSocket): Promise<void> {
+  return new Promise((resolve) => {
+    try {
+      socket.close(() => resolve());
+    } catch {
+      // It is closed.
+      resolve();
+    }
+  });
+}
+
+/** A port that no datagram socket of this machine has, at the moment. */
+export async function freeDatagramPort(address = '127.0.0.1'): Promise<number> {
+  const socket = createSocket(address.includes(':') ? 'udp6' : 'udp4').bind(0, address);
+  await eventOf(socket, 'listening');
+  const { port } = socket.address();
+  await closedSocket(socket);
+  return port;
 }
 
 export const addressOf = (server: Server) => server.address() as AddressInfo;

@@ -1,0 +1,224 @@
+import assert from 'node:assert/strict';
+import { createSocket } from 'node:dgram';
+import path from 'node:path';
+import { describe, it } from 'node:test';
+import { freeDatagramPort } from '../listeners/two-generations.js';
+import { eventOf } from '../support/events.js';
+import { DatagramStream, type StreamReport } from './datagram-stream.js';
+import {
+  fixture,
+  processesWith,
+  root,
+  runNode,
+  Supervised,
+  type SupervisedOptions,
+  until,
+  withService,
+} from './supervised.js';
+
+interface Bench {
+  readonly service: Supervised;
+  readonly stream: DatagramStream;
+  readonly options: SupervisedOptions;
+}
+
+/** Runs the service under a stream of datagrams; what came of the stream is left to the test. */
+async function underStream(
+  env: Record<string, string>,
+  runOptions: readonly string[],
+  test: (bench: Bench) => Promise<void>,
+  { perSecond = 1000, isKilled = false } = {},
+): Promise<void> {
+  const port = await freeDatagramPort();
+  const options = { command: [fixture('udp.cjs')], env: { UDP_PORT: String(port), ...env }, runOptions };
+  await (isKilled ? withDoomed : withService)(options, async (service) => {
+    const stream = await DatagramStream.start(port, perSecond);
+    try {
+      await goesOn(stream);
+      await test({ service, stream, options });
+    } finally {
+      await stream.stop();
+    }
+  });
+}
+
+/** As {@link withService}, of a service whose supervisor does not live to its end. */
+async function withDoomed(
+  options: SupervisedOptions,
+  test: (service: Supervised) => Promise<void>,
+): Promise<void> {
+  const service = await Supervised.start(options);
+  try {
+    await test(service);
+  } finally {
+    await service.kill();
+  }
+}
+
+/** Waits until a process answers, or whichever it is. */
+async function goesOn(stream: DatagramStream, pid?: number): Promise<void> {
+  const enough = stream.answered(pid) + 200;
+  await until('the stream goes on', () => stream.answered(pid) >= enough);
+}
+
+/** Fails unless all were answered exactly once, but for those that the kernel had no room for. */
+function allAnswered({ sent, lost, twice, dropped }: StreamReport, mayBeLost = 0): void {
+  assert.deepEqual(twice, [], 'none was answered twice');
+  assert.ok(
+    lost.length <= dropped + mayBeLost,
+    `${lost.length} of ${sent} were lost, the kernel dropped ${dropped}: ${lost.slice(0, 20)}`,
+  );
+}
+
+describe('a datagram socket', () => {
+  it('changes hands at every restart, and no datagram is lost or answered twice', async () => {
+    await underStream({}, ['--probation', '50ms'], async ({ service, stream }) => {
+      for (let restart = 1; restart <= 6; restart += 1) {
+        const { listeners } = await service.restart('--wait=confirmed');
+        assert.equal(listeners, 1);
+        const { pid } = await service.current();
+        await goesOn(stream, pid);
+        assert.equal(stream.lastBy, pid, 'exactly one receives');
+      }
+      const report = await stream.stop();
+      assert.equal(report.by.size, 7);
+      allAnswered(report);
+    });
+  });
+
+  it('is listed by moult status, and counted beside one that accepts connections', async () => {
+    await underStream({ PORT: '0' }, ['--probation', '50ms'], async ({ service, stream }) => {
+      assert.equal((await service.restart('--wait=confirmed')).listeners, 2);
+      const { listeners = [] } = await service.current();
+      assert.deepEqual(listeners.map(({ address }) => address.transport).sort(), ['udp', undefined]);
+      const { stdout } = await service.moult('status', service.name);
+      assert.match(stdout, /127\.0\.0\.1:\d+\/udp/);
+      allAnswered(await stream.stop());
+    });
+  });
+
+  it('is answered on by a predecessor whose answers take long, although it receives no more', async () => {
+    await underStream({ ANSWER_AFTER_MS: '700' }, ['--probation', '0ms'], async ({ service, stream }) => {
+      for (let restart = 1; restart <= 2; restart += 1) {
+        await service.restart('--wait=confirmed');
+        await goesOn(stream, (await service.current()).pid);
+      }
+      const report = await stream.stop();
+      assert.equal(report.by.size, 3);
+      allAnswered(report);
+    });
+  });
+
+  it('goes back to the predecessor when the restart is undone in probation', async () => {
+    await underStream({}, ['--probation', '1h'], async ({ service, stream }) => {
+      const first = (await service.current()).pid;
+      await service.restart();
+      await goesOn(stream, (await service.current()).pid);
+      const { code, stdout } = await service.moult('rollback', service.name, '--json');
+      assert.equal(code, 0, stdout);
+      await goesOn(stream, first);
+      assert.equal(await service.alone(), first);
+      await goesOn(stream, first);
+      allAnswered(await stream.stop());
+    });
+  });
+
+  it('goes back to the predecessor when the successor is killed in probation', async () => {
+    await underStream({}, ['--probation', '1h'], async ({ service, stream }) => {
+      const first = (await service.current()).pid;
+      await service.restart();
+      const second = (await service.current()).pid;
+      await goesOn(stream, second);
+      process.kill(second, 'SIGKILL');
+      await goesOn(stream, first);
+      // The one that the killed process had received and was answering.
+      allAnswered(await stream.stop(), 1);
+    });
+  });
+
+  it('keeps what comes during a crash, and the next generation receives it', async () => {
+    await underStream(
+      {},
+      [],
+      async ({ service, stream }) => {
+        process.kill((await service.current()).pid, 'SIGKILL');
+        await service.logs(/generation 2 serves/);
+        await goesOn(stream, (await service.current()).pid);
+        allAnswered(await stream.stop(), 1);
+      },
+      { perSecond: 200 },
+    );
+  });
+
+  it('stays with the service when the supervisor is killed, and with the next supervisor', async () => {
+    await underStream(
+      {},
+      ['--probation', '50ms'],
+      async ({ service, stream, options }) => {
+        await service.restart('--wait=confirmed');
+        const serving = await service.alone();
+        const gone = eventOf(service.process, 'exit');
+        process.kill(service.pid, 'SIGKILL');
+        await gone;
+        await goesOn(stream, serving);
+        const again = await Supervised.start({ ...options, runtimeFolder: service.runtimeFolder });
+        try {
+          assert.equal(await again.alone(), serving);
+          await again.restart('--wait=confirmed');
+          process.kill((await again.current()).pid, 'SIGKILL');
+          await again.logs(/generation \d+ .*; clients wait/);
+          const last = await until('another serves', async () => {
+            const { generations } = await again.status();
+            const one = generations.find(({ state }) => state === 'serving');
+            return one !== undefined && stream.answered(one.pid) > 0 && one.pid;
+          });
+          await goesOn(stream, last);
+          allAnswered(await stream.stop(), 1);
+        } finally {
+          await again.stop();
+        }
+        assert.deepEqual(processesWith(service.mark), []);
+      },
+      { isKilled: true },
+    );
+  });
+});
+
+describe('a datagram socket that is no listener', () => {
+  it('is left to its generation: what clients send from', async () => {
+    const far = createSocket('udp4');
+    const asked: { word: string; port: number }[] = [];
+    far.on('message', (message, { port }) => asked.push({ word: String(message), port }));
+    far.bind(0, '127.0.0.1');
+    await eventOf(far, 'listening');
+    try {
+      const env = { CLIENTS: String(far.address().port) };
+      await underStream(env, ['--probation', '1h'], async ({ service, stream }) => {
+        const first = (await service.current()).pid;
+        await until('the clients of the first ask', () => asked.length === 3);
+        assert.equal((await service.restart()).listeners, 1);
+        await until('the clients of the second ask', () => asked.length === 6);
+        for (const { word, port } of asked.slice(0, 3)) far.send(`to ${word}`, port, '127.0.0.1');
+        for (const word of ['implicit', 'picked', 'connected']) {
+          await service.writes(new RegExp(`ANSWERED ${first} to ${word}`));
+        }
+        allAnswered(await stream.stop());
+      });
+    } finally {
+      far.close();
+    }
+  });
+
+  it('costs nothing: moult is not loaded for it', async () => {
+    const script = `
+      const socket = require('node:dgram').createSocket('udp4');
+      socket.bind({ address: '127.0.0.1' }, () => {
+        socket.close();
+        console.log(JSON.stringify(Object.keys(require.cache)));
+      });`;
+    const preload = path.join(root, 'dist/service/preload.cjs');
+    const env = { ...process.env, MOULT_SUPERVISOR: '/nowhere', MOULT_GENERATION: '1' };
+    const { stdout } = await runNode(['--require', preload, '-e', script], env);
+    assert.deepEqual(JSON.parse(stdout), [preload]);
+  });
+});
