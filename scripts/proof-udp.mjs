@@ -1,0 +1,118 @@
+// `node scripts/proof-udp.mjs`: 1,000 numbered datagrams a second from 50 flows over twenty restarts in a row, on every
+// supported Node, beside a control run of the same length without a restart. Exit status 1 if one was lost beyond
+// what the kernel had no room for, or was answered twice, or was received by any but the serving generation.
+//
+//   node scripts/proof-udp.mjs --node 22 --restarts 5 --per-second 2000 --flows 10
+//
+// One version takes about a minute. The clients run in this process, on this Node.
+import { execFileSync } from 'node:child_process';
+import path from 'node:path';
+import process from 'node:process';
+import { setTimeout as pause } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { expectOneOf, installNode, numberOf, VERSIONS } from './nodes.mjs';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const { values } = parseArgs({
+  options: {
+    node: { type: 'string', multiple: true, default: Object.keys(VERSIONS) },
+    restarts: { type: 'string', default: '20' },
+    'per-second': { type: 'string', default: '1000' },
+    flows: { type: 'string', default: '50' },
+  },
+});
+
+/** Heading, width and content of each column; a negative width sets it to the left. */
+const COLUMNS = [
+  ['node', -8, ({ version }) => version],
+  ['run', -8, ({ name }) => name],
+  ['restarts', 8, ({ restarts }) => restarts],
+  ['seconds', 7, ({ seconds }) => seconds.toFixed(1)],
+  ['datagrams', 9, ({ report }) => report.sent],
+  ['lost', 5, ({ report }) => report.lost.length],
+  ['no room', 7, ({ report }) => report.dropped],
+  ['twice', 5, ({ report }) => report.twice.length],
+  ['answered by', 11, ({ report }) => report.by.size],
+  ['longest ms', 10, ({ report }) => report.longestMs.toFixed(0)],
+];
+
+process.exitCode = await proveAll();
+
+async function proveAll() {
+  expectOneOf('--node', values.node, Object.keys(VERSIONS));
+  const restarts = numberOf('--restarts', values.restarts);
+  const rate = numberOf('--per-second', values['per-second']);
+  const flows = numberOf('--flows', values.flows);
+  for (const args of [['scripts/build.mjs'], ['node_modules/typescript/bin/tsc', '-p', 'test']]) {
+    execFileSync(process.execPath, args, { cwd: root, stdio: ['ignore', 2, 2] });
+  }
+  // What the integration tests use, too.
+  const [{ DatagramStream }, { Supervised, fixture }, { freeDatagramPort }] = await Promise.all(
+    ['integration/datagram-stream.js', 'integration/supervised.js', 'listeners/two-generations.js'].map(
+      (file) => import(path.join(root, 'build/test', file)),
+    ),
+  );
+  say(`${rate} datagrams a second from ${flows} flows`);
+  say(row(COLUMNS.map(([head]) => head)));
+  say(row(COLUMNS.map(([, width]) => '-'.repeat(Math.abs(width)))));
+  let bad = 0;
+  for (const version of values.node) {
+    const node = installNode(VERSIONS[version]);
+    const proven = await prove(node, restarts);
+    const control = await prove(node, 0, proven.seconds);
+    for (const found of [control, proven]) {
+      say(row(COLUMNS.map(([, , cell]) => cell({ version: VERSIONS[version], ...found }))));
+      for (const problem of found.problems) say(`    ${problem}`);
+      bad += found.problems.length;
+    }
+  }
+  say(bad === 0 ? 'all as promised' : `${bad} not as promised`);
+  return bad === 0 ? 0 : 1;
+
+  /** So many restarts in a row, or where it is none, so many seconds. */
+  async function prove(node, restarts, restSeconds = 0) {
+    const port = await freeDatagramPort();
+    const service = await Supervised.start({
+      command: [fixture('udp.cjs')],
+      env: { UDP_PORT: String(port) },
+      runOptions: ['--probation', '50ms'],
+      node,
+    });
+    const problems = [];
+    let report;
+    let seconds;
+    try {
+      const stream = await DatagramStream.start(port, rate, flows);
+      const beganMs = performance.now();
+      for (let n = 1; n <= restarts; n += 1) {
+        await service.restart('--wait=confirmed');
+        const { pid } = await service.current();
+        if (stream.lastBy !== pid) problems.push(`restart ${n}: ${stream.lastBy} answers, not ${pid}`);
+      }
+      await pause(restSeconds * 1000);
+      seconds = (performance.now() - beganMs) / 1000;
+      report = await stream.stop();
+    } finally {
+      await service.stop();
+    }
+    const { sent, lost, dropped, twice, by } = report;
+    if (lost.length > dropped) problems.push(`lost, of ${sent}: ${lost.slice(0, 20)}`);
+    if (twice.length > 0) problems.push(`answered twice: ${twice.slice(0, 20)}`);
+    if (by.size !== restarts + 1) problems.push(`answered by ${by.size} processes, not ${restarts + 1}`);
+    return { name: restarts > 0 ? 'restarts' : 'control', restarts, seconds, report, problems };
+  }
+}
+
+function row(cells) {
+  const padded = cells.map((cell, i) => {
+    const width = COLUMNS[i][1];
+    const text = String(cell ?? '?');
+    return width < 0 ? text.padEnd(-width) : text.padStart(width);
+  });
+  return `| ${padded.join(' | ')} |`;
+}
+
+function say(text) {
+  process.stdout.write(`${text}\n`);
+}
