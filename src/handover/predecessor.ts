@@ -111,7 +111,7 @@ export class Predecessor {
     channel.closed.then((reason) => {
       if (this.#channel === channel) this.#lost(reason);
     });
-    this.#events.stage('inherit', { listeners: items.length });
+    this.#events.stage('inherit', { listeners: this.#estate.listeners.sockets().length });
   }
 
   /** The supervisor has checked the successor of this number: commit. */

@@ -1,4 +1,5 @@
 import { createRequire } from 'node:module';
+import type { Hooks } from '../node/listen-hook.js';
 import type * as Entry from '../service/entry.js';
 
 type Alone = typeof import('../standalone/begin.js');
@@ -24,6 +25,11 @@ export function bridge(): Bridge {
 /** Loads what a service without a supervisor needs. */
 export function alone(): Alone {
   return load('../standalone/begin.js') as Alone;
+}
+
+/** Loads what makes `listen()` and `bind()` reach moult. */
+export function hooks(): Hooks {
+  return load('../service/hooks.cjs') as Hooks;
 }
 
 const require = createRequire(import.meta.url);

@@ -4,8 +4,7 @@ import { asMoultError, MoultError } from '../errors.js';
 import type { RestartSummary, StageEvent } from '../lifecycle/restart-record.js';
 import type { Generation } from '../service/generation.js';
 import type { LifeEvents } from '../service/life-events.js';
-import { alone, bridge } from './entry.js';
-import { installListenHook } from './listen-hook.js';
+import { alone, bridge, hooks } from './entry.js';
 import { type ServiceOptions, signals, standaloneOptions } from './options.js';
 
 /** What happens in the life of a service's generation, in the order in which it may happen. */
@@ -20,6 +19,9 @@ export interface ServiceEvents extends LifeEvents {
  * - `plain`: moult does nothing here; {@link Service.reason} says why
  */
 export type ServiceMode = 'supervised' | 'standalone' | 'plain';
+
+/** A listener's name may be longer by what marks it as a file. */
+const MAX_FILE_NAME = 500;
 
 /** This process as one generation of a service. */
 export class Service extends EventEmitter<ServiceEvents> {
@@ -79,6 +81,21 @@ export class Service extends EventEmitter<ServiceEvents> {
       });
       (server.listen as (...all: unknown[]) => unknown).apply(server, args);
     });
+  }
+
+  /**
+   * A descriptor that is the same open file in every generation: a log, a lock, a pipe. The first generation opens
+   * it; each one after gets the predecessor's, even after a crash under `moult run`.
+   * @param name 1 to 500 characters, the same in every generation.
+   * @param open called where there is none yet. @returns the descriptor, close-on-exec; it is the service's to close.
+   * @throws MOULT_BAD_OPTION for a name that cannot be used; what `open` throws.
+   */
+  file(name: string, open: () => number): number {
+    if (name.length === 0 || name.length > MAX_FILE_NAME) {
+      const what = `expected a name of 1 to ${MAX_FILE_NAME} characters, received ${name.length}`;
+      throw new MoultError('MOULT_BAD_OPTION', `file: ${what}`);
+    }
+    return this.#generation === undefined ? open() : this.#generation.listeners.file(name, open);
   }
 
   /** Has this checked before the service is ready; one that throws or rejects keeps this generation from taking over. */
@@ -217,7 +234,9 @@ function open(
   }
   if (isHooked) return { mode: 'plain', reason: 'another process of its tree is the service' };
   if (!mayBeAlone) return { mode: 'plain', reason: 'no supervisor started it, and it may not be standalone' };
-  installListenHook((server, original, args) => entry.listen(server, original, args, env));
+  const { onListen, onDatagramBind } = hooks();
+  onListen((server, original, args) => entry.listen(server, original, args, env));
+  onDatagramBind((socket) => entry.bind(socket, env));
   const { beginAlone } = alone();
   const generation = entry.becomeAlone(() => beginAlone(options, { stage: onStage }));
   return { mode: 'standalone', generation };

@@ -1,7 +1,8 @@
 import type { Server } from 'node:net';
-import { closeDescriptor } from '../os/descriptor.js';
+import { closeDescriptor, duplicate } from '../os/descriptor.js';
 import type { ListenerItem } from '../protocol/messages.js';
 import { DatagramListener } from './datagram-listener.js';
+import { File, fileName } from './file.js';
 import type { Listener, OnClosedByService } from './listener.js';
 import { freeName } from './name.js';
 import { StreamListener } from './stream-listener.js';
@@ -50,9 +51,32 @@ export class ListenerRegistry {
     return [...this.#own.values()];
   }
 
-  /** The names that were inherited and not claimed yet. */
+  /** The names of sockets that were inherited and not claimed yet. */
   unclaimed(): string[] {
-    return [...this.#inherited.keys()];
+    const sockets = [...this.#inherited.values()].filter(({ item }) => item.family !== 'file');
+    return sockets.map(({ item }) => item.name);
+  }
+
+  /** Those by which clients reach the service. */
+  sockets(): Listener[] {
+    return this.own().filter((listener) => !(listener instanceof File));
+  }
+
+  /**
+   * A descriptor of the service's own: the predecessor's of this name, or one that is opened now. The successor will get it.
+   * @returns the service's own descriptor, close-on-exec, which it may close.
+   */
+  file(name: string, open: () => number): number {
+    const full = fileName(name);
+    const known = this.#own.get(full);
+    if (known !== undefined) return duplicate(known.fd);
+    const inherited = this.inherited(full, ['file']);
+    const mine = inherited?.fd ?? open();
+    const kept = inherited === undefined ? duplicate(mine) : inherited.fd;
+    const file = new File(full, kept, this.initialState, inherited !== undefined, this.closedByService);
+    this.add(file);
+    this.tell(file);
+    return inherited === undefined ? mine : duplicate(kept);
   }
 
   /** Those that accept connections. */

@@ -1,3 +1,4 @@
+import type { Socket } from 'node:dgram';
 import type { Server } from 'node:net';
 
 /** What a `listen()` call came down to, after Node read its arguments and looked up its host. */
@@ -33,6 +34,12 @@ export type Listen2 = (
   fd?: number,
   flags?: number,
 ) => void;
+
+/** What `service/hooks.cts` exports; such a file cannot say so itself. */
+export interface Hooks {
+  onListen(decide: (server: Server, original: Listen2, args: Parameters<Listen2>) => void): void;
+  onDatagramBind(callback: (socket: Socket) => void): void;
+}
 
 const internal = new WeakSet<Server>();
 

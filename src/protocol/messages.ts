@@ -30,7 +30,7 @@ const errorReport = v.object({
 /** How a listener travels: the descriptor goes beside the message, in the order of the list. */
 const listener = v.object({
   name,
-  family: v.picklist(['tcp', 'unix', 'udp']),
+  family: v.picklist(['tcp', 'unix', 'udp', 'file']),
   backlog: count,
   /** The path of a Unix listener, else null. */
   path: v.nullable(path),

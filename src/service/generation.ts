@@ -276,9 +276,13 @@ export class Generation implements Estate {
     if (!this.#isTested || this.#successor.isReady) return;
     const isComplete = this.#expectsListeners
       ? this.listeners.unclaimed().length === 0
-      : this.listeners.own().length > 0;
+      : this.listeners.sockets().length > 0;
     if (this.#hasSaid || (isComplete && !this.#waitsForWord)) this.#ready();
-    else if (this.#settings.allowFewerListeners && !this.#waitsForWord && this.listeners.own().length > 0) {
+    else if (
+      this.#settings.allowFewerListeners &&
+      !this.#waitsForWord &&
+      this.listeners.sockets().length > 0
+    ) {
       this.#fewerTimer = setTimeout(() => this.#ready(), FEWER_LISTENERS_MS);
     }
   }
@@ -332,7 +336,7 @@ export class Generation implements Estate {
       state: this.#predecessor.state,
       entry: process.argv[1] ?? '',
       startedAt: this.#startedAt,
-      listeners: this.listeners.own().map((listener) => ({
+      listeners: this.listeners.sockets().map((listener) => ({
         name: listener.identity.name,
         address: addressOf(listener),
       })),

@@ -3,14 +3,12 @@
  * it costs next to nothing: it only watches for the first listen() or bind(), by which the service shows itself. The
  * rest of moult is loaded then. CommonJS, so that the start of the program stays what it was.
  */
-const dgram: typeof import('node:dgram') = require('node:dgram');
-const net: typeof import('node:net') = require('node:net');
 const cluster: typeof import('node:cluster').default = require('node:cluster');
 const threads: typeof import('node:worker_threads') = require('node:worker_threads');
+const hooks: Hooks = require('./hooks.cjs');
 
+type Hooks = import('../node/listen-hook.js', { with: { 'resolution-mode': 'import' }}).Hooks;
 type Entry = typeof import('./entry.js', { with: { 'resolution-mode': 'import' }});
-type Socket = import('node:dgram').Socket;
-type Listen2 = import('../node/listen-hook.js', { with: { 'resolution-mode': 'import' }}).Listen2;
 
 /** Tells worker threads that their process runs under moult. */
 const MARK = 'moult';
@@ -26,8 +24,6 @@ function watch(): void {
   const supervised = { ...env };
   if (env.MOULT_DIRECT) clear(env);
 
-  const prototype = net.Server.prototype as unknown as { _listen2: Listen2 };
-  const original = prototype._listen2;
   let entry: Entry | undefined;
   const load = (): Entry => {
     entry ??= loadQuietly();
@@ -37,13 +33,8 @@ function watch(): void {
   Object.defineProperty(globalThis, Symbol.for('moult.entry.1'), {
     value: () => ({ entry: load(), env: supervised }),
   });
-  if (typeof original === 'function') {
-    prototype._listen2 = function (this: import('node:net').Server, ...args: Parameters<Listen2>) {
-      load().listen(this, original, args, supervised);
-    };
-  }
-
-  onDatagramBind((socket) => load().bind(socket, supervised));
+  hooks.onListen((server, original, args) => load().listen(server, original, args, supervised));
+  hooks.onDatagramBind((socket) => load().bind(socket, supervised));
 
   // As PM2's users say that they are ready; where a real channel exists it still gets the message.
   const send = process.send?.bind(process) as ((...args: unknown[]) => boolean) | undefined;
@@ -51,28 +42,6 @@ function watch(): void {
     if (message === 'ready') load().ready(supervised);
     return send?.(message, ...rest) ?? true;
   }) as NonNullable<typeof process.send>;
-}
-
-/**
- * Calls back before a datagram socket is bound to a port that the program names, or to a descriptor. A client
- * that lets the system pick its port is never seen. Source: node lib/dgram.js, the arguments of bind and bindSync.
- */
-function onDatagramBind(callback: (socket: Socket) => void): void {
-  const prototype = dgram.Socket.prototype as unknown as Record<string, unknown>;
-  for (const name of ['bind', 'bindSync']) {
-    const original = prototype[name];
-    if (typeof original !== 'function') continue;
-    prototype[name] = function (this: Socket, ...args: unknown[]) {
-      if (namesPort(args[0])) callback(this);
-      return original.apply(this, args);
-    };
-  }
-}
-
-function namesPort(asked: unknown): boolean {
-  if (typeof asked !== 'object' || asked === null) return Number(asked) > 0;
-  const { port, fd } = asked as { port?: unknown; fd?: unknown };
-  return Number(port) > 0 || Number(fd) > 0;
 }
 
 // A listener of a worker thread cannot change hands yet; its operator learns so at the start, not at a restart.
@@ -86,14 +55,11 @@ function warnOfListening(): void {
       'MoultWarning',
     );
   };
-  onDatagramBind(warn);
-  const prototype = net.Server.prototype as unknown as { _listen2: Listen2 };
-  const original = prototype._listen2;
-  if (typeof original !== 'function') return;
-  prototype._listen2 = function (this: import('node:net').Server, ...args: Parameters<Listen2>) {
+  hooks.onDatagramBind(warn);
+  hooks.onListen((server, original, args) => {
     warn();
-    original.apply(this, args);
-  };
+    original.apply(server, args);
+  });
 }
 
 function clear(env: NodeJS.ProcessEnv): void {

@@ -46,7 +46,8 @@ export class HeldListeners {
     const held = this.#held.get(name);
     if (held === undefined) return;
     // A datagram socket closes with its last copy; shut down, nobody could answer on it any more.
-    if (held.item.family !== 'udp') shutDownListener(held.fd);
+    const { family } = held.item;
+    if (family === 'tcp' || family === 'unix') shutDownListener(held.fd);
     if (held.item.path !== null) {
       try {
         unlinkSync(held.item.path);
