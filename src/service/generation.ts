@@ -152,6 +152,7 @@ export class Generation implements Estate {
       },
       undone: (error, alive) => {
         say({ type: 'undone', generation: heir(), error: error.report(), alive });
+        this.#overseer.accepts();
         this.life.emit('failed', error);
         this.life.emit('serve', { resumed: true });
       },
@@ -298,6 +299,7 @@ export class Generation implements Estate {
     if (this.#isGated) for (const listener of this.listeners.own()) this.#hold(listener);
     this.#isGated = false;
     this.#lifeline.send({ type: 'serving', epoch: this.epoch, said: this.#hasSaid });
+    this.#overseer.accepts();
     this.life.emit('serve', { resumed: false });
   }
 

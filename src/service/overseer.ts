@@ -23,6 +23,8 @@ export interface Overseer {
   restart(): Promise<RestartSummary>;
   /** As restart, asked for by a signal; one that came to a generation that has handed over is passed on. */
   restartBySignal(name: NodeJS.Signals): Promise<RestartSummary | undefined>;
+  /** This generation accepts, for the first time or again; told before the service hears of it. */
+  accepts(): void;
   /** The channel to the predecessor is closed. */
   predecessorEnded(): void;
   /** The handover was called off before commit: this process must end. */

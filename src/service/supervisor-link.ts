@@ -56,7 +56,9 @@ export class SupervisorLink implements Overseer {
     return this.restart();
   }
 
-  // The supervisor sees both by itself.
+  // The supervisor learns of all this by itself.
+  accepts(): void {}
+
   predecessorEnded(): void {}
 
   aborted(): void {}

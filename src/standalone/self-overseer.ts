@@ -69,7 +69,7 @@ export class SelfOverseer implements Overseer {
     line.on('serving', ({ epoch }) => this.#serves(epoch));
     line.on('progress', ({ stage, facts }) => this.#attempt?.stage(stage, facts));
     line.on('aborted', ({ error }) => this.#failed(MoultError.from(error), false));
-    line.on('undone', ({ error, alive }) => this.#undone(MoultError.from(error), alive));
+    line.on('undone', ({ error, alive }) => this.#failed(MoultError.from(error), alive));
     line.on('drained', () => this.#drained());
   }
 
@@ -114,6 +114,15 @@ export class SelfOverseer implements Overseer {
       return Promise.resolve(undefined);
     }
     return this.restart();
+  }
+
+  accepts(): void {
+    try {
+      this.#pidFile?.write();
+    } catch (cause) {
+      const { message } = asMoultError(cause, 'MOULT_SYSTEM_CALL');
+      process.emitWarning(`the PID file cannot be written: ${message}`, 'MoultWarning');
+    }
   }
 
   predecessorEnded(): void {
@@ -185,12 +194,6 @@ export class SelfOverseer implements Overseer {
     this.#epoch = epoch;
     this.#predecessor?.close();
     this.#predecessor = undefined;
-    this.#namePid();
-  }
-
-  #undone(error: MoultError, alive: boolean): void {
-    this.#namePid();
-    this.#failed(error, alive);
   }
 
   #failed(error: MoultError, alive: boolean): void {
@@ -204,15 +207,6 @@ export class SelfOverseer implements Overseer {
     // A process that a signal ends hears of no exit.
     this.#pidFile?.remove();
     setTimeout(() => process.exit(1), this.#options.stopTimeoutMs).unref();
-  }
-
-  #namePid(): void {
-    try {
-      this.#pidFile?.write();
-    } catch (cause) {
-      const { message } = asMoultError(cause, 'MOULT_SYSTEM_CALL');
-      process.emitWarning(`the PID file cannot be written: ${message}`, 'MoultWarning');
-    }
   }
 }
 
