@@ -11,21 +11,34 @@ export interface KeptListener {
 interface Held {
   readonly item: ListenerItem;
   readonly fd: number;
+  /** The numbers of the generations that have had it. */
+  readonly by: Set<number>;
 }
 
 /** The supervisor's copies of the service's listeners: while they are open no client is refused, whoever crashes. */
 export class HeldListeners {
   #held = new Map<string, Held>();
+  #undone = new Set<number>();
 
   get size(): number {
     return this.#held.size;
   }
 
-  /** Keeps one; a copy of the same name that was held before is closed. */
-  hold(item: ListenerItem, fd: number): void {
+  /** Keeps one of a generation; a copy of the same name that was held before is closed. */
+  hold(item: ListenerItem, fd: number, by: number): void {
     const before = this.#held.get(item.name);
     if (before !== undefined) closeDescriptor(before.fd);
-    this.#held.set(item.name, { item, fd });
+    this.#held.set(item.name, { item, fd, by: new Set(before?.by).add(by) });
+    // It may have been on its way when the undo was told of.
+    if (this.#undone.has(by)) this.undo(by);
+  }
+
+  /** A generation was undone: what it alone has had is closed for good, or clients would wait there for nobody. */
+  undo(generation: number): void {
+    this.#undone.add(generation);
+    for (const [name, { by }] of [...this.#held]) {
+      if (by.delete(generation) && by.size === 0) this.closeForGood(name);
+    }
   }
 
   /** Closes our copy of one that the service has closed. */
@@ -77,7 +90,8 @@ export class HeldListeners {
   takeOver(kept: readonly KeptListener[]): void {
     for (const { item, fd } of kept) {
       closeOnExec(fd);
-      this.hold(item, fd);
+      // Whose they are they say themselves when they come back.
+      this.#held.set(item.name, { item, fd, by: new Set() });
     }
   }
 

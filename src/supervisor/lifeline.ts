@@ -20,7 +20,7 @@ export interface LifelineParts {
 
 /** Listens to a generation: what it says of itself, and of the successor to which it hands over. */
 export function listenTo(generation: GenerationProcess, channel: Channel, parts: LifelineParts): void {
-  listenToListeners(channel, parts);
+  listenToListeners(generation, channel, parts);
   listenToHandover(generation, channel, parts);
   const { generations, succession } = parts;
   channel.on('ready', ({ claims }) => succession.ready(generation, claims));
@@ -32,10 +32,14 @@ export function listenTo(generation: GenerationProcess, channel: Channel, parts:
   channel.on('drained', ({ report }) => succession.drained(generation, report));
 }
 
-function listenToListeners(channel: Channel, { held, log }: LifelineParts): void {
+function listenToListeners(
+  generation: GenerationProcess,
+  channel: Channel,
+  { held, log }: LifelineParts,
+): void {
   channel.on('hold', ({ listener }, incoming) => {
     const [fd] = incoming.take();
-    if (fd !== undefined) held.hold(listener, fd);
+    if (fd !== undefined) held.hold(listener, fd, generation.number);
     else log.error(`no copy of ${listener.name} could be kept: this process may open no more descriptors`);
   });
   channel.on('release', ({ name }) => held.release(name));

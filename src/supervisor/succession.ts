@@ -92,6 +92,7 @@ export class Succession {
   undone(by: GenerationProcess, number: number, error: MoultError, alive: boolean): void {
     this.#parts.generations.current = by;
     this.#parts.reviver.cancel();
+    this.#parts.held.undo(number);
     this.#failed(number, error, alive);
   }
 

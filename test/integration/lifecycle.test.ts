@@ -3,10 +3,11 @@ import { rm, writeFile } from 'node:fs/promises';
 import net from 'node:net';
 import path from 'node:path';
 import { describe, it } from 'node:test';
+import { pathToFileURL } from 'node:url';
 import { ask } from '#moult/cli/control.js';
 import type { Target } from '#moult/verify/target.js';
 import { askOnce, RawClient } from './raw-client.js';
-import { fixture, Supervised, until, withFolder, within, withService } from './supervised.js';
+import { fixture, root, Supervised, until, withFolder, within, withService } from './supervised.js';
 
 const short = ['--probation', '50ms'];
 
@@ -16,6 +17,10 @@ async function download(target: Target): Promise<RawClient> {
   await client.reads(/more/);
   return client;
 }
+
+const { freePort } = (await import(pathToFileURL(path.join(root, 'test/fixtures/faults/cell.mjs')).href)) as {
+  freePort(): Promise<number>;
+};
 
 async function refuses(target: Target): Promise<boolean> {
   return askOnce(target).then(
@@ -296,6 +301,33 @@ describe('a release with other listeners', () => {
       });
     });
   });
+
+  for (const how of ['is undone', 'is killed in probation']) {
+    it(`more: when the successor ${how}, the new one is closed, and the next one may open it`, async () => {
+      await withFolder(async (folder) => {
+        const [file, go] = [path.join(folder, 'env'), path.join(folder, 'go')];
+        await writeFile(file, '');
+        await writeFile(go, '');
+        const added = { host: '127.0.0.2', port: await freePort() };
+        const runOptions = ['--probation', '1h', '--env-file', file];
+        await withService({ command: [fixture('adds.cjs')], runOptions }, async (service) => {
+          const target = await service.target();
+          const first = await service.current();
+          await writeFile(file, `ADDED_PORT=${added.port}\nGO_FILE=${go}\n`);
+          await service.restart();
+          const second = await service.current();
+          assert.equal(await askOnce(added), String(second.pid));
+          if (how === 'is undone') await service.moult('rollback', service.name);
+          else process.kill(second.pid, 'SIGKILL');
+          assert.equal(await service.alone(), first.pid);
+          assert.equal(await askOnce(target), String(first.pid));
+          await until('the new one is closed', () => refuses(added));
+          await service.restart();
+          assert.equal(await askOnce(added), String((await service.current()).pid));
+        });
+      });
+    });
+  }
 
   it('more: one that somebody else has fails with that reason, and the predecessor serves', async () => {
     const somebody = net.createServer().listen(0, '127.0.0.2');

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
+import { createSocket } from 'node:dgram';
 import { existsSync } from 'node:fs';
 import { type AddressInfo, connect, createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { describe } from 'node:test';
+import { datagramHandleOf } from '#moult/node/datagram-handle.js';
 import { descriptorOf } from '#moult/node/handle.js';
 import { duplicate } from '#moult/os/descriptor.js';
 import { HeldListeners } from '#moult/supervisor/held-listeners.js';
@@ -37,7 +39,7 @@ describe('held listeners', () => {
     const server = await listening(later, { port: 0, host: '127.0.0.1' });
     const at = { port: (server.address() as AddressInfo).port, host: '127.0.0.1' };
     const held = new HeldListeners();
-    held.hold(item('web'), duplicate(descriptorOf(server)));
+    held.hold(item('web'), duplicate(descriptorOf(server)), 1);
     await new Promise((resolve) => server.close(resolve));
     assert.equal(await outcome(at), 'connected');
     assert.deepEqual(held.names(), ['web']);
@@ -50,8 +52,8 @@ describe('held listeners', () => {
     const server = await listening(later, { port: 0, host: '127.0.0.1' });
     const copies = [duplicate(descriptorOf(server)), duplicate(descriptorOf(server))] as const;
     const held = new HeldListeners();
-    held.hold(item('web'), copies[0]);
-    held.hold(item('web'), copies[1]);
+    held.hold(item('web'), copies[0], 1);
+    held.hold(item('web'), copies[1], 1);
     assert.equal(isOpen(copies[0]), false);
     assert.deepEqual(held.describe(), { items: [item('web')], descriptors: [copies[1]] });
     held.release('web');
@@ -66,8 +68,8 @@ describe('held listeners', () => {
     const tcp = await listening(later, { port: 0, host: '127.0.0.1' });
     const unix = await listening(later, { path });
     const held = new HeldListeners();
-    held.hold(item('tcp'), duplicate(descriptorOf(tcp)));
-    held.hold(item('unix', path), duplicate(descriptorOf(unix)));
+    held.hold(item('tcp'), duplicate(descriptorOf(tcp)), 1);
+    held.hold(item('unix', path), duplicate(descriptorOf(unix)), 1);
     held.keepOnly(new Set(['tcp', 'never']));
     assert.deepEqual(held.names(), ['tcp']);
     assert.equal(existsSync(path), false);
@@ -81,5 +83,44 @@ describe('held listeners', () => {
       'ECONNREFUSED',
     );
     held.closeForGood('never');
+  });
+
+  tidy('that only an undone generation had are closed, also when they come late', async (later) => {
+    const both = await listening(later, { port: 0, host: '127.0.0.1' });
+    const added = await listening(later, { port: 0, host: '127.0.0.1' });
+    const late = await listening(later, { port: 0, host: '127.0.0.1' });
+    const held = new HeldListeners();
+    held.hold(item('both'), duplicate(descriptorOf(both)), 1);
+    held.hold(item('both'), duplicate(descriptorOf(both)), 2);
+    held.hold(item('added'), duplicate(descriptorOf(added)), 2);
+    held.undo(2);
+    held.hold(item('late'), duplicate(descriptorOf(late)), 2);
+    held.hold(item('both'), duplicate(descriptorOf(both)), 2);
+    assert.deepEqual(held.names(), ['both']);
+    const at = (server: Server) => ({ port: (server.address() as AddressInfo).port, host: '127.0.0.1' });
+    assert.equal(await outcome(at(both)), 'connected');
+    assert.equal(await outcome(at(added)), 'ECONNREFUSED');
+    assert.equal(await outcome(at(late)), 'ECONNREFUSED');
+    held.closeForGood('both');
+  });
+
+  tidy('of datagrams are closed without those who answer on another copy noticing', async (later) => {
+    const service = createSocket('udp4');
+    const client = createSocket('udp4');
+    for (const socket of [service, client]) {
+      socket.bind(0, '127.0.0.1');
+      await eventOf(socket, 'listening');
+      later(() => socket.close());
+    }
+    const held = new HeldListeners();
+    const fd = duplicate(datagramHandleOf(service)?.fd ?? -1);
+    held.hold({ name: 'udp', family: 'udp', backlog: 0, path: null }, fd, 1);
+    held.closeForGood('udp');
+    assert.equal(isOpen(fd), false);
+    service.send('answer', client.address().port, '127.0.0.1');
+    const [message] = await eventOf(client, 'message');
+    assert.equal(String(message), 'answer');
+    client.send('question', service.address().port, '127.0.0.1');
+    await eventOf(service, 'message');
   });
 });
