@@ -150,6 +150,20 @@ describe('a datagram socket', () => {
     );
   });
 
+  it('stays open over an upgrade of the supervisor', async () => {
+    await underStream({}, ['--probation', '50ms'], async ({ service, stream }) => {
+      await service.restart('--wait=confirmed');
+      const { code, stderr } = await service.moult('upgrade', service.name);
+      assert.equal(code, 0, stderr);
+      await goesOn(stream);
+      await service.restart('--wait=confirmed');
+      await goesOn(stream, (await service.current()).pid);
+      const report = await stream.stop();
+      assert.equal(report.by.size, 3);
+      allAnswered(report);
+    });
+  });
+
   it('stays with the service when the supervisor is killed, and with the next supervisor', async () => {
     await underStream(
       {},
