@@ -155,6 +155,7 @@ class Life {
     const listeners = {
       own,
       streams: own,
+      sockets: own,
       datagrams: () => [],
       describe: () => ({ items: own().map(({ identity }) => identity), descriptors: [] }),
       pause: () => listener.pause(),
