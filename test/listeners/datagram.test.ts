@@ -169,7 +169,7 @@ describe('a datagram socket of a first generation', () => {
     assert.equal(error.code, 'EADDRINUSE');
   });
 
-  tidy('is found by a descriptor, too', async (later) => {
+  tidy('is found by a descriptor, too, and claimed by its number', async (later) => {
     const outside = createSocket('udp4').bind(0, LOCAL);
     await eventOf(outside, 'listening');
     later(() => closedSocket(outside));
@@ -177,8 +177,15 @@ describe('a datagram socket of a first generation', () => {
     const one = new GenerationOfListeners(later);
     await one.bind(later, answering('first'), { fd });
     assert.deepEqual(one.told, [`bound udp:fd:${fd}`]);
-    const name = one.registry.describe().items[0]?.name;
-    assert.equal(name, `udp:fd:${fd}`);
+    const two = new GenerationOfListeners(later, one);
+    await two.bind(later, answering('second'), { fd });
+    assert.deepEqual(two.told, [`claimed udp:fd:${fd}`]);
+    one.registry.pause();
+    two.registry.openGates();
+    // Of the one from outside, which is the same socket, nobody may read.
+    outside.on('message', () => assert.fail('it was read twice'));
+    datagramHandleOf(outside)?.recvStop();
+    await new Client(later, outside.address().port).is('second', 1, 2);
   });
 });
 
@@ -282,6 +289,27 @@ describe('a claimed datagram socket', () => {
       await client.is('first', 2);
     },
   );
+
+  tidy('is claimed by bindSync() as well, where Node has it', async (later) => {
+    const port = await freeDatagramPort();
+    const one = new GenerationOfListeners(later);
+    await one.bind(later, answering('first'), port, LOCAL);
+    const two = new GenerationOfListeners(later, one);
+    const socket = answering('second') as Socket & { bindSync?(at: object): object };
+    if (socket.bindSync === undefined) {
+      socket.close();
+      return;
+    }
+    later(() => closedSocket(socket));
+    two.own(socket);
+    assert.deepEqual(socket.bindSync({ port, address: LOCAL }), { address: LOCAL, port, family: 'IPv4' });
+    assert.deepEqual(two.told, [`claimed udp://127.0.0.1:${port}`]);
+    const client = new Client(later, port);
+    await client.is('first', 1);
+    one.registry.pause();
+    two.registry.openGates();
+    await client.is('second', 2);
+  });
 
   tidy('is not taken by a server that listens on the same port', async (later) => {
     const { one, two } = await claimed(later);

@@ -56,7 +56,7 @@ export class GenerationOfListeners {
   /** Binds a datagram socket as the service does, through this generation. */
   async bind(later: Later, socket: DatagramSocket, ...args: unknown[]): Promise<DatagramSocket> {
     later(() => closedSocket(socket));
-    hookBind(socket, (request) => bind(this.registry, request));
+    this.own(socket);
     const listening = eventOf(socket, 'listening');
     const failed = new Promise<never>((_resolve, reject) => socket.once('error', reject));
     (socket.bind as (...all: unknown[]) => void)(...args);
@@ -64,8 +64,9 @@ export class GenerationOfListeners {
     return socket;
   }
 
-  own(server: Server): void {
-    belongsTo.set(server, this.registry);
+  own(owner: Server | DatagramSocket): void {
+    if (owner instanceof Server) belongsTo.set(owner, this.registry);
+    else hookBind(owner, (request) => bind(this.registry, request));
   }
 }
 
