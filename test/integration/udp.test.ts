@@ -223,6 +223,26 @@ describe('a datagram socket that is no listener', () => {
     }
   });
 
+  for (const where of ['cluster', 'thread']) {
+    it(`is left to its worker (${where}), as it is without moult`, async () => {
+      const port = await freeDatagramPort();
+      const env = { UDP_PORT: String(port), WHERE: where };
+      await withService({ command: [fixture('udp-elsewhere.cjs')], env }, async (service) => {
+        await service.writes(/ANSWERS/);
+        if (where === 'thread') await service.writes(/MoultWarning: .*worker thread/);
+        assert.equal((await service.current()).listeners?.length, 1);
+        const client = createSocket('udp4');
+        try {
+          client.send('hello', port, '127.0.0.1');
+          const [message] = await eventOf(client, 'message');
+          assert.equal(String(message), `${where} hello`);
+        } finally {
+          client.close();
+        }
+      });
+    });
+  }
+
   it('costs nothing: moult is not loaded for it', async () => {
     const script = `
       const before = Object.keys(require.cache);
