@@ -147,6 +147,7 @@ export class Predecessor {
     clearTimeout(this.#timer);
     this.#channel?.send({ type: 'confirm' });
     const claimed = new Set(this.#claims.map(({ name }) => name));
+    this.#estate.listeners.successorHas(claimed);
     // What the successor did not claim nobody will: that port closes now.
     for (const listener of this.#estate.listeners.own()) {
       const isClaimed = claimed.has(listener.identity.name);

@@ -1,3 +1,4 @@
+import { unlinkSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { closeDescriptor } from '../os/descriptor.js';
 import type { ListenerItem } from '../protocol/messages.js';
@@ -86,6 +87,16 @@ export abstract class Listener {
     if (everywhere) this.closeEverywhere();
     closeDescriptor(this.fd);
     this.fd = -1;
+  }
+
+  /** Removes the path of a Unix listener that nobody accepts on any more. */
+  removePath(): void {
+    if (this.identity.path === null) return;
+    try {
+      unlinkSync(this.identity.path);
+    } catch {
+      // Somebody removed it before.
+    }
   }
 
   /** Takes the descriptor out, to be claimed anew. */

@@ -29,6 +29,8 @@ export class ListenerRegistry {
   #own = new Map<string, Listener>();
   #givenUp = new Set<string>();
   #byServer = new WeakMap<Server, StreamListener>();
+  /** Closed by the service when they were paused: another generation may accept on them, or come to give them back. */
+  #closedWhilePaused = new Map<string, Listener>();
   #gatesShut: boolean;
   #events: RegistryEvents;
 
@@ -158,9 +160,21 @@ export class ListenerRegistry {
     for (const listener of this.#own.values()) listener.pause();
   }
 
-  /** Accepts again on all of them. */
+  /** Accepts again on all of them; those that the service has closed meanwhile are closed for good. */
   resume(): void {
+    this.successorHas(new Set());
     for (const listener of this.#own.values()) listener.resume();
+  }
+
+  /** Of those that the service closed when they were paused, the ones of other names are nobody's: they are closed for good. */
+  successorHas(names: ReadonlySet<string>): void {
+    for (const listener of this.#closedWhilePaused.values()) {
+      const { name } = listener.identity;
+      if (names.has(name) || this.#own.has(name)) continue;
+      listener.removePath();
+      this.#closedForGood(listener);
+    }
+    this.#closedWhilePaused.clear();
   }
 
   /** Closes the copies of what was inherited and never claimed. */
@@ -200,10 +214,14 @@ export class ListenerRegistry {
       if (fd >= 0) this.#inherited.set(name, { item: listener.item(), fd });
       return;
     }
-    // After commit a paused one is the successor's; only our copy goes.
+    // After commit a paused one is the successor's; only our copy goes, and it is told of when it is ours again.
     listener.release(was === 'open');
-    if (was !== 'open') return;
-    this.#givenUp.add(name);
-    this.#events.closed(listener);
+    if (was === 'open') this.#closedForGood(listener);
+    else if (was === 'paused') this.#closedWhilePaused.set(name, listener);
   };
+
+  #closedForGood(listener: Listener): void {
+    this.#givenUp.add(listener.identity.name);
+    this.#events.closed(listener);
+  }
 }

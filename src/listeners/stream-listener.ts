@@ -1,4 +1,3 @@
-import { unlinkSync } from 'node:fs';
 import type { AddressInfo, Server } from 'node:net';
 import { MoultError } from '../errors.js';
 import { handleOf, isUnreferenced, type StreamHandle, setHandle } from '../node/handle.js';
@@ -96,7 +95,7 @@ export class StreamListener extends Listener {
 
   protected closeEverywhere(): void {
     shutDownListener(this.fd);
-    if (this.identity.path !== null) removePath(this.identity.path);
+    this.removePath();
   }
 
   #watch(): void {
@@ -104,13 +103,5 @@ export class StreamListener extends Listener {
       if (this.state === 'paused') Reflect.deleteProperty(this.server, 'address');
       this.closedByService();
     });
-  }
-}
-
-function removePath(path: string): void {
-  try {
-    unlinkSync(path);
-  } catch {
-    // Somebody removed it before.
   }
 }

@@ -443,6 +443,47 @@ describe('a paused listener', () => {
     assert.ok(existsSync(path));
   });
 
+  tidy('closed by the service is closed for everybody when its successor gives it back', async (later) => {
+    const path = join(temporaryFolder(later), 'a.sock');
+    for (const where of [LOCAL, { path }]) {
+      const { one, two, first, second, at } = await claimed(later, where);
+      const { name } = one.registry.of(first)?.identity ?? {};
+      one.registry.pause();
+      two.registry.openGates();
+      await closed(first);
+      assert.equal(await visit(at).answer, 'second');
+      // As a successor that must hand back.
+      two.registry.pause();
+      const theirs = two.registry.of(second);
+      assert.ok(theirs !== undefined);
+      two.registry.release(theirs, false);
+      one.registry.resume();
+      assert.deepEqual(one.registry.own(), []);
+      assert.equal(one.told.at(-1), `closed ${name}`);
+      assert.ok(refused(await visit(at).answer));
+    }
+    assert.equal(existsSync(path), false);
+  });
+
+  tidy(
+    'closed by the service is told of when the successor never wanted it, and only then',
+    async (later) => {
+      for (const wanted of [true, false]) {
+        const { one, two, first } = await claimed(later);
+        const { name = '' } = one.registry.of(first)?.identity ?? {};
+        one.registry.pause();
+        two.registry.openGates();
+        await closed(first);
+        one.registry.successorHas(new Set(wanted ? [name] : []));
+        assert.equal(one.told.at(-1) === `closed ${name}`, !wanted);
+        // The successor's for good: what comes later is no concern of this one.
+        const before = one.told.length;
+        one.registry.resume();
+        assert.equal(one.told.length, before);
+      }
+    },
+  );
+
   tidy('closed by the service says no more that it has an address', async (later) => {
     const { one, first } = await claimed(later);
     one.registry.pause();

@@ -162,6 +162,7 @@ class Life {
       resume: () => {
         if (listener.state === 'paused') listener.state = 'open';
       },
+      successorHas: () => {},
       openGates: () => {
         if (listener.state === 'gated') listener.state = 'open';
       },
