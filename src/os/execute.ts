@@ -1,8 +1,12 @@
+import { closeOnExec, keepOverExec } from './descriptor.js';
 import { libc, systemCallError } from './libc.js';
+
+/** Node makes them close-on-exec at its start. Source: node src/node.cc, uv_disable_stdio_inheritance. */
+const STANDARD = [0, 1, 2];
 
 /**
  * Replaces this process's program by another: same number, same parent, same children; every descriptor that
- * is not close-on-exec stays open. Returns only by throwing. Source: execve(2).
+ * is not close-on-exec stays open, and so do standard input, output and error. Returns only by throwing. Source: execve(2).
  * @throws MOULT_SYSTEM_CALL; the process goes on as it was.
  */
 export function execute(
@@ -24,10 +28,13 @@ export function execute(
     }
     return table;
   };
+  for (const fd of STANDARD) keepOverExec(fd);
   libc().execve(
     Buffer.from(`${path}\0`, 'utf8'),
     pointers(0, words.length),
     pointers(words.length, variables.length),
   );
-  throw systemCallError('execve', path);
+  const error = systemCallError('execve', path);
+  for (const fd of STANDARD) closeOnExec(fd);
+  throw error;
 }

@@ -57,11 +57,12 @@ export function startTicks(pid: number): number | undefined {
 
 /**
  * Collects the end of a child that Node does not know, such as one of the program before an exec.
- * @returns how it ended; undefined while it runs or when it is no child of this process.
+ * @returns how it ended; `living` while one of its threads runs; undefined when it is no child of this process.
  */
-export function reap(pid: number): Exit | undefined {
+export function reap(pid: number): Exit | 'living' | undefined {
   const status = new Int32Array(1);
-  if (libc().waitpid(pid, status, WNOHANG) !== pid) return undefined;
+  const collected = libc().waitpid(pid, status, WNOHANG);
+  if (collected !== pid) return collected === 0 ? 'living' : undefined;
   const [value = 0] = status;
   const number = value & 0x7f;
   if (number === 0) return { code: (value >> 8) & 0xff, signal: null };

@@ -42,13 +42,14 @@ export function startTree(what: Launch, outputs: Outputs): ProcessTree {
  * @returns undefined when that process has ended, and its number may mean another.
  */
 export function adoptTree(pid: number, ticks: number): ProcessTree | undefined {
-  if (startTicks(pid) !== ticks) return undefined;
+  // What has ended and is a child of ours is collected here.
+  if (startTicks(pid) !== ticks && reap(pid) !== 'living') return undefined;
   const exited = new Promise<Exit>((resolve) => {
     const look = setInterval(() => {
-      // Looked at first: what has ended by now is surely there to be collected.
+      // The kernel may call it a zombie while some of its threads still run: a child of ours is collected later.
       const isGone = startTicks(pid) !== ticks;
-      const exit = reap(pid) ?? (isGone ? { code: null, signal: null } : undefined);
-      if (exit === undefined) return;
+      const exit = reap(pid) ?? (isGone ? { code: null, signal: null } : 'living');
+      if (exit === 'living') return;
       clearInterval(look);
       resolve(exit);
     }, LOOK_MS).unref();
