@@ -3,9 +3,15 @@ import type { Server } from 'node:net';
 import type { Channel, Incoming } from '../channel/channel.js';
 import { monotonicMs } from '../os/clock.js';
 import { closeDescriptor } from '../os/descriptor.js';
+import { isGivenToUs } from '../os/ownership.js';
+import { ProcessHandle } from '../os/peer.js';
 import type { ConnectionItem, Message } from '../protocol/messages.js';
 import { adoptHttp1 } from './adopt-http1.js';
 import type { ConnectionTracker } from './tracker.js';
+
+/** How long a process whose channel has closed may take to be gone: its descriptors close a moment before it ends. */
+const END_TIMEOUT_MS = 2000;
+const END_LOOK_MS = 10;
 
 interface Arrived {
   readonly items: readonly ConnectionItem[];
@@ -13,10 +19,13 @@ interface Arrived {
 }
 
 /**
- * Takes connections from the other side of a channel. Nothing of one is read before `connections-begin`;
- * until then the other side can take it back, and if the channel closes our copies are closed unread.
+ * Takes connections from the other side of a channel. Nothing of one is read before `connections-begin`; until
+ * then the other side can take it back. When the channel closes before that, those that were given to us and
+ * not taken back are ours as soon as the other side is surely gone; our copies of all others are closed unread.
  */
 export class Inflow {
+  /** Settles when the channel has closed and nothing can come any more. */
+  readonly over: Promise<void>;
   #channel: Channel;
   #tracker: ConnectionTracker;
   #serverOf: (listener: string) => Server | undefined;
@@ -30,19 +39,18 @@ export class Inflow {
     this.#channel = channel;
     this.#tracker = tracker;
     this.#serverOf = serverOf;
+    const giver = new ProcessHandle(channel.peer.pid);
     channel.on('connections', (message, incoming) => this.#arrive(message, incoming));
     channel.on('connections-begin', ({ batch }) => this.#begin(batch));
-    channel.closed.then(() => {
-      for (const { descriptors } of this.#arrived.values()) for (const fd of descriptors) closeDescriptor(fd);
-      this.#arrived.clear();
-    });
+    channel.on('connections-kept', ({ batch }) => this.#drop(batch));
+    this.over = channel.closed.then(() => this.#closed(giver));
   }
 
   // Fewer descriptors than connections: this process may open no more, and the rest stays where it is.
   #arrive({ batch, items }: Message<'connections'>, incoming: Incoming): void {
     const descriptors = incoming.take();
     // A number that comes twice: the other side has lost count, and what it sent first will not begin.
-    for (const fd of this.#arrived.get(batch)?.descriptors ?? []) closeDescriptor(fd);
+    this.#drop(batch);
     this.#arrived.set(batch, { items: items.slice(0, descriptors.length), descriptors });
     this.#channel.send({
       type: 'connections-received',
@@ -55,9 +63,15 @@ export class Inflow {
     const arrived = this.#arrived.get(batch);
     if (arrived === undefined) return;
     this.#arrived.delete(batch);
+    const pausesMs = this.#adopt(arrived);
+    this.#channel.send({ type: 'connections-adopted', batch, pausesMs });
+  }
+
+  /** @returns how long each that was adopted stood still. */
+  #adopt({ items, descriptors }: Arrived): number[] {
     const pausesMs: number[] = [];
-    arrived.descriptors.forEach((fd, i) => {
-      const item = arrived.items[i];
+    descriptors.forEach((fd, i) => {
+      const item = items[i];
       const server = item === undefined ? undefined : this.#serverOf(item.listener);
       // The service has closed the listener since it claimed it, and with it would have closed what is idle.
       if (item === undefined || server === undefined) {
@@ -73,6 +87,39 @@ export class Inflow {
       }
       pausesMs.push(monotonicMs() - item.frozenAtMs);
     });
-    this.#channel.send({ type: 'connections-adopted', batch, pausesMs });
+    return pausesMs;
+  }
+
+  #drop(batch: number): void {
+    for (const fd of this.#arrived.get(batch)?.descriptors ?? []) closeDescriptor(fd);
+    this.#arrived.delete(batch);
+  }
+
+  async #closed(giver: ProcessHandle): Promise<void> {
+    const limitMs = performance.now() + END_TIMEOUT_MS;
+    this.#closeTakenBack();
+    while (this.#arrived.size > 0 && !giver.hasEnded() && performance.now() < limitMs) {
+      await new Promise((resolve) => setTimeout(resolve, END_LOOK_MS));
+      this.#closeTakenBack();
+    }
+    // Looked at once more: what it did last it did before it ended.
+    const isGone = giver.hasEnded();
+    giver.close();
+    this.#closeTakenBack();
+    for (const [batch, arrived] of this.#arrived) {
+      if (isGone) this.#adopt(arrived);
+      else this.#drop(batch);
+    }
+    this.#arrived.clear();
+  }
+
+  #closeTakenBack(): void {
+    for (const [batch, { items, descriptors }] of this.#arrived) {
+      const ours = descriptors.map((fd) => isGivenToUs(fd));
+      for (const [i, fd] of descriptors.entries()) if (!ours[i]) closeDescriptor(fd);
+      const left = descriptors.filter((_, i) => ours[i]);
+      if (left.length === 0) this.#arrived.delete(batch);
+      else this.#arrived.set(batch, { items: items.filter((_, i) => ours[i]), descriptors: left });
+    }
   }
 }

@@ -13,6 +13,7 @@ import {
   timerNowMs,
 } from '../node/http1.js';
 import { monotonicMs } from '../os/clock.js';
+import { giveTo } from '../os/ownership.js';
 import type { ConnectionItem } from '../protocol/messages.js';
 import { requestsOf } from './request-limit.js';
 import { type ConnectionTracker, headDueAtMs, type Tracked } from './tracker.js';
@@ -183,6 +184,8 @@ export class Outflow {
     const idleLeftMs = timeLeftMs(tracked.socket, timersNowMs);
     this.#freeze(tracked);
     this.#departing.add(tracked);
+    // Should we die before the other side may begin, it takes the connection as it stands.
+    giveTo(descriptorOf(tracked.socket), this.#channel.peer.pid);
     tracked.socket.setTimeout(0);
     return { tracked, idleLeftMs };
   }
@@ -193,8 +196,10 @@ export class Outflow {
     const descriptors = departing.map(({ tracked }) => descriptorOf(tracked.socket));
     this.#unacknowledged.set(batch, departing);
     this.#channel.send({ type: 'connections', batch, items }, descriptors);
+    const isLate = () => this.#unacknowledged.has(batch);
     setTimeout(() => {
-      if (this.#unacknowledged.has(batch)) this.stop();
+      // Where it was our loop that stood still, the acknowledgement is read in this turn.
+      setImmediate(() => isLate() && this.stop());
     }, ACKNOWLEDGE_TIMEOUT_MS).unref();
   }
 
@@ -221,7 +226,10 @@ export class Outflow {
   // From here on the other side holds a copy; ours must be gone before it begins to read.
   #acknowledged(batch: number, count: number): void {
     const departing = this.#unacknowledged.get(batch);
-    if (departing === undefined) return;
+    if (departing === undefined) {
+      this.#channel.send({ type: 'connections-kept', batch });
+      return;
+    }
     this.#unacknowledged.delete(batch);
     departing.forEach((one, i) => {
       this.#departing.delete(one.tracked);
@@ -241,6 +249,7 @@ export class Outflow {
   }
 
   #stay({ tracked, idleLeftMs }: Departing): void {
+    if (!tracked.socket.destroyed) giveTo(descriptorOf(tracked.socket), process.pid);
     this.#thaw(tracked);
     if (idleLeftMs !== null && !tracked.socket.destroyed) tracked.socket.setTimeout(Math.max(1, idleLeftMs));
   }

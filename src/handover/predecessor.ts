@@ -381,9 +381,10 @@ export class Predecessor {
 
   #receiveBack(channel: Channel): void {
     this.#returning.add(channel);
-    new Inflow(channel, this.#estate.connections, (name) => this.#estate.listeners.serverOf(name));
+    const { connections, listeners } = this.#estate;
+    const inflow = new Inflow(channel, connections, (name) => listeners.serverOf(name));
     channel.unref();
-    channel.closed.then(() => {
+    inflow.over.then(() => {
       this.#returning.delete(channel);
       this.feedEnded();
     });

@@ -66,8 +66,9 @@ export class Successor {
       this.#events.handBack(channel, message);
     });
     this.#feeds.add(channel);
-    new Inflow(channel, this.#estate.connections, (name) => this.#estate.listeners.serverOf(name));
-    channel.closed.then(() => {
+    const { connections, listeners } = this.#estate;
+    const inflow = new Inflow(channel, connections, (name) => listeners.serverOf(name));
+    inflow.over.then(() => {
       this.#feeds.delete(channel);
       this.#events.ended();
     });

@@ -143,6 +143,7 @@ export const schemas = {
   }),
   'connections-received': v.object({ batch: count, count }),
   'connections-begin': v.object({ batch: count }),
+  'connections-kept': v.object({ batch: count }),
   'connections-adopted': v.object({
     batch: count,
     pausesMs: v.pipe(v.array(v.number()), v.maxLength(MAX_DESCRIPTORS)),

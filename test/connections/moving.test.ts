@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, openSync, readFileSync } from 'node:fs';
 import type { ServerResponse } from 'node:http';
-import type { Socket } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { describe } from 'node:test';
 import type { Channel } from '#moult/channel/channel.js';
@@ -639,6 +639,53 @@ async function receiving(later: Later) {
 }
 
 describe('the successor of a predecessor that does not go on', () => {
+  for (const how of ['given', 'taken back'] as const) {
+    const what = how === 'given' ? 'goes on with' : 'closes, since it might have been read,';
+    tidy(`${what} what had arrived and was ${how} when its predecessor was killed`, async (later) => {
+      const b = await side(later, (_request, response) => response.end('successor'));
+      const path = join(temporaryFolder(later), 'door.sock');
+      const entered = new Promise<Channel>((resolve, reject) => {
+        Door.open(path, 'predecessor', resolve).then((door) => later(() => door.close()), reject);
+      });
+      const giver = fixture(later, 'give-connections.mjs', [path, how]);
+      const channel = await soon(entered, 'the predecessor');
+      later(() => channel.close());
+      const { port } = await giver.says<{ port: number }>();
+      const socket = connect({ port, host: '127.0.0.1' });
+      later(() => socket.destroy());
+      let text = '';
+      socket
+        .on('error', () => {})
+        .on('data', (chunk: Buffer) => {
+          text += chunk.toString('latin1');
+        });
+      const end = new Promise<void>((resolve) => socket.once('close', () => resolve()));
+      socket.write(GET);
+      await until(() => text.includes('predecessor'), 'its first answer');
+      const arrived = new Promise<void>((resolve) => {
+        const send = channel.send.bind(channel);
+        channel.send = (message, ...rest) => {
+          send(message, ...rest);
+          if (message.type === 'connections-received') resolve();
+        };
+      });
+      new Inflow(channel, b.tracker, () => b.server);
+      // It stops itself once it has sent the connection, and never hears that it arrived.
+      channel.send({ type: 'confirm' });
+      await soon(arrived, 'the connection');
+      const isStopped = () => / T \d+ /.test(readFileSync(`/proc/${giver.pid}/stat`, 'utf8'));
+      await until(isStopped, 'the stop of the predecessor');
+      giver.process.kill('SIGKILL');
+      if (how === 'given') {
+        socket.write(GET);
+        await until(() => text.includes('successor'), 'the answer of the successor');
+        socket.destroy();
+        await until(() => b.tracker.size === 0, 'no connection');
+      } else await soon(end, 'its end');
+      assert.equal(b.tracker.size, 0);
+    });
+  }
+
   tidy('reads nothing of a connection before it may begin', async (later) => {
     const { send, connection, messages, peer } = await receiving(later);
     const { fd, client } = connection();

@@ -91,6 +91,7 @@ const right: Record<string, Fields> = {
   connections: { batch: 1, items: [connection] },
   'connections-received': { batch: 1, count: 1 },
   'connections-begin': { batch: 1 },
+  'connections-kept': { batch: 1 },
   'connections-adopted': { batch: 1, pausesMs: [0.5] },
   confirm: {},
   abort: { error },
