@@ -5,7 +5,7 @@ import type { GenerationProcess } from './generation-process.js';
 import type { Generations } from './generations.js';
 import type { Journal } from './journal.js';
 import type { Probation } from './probation.js';
-import { livingGenerations } from './recovery.js';
+import { type LeftBehind, livingGenerations } from './recovery.js';
 import type { Release } from './release.js';
 import type { Releases } from './releases.js';
 import type { Restarts } from './restarts.js';
@@ -33,8 +33,6 @@ export interface AdoptionParts {
 /** Takes over what an earlier supervisor of the service left: its generations, and its count of them. */
 export class Adoption {
   readonly #parts: AdoptionParts;
-  /** Successors of probations that go on, by the predecessor that told of it. */
-  readonly #probations = new Map<GenerationProcess, number>();
 
   constructor(parts: AdoptionParts) {
     this.#parts = parts;
@@ -48,39 +46,50 @@ export class Adoption {
   recover(release: Release): GenerationProcess[] {
     const { generations, releases, journal } = this.#parts;
     const { lastNumber, epoch, living, proved } = livingGenerations(journal.read());
-    for (const startedFrom of proved) releases.proved({ ...release, ...startedFrom });
+    // What was started from the same is one release, as it was for the earlier supervisor after a rollback.
+    const known = new Map<string, Release>();
+    const pinned = (startedFrom: LeftBehind['startedFrom']) => {
+      const key = JSON.stringify(startedFrom);
+      const one = known.get(key) ?? { ...release, ...startedFrom };
+      known.set(key, one);
+      return one;
+    };
+    for (const startedFrom of proved) releases.proved(pinned(startedFrom));
     generations.countOn(lastNumber, epoch);
-    return living.flatMap((left) => generations.adopt(left, { ...release, ...left.startedFrom }) ?? []);
+    return living.flatMap((left) => generations.adopt(left, pinned(left.startedFrom)) ?? []);
   }
 
   /**
    * Waits until those that live have come back.
-   * @throws MOULT_PEER_TIMEOUT when one lives and none that serves has come.
+   * @throws MOULT_PEER_TIMEOUT when one lives, does not come back, and none that serves has come.
    */
   async allBack(living: readonly GenerationProcess[]): Promise<void> {
-    const { generations, reviver, log } = this.#parts;
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<'late'>((resolve) => {
-      timer = setTimeout(() => resolve('late'), REJOIN_TIMEOUT_MS);
-    });
+    const { generations, succession, reviver, log } = this.#parts;
+    const [first] = living;
+    if (first === undefined) return;
     const gone = Promise.all(living.map((one) => one.exited)).then(() => 'gone' as const);
-    const how = await Promise.race([late, gone, ...living.map((one) => one.serves)]);
-    clearTimeout(timer);
-    if (how === 'late') {
-      const pids = living.map(({ pid }) => pid).join(', ');
+    const served = living.map((one) => one.serves.then(() => 'served' as const));
+    const how = await within<'gone' | 'served'>(REJOIN_TIMEOUT_MS, [gone, ...served]);
+    if (how === 'gone') {
+      reviver.revive(first, 'ended while no supervisor ran');
+      return;
+    }
+    const away = living.filter(isAway);
+    if (how === 'late' && away.length > 0) {
+      const pids = away.map(({ pid }) => pid).join(', ');
       throw new MoultError(
         'MOULT_PEER_TIMEOUT',
         `an earlier generation still lives (process ${pids}) and does not answer: end it, then run again`,
       );
     }
-    if (how === 'gone') {
-      reviver.revive(living[0] as GenerationProcess, 'ended while no supervisor ran');
-      return;
-    }
+    // All have come, and those that live only finish what they have.
+    if (how === 'late') succession.over(first);
     // The others, such as a predecessor in probation, come back in their own time; what does not is ended.
     await this.#othersBack(living);
+    this.#proveUnopposed();
     const { current } = generations;
-    log.info(`generation ${current?.number} is adopted (process ${current?.servicePid})`);
+    if (current !== undefined)
+      log.info(`generation ${current.number} is adopted (process ${current.servicePid})`);
   }
 
   /** A generation has come back, and says how it stands. */
@@ -88,39 +97,51 @@ export class Adoption {
     const { generations, restarts, succession } = this.#parts;
     generation.lifeline?.send({ type: 'direct-output' });
     generations.reached(epoch);
-    if (state === 'probation' || state === 'draining' || state === 'undoing') generation.hasServed();
+    if (['committing', 'probation', 'draining', 'undoing'].includes(state)) generation.hasServed();
     // A handover that lost its supervisor before commit is called off.
     if (['expecting', 'inheriting', 'ready'].includes(state) && !restarts.hasHandover) {
       const error = new MoultError('MOULT_HANDOVER_ABORTED', 'the supervisor was replaced');
       generation.lifeline?.send({ type: 'abort', error: error.report() });
     }
-    if (state === 'probation' && successor !== null) this.#probations.set(generation, successor);
-    else this.#probations.delete(generation);
-    if (accepting) succession.serving(generation, epoch);
+    // Both sides of a probation come back, in whichever order: if the one fails the other resumes.
+    if (['committing', 'probation'].includes(state) && successor !== null)
+      succession.mayResume(generation, successor);
+    if (accepting) succession.servesAgain(generation, epoch);
     else if (state === 'serving') {
       generation.isEnding = true;
       generation.kill();
     }
-    this.#relink();
   }
 
   async #othersBack(living: readonly GenerationProcess[]): Promise<void> {
     const limit = performance.now() + REJOIN_TIMEOUT_MS;
-    const isAway = (one: GenerationProcess) => one.exit === undefined && !one.isReachable;
     while (living.some(isAway) && performance.now() < limit) {
       await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
     }
     for (const one of living) if (isAway(one) && one !== this.#parts.generations.current) one.kill();
   }
 
-  // Both sides of a probation have come back, in whichever order: if the one fails the other resumes.
-  #relink(): void {
-    for (const [predecessor, number] of this.#probations) {
-      const successor = this.#parts.generations.numbered(number);
-      if (successor?.servingSince === undefined || !predecessor.isReachable) continue;
-      this.#probations.delete(predecessor);
-      successor.predecessor = predecessor;
-      this.#parts.probation.begin(successor, predecessor);
-    }
+  // Its probation ended while no supervisor ran, or there is nobody left to go back to.
+  #proveUnopposed(): void {
+    const { generations, probation, succession } = this.#parts;
+    const { current } = generations;
+    if (current !== undefined && !current.isProved && probation.successor !== current)
+      succession.confirmed(current.number);
+  }
+}
+
+function isAway(one: GenerationProcess): boolean {
+  return one.exit === undefined && !one.isReachable;
+}
+
+async function within<T>(ms: number, promises: readonly Promise<T>[]): Promise<T | 'late'> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<'late'>((resolve) => {
+    timer = setTimeout(() => resolve('late'), ms);
+  });
+  try {
+    return await Promise.race([late, ...promises]);
+  } finally {
+    clearTimeout(timer);
   }
 }

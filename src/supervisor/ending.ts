@@ -66,6 +66,7 @@ export class Ending {
       return;
     }
     this.#state = 'stopping';
+    generations.close();
     log.info('stopping');
     journal.write({ event: 'stop' });
     reviver.cancel();
@@ -80,6 +81,7 @@ export class Ending {
   finish(code: number): void {
     if (this.#state === 'stopped') return;
     this.#state = 'stopped';
+    this.#parts.generations.close();
     this.#parts.reviver.cancel();
     this.#end(code);
   }

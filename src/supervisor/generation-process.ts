@@ -28,6 +28,8 @@ export class GenerationProcess {
   claims: ReadonlySet<string> | undefined;
   /** Whether its end is asked for, and no crash. */
   isEnding = false;
+  /** Whether it was confirmed: a crash or a rollback may come back to its release. */
+  isProved = false;
   /** Whether its predecessor was told to take the service back. */
   isUndone = false;
   /** The generation from which it takes over, or took over. */

@@ -1,5 +1,6 @@
 import { rmSync } from 'node:fs';
 import type { Logger } from 'pino';
+import { MoultError } from '../errors.js';
 import { type Exit, startTicks } from '../os/process.js';
 import type { Settings } from '../protocol/messages.js';
 import { GenerationProcess } from './generation-process.js';
@@ -22,6 +23,7 @@ export class Generations {
   #lastNumber = 0;
   #epoch = 0;
   #saysReady: boolean;
+  #isClosed = false;
   #onExited: (generation: GenerationProcess, exit: Exit) => void = () => {};
 
   /** @param control the socket at which a generation finds its supervisor. */
@@ -85,8 +87,22 @@ export class Generations {
     return settingsOf(this.#options, allowFewerListeners, this.#saysReady);
   }
 
-  /** Starts one. @param predecessor the one from which it takes over. */
+  /** No more are started: the service ends. */
+  close(): void {
+    this.#isClosed = true;
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
+  /**
+   * Starts one.
+   * @param predecessor the one from which it takes over.
+   * @throws MOULT_STOPPING when no more are to be started.
+   */
   start(release: Release, settings: Settings, predecessor?: GenerationProcess): GenerationProcess {
+    if (this.#isClosed) throw new MoultError('MOULT_STOPPING', 'the service is being stopped');
     const number = ++this.#lastNumber;
     const generation = GenerationProcess.start(number, release, settings, this.#control, this.#outputs);
     generation.predecessor = predecessor;
@@ -113,10 +129,14 @@ export class Generations {
    * Takes over one that an earlier supervisor started.
    * @returns undefined when it has ended.
    */
-  adopt({ generation: number, pid, ticks }: LeftBehind, release: Release): GenerationProcess | undefined {
+  adopt(
+    { generation: number, pid, ticks, isProved }: LeftBehind,
+    release: Release,
+  ): GenerationProcess | undefined {
     const tree = adoptTree(pid, ticks);
     if (tree === undefined) return undefined;
     const generation = new GenerationProcess(number, release, this.settings(false), tree);
+    generation.isProved = isProved;
     this.#add(generation);
     return generation;
   }

@@ -39,6 +39,7 @@ export class Probation {
 
   /** A successor has committed: it is watched from now on, and undone when it fails. */
   begin(successor: GenerationProcess, predecessor: GenerationProcess): void {
+    if (this.successor === successor && this.predecessor === predecessor) return;
     this.stop();
     let settle!: (error?: MoultError) => void;
     const outcome = new Promise<void>((resolve, reject) => {

@@ -8,6 +8,8 @@ export interface LeftBehind {
   /** When its process was started, in clock ticks since boot. */
   readonly ticks: number;
   readonly startedFrom: Omit<Release, 'env'>;
+  /** Whether it had been confirmed. */
+  readonly isProved: boolean;
 }
 
 /** What a journal tells a new supervisor. Pure. */
@@ -34,10 +36,14 @@ export function livingGenerations(entries: readonly JournalEntry[]): {
         release: LeftBehind['startedFrom'];
       };
       releases.set(generation, release);
-      living.set(generation, { generation, pid, ticks, startedFrom: release });
+      living.set(generation, { generation, pid, ticks, startedFrom: release, isProved: false });
     }
-    const confirmed = entry.event === 'confirmed' ? releases.get(generation) : undefined;
-    if (confirmed !== undefined) proved.push(confirmed);
+    if (entry.event === 'confirmed') {
+      const confirmed = releases.get(generation);
+      if (confirmed !== undefined) proved.push(confirmed);
+      const known = living.get(generation);
+      if (known !== undefined) living.set(generation, { ...known, isProved: true });
+    }
     if (entry.event === 'exited') living.delete(generation);
   }
   return { lastNumber, epoch, living: [...living.values()], proved };

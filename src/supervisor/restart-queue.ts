@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { MoultError } from '../errors.js';
 
 /** A start that no restart asked for: the first one, or one after a crash. */
@@ -7,14 +8,22 @@ export interface OtherStart {
   over(): Promise<void>;
 }
 
-/** One restart at a time; those that are asked for meanwhile become one that follows. */
-export class RestartQueue<T> {
-  readonly #other: OtherStart;
-  #running: Promise<T> | undefined;
-  #following: Promise<T> | undefined;
+interface Waiting<A, T> {
+  readonly asked: A;
+  readonly done: Promise<T>;
+}
 
-  constructor(other: OtherStart) {
+/** One restart at a time; those that are asked for meanwhile follow, and those that ask for the same become one. */
+export class RestartQueue<A, T> {
+  readonly #other: OtherStart;
+  readonly #begin: (asked: A) => Promise<T>;
+  #running: Promise<T> | undefined;
+  #following: Waiting<A, T>[] = [];
+
+  /** @param begin makes a restart; it is called for one at a time. */
+  constructor(other: OtherStart, begin: (asked: A) => Promise<T>) {
     this.#other = other;
+    this.#begin = begin;
   }
 
   get isRunning(): boolean {
@@ -22,31 +31,36 @@ export class RestartQueue<T> {
   }
 
   /** Runs a restart now, or has it follow. @throws MOULT_RESTART_IN_PROGRESS where it is not to wait. */
-  enqueue(ifBusy: 'wait' | 'refuse', begin: () => Promise<T>): Promise<T> {
-    const isBusy = this.isRunning || this.#following !== undefined || this.#other.isUnderWay();
-    if (!isBusy) return this.#run(begin);
+  enqueue(ifBusy: 'wait' | 'refuse', asked: A): Promise<T> {
+    const isBusy = this.isRunning || this.#following.length > 0 || this.#other.isUnderWay();
+    if (!isBusy) return this.#run(asked);
     if (ifBusy === 'refuse') {
       const message = 'a generation is just taking over';
       return Promise.reject(new MoultError('MOULT_RESTART_IN_PROGRESS', message, { serving: 'unchanged' }));
     }
-    this.#following ??= this.#idle()
-      .finally(() => {
-        this.#following = undefined;
-      })
-      .then(() => this.#run(begin));
-    return this.#following;
+    const last = this.#following.at(-1);
+    if (last !== undefined && isDeepStrictEqual(last.asked, asked)) return last.done;
+    const done = this.#follow(last?.done, asked);
+    this.#following.push({ asked, done });
+    return done;
   }
 
-  #run(begin: () => Promise<T>): Promise<T> {
-    const running = begin().finally(() => {
+  async #follow(before: Promise<T> | undefined, asked: A): Promise<T> {
+    await before?.catch(() => {});
+    try {
+      await this.#running?.catch(() => {});
+      if (this.#other.isUnderWay()) await this.#other.over();
+    } finally {
+      this.#following.shift();
+    }
+    return this.#run(asked);
+  }
+
+  #run(asked: A): Promise<T> {
+    const running = this.#begin(asked).finally(() => {
       this.#running = undefined;
     });
     this.#running = running;
     return running;
-  }
-
-  async #idle(): Promise<void> {
-    await this.#running?.catch(() => {});
-    if (this.#other.isUnderWay()) await this.#other.over();
   }
 }

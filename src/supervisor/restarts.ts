@@ -27,6 +27,15 @@ export interface RestartRequest {
   readonly whenQuiet: QuietRequest | null;
 }
 
+/** What tells one restart from another. */
+interface Asked {
+  readonly allowFewerListeners: boolean;
+  readonly whenQuiet: QuietRequest | null;
+  readonly ifBusy: 'wait' | 'refuse';
+  /** The release to start; undefined for what the command's paths hold at that time. */
+  readonly release: Release | undefined;
+}
+
 /** Is told what happens in restarts. */
 export type Watcher = (event: StageEvent) => void;
 
@@ -46,7 +55,7 @@ export interface RestartParts {
 export class Restarts {
   readonly #parts: RestartParts;
   readonly #onOver: (successor: GenerationProcess) => void;
-  readonly #queue: RestartQueue<RestartSummary>;
+  readonly #queue: RestartQueue<Asked, RestartSummary>;
   readonly #watchers = new Set<Watcher>();
   #handover: Handover | undefined;
   #isHandingOver = false;
@@ -56,10 +65,13 @@ export class Restarts {
   constructor(parts: RestartParts, onOver: (successor: GenerationProcess) => void) {
     this.#parts = parts;
     this.#onOver = onOver;
-    this.#queue = new RestartQueue({
-      isUnderWay: () => parts.generations.starting() !== undefined,
-      over: () => this.#otherStartOver(),
-    });
+    this.#queue = new RestartQueue(
+      {
+        isUnderWay: () => parts.generations.starting() !== undefined,
+        over: () => this.#otherStartOver(),
+      },
+      (asked) => this.#begin(asked),
+    );
   }
 
   /** How many have succeeded. */
@@ -98,8 +110,10 @@ export class Restarts {
   async restart(request: RestartRequest, watch: Watcher, release?: Release): Promise<RestartSummary> {
     this.#watchers.add(watch);
     try {
-      const summary = await this.#queue.enqueue(request.ifBusy, () => this.#begin(request, release));
-      if (request.untilConfirmed) await this.#parts.probation.confirmed(summary.generation);
+      const { ifBusy, allowFewerListeners, whenQuiet, untilConfirmed } = request;
+      const asked = { ifBusy, allowFewerListeners, whenQuiet, release };
+      const summary = await this.#queue.enqueue(ifBusy, asked);
+      if (untilConfirmed) await this.#parts.probation.confirmed(summary.generation);
       return summary;
     } finally {
       this.#watchers.delete(watch);
@@ -111,9 +125,9 @@ export class Restarts {
     if (this.#handover !== undefined && !this.#handover.hasCommitted) this.#handover.fail(error);
   }
 
-  async #begin(request: RestartRequest, release?: Release): Promise<RestartSummary> {
+  async #begin(asked: Asked): Promise<RestartSummary> {
     try {
-      return await this.#replace(request, release);
+      return await this.#replace(asked);
     } catch (error) {
       throw this.#failed(error);
     } finally {
@@ -121,9 +135,9 @@ export class Restarts {
     }
   }
 
-  async #replace(request: RestartRequest, pinned?: Release): Promise<RestartSummary> {
+  async #replace(asked: Asked): Promise<RestartSummary> {
     const { generations, reviver, service, options, log } = this.#parts;
-    await admit(request, options, {
+    await admit(asked, options, {
       draining: () => this.#draining(),
       inFlight: async () => {
         const state = await generations.current?.state(STATE_TIMEOUT_MS);
@@ -131,9 +145,11 @@ export class Restarts {
       },
       log,
     });
-    const release = pinned ?? resolveRelease(service);
+    // While it waited a crashed service may have come to its next start.
+    if (generations.starting() !== undefined) await this.#otherStartOver();
+    const release = asked.release ?? resolveRelease(service);
     const predecessor = generations.current;
-    const settings = generations.settings(request.allowFewerListeners);
+    const settings = generations.settings(asked.allowFewerListeners);
     reviver.cancel();
     // The operator has decided: what is in probation is confirmed.
     for (const one of generations.all()) if (one !== predecessor) one.lifeline?.send({ type: 'confirm' });

@@ -28,6 +28,7 @@ export class Reviver {
 
   /** Nobody serves since this generation ended. @param what became of it. */
   revive(generation: GenerationProcess, what: string): void {
+    if (this.#generations.isClosed) return;
     const release = this.#releases.lastGood() ?? generation.release;
     const servedMs = generation.servingSince === undefined ? 0 : wallClockMs() - generation.servingSince;
     const waitMs = this.#backoff.next(servedMs);

@@ -50,22 +50,25 @@ export class Succession {
 
   /** A generation accepts. */
   serving(generation: GenerationProcess, epoch: number): void {
-    if (generation.servingSince !== undefined) return;
-    const { generations, restarts, probation, reviver, journal } = this.#parts;
-    generation.beginToServe();
-    generations.reached(epoch);
-    generations.current = generation;
-    reviver.cancel();
-    // From now on our death must not reach its output: a write to a closed pipe would end that for good.
-    generation.lifeline?.send({ type: 'direct-output' });
-    journal.write({ event: 'serving', generation: generation.number, epoch: generations.epoch });
-    const predecessor = generation.livingPredecessor;
-    if (predecessor === undefined) this.#servesAlone(generation);
-    else {
-      this.#limit(predecessor);
-      probation.begin(generation, predecessor);
-    }
-    restarts.handoverTo(generation)?.committed();
+    if (!this.#begins(generation, epoch)) return;
+    if (generation.livingPredecessor === undefined) this.#servesAlone(generation);
+    else this.#onProbation(generation, generation.livingPredecessor);
+    this.#parts.restarts.handoverTo(generation)?.committed();
+  }
+
+  /** A generation has come back to this supervisor, and accepts. Its predecessor may come back later. */
+  servesAgain(generation: GenerationProcess, epoch: number): void {
+    if (!this.#begins(generation, epoch)) return;
+    if (generation.livingPredecessor !== undefined)
+      this.#onProbation(generation, generation.livingPredecessor);
+  }
+
+  /** A predecessor has come back to this supervisor, and can still resume. */
+  mayResume(predecessor: GenerationProcess, number: number): void {
+    const successor = this.#parts.generations.numbered(number);
+    if (successor === undefined) return;
+    successor.predecessor = predecessor;
+    if (successor.servingSince !== undefined) this.#onProbation(successor, predecessor);
   }
 
   /** A successor has proved itself. */
@@ -143,6 +146,25 @@ export class Succession {
     }
   }
 
+  /** @returns whether it did not accept before. */
+  #begins(generation: GenerationProcess, epoch: number): boolean {
+    if (generation.servingSince !== undefined) return false;
+    const { generations, reviver, journal } = this.#parts;
+    generation.beginToServe();
+    generations.reached(epoch);
+    generations.current = generation;
+    reviver.cancel();
+    // From now on our death must not reach its output: a write to a closed pipe would end that for good.
+    generation.lifeline?.send({ type: 'direct-output' });
+    journal.write({ event: 'serving', generation: generation.number, epoch: generations.epoch });
+    return true;
+  }
+
+  #onProbation(successor: GenerationProcess, predecessor: GenerationProcess): void {
+    this.#limit(predecessor);
+    this.#parts.probation.begin(successor, predecessor);
+  }
+
   #commit(generation: GenerationProcess): void {
     const { generations, held } = this.#parts;
     generation.lifeline?.send({ type: 'commit', epoch: generations.nextEpoch() });
@@ -158,6 +180,8 @@ export class Succession {
 
   // It has proved itself: a crash or a rollback may come back to it.
   #prove(generation: GenerationProcess): void {
+    if (generation.isProved) return;
+    generation.isProved = true;
     const { generations, releases, journal } = this.#parts;
     releases.proved(generation.release);
     journal.write({ event: 'confirmed', generation: generation.number, epoch: generations.epoch });

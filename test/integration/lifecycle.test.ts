@@ -105,6 +105,27 @@ describe('signals and commands to the supervisor', () => {
     });
   }
 
+  it('SIGTERM while a restart waits for the first start starts nothing any more', async () => {
+    const env = { START_MS: '60000' };
+    const service = await Supervised.start({ command: [fixture('slow-start.cjs')], env, waits: false });
+    await service.writes(/STARTING/);
+    const restart = ask(service.folder, {
+      type: 'restart',
+      wait: true,
+      ifBusy: 'wait',
+      allowFewerListeners: false,
+      untilConfirmed: false,
+      whenQuiet: null,
+    });
+    const failure = assert.rejects(restart, { code: 'MOULT_STOPPING' });
+    // Asked after it, and answered.
+    await service.status();
+    process.kill(service.pid, 'SIGTERM');
+    assert.equal(await endsWith(service), 0);
+    await failure;
+    assert.equal(service.output.split('STARTING').length, 2);
+  });
+
   it('a second SIGINT ends everything at once', async () => {
     const service = await Supervised.start({ command: [fixture('shapes.mjs')] });
     try {

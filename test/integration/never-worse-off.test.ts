@@ -234,9 +234,7 @@ describe('probation', () => {
     await underLoad(['--probation', '1h', '--drain-timeout', '10s'], async (bench) => {
       await bench.service.restart();
       const third = await bench.service.restart();
-      const { stdout } = await bench.service.moult('history', bench.service.name, '--json');
-      const results = (JSON.parse(stdout) as { result: string }[]).map(({ result }) => result);
-      assert.deepEqual(results, ['confirmed', 'took over']);
+      assert.deepEqual(await results(bench.service), ['confirmed', 'took over']);
       await until('the first has ended', async () => (await bench.service.status()).generations.length === 2);
       assert.equal((await bench.service.current()).generation, third.generation);
       await nothingFailed(bench.load);
@@ -341,7 +339,20 @@ describe('a restart is held back', () => {
   });
 });
 
+/** How past restarts ended, oldest first. */
+async function results(service: Supervised): Promise<string[]> {
+  const { stdout } = await service.moult('history', service.name, '--json');
+  return (JSON.parse(stdout) as { result: string }[]).map(({ result }) => result);
+}
+
 describe('the supervisor', () => {
+  async function bothAreBack(again: Supervised): Promise<void> {
+    await until('both are back', async () => {
+      const { generations } = await again.status();
+      return generations.length === 2 && generations.every(({ state }) => state !== 'silent');
+    });
+  }
+
   /** Kills the supervisor and runs another of the same name; what it adopted is left to the test. */
   async function killedAndRunAgain(
     { service, options }: Bench,
@@ -385,10 +396,7 @@ describe('the supervisor', () => {
       await service.restart();
       const second = await service.current();
       await killedAndRunAgain(bench, async (again) => {
-        await until('both are back', async () => {
-          const { generations } = await again.status();
-          return generations.length === 2 && generations.every(({ state }) => state !== 'silent');
-        });
+        await bothAreBack(again);
         process.kill(second.pid, 'SIGKILL');
         const pid = await again.alone();
         await serves({ service: again, load }, pid);
@@ -397,22 +405,104 @@ describe('the supervisor', () => {
     });
   });
 
-  it('that was killed in probation can still roll back', async () => {
+  it('that was killed in probation can still roll back, and has not confirmed', async () => {
     await underLoad(['--probation', '20s', '--drain-timeout', '10s'], async (bench) => {
       const { service, load } = bench;
       const first = await service.current();
       await service.restart();
       await killedAndRunAgain(bench, async (again) => {
-        await until('both are back', async () => {
-          const { generations } = await again.status();
-          return generations.length === 2 && generations.every(({ state }) => state !== 'silent');
-        });
+        await bothAreBack(again);
+        assert.deepEqual(await results(again), ['took over']);
         const { code, stdout, stderr } = await again.moult('rollback', again.name, '--json');
         assert.equal(code, 0, stdout + stderr);
         await serves({ service: again, load }, first.pid);
+        assert.deepEqual(await results(again), ['undone']);
         await nothingFailed(load);
       });
     });
+  });
+
+  it('that was killed in probation does not come back to a release that never proved itself', async () => {
+    await underLoad(['--probation', '20s', '--drain-timeout', '10s'], async (bench) => {
+      const { service, load, deploy } = bench;
+      const first = await service.current();
+      await deploy('fails-later');
+      await service.restart();
+      const second = await service.current();
+      await killedAndRunAgain(bench, async (again) => {
+        await bothAreBack(again);
+        process.kill(second.pid, 'SIGKILL');
+        await serves({ service: again, load }, first.pid);
+        process.kill(first.pid, 'SIGKILL');
+        const third = await until('another serves', async () => {
+          const { pid } = await again.current().catch(() => ({ pid: first.pid }));
+          return pid === first.pid ? undefined : pid;
+        });
+        assert.match(readFileSync(`/proc/${third}/cmdline`, 'utf8'), /good\.mjs/);
+        await nothingRefused(load);
+      });
+    });
+  });
+
+  it('that was killed in probation confirms when probation is over', async () => {
+    await underLoad(['--probation', '4s', '--drain-timeout', '10s'], async (bench) => {
+      await bench.service.restart();
+      await killedAndRunAgain(bench, async (again) => {
+        await until('it is confirmed', async () => (await results(again))[0] === 'confirmed');
+        await again.alone();
+        await nothingFailed(bench.load);
+      });
+    });
+  });
+
+  it('that was killed after a release had proved itself rolls back to the one before it', async () => {
+    await underLoad(['--probation', '100ms', '--drain-timeout', '10s'], async (bench) => {
+      const { service, load, deploy } = bench;
+      await deploy('fails-later');
+      await service.restart('--wait=confirmed');
+      await service.alone();
+      await killedAndRunAgain(bench, async (again) => {
+        const { code, stdout, stderr } = await again.moult('rollback', again.name, '--json');
+        assert.equal(code, 0, stdout + stderr);
+        const pid = await again.alone();
+        assert.match(readFileSync(`/proc/${pid}/cmdline`, 'utf8'), /good\.mjs/);
+        await nothingFailed(load);
+      });
+    });
+  });
+
+  it('that was killed, with the one that served, starts it again beside what still drains', async () => {
+    const env = { PORT: String(await freePort()) };
+    const options = {
+      command: [fixture('shapes.mjs')],
+      runOptions: ['--probation', '50ms', '--drain-timeout', '60s'],
+      env,
+    };
+    const service = await Supervised.start(options);
+    try {
+      const download = await RawClient.connect(await service.target());
+      download.write('GET /download HTTP/1.1\r\nHost: test\r\n\r\n');
+      await download.reads(/more/);
+      const first = await service.current();
+      await service.restart('--wait=confirmed');
+      const second = await service.current();
+      const gone = new Promise((resolve) => service.process.once('exit', resolve));
+      process.kill(service.pid, 'SIGKILL');
+      process.kill(second.pid, 'SIGKILL');
+      await gone;
+      const again = await Supervised.start({ ...options, runtimeFolder: service.runtimeFolder });
+      try {
+        assert.notEqual((await again.current()).pid, second.pid);
+        process.kill(first.pid, 'SIGUSR2');
+        await download.reads(/end\n/);
+        download.close();
+        await again.stop();
+      } finally {
+        await again.kill();
+      }
+    } finally {
+      await service.kill();
+    }
   });
 
   it('can be killed while the service says a lot; the service is neither broken nor blocked', async () => {
@@ -443,6 +533,7 @@ describe('the supervisor', () => {
       assert.equal(after.pid, before.pid);
       assert.notEqual(after.startedAt, before.startedAt);
       assert.equal(await service.alone(), before.generations[0]?.pid);
+      await service.logs(/generation 1 is adopted/);
       await service.restart('--wait=confirmed');
       await service.alone();
       await until('no zombie is left', () => zombiesOf(service.pid).length === 0);

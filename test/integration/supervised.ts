@@ -120,7 +120,7 @@ export class Supervised {
     const supervised = new Supervised(options, runtimeFolder);
     if (options.waits === false) return supervised;
     try {
-      await supervised.logs(/generation \d+ serves/);
+      await supervised.logs(/generation \d+ (serves|is adopted)/);
     } catch (error) {
       await supervised.kill();
       throw error;
