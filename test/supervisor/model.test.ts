@@ -154,6 +154,7 @@ class Life {
     const own = () => (listener.state === 'closed' ? [] : [listener]);
     const listeners = {
       own,
+      sockets: own,
       streams: own,
       sockets: own,
       datagrams: () => [],
