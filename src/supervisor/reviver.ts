@@ -37,6 +37,7 @@ export class Reviver {
     this.#log.error(
       `generation ${generation.number} ${what}; clients wait in the backlog, the last good release starts ${when}`,
     );
+    clearTimeout(this.#timer);
     this.#timer = setTimeout(() => {
       const next = this.#generations.start(release, this.#generations.settings(true));
       next.exited.then((exit) => {
