@@ -1,7 +1,15 @@
 /** moult: hot restart for Node.js services. The command line is `moult`; see the README. */
-export { type ErrorCode, errorTable, MoultError, type Serving } from './errors.js';
+export {
+  type ErrorCode,
+  type ErrorFacts,
+  type ErrorReport,
+  errorTable,
+  MoultError,
+  type Serving,
+} from './errors.js';
 export { openService } from './library/open-service.js';
 export type { ServiceOptions } from './library/options.js';
-export type { Service, ServiceEvents, ServiceMode } from './library/service.js';
+export type { Service, ServiceEvents, ServiceMode } from './library/service-interface.js';
 export type { RestartSummary, StageEvent } from './lifecycle/restart-record.js';
+export type { EndReport } from './service/life-events.js';
 export { MOULT_VERSION } from './version.js';

@@ -1,6 +1,7 @@
 import { MoultError } from '../errors.js';
 import type { ServiceOptions } from './options.js';
-import { Service } from './service.js';
+import { ProcessService } from './service.js';
+import type { Service } from './service-interface.js';
 
 let opened: Service | undefined;
 
@@ -26,6 +27,6 @@ export function openService(options?: ServiceOptions): Service {
       'expected options at the first openService() only, received them again',
     );
   }
-  opened = new Service(options ?? {});
+  opened = new ProcessService(options ?? {});
   return opened;
 }

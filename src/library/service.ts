@@ -3,30 +3,16 @@ import type { Server } from 'node:net';
 import { asMoultError, MoultError } from '../errors.js';
 import type { RestartSummary, StageEvent } from '../lifecycle/restart-record.js';
 import type { Generation } from '../service/generation.js';
-import type { LifeEvents } from '../service/life-events.js';
 import { alone, bridge, hooks } from './entry.js';
 import { type ServiceOptions, signals, standaloneOptions } from './options.js';
-
-/** What happens in the life of a service's generation, in the order in which it may happen. */
-export interface ServiceEvents extends LifeEvents {
-  /** A stage of a restart that this process began itself was reached. Never under `moult run`. */
-  stage: [StageEvent];
-}
-
-/**
- * - `supervised`: started by `moult run`
- * - `standalone`: without a supervisor; it starts its successors itself
- * - `plain`: moult does nothing here; {@link Service.reason} says why
- */
-export type ServiceMode = 'supervised' | 'standalone' | 'plain';
+import type { Service, ServiceEvents, ServiceMode } from './service-interface.js';
 
 /** A listener's name may be longer by what marks it as a file. */
 const MAX_FILE_NAME = 500;
 
-/** This process as one generation of a service. */
-export class Service extends EventEmitter<ServiceEvents> {
+/** The service that {@link openService} gives; what its members promise is said at {@link Service}. */
+export class ProcessService extends EventEmitter<ServiceEvents> implements Service {
   readonly mode: ServiceMode;
-  /** Why moult does nothing here, for the mode `plain`; else undefined. */
   readonly reason: string | undefined;
   readonly #generation: Generation | undefined;
   readonly #end = new AbortController();
@@ -35,7 +21,6 @@ export class Service extends EventEmitter<ServiceEvents> {
   #checks: (() => unknown)[] = [];
   #aborted: MoultError | undefined;
 
-  /** Called by {@link openService}. */
   constructor(options: ServiceOptions) {
     super();
     const wanted = standaloneOptions(options);
@@ -52,27 +37,19 @@ export class Service extends EventEmitter<ServiceEvents> {
     if (this.mode === 'standalone') for (const name of this.#stopOn) process.on(name, this.#stopBySignal);
   }
 
-  /** The number of this generation, from 1; 1 in the mode `plain`. */
   get generation(): number {
     return this.#generation?.number ?? 1;
   }
 
-  /** Whether this generation accepts. */
   get isServing(): boolean {
     return this.#generation?.isServing ?? !this.signal.aborted;
   }
 
-  /** Aborts when this generation will never accept again: time to stop taking up work. What runs may be finished. */
   get signal(): AbortSignal {
     return this.#end.signal;
   }
 
-  /**
-   * Has a server listen, as its own `listen()` would, which does just as well once the service is open.
-   * @returns when it is bound, or has claimed the predecessor's socket. It accepts when this generation serves.
-   * @throws what the server emits as its error, such as EADDRINUSE.
-   */
-  listen(server: Server, ...args: Parameters<Server['listen']> | unknown[]): Promise<void> {
+  listen(server: Server, ...args: unknown[]): Promise<void> {
     return new Promise((resolve, reject) => {
       server.once('error', reject);
       server.once('listening', () => {
@@ -83,13 +60,6 @@ export class Service extends EventEmitter<ServiceEvents> {
     });
   }
 
-  /**
-   * A descriptor that is the same open file in every generation: a log, a lock, a pipe. The first generation opens
-   * it; each one after gets the predecessor's, even after a crash under `moult run`.
-   * @param name 1 to 500 characters, the same in every generation.
-   * @param open called where there is none yet. @returns the descriptor, close-on-exec; it is the service's to close.
-   * @throws MOULT_BAD_OPTION for a name that cannot be used; what `open` throws.
-   */
   file(name: string, open: () => number): number {
     if (name.length === 0 || name.length > MAX_FILE_NAME) {
       const what = `expected a name of 1 to ${MAX_FILE_NAME} characters, received ${name.length}`;
@@ -98,18 +68,11 @@ export class Service extends EventEmitter<ServiceEvents> {
     return this.#generation === undefined ? open() : this.#generation.listeners.file(name, open);
   }
 
-  /** Has this checked before the service is ready; one that throws or rejects keeps this generation from taking over. */
   check(work: () => unknown): this {
     this.#checks.push(work);
     return this;
   }
 
-  /**
-   * Says that the service is ready: its listeners are there and it can answer. Needed once in every generation.
-   * @returns when this generation accepts.
-   * @throws MOULT_CHECK_FAILED; what called the handover off, such as MOULT_READY_TIMEOUT: the predecessor serves then,
-   *   and this process is asked to end.
-   */
   async ready(): Promise<void> {
     await this.#makeChecks();
     const generation = this.#generation;
@@ -126,22 +89,12 @@ export class Service extends EventEmitter<ServiceEvents> {
     });
   }
 
-  /**
-   * Replaces this generation by a new one. One that is asked for during another follows it.
-   * @returns when the successor has taken over and all that can move has moved.
-   * @throws any code of a handover, and then this generation serves on; MOULT_NOT_SERVING when it does not serve
-   *   itself; MOULT_UNSUPPORTED_PLATFORM in the mode `plain`.
-   */
   restart(): Promise<RestartSummary> {
     if (this.#generation !== undefined) return this.#generation.overseer.restart();
     const why = `this service cannot restart itself: ${this.reason}`;
     return Promise.reject(new MoultError('MOULT_UNSUPPORTED_PLATFORM', why));
   }
 
-  /**
-   * Runs work during which no successor takes over. A restart waits for it, up to its limit, and is called off then.
-   * @returns what the work returns. @throws what it throws.
-   */
   async critical<T>(work: () => T | Promise<T>): Promise<T> {
     const leave = this.#generation?.critical.enter();
     try {
@@ -151,16 +104,11 @@ export class Service extends EventEmitter<ServiceEvents> {
     }
   }
 
-  /** Has this done when nothing is left to do, before the process gets its stop signal: close databases, flush logs. */
   beforeEnd(work: () => unknown): this {
     this.#generation?.beforeEnd(work);
     return this;
   }
 
-  /**
-   * Ends the service without a successor: the listeners close, what it has is finished, up to the drain time-out.
-   * Under `moult run` its supervisor takes that for the service's own end; ask it by `moult stop` instead.
-   */
   stop(): void {
     if (this.#generation === undefined) this.#end.abort();
     else this.#generation.retire(this.#drainTimeoutMs);

@@ -1,5 +1,20 @@
 import type { MoultError } from '../errors.js';
-import type { DrainReport } from '../protocol/messages.js';
+
+/** What became of a generation's connections. */
+export interface EndReport {
+  /** How many went over to the successor. */
+  readonly moved: number;
+  /** How many were finished here: closed after their last response. */
+  readonly drained: number;
+  /** Those that were closed at the deadline although they were not at rest, the first 1,000. */
+  readonly cut: readonly {
+    /** Who was at the other end. */
+    readonly peer: string;
+    /** Milliseconds for which it was open here. */
+    readonly ageMs: number;
+    readonly reason: string;
+  }[];
+}
 
 /** What happens in the life of a generation, in the order in which it may happen; `serve` and `yield` may come again. */
 export interface LifeEvents {
@@ -12,7 +27,7 @@ export interface LifeEvents {
   /** It will never accept again, and finishes what it has. */
   drain: [];
   /** Nothing is left to do; its stop signal follows. */
-  end: [DrainReport];
+  end: [EndReport];
   /** It was to take over, and the handover was called off. It is asked to end. */
   aborted: [MoultError];
 }
