@@ -154,7 +154,6 @@ class Life {
     const own = () => (listener.state === 'closed' ? [] : [listener]);
     const listeners = {
       own,
-      sockets: own,
       streams: own,
       sockets: own,
       datagrams: () => [],
