@@ -27,6 +27,8 @@ export interface AloneOptions {
   readonly log?: boolean;
   /** The port, where it was taken before. */
   readonly port?: number;
+  /** Where it answers datagrams, too. */
+  readonly udpPort?: number;
 }
 
 /** A service without a supervisor, in all its generations. */
@@ -38,9 +40,12 @@ export class Alone {
   readonly env: Record<string, string>;
   output = '';
 
-  static async start(later: Later, { options = {}, node, log, port }: AloneOptions = {}): Promise<Alone> {
+  static async start(
+    later: Later,
+    { options = {}, node, log, port, udpPort }: AloneOptions = {},
+  ): Promise<Alone> {
     const folder = temporaryFolder(later);
-    const service = new Alone(folder, port ?? (await freePort()), options, log === true, node);
+    const service = new Alone(folder, port ?? (await freePort()), options, log === true, udpPort, node);
     later(() => service.#endAll());
     await service.until('serve', 1);
     return service;
@@ -51,6 +56,7 @@ export class Alone {
     port: number,
     options: Record<string, unknown>,
     log: boolean,
+    udpPort: number | undefined,
     node = process.execPath,
   ) {
     this.folder = folder;
@@ -61,6 +67,7 @@ export class Alone {
       BEHAVIOUR: join(folder, 'behaviour'),
       XDG_RUNTIME_DIR: folder,
       OPTIONS: JSON.stringify({ probationMs: 300, drainTimeoutMs: 3000, ...options }),
+      ...(udpPort === undefined ? {} : { UDP_PORT: String(udpPort) }),
       ...(log ? { LOG: join(folder, 'log') } : {}),
     };
     this.behave('good');

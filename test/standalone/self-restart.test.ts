@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
+import { createSocket } from 'node:dgram';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { type LoadReport, startLoad } from '#moult/verify/load.js';
+import { DatagramStream } from '../integration/datagram-stream.js';
+import { freeDatagramPort } from '../listeners/two-generations.js';
 import { openDescriptors } from '../support/descriptors.js';
 import { until } from '../support/events.js';
 import { tidy } from '../support/tidy.js';
@@ -59,6 +62,26 @@ describe('a service that restarts itself', () => {
       );
     },
   );
+
+  tidy('takes its datagram socket along, also when a datagram asks for the restart', async (later) => {
+    const udpPort = await freeDatagramPort();
+    const service = await Alone.start(later, { udpPort });
+    const stream = await DatagramStream.start(udpPort, 500);
+    later(() => stream.stop());
+    const client = createSocket('udp4');
+    later(() => client.close());
+    for (let generation = 2; generation <= 5; generation += 1) {
+      if (generation % 2 === 0) service.signal('SIGHUP');
+      else client.send('restart', udpPort, '127.0.0.1');
+      const { pid } = await service.until('serve', generation);
+      await service.until('end', generation - 1);
+      await until(() => stream.answered(pid) > 50, `answers of generation ${generation}`);
+    }
+    const { lost, twice, dropped, by } = await stream.stop();
+    assert.deepEqual(twice, []);
+    assert.ok(lost.length <= dropped, `${lost.length} were lost, the kernel dropped ${dropped}`);
+    assert.equal(by.size, 5);
+  });
 
   for (const [how, code] of [
     ['throws', 'MOULT_SUCCESSOR_EXITED'],
