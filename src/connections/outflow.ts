@@ -13,6 +13,7 @@ import {
   timerNowMs,
 } from '../node/http1.js';
 import { monotonicMs } from '../os/clock.js';
+import { Deadline } from '../os/deadline.js';
 import { giveTo } from '../os/ownership.js';
 import type { ConnectionItem } from '../protocol/messages.js';
 import { requestsOf } from './request-limit.js';
@@ -196,11 +197,9 @@ export class Outflow {
     const descriptors = departing.map(({ tracked }) => descriptorOf(tracked.socket));
     this.#unacknowledged.set(batch, departing);
     this.#channel.send({ type: 'connections', batch, items }, descriptors);
-    const isLate = () => this.#unacknowledged.has(batch);
-    setTimeout(() => {
-      // Where it was our loop that stood still, the acknowledgement is read in this turn.
-      setImmediate(() => isLate() && this.stop());
-    }, ACKNOWLEDGE_TIMEOUT_MS).unref();
+    new Deadline(ACKNOWLEDGE_TIMEOUT_MS, () => {
+      if (this.#unacknowledged.has(batch)) this.stop();
+    }).unref();
   }
 
   // It does nothing where the batch has begun.

@@ -12,6 +12,7 @@ import { MoultError } from '../errors.js';
 import { type HandoverState, step } from '../lifecycle/handover.js';
 import { type DatagramListener, quiet } from '../listeners/datagram-listener.js';
 import { isPlainHttp } from '../node/http1.js';
+import { Deadline } from '../os/deadline.js';
 import { ProcessHandle } from '../os/peer.js';
 import type { DrainReport, Message, Settings } from '../protocol/messages.js';
 import { type Estate, movableClaims } from './estate.js';
@@ -59,7 +60,7 @@ export class Predecessor {
   #generation = 0;
   #channel: Channel | undefined;
   #process: ProcessHandle | undefined;
-  #timer: NodeJS.Timeout | undefined;
+  #limit: Deadline | undefined;
   #claims: Claims = [];
   #outflow: Outflow | undefined;
   #drain: Drain | undefined;
@@ -85,7 +86,7 @@ export class Predecessor {
     this.#step('expect');
     this.#generation = generation;
     this.#settings = settings;
-    this.#timer = setTimeout(() => this.#readyTimeout(), settings.readyTimeoutMs);
+    this.#limit = new Deadline(settings.readyTimeoutMs, () => this.#readyTimeout());
   }
 
   /** A process asks to take over. @throws MOULT_NOT_EXPECTED, MOULT_RESTART_IN_PROGRESS */
@@ -144,7 +145,7 @@ export class Predecessor {
   confirm(): void {
     if (this.#state !== 'probation') return;
     this.#step('confirm');
-    clearTimeout(this.#timer);
+    this.#limit?.clear();
     this.#channel?.send({ type: 'confirm' });
     const claimed = new Set(this.#claims.map(({ name }) => name));
     this.#estate.listeners.successorHas(claimed);
@@ -215,7 +216,7 @@ export class Predecessor {
 
   #ready({ claims, said }: Message<'ready'>): void {
     if (this.#state !== 'inheriting') return;
-    clearTimeout(this.#timer);
+    this.#limit?.clear();
     this.#claims = claims;
     this.#step('ready');
     this.#events.stage('ready', { claims: claims.length, said });
@@ -224,16 +225,18 @@ export class Predecessor {
       return;
     }
     const late = 'the supervisor did not say whether the successor passed its check';
-    this.#timer = setTimeout(() => this.fail(new MoultError('MOULT_CHECK_FAILED', late)), CHECK_BACKSTOP_MS);
+    this.#limit = new Deadline(CHECK_BACKSTOP_MS, () =>
+      this.fail(new MoultError('MOULT_CHECK_FAILED', late)),
+    );
   }
 
   // What the service must not be interrupted in comes first.
   #commitWhenFree(): void {
-    clearTimeout(this.#timer);
+    this.#limit?.clear();
     const limitMs = this.#settings?.busyTimeoutMs ?? BUSY_TIMEOUT_MS;
     const channel = this.#channel;
     const late = `critical sections of the service were not over within ${limitMs} ms`;
-    this.#timer = setTimeout(() => this.fail(new MoultError('MOULT_CRITICAL_SECTION', late)), limitMs);
+    this.#limit = new Deadline(limitMs, () => this.fail(new MoultError('MOULT_CRITICAL_SECTION', late)));
     this.#estate.critical.whenNone(() => {
       if (this.#state === 'ready' && this.#channel === channel) this.#commit();
     });
@@ -241,25 +244,27 @@ export class Predecessor {
 
   // From here to `committed` nobody accepts, and clients wait in the backlog.
   #commit(): void {
-    clearTimeout(this.#timer);
+    this.#limit?.clear();
     this.#step('commit');
     this.#estate.listeners.pause();
     this.#channel?.on('committed', () => this.#committed());
     this.#channel?.send({ type: 'commit', epoch: this.#estate.epoch + 1 });
     const late = `the successor did not open its gates within ${COMMIT_TIMEOUT_MS} ms`;
-    this.#timer = setTimeout(() => this.fail(new MoultError('MOULT_COMMIT_FAILED', late)), COMMIT_TIMEOUT_MS);
+    this.#limit = new Deadline(COMMIT_TIMEOUT_MS, () =>
+      this.fail(new MoultError('MOULT_COMMIT_FAILED', late)),
+    );
   }
 
   #committed(): void {
     if (this.#state !== 'committing' || this.#channel === undefined || this.#settings === undefined) return;
-    clearTimeout(this.#timer);
+    this.#limit?.clear();
     this.#step('committed');
     this.#estate.epoch += 1;
     this.#events.stage('commit', {});
     const { drainTimeoutMs, probationMs } = this.#settings;
     const outflow = this.#flow(this.#channel, this.#claims, drainTimeoutMs, this.#leaving());
     outflow.settled.then(() => this.#settled(outflow));
-    this.#timer = setTimeout(() => this.confirm(), probationMs);
+    this.#limit = new Deadline(probationMs, () => this.confirm());
     if (this.#retireMs !== undefined) this.confirm();
   }
 
@@ -352,7 +357,7 @@ export class Predecessor {
     this.#drain?.stop();
     this.#drain = undefined;
     this.#outflow = undefined;
-    clearTimeout(this.#timer);
+    this.#limit?.clear();
     const channel = this.#channel;
     if (!isAlive || channel === undefined) {
       this.#process?.kill();
@@ -366,7 +371,7 @@ export class Predecessor {
       this.#forget()?.close();
       this.#resume(told, false);
     };
-    this.#timer = setTimeout(end, HAND_BACK_TIMEOUT_MS);
+    this.#limit = new Deadline(HAND_BACK_TIMEOUT_MS, end);
     channel.closed.then(end);
     channel.on('handed-back', () => {
       if (this.#state !== 'undoing') return;
@@ -430,7 +435,7 @@ export class Predecessor {
 
   /** Lets go of the handover; the channel is the caller's to close. */
   #forget(): Channel | undefined {
-    clearTimeout(this.#timer);
+    this.#limit?.clear();
     const channel = this.#channel;
     this.#channel = undefined;
     this.#process?.close();

@@ -2,6 +2,7 @@ import { fileURLToPath } from 'node:url';
 import type { Channel } from '../channel/channel.js';
 import { type ErrorReport, MoultError } from '../errors.js';
 import { wallClockMs } from '../os/clock.js';
+import { Deadline } from '../os/deadline.js';
 import { type Exit, signal } from '../os/process.js';
 import type { GenerationState, Settings } from '../protocol/messages.js';
 import { variablesFor } from '../service/environment.js';
@@ -166,7 +167,7 @@ export class GenerationProcess {
         );
         return;
       }
-      const timer = setTimeout(() => {
+      const limit = new Deadline(timeoutMs, () => {
         this.#questions.delete(question);
         const what = 'it is stopped, or its event loop is blocked';
         reject(
@@ -175,9 +176,9 @@ export class GenerationProcess {
             `generation ${this.number} did not answer within ${timeoutMs} ms: ${what}`,
           ),
         );
-      }, timeoutMs);
+      });
       this.#questions.set(question, (answer) => {
-        clearTimeout(timer);
+        limit.clear();
         resolve(answer);
       });
       send();

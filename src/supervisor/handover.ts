@@ -1,6 +1,7 @@
 import { MoultError } from '../errors.js';
 import { RestartRecord, type RestartSummary, type StageEvent } from '../lifecycle/restart-record.js';
 import { monotonicMs, wallClockMs } from '../os/clock.js';
+import { Deadline } from '../os/deadline.js';
 import { describeExit, type Exit } from '../os/process.js';
 import type { Settings } from '../protocol/messages.js';
 import type { GenerationProcess } from './generation-process.js';
@@ -19,7 +20,7 @@ export class Handover {
   readonly #record: RestartRecord;
   #isSettled = false;
   #hasCommitted = false;
-  #timer: NodeJS.Timeout | undefined;
+  #limit: Deadline | undefined;
   #resolve!: (summary: RestartSummary) => void;
   #reject!: (error: MoultError) => void;
 
@@ -41,7 +42,7 @@ export class Handover {
     });
     this.done.catch(() => {});
     const limitMs = settings.readyTimeoutMs + (predecessor === undefined ? 0 : BACKSTOP_MS);
-    this.#timer = setTimeout(() => this.#tooLate(settings.readyTimeoutMs), limitMs);
+    this.#limit = new Deadline(limitMs, () => this.#tooLate(settings.readyTimeoutMs));
     this.stage('spawn', { pid: successor.pid });
     successor.exited.then((exit) => this.#exited(exit));
   }
@@ -65,7 +66,7 @@ export class Handover {
   /** The successor serves. */
   committed(): void {
     this.#hasCommitted = true;
-    clearTimeout(this.#timer);
+    this.#limit?.clear();
     // Without a predecessor there is nothing to move.
     if (this.#predecessor === undefined || this.#predecessor.exit !== undefined) {
       this.stage('commit', {});
@@ -82,7 +83,7 @@ export class Handover {
   fail(error: MoultError, alive = false): void {
     if (this.#isSettled) return;
     this.#isSettled = true;
-    clearTimeout(this.#timer);
+    this.#limit?.clear();
     this.successor.isEnding = true;
     // Where the predecessor has not given it up itself, it learns so here; else this says nothing new.
     if (!this.#hasCommitted) this.#predecessor?.lifeline?.send({ type: 'abort', error: error.report() });
@@ -98,7 +99,7 @@ export class Handover {
   #succeed(): void {
     if (this.#isSettled) return;
     this.#isSettled = true;
-    clearTimeout(this.#timer);
+    this.#limit?.clear();
     this.#resolve(this.#record.summary(monotonicMs()));
   }
 
@@ -116,12 +117,11 @@ export class Handover {
 
   // Ready in time; what is left is the check and the commit, and a predecessor that could hang in between.
   #afterReady(): void {
-    clearTimeout(this.#timer);
+    this.#limit?.clear();
     if (this.#isSettled || this.#hasCommitted) return;
     const late = 'the successor was ready, but the predecessor did not commit';
-    this.#timer = setTimeout(
-      () => this.fail(new MoultError('MOULT_COMMIT_FAILED', late)),
-      this.#toCommitMs + BACKSTOP_MS,
+    this.#limit = new Deadline(this.#toCommitMs + BACKSTOP_MS, () =>
+      this.fail(new MoultError('MOULT_COMMIT_FAILED', late)),
     );
   }
 

@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
 import type { MoultError } from '../errors.js';
+import { Deadline } from '../os/deadline.js';
 import { describeExit, type Exit } from '../os/process.js';
 import type { DrainReport, Message } from '../protocol/messages.js';
 import type { Ending } from './ending.js';
@@ -191,13 +192,12 @@ export class Succession {
   #limit(generation: GenerationProcess): void {
     const { generations, options, log } = this.#parts;
     const { drainTimeoutMs, probationMs, stopTimeoutMs } = options;
-    const timer = setTimeout(() => {
+    const limit = new Deadline(Math.max(drainTimeoutMs, probationMs) + stopTimeoutMs, () => {
       if (generations.current === generation) return;
       log.warn(`generation ${generation.number} did not end in time and is killed`);
       generation.kill();
-    }, Math.max(drainTimeoutMs, probationMs) + stopTimeoutMs);
-    timer.unref();
-    generation.exited.then(() => clearTimeout(timer));
+    }).unref();
+    generation.exited.then(() => limit.clear());
   }
 
   #failed(number: number, error: MoultError, alive: boolean): void {

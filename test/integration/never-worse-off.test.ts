@@ -1,9 +1,13 @@
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, it } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
+import { ask } from '#moult/cli/control.js';
+import type { RunFolder } from '#moult/supervisor/run-folder.js';
+import type { ServiceStatus } from '#moult/supervisor/status.js';
 import { type Load, type LoadReport, startLoad } from '#moult/verify/load.js';
 import { RawClient } from './raw-client.js';
 import {
@@ -18,8 +22,20 @@ import {
 } from './supervised.js';
 
 const SOURCE = pathToFileURL(path.join(root, 'test/fixtures/faults/release.mjs')).href;
-const { freePort } = (await import(pathToFileURL(path.join(root, 'test/fixtures/faults/cell.mjs')).href)) as {
+const { Bench: FaultBench, freePort } = (await import(
+  pathToFileURL(path.join(root, 'test/fixtures/faults/cell.mjs')).href
+)) as {
   freePort(): Promise<number>;
+  Bench: new (
+    options: object,
+  ) => {
+    readonly faults: string;
+    readonly runFolder: RunFolder;
+    run(): Promise<void>;
+    status(): Promise<ServiceStatus>;
+    alone(): Promise<{ generation: number }>;
+    clear(): Promise<void>;
+  };
 };
 
 type Kind =
@@ -278,6 +294,47 @@ describe('moult rollback', () => {
       assert.equal(code, 1);
       assert.match(stdout + stderr, /MOULT_NOTHING_TO_ROLL_BACK/);
     });
+  });
+});
+
+describe('a predecessor that stands still', () => {
+  it('while its successor hands back goes on with what it was told meanwhile, and ends nobody', async () => {
+    const port = await freePort();
+    const bench = new FaultBench({
+      command: [fixture('shapes.mjs')],
+      faults: true,
+      env: { PORT: String(port) },
+      runOptions: ['--probation', '1h', '--drain-timeout', '10s'],
+    });
+    try {
+      await bench.run();
+      await ask(bench.runFolder, {
+        type: 'restart',
+        wait: true,
+        ifBusy: 'wait',
+        allowFewerListeners: false,
+        untilConfirmed: false,
+        whenQuiet: null,
+      });
+      const [first, second] = (await bench.status()).generations;
+      const download = await RawClient.connect({ host: '127.0.0.1', port });
+      download.write('GET /download HTTP/1.1\r\nHost: test\r\n\r\n');
+      await download.reads(/more/);
+      const stop = { role: 1, hook: 'send', type: 'hand-back', does: 'stop', whom: 1 };
+      await writeFile(path.join(bench.faults, 'fault.json'), JSON.stringify(stop));
+      const rollback = ask(bench.runFolder, { type: 'rollback' });
+      await until('it is stopped', () => existsSync(path.join(bench.faults, 'victims.json')));
+      // For longer than a successor may take to hand back.
+      await pause(2500);
+      process.kill(first?.pid ?? -1, 'SIGCONT');
+      assert.deepEqual(await rollback, { generation: 1, how: 'resumed' });
+      process.kill(second?.pid ?? -1, 'SIGUSR2');
+      await download.reads(/end\n/);
+      download.close();
+      assert.equal((await bench.alone()).generation, 1);
+    } finally {
+      await bench.clear();
+    }
   });
 });
 

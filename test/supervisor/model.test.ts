@@ -390,7 +390,7 @@ describe('the two ends of a handover, in any order of events', () => {
       byPid.get(this.pid)?.dies();
       return true;
     };
-    mock.timers.enable({ apis: ['setTimeout', 'setInterval'] });
+    mock.timers.enable({ apis: ['setTimeout', 'setInterval', 'setImmediate'] });
     try {
       await fc.assert(fc.asyncProperty(fc.array(fc.constantFrom(...commands), { maxLength: 50 }), play), {
         numRuns: RUNS,
