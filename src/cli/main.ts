@@ -9,6 +9,7 @@ import { rollbackCommand } from './rollback.js';
 import { runCommand } from './run.js';
 import { statusCommand } from './status.js';
 import { stopCommand } from './stop.js';
+import { systemdCommand } from './systemd.js';
 import { upgradeCommand } from './upgrade.js';
 import { verifyCommand } from './verify.js';
 
@@ -27,6 +28,7 @@ const commands = [
   historyCommand(),
   stopCommand(),
   upgradeCommand(),
+  systemdCommand(),
   verifyCommand(),
 ];
 for (const command of commands) {

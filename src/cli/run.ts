@@ -3,12 +3,16 @@ import { MoultError } from '../errors.js';
 import { FileLock } from '../os/file-lock.js';
 import { isSupportedPlatform } from '../os/libc.js';
 import { namedWorkingDirectory } from '../os/working-directory.js';
+import { takeServiceManager } from '../starter/environment.js';
+import { takePassed } from '../starter/passed.js';
 import { type Check, parseCheck } from '../supervisor/check.js';
 import type { KeptListener } from '../supervisor/held-listeners.js';
 import { supervisorLog } from '../supervisor/log.js';
 import { defaultOptions, type SupervisorOptions } from '../supervisor/options.js';
+import { holdPassed } from '../supervisor/passed-listeners.js';
 import { defaultName } from '../supervisor/release.js';
 import { RunFolder } from '../supervisor/run-folder.js';
+import { ServiceManagerLink } from '../supervisor/service-manager.js';
 import { Supervisor } from '../supervisor/supervisor.js';
 import { becomeNewProgram, takeCarried } from '../supervisor/upgrade.js';
 import {
@@ -23,7 +27,8 @@ import {
   wholeNumber,
 } from './option-types.js';
 
-interface Flags {
+/** The options of `moult run`, as they were given. Times in milliseconds. */
+export interface RunFlags {
   readonly name?: string;
   readonly envFile?: readonly string[];
   readonly readyTimeout: number;
@@ -48,6 +53,13 @@ interface Flags {
 
 /** The command `moult run`: the service in the foreground, under a supervisor. Exit status: that of the service when it fails to start, 0 after a stop. */
 export function runCommand(): Command {
+  return runShape().action(async (words: string[], flags: RunFlags) => {
+    process.exitCode = await run(words, flags);
+  });
+}
+
+/** The options and arguments of `moult run`, for whoever writes them down for later. */
+export function runShape(): Command {
   const d = defaultOptions;
   return new Command('run')
     .description('start a service in the foreground, ready to be restarted without loss')
@@ -123,13 +135,10 @@ export function runCommand(): Command {
       'how much moult itself says: debug, info, warn, error or silent',
       oneOf('debug', 'info', 'warn', 'error', 'silent'),
       'info',
-    )
-    .action(async (words: string[], flags: Flags) => {
-      process.exitCode = await run(words, flags);
-    });
+    );
 }
 
-async function run(words: readonly string[], flags: Flags): Promise<number> {
+async function run(words: readonly string[], flags: RunFlags): Promise<number> {
   if (!isSupportedPlatform()) {
     throw new MoultError(
       'MOULT_UNSUPPORTED_PLATFORM',
@@ -140,15 +149,19 @@ async function run(words: readonly string[], flags: Flags): Promise<number> {
   const service = { words, cwd: carried?.cwd ?? namedWorkingDirectory(), envFiles: flags.envFile ?? [] };
   const folder = new RunFolder(flags.name ?? defaultName(service));
   const log = supervisorLog(folder.name, flags.log);
+  const passed = takePassed(process.env);
+  const started = carried?.manager ?? takeServiceManager(process.env);
+  const manager = new ServiceManagerLink(started, log);
   const lock = carried === undefined ? folder.claim() : FileLock.inherited(carried.lock);
   const upgrade = (held: readonly KeptListener[]) =>
-    becomeNewProgram({ lock: lock.keepOverExec(), cwd: service.cwd, held });
+    becomeNewProgram({ lock: lock.keepOverExec(), cwd: service.cwd, held, manager: started ?? null });
   const outputs = { stdout: process.stdout, stderr: process.stderr };
-  const supervisor = new Supervisor(folder, service, optionsOf(flags), log, outputs, upgrade);
+  const supervisor = new Supervisor(folder, service, optionsOf(flags), log, outputs, upgrade, manager);
   if (carried !== undefined) {
     folder.clear();
     supervisor.held.takeOver(carried.held);
   }
+  holdPassed(passed, supervisor.held, manager, log);
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
   const stop = () => void supervisor.stop();
   process.on('SIGTERM', stop).on('SIGINT', stop);
@@ -174,7 +187,7 @@ async function run(words: readonly string[], flags: Flags): Promise<number> {
   return code;
 }
 
-function optionsOf(flags: Flags): SupervisorOptions {
+function optionsOf(flags: RunFlags): SupervisorOptions {
   return {
     readyTimeoutMs: flags.readyTimeout,
     drainTimeoutMs: flags.drainTimeout,

@@ -2,10 +2,10 @@
  * The giving end is one state machine (lifecycle/handover.ts) and all of it is here, some 350 lines: cut in
  * two, the halves would share every field.
  */
-import type { Server as HttpServer } from 'node:http';
 import type { Server, Socket } from 'node:net';
 import type { Channel } from '../channel/channel.js';
 import { Drain } from '../connections/drain.js';
+import { endIdle } from '../connections/idle.js';
 import { Inflow } from '../connections/inflow.js';
 import { Outflow } from '../connections/outflow.js';
 import { MoultError } from '../errors.js';
@@ -41,6 +41,7 @@ export interface PredecessorEvents {
 }
 
 type Claims = Message<'ready'>['claims'];
+type Retirement = Omit<Message<'retire'>, 'type'>;
 
 /** What still has work here although another generation accepts, or none. */
 interface Leaving {
@@ -64,7 +65,7 @@ export class Predecessor {
   #claims: Claims = [];
   #outflow: Outflow | undefined;
   #drain: Drain | undefined;
-  #retireMs: number | undefined;
+  #retirement: Retirement | undefined;
   #returning = new Set<Channel>();
 
   constructor(estate: Estate, events: PredecessorEvents) {
@@ -160,12 +161,12 @@ export class Predecessor {
     else this.#drain?.check();
   }
 
-  /** Serves what is there to its end, without a successor: the listeners close everywhere. */
-  retire(timeoutMs: number): void {
+  /** Serves what is there to its end, without a successor: the listeners close everywhere, or only here. */
+  retire(retirement: Retirement): void {
     switch (this.#state) {
       case 'committing':
       case 'undoing':
-        this.#retireMs = timeoutMs;
+        this.#retirement = retirement;
         return;
       case 'probation':
         this.confirm();
@@ -182,14 +183,11 @@ export class Predecessor {
     const leaving = this.#leaving();
     for (const listener of this.#estate.listeners.own()) {
       listener.pause();
-      this.#estate.listeners.release(listener, true);
-      this.#events.released(listener.identity.name);
+      this.#estate.listeners.release(listener, !retirement.keepOpen);
+      if (!retirement.keepOpen) this.#events.released(listener.identity.name);
     }
-    for (const server of leaving.servers)
-      if ('closeIdleConnections' in server) (server as HttpServer).closeIdleConnections();
-    // One that has never said anything asks for nothing.
-    for (const { socket } of this.#estate.connections.all()) if (socket.bytesRead === 0) socket.destroy();
-    this.#beginDrain(timeoutMs, leaving, undefined);
+    endIdle(this.#estate.connections, leaving.servers);
+    this.#beginDrain(retirement.timeoutMs, leaving, undefined);
   }
 
   /** This generation was a successor and must hand back: it accepts no more, and its connections go to the predecessor. */
@@ -265,7 +263,7 @@ export class Predecessor {
     const outflow = this.#flow(this.#channel, this.#claims, drainTimeoutMs, this.#leaving());
     outflow.settled.then(() => this.#settled(outflow));
     this.#limit = new Deadline(probationMs, () => this.confirm());
-    if (this.#retireMs !== undefined) this.confirm();
+    if (this.#retirement !== undefined) this.confirm();
   }
 
   // Everything that can move goes to the other side, everything else comes to its end here.
@@ -400,7 +398,7 @@ export class Predecessor {
     this.#estate.listeners.resume();
     this.#step('resume');
     this.#events.undone(error, alive);
-    if (this.#retireMs !== undefined) this.retire(this.#retireMs);
+    if (this.#retirement !== undefined) this.retire(this.#retirement);
   }
 
   #lost(reason: MoultError | undefined): void {

@@ -21,7 +21,7 @@ export function bind(registry: ListenerRegistry, request: BindRequest): number {
 
 function claim(registry: ListenerRegistry, request: BindRequest, { item, fd }: Inherited): number {
   const error = request.take(fd);
-  if (error === 0) add(registry, request, item.name, fd, true);
+  if (error === 0) add(registry, request, item.name, fd, true, item.lasting);
   return error;
 }
 
@@ -45,8 +45,9 @@ function add(
   name: string,
   fd: number,
   isInherited: boolean,
+  isLasting = false,
 ): void {
-  const identity = { name, family: 'udp', path: null } as const;
+  const identity = { name, family: 'udp', path: null, isLasting } as const;
   const { handle } = request;
   const { initialState, closedByService } = registry;
   const listener = new DatagramListener(identity, handle, fd, initialState, isInherited, closedByService);

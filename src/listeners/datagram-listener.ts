@@ -56,7 +56,7 @@ export class DatagramListener extends Listener {
 
   item(): ListenerItem {
     const { name, family } = this.identity;
-    return { name, family, path: null, backlog: 0 };
+    return { name, family, path: null, backlog: 0, ...this.lasting };
   }
 
   protected openNow(): void {

@@ -1,12 +1,13 @@
+import { unlinkSync } from 'node:fs';
 import { getSystemErrorMap, getSystemErrorName } from 'node:util';
 import { handleOf, setHandle } from '../node/handle.js';
 import type { ListenRequest } from '../node/listen-hook.js';
 import { behindGate, listeningHandle, shutGate } from '../node/listening-handle.js';
 import { resumeTickets } from '../node/tls-tickets.js';
 import { closeDescriptor, duplicate } from '../os/descriptor.js';
-import { bindUnix, MAX_SOCKET_PATH_BYTES } from '../os/unix-socket.js';
+import { bindUnix, isAbandoned, MAX_SOCKET_PATH_BYTES } from '../os/unix-socket.js';
 import type { ListenerIdentity } from './listener.js';
-import { listenerName } from './name.js';
+import { listenerName, otherNames } from './name.js';
 import type { Inherited, ListenerRegistry } from './registry.js';
 import { StreamListener } from './stream-listener.js';
 
@@ -20,7 +21,8 @@ export function listen(registry: ListenerRegistry, request: ListenRequest, proce
     return;
   }
   const name = registry.freeName(listenerName(request));
-  const inherited = registry.inherited(name, ['tcp', 'unix']);
+  const inherited =
+    registry.inherited(name, ['tcp', 'unix']) ?? registry.inheritedLasting(otherNames(request));
   if (inherited !== undefined) claim(registry, request, inherited, proceed);
   else if (isUnixPath(request)) bindPath(registry, request, name, proceed);
   else bindAddress(registry, request, name, proceed);
@@ -35,7 +37,7 @@ function claim(
   const handle = listeningHandle(fd);
   setHandle(request.server, handle);
   const listener = new StreamListener(
-    { name: item.name, family: item.family, path: item.path },
+    { name: item.name, family: item.family, path: item.path, isLasting: item.lasting === true },
     request.server,
     handle,
     fd,
@@ -129,7 +131,12 @@ function isUnixPath(request: ListenRequest): boolean {
 // The descriptor, or the name of the error as Node gives it.
 function bind(path: string): number | string {
   if (Buffer.byteLength(path) > MAX_SOCKET_PATH_BYTES) return 'EINVAL';
-  const bound = bindUnix(path);
+  let bound = bindUnix(path);
+  // The path of a socket that is gone, such as one that a service manager kept and dropped, is in nobody's use.
+  if (bound === 'EADDRINUSE' && isAbandoned(path)) {
+    unlinkSync(path);
+    bound = bindUnix(path);
+  }
   // Source: libuv src/unix/pipe.c, uv_pipe_bind2: ENOENT becomes EACCES.
   return bound === 'ENOENT' ? 'EACCES' : bound;
 }

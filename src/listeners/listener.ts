@@ -17,6 +17,8 @@ export interface ListenerIdentity {
   readonly family: ListenerItem['family'];
   /** The path of a Unix listener that its owner removes on close, else null. */
   readonly path: string | null;
+  /** Whether a service manager keeps it open itself, so that it is never shut down. */
+  readonly isLasting?: boolean;
 }
 
 /** Told when the service itself closed a listener, with the state that it had until then. */
@@ -53,6 +55,11 @@ export abstract class Listener {
   /** Where clients reach it, as its owner in the service says. */
   abstract address(): AddressInfo | string | null;
 
+  /** What other processes are told where a service manager keeps it open itself. */
+  protected get lasting(): { lasting?: true } {
+    return this.identity.isLasting ? { lasting: true } : {};
+  }
+
   /** As other processes are told of it. */
   abstract item(): ListenerItem;
 
@@ -79,12 +86,13 @@ export abstract class Listener {
 
   /**
    * Gives the socket up: moult's copy is closed.
-   * @param everywhere closes the port for every process that holds a copy, as far as its kind allows.
+   * @param everywhere closes the port for every process that holds a copy, as far as its kind allows; never one
+   *   that is lasting.
    */
   release(everywhere: boolean): void {
     this.#state = 'closed';
     if (this.fd < 0) return;
-    if (everywhere) this.closeEverywhere();
+    if (everywhere && this.identity.isLasting !== true) this.closeEverywhere();
     closeDescriptor(this.fd);
     this.fd = -1;
   }

@@ -1,7 +1,12 @@
+import { realpathSync } from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
 import type { BindRequest } from '../node/bind-hook.js';
 import type { ListenRequest } from '../node/listen-hook.js';
+import type { SocketName } from '../os/socket-identity.js';
 
 const IPV6_ONLY = 1;
+
+type InternetName = Extract<SocketName, { port: number }>;
 
 /**
  * The name by which a successor claims a listener: what its service asked for, so that the same code asks
@@ -30,4 +35,46 @@ export function datagramName({ address, port, fd, flags }: BindRequest): string 
 export function freeName(name: string, isTaken: (name: string) => boolean): string {
   if (!isTaken(name)) return name;
   for (let n = 2; ; n += 1) if (!isTaken(`${name}#${n}`)) return `${name}#${n}`;
+}
+
+/** The name that a service asks for when it listens where a socket is bound. */
+export function boundName(address: Exclude<SocketName, { family: 'other' }>): string {
+  if (address.family === 'unix') return `unix:${address.path.replace('\0', '@')}`;
+  const { family, host, port, ipv6Only } = address;
+  if (family === 'ipv6' && host === '::' && !ipv6Only) return `tcp://*:${port}`;
+  return `tcp://${hostAndPort(address)}`;
+}
+
+/** The same for a datagram socket. */
+export function boundDatagramName(address: InternetName): string {
+  return `udp://${hostAndPort(address)}`;
+}
+
+function hostAndPort({ family, host, port, ipv6Only }: InternetName): string {
+  // Of an address other than :: nobody says so, for it goes without saying.
+  const only = ipv6Only && host === '::' ? '?ipv6only' : '';
+  return `${family === 'ipv6' ? `[${host}]` : host}:${port}${only}`;
+}
+
+/**
+ * Other names of a socket that would do for a request, where whoever bound the socket did not know how the
+ * service would ask: every address of a port is every address, and a path is what it leads to.
+ */
+export function otherNames({ address, port, fd, flags }: ListenRequest): string[] {
+  if (fd !== undefined || (flags & IPV6_ONLY) !== 0) return [];
+  if (port > 0 && (address === null || address === '::' || address === '0.0.0.0'))
+    return [`tcp://*:${port}`, `tcp://[::]:${port}`, `tcp://0.0.0.0:${port}`];
+  if (port < 0 && address !== null && !address.startsWith('\0')) {
+    const path = resolve(address);
+    return [`unix:${path}`, `unix:${realFolder(path)}`];
+  }
+  return [];
+}
+
+function realFolder(path: string): string {
+  try {
+    return join(realpathSync(dirname(path)), basename(path));
+  } catch {
+    return path;
+  }
 }

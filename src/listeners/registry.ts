@@ -53,9 +53,9 @@ export class ListenerRegistry {
     return [...this.#own.values()];
   }
 
-  /** The names of sockets that were inherited and not claimed yet. */
+  /** The names of sockets that were inherited and not claimed yet, without those that nobody claimed before either. */
   unclaimed(): string[] {
-    const sockets = [...this.#inherited.values()].filter(({ item }) => item.family !== 'file');
+    const sockets = [...this.#inherited.values()].filter(({ item }) => item.family !== 'file' && !item.spare);
     return sockets.map(({ item }) => item.name);
   }
 
@@ -128,6 +128,11 @@ export class ListenerRegistry {
     return this.#givenUp.has(name);
   }
 
+  /** What was inherited from a service manager under one of these names. */
+  inheritedLasting(names: readonly string[]): Inherited | undefined {
+    return names.map((name) => this.#inherited.get(name)).find((found) => found?.item.lasting === true);
+  }
+
   /** Registers a listener: one that was bound here, or that was inherited and is claimed by it. */
   add(listener: Listener): void {
     const { name } = listener.identity;
@@ -177,10 +182,15 @@ export class ListenerRegistry {
     this.#closedWhilePaused.clear();
   }
 
-  /** Closes the copies of what was inherited and never claimed. */
+  /** Closes the copies of what was inherited and never claimed; what is lasting may be claimed by a successor. */
   dropUnclaimed(): void {
-    for (const { fd } of this.#inherited.values()) closeDescriptor(fd);
-    this.#inherited.clear();
+    for (const [name, { item, fd }] of this.#inherited) {
+      if (item.lasting === true) this.#spare(item, fd);
+      else {
+        closeDescriptor(fd);
+        this.#inherited.delete(name);
+      }
+    }
   }
 
   /** Gives one up. @param everywhere closes the port for every process. */
@@ -192,9 +202,10 @@ export class ListenerRegistry {
   /** The open listeners as a successor is told of them, and their descriptors in the same order. */
   describe(): { items: ListenerItem[]; descriptors: number[] } {
     const listeners = this.own().filter((listener) => listener.fd >= 0);
+    const spare = [...this.#inherited.values()].filter(({ item }) => item.spare);
     return {
-      items: listeners.map((listener) => listener.item()),
-      descriptors: listeners.map((listener) => listener.fd),
+      items: [...listeners.map((listener) => listener.item()), ...spare.map(({ item }) => item)],
+      descriptors: [...listeners.map((listener) => listener.fd), ...spare.map(({ fd }) => fd)],
     };
   }
 
@@ -215,10 +226,16 @@ export class ListenerRegistry {
       return;
     }
     // After commit a paused one is the successor's; only our copy goes, and it is told of when it is ours again.
-    listener.release(was === 'open');
+    if (listener.identity.isLasting) this.#spare(listener.item(), listener.surrenderDescriptor());
+    else listener.release(was === 'open');
     if (was === 'open') this.#closedForGood(listener);
     else if (was === 'paused') this.#closedWhilePaused.set(name, listener);
   };
+
+  // Its clients wait, for a service manager keeps it open, until the service or a successor claims it again.
+  #spare(item: ListenerItem, fd: number): void {
+    if (fd >= 0) this.#inherited.set(item.name, { item: { ...item, spare: true }, fd });
+  }
 
   #closedForGood(listener: Listener): void {
     this.#givenUp.add(listener.identity.name);

@@ -53,7 +53,15 @@ export class StreamListener extends Listener {
   item(): ListenerItem {
     const { name, family, path } = this.identity;
     const pipelining = this.meetsPipelining ? { meetsPipelining: true } : {};
-    return { name, family, path, backlog: this.backlog, ...pipelining, ...offerTickets(this.server) };
+    return {
+      name,
+      family,
+      path,
+      backlog: this.backlog,
+      ...this.lasting,
+      ...pipelining,
+      ...offerTickets(this.server),
+    };
   }
 
   /** Another server was given this listener's handle: Node gives it the connections from then on. */

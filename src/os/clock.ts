@@ -3,6 +3,11 @@ export function monotonicMs(): number {
   return Number(process.hrtime.bigint() / 1000n) / 1000;
 }
 
+/** Microseconds of the same clock, as systemd compares them. */
+export function monotonicMicroseconds(): bigint {
+  return process.hrtime.bigint() / 1000n;
+}
+
 /** Milliseconds since 1970. */
 export function wallClockMs(): number {
   return Date.now();

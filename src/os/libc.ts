@@ -12,14 +12,20 @@ import { MoultError } from '../errors.js';
 /** Constants of 64-bit Linux. */
 export const AF_UNIX = 1;
 export const AF_INET = 2;
+export const AF_INET6 = 10;
 export const SOCK_STREAM = 1;
+export const SOCK_DGRAM = 2;
 export const SOCK_SEQPACKET = 5;
 export const SOCK_CLOEXEC = 0o2000000;
 export const SOCK_NONBLOCK = 0o4000;
 export const SOL_SOCKET = 1;
 export const SCM_RIGHTS = 1;
 export const SO_REUSEADDR = 2;
+export const SO_TYPE = 3;
 export const SO_PEERCRED = 17;
+export const SO_ACCEPTCONN = 30;
+export const IPPROTO_IPV6 = 41;
+export const IPV6_V6ONLY = 26;
 export const MSG_DONTWAIT = 0x40;
 export const MSG_CTRUNC = 0x08;
 export const MSG_TRUNC = 0x20;
@@ -49,12 +55,14 @@ interface Libc {
   connect(fd: number, address: Buffer, length: number): number;
   bind(fd: number, address: Buffer, length: number): number;
   listen(fd: number, backlog: number): number;
+  getsockname(fd: number, address: Buffer, length: Int32Array): number;
   getsockopt(fd: number, level: number, option: number, value: Buffer, length: Int32Array): number;
   setsockopt(fd: number, level: number, option: number, value: Buffer, length: number): number;
   fcntl(fd: number, command: number, value: number): number;
   shutdown(fd: number, how: number): number;
   close(fd: number): number;
   flock(fd: number, operation: number): number;
+  pipe2(out: Int32Array, flags: number): number;
   dup2(from: number, to: number): number;
   dup3(from: number, to: number, flags: number): number;
   waitpid(pid: number, status: Int32Array, options: number): number;
@@ -103,12 +111,14 @@ function load(): Libc {
     connect: lib.func('int connect(int fd, void *address, uint length)'),
     bind: lib.func('int bind(int fd, void *address, uint length)'),
     listen: lib.func('int listen(int fd, int backlog)'),
+    getsockname: lib.func('int getsockname(int fd, void *address, void *length)'),
     getsockopt: lib.func('int getsockopt(int fd, int level, int option, void *value, void *length)'),
     setsockopt: lib.func('int setsockopt(int fd, int level, int option, void *value, uint length)'),
     fcntl: lib.func('int fcntl(int fd, int command, int value)'),
     shutdown: lib.func('int shutdown(int fd, int how)'),
     close: lib.func('int close(int fd)'),
     flock: lib.func('int flock(int fd, int operation)'),
+    pipe2: lib.func('int pipe2(void *out, int flags)'),
     dup2: lib.func('int dup2(int from, int to)'),
     dup3: lib.func('int dup3(int from, int to, int flags)'),
     waitpid: lib.func('int waitpid(int pid, void *status, int options)'),

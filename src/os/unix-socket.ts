@@ -1,4 +1,5 @@
 import { Buffer } from 'node:buffer';
+import { lstatSync } from 'node:fs';
 import { MoultError } from '../errors.js';
 import { closeDescriptor } from './descriptor.js';
 import {
@@ -9,6 +10,7 @@ import {
   MSG_NOSIGNAL,
   POLLIN,
   SOCK_CLOEXEC,
+  SOCK_DGRAM,
   SOCK_NONBLOCK,
   SOCK_STREAM,
   systemCallError,
@@ -17,7 +19,12 @@ import {
 /** The longest path of a Unix socket, in bytes. Source: unix(7), sun_path. */
 export const MAX_SOCKET_PATH_BYTES = 107;
 
-function addressOf(path: string): Buffer {
+/**
+ * A path, or an abstract name that begins with a zero byte, as the kernel takes it.
+ * @param isExact an abstract name is never padded: for sockets that no Node has bound.
+ * @throws MOULT_BAD_OPTION when it is too long.
+ */
+export function unixAddress(path: string, isExact = false): Buffer {
   const bytes = Buffer.from(path, 'utf8');
   // An abstract name begins with a zero byte and is not terminated; a path is.
   const abstract = bytes[0] === 0;
@@ -28,7 +35,7 @@ function addressOf(path: string): Buffer {
     );
   }
   // Node 20 (libuv 1.46) pads an abstract name to the full length, and finds only names that are padded.
-  const isPadded = abstract && Number(process.versions.node.split('.')[0]) < 22;
+  const isPadded = abstract && !isExact && Number(process.versions.node.split('.')[0]) < 22;
   const address = Buffer.alloc(
     isPadded ? 2 + MAX_SOCKET_PATH_BYTES + 1 : 2 + bytes.length + (abstract ? 0 : 1),
   );
@@ -43,7 +50,7 @@ function addressOf(path: string): Buffer {
  * @throws MOULT_SYSTEM_CALL, with `details.reason` such as ECONNREFUSED or ENOENT.
  */
 export function connectUnix(path: string): number {
-  const address = addressOf(path);
+  const address = unixAddress(path);
   const fd = libc().socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (fd < 0) throw systemCallError('socket');
   if (libc().connect(fd, address, address.length) !== 0) {
@@ -59,7 +66,7 @@ export function connectUnix(path: string): number {
  * @returns the bound descriptor (it does not listen yet), or the name of the error, such as EADDRINUSE.
  */
 export function bindUnix(path: string): number | string {
-  const address = addressOf(path);
+  const address = unixAddress(path);
   const fd = libc().socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (fd < 0) throw systemCallError('socket');
   if (libc().bind(fd, address, address.length) === 0) return fd;
@@ -130,5 +137,28 @@ export function writeAll(fd: number, bytes: Buffer): void {
       throw systemCallError('send');
     }
     written += wrote;
+  }
+}
+
+/**
+ * Whether a path is that of a Unix socket which no process has open any more. Whoever has it bound, whether it
+ * listens or not, is not disturbed: a socket of another type only asks for it. Source: Linux
+ * net/unix/af_unix.c, unix_find_other: ECONNREFUSED where none is bound, EPROTOTYPE where the type differs.
+ */
+export function isAbandoned(path: string): boolean {
+  if (path.startsWith('\0') || !isSocket(path)) return false;
+  const address = unixAddress(path);
+  const fd = libc().socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) throw systemCallError('socket');
+  const isRefused = libc().connect(fd, address, address.length) !== 0 && lastErrorName() === 'ECONNREFUSED';
+  closeDescriptor(fd);
+  return isRefused;
+}
+
+function isSocket(path: string): boolean {
+  try {
+    return lstatSync(path).isSocket();
+  } catch {
+    return false;
   }
 }

@@ -39,6 +39,10 @@ const listener = v.object({
   sessionIdContext: v.optional(text(128)),
   /** Whether clients that pipeline were met here: only matters to connections that cannot move. */
   meetsPipelining: v.optional(v.boolean()),
+  /** Whether a service manager keeps it open itself: moult closes its copies, and never shuts it down. */
+  lasting: v.optional(v.boolean()),
+  /** Whether nobody claims it so far: one that is ready need not have it. Only where it is lasting. */
+  spare: v.optional(v.boolean()),
 });
 
 const settings = v.object({
@@ -174,7 +178,8 @@ export const schemas = {
   proceed: v.object({ generation: count }),
   'check-connection': v.object({ listener: v.nullable(name) }),
   serving: v.object({ epoch: count, said: v.boolean() }),
-  retire: v.object({ timeoutMs: ms }),
+  /** `keepOpen`: a service manager has copies of the listeners for the next start, so none is shut down. */
+  retire: v.object({ timeoutMs: ms, keepOpen: v.optional(v.boolean()) }),
   drained: v.object({ report: stopped }),
   'ask-state': v.object({ id: count }),
   state: v.object({ id: count, state: generationState }),

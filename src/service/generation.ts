@@ -67,8 +67,8 @@ export class Generation implements Estate {
     this.#settings = settings;
     this.#waitsForWord = settings.waitReady;
     this.#overseer = overseer;
-    this.#expectsListeners = listeners.length > 0;
-    this.#isGated = giver !== undefined || this.#expectsListeners;
+    this.#expectsListeners = listeners.some(({ spare }) => !spare);
+    this.#isGated = giver !== undefined || listeners.length > 0;
     this.listeners = new ListenerRegistry(this.#isGated, {
       bound: (listener) => this.#bound(listener),
       claimed: (listener) => this.#listens(listener),
@@ -120,9 +120,9 @@ export class Generation implements Estate {
   }
 
   /** Ends this generation without a successor, after what it has is finished, up to the time-out. */
-  retire(timeoutMs: number): void {
+  retire(timeoutMs: number, keepOpen = false): void {
     const before = this.#predecessor.state;
-    this.#predecessor.retire(timeoutMs);
+    this.#predecessor.retire({ timeoutMs, keepOpen });
     if (before !== 'draining' && this.#predecessor.state === 'draining') this.life.emit('drain');
   }
 
@@ -191,7 +191,7 @@ export class Generation implements Estate {
     lifeline.on('undo', ({ error }) => this.#predecessor.fail(MoultError.from(error)));
     lifeline.on('proceed', ({ generation }) => this.#predecessor.proceed(generation));
     lifeline.on('confirm', () => this.#predecessor.confirm());
-    lifeline.on('retire', ({ timeoutMs }) => this.retire(timeoutMs));
+    lifeline.on('retire', ({ timeoutMs, keepOpen }) => this.retire(timeoutMs, keepOpen));
     lifeline.on('check-connection', ({ listener }, incoming) => this.#check(listener, incoming.take()));
     lifeline.on('ask-state', ({ id }) => lifeline.send({ type: 'state', id, state: this.#describe() }));
     lifeline.closed.then(() => this.#overseerLost());

@@ -7,6 +7,7 @@ import type { SupervisorOptions } from './options.js';
 import type { Probation } from './probation.js';
 import type { Restarts } from './restarts.js';
 import type { Reviver } from './reviver.js';
+import type { ServiceManagerLink } from './service-manager.js';
 
 /** What an end brings to an end. */
 export interface EndingParts {
@@ -15,6 +16,7 @@ export interface EndingParts {
   readonly probation: Probation;
   readonly reviver: Reviver;
   readonly held: HeldListeners;
+  readonly manager: ServiceManagerLink;
   readonly options: SupervisorOptions;
   readonly journal: Journal;
   readonly log: Logger;
@@ -60,7 +62,7 @@ export class Ending {
    */
   async stop(exitCode = 0): Promise<void> {
     if (this.#state === 'stopped') return;
-    const { generations, restarts, probation, reviver, held, journal, log } = this.#parts;
+    const { generations, restarts, probation, reviver, held, manager, journal, log } = this.#parts;
     if (this.#state === 'stopping') {
       for (const one of generations.all()) one.kill();
       return;
@@ -69,9 +71,12 @@ export class Ending {
     generations.close();
     log.info('stopping');
     journal.write({ event: 'stop' });
+    manager.stopping();
     reviver.cancel();
     probation.stop();
     restarts.callOff(stopping());
+    // Where a service manager stores them, it decides whether the listeners have come to their end.
+    if (manager.keepsListeners) held.letGo();
     await this.#allEnded();
     for (const name of held.names()) held.closeForGood(name);
     this.finish(exitCode);
@@ -87,12 +92,13 @@ export class Ending {
   }
 
   async #allEnded(): Promise<void> {
-    const { generations, options, log } = this.#parts;
+    const { generations, manager, options, log } = this.#parts;
+    const keepOpen = manager.keepsListeners;
     const { drainTimeoutMs, stopTimeoutMs, stopSignal } = options;
     for (const one of generations.all()) {
       one.isEnding = true;
       if (one.isReachable && one.servingSince !== undefined) {
-        one.lifeline?.send({ type: 'retire', timeoutMs: drainTimeoutMs });
+        one.lifeline?.send({ type: 'retire', timeoutMs: drainTimeoutMs, keepOpen });
       } else one.signalService(stopSignal);
     }
     const limitMs = drainTimeoutMs + stopTimeoutMs;

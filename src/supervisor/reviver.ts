@@ -1,4 +1,3 @@
-import type { Logger } from 'pino';
 import { wallClockMs } from '../os/clock.js';
 import { describeExit } from '../os/process.js';
 import { Backoff } from './backoff.js';
@@ -10,15 +9,16 @@ import type { Releases } from './releases.js';
 export class Reviver {
   readonly #generations: Generations;
   readonly #releases: Releases;
-  readonly #log: Logger;
+  readonly #tell: (what: string) => void;
   readonly #backoff = new Backoff();
   #timer: NodeJS.Timeout | undefined;
   #isWaiting = false;
 
-  constructor(generations: Generations, releases: Releases, log: Logger) {
+  /** @param tell says that nobody serves, why, and what will be. */
+  constructor(generations: Generations, releases: Releases, tell: (what: string) => void) {
     this.#generations = generations;
     this.#releases = releases;
-    this.#log = log;
+    this.#tell = tell;
   }
 
   /** Whether a start is due, or under way without anything serving yet. */
@@ -34,7 +34,7 @@ export class Reviver {
     const waitMs = this.#backoff.next(servedMs);
     this.#isWaiting = true;
     const when = waitMs === 0 ? 'now' : `in ${waitMs} ms`;
-    this.#log.error(
+    this.#tell(
       `generation ${generation.number} ${what}; clients wait in the backlog, the last good release starts ${when}`,
     );
     clearTimeout(this.#timer);

@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
 import type { MoultError } from '../errors.js';
+import { wallClockMs } from '../os/clock.js';
 import { Deadline } from '../os/deadline.js';
 import { describeExit, type Exit } from '../os/process.js';
 import type { DrainReport, Message } from '../protocol/messages.js';
@@ -13,6 +14,12 @@ import type { Probation } from './probation.js';
 import type { Releases } from './releases.js';
 import type { Restarts } from './restarts.js';
 import type { Reviver } from './reviver.js';
+import type { ServiceManagerLink } from './service-manager.js';
+
+/** How long the service may take to answer before the watchdog is let run on. */
+const ANSWER_TIMEOUT_MS = 5000;
+/** A status has room for so many names of listeners. */
+const MAX_NAMES_SHOWN = 8;
 
 /** What changes when another generation serves. */
 export interface SuccessionParts {
@@ -22,6 +29,7 @@ export interface SuccessionParts {
   readonly releases: Releases;
   readonly reviver: Reviver;
   readonly held: HeldListeners;
+  readonly manager: ServiceManagerLink;
   readonly ending: Ending;
   readonly options: SupervisorOptions;
   readonly journal: Journal;
@@ -70,6 +78,16 @@ export class Succession {
     if (successor === undefined) return;
     successor.predecessor = predecessor;
     if (successor.servingSince !== undefined) this.#onProbation(successor, predecessor);
+  }
+
+  /** Who serves, and on what, in one line. */
+  servingStatus(): string {
+    const { generations, held } = this.#parts;
+    const { current } = generations;
+    if (current === undefined) return 'nobody serves';
+    const names = held.names();
+    const shown = names.slice(0, MAX_NAMES_SHOWN).join(', ') + (names.length > MAX_NAMES_SHOWN ? ', …' : '');
+    return `generation ${current.number} serves ${shown || 'without a listener'} (process ${current.servicePid})`;
   }
 
   /** A successor has proved itself. */
@@ -125,7 +143,7 @@ export class Succession {
 
   /** A generation has ended. */
   exited(generation: GenerationProcess, exit: Exit): void {
-    const { generations, restarts, probation, releases, reviver, ending, log } = this.#parts;
+    const { generations, restarts, probation, releases, reviver, ending, manager, log } = this.#parts;
     const successor = generations.all().find((one) => one.predecessor === generation && !one.isEnding);
     const hasHeir = successor !== undefined && successor.servingSince === undefined;
     // The predecessor died before it had committed: the successor takes over as soon as it is ready.
@@ -139,7 +157,9 @@ export class Succession {
     if (generation === generations.current) this.#crashed(generation, exit, hasHeir);
     else if (releases.lastGood() === undefined && generations.starting() === undefined) {
       const why = exit.code === 127 ? `: ${generation.tree.output.lines().at(-1) ?? ''}` : '';
-      log.error(`the service ${describeExit(exit)} before it was ready${why}`);
+      const what = `the service ${describeExit(exit)} before it was ready${why}`;
+      log.error(what);
+      manager.tell(what);
       ending.finish(exit.code === null || exit.code === 0 ? 1 : exit.code);
     } else if (this.#isForsaken()) reviver.revive(generation, describeExit(exit));
     else if (generation.servingSince !== undefined && !generation.isEnding) {
@@ -150,7 +170,7 @@ export class Succession {
   /** @returns whether it did not accept before. */
   #begins(generation: GenerationProcess, epoch: number): boolean {
     if (generation.servingSince !== undefined) return false;
-    const { generations, reviver, journal } = this.#parts;
+    const { generations, reviver, manager, journal } = this.#parts;
     generation.beginToServe();
     generations.reached(epoch);
     generations.current = generation;
@@ -158,6 +178,7 @@ export class Succession {
     // From now on our death must not reach its output: a write to a closed pipe would end that for good.
     generation.lifeline?.send({ type: 'direct-output' });
     journal.write({ event: 'serving', generation: generation.number, epoch: generations.epoch });
+    manager.serving(this.servingStatus(), () => this.#answers());
     return true;
   }
 
@@ -167,9 +188,14 @@ export class Succession {
   }
 
   #commit(generation: GenerationProcess): void {
-    const { generations, held } = this.#parts;
+    const { generations, held, log } = this.#parts;
     generation.lifeline?.send({ type: 'commit', epoch: generations.nextEpoch() });
-    if (generation.claims !== undefined) held.keepOnly(generation.claims);
+    const spare = generation.claims === undefined ? [] : held.keepOnly(generation.claims);
+    for (const name of spare) {
+      log.warn(
+        `generation ${generation.number} does not listen on ${name}, which the service manager keeps open: its clients wait`,
+      );
+    }
   }
 
   #servesAlone(generation: GenerationProcess): void {
@@ -201,7 +227,7 @@ export class Succession {
   }
 
   #failed(number: number, error: MoultError, alive: boolean): void {
-    const { generations, restarts, probation, journal, log } = this.#parts;
+    const { generations, restarts, probation, manager, journal, log } = this.#parts;
     // It may have exited, and be forgotten, before its predecessor tells.
     const successor = generations.numbered(number);
     const wasInProbation = probation.end(number, error);
@@ -215,6 +241,7 @@ export class Succession {
     else if (wasServing) {
       const what = `generation ${number} was undone (${error.message})`;
       log.error(`${what}; generation ${generations.current?.number} serves again`);
+      manager.tell(`${what}; ${this.servingStatus()}`);
     }
     if (successor !== undefined && alive) this.#limit(successor);
     else successor?.kill();
@@ -239,6 +266,20 @@ export class Succession {
       return;
     }
     reviver.revive(generation, describeExit(exit));
+  }
+
+  /** Whether the service answers, or it is known why it cannot and what will be. */
+  async #answers(): Promise<boolean> {
+    const { generations, reviver, options } = this.#parts;
+    if (generations.current !== undefined) {
+      return generations.current.state(ANSWER_TIMEOUT_MS).then(
+        () => true,
+        () => false,
+      );
+    }
+    const starting = generations.starting();
+    if (starting === undefined) return reviver.isWaiting;
+    return wallClockMs() - starting.startedAt < options.readyTimeoutMs;
   }
 
   /** Whether nobody serves, starts, is waited for, or will resume, although somebody should. */

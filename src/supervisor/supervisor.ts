@@ -22,6 +22,7 @@ import { Releases } from './releases.js';
 import { type RestartRequest, Restarts, type Watcher } from './restarts.js';
 import { Reviver } from './reviver.js';
 import type { RunFolder } from './run-folder.js';
+import type { ServiceManagerLink } from './service-manager.js';
 import { generationStatus, type ServiceStatus, type SupervisorState } from './status.js';
 import { Succession } from './succession.js';
 
@@ -31,7 +32,7 @@ const UPGRADE_DELAY_MS = 50;
 export class Supervisor {
   /** Settles with the exit code of `moult run`. */
   readonly ended: Promise<number>;
-  readonly held = new HeldListeners();
+  readonly held: HeldListeners;
   readonly #folder: RunFolder;
   readonly #service: ServiceCommand;
   readonly #options: SupervisorOptions;
@@ -48,6 +49,7 @@ export class Supervisor {
   readonly #succession: Succession;
   readonly #adoption: Adoption;
   readonly #reception: Reception;
+  readonly #manager: ServiceManagerLink;
 
   constructor(
     folder: RunFolder,
@@ -56,12 +58,15 @@ export class Supervisor {
     log: Logger,
     outputs: Outputs,
     replaceProgram: (held: readonly KeptListener[]) => never,
+    manager: ServiceManagerLink,
   ) {
     this.#folder = folder;
     this.#service = service;
     this.#options = options;
     this.#log = log;
     this.#replaceProgram = replaceProgram;
+    this.#manager = manager;
+    this.held = new HeldListeners(manager.store);
     const journal = new Journal(`${folder.path}/journal.ndjson`, (error) =>
       log.error(`the journal cannot be written (${String(error)}); the service goes on without it`),
     );
@@ -72,8 +77,11 @@ export class Supervisor {
     const check = (generation: GenerationProcess) => this.#check(generation);
     const generations = new Generations(folder.control, options, outputs, journal, log);
     const probation = new Probation(options, check);
-    const reviver = new Reviver(generations, releases, log);
-    const base = { generations, probation, releases, reviver, held, service, options, journal, log };
+    const reviver = new Reviver(generations, releases, (what) => {
+      log.error(what);
+      manager.tell(what);
+    });
+    const base = { generations, probation, releases, reviver, held, manager, service, options, journal, log };
     const restarts = new Restarts(base, (successor) => this.#succession.over(successor));
     const ending = new Ending({ ...base, restarts });
     const succession = new Succession({ ...base, restarts, ending });
@@ -94,7 +102,10 @@ export class Supervisor {
     this.#ending = ending;
     this.#succession = succession;
     this.#adoption = adoption;
-    this.ended = ending.ended.finally(() => this.#reception.close());
+    this.ended = ending.ended.finally(() => {
+      this.#reception.close();
+      manager.close();
+    });
   }
 
   /**
@@ -108,7 +119,8 @@ export class Supervisor {
     await this.#reception.open(this.#folder.control);
     this.#journal.write({ event: 'run', pid: process.pid, command: release.label });
     if (living.length > 0) await this.#adoption.allBack(living);
-    else this.#generations.start(release, this.#generations.settings(false));
+    // A release that listens elsewhere than the one before must not wait for what the unit passed.
+    else this.#generations.start(release, this.#generations.settings(this.held.size > 0));
   }
 
   /**
@@ -122,7 +134,14 @@ export class Supervisor {
     release?: Release,
   ): Promise<RestartSummary> {
     this.#ending.assertNotBegun();
-    return this.#restarts.restart(request, watch, release);
+    const watchAll: Watcher = (event) => {
+      this.#manager.stage(event);
+      watch(event);
+    };
+    return this.#manager.reload(
+      () => this.#restarts.restart(request, watchAll, release),
+      () => this.#succession.servingStatus(),
+    );
   }
 
   /**

@@ -1,4 +1,5 @@
 import { execute } from '../os/execute.js';
+import type { ServiceManager } from '../starter/environment.js';
 import type { KeptListener } from './held-listeners.js';
 
 /*
@@ -16,6 +17,7 @@ export interface Carried {
   /** The working directory as it was named at the first start. */
   readonly cwd: string;
   readonly held: readonly KeptListener[];
+  readonly manager: ServiceManager | null;
 }
 
 /** Executes the program that this process's path holds now. @throws MOULT_SYSTEM_CALL; this program goes on then. */

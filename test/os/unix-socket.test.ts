@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { describe } from 'node:test';
@@ -9,6 +9,7 @@ import { streamSocketPair } from '#moult/os/descriptor-socket.js';
 import {
   bindUnix,
   connectUnix,
+  isAbandoned,
   MAX_SOCKET_PATH_BYTES,
   readExactly,
   unboundTcpSocket,
@@ -157,5 +158,32 @@ describe('reading exactly', () => {
     writeAll(near, Buffer.from('x'));
     assert.equal(readExactly(far, 1, inMs(1000)).toString(), 'x');
     await child.end();
+  });
+});
+
+describe('a path of a Unix socket', () => {
+  tidy('is abandoned when no process has its socket open any more', (later) => {
+    const path = join(temporaryFolder(later), 'a.sock');
+    const fd = bindUnix(path);
+    assert.ok(typeof fd === 'number');
+    assert.equal(isAbandoned(path), false, 'bound, though it does not listen');
+    closeDescriptor(fd);
+    assert.equal(isAbandoned(path), true);
+  });
+
+  tidy('is not while somebody listens, who does not notice the question', async (later) => {
+    const path = join(temporaryFolder(later), 'a.sock');
+    const server = createServer(() => assert.fail('somebody came')).listen(path);
+    later(() => new Promise((resolve) => server.close(resolve)));
+    await eventOf(server, 'listening');
+    assert.equal(isAbandoned(path), false);
+    await new Promise((resolve) => setImmediate(resolve));
+  });
+
+  tidy('is not when it is none', (later) => {
+    const folder = temporaryFolder(later);
+    writeFileSync(join(folder, 'file'), '');
+    for (const path of [folder, join(folder, 'file'), join(folder, 'none'), '\0abstract'])
+      assert.equal(isAbandoned(path), false);
   });
 });

@@ -123,4 +123,43 @@ describe('held listeners', () => {
     client.send('question', service.address().port, '127.0.0.1');
     await eventOf(service, 'message');
   });
+
+  tidy('are kept in a store too, until they are closed for good', async (later) => {
+    const server = await listening(later, { port: 0, host: '127.0.0.1' });
+    const told: string[] = [];
+    const held = new HeldListeners({
+      keep: ({ name }) => told.push(`keep ${name}`),
+      drop: (name) => told.push(`drop ${name}`),
+    });
+    held.hold(item('web'), duplicate(descriptorOf(server)), 1);
+    held.release('web');
+    held.hold(item('web'), duplicate(descriptorOf(server)), 1);
+    held.letGo();
+    assert.equal(held.size, 0);
+    assert.deepEqual(told, ['keep web', 'drop web', 'keep web'], 'what is let go of stays in the store');
+    assert.equal(
+      await outcome({ port: (server.address() as AddressInfo).port, host: '127.0.0.1' }),
+      'connected',
+    );
+    held.hold(item('web'), duplicate(descriptorOf(server)), 1);
+    held.closeForGood('web');
+    assert.equal(told.at(-1), 'drop web');
+  });
+
+  tidy('that a service manager opened stay, also where nobody claims them', async (later) => {
+    const server = await listening(later, { port: 0, host: '127.0.0.1' });
+    const at = { port: (server.address() as AddressInfo).port, host: '127.0.0.1' };
+    const held = new HeldListeners();
+    later(() => held.letGo());
+    const lasting = { ...item('web'), lasting: true };
+    held.hold(lasting, duplicate(descriptorOf(server)), 1);
+    assert.deepEqual(held.keepOnly(new Set()), ['web']);
+    assert.deepEqual(held.describe().items, [{ ...lasting, spare: true }]);
+    held.hold(lasting, duplicate(descriptorOf(server)), 1);
+    assert.deepEqual(held.describe().items, [lasting], 'somebody claimed it');
+    held.release('web');
+    held.closeForGood('web');
+    assert.deepEqual(held.describe().items, [{ ...lasting, spare: true }]);
+    assert.equal(await outcome(at), 'connected');
+  });
 });

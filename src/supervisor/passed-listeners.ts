@@ -1,0 +1,31 @@
+import type { Logger } from 'pino';
+import { closeDescriptor } from '../os/descriptor.js';
+import { type Passed, sortPassed } from '../starter/passed.js';
+import type { HeldListeners } from './held-listeners.js';
+import type { ServiceManagerLink } from './service-manager.js';
+
+/** Takes over what a service manager passed to this process: the first generation inherits the listeners. */
+export function holdPassed(
+  passed: readonly Passed[],
+  held: HeldListeners,
+  manager: ServiceManagerLink,
+  log: Logger,
+): void {
+  const { listeners, dead, others } = sortPassed(passed);
+  for (const { item, fd } of listeners) {
+    held.inherit(item, fd);
+    log.info(
+      `${item.name} was passed by the service manager${item.lasting ? '' : ', as the last start left it'}`,
+    );
+  }
+  for (const { fd, name } of dead) {
+    closeDescriptor(fd);
+    manager.store?.forget(name);
+  }
+  for (const { fd, name } of others) {
+    const what = `descriptor ${fd}${name && ` (${name})`}`;
+    log.warn(
+      `${what}, which the service manager passed, is no socket that clients reach a service by: it stays open, unused`,
+    );
+  }
+}

@@ -1,0 +1,138 @@
+import type { Logger } from 'pino';
+import { MoultError } from '../errors.js';
+import type { RestartSummary, StageEvent } from '../lifecycle/restart-record.js';
+import type { ServiceManager } from '../starter/environment.js';
+import { Notifier } from '../starter/notifier.js';
+import { StoredListeners } from './stored-listeners.js';
+
+/** While a reload or a stop is under way, the service manager hears so often that it may take longer, */
+const EXTEND_EVERY_MS = 10_000;
+/** and by so much. The limits of the restart or the stop itself end it. */
+const EXTEND_BY_MS = 30_000;
+
+/** What the supervisor tells the service manager that started it: nothing, where none did. */
+export class ServiceManagerLink {
+  /** Where listeners are kept for the next start of the unit. */
+  readonly store: StoredListeners | undefined;
+  readonly #manager: ServiceManager | undefined;
+  readonly #notifier: Notifier | undefined;
+  #isReady = false;
+  #reloads = 0;
+  /** What holds while no restart is under way. */
+  #standing = 'starting';
+  #extending: NodeJS.Timeout | undefined;
+  #watching: NodeJS.Timeout | undefined;
+
+  constructor(manager: ServiceManager | undefined, log: Logger) {
+    this.#manager = manager;
+    if (manager === undefined) return;
+    this.#notifier = new Notifier(manager.notifySocket, (error) =>
+      log.warn(`the service manager cannot be told how the service does: ${error.message}`),
+    );
+    if (manager.storeMax !== 0) this.store = new StoredListeners(this.#notifier, manager.storeMax, log);
+  }
+
+  /** Whether closed listeners may live on in the service manager, for its next start of the unit. */
+  get keepsListeners(): boolean {
+    return this.store !== undefined;
+  }
+
+  /**
+   * Somebody serves. The first time the start is complete, and the watchdog begins.
+   * @param answers whether supervisor and service are well.
+   */
+  serving(status: string, answers: () => Promise<boolean>): void {
+    this.#standing = status;
+    if (this.#isReady) {
+      if (this.#reloads === 0) this.#notifier?.status(status);
+      return;
+    }
+    this.#isReady = true;
+    this.#notifier?.ready(status);
+    this.#watch(answers);
+  }
+
+  /** Something that lasts is to be known. */
+  tell(status: string): void {
+    this.#standing = status;
+    this.#notifier?.status(status);
+  }
+
+  /** A restart goes on. */
+  stage({ stage, generation }: StageEvent): void {
+    if (this.#reloads > 0) this.#notifier?.status(`restart: generation ${generation} is at ${stage}`);
+  }
+
+  /** Runs a restart as a reload of the unit, which is over when none of those that were asked for runs any more. */
+  async reload(restart: () => Promise<RestartSummary>, serving: () => string): Promise<RestartSummary> {
+    // Until the start is complete there is nothing to reload.
+    if (this.#notifier === undefined || !this.#isReady) return restart();
+    this.#reloads += 1;
+    // Each time: a manager waits for one that is younger than its signal.
+    this.#notifier.reloading('restart: it begins');
+    this.#extend();
+    try {
+      const summary = await restart();
+      this.#standing = restartedStatus(summary, serving());
+      return summary;
+    } catch (error) {
+      this.#standing = failedStatus(error, serving());
+      throw error;
+    } finally {
+      this.#reloads -= 1;
+      if (this.#reloads === 0) this.#reloaded();
+    }
+  }
+
+  /** The end of the service begins; it ends by its own time-outs. */
+  stopping(): void {
+    clearInterval(this.#watching);
+    // Whatever is reloaded is not reloaded any more.
+    this.#reloads = Number.NEGATIVE_INFINITY;
+    this.#notifier?.stopping('stopping: what is in flight is finished');
+    this.#extend();
+  }
+
+  /** Says no more. */
+  close(): void {
+    clearInterval(this.#watching);
+    clearInterval(this.#extending);
+    this.#notifier?.close();
+  }
+
+  #reloaded(): void {
+    clearInterval(this.#extending);
+    this.#extending = undefined;
+    this.#notifier?.ready(this.#standing);
+  }
+
+  #extend(): void {
+    this.#notifier?.extendTimeout(EXTEND_BY_MS);
+    this.#extending ??= setInterval(
+      () => this.#notifier?.extendTimeout(EXTEND_BY_MS),
+      EXTEND_EVERY_MS,
+    ).unref();
+  }
+
+  #watch(answers: () => Promise<boolean>): void {
+    const intervalMs = this.#manager?.watchdogMs ?? 0;
+    if (intervalMs === 0) return;
+    const look = async () => {
+      if (await answers()) this.#notifier?.watchdog();
+    };
+    this.#watching = setInterval(look, intervalMs / 2).unref();
+    void look();
+  }
+}
+
+function restartedStatus({ predecessor, moved, draining, tookMs }: RestartSummary, serving: string): string {
+  const from = predecessor === null ? '' : ` from generation ${predecessor}`;
+  return `${serving}; it took over${from} in ${Math.round(tookMs)} ms: ${moved} connections moved, ${draining} drain`;
+}
+
+function failedStatus(error: unknown, serving: string): string {
+  const { code, stage, message } =
+    error instanceof MoultError ? error : { code: undefined, stage: undefined, message: String(error) };
+  const at = stage === undefined ? '' : ` at ${stage}`;
+  return `restart failed${at}: ${message}${code === undefined ? '' : ` (${code})`}; ${serving}`;
+}

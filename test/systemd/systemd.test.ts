@@ -1,0 +1,186 @@
+import assert from 'node:assert/strict';
+import { symlinkSync } from 'node:fs';
+import path from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { fixture, pointAt, until } from '../integration/supervised.js';
+import { Lab, systemdVersion, whyNoLab } from './lab.js';
+import { newerSystemd } from './newer-systemd.js';
+import { assertPerfect, Unit } from './unit.js';
+
+/** Connections that move, and new ones. */
+const EVERYBODY = { 'kept-alive': 20, pipelined: 5, 'slow-body': 5, 'new-connection': 5 };
+/** Where every process of the unit ends nothing can move: what is promised then, is promised to new clients. */
+const NEW_ONES = { 'new-connection': 20 };
+/** The first version with Type=notify-reload. */
+const NOTIFY_RELOAD_SINCE = 253;
+
+const noLab = whyNoLab();
+const own = noLab === false ? systemdVersion() : 0;
+
+describe(`under systemd ${own || ''}`, { skip: noLab }, () => {
+  // Reloads by a command, whatever the version.
+  underSystemd('notify', undefined);
+});
+
+const usr = noLab === false && own < NOTIFY_RELOAD_SINCE ? newerSystemd() : undefined;
+const noReload =
+  own < NOTIFY_RELOAD_SINCE &&
+  usr === undefined &&
+  `systemd ${own} has no Type=notify-reload, and no newer one was found`;
+
+describe('under a systemd with Type=notify-reload', { skip: noLab || noReload }, () => {
+  underSystemd('notify-reload', usr);
+});
+
+function underSystemd(type: string, overUsr: string | undefined): void {
+  let lab: Lab;
+  const install = (options: Parameters<typeof Unit.install>[1]) =>
+    Unit.install(lab, { ...options, systemdOptions: ['--type', type, ...(options.systemdOptions ?? [])] });
+
+  before(async () => {
+    lab = await Lab.boot(overUsr);
+  });
+
+  after(() => lab?.halt());
+
+  it('is active when the first generation serves, says what it serves, and stops', async () => {
+    const unit = await install({ name: 'starts' });
+    await unit.start();
+    assert.equal(await unit.property('ActiveState'), 'active');
+    const where = `tcp://127\\.0\\.0\\.1:${unit.port}`;
+    assert.match(await unit.statusText(), new RegExp(`^generation 1 serves ${where} \\(process \\d+\\)$`));
+    assert.equal(await unit.property('NFileDescriptorStore'), '1');
+    await unit.systemctl('stop');
+    assert.equal(await unit.property('Result'), 'success');
+    assert.equal(await unit.property('NFileDescriptorStore'), '0', 'the store is dropped with the unit');
+  });
+
+  it('loses nothing in reloads, and keeps its main process', async () => {
+    const unit = await install({ name: 'reloads' });
+    await unit.start();
+    const pid = await unit.mainPid();
+    const load = unit.load(EVERYBODY);
+    await unit.answers(load);
+    for (let n = 2; n <= 4; n += 1) {
+      await unit.systemctl('reload');
+      assert.equal(await unit.property('ActiveState'), 'active');
+      // The reload is over when the successor has taken over, not before.
+      assert.match(
+        await unit.statusText(),
+        new RegExp(`^generation ${n} serves .* took over from generation ${n - 1} `),
+      );
+      await unit.answers(load);
+    }
+    assertPerfect(await load.stop(), unit);
+    assert.equal(await unit.mainPid(), pid);
+    await unit.systemctl('stop');
+  });
+
+  it('stays active when a reload fails, and says why', async () => {
+    const link = path.join(lab.shared, 'failing.cjs');
+    symlinkSync(fixture('http.cjs'), link);
+    const unit = await install({ name: 'failing', script: link });
+    await unit.start();
+    const load = unit.load(EVERYBODY);
+    await unit.answers(load);
+    await pointAt(link, fixture('broken/throws.mjs'));
+    const { code } = await lab.run('systemctl', 'reload', unit.service);
+    // systemd has no way to hear of a failed notify-reload; it has of a failed command.
+    assert.equal(code, type === 'notify' ? 1 : 0);
+    assert.equal(await unit.property('ActiveState'), 'active');
+    const status = await unit.status();
+    assert.match(status, /Status: "restart failed at \w+: .*\(MOULT_\w+\); generation 1 serves/);
+    await pointAt(link, fixture('http.cjs'));
+    await unit.systemctl('reload');
+    assert.match(await unit.statusText(), /^generation 3 serves /);
+    assertPerfect(await load.stop(), unit);
+    await unit.systemctl('stop');
+  });
+
+  it('refuses no new client when the whole unit is restarted, and fails none', async () => {
+    const unit = await install({ name: 'restarts' });
+    await unit.start();
+    const load = unit.load(NEW_ONES);
+    await unit.answers(load);
+    for (let n = 0; n < 3; n += 1) {
+      const pid = await unit.mainPid();
+      await unit.systemctl('restart');
+      assert.notEqual(await unit.mainPid(), pid);
+      await unit.answers(load);
+    }
+    assertPerfect(await load.stop(), unit);
+    await unit.systemctl('stop');
+  });
+
+  it('finishes what is in flight when the whole unit is restarted; idle connections are closed', async () => {
+    const unit = await install({ name: 'drains' });
+    await unit.start();
+    const load = unit.load({ 'slow-body': 10, 'kept-alive': 10 });
+    await unit.answers(load);
+    await unit.systemctl('restart');
+    await unit.answers(load);
+    const { total, failures } = await load.stop();
+    // What a client may meet that keeps its connection: its end, never a refusal or half an answer.
+    const ends = ['closed-while-idle', 'closed-before-response', 'reset'];
+    assert.deepEqual(
+      failures.filter(({ reason }) => !ends.includes(reason)),
+      [],
+      unit.log(),
+    );
+    assert.equal(total.duplicated, 0);
+    await unit.systemctl('stop');
+  });
+
+  it('keeps new clients waiting, and refuses none, when every process of the unit is killed', async () => {
+    const unit = await install({ name: 'crashes' });
+    await unit.start();
+    const load = unit.load(NEW_ONES);
+    await unit.answers(load);
+    for (let n = 0; n < 3; n += 1) {
+      const pid = await unit.mainPid();
+      await lab.systemctl('kill', '--kill-who=all', '--signal=SIGKILL', unit.service);
+      await until('it is started again', async () => {
+        const isActive = (await unit.property('ActiveState')) === 'active';
+        return isActive && (await unit.mainPid()) !== pid;
+      });
+      await unit.answers(load);
+    }
+    const { total, failures } = await load.stop();
+    // Those in a killed process are lost with it; nobody was refused, timed out or got half an answer of a living one.
+    const ends = ['closed-before-response', 'truncated', 'reset'];
+    assert.deepEqual(
+      failures.filter(({ reason }) => !ends.includes(reason)),
+      [],
+      unit.log(),
+    );
+    assert.ok(total.failed <= 3 * NEW_ONES['new-connection'], `${total.failed} failed`);
+    await unit.systemctl('stop');
+  });
+
+  it('serves on the sockets of a socket unit, over reloads and restarts', async () => {
+    const unit = await install({ name: 'activated', systemdOptions: ['--socket', '127.0.0.1:PORT'] });
+    await lab.systemctl('start', 'activated.socket');
+    // The first client starts the service; it waits meanwhile.
+    const load = unit.load(NEW_ONES);
+    await unit.answers(load);
+    assert.equal(await unit.property('ActiveState'), 'active');
+    assert.equal(await unit.property('NFileDescriptorStore'), '0', 'the socket unit keeps it, not the store');
+    await unit.systemctl('reload');
+    await unit.answers(load);
+    await unit.systemctl('restart');
+    await unit.answers(load);
+    // The socket stays when the service stops: the next client starts it again.
+    await unit.systemctl('stop');
+    await unit.answers(load);
+    await lab.systemctl('kill', '--kill-who=all', '--signal=SIGKILL', unit.service).catch(() => {});
+    const { total, failures } = await load.stop();
+    const ends = ['closed-before-response', 'truncated', 'reset'];
+    assert.deepEqual(
+      failures.filter(({ reason }) => !ends.includes(reason)),
+      [],
+      unit.log(),
+    );
+    assert.ok(total.answered > 0);
+    await lab.systemctl('stop', 'activated.socket', unit.service);
+  });
+}
