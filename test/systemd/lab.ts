@@ -53,14 +53,11 @@ export class Lab {
     this.#group = path.join(String(unifiedHierarchy()), path.basename(this.#folder));
     mkdirSync(this.#group);
     const folders = [...new Set([root.replace(/\/$/, ''), this.shared, ...nodeFolders()])];
-    const boot = [path.join(root, 'test/systemd/boot.sh'), rootFolder, this.units, ...folders];
-    const namespaces = ['--mount', '--pid', '--ipc', '--uts', '--cgroup', '--fork', '--kill-child'];
     this.#process = spawn(
-      '/bin/sh',
-      ['-c', 'echo $$ >"$0/cgroup.procs" && exec unshare "$@"', this.#group, ...namespaces, 'sh', ...boot],
+      path.join(root, 'test/systemd/start.sh'),
+      [this.#group, rootFolder, this.units, ...folders],
       {
-        stdio: ['ignore', 'pipe', 'pipe'],
-        detached: true,
+        stdio: ['pipe', 'pipe', 'pipe'],
         env: { ...process.env, ...(usr === undefined ? {} : { MOULT_LAB_USR: usr }) },
       },
     );
@@ -78,7 +75,7 @@ export class Lab {
     try {
       await until('systemd is up', async () => {
         assert.equal(lab.#process.exitCode, null, `the lab did not boot:\n${lab.#console}`);
-        lab.#init = Number(lab.#child() ?? 0);
+        lab.#init = Number(/^init (\d+)/m.exec(lab.#console)?.[1] ?? 0);
         return lab.#init > 0 && (await lab.run('systemctl', 'is-system-running')).output.trim() === 'running';
       });
       return lab;
@@ -133,24 +130,10 @@ export class Lab {
 
   /** Ends it with everything in it, at once. */
   async halt(): Promise<void> {
-    this.#init ||= Number(this.#child() ?? 0);
-    if (this.#init > 0 && this.#process.exitCode === null) process.kill(this.#init, 'SIGKILL');
-    else if (this.#process.pid !== undefined && this.#process.exitCode === null)
-      this.#process.kill('SIGKILL');
+    this.#process.stdin?.end();
     await this.#ended;
     await until('the control group of the lab is empty', () => removeGroup(this.#group));
     rmSync(this.#folder, { recursive: true, force: true });
-  }
-
-  #child(): string | undefined {
-    const { pid } = this.#process;
-    try {
-      const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ');
-      // Until it becomes unshare, the first process is a shell without children.
-      return children[0] || undefined;
-    } catch {
-      return undefined;
-    }
   }
 }
 

@@ -1,16 +1,19 @@
 import assert from 'node:assert/strict';
-import { symlinkSync } from 'node:fs';
+import { symlinkSync, writeFileSync } from 'node:fs';
+import { connect, type ListenOptions } from 'node:net';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { fixture, pointAt, until } from '../integration/supervised.js';
 import { Lab, systemdVersion, whyNoLab } from './lab.js';
 import { newerSystemd } from './newer-systemd.js';
-import { assertPerfect, Unit } from './unit.js';
+import { assertPerfect, freePort, Unit, type UnitOptions } from './unit.js';
 
 /** Connections that move, and new ones. */
 const EVERYBODY = { 'kept-alive': 20, pipelined: 5, 'slow-body': 5, 'new-connection': 5 };
 /** Where every process of the unit ends nothing can move: what is promised then, is promised to new clients. */
 const NEW_ONES = { 'new-connection': 20 };
+/** What becomes of a request that a process had accepted when it was killed. */
+const ENDS_OF_A_KILL: readonly string[] = ['closed-before-response', 'truncated', 'reset'];
 /** The first version with Type=notify-reload. */
 const NOTIFY_RELOAD_SINCE = 253;
 
@@ -34,8 +37,17 @@ describe('under a systemd with Type=notify-reload', { skip: noLab || noReload },
 
 function underSystemd(type: string, overUsr: string | undefined): void {
   let lab: Lab;
-  const install = (options: Parameters<typeof Unit.install>[1]) =>
+  const install = (options: UnitOptions) =>
     Unit.install(lab, { ...options, systemdOptions: ['--type', type, ...(options.systemdOptions ?? [])] });
+
+  /** A service that listens at the places that the test names. */
+  const installPlaces = async (name: string, more: Partial<UnitOptions> = {}) => {
+    const file = path.join(lab.shared, `${name}.json`);
+    const options = { name, script: fixture('places.cjs'), env: { PLACES: file }, ...more };
+    const unit = await install(options);
+    const place = (...places: ListenOptions[]) => writeFileSync(file, JSON.stringify(places));
+    return Object.assign(unit, { place });
+  };
 
   before(async () => {
     lab = await Lab.boot(overUsr);
@@ -147,9 +159,8 @@ function underSystemd(type: string, overUsr: string | undefined): void {
     }
     const { total, failures } = await load.stop();
     // Those in a killed process are lost with it; nobody was refused, timed out or got half an answer of a living one.
-    const ends = ['closed-before-response', 'truncated', 'reset'];
     assert.deepEqual(
-      failures.filter(({ reason }) => !ends.includes(reason)),
+      failures.filter(({ reason }) => !ENDS_OF_A_KILL.includes(reason)),
       [],
       unit.log(),
     );
@@ -172,15 +183,142 @@ function underSystemd(type: string, overUsr: string | undefined): void {
     // The socket stays when the service stops: the next client starts it again.
     await unit.systemctl('stop');
     await unit.answers(load);
-    await lab.systemctl('kill', '--kill-who=all', '--signal=SIGKILL', unit.service).catch(() => {});
-    const { total, failures } = await load.stop();
-    const ends = ['closed-before-response', 'truncated', 'reset'];
-    assert.deepEqual(
-      failures.filter(({ reason }) => !ends.includes(reason)),
-      [],
-      unit.log(),
-    );
-    assert.ok(total.answered > 0);
+    assertPerfect(await load.stop(), unit);
     await lab.systemctl('stop', 'activated.socket', unit.service);
+  });
+
+  it('keeps a socket of a socket unit that nobody claims, until a later release does', async () => {
+    const other = await freePort();
+    const options = ['--socket', '127.0.0.1:PORT', '--socket', `127.0.0.1:${other}`];
+    const unit = await installPlaces('spare', { systemdOptions: options });
+    const second = { port: other, host: '127.0.0.1' };
+    unit.place({ port: unit.port, host: '127.0.0.1' });
+    await lab.systemctl('start', 'spare.socket');
+    await unit.start();
+    assert.match(
+      unit.log(),
+      new RegExp(`does not listen on tcp://127.0.0.1:${other}, which the service manager`),
+    );
+    const waiting = unit.load(NEW_ONES, second);
+    await unit.systemctl('reload');
+    await unit.systemctl('restart');
+    assert.equal(waiting.snapshot().total.answered, 0);
+    unit.place({ port: unit.port, host: '127.0.0.1' }, second);
+    await unit.systemctl('reload');
+    await unit.answers(waiting);
+    // What the service sees of all this: nothing.
+    const seen = unit.log().match(/^SEES .*$/gm) ?? [];
+    assert.ok(seen.length >= 4);
+    assert.deepEqual(new Set(seen), new Set(['SEES []']));
+    assertPerfect(await waiting.stop(), unit);
+    await lab.systemctl('stop', 'spare.socket', unit.service);
+  });
+
+  it('keeps a Unix path over a restart, and binds it again after a stop', async () => {
+    const unit = await installPlaces('path');
+    const socketPath = path.join(lab.shared, 'path.sock');
+    unit.place({ path: socketPath });
+    await unit.start();
+    const load = unit.load(NEW_ONES, { socketPath });
+    await unit.answers(load);
+    await unit.systemctl('restart');
+    await unit.answers(load);
+    assertPerfect(await load.stop(), unit);
+    await unit.systemctl('stop');
+    await unit.start();
+    const again = unit.load(NEW_ONES, { socketPath });
+    await unit.answers(again);
+    assertPerfect(await again.stop(), unit);
+    await unit.systemctl('stop');
+  });
+
+  it('closes a stored listener that the next start does not want', async () => {
+    const unit = await installPlaces('moves');
+    const elsewhere = { port: await freePort(), host: '127.0.0.1' };
+    unit.place({ port: unit.port, host: '127.0.0.1' });
+    await unit.start();
+    unit.place(elsewhere);
+    await unit.systemctl('restart');
+    assert.equal(await unit.property('NFileDescriptorStore'), '1');
+    assert.equal(await refusal(unit.port), 'ECONNREFUSED');
+    const load = unit.load(NEW_ONES, elsewhere);
+    await unit.systemctl('restart');
+    await unit.answers(load);
+    assertPerfect(await load.stop(), unit);
+    await unit.systemctl('stop');
+    assert.equal(await refusal(elsewhere.port), 'ECONNREFUSED');
+  });
+
+  it('goes on under systemd after moult upgrade', async () => {
+    const unit = await install({ name: 'upgrades' });
+    await unit.start();
+    const pid = await unit.mainPid();
+    const load = unit.load(EVERYBODY);
+    await unit.answers(load);
+    await unit.moult('upgrade', 'upgrades');
+    await unit.systemctl('reload');
+    assert.match(await unit.statusText(), /^generation 2 serves /);
+    assert.equal(await unit.mainPid(), pid);
+    assert.equal(await unit.property('NFileDescriptorStore'), '1');
+    await unit.answers(load);
+    assertPerfect(await load.stop(), unit);
+    await unit.systemctl('stop');
+  });
+
+  it('is ended by the watchdog when the generation that serves hangs, and nobody is refused', async () => {
+    const unit = await install({ name: 'hangs', service: ['WatchdogSec=3s'] });
+    await unit.start();
+    const pid = await unit.mainPid();
+    const [, service] = /process (\d+)/.exec(await unit.statusText()) ?? [];
+    await lab.run('kill', '-STOP', String(service));
+    const load = unit.load(NEW_ONES);
+    await until(
+      'it is started again',
+      async () => {
+        const isActive = (await unit.property('ActiveState')) === 'active';
+        return isActive && (await unit.mainPid()) !== pid;
+      },
+      60_000,
+    );
+    await unit.answers(load);
+    const { failures } = await load.stop();
+    // Those that the hung process had accepted are lost with it; the others waited.
+    assert.deepEqual(
+      failures.filter(({ reason }) => !ENDS_OF_A_KILL.includes(reason)),
+      [],
+    );
+    await unit.systemctl('stop');
+  });
+
+  it('with KillMode=process loses nothing when the supervisor is killed: the next one adopts', async () => {
+    const unit = await install({ name: 'adopts', service: ['KillMode=process', 'WatchdogSec=0'] });
+    await unit.start();
+    const load = unit.load(EVERYBODY);
+    await unit.answers(load);
+    const pid = await unit.mainPid();
+    await lab.systemctl('kill', '--kill-who=main', '--signal=SIGKILL', unit.service);
+    await until('a supervisor is there again', async () => {
+      const isActive = (await unit.property('ActiveState')) === 'active';
+      return isActive && (await unit.mainPid()) !== pid;
+    });
+    assert.match(await unit.statusText(), /^generation 1 serves /);
+    await unit.answers(load);
+    await unit.systemctl('reload');
+    assert.match(await unit.statusText(), /^generation 2 serves /);
+    await unit.answers(load);
+    assertPerfect(await load.stop(), unit);
+    await unit.systemctl('stop');
+  });
+}
+
+/** How a connection to a port fails; fails when it does not. */
+function refusal(port: number): Promise<string | undefined> {
+  return new Promise((resolve, reject) => {
+    const socket = connect({ port, host: '127.0.0.1' });
+    socket.once('connect', () => {
+      socket.destroy();
+      reject(new Error(`somebody listens on ${port}`));
+    });
+    socket.once('error', ({ code }: NodeJS.ErrnoException) => resolve(code));
   });
 }

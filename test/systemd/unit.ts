@@ -3,6 +3,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import path from 'node:path';
 import { type Load, type LoadOptions, type LoadReport, startLoad } from '#moult/verify/load.js';
+import type { Target } from '#moult/verify/target.js';
 import { cli, fixture, runNode, until } from '../integration/supervised.js';
 import type { Lab } from './lab.js';
 
@@ -125,10 +126,10 @@ export class Unit {
     return output;
   }
 
-  /** Strict clients of this unit. */
-  load(clients: NonNullable<LoadOptions['clients']>): Load {
+  /** Strict clients of this unit, or of another place where it listens. */
+  load(clients: NonNullable<LoadOptions['clients']>, target?: Target): Load {
     return startLoad({
-      target: { host: '127.0.0.1', port: this.port },
+      target: target ?? { host: '127.0.0.1', port: this.port },
       check: 'echo',
       clients,
       thinkMs: 20,
@@ -162,7 +163,8 @@ export function assertPerfect({ total, failures }: LoadReport, unit: Unit): void
   assert.ok(total.answered > 0);
 }
 
-async function freePort(): Promise<number> {
+/** A port that nobody has at the moment. */
+export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
   await new Promise((resolve) => server.once('listening', resolve));
   const { port } = server.address() as { port: number };
