@@ -1,0 +1,264 @@
+import { EventEmitter } from 'node:events';
+import type { Server } from 'node:net';
+import { MoultError } from '../errors.js';
+import type { Service, ServiceEvents, ServiceMode } from '../library/service-interface.js';
+import type { RestartSummary } from '../lifecycle/restart-record.js';
+import type { EndReport } from '../service/life-events.js';
+import { Deferred } from './deferred.js';
+
+/** What a stand-in is to look like. */
+export interface StandInOptions {
+  /** Default `supervised`. */
+  readonly mode?: ServiceMode;
+  /** For the mode `plain`; default undefined. */
+  readonly reason?: string;
+  /** Default 1. */
+  readonly generation?: number;
+  /** Descriptors that a predecessor has passed, by their names; default none. */
+  readonly files?: Readonly<Record<string, number>>;
+}
+
+/** Where the generation is in its life. */
+export type StandInState = 'starting' | 'serving' | 'yielded' | 'draining' | 'ended' | 'aborted';
+
+const NOTHING_LEFT: EndReport = { moved: 0, drained: 0, cut: [] };
+
+/**
+ * A stand-in for the service, to be given to a program in its own tests.
+ *
+ * ```js
+ * const service = standIn();
+ * startApp(service);
+ * await service.serve();
+ * await service.yield();
+ * service.drain();
+ * await service.end();
+ * ```
+ * @returns one in the state `starting`.
+ */
+export function standIn(options?: StandInOptions): StandIn {
+  return new StandIn(options);
+}
+
+/**
+ * A {@link Service} that a test drives: it has every member of the real one, and starts, passes and ends nothing.
+ * Its events come in the order in which the real one has them; a step that the real one could not make throws
+ * MOULT_PROTOCOL_ORDER.
+ */
+export class StandIn extends EventEmitter<ServiceEvents> implements Service {
+  readonly mode: ServiceMode;
+  readonly reason: string | undefined;
+  readonly generation: number;
+  readonly #end = new AbortController();
+  readonly #files: Map<string, number>;
+  readonly #said = new Deferred<void>();
+  readonly #accepts = new Deferred<void>();
+  #state: StandInState = 'starting';
+  #checks: (() => unknown)[] = [];
+  #beforeEnd: (() => unknown)[] = [];
+  #asked: Deferred<RestartSummary>[] = [];
+  #critical = 0;
+  #quiet = new Deferred<void>();
+
+  /** Called by {@link standIn}. */
+  constructor({ mode = 'supervised', reason, generation = 1, files = {} }: StandInOptions = {}) {
+    super();
+    this.mode = mode;
+    this.reason = reason;
+    this.generation = generation;
+    this.#files = new Map(Object.entries(files));
+  }
+
+  /** Where it is. */
+  get state(): StandInState {
+    return this.#state;
+  }
+
+  /** How many restarts the program has asked for that have come to no end yet. */
+  get restartsAsked(): number {
+    return this.#asked.length;
+  }
+
+  /** Whether a critical section runs. */
+  get isCritical(): boolean {
+    return this.#critical > 0;
+  }
+
+  /**
+   * Waits until the program says that it is ready, then lets it accept: the event `serve`.
+   * @throws what the program's `ready()` was refused with, such as MOULT_CHECK_FAILED.
+   */
+  async serve(): Promise<void> {
+    await this.#said.promise;
+    if (this.#state === 'serving' && this.mode === 'plain') return;
+    this.#step('serve', ['starting'], 'serving');
+    this.emit('serve', { resumed: false });
+    this.#accepts.resolve();
+  }
+
+  /** The handover to this generation is called off: the event `aborted`, and `ready()` rejects. The program must end. */
+  abort(
+    error = new MoultError('MOULT_HANDOVER_ABORTED', 'a test ended the handover', { serving: 'predecessor' }),
+  ): void {
+    this.#step('abort', ['starting'], 'aborted');
+    this.emit('aborted', error);
+    this.#accepts.reject(error);
+    this.#said.reject(error);
+  }
+
+  /**
+   * A successor takes over, once no critical section runs: the event `yield`. The oldest restart that the
+   * program has asked for has succeeded; for those after it there is nobody to ask.
+   */
+  async yield(): Promise<void> {
+    this.#expect('yield', ['serving']);
+    while (this.isCritical) await this.#quiet.promise;
+    this.#step('yield', ['serving'], 'yielded');
+    const successor = this.generation + 1;
+    this.emit('yield', { successor });
+    const [first, ...others] = this.#asked.splice(0);
+    first?.resolve(summaryOf(successor));
+    for (const one of others) one.reject(this.#notServing());
+  }
+
+  /** The successor fails: the event `failed`, and where it had taken over already `serve`, resumed. */
+  fail(
+    error = new MoultError('MOULT_SUCCESSOR_EXITED', 'a test ended the successor', {
+      serving: 'predecessor',
+    }),
+  ): void {
+    const hadYielded = this.#state === 'yielded';
+    this.#step('fail', ['serving', 'yielded'], 'serving');
+    this.emit('failed', error);
+    if (hadYielded) this.emit('serve', { resumed: true });
+    else this.#asked.shift()?.reject(error);
+  }
+
+  /** It will never accept again: the signal aborts, then the event `drain`. */
+  drain(): void {
+    this.#step('drain', ['starting', 'serving', 'yielded'], 'draining');
+    this.#end.abort();
+    this.emit('drain');
+    for (const one of this.#asked.splice(0)) one.reject(this.#notServing());
+  }
+
+  /**
+   * Nothing is left to do: the event `end`, then what the program wants done before its end. No signal is sent.
+   * @returns when that is done.
+   */
+  async end(report: EndReport = NOTHING_LEFT): Promise<void> {
+    this.#step('end', ['draining'], 'ended');
+    this.emit('end', report);
+    await Promise.allSettled(this.#beforeEnd.map(async (work) => work()));
+  }
+
+  get isServing(): boolean {
+    return this.#state === 'serving';
+  }
+
+  get signal(): AbortSignal {
+    return this.#end.signal;
+  }
+
+  listen(server: Server, ...args: unknown[]): Promise<void> {
+    return new Promise((resolve, reject) => {
+      server.once('error', reject);
+      server.once('listening', () => {
+        server.off('error', reject);
+        resolve();
+      });
+      (server.listen as (...all: unknown[]) => unknown).apply(server, args);
+    });
+  }
+
+  file(name: string, open: () => number): number {
+    const fd = this.#files.get(name) ?? open();
+    this.#files.set(name, fd);
+    return fd;
+  }
+
+  check(work: () => unknown): this {
+    this.#checks.push(work);
+    return this;
+  }
+
+  async ready(): Promise<void> {
+    try {
+      await Promise.all(this.#checks.map(async (check) => check()));
+    } catch (cause) {
+      const message = `the service's own check failed: ${cause instanceof Error ? cause.message : String(cause)}`;
+      const error = new MoultError('MOULT_CHECK_FAILED', message, { cause });
+      this.#said.reject(error);
+      throw error;
+    }
+    this.#said.resolve();
+    if (this.mode === 'plain') await this.serve();
+    return this.#accepts.promise;
+  }
+
+  restart(): Promise<RestartSummary> {
+    if (this.mode === 'plain') {
+      const why = `this service cannot restart itself: ${this.reason}`;
+      return Promise.reject(new MoultError('MOULT_UNSUPPORTED_PLATFORM', why));
+    }
+    if (!this.isServing) return Promise.reject(this.#notServing());
+    const asked = new Deferred<RestartSummary>();
+    this.#asked.push(asked);
+    return asked.promise;
+  }
+
+  async critical<T>(work: () => T | Promise<T>): Promise<T> {
+    this.#critical += 1;
+    try {
+      return await work();
+    } finally {
+      this.#critical -= 1;
+      if (this.#critical === 0) {
+        this.#quiet.resolve();
+        this.#quiet = new Deferred();
+      }
+    }
+  }
+
+  beforeEnd(work: () => unknown): this {
+    this.#beforeEnd.push(work);
+    return this;
+  }
+
+  stop(): void {
+    if (['starting', 'serving', 'yielded'].includes(this.#state)) this.drain();
+  }
+
+  #step(what: string, from: readonly StandInState[], to: StandInState): void {
+    this.#expect(what, from);
+    this.#state = to;
+  }
+
+  #expect(what: string, from: readonly StandInState[]): void {
+    const isPossible = this.mode !== 'plain' || !['yield', 'fail', 'abort'].includes(what);
+    if (isPossible && from.includes(this.#state)) return;
+    const now = isPossible ? this.#state : 'plain, and has no other generations';
+    const told = `${what}: expected a service that is ${from.join(' or ')}, this one is ${now}`;
+    throw new MoultError('MOULT_PROTOCOL_ORDER', told);
+  }
+
+  #notServing(): MoultError {
+    return new MoultError('MOULT_NOT_SERVING', `generation ${this.generation} is ${this.#state}`);
+  }
+}
+
+function summaryOf(generation: number): RestartSummary {
+  return {
+    generation,
+    predecessor: generation - 1,
+    listeners: 0,
+    moved: 0,
+    draining: 0,
+    cut: 0,
+    longestPauseMs: 0,
+    pauseP50Ms: 0,
+    pauseP99Ms: 0,
+    tookMs: 0,
+    stages: [],
+  };
+}
