@@ -1,0 +1,68 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import { describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { root, withFolder } from '../integration/supervised.js';
+
+const nodes = [process.execPath, process.env.MOULT_TEST_NODE ?? ''].filter((path) => path !== '');
+const script = join(root, 'test/fixtures/import-only.mjs');
+
+/** What an import did, and the files of the package that it loaded, as the engine counted them. */
+async function importing(
+  what: string,
+  node: string,
+): Promise<{ told: Record<string, unknown>; loaded: string[] }> {
+  let told: Record<string, unknown> = {};
+  let loaded: string[] = [];
+  await withFolder(async (folder) => {
+    const env: NodeJS.ProcessEnv = { ...process.env, NODE_V8_COVERAGE: folder };
+    for (const name of ['NODE_OPTIONS', 'NODE_TEST_CONTEXT']) delete env[name];
+    const { status, stdout, stderr } = spawnSync(node, [script, what], {
+      env,
+      encoding: 'utf8',
+      timeout: 20_000,
+    });
+    assert.equal(status, 0, stderr);
+    assert.equal(stderr, '');
+    told = JSON.parse(stdout) as Record<string, unknown>;
+    const [file = ''] = readdirSync(folder);
+    const { result } = JSON.parse(readFileSync(join(folder, file), 'utf8')) as { result: { url: string }[] };
+    loaded = result
+      .filter(({ url }) => url.startsWith('file:'))
+      .map(({ url }) => relative(root, fileURLToPath(url)))
+      .filter((path) => path !== relative(root, script));
+  });
+  return { told, loaded };
+}
+
+const NOTHING = { isHooked: false, handlers: [], isEnvironmentKept: true, resources: [], addons: [] };
+
+for (const node of nodes) {
+  describe(`importing, by ${node}`, () => {
+    it('moult loads the public face alone, and starts nothing', async () => {
+      const { told, loaded } = await importing('moult', node);
+      const { names, ...changed } = told;
+      assert.deepEqual(names, ['MOULT_VERSION', 'MoultError', 'errorTable', 'openService']);
+      assert.deepEqual(changed, NOTHING);
+      const own = /^dist\/((index|errors|version)\.js|library\/[a-z-]+\.js|os\/working-directory\.js)$/;
+      assert.deepEqual(
+        loaded.filter((path) => !own.test(path)),
+        [],
+      );
+      assert.ok(loaded.includes('dist/library/open-service.js'), 'the files are seen');
+    });
+
+    it('moult/testing loads the stand-in alone', async () => {
+      const { told, loaded } = await importing('moult/testing', node);
+      const { names, ...changed } = told;
+      assert.deepEqual(names, ['StandIn', 'standIn']);
+      assert.deepEqual(changed, NOTHING);
+      assert.deepEqual(
+        loaded.filter((path) => !/^dist\/(errors\.js|testing\/[a-z-]+\.js)$/.test(path)),
+        [],
+      );
+    });
+  });
+}
