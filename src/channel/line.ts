@@ -1,4 +1,5 @@
 import type { MoultError } from '../errors.js';
+import { duplicate } from '../os/descriptor.js';
 import type { Message, MessageType } from '../protocol/messages.js';
 import type { Channel, Incoming } from './channel.js';
 
@@ -15,7 +16,11 @@ export interface Line {
 
 type Handler = (message: never, incoming: Incoming) => void;
 
-const NOTHING: Incoming = { attachment: Buffer.alloc(0), truncated: false, count: 0, take: () => [] };
+// Both ends have the descriptors already: copies are made only for a handler that takes them.
+function beside(descriptors: readonly number[]): Incoming {
+  const take = () => descriptors.map(duplicate);
+  return { attachment: Buffer.alloc(0), truncated: false, count: descriptors.length, take };
+}
 
 class LocalEnd implements Line {
   /** It is never closed: it lives as long as its process. */
@@ -34,13 +39,13 @@ class LocalEnd implements Line {
     this.#handlers.delete(type);
   }
 
-  send<T extends MessageType>(message: Message<T>): void {
+  send<T extends MessageType>(message: Message<T>, descriptors: readonly number[] = []): void {
     // As from another process: never within the call that sends.
-    queueMicrotask(() => this.other?.receive(message as Message));
+    queueMicrotask(() => this.other?.receive(message as Message, descriptors));
   }
 
-  receive(message: Message): void {
-    this.#handlers.get(message.type)?.(message as never, NOTHING);
+  receive(message: Message, descriptors: readonly number[]): void {
+    this.#handlers.get(message.type)?.(message as never, beside(descriptors));
   }
 
   ref(): void {
@@ -55,7 +60,8 @@ class LocalEnd implements Line {
 
 /**
  * Both ends of a conversation within this process. Messages arrive in order, after the call that sent them has
- * returned; one that nobody handles is dropped. Descriptors are not passed on: both ends have them already.
+ * returned; one that nobody handles is dropped.
+ * A descriptor beside one must stay open until then.
  */
 export function localLine(): [Line, Line] {
   const one = new LocalEnd();

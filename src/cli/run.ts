@@ -5,6 +5,7 @@ import { isSupportedPlatform } from '../os/libc.js';
 import { namedWorkingDirectory } from '../os/working-directory.js';
 import { takeServiceManager } from '../starter/environment.js';
 import { takePassed } from '../starter/passed.js';
+import { ServiceManagerLink } from '../starter/service-manager.js';
 import { type Check, parseCheck } from '../supervisor/check.js';
 import type { KeptListener } from '../supervisor/held-listeners.js';
 import { supervisorLog } from '../supervisor/log.js';
@@ -12,7 +13,6 @@ import { defaultOptions, type SupervisorOptions } from '../supervisor/options.js
 import { holdPassed } from '../supervisor/passed-listeners.js';
 import { defaultName } from '../supervisor/release.js';
 import { RunFolder } from '../supervisor/run-folder.js';
-import { ServiceManagerLink } from '../supervisor/service-manager.js';
 import { Supervisor } from '../supervisor/supervisor.js';
 import { becomeNewProgram, takeCarried } from '../supervisor/upgrade.js';
 import {

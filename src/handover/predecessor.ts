@@ -142,12 +142,12 @@ export class Predecessor {
     }
   }
 
-  /** Ends probation: the successor has proved itself, or the operator has decided. */
-  confirm(): void {
+  /** Ends probation: the successor has proved itself, or the operator has decided. @param andRetire has the successor retire, too. */
+  confirm(andRetire = false): void {
     if (this.#state !== 'probation') return;
     this.#step('confirm');
     this.#limit?.clear();
-    this.#channel?.send({ type: 'confirm' });
+    this.#channel?.send({ type: 'confirm', retire: andRetire });
     const claimed = new Set(this.#claims.map(({ name }) => name));
     this.#estate.listeners.successorHas(claimed);
     // What the successor did not claim nobody will: that port closes now.

@@ -13,6 +13,8 @@ export interface SuccessorEvents {
   aborted(error: MoultError): void;
   /** The predecessor serves again: what this generation has goes back through this channel. */
   handBack(channel: Channel, message: Message<'hand-back'>): void;
+  /** The predecessor was told to stop the service, which is this generation's by now. */
+  retire(): void;
   /** The predecessor is gone, or has nothing more to give. */
   ended(): void;
 }
@@ -59,7 +61,10 @@ export class Successor {
     channel.on('abort', ({ error }) => {
       if (!this.#isCommitted) this.#events.aborted(MoultError.from(error));
     });
-    channel.on('confirm', () => channel.unref());
+    channel.on('confirm', ({ retire }) => {
+      channel.unref();
+      if (retire) this.#events.retire();
+    });
     channel.on('hand-back', (message) => {
       if (!this.#isCommitted) return;
       this.#feeds.delete(channel);

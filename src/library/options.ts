@@ -48,6 +48,7 @@ export function standaloneOptions(options: ServiceOptions): StandaloneOptions {
     stopTimeoutMs: time('stopTimeoutMs'),
     stopSignal: STOP_SIGNAL,
     pidFile: pidFile ?? null,
+    variables: {},
     command: {
       command: command?.command ?? process.execPath,
       args: command === undefined ? [...process.execArgv, ...process.argv.slice(1)] : (command.args ?? []),

@@ -157,7 +157,7 @@ export class ProcessService extends EventEmitter<ServiceEvents> implements Servi
     for (const each of this.#stopOn) process.off(each, this.#stopBySignal);
     // The second one finds the service's own handlers, or ends the process.
     if (this.#generation?.isServing) this.stop();
-    else setImmediate(() => process.kill(process.pid, name));
+    else if (!this.#generation?.overseer.passOnStop()) setImmediate(() => process.kill(process.pid, name));
   };
 }
 

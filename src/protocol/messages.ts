@@ -152,7 +152,10 @@ export const schemas = {
     batch: count,
     pausesMs: v.pipe(v.array(v.number()), v.maxLength(MAX_DESCRIPTORS)),
   }),
-  confirm: v.object({}),
+  confirm: v.object({
+    /** The service is being stopped: the successor retires, too. */
+    retire: v.optional(v.boolean()),
+  }),
   'hand-back': v.object({ claims, drainTimeoutMs: ms }),
   'handed-back': v.object({}),
   abort: v.object({ error: errorReport }),

@@ -69,9 +69,6 @@ export function succeed(door: string, number: number): Pick<Beginning, 'inherita
   }
 }
 
-/** What a first generation inherits. */
-export const NOTHING: Inheritance = { epoch: 0, listeners: [], descriptors: [] };
-
 function openDoor(path: string, generation: number): Opening {
   return new Opening(path, { role: 'successor', generation }, OPENING_TIMEOUT_MS);
 }

@@ -120,7 +120,7 @@ export class Generation implements Estate {
   }
 
   /** Ends this generation without a successor, after what it has is finished, up to the time-out. */
-  retire(timeoutMs: number, keepOpen = false): void {
+  retire(timeoutMs: number, keepOpen = this.#overseer.retires()): void {
     const before = this.#predecessor.state;
     this.#predecessor.retire({ timeoutMs, keepOpen });
     if (before !== 'draining' && this.#predecessor.state === 'draining') this.life.emit('drain');
@@ -172,6 +172,7 @@ export class Generation implements Estate {
         this.life.emit('aborted', error);
         this.#overseer.aborted(error);
       },
+      retire: () => this.retire(this.#settings.drainTimeoutMs),
       ended: () => {
         // The predecessor died before it had committed: the overseer will, and until then we must live.
         if (this.#isGated) this.#lifeline.ref();
@@ -190,7 +191,7 @@ export class Generation implements Estate {
     lifeline.on('abort', ({ error }) => this.#predecessor.fail(MoultError.from(error)));
     lifeline.on('undo', ({ error }) => this.#predecessor.fail(MoultError.from(error)));
     lifeline.on('proceed', ({ generation }) => this.#predecessor.proceed(generation));
-    lifeline.on('confirm', () => this.#predecessor.confirm());
+    lifeline.on('confirm', ({ retire }) => this.#predecessor.confirm(retire));
     lifeline.on('retire', ({ timeoutMs, keepOpen }) => this.retire(timeoutMs, keepOpen));
     lifeline.on('check-connection', ({ listener }, incoming) => this.#check(listener, incoming.take()));
     lifeline.on('ask-state', ({ id }) => lifeline.send({ type: 'state', id, state: this.#describe() }));
@@ -310,15 +311,12 @@ export class Generation implements Estate {
     this.life.emit('end', report);
     this.#lifeline.unref();
     this.#successor.unref();
-    if (this.#beforeEnd.length === 0) this.#signalEnd();
-    else {
-      this.#lifeline.ref();
-      const work = this.#beforeEnd.map(async (one) => one());
-      Promise.allSettled(work).then(() => {
-        this.#lifeline.unref();
-        this.#signalEnd();
-      });
-    }
+    this.#lifeline.ref();
+    const work = this.#beforeEnd.map(async (one) => one());
+    Promise.allSettled([this.#overseer.mayEnd, ...work]).then(() => {
+      this.#lifeline.unref();
+      this.#signalEnd();
+    });
   }
 
   #signalEnd(): void {

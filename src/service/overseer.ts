@@ -23,6 +23,12 @@ export interface Overseer {
   restart(): Promise<RestartSummary>;
   /** As restart, asked for by a signal; one that came to a generation that has handed over is passed on. */
   restartBySignal(name: NodeJS.Signals): Promise<RestartSummary | undefined>;
+  /** This generation ends without a successor. @returns whether its listeners live on somewhere, and must not be shut down. */
+  retires(): boolean;
+  /** Stops the successor that serves in place of this generation, which ends after it. @returns false where there is none to be told from here. */
+  passOnStop(): boolean;
+  /** What must be over before this process ends, such as a service manager's hearing of its successor. */
+  readonly mayEnd: Promise<void>;
   /** This generation accepts, for the first time or again; told before the service hears of it. */
   accepts(): void;
   /** The channel to the predecessor is closed. */

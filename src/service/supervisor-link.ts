@@ -14,6 +14,7 @@ const ANSWER_TIMEOUT_MS = 24 * 3_600_000;
 export class SupervisorLink implements Overseer {
   readonly lifeline: Channel;
   readonly folder: string;
+  readonly mayEnd = Promise.resolve();
   readonly #path: string;
   #output: DirectOutput;
 
@@ -58,6 +59,14 @@ export class SupervisorLink implements Overseer {
 
   // The supervisor learns of all this by itself.
   accepts(): void {}
+
+  retires(): boolean {
+    return false;
+  }
+
+  passOnStop(): boolean {
+    return false;
+  }
 
   predecessorEnded(): void {}
 

@@ -25,7 +25,8 @@ export class Attempt {
   /** Settles when the successor has taken over and all that can move has moved; rejects when it failed and is gone. */
   readonly done: Promise<RestartSummary>;
   readonly #child: ChildProcess;
-  readonly #exited: Promise<Exit>;
+  /** Settles when the successor's process has ended. */
+  readonly exited: Promise<Exit>;
   readonly #record: RestartRecord;
   readonly #parts: AttemptParts;
   #hasCommitted = false;
@@ -43,12 +44,12 @@ export class Attempt {
     });
     this.done.catch(() => {});
     this.#child = start(parts);
-    this.#exited = new Promise((resolve) => {
+    this.exited = new Promise((resolve) => {
       this.#child.once('error', () => resolve({ code: 127, signal: null }));
       this.#child.once('exit', (code, signal) => resolve({ code, signal }));
     });
     this.stage('spawn', { pid: this.pid });
-    this.#exited.then((exit) => this.#ended(exit));
+    this.exited.then((exit) => this.#ended(exit));
   }
 
   get pid(): number {
@@ -83,11 +84,11 @@ export class Attempt {
     if (alive) {
       const limit = setTimeout(() => this.#child.kill('SIGKILL'), drainTimeoutMs + stopTimeoutMs);
       limit.unref();
-      this.#exited.then(() => clearTimeout(limit));
+      this.exited.then(() => clearTimeout(limit));
     } else this.#child.kill('SIGKILL');
     if (this.#isSettled) return;
     this.#isSettled = true;
-    const gone = alive ? Promise.resolve(undefined) : this.#exited;
+    const gone = alive ? Promise.resolve(undefined) : this.exited;
     gone.then((exit) => this.#reject(this.#explain(error, exit)));
   }
 
@@ -115,10 +116,10 @@ export class Attempt {
 }
 
 // Never fork alone: the child would have this process's memory, but of its threads only the one that forked.
-function start({ number, door, options: { command } }: AttemptParts): ChildProcess {
+function start({ number, door, options: { command, variables } }: AttemptParts): ChildProcess {
   return spawn(command.command, command.args, {
     cwd: command.cwd,
-    env: { ...process.env, ...successorVariables(door, number) },
+    env: { ...process.env, ...variables, ...successorVariables(door, number) },
     stdio: 'inherit',
   });
 }

@@ -1,7 +1,11 @@
 import { join } from 'node:path';
 import { makePrivate, runRoot } from '../channel/private-folder.js';
 import { MoultError } from '../errors.js';
-import { type Beginning, NOTHING, succeed } from '../service/beginning.js';
+import { closeDescriptor } from '../os/descriptor.js';
+import { type Beginning, type Inheritance, succeed } from '../service/beginning.js';
+import { managerVariables, takeServiceManager } from '../starter/environment.js';
+import { type Passed, sortPassed, takePassed } from '../starter/passed.js';
+import { ServiceManagerLink } from '../starter/service-manager.js';
 import { type StandaloneOptions, settingsOf } from './options.js';
 import { type SelfEvents, SelfOverseer } from './self-overseer.js';
 import { takeInheritable } from './variables.js';
@@ -20,10 +24,30 @@ export function beginAlone(options: StandaloneOptions, events: SelfEvents): Begi
   const from = takeInheritable(process.env);
   const taken = from === undefined ? undefined : fromPredecessor(from.door, from.generation);
   const number = from?.generation ?? 1;
-  const overseer = new SelfOverseer(number, folder, options, taken !== undefined, events);
-  const inheritance = taken?.inheritance ?? NOTHING;
+  const started = takeServiceManager(process.env);
+  const manager = new ServiceManagerLink(started, {
+    warn: (text) => process.emitWarning(text, 'MoultWarning'),
+  });
+  const passed = takePassed(process.env);
+  const inheritance = taken?.inheritance ?? fromManager(passed, manager);
+  const withManager = { ...options, variables: started === undefined ? {} : managerVariables(started) };
+  const overseer = new SelfOverseer(number, folder, withManager, taken !== undefined, manager, events);
   if (taken?.giver !== undefined) overseer.succeeds(taken.giver.peer.pid, inheritance.epoch);
   return { number, settings: settingsOf(options), overseer, inheritance, giver: taken?.giver };
+}
+
+// The sockets of its socket units, and what the last start of the unit left.
+function fromManager(passed: readonly Passed[], manager: ServiceManagerLink): Inheritance {
+  const { listeners, dead } = sortPassed(passed);
+  for (const { fd, name } of dead) {
+    closeDescriptor(fd);
+    manager.store?.forget(name);
+  }
+  return {
+    epoch: 0,
+    listeners: listeners.map(({ item }) => item),
+    descriptors: listeners.map(({ fd }) => fd),
+  };
 }
 
 // One that has died since it started this process has left nothing to take over: this one begins anew.

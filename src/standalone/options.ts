@@ -16,6 +16,8 @@ export interface StandaloneOptions {
   readonly stopSignal: NodeJS.Signals;
   /** Where the number of the serving process is written; null for nowhere. */
   readonly pidFile: string | null;
+  /** Variables for a successor beside those of this process. */
+  readonly variables: Readonly<Record<string, string>>;
   /** What starts a successor. */
   readonly command: StartCommand;
 }

@@ -1,9 +1,11 @@
 import { type Line, localLine } from '../channel/line.js';
 import { asMoultError, MoultError } from '../errors.js';
 import type { RestartSummary, StageEvent } from '../lifecycle/restart-record.js';
+import { closeDescriptor } from '../os/descriptor.js';
 import { ProcessHandle } from '../os/peer.js';
 import { signal } from '../os/process.js';
 import type { Overseer } from '../service/overseer.js';
+import type { ServiceManagerLink } from '../starter/service-manager.js';
 import { Attempt } from './attempt.js';
 import { type StandaloneOptions, settingsOf } from './options.js';
 import { PidFile } from './pid-file.js';
@@ -27,7 +29,10 @@ export class SelfOverseer implements Overseer {
   readonly #number: number;
   readonly #options: StandaloneOptions;
   readonly #events: SelfEvents;
+  readonly #manager: ServiceManagerLink;
   readonly #pidFile: PidFile | undefined;
+  #isConfirmed = false;
+  #mayEnd = Promise.resolve();
   #lastNumber: number;
   #predecessor: ProcessHandle | undefined;
   #epoch = 0;
@@ -39,12 +44,17 @@ export class SelfOverseer implements Overseer {
   #following: Promise<RestartSummary> | undefined;
   #door: Promise<string>;
 
-  /** @param folder the private one for the socket. @param hasPredecessor whether this generation takes over from another process. */
+  /**
+   * @param folder the private one for the socket.
+   * @param hasPredecessor whether this generation takes over from another process.
+   * @param manager that started the unit of which this service is.
+   */
   constructor(
     number: number,
     folder: string,
     options: StandaloneOptions,
     hasPredecessor: boolean,
+    manager: ServiceManagerLink,
     events: SelfEvents,
   ) {
     this.#number = number;
@@ -52,6 +62,7 @@ export class SelfOverseer implements Overseer {
     this.folder = folder;
     this.#options = options;
     this.#isAlone = !hasPredecessor;
+    this.#manager = manager;
     this.#events = events;
     const [line, lifeline] = localLine();
     this.#line = line;
@@ -67,7 +78,15 @@ export class SelfOverseer implements Overseer {
       this.#commitIfAlone();
     });
     line.on('serving', ({ epoch }) => this.#serves(epoch));
-    line.on('progress', ({ stage, facts }) => this.#attempt?.stage(stage, facts));
+    line.on('progress', ({ stage, facts }) => this.#progress(stage, facts));
+    line.on('hold', ({ listener }, incoming) => {
+      if (!manager.keepsListeners) return;
+      const [fd] = incoming.take();
+      if (fd === undefined) return;
+      manager.store?.keep(listener, fd);
+      closeDescriptor(fd);
+    });
+    line.on('release', ({ name }) => manager.store?.drop(name));
     line.on('aborted', ({ error }) => this.#failed(MoultError.from(error), false));
     line.on('undone', ({ error, alive }) => this.#failed(MoultError.from(error), alive));
     line.on('drained', () => this.#drained());
@@ -100,9 +119,12 @@ export class SelfOverseer implements Overseer {
           : `generation ${attempt.number} (process ${attempt.pid}) has taken over: ask that one`;
       return Promise.reject(new MoultError('MOULT_NOT_SERVING', why));
     }
-    this.#running = this.#begin().finally(() => {
-      this.#running = undefined;
-    });
+    const serves = () => this.#servesStatus();
+    this.#running = this.#manager
+      .reload(() => this.#begin(), serves)
+      .finally(() => {
+        this.#running = undefined;
+      });
     return this.#running;
   }
 
@@ -114,6 +136,26 @@ export class SelfOverseer implements Overseer {
       return Promise.resolve(undefined);
     }
     return this.restart();
+  }
+
+  get mayEnd(): Promise<void> {
+    return this.#mayEnd;
+  }
+
+  retires(): boolean {
+    this.#manager.stopping();
+    return this.#manager.keepsListeners;
+  }
+
+  passOnStop(): boolean {
+    const heir = this.#attempt;
+    if (!heir?.hasCommitted) return false;
+    // Once confirmed it is none of this process's affair, which finishes what it has.
+    if (this.#isConfirmed) return true;
+    // A manager that stops the unit kills the rest of it when the main process has ended.
+    this.#endsAfter(heir.exited.then(() => {}));
+    this.#line.send({ type: 'confirm', retire: true });
+    return true;
   }
 
   accepts(): void {
@@ -165,7 +207,10 @@ export class SelfOverseer implements Overseer {
       door,
       options: this.#options,
       line: this.#line,
-      onStage: (event) => this.#events.stage(event),
+      onStage: (event) => {
+        this.#manager.stage(event);
+        this.#events.stage(event);
+      },
     });
     return this.#attempt.done;
   }
@@ -183,6 +228,24 @@ export class SelfOverseer implements Overseer {
     return door;
   }
 
+  #progress(stage: string, facts: Record<string, unknown>): void {
+    this.#attempt?.stage(stage, facts);
+    // Not before: while this one may have to resume, its successor's end must not be the end of the unit.
+    if (stage === 'confirm' && this.#attempt !== undefined) {
+      this.#isConfirmed = true;
+      this.#endsAfter(this.#manager.handOver(this.#attempt.pid));
+    }
+  }
+
+  #endsAfter(more: Promise<void>): void {
+    this.#mayEnd = Promise.all([this.#mayEnd, more]).then(() => {});
+  }
+
+  #servesStatus(): string {
+    const heir = this.#attempt?.hasCommitted ? this.#attempt : undefined;
+    return `generation ${heir?.number ?? this.#number} serves (process ${heir?.pid ?? process.pid})`;
+  }
+
   // Where nobody else could give the commit.
   #commitIfAlone(): void {
     if (!this.#isReady || !this.#isAlone || this.#isServing) return;
@@ -192,6 +255,8 @@ export class SelfOverseer implements Overseer {
   #serves(epoch: number): void {
     this.#isServing = true;
     this.#epoch = epoch;
+    // It answers by being asked: what hangs does not.
+    this.#manager.serving(this.#servesStatus(), async () => true);
     this.#predecessor?.close();
     this.#predecessor = undefined;
   }
@@ -200,6 +265,7 @@ export class SelfOverseer implements Overseer {
     const attempt = this.#attempt;
     this.#attempt = undefined;
     attempt?.fail(error, alive);
+    if (attempt?.isSettled) this.#manager.tell(`${error.message} (${error.code}); ${this.#servesStatus()}`);
   }
 
   // A service that does not heed its stop signal must not stay for ever.

@@ -33,6 +33,19 @@ export function takeServiceManager(env: NodeJS.ProcessEnv, pid = process.pid): S
   return { notifySocket, watchdogMs: watched && usec ? usec / 1000 : null, storeMax };
 }
 
+/** The variables by which a successor of this process finds the same manager. */
+export function managerVariables({
+  notifySocket,
+  watchdogMs,
+  storeMax,
+}: ServiceManager): Record<string, string> {
+  return {
+    [NOTIFY_SOCKET]: notifySocket,
+    ...(watchdogMs === null ? {} : { [WATCHDOG_USEC]: String(Math.round(watchdogMs * 1000)) }),
+    ...(storeMax === null ? {} : { [FDSTORE]: String(storeMax) }),
+  };
+}
+
 /** A number of decimal digits, as systemd writes it. */
 export function wholeNumber(text: string | undefined): number | undefined {
   return text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : undefined;

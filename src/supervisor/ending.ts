@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
 import { MoultError } from '../errors.js';
+import type { ServiceManagerLink } from '../starter/service-manager.js';
 import type { Generations } from './generations.js';
 import type { HeldListeners } from './held-listeners.js';
 import type { Journal } from './journal.js';
@@ -7,7 +8,6 @@ import type { SupervisorOptions } from './options.js';
 import type { Probation } from './probation.js';
 import type { Restarts } from './restarts.js';
 import type { Reviver } from './reviver.js';
-import type { ServiceManagerLink } from './service-manager.js';
 
 /** What an end brings to an end. */
 export interface EndingParts {

@@ -1,8 +1,8 @@
 import type { Logger } from 'pino';
 import { closeDescriptor } from '../os/descriptor.js';
 import { type Passed, sortPassed } from '../starter/passed.js';
+import type { ServiceManagerLink } from '../starter/service-manager.js';
 import type { HeldListeners } from './held-listeners.js';
-import type { ServiceManagerLink } from './service-manager.js';
 
 /** Takes over what a service manager passed to this process: the first generation inherits the listeners. */
 export function holdPassed(

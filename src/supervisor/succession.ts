@@ -4,6 +4,7 @@ import { wallClockMs } from '../os/clock.js';
 import { Deadline } from '../os/deadline.js';
 import { describeExit, type Exit } from '../os/process.js';
 import type { DrainReport, Message } from '../protocol/messages.js';
+import type { ServiceManagerLink } from '../starter/service-manager.js';
 import type { Ending } from './ending.js';
 import type { GenerationProcess } from './generation-process.js';
 import type { Generations } from './generations.js';
@@ -14,7 +15,6 @@ import type { Probation } from './probation.js';
 import type { Releases } from './releases.js';
 import type { Restarts } from './restarts.js';
 import type { Reviver } from './reviver.js';
-import type { ServiceManagerLink } from './service-manager.js';
 
 /** How long the service may take to answer before the watchdog is let run on. */
 const ANSWER_TIMEOUT_MS = 5000;

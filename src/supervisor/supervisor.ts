@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import { MoultError } from '../errors.js';
 import type { RestartSummary } from '../lifecycle/restart-record.js';
 import { wallClockMs } from '../os/clock.js';
+import type { ServiceManagerLink } from '../starter/service-manager.js';
 import { MOULT_VERSION } from '../version.js';
 import { Adoption } from './adoption.js';
 import { runCheck } from './check.js';
@@ -22,7 +23,6 @@ import { Releases } from './releases.js';
 import { type RestartRequest, Restarts, type Watcher } from './restarts.js';
 import { Reviver } from './reviver.js';
 import type { RunFolder } from './run-folder.js';
-import type { ServiceManagerLink } from './service-manager.js';
 import { generationStatus, type ServiceStatus, type SupervisorState } from './status.js';
 import { Succession } from './succession.js';
 

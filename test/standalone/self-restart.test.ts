@@ -91,7 +91,7 @@ describe('a service that restarts itself', () => {
   ] as const) {
     tidy(`serves on when its successor ${how}, and restarts later`, async (later) => {
       // Short only where it is to run out: a machine that is full must not be taken for a broken release.
-      const options = how === 'never-ready' ? { readyTimeoutMs: 3000 } : {};
+      const options = how === 'never-ready' ? { readyTimeoutMs: 6000 } : {};
       const service = await Alone.start(later, { options });
       const running = how === 'never-ready' ? undefined : load(service);
       service.behave(how);
@@ -144,25 +144,22 @@ describe('a service that restarts itself', () => {
 
   tidy('takes over only between critical sections', async (later) => {
     const service = await Alone.start(later);
-    const work = service.ask('/critical?ms=1200');
-    await service.until('critical', 1);
+    await service.ask('/enter');
     service.signal('SIGHUP');
     await service.until('open', 2);
-    assert.deepEqual((await work).body, { done: true });
-    assert.equal(
-      service.said.some(({ event }) => event === 'yield'),
-      false,
-    );
+    await pause(500);
+    const hasYielded = service.said.some(({ event }) => event === 'yield');
+    assert.equal(hasYielded, false);
+    await service.ask('/leave');
     await service.until('serve', 2);
   });
 
   tidy('calls a restart off when a critical section lasts too long', async (later) => {
     const service = await Alone.start(later, { options: { busyTimeoutMs: 200 } });
-    const work = service.ask('/critical?ms=4000');
-    await service.until('critical', 1);
+    await service.ask('/enter');
     const { body } = await service.ask('/restart');
     assert.equal(body.code, 'MOULT_CRITICAL_SECTION');
-    assert.deepEqual((await work).body, { done: true });
+    await service.ask('/leave');
     assert.equal((await service.ask('/restart')).body.generation, 3);
   });
 
@@ -198,6 +195,20 @@ describe('a service that restarts itself', () => {
     await until(() => !existsSync(join(service.folder, 'pid')), 'the PID file to go');
     await until(() => service.processes().length === 0, 'the end of the process');
     await assert.rejects(service.ask('/'), { code: 'ECONNREFUSED' });
+  });
+
+  tidy('stopped within the probation of its successor, stops that first', async (later) => {
+    const service = await Alone.start(later, { options: { probationMs: 20_000 } });
+    service.signal('SIGHUP');
+    await service.until('ready', 2);
+    await service.until('yield', 1);
+    const slow = service.ask('/slow?ms=700');
+    await pause(100);
+    process.kill(service.first.pid ?? -1, 'SIGTERM');
+    assert.deepEqual((await slow).body, { done: true });
+    await service.until('end', 2);
+    await service.until('end', 1);
+    await until(() => service.processes().length === 0, 'the end of both');
   });
 
   tidy('hands an open file on: both generations write to the same one', async (later) => {

@@ -192,6 +192,7 @@ class Life {
       committed: () => {},
       aborted: () => {},
       handBack: (channel, message) => this.predecessor.giveBack(channel, message),
+      retire: () => {},
       ended: () => this.predecessor.feedEnded(),
     });
     this.lifeline = End.pair(this.pid, 1);

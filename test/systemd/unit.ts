@@ -156,7 +156,7 @@ export class Unit {
 }
 
 /** Fails unless nothing failed, was refused, lost, or came twice. */
-export function assertPerfect({ total, failures }: LoadReport, unit: Unit): void {
+export function assertPerfect({ total, failures }: LoadReport, unit: { log(): string }): void {
   const found = { failed: total.failed, lost: total.lost, duplicated: total.duplicated };
   const what = `${JSON.stringify(failures.slice(0, 5))}\n${unit.log()}`;
   assert.deepEqual(found, { failed: 0, lost: 0, duplicated: 0 }, what);

@@ -1,25 +1,25 @@
 import { fstatSync } from 'node:fs';
-import type { Logger } from 'pino';
 import type { ListenerItem } from '../protocol/messages.js';
-import type { Notifier } from '../starter/notifier.js';
-import { storedName } from '../starter/stored-name.js';
-import type { ListenerStore } from './held-listeners.js';
+import type { Complaints } from './complaints.js';
+import type { Notifier } from './notifier.js';
+import { storedName } from './stored-name.js';
 
 /** The copies of our listeners that a service manager stores, so that a restart of the whole unit finds them open. */
-export class StoredListeners implements ListenerStore {
+export class StoredListeners {
   readonly #notifier: Notifier;
   readonly #max: number | null;
-  readonly #log: Logger;
+  readonly #log: Complaints;
   /** The sockets by the name under which they are stored. */
   readonly #sockets = new Map<string, bigint>();
 
   /** @param max how many the manager takes; null where it does not say. */
-  constructor(notifier: Notifier, max: number | null, log: Logger) {
+  constructor(notifier: Notifier, max: number | null, log: Complaints) {
     this.#notifier = notifier;
     this.#max = max;
     this.#log = log;
   }
 
+  /** Keeps a copy; where it has this very socket under this name, nothing changes. */
   keep(item: ListenerItem, fd: number): void {
     // What a socket unit brought, its socket unit keeps; files of the service are opened anew.
     if (item.lasting || item.family === 'file') return;
@@ -36,6 +36,7 @@ export class StoredListeners implements ListenerStore {
     }
   }
 
+  /** Lets go of the copy of this name. */
   drop(listener: string): void {
     const name = storedName(listener);
     if (this.#sockets.delete(name)) this.#notifier.unstore(name);

@@ -1,16 +1,18 @@
-import type { Logger } from 'pino';
 import { MoultError } from '../errors.js';
 import type { RestartSummary, StageEvent } from '../lifecycle/restart-record.js';
-import type { ServiceManager } from '../starter/environment.js';
-import { Notifier } from '../starter/notifier.js';
+import type { Complaints } from './complaints.js';
+import type { ServiceManager } from './environment.js';
+import { Notifier } from './notifier.js';
 import { StoredListeners } from './stored-listeners.js';
 
 /** While a reload or a stop is under way, the service manager hears so often that it may take longer, */
 const EXTEND_EVERY_MS = 10_000;
 /** and by so much. The limits of the restart or the stop itself end it. */
 const EXTEND_BY_MS = 30_000;
+/** So long a manager may take to read what it was told. */
+const BARRIER_TIMEOUT_MS = 5000;
 
-/** What the supervisor tells the service manager that started it: nothing, where none did. */
+/** What the main process of a unit tells the service manager that started it: nothing, where none did. */
 export class ServiceManagerLink {
   /** Where listeners are kept for the next start of the unit. */
   readonly store: StoredListeners | undefined;
@@ -23,7 +25,7 @@ export class ServiceManagerLink {
   #extending: NodeJS.Timeout | undefined;
   #watching: NodeJS.Timeout | undefined;
 
-  constructor(manager: ServiceManager | undefined, log: Logger) {
+  constructor(manager: ServiceManager | undefined, log: Complaints) {
     this.#manager = manager;
     if (manager === undefined) return;
     this.#notifier = new Notifier(manager.notifySocket, (error) =>
@@ -82,6 +84,18 @@ export class ServiceManagerLink {
       this.#reloads -= 1;
       if (this.#reloads === 0) this.#reloaded();
     }
+  }
+
+  /**
+   * Another process is the main process of the unit from now on.
+   * @returns when the manager knows: the process that was must live until then, or its end is taken for the service's.
+   */
+  async handOver(pid: number): Promise<void> {
+    if (this.#notifier === undefined) return;
+    clearInterval(this.#watching);
+    this.#notifier.mainPid(pid);
+    // A manager that does not read will not hear of our end either.
+    await this.#notifier.barrier(BARRIER_TIMEOUT_MS).catch(() => {});
   }
 
   /** The end of the service begins; it ends by its own time-outs. */
