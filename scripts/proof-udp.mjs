@@ -37,6 +37,10 @@ const COLUMNS = [
   ['longest ms', 10, ({ report }) => report.longestMs.toFixed(0)],
 ];
 
+/** Ctrl-C ends the run under way, with everything that it started, and begins no other. */
+const interrupted = new AbortController();
+for (const name of ['SIGINT', 'SIGTERM']) process.on(name, () => interrupted.abort());
+
 process.exitCode = await proveAll();
 
 async function proveAll() {
@@ -61,6 +65,7 @@ async function proveAll() {
     const node = installNode(VERSIONS[version]);
     const proven = await prove(node, restarts);
     const control = await prove(node, 0, proven.seconds);
+    if (interrupted.signal.aborted) return 1;
     for (const found of [control, proven]) {
       say(row(COLUMNS.map(([, , cell]) => cell({ version: VERSIONS[version], ...found }))));
       for (const problem of found.problems) say(`    ${problem}`);
@@ -85,12 +90,12 @@ async function proveAll() {
     try {
       const stream = await DatagramStream.start(port, rate, flows);
       const beganMs = performance.now();
-      for (let n = 1; n <= restarts; n += 1) {
+      for (let n = 1; n <= restarts && !interrupted.signal.aborted; n += 1) {
         await service.restart('--wait=confirmed');
         const { pid } = await service.current();
         if (stream.lastBy !== pid) problems.push(`restart ${n}: ${stream.lastBy} answers, not ${pid}`);
       }
-      await pause(restSeconds * 1000);
+      await pause(restSeconds * 1000, undefined, { signal: interrupted.signal }).catch(() => {});
       seconds = (performance.now() - beganMs) / 1000;
       report = await stream.stop();
     } finally {
