@@ -1,5 +1,5 @@
 import type { Socket } from 'node:dgram';
-import { replaceDescriptorPrivately } from '../os/descriptor.js';
+import { replaceDescriptorPrivately, unblock } from '../os/descriptor.js';
 import { type DatagramHandle, datagramHandleOf, override } from './datagram-handle.js';
 
 /** What a `bind()` of a datagram socket came down to, after Node read its arguments and looked up its host. */
@@ -68,6 +68,9 @@ export function hookBind(socket: Socket, hook: BindHook): void {
 // usual, somewhere, and the descriptor is put in its place. Source: libuv src/unix/udp.c, uv_udp_open.
 function place(handle: DatagramHandle, bind: DatagramHandle['bind'], anywhere: string, fd: number): number {
   const error = bind.call(handle, anywhere, 0, 0);
-  if (error === 0) replaceDescriptorPrivately(fd, handle.fd);
-  return error;
+  if (error !== 0) return error;
+  // One that a socket unit of systemd has bound blocks.
+  unblock(fd);
+  replaceDescriptorPrivately(fd, handle.fd);
+  return 0;
 }

@@ -1,9 +1,12 @@
 import {
   F_DUPFD_CLOEXEC,
+  F_GETFL,
   F_SETFD,
+  F_SETFL,
   FD_CLOEXEC,
   libc,
   O_CLOEXEC,
+  O_NONBLOCK,
   SHUT_RDWR,
   SO_REUSEADDR,
   SOL_SOCKET,
@@ -40,6 +43,14 @@ export function replaceDescriptor(fd: number, place: number): void {
 /** Puts a copy of a descriptor in the place of another; no child inherits that copy. */
 export function replaceDescriptorPrivately(fd: number, place: number): void {
   if (libc().dup3(fd, place, O_CLOEXEC) < 0) throw systemCallError('dup3', `descriptor ${fd} to ${place}`);
+}
+
+/** Has reads and writes return at once where they would wait, for every process that holds a copy. */
+export function unblock(fd: number): void {
+  const flags = libc().fcntl(fd, F_GETFL, 0);
+  if (flags < 0 || libc().fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0) {
+    throw systemCallError('fcntl(F_SETFL)', `descriptor ${fd}`);
+  }
 }
 
 /**

@@ -19,6 +19,9 @@ const hasIpv6 = Object.values(networkInterfaces()).some((all) =>
 const nodeMajor = Number(process.versions.node.split('.')[0]);
 
 // Source: Linux include/uapi.
+const F_GETFL = 3;
+const F_SETFL = 4;
+const O_NONBLOCK = 0o4000;
 const SOL_SOCKET = 1;
 const SO_REUSEADDR = 2;
 const SO_BROADCAST = 6;
@@ -289,6 +292,21 @@ describe('a claimed datagram socket', () => {
       await client.is('first', 2);
     },
   );
+
+  tidy('that blocks, as whoever bound it may have left it, does not block who claims it', async (later) => {
+    const port = await freeDatagramPort();
+    const one = new GenerationOfListeners(later);
+    const first = await one.bind(later, answering('first'), port, LOCAL);
+    const flags = libc().fcntl(descriptorOf(first), F_GETFL, 0);
+    libc().fcntl(descriptorOf(first), F_SETFL, flags & ~O_NONBLOCK);
+    one.registry.pause();
+    const two = new GenerationOfListeners(later, one);
+    const second = await two.bind(later, answering('second'), port, LOCAL);
+    // Before anything is read: a read of a socket that blocks would stop this test, too.
+    assert.equal(libc().fcntl(descriptorOf(second), F_GETFL, 0) & O_NONBLOCK, O_NONBLOCK);
+    two.registry.openGates();
+    await new Client(later, port).is('second', 1, 2);
+  });
 
   tidy('is claimed by bindSync() as well, where Node has it', async (later) => {
     const port = await freeDatagramPort();
