@@ -7,10 +7,20 @@ import type { ConnectionTracker, Tracked } from './tracker.js';
 
 /** A connection so young that has said nothing yet is about to ask for something. */
 const FRESH_MS = 1000;
+/** Whoever uses a connection often asks again within this time, and is told with the answer that it was the last. */
+const FAREWELL_MS = 1000;
 
 /**
- * Closes the connections that ask for nothing, at a stop. One of which bytes wait in the kernel asks for
- * something, and one that has just come gets a moment to do so.
+ * Closes the connections that ask for nothing for a while. A client that asks in that time learns from the answer
+ * that its connection ends; one whose connection is closed unannounced may just be sending.
+ */
+export function endIdleGently(connections: ConnectionTracker, servers: readonly Server[]): void {
+  setTimeout(() => endIdle(connections, servers), FAREWELL_MS).unref();
+}
+
+/**
+ * Closes the connections that ask for nothing. One of which bytes wait in the kernel asks for something, and one
+ * that has just come gets a moment to do so.
  */
 export function endIdle(connections: ConnectionTracker, servers: readonly Server[]): void {
   // Of what is inside TLS the parser alone knows.

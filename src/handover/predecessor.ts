@@ -5,7 +5,7 @@
 import type { Server, Socket } from 'node:net';
 import type { Channel } from '../channel/channel.js';
 import { Drain } from '../connections/drain.js';
-import { endIdle } from '../connections/idle.js';
+import { endIdle, endIdleGently } from '../connections/idle.js';
 import { Inflow } from '../connections/inflow.js';
 import { Outflow } from '../connections/outflow.js';
 import { MoultError } from '../errors.js';
@@ -186,7 +186,9 @@ export class Predecessor {
       this.#estate.listeners.release(listener, !retirement.keepOpen);
       if (!retirement.keepOpen) this.#events.released(listener.identity.name);
     }
-    endIdle(this.#estate.connections, leaving.servers);
+    // Where the service will be there again in a moment, clients are to come to it unharmed.
+    const end = retirement.keepOpen ? endIdleGently : endIdle;
+    end(this.#estate.connections, leaving.servers);
     this.#beginDrain(retirement.timeoutMs, leaving, undefined);
   }
 
