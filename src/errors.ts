@@ -12,7 +12,10 @@ interface ErrorRow {
   readonly remedy: string;
 }
 
-/** The one table of errors. `docs/reference/errors.md` is held equal to it by a test. */
+/**
+ * The one table of errors. `docs/reference/errors.md` is held equal to it by a test.
+ * @hidden In the reference of the API, which that page is part of.
+ */
 export const errorTable = {
   MOULT_UNSUPPORTED_PLATFORM: {
     meaning: 'moult passes descriptors on 64-bit Linux only, and this is another system.',
@@ -197,7 +200,7 @@ export const errorTable = {
   },
 } as const satisfies Record<string, ErrorRow>;
 
-/** The literal codes of {@link MoultError}. */
+/** The literal codes of {@link MoultError}: the keys of `errorTable`. */
 export type ErrorCode = keyof typeof errorTable;
 
 /** What an error carries besides its code and sentence. */
@@ -208,30 +211,49 @@ export interface ErrorFacts {
   readonly stage?: string;
   /** Facts for programs, such as `{ expected, received }`; never secrets. */
   readonly details?: Readonly<Record<string, unknown>>;
+  /** What it was caused by, in this process. */
   readonly cause?: unknown;
 }
 
 /** An error in the form in which it travels between processes. */
 export interface ErrorReport {
+  /** Its key in the table. */
   readonly code: ErrorCode;
+  /** One sentence: what was expected and what came. */
   readonly message: string;
+  /** Who serves now. */
   readonly serving: Serving;
+  /** The stage of the handover in which it happened. */
   readonly stage?: string | undefined;
+  /** Whether the same call may succeed when it is made again. */
   readonly retry: boolean;
+  /** What is to be done. */
   readonly remedy: string;
+  /** Facts for programs. */
   readonly details?: Readonly<Record<string, unknown>> | undefined;
 }
 
 /** Every error that moult raises: a literal `code`, who is serving now, whether a retry helps, what to do. */
 export class MoultError extends Error {
+  /** The class, as text. */
   override readonly name = 'MoultError';
+  /** Its key in the table. */
   readonly code: ErrorCode;
+  /** Who serves now. */
   readonly serving: Serving;
+  /** The stage of the handover in which it happened, where it happened in one. */
   readonly stage: string | undefined;
+  /** Whether the same call may succeed when it is made again. */
   readonly retry: boolean;
+  /** What is to be done. */
   readonly remedy: string;
+  /** Facts for programs, such as `{ expected, received }`; never secrets. */
   readonly details: Readonly<Record<string, unknown>> | undefined;
 
+  /**
+   * Makes one; what `facts` do not say is as the row of the table has it.
+   * @param message one sentence: what was expected and what came.
+   */
   constructor(code: ErrorCode, message: string, facts: ErrorFacts = {}) {
     super(message, facts.cause === undefined ? undefined : { cause: facts.cause });
     const row = errorTable[code];

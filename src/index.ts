@@ -1,4 +1,7 @@
-/** moult: hot restart for Node.js services. The command line is `moult`; see the README. */
+/**
+ * What a program imports to be a service that can be restarted without loss. Importing it starts nothing.
+ * @module moult
+ */
 export {
   type ErrorCode,
   type ErrorFacts,

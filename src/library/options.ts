@@ -21,7 +21,14 @@ export interface ServiceOptions {
   /** Milliseconds that the process may take to end once it was told to; default 10,000. Not used under `moult run`. */
   readonly stopTimeoutMs?: number;
   /** What starts the next generation; default the program, arguments and working directory of this one. Not used under `moult run`. */
-  readonly command?: { readonly command: string; readonly args?: readonly string[]; readonly cwd?: string };
+  readonly command?: {
+    /** A program, by its path or looked up in `PATH`. */
+    readonly command: string;
+    /** Default none. */
+    readonly args?: readonly string[];
+    /** Default the working directory of this one, by its name: links in it are followed anew. */
+    readonly cwd?: string;
+  };
   /** Whether the service may restart itself where no supervisor started it; default true. Without it, it is a plain server there. */
   readonly standalone?: boolean;
 }

@@ -1,12 +1,16 @@
 /** One thing that happened in a restart, as operators are told. */
 export interface StageEvent {
+  /** As in the JSON events of the command line. */
   readonly type: 'stage';
+  /** Its name, such as `commit`; `docs/reference/events.md` has them all. */
   readonly stage: string;
+  /** The generation that is to take over. */
   readonly generation: number;
   /** Milliseconds since 1970. */
   readonly at: number;
   /** Milliseconds since the stage before. */
   readonly ms: number;
+  /** What is known by then, such as how many listeners were passed. */
   readonly facts: Readonly<Record<string, unknown>>;
 }
 
@@ -22,13 +26,23 @@ export interface RestartSummary {
   readonly moved: number;
   /** Connections that stay with the predecessor until they end. */
   readonly draining: number;
+  /** Connections that were closed although they were not at rest. */
   readonly cut: number;
   /** How long moved connections were in nobody's hands. */
   readonly longestPauseMs: number;
+  /** Of these pauses, the median. */
   readonly pauseP50Ms: number;
+  /** Of these pauses, the 99th percentile. */
   readonly pauseP99Ms: number;
+  /** From the start of the successor's process until all that can move has moved. */
   readonly tookMs: number;
-  readonly stages: readonly { readonly stage: string; readonly ms: number }[];
+  /** What the time was spent on, in order. */
+  readonly stages: readonly {
+    /** Its name. */
+    readonly stage: string;
+    /** Milliseconds since the stage before. */
+    readonly ms: number;
+  }[];
   /** Why HTTP/1.1 connections were drained instead of moved, where the self-test failed. */
   readonly drainedBecause?: string;
 }

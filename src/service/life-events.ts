@@ -12,6 +12,7 @@ export interface EndReport {
     readonly peer: string;
     /** Milliseconds for which it was open here. */
     readonly ageMs: number;
+    /** Why it could not move. */
     readonly reason: string;
   }[];
 }
@@ -19,9 +20,19 @@ export interface EndReport {
 /** What happens in the life of a generation, in the order in which it may happen; `serve` and `yield` may come again. */
 export interface LifeEvents {
   /** It accepts: for the first time, or again because its successor failed. */
-  serve: [{ readonly resumed: boolean }];
+  serve: [
+    {
+      /** Whether it had served before, and has to again. */
+      readonly resumed: boolean;
+    },
+  ];
   /** A successor has taken over. This generation accepts no more, but may have to again. */
-  yield: [{ readonly successor: number }];
+  yield: [
+    {
+      /** The number of the generation that accepts now. */
+      readonly successor: number;
+    },
+  ];
   /** A successor failed; this generation serves. */
   failed: [MoultError];
   /** It will never accept again, and finishes what it has. */

@@ -1,3 +1,7 @@
+/**
+ * What a program's own tests import, to drive it as moult would.
+ * @module moult/testing
+ */
 import { EventEmitter } from 'node:events';
 import type { Server } from 'node:net';
 import { MoultError } from '../errors.js';
@@ -60,7 +64,7 @@ export class StandIn extends EventEmitter<ServiceEvents> implements Service {
   #critical = 0;
   #quiet = new Deferred<void>();
 
-  /** Called by {@link standIn}. */
+  /** Called by {@link standIn}, with its options. */
   constructor({ mode = 'supervised', reason, generation = 1, files = {} }: StandInOptions = {}) {
     super();
     this.mode = mode;
