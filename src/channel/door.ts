@@ -11,6 +11,7 @@ import type { Message } from '../protocol/messages.js';
 import { PROTOCOL } from '../protocol/version.js';
 import { MOULT_VERSION } from '../version.js';
 import { Channel } from './channel.js';
+import { privateMode } from './private-folder.js';
 
 /** How long a peer may take to say hello. */
 const HELLO_TIMEOUT_MS = 10_000;
@@ -21,7 +22,7 @@ const MAX_PEERS = 64;
 export type Visitor = (channel: Channel, hello: Message<'hello'>) => void;
 
 /**
- * A private Unix socket on which other processes of moult open channels. Only the same user may enter.
+ * A private Unix socket on which other processes of moult open channels. Only the same user may enter, root, and who is trusted.
  * It does not keep the process alive.
  */
 export class Door {
@@ -40,7 +41,7 @@ export class Door {
   }
 
   /**
-   * Opens a door at this path, with mode 0600.
+   * Opens a door at this path, with mode 0600 (0660 where other users are trusted).
    * @throws MOULT_SYSTEM_CALL when it cannot be bound.
    */
   static open(path: string, role: 'supervisor' | 'predecessor', visit: Visitor): Promise<Door> {
@@ -53,7 +54,7 @@ export class Door {
       );
       door.#server.listen(path, () => {
         // The folder is private already; this is the second lock.
-        chmodSync(path, 0o600);
+        chmodSync(path, privateMode());
         door.#server.unref();
         resolve(door);
       });

@@ -28,6 +28,11 @@ export function collect(value: string, before: readonly string[] = []): readonly
   return [...before, value];
 }
 
+/** Adds a whole number to those that were given before. */
+export function collectNumbers(value: string, before: readonly number[] = []): readonly number[] {
+  return [...before, wholeNumber(value)];
+}
+
 /** One of a few words. */
 export function oneOf<T extends string>(...words: readonly T[]): (value: string) => T {
   return (value) => {

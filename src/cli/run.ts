@@ -2,6 +2,7 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { MoultError } from '../errors.js';
 import { FileLock } from '../os/file-lock.js';
 import { isSupportedPlatform } from '../os/libc.js';
+import { trustUids } from '../os/peer.js';
 import { namedWorkingDirectory } from '../os/working-directory.js';
 import { takeServiceManager } from '../starter/environment.js';
 import { takePassed } from '../starter/passed.js';
@@ -14,9 +15,11 @@ import { holdPassed } from '../supervisor/passed-listeners.js';
 import { defaultName } from '../supervisor/release.js';
 import { RunFolder } from '../supervisor/run-folder.js';
 import { Supervisor } from '../supervisor/supervisor.js';
+import { Giver } from '../supervisor/take-over.js';
 import { becomeNewProgram, takeCarried } from '../supervisor/upgrade.js';
 import {
   collect,
+  collectNumbers,
   oneOf,
   positiveNumber,
   share,
@@ -48,6 +51,8 @@ export interface RunFlags {
   readonly maxDraining: number;
   readonly minFreeMemory: number;
   readonly restart: SupervisorOptions['restart'];
+  readonly takeOver?: string;
+  readonly allowUid?: readonly number[];
   readonly log: 'debug' | 'info' | 'warn' | 'error' | 'silent';
 }
 
@@ -131,6 +136,15 @@ export function runShape(): Command {
       d.restart,
     )
     .option(
+      '--take-over <path>',
+      'take over from the supervisor with this control.sock or run folder; where none is there, start as the first',
+    )
+    .option(
+      '--allow-uid <uid>',
+      'let processes of this user take over or hand over too; may be given again',
+      collectNumbers,
+    )
+    .option(
       '--log <level>',
       'how much moult itself says: debug, info, warn, error or silent',
       oneOf('debug', 'info', 'warn', 'error', 'silent'),
@@ -147,12 +161,16 @@ async function run(words: readonly string[], flags: RunFlags): Promise<number> {
   }
   const carried = takeCarried(process.env);
   const service = { words, cwd: carried?.cwd ?? namedWorkingDirectory(), envFiles: flags.envFile ?? [] };
+  trustUids(flags.allowUid ?? []);
   const folder = new RunFolder(flags.name ?? defaultName(service));
   const log = supervisorLog(folder.name, flags.log);
   const passed = takePassed(process.env);
   const started = carried?.manager ?? takeServiceManager(process.env);
   const manager = new ServiceManagerLink(started, log);
-  const lock = carried === undefined ? folder.claim() : FileLock.inherited(carried.lock);
+  const giver =
+    carried === undefined && flags.takeOver !== undefined ? new Giver(flags.takeOver, folder) : undefined;
+  const lock = carried === undefined ? claim(folder, giver) : FileLock.inherited(carried.lock);
+  folder.lock = lock;
   const upgrade = (held: readonly KeptListener[]) =>
     becomeNewProgram({ lock: lock.keepOverExec(), cwd: service.cwd, held, manager: started ?? null });
   const outputs = { stdout: process.stdout, stderr: process.stderr };
@@ -174,17 +192,25 @@ async function run(words: readonly string[], flags: RunFlags): Promise<number> {
   } as const;
   process.on('SIGHUP', () => void supervisor.restart(request).catch(() => {}));
   try {
-    await supervisor.start();
+    await supervisor.start(giver);
   } catch (error) {
     supervisor.abandon();
     lock.release();
     throw error;
   }
   const code = await supervisor.ended;
-  folder.remove();
+  if (!supervisor.leavesFolder) folder.remove();
   lock.release();
   process.off('SIGTERM', stop).off('SIGINT', stop).removeAllListeners('SIGHUP');
   return code;
+}
+
+/** @throws MOULT_NAME_TAKEN when a living supervisor has the name, and this one is not to take over from it. */
+function claim(folder: RunFolder, giver: Giver | undefined): FileLock {
+  const shared = giver?.sharesFolder ? giver.ask()?.lock : undefined;
+  if (shared === undefined) return folder.claim();
+  folder.standBeside();
+  return shared;
 }
 
 function optionsOf(flags: RunFlags): SupervisorOptions {
@@ -211,6 +237,7 @@ function optionsOf(flags: RunFlags): SupervisorOptions {
     maxDraining: flags.maxDraining,
     minFreeMemoryBytes: flags.minFreeMemory,
     restart: flags.restart,
+    allowUids: flags.allowUid ?? [],
   };
 }
 

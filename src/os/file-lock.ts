@@ -28,7 +28,10 @@ export class FileLock {
     }
   }
 
-  /** The lock that the program before an exec held, by its descriptor. */
+  /**
+   * The lock that the program before an exec held, by its descriptor; or one of which another process has passed
+   * a copy. The file is locked until the last copy is closed.
+   */
   static inherited(fd: number): FileLock {
     closeOnExec(fd);
     return new FileLock(fd);
@@ -38,6 +41,16 @@ export class FileLock {
   keepOverExec(): number {
     keepOverExec(this.#fd);
     return this.#fd;
+  }
+
+  /** The descriptor by which it is held, to be passed on. */
+  get descriptor(): number {
+    return this.#fd;
+  }
+
+  /** Whether the file that it locks is the one at this path. */
+  isOf(path: string): boolean {
+    return isFileAt(this.#fd, path);
   }
 
   release(): void {

@@ -5,6 +5,7 @@ import { exists, signal } from './process.js';
 
 /** Who is at the other end of a Unix socket, as the kernel knows it. Source: unix(7), SO_PEERCRED. */
 export interface PeerCredentials {
+  /** 0 for a process that has no number here, because it lives in another PID namespace. Source: pid_namespaces(7). */
   readonly pid: number;
   readonly uid: number;
   readonly gid: number;
@@ -19,32 +20,54 @@ export function peerCredentials(socket: number): PeerCredentials {
   return { pid: value.readInt32LE(0), uid: value.readUInt32LE(4), gid: value.readUInt32LE(8) };
 }
 
+let trustedUids: ReadonlySet<number> = new Set();
+
+/** Has processes of these users treated like those of this process's own from now on. */
+export function trustUids(uids: readonly number[]): void {
+  trustedUids = new Set(uids);
+}
+
+/** The users that are trusted besides this process's own and root. */
+export function trusted(): number[] {
+  return [...trustedUids];
+}
+
 /**
- * Checks that a peer belongs to the same user as this process, or is root.
+ * Checks that a peer belongs to the same user as this process, to root, or to one that is trusted.
  * @throws MOULT_PEER_REFUSED
  */
 export function checkPeer(peer: PeerCredentials): void {
   const ours = process.geteuid?.() ?? -1;
-  if (peer.uid !== ours && peer.uid !== 0) {
+  if (peer.uid !== ours && peer.uid !== 0 && !trustedUids.has(peer.uid)) {
     throw new MoultError(
       'MOULT_PEER_REFUSED',
-      `expected a process of user ${ours}, process ${peer.pid} is of user ${peer.uid}`,
+      `expected a process of user ${[ours, ...trustedUids].join(' or ')}, process ${peer.pid} is of user ${peer.uid}`,
     );
   }
 }
 
 const SIGKILL = 9;
 
-/** A process held by a descriptor, so that its number can never come to mean another process. */
+/**
+ * A process held by a descriptor, so that its number can never come to mean another process. One without a
+ * number here, or of another user, can be neither ended nor waited for: who started it must.
+ */
 export class ProcessHandle {
   readonly pid: number;
   #pidfd: number;
   #hadEnded: boolean;
 
+  /** @param pid as {@link PeerCredentials} have it. */
   constructor(pid: number) {
     this.pid = pid;
-    this.#pidfd = libc().pidfdOpen(pid);
-    this.#hadEnded = this.#pidfd < 0 && lastErrorName() === 'ESRCH';
+    // To kill(2), 0 is the caller's own group.
+    this.#pidfd = pid > 0 ? libc().pidfdOpen(pid) : -1;
+    this.#hadEnded = pid > 0 && this.#pidfd < 0 && lastErrorName() === 'ESRCH';
+  }
+
+  /** Whether it is known by its number. One that is not never counts as ended. */
+  get isKnown(): boolean {
+    return this.pid > 0;
   }
 
   /** Whether it has ended. */
@@ -54,13 +77,11 @@ export class ProcessHandle {
 
   /**
    * Ends it with SIGKILL and waits until it is gone, so that nothing that it held is served any more.
-   * @returns whether it is gone; it is not when the kernel does not let go of it within the time.
+   * @returns whether it is gone; it is not when it may not be ended from here, or the kernel does not let go
+   *   of it within the time.
    */
   kill(withinMs = 2000): boolean {
-    if (this.#pidfd >= 0) libc().pidfdSendSignal(this.#pidfd, SIGKILL);
-    // No descriptor could be opened for it (EMFILE, an old kernel): its number must do.
-    else if (!this.#hadEnded) signal(this.pid, 'SIGKILL');
-    return this.#waitMs(withinMs);
+    return this.#waitMs(this.#signalled() ? withinMs : 0);
   }
 
   close(): void {
@@ -68,9 +89,18 @@ export class ProcessHandle {
     this.#pidfd = -1;
   }
 
+  #signalled(): boolean {
+    if (!this.isKnown) return false;
+    if (this.#pidfd >= 0)
+      return libc().pidfdSendSignal(this.#pidfd, SIGKILL) === 0 || lastErrorName() !== 'EPERM';
+    // No descriptor could be opened for it (EMFILE, an old kernel): its number must do.
+    return !this.#hadEnded && signal(this.pid, 'SIGKILL');
+  }
+
   // A pidfd is readable once the process has ended.
   #waitMs(timeoutMs: number): boolean {
     if (this.#hadEnded) return true;
+    if (!this.isKnown) return false;
     const deadlineMs = performance.now() + timeoutMs;
     const request = Buffer.alloc(8);
     request.writeInt32LE(this.#pidfd, 0);

@@ -61,6 +61,17 @@ export function connectUnix(path: string): number {
   return fd;
 }
 
+/** Whether a process listens at this path, without ever waiting for it: one that is stopped does. */
+export function isListening(path: string): boolean {
+  const address = unixAddress(path);
+  const fd = libc().socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (fd < 0) throw systemCallError('socket');
+  // EAGAIN: its queue is full.
+  const isThere = libc().connect(fd, address, address.length) === 0 || lastErrorName() === 'EAGAIN';
+  closeDescriptor(fd);
+  return isThere;
+}
+
 /**
  * Binds a Unix socket at exactly this path, owned by no handle of Node, so that none unlinks it on close.
  * @returns the bound descriptor (it does not listen yet), or the name of the error, such as EADDRINUSE.

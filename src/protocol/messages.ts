@@ -60,6 +60,8 @@ const settings = v.object({
   checked: v.boolean(),
   /** Count responses and those with a status of 5xx. */
   countErrors: v.boolean(),
+  /** Users whose processes may be peers, besides the same user and root. */
+  allowUids: v.optional(v.pipe(v.array(count), v.maxLength(64))),
 });
 
 const claims = v.pipe(
@@ -120,7 +122,7 @@ export const schemas = {
   }),
   hello: v.object({
     protocol: count,
-    role: v.picklist(['generation', 'successor', 'operator']),
+    role: v.picklist(['generation', 'successor', 'operator', 'supervisor']),
     moult: text(64),
     pid: count,
     generation: v.optional(count),
@@ -134,7 +136,12 @@ export const schemas = {
   refused: v.object({ error: errorReport }),
 
   // The handover
-  inherit: v.object({ epoch: count, listeners }),
+  inherit: v.object({
+    epoch: count,
+    listeners,
+    /** The number of the successor, where it did not come with one. */
+    generation: v.optional(count),
+  }),
   ready: v.object({
     claims,
     said: v.boolean(),
@@ -186,6 +193,23 @@ export const schemas = {
   drained: v.object({ report: stopped }),
   'ask-state': v.object({ id: count }),
   state: v.object({ id: count, state: generationState }),
+
+  // A supervisor and the one that takes over from it
+  'take-over': v.object({
+    /** Whether both have the same run folder, which then goes to the one that takes over. */
+    sharesFolder: v.boolean(),
+  }),
+  offer: v.object({
+    name: text(64),
+    generation: count,
+    door: path,
+    epoch: count,
+    /** The highest number that a generation has had. */
+    lastNumber: count,
+    /** Whether the service is used to saying itself that it is ready. */
+    saysReady: v.boolean(),
+  }),
+  gone: v.object({}),
 
   // An operator and the supervisor
   restart: v.object({

@@ -2,6 +2,7 @@ import type { Channel } from '../channel/channel.js';
 import { Opening } from '../channel/open.js';
 import { MoultError } from '../errors.js';
 import { closeDescriptor } from '../os/descriptor.js';
+import { trustUids } from '../os/peer.js';
 import type { ListenerItem, Settings } from '../protocol/messages.js';
 import { DirectOutput } from './direct-output.js';
 import type { Overseer } from './overseer.js';
@@ -43,6 +44,7 @@ export function joinSupervisor(path: string, number: number): Beginning | null {
   try {
     const { message: welcome, incoming } = lifeline.hear('welcome');
     const output = new DirectOutput(incoming.take());
+    trustUids(welcome.settings.allowUids ?? []);
     if (welcome.predecessor !== null) giver = openDoor(welcome.predecessor, number);
     const inheritance = inherit(giver ?? lifeline);
     const overseer = new SupervisorLink(path, lifeline.toChannel(), output);
@@ -73,7 +75,8 @@ function openDoor(path: string, generation: number): Opening {
   return new Opening(path, { role: 'successor', generation }, OPENING_TIMEOUT_MS);
 }
 
-function inherit(from: Opening): Inheritance {
+/** Hears what there is to inherit. @throws MOULT_DESCRIPTORS when this process may open no more. */
+export function inherit(from: Opening): Inheritance {
   const { message, incoming } = from.hear('inherit');
   const descriptors = incoming.take();
   if (descriptors.length >= message.listeners.length) return { ...message, descriptors };

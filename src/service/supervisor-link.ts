@@ -10,6 +10,9 @@ import { rejoin } from './rejoin.js';
 /** Longer than any restart: the supervisor itself keeps the deadlines. */
 const ANSWER_TIMEOUT_MS = 24 * 3_600_000;
 
+/** How long a process that must end may take to do so by its own handlers. */
+const END_TIMEOUT_MS = 1000;
+
 /** A generation's link to the supervisor that started it, or to one that came after. */
 export class SupervisorLink implements Overseer {
   readonly lifeline: Channel;
@@ -70,7 +73,18 @@ export class SupervisorLink implements Overseer {
 
   predecessorEnded(): void {}
 
-  aborted(): void {}
+  // The supervisor ends this process; where it is gone itself nobody would.
+  aborted(error: MoultError): void {
+    this.lifeline.closed.then(() => {
+      process.emitWarning(
+        `${error.message} (${error.code}), and its supervisor is gone: it ends`,
+        'MoultWarning',
+      );
+      process.exitCode = 1;
+      setTimeout(() => process.exit(), END_TIMEOUT_MS).unref();
+      process.kill(process.pid, 'SIGTERM');
+    });
+  }
 
   releaseOutput(): void {
     this.#output.begin();

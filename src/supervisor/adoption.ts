@@ -61,15 +61,20 @@ export class Adoption {
 
   /**
    * Waits until those that live have come back.
+   * @param onGone is called where all of them end instead.
    * @throws MOULT_PEER_TIMEOUT when one lives, does not come back, and none that serves has come.
    */
-  async allBack(living: readonly GenerationProcess[]): Promise<void> {
+  async allBack(living: readonly GenerationProcess[], onGone?: () => Promise<void>): Promise<void> {
     const { generations, succession, reviver, log } = this.#parts;
     const [first] = living;
     if (first === undefined) return;
     const gone = Promise.all(living.map((one) => one.exited)).then(() => 'gone' as const);
     const served = living.map((one) => one.serves.then(() => 'served' as const));
     const how = await within<'gone' | 'served'>(REJOIN_TIMEOUT_MS, [gone, ...served]);
+    if (how === 'gone' && onGone !== undefined) {
+      await onGone();
+      return;
+    }
     if (how === 'gone') {
       reviver.revive(first, 'ended while no supervisor ran');
       return;

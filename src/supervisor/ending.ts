@@ -26,8 +26,11 @@ export interface EndingParts {
 export class Ending {
   /** Settles with the exit code of `moult run`. */
   readonly ended: Promise<number>;
+  /** Whether another supervisor has the listeners too, or may: then they are not closed for it. */
+  sparesListeners = false;
   readonly #parts: EndingParts;
   #state: 'stopping' | 'stopped' | undefined;
+  #isLeaving = false;
   #end!: (code: number) => void;
 
   constructor(parts: EndingParts) {
@@ -63,6 +66,12 @@ export class Ending {
   async stop(exitCode = 0): Promise<void> {
     if (this.#state === 'stopped') return;
     const { generations, restarts, probation, reviver, held, manager, journal, log } = this.#parts;
+    if (this.#isLeaving) {
+      // It is on its way; only a second one means in haste.
+      this.#isLeaving = false;
+      await this.ended;
+      return;
+    }
     if (this.#state === 'stopping') {
       for (const one of generations.all()) one.kill();
       return;
@@ -78,8 +87,19 @@ export class Ending {
     // Where a service manager stores them, it decides whether the listeners have come to their end.
     if (manager.keepsListeners) held.letGo();
     await this.#allEnded();
-    for (const name of held.names()) held.closeForGood(name);
+    if (!this.sparesListeners) for (const name of held.names()) held.closeForGood(name);
     this.finish(exitCode);
+  }
+
+  /** The service goes on under another supervisor: waits until the generations here have come to their end. */
+  async leave(): Promise<void> {
+    if (this.hasBegun) return;
+    const { generations, reviver } = this.#parts;
+    this.#state = 'stopping';
+    this.#isLeaving = true;
+    reviver.cancel();
+    await Promise.all(generations.own().map((one) => one.exited));
+    this.finish(0);
   }
 
   /** The supervisor ends now: nothing of the service is left. */
@@ -95,7 +115,7 @@ export class Ending {
     const { generations, manager, options, log } = this.#parts;
     const keepOpen = manager.keepsListeners;
     const { drainTimeoutMs, stopTimeoutMs, stopSignal } = options;
-    for (const one of generations.all()) {
+    for (const one of generations.own()) {
       one.isEnding = true;
       if (one.isReachable && one.servingSince !== undefined) {
         one.lifeline?.send({ type: 'retire', timeoutMs: drainTimeoutMs, keepOpen });
@@ -103,12 +123,12 @@ export class Ending {
     }
     const limitMs = drainTimeoutMs + stopTimeoutMs;
     const force = setTimeout(() => {
-      for (const one of generations.all()) {
+      for (const one of generations.own()) {
         log.warn(`generation ${one.number} did not end within ${limitMs} ms and is killed`);
         one.kill();
       }
     }, limitMs);
-    await Promise.all(generations.all().map((one) => one.exited));
+    await Promise.all(generations.own().map((one) => one.exited));
     clearTimeout(force);
   }
 }

@@ -72,6 +72,11 @@ export class GenerationProcess {
     return new GenerationProcess(number, release, settings, tree);
   }
 
+  /** Whether it is this supervisor's, to be signalled and ended by it. */
+  get isOurs(): boolean {
+    return true;
+  }
+
   /** Settles when the process that was started has ended. */
   get exited(): Promise<Exit> {
     return this.tree.exited;
@@ -180,6 +185,10 @@ export class GenerationProcess {
       this.#questions.set(question, (answer) => {
         limit.clear();
         resolve(answer);
+      });
+      this.lifeline?.closed.then(() => {
+        limit.clear();
+        reject(new MoultError('MOULT_PEER_CLOSED', `generation ${this.number} was lost before it answered`));
       });
       send();
     });

@@ -14,6 +14,8 @@ import type { Release } from './release.js';
 export class Generations {
   /** The one that serves. */
   current: GenerationProcess | undefined;
+  /** Whether the first one here is just taking over from another supervisor's, which decides what follows a failure. */
+  areArriving = false;
   readonly #living = new Map<number, GenerationProcess>();
   readonly #control: string;
   readonly #options: SupervisorOptions;
@@ -67,6 +69,11 @@ export class Generations {
     return [...this.#living.values()];
   }
 
+  /** Those that this supervisor may signal and end. */
+  own(): GenerationProcess[] {
+    return this.all().filter(({ isOurs }) => isOurs);
+  }
+
   /** The one of this number, while it lives. */
   numbered(number: number): GenerationProcess | undefined {
     return this.#living.get(number);
@@ -75,6 +82,11 @@ export class Generations {
   /** One that has been started and does not serve yet. */
   starting(): GenerationProcess | undefined {
     return this.all().findLast((one) => one.servingSince === undefined && !one.isEnding);
+  }
+
+  /** Whether generations are expected to say themselves that they are ready. */
+  get sayReady(): boolean {
+    return this.#saysReady;
   }
 
   /** The service itself has said that it is ready: later ones are expected to say so too. */
@@ -121,8 +133,13 @@ export class Generations {
 
   /** Goes on counting where an earlier supervisor ended. */
   countOn(lastNumber: number, epoch: number): void {
-    this.#lastNumber = lastNumber;
-    this.#epoch = epoch;
+    this.#lastNumber = Math.max(this.#lastNumber, lastNumber);
+    this.reached(epoch);
+  }
+
+  /** Counts one that another supervisor has started among the living. */
+  addForeign(generation: GenerationProcess): void {
+    this.#add(generation);
   }
 
   /**
@@ -149,6 +166,10 @@ export class Generations {
   #exited(generation: GenerationProcess, exit: Exit): void {
     const { number, door, lifeline } = generation;
     this.#living.delete(number);
+    if (!generation.isOurs) {
+      this.#onExited(generation, exit);
+      return;
+    }
     this.#journal.write({ event: 'exited', generation: number, code: exit.code, signal: exit.signal });
     lifeline?.close();
     // One that was killed could not remove it itself.

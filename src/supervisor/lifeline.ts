@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import type { Channel } from '../channel/channel.js';
 import { asMoultError, MoultError } from '../errors.js';
+import type { Cession } from './cession.js';
 import type { GenerationProcess } from './generation-process.js';
 import type { Generations } from './generations.js';
 import type { HeldListeners } from './held-listeners.js';
@@ -12,6 +13,7 @@ export interface LifelineParts {
   readonly generations: Generations;
   readonly restarts: Restarts;
   readonly succession: Succession;
+  readonly cession: Cession;
   readonly held: HeldListeners;
   readonly log: Logger;
   /** Makes the configured check; rejects when it fails. */
@@ -35,19 +37,24 @@ export function listenTo(generation: GenerationProcess, channel: Channel, parts:
 function listenToListeners(
   generation: GenerationProcess,
   channel: Channel,
-  { held, log }: LifelineParts,
+  { held, cession, log }: LifelineParts,
 ): void {
   channel.on('hold', ({ listener }, incoming) => {
     const [fd] = incoming.take();
     if (fd !== undefined) held.hold(listener, fd, generation.number);
     else log.error(`no copy of ${listener.name} could be kept: this process may open no more descriptors`);
   });
-  channel.on('release', ({ name }) => held.release(name));
+  channel.on('release', (release) => {
+    held.release(release.name);
+    cession.heard(generation, release);
+  });
 }
 
 function listenToHandover(predecessor: GenerationProcess, channel: Channel, parts: LifelineParts): void {
-  const { generations, restarts, succession } = parts;
-  channel.on('progress', ({ generation: number, stage, facts }) => {
+  const { generations, restarts, succession, cession } = parts;
+  channel.on('progress', (progress) => {
+    cession.heard(predecessor, progress);
+    const { generation: number, stage, facts } = progress;
     const successor = generations.numbered(number);
     if (stage === 'confirm') succession.confirmed(number);
     if (successor === undefined) return;
@@ -56,12 +63,15 @@ function listenToHandover(predecessor: GenerationProcess, channel: Channel, part
     // The successor says so itself, unless it hangs just then: its probation must begin all the same.
     if (stage === 'commit' && !successor.isEnding) succession.serving(successor, generations.epoch + 1);
   });
-  channel.on('aborted', ({ generation: number, error }) =>
-    succession.aborted(number, MoultError.from(error)),
-  );
-  channel.on('undone', ({ generation: number, error, alive }) =>
-    succession.undone(predecessor, number, MoultError.from(error), alive),
-  );
+  channel.on('aborted', (aborted) => {
+    succession.aborted(aborted.generation, MoultError.from(aborted.error));
+    cession.heard(predecessor, aborted);
+  });
+  channel.on('undone', (undone) => {
+    const { generation: number, error, alive } = undone;
+    succession.undone(predecessor, number, MoultError.from(error), alive);
+    cession.heard(predecessor, undone);
+  });
 }
 
 // While the gate is shut: a wrong answer ends the handover, and no client has seen it.

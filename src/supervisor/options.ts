@@ -25,6 +25,8 @@ export interface SupervisorOptions {
   readonly minFreeMemoryBytes: number;
   /** What to do when the service ends by itself: `on-failure` lets one that exits with 0 be over. */
   readonly restart: 'always' | 'on-failure' | 'never';
+  /** Users whose processes may take over from this service, or hand over to it, besides the same user and root. */
+  readonly allowUids: readonly number[];
 }
 
 /** The defaults, as `moult run --help` shows them. */
@@ -42,6 +44,7 @@ export const defaultOptions: SupervisorOptions = {
   maxDraining: 3,
   minFreeMemoryBytes: 0,
   restart: 'on-failure',
+  allowUids: [],
 };
 
 /** What a generation is told of them. */
@@ -61,5 +64,6 @@ export function settingsOf(
     allowFewerListeners,
     checked: options.check !== null,
     countErrors: options.maxErrorRate !== null,
+    ...(options.allowUids.length > 0 ? { allowUids: [...options.allowUids] } : {}),
   };
 }

@@ -18,30 +18,36 @@ export interface ReceptionParts {
   readonly listen: (generation: GenerationProcess, channel: Channel) => void;
   /** An operator has come: answers what it asks. */
   readonly serve: (channel: Channel) => void;
+  /** Another supervisor has come: lets it take over. */
+  readonly cede: (channel: Channel) => void;
+  /** The generation of another supervisor has come, because that one is gone. */
+  readonly cameBack: (foreign: GenerationProcess, how: NonNullable<Message<'hello'>['rejoin']>) => void;
 }
 
 /** Receives who comes to the supervisor's door: generations that were started, those that come back, and operators. */
 export class Reception {
   readonly #parts: ReceptionParts;
-  #door: Door | undefined;
+  readonly #doors = new Map<string, Door>();
 
   constructor(parts: ReceptionParts) {
     this.#parts = parts;
   }
 
-  /** Opens the door at this path. @throws MOULT_SYSTEM_CALL when it cannot be bound. */
+  /** Opens a door at this path. @throws MOULT_SYSTEM_CALL when it cannot be bound. */
   async open(path: string): Promise<void> {
-    this.#door = await Door.open(path, 'supervisor', (channel, hello) => this.#visit(channel, hello));
+    const door = await Door.open(path, 'supervisor', (channel, hello) => this.#visit(channel, hello));
+    this.#doors.set(path, door);
   }
 
-  /** Lets nobody in any more. */
-  close(): void {
-    this.#door?.close();
+  /** Lets nobody in any more at this path, or at any. */
+  close(only?: string): void {
+    for (const [path, door] of this.#doors) if (only === undefined || path === only) door.close();
   }
 
   #visit(channel: Channel, hello: Message<'hello'>): void {
     if (hello.role === 'operator') this.#parts.serve(channel);
     else if (hello.role === 'generation') this.#join(channel, hello);
+    else if (hello.role === 'supervisor') this.#parts.cede(channel);
     else {
       throw new MoultError(
         'MOULT_NOT_EXPECTED',
@@ -63,7 +69,8 @@ export class Reception {
     } as const;
     // Our own output, for the time when it no longer comes through us.
     channel.send(welcome, [1, 2]);
-    if (hello.rejoin !== undefined) this.#parts.adoption.rejoin(generation, hello.rejoin);
+    if (hello.rejoin !== undefined && !generation.isOurs) this.#parts.cameBack(generation, hello.rejoin);
+    else if (hello.rejoin !== undefined) this.#parts.adoption.rejoin(generation, hello.rejoin);
     else {
       if (predecessor?.door === undefined) this.#bequeath(channel);
       const facts = { pid: channel.peer.pid, node: hello.node, entry: hello.entry };

@@ -1,11 +1,25 @@
-import { readdirSync, rmSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import {
+  chmodSync,
+  closeSync,
+  openSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+} from 'node:fs';
 import { join } from 'node:path';
-import { makePrivate, runRoot } from '../channel/private-folder.js';
+import { makePrivate, privateMode, runRoot } from '../channel/private-folder.js';
 import { MoultError } from '../errors.js';
 import { closeDescriptor } from '../os/descriptor.js';
 import { FileLock } from '../os/file-lock.js';
+import { trusted } from '../os/peer.js';
 import { connectUnix, MAX_SOCKET_PATH_BYTES } from '../os/unix-socket.js';
 
+/** The name of the socket at which commands look for the supervisor. */
+export const CONTROL = 'control.sock';
+const JOURNAL = 'journal.ndjson';
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 /** Room for the longest name of a socket in the folder. */
 const SOCKET_NAME_BYTES = '/g1234567-1234567.sock'.length;
@@ -23,6 +37,9 @@ export function checkName(name: string): string {
 export class RunFolder {
   readonly path: string;
   readonly name: string;
+  /** Held by the supervisor of this process, as long as it lives. */
+  lock: FileLock | undefined;
+  #controlName = CONTROL;
 
   constructor(name: string, root = runRoot()) {
     this.name = checkName(name);
@@ -36,9 +53,46 @@ export class RunFolder {
     }
   }
 
+  /** The file that tells what happened to the service. */
+  get journal(): string {
+    return join(this.path, JOURNAL);
+  }
+
   /** The socket on which the supervisor is reached. */
   get control(): string {
-    return join(this.path, 'control.sock');
+    return join(this.path, this.#controlName);
+  }
+
+  /** The socket at which commands look for it: another one while {@link standBeside} holds. */
+  get publicControl(): string {
+    return join(this.path, CONTROL);
+  }
+
+  /** Whether another path is that of this very folder, also when it is another name of it. */
+  isAt(path: string): boolean {
+    try {
+      const [ours, other] = [statSync(this.path), statSync(path)];
+      return ours.dev === other.dev && ours.ino === other.ino;
+    } catch {
+      return false;
+    }
+  }
+
+  /** Has the supervisor of this process be reached at a socket of its own: the folder is still another one's. */
+  standBeside(): void {
+    this.#controlName = `control-${randomBytes(4).toString('hex')}.sock`;
+  }
+
+  /**
+   * The folder is this process's alone from now on, and its supervisor listens at {@link publicControl}: what was
+   * told the other socket is led there, also when the supervisor is another one by then.
+   */
+  standAlone(): void {
+    const own = this.control;
+    const link = `${own}.new`;
+    symlinkSync(CONTROL, link);
+    renameSync(link, own);
+    this.#controlName = CONTROL;
   }
 
   /**
@@ -53,13 +107,15 @@ export class RunFolder {
     if (lock === undefined) {
       throw new MoultError('MOULT_NAME_TAKEN', `a service named ${this.name} runs already (${this.path})`);
     }
+    this.lock = lock;
     this.clear();
+    if (trusted().length > 0) for (const name of ['lock', JOURNAL]) makeShared(join(this.path, name));
     return lock;
   }
 
   /** Removes the socket that an earlier supervisor left. Called only with the lock held. */
   clear(): void {
-    rmSync(this.control, { force: true });
+    rmSync(this.publicControl, { force: true });
   }
 
   /** Removes the folder. Called only with the lock held. */
@@ -70,7 +126,7 @@ export class RunFolder {
   /** Whether a living supervisor listens there. Asking must not take the lock, which would make a claim fail. */
   isClaimed(): boolean {
     try {
-      closeDescriptor(connectUnix(this.control));
+      closeDescriptor(connectUnix(this.publicControl));
       return true;
     } catch {
       return false;
@@ -94,5 +150,16 @@ export class RunFolder {
       }
     };
     return names.filter(isRunning).sort();
+  }
+}
+
+/** Lets supervisors of trusted users use a file, which they may have made themselves. */
+function makeShared(path: string): void {
+  const mode = privateMode();
+  closeSync(openSync(path, 'a', mode));
+  try {
+    chmodSync(path, mode);
+  } catch {
+    // It is another user's, who has done so.
   }
 }

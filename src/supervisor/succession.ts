@@ -5,6 +5,7 @@ import { Deadline } from '../os/deadline.js';
 import { describeExit, type Exit } from '../os/process.js';
 import type { DrainReport, Message } from '../protocol/messages.js';
 import type { ServiceManagerLink } from '../starter/service-manager.js';
+import type { Cession } from './cession.js';
 import type { Ending } from './ending.js';
 import type { GenerationProcess } from './generation-process.js';
 import type { Generations } from './generations.js';
@@ -31,6 +32,7 @@ export interface SuccessionParts {
   readonly held: HeldListeners;
   readonly manager: ServiceManagerLink;
   readonly ending: Ending;
+  readonly cession: Cession;
   readonly options: SupervisorOptions;
   readonly journal: Journal;
   readonly log: Logger;
@@ -143,7 +145,8 @@ export class Succession {
 
   /** A generation has ended. */
   exited(generation: GenerationProcess, exit: Exit): void {
-    const { generations, restarts, probation, releases, reviver, ending, manager, log } = this.#parts;
+    const { generations, restarts, probation, releases, reviver, ending, cession, manager, log } =
+      this.#parts;
     const successor = generations.all().find((one) => one.predecessor === generation && !one.isEnding);
     const hasHeir = successor !== undefined && successor.servingSince === undefined;
     // The predecessor died before it had committed: the successor takes over as soon as it is ready.
@@ -153,7 +156,9 @@ export class Succession {
       if (probation.predecessor === generation) this.confirmed(successor.number);
       restarts.handoverTo(successor)?.predecessorLost();
     }
-    if (ending.hasBegun) return;
+    if (ending.hasBegun || cession.outlives(generation)) return;
+    // What follows while this supervisor takes over is decided there; another one's is not ours to replace.
+    if ((generations.areArriving || !generation.isOurs) && !hasHeir) return;
     if (generation === generations.current) this.#crashed(generation, exit, hasHeir);
     else if (releases.lastGood() === undefined && generations.starting() === undefined) {
       const why = exit.code === 127 ? `: ${generation.tree.output.lines().at(-1) ?? ''}` : '';
@@ -216,6 +221,7 @@ export class Succession {
 
   // A predecessor ends itself when it has drained; one that is hung is ended all the same.
   #limit(generation: GenerationProcess): void {
+    if (!generation.isOurs) return;
     const { generations, options, log } = this.#parts;
     const { drainTimeoutMs, probationMs, stopTimeoutMs } = options;
     const limit = new Deadline(Math.max(drainTimeoutMs, probationMs) + stopTimeoutMs, () => {
@@ -286,7 +292,9 @@ export class Succession {
   #isForsaken(): boolean {
     const { generations, probation, reviver, ending } = this.#parts;
     const isServed = generations.current !== undefined || generations.starting() !== undefined;
-    return !isServed && !ending.hasBegun && !reviver.isWaiting && !probation.canResume;
+    return (
+      !isServed && !generations.areArriving && !ending.hasBegun && !reviver.isWaiting && !probation.canResume
+    );
   }
 }
 

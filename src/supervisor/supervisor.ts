@@ -1,10 +1,12 @@
 import type { Logger } from 'pino';
+import type { Channel } from '../channel/channel.js';
 import { MoultError } from '../errors.js';
 import type { RestartSummary } from '../lifecycle/restart-record.js';
 import { wallClockMs } from '../os/clock.js';
 import type { ServiceManagerLink } from '../starter/service-manager.js';
 import { MOULT_VERSION } from '../version.js';
 import { Adoption } from './adoption.js';
+import { Cession } from './cession.js';
 import { runCheck } from './check.js';
 import { Ending } from './ending.js';
 import type { GenerationProcess } from './generation-process.js';
@@ -25,6 +27,7 @@ import { Reviver } from './reviver.js';
 import type { RunFolder } from './run-folder.js';
 import { generationStatus, type ServiceStatus, type SupervisorState } from './status.js';
 import { Succession } from './succession.js';
+import { type Giver, TakeOver } from './take-over.js';
 
 const UPGRADE_DELAY_MS = 50;
 
@@ -50,6 +53,8 @@ export class Supervisor {
   readonly #adoption: Adoption;
   readonly #reception: Reception;
   readonly #manager: ServiceManagerLink;
+  readonly #cession: Cession;
+  readonly #takeOver: TakeOver;
 
   constructor(
     folder: RunFolder,
@@ -67,7 +72,7 @@ export class Supervisor {
     this.#replaceProgram = replaceProgram;
     this.#manager = manager;
     this.held = new HeldListeners(manager.store);
-    const journal = new Journal(`${folder.path}/journal.ndjson`, (error) =>
+    const journal = new Journal(folder.journal, (error) =>
       log.error(`the journal cannot be written (${String(error)}); the service goes on without it`),
     );
     this.#journal = journal;
@@ -84,17 +89,34 @@ export class Supervisor {
     const base = { generations, probation, releases, reviver, held, manager, service, options, journal, log };
     const restarts = new Restarts(base, (successor) => this.#succession.over(successor));
     const ending = new Ending({ ...base, restarts });
-    const succession = new Succession({ ...base, restarts, ending });
+    const cession = new Cession({ ...base, restarts, ending, folder });
+    const succession = new Succession({ ...base, restarts, ending, cession });
     const adoption = new Adoption({ ...base, restarts, succession });
-    const listening = { ...base, restarts, succession, check };
+    const listening = { ...base, restarts, succession, cession, check };
     generations.onExited((generation, exit) => succession.exited(generation, exit));
+    const listen = (generation: GenerationProcess, channel: Channel) =>
+      listenTo(generation, channel, listening);
     this.#reception = new Reception({
       ...base,
       restarts,
       adoption,
-      listen: (generation, channel) => listenTo(generation, channel, listening),
+      listen,
       serve: (channel) => serveOperator(channel, this),
+      cede: (channel) => cession.receive(channel),
+      cameBack: (generation, how) => this.#takeOver.cameBack(generation, how),
     });
+    const reception = this.#reception;
+    this.#takeOver = new TakeOver({
+      ...base,
+      restarts,
+      succession,
+      ending,
+      reception,
+      folder,
+      listen,
+      check,
+    });
+    this.#cession = cession;
     this.#generations = generations;
     this.#probation = probation;
     this.#reviver = reviver;
@@ -108,19 +130,26 @@ export class Supervisor {
     });
   }
 
+  /** Whether the run folder is, or will be again, another supervisor's: then it stays. */
+  get leavesFolder(): boolean {
+    return this.#cession.hasCededFolder || this.#takeOver.isGuest;
+  }
+
   /**
    * Opens the door, and takes over the generations that an earlier supervisor left, or starts the first.
+   * @param giver the supervisor from which the first takes over, where there is one.
    * @throws MOULT_BAD_OPTION when the command cannot be resolved; MOULT_PEER_TIMEOUT when an earlier
-   *   generation lives but does not come back.
+   *   generation lives but does not come back; any code of a handover when a take-over failed.
    */
-  async start(): Promise<void> {
+  async start(giver?: Giver): Promise<void> {
     const release = resolveRelease(this.#service);
-    const living = this.#adoption.recover(release);
+    // What the journal of a folder that both have tells is of the other's.
+    const living = giver?.sharesFolder && giver.ask() ? [] : this.#adoption.recover(release);
     await this.#reception.open(this.#folder.control);
     this.#journal.write({ event: 'run', pid: process.pid, command: release.label });
-    if (living.length > 0) await this.#adoption.allBack(living);
-    // A release that listens elsewhere than the one before must not wait for what the unit passed.
-    else this.#generations.start(release, this.#generations.settings(this.held.size > 0));
+    const begin = () => this.#begin(release, giver);
+    if (living.length > 0) await this.#adoption.allBack(living, giver && begin);
+    else await begin();
   }
 
   /**
@@ -134,6 +163,7 @@ export class Supervisor {
     release?: Release,
   ): Promise<RestartSummary> {
     this.#ending.assertNotBegun();
+    this.#cession.assertNone();
     const watchAll: Watcher = (event) => {
       this.#manager.stage(event);
       watch(event);
@@ -174,7 +204,7 @@ export class Supervisor {
 
   /** Ends the service: what is in flight is finished, up to the drain time-out; a second call ends it at once. */
   stop(): Promise<void> {
-    return this.#ending.stop();
+    return this.#cession.finishBeforeStop() ?? this.#takeOver.giveBack() ?? this.#ending.stop();
   }
 
   /**
@@ -184,6 +214,8 @@ export class Supervisor {
    */
   upgradeSoon(): { pid: number } {
     this.#ending.assertNotBegun();
+    this.#cession.assertNone();
+    this.#takeOver.assertProved();
     if (this.#restarts.isUnderWay || this.#generations.current === undefined) {
       throw new MoultError('MOULT_RESTART_IN_PROGRESS', 'a generation is just taking over, or none serves');
     }
@@ -212,10 +244,17 @@ export class Supervisor {
     };
   }
 
+  async #begin(release: Release, giver: Giver | undefined): Promise<void> {
+    const offer = giver?.ask();
+    if (giver !== undefined && offer !== undefined) await this.#takeOver.begin(giver, offer, release);
+    // A release that listens elsewhere than the one before must not wait for what the unit passed.
+    else this.#generations.start(release, this.#generations.settings(this.held.size > 0));
+  }
+
   #state(): SupervisorState {
     if (this.#ending.state !== undefined) return this.#ending.state;
     if (this.#generations.current === undefined && this.#reviver.isWaiting) return 'waiting';
-    if (this.#restarts.isHandingOver) return 'restarting';
+    if (this.#restarts.isHandingOver || this.#cession.isUnderWay) return 'restarting';
     return this.#generations.current === undefined ? 'starting' : 'serving';
   }
 

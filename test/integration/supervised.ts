@@ -56,6 +56,10 @@ export interface SupervisedOptions {
   readonly runtimeFolder?: string;
   /** Its name; null leaves the name to moult (default: "service"). */
   readonly name?: string | null;
+  /** A command that starts it, such as unshare, with its arguments (default: none). */
+  readonly through?: readonly string[];
+  /** As whom it runs (default: as this process). */
+  readonly user?: { readonly uid: number; readonly gid: number };
 }
 
 interface LogLine {
@@ -96,8 +100,10 @@ export class Supervised {
     this.#node = options.node ?? process.execPath;
     const named = options.name === null ? [] : ['--name', this.name];
     const args = ['run', ...named, ...(options.runOptions ?? []), '--', ...options.command];
-    this.process = spawn(this.#node, [cli, ...args], {
+    const [command = '', ...words] = [...(options.through ?? []), this.#node, cli, ...args];
+    this.process = spawn(command, words, {
       env: this.#env,
+      ...options.user,
       ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
       stdio: ['ignore', 'pipe', 'pipe'],
     });

@@ -1,0 +1,338 @@
+/*
+ * How this supervisor begins where another one runs the service: its first generation takes over from that
+ * one's, as in any restart, and when it has proved itself the other supervisor ends.
+ */
+import { rmSync, statSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import type { Logger } from 'pino';
+import type { Channel } from '../channel/channel.js';
+import { Opening } from '../channel/open.js';
+import { asMoultError, MoultError } from '../errors.js';
+import type { StageEvent } from '../lifecycle/restart-record.js';
+import { closeDescriptor } from '../os/descriptor.js';
+import { FileLock } from '../os/file-lock.js';
+import { isListening } from '../os/unix-socket.js';
+import type { Message } from '../protocol/messages.js';
+import { type Inheritance, inherit } from '../service/beginning.js';
+import type { Ending } from './ending.js';
+import { ForeignGeneration } from './foreign-generation.js';
+import type { GenerationProcess } from './generation-process.js';
+import type { Generations } from './generations.js';
+import type { HeldListeners } from './held-listeners.js';
+import type { Probation } from './probation.js';
+import type { Reception } from './reception.js';
+import type { Release } from './release.js';
+import type { Restarts } from './restarts.js';
+import type { Reviver } from './reviver.js';
+import { CONTROL, type RunFolder } from './run-folder.js';
+import type { Succession } from './succession.js';
+
+const OPENING_TIMEOUT_MS = 5000;
+/** How long a generation whose supervisor died may take to come here. */
+const REJOIN_TIMEOUT_MS = 5000;
+const LOOK_MS = 50;
+
+/** What another supervisor offers, and the conversation with it. */
+interface Offer extends Message<'offer'> {
+  readonly channel: Channel;
+  /** Its lock of its run folder, of which this process has a copy now. */
+  readonly lock: FileLock | undefined;
+  /** Its copies of the listeners. */
+  readonly inherited: Inheritance;
+}
+
+/** The supervisor from which another one takes over, by the path of its socket. */
+export class Giver {
+  readonly control: string;
+  readonly #sharesFolder: boolean;
+  #offer: Offer | undefined;
+
+  /**
+   * @param path of its socket, or of its run folder, as it is seen from here.
+   * @param own the run folder of the supervisor that takes over.
+   */
+  constructor(path: string, own: RunFolder) {
+    this.control = isFolder(path) ? join(path, CONTROL) : path;
+    this.#sharesFolder = own.isAt(dirname(this.control));
+  }
+
+  /** Whether both supervisors have the same run folder. */
+  get sharesFolder(): boolean {
+    return this.#sharesFolder;
+  }
+
+  get folder(): string {
+    return dirname(this.control);
+  }
+
+  /**
+   * Asks it to hand over.
+   * @returns undefined when nobody is there: then there is nothing to take over.
+   * @throws what it refused with; MOULT_PEER_REFUSED, MOULT_PEER_TIMEOUT, MOULT_PEER_CLOSED, MOULT_SYSTEM_CALL.
+   */
+  ask(): Offer | undefined {
+    this.#offer ??= this.#asked();
+    return this.#offer;
+  }
+
+  #asked(): Offer | undefined {
+    const opening = this.#open();
+    if (opening === undefined) return undefined;
+    try {
+      opening.say({ type: 'take-over', sharesFolder: this.#sharesFolder });
+      const { message, incoming } = opening.hear('offer');
+      const [fd, ...surplus] = incoming.take();
+      for (const one of surplus) closeDescriptor(one);
+      const door = join(this.folder, basename(message.door));
+      if (!isListening(door)) {
+        const what = `its generation ${message.generation} cannot be reached at ${door}: both need the same folder`;
+        throw new MoultError('MOULT_NOT_SERVING', what);
+      }
+      const lock = fd === undefined ? undefined : FileLock.inherited(fd);
+      const inherited = inherit(opening);
+      return { ...message, door, lock, inherited, channel: opening.toChannel() };
+    } catch (error) {
+      opening.abandon();
+      throw error;
+    }
+  }
+
+  #open(): Opening | undefined {
+    try {
+      return new Opening(this.control, { role: 'supervisor', node: process.version }, OPENING_TIMEOUT_MS);
+    } catch (error) {
+      const reason = error instanceof MoultError ? error.details?.reason : undefined;
+      if (reason === 'ENOENT' || reason === 'ECONNREFUSED') return undefined;
+      throw error;
+    }
+  }
+}
+
+/** What a take-over is made of. */
+export interface TakeOverParts {
+  readonly generations: Generations;
+  readonly restarts: Restarts;
+  readonly probation: Probation;
+  readonly reviver: Reviver;
+  readonly held: HeldListeners;
+  readonly ending: Ending;
+  readonly reception: Reception;
+  readonly succession: Succession;
+  readonly folder: RunFolder;
+  readonly log: Logger;
+  /** Listens to what a generation says. */
+  readonly listen: (generation: GenerationProcess, channel: Channel) => void;
+  /** Makes the configured check; rejects when it fails. */
+  readonly check: (generation: GenerationProcess) => Promise<void>;
+}
+
+type Rejoin = NonNullable<Message<'hello'>['rejoin']>;
+
+/** Takes the service over from another supervisor. */
+export class TakeOver {
+  readonly #parts: TakeOverParts;
+  #isGivingBack = false;
+  #isUnproved = false;
+  #isOver = false;
+  #sharesFolder = false;
+
+  constructor(parts: TakeOverParts) {
+    this.#parts = parts;
+  }
+
+  /** Whether the run folder is another supervisor's still, to which the service may go back. */
+  get isGuest(): boolean {
+    return this.#isUnproved && this.#sharesFolder;
+  }
+
+  /** @throws MOULT_RESTART_IN_PROGRESS while the service may go back to the other supervisor. */
+  assertProved(): void {
+    if (!this.#isUnproved) return;
+    const what = 'the service has just been taken over from another supervisor, and may go back';
+    throw new MoultError('MOULT_RESTART_IN_PROGRESS', what, { serving: 'unchanged' });
+  }
+
+  /**
+   * Starts this release as the successor of what the other supervisor runs.
+   * @returns when it has taken over and all that can move has moved; probation goes on.
+   * @throws any code of a handover; then the other supervisor's generation serves, and nothing is left here.
+   */
+  async begin(giver: Giver, offer: Offer, release: Release): Promise<void> {
+    const { generations, restarts, ending, log } = this.#parts;
+    const foreign = this.#meet(offer, release);
+    this.#sharesFolder = giver.sharesFolder;
+    this.#isUnproved = true;
+    generations.areArriving = true;
+    ending.sparesListeners = true;
+    offer.channel.closed.then(() => this.#giverGone(giver, offer, foreign));
+    const request = {
+      ifBusy: 'wait',
+      allowFewerListeners: false,
+      untilConfirmed: false,
+      whenQuiet: null,
+    } as const;
+    try {
+      const tell = ({ stage, generation: number }: StageEvent) => {
+        if (stage === 'spawn') this.#tellWhenServing(offer.channel, number);
+      };
+      const { generation: number } = await restarts.restart(request, tell, release).catch(async (error) => {
+        // The other supervisor died before it had asked its generation, which then comes here by itself.
+        if (generations.lastNumber > offer.lastNumber || !(await this.#comesByItself(offer, foreign)))
+          throw error;
+        return restarts.restart(request, tell, release);
+      });
+      log.info(
+        `generation ${number} serves (process ${generations.numbered(number)?.servicePid}), taken over from ${offer.name} at ${giver.control}`,
+      );
+      this.#prove(offer, number);
+    } catch (error) {
+      await this.#ownEnded();
+      this.#isOver = true;
+      offer.channel.close();
+      throw error;
+    }
+  }
+
+  /** The other supervisor is gone, and its generation has come to this one. */
+  cameBack(foreign: GenerationProcess, { state, accepting, epoch, successor: number }: Rejoin): void {
+    const { generations, restarts, succession } = this.#parts;
+    foreign.lifeline?.send({ type: 'direct-output' });
+    generations.reached(epoch);
+    const successor = generations.numbered(number ?? 0);
+    if (number === null || restarts.handoverTo(number) === undefined) return;
+    const gone = new MoultError('MOULT_SUCCESSOR_LOST', 'the predecessor serves again');
+    // What it said while nobody heard it.
+    if (accepting && state === 'serving') {
+      if (successor?.servingSince === undefined) succession.aborted(number, gone);
+      else succession.undone(foreign, number, gone, successor.exit === undefined);
+    } else if (state === 'draining' || state === 'ended') succession.confirmed(number);
+    else if (state === 'ready' && successor?.settings.checked) {
+      this.#parts.check(successor).then(
+        () => foreign.lifeline?.send({ type: 'proceed', generation: number }),
+        (error) =>
+          foreign.lifeline?.send({
+            type: 'abort',
+            error: asMoultError(error, 'MOULT_CHECK_FAILED').report(),
+          }),
+      );
+    }
+  }
+
+  /** Gives the service back before a stop, where the other supervisor can still have it; undefined where it cannot. */
+  giveBack(): Promise<void> | undefined {
+    const { generations, probation, ending } = this.#parts;
+    if (!this.#isUnproved || probation.predecessor?.isReachable !== true) return undefined;
+    if (this.#isGivingBack) for (const one of generations.own()) one.kill();
+    this.#isGivingBack = true;
+    probation.takeBack();
+    return ending.ended.then(() => {});
+  }
+
+  async #comesByItself({ channel }: Offer, foreign: ForeignGeneration): Promise<boolean> {
+    const limit = performance.now() + REJOIN_TIMEOUT_MS;
+    while (channel.isClosed && !foreign.isReachable && performance.now() < limit) {
+      await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+    }
+    return channel.isClosed && foreign.isReachable;
+  }
+
+  #meet(offer: Offer, release: Release): ForeignGeneration {
+    const { generations, held, listen } = this.#parts;
+    const { channel, inherited } = offer;
+    inherited.listeners.forEach((item, i) => {
+      const fd = inherited.descriptors[i];
+      // By its generation: what that one has is not closed when the take-over is undone.
+      if (fd !== undefined) held.hold(item, fd, offer.generation);
+    });
+    generations.countOn(Math.max(offer.lastNumber, offer.generation), offer.epoch);
+    if (offer.saysReady) generations.saidReady();
+    const settings = generations.settings(false);
+    const foreign = new ForeignGeneration(offer.generation, release, settings, offer.door);
+    generations.addForeign(foreign);
+    // The end of this process is not the other supervisor's affair.
+    channel.unref();
+    foreign.attach(channel);
+    listen(foreign, channel);
+    channel.on('gone', () => foreign.hasEnded());
+    channel.on('refused', () => channel.close());
+    generations.current = foreign;
+    return foreign;
+  }
+
+  async #prove(offer: Offer, number: number): Promise<void> {
+    const { generations, probation, reviver, ending, log } = this.#parts;
+    const successor = generations.numbered(number);
+    try {
+      await probation.confirmed(number);
+    } catch (error) {
+      const { message, code } = asMoultError(error, 'MOULT_HANDOVER_ABORTED');
+      log.error(`the take-over was undone: ${message} (${code}); ${offer.name} serves as before`);
+      await this.#ownEnded();
+      this.#isOver = true;
+      offer.channel.close();
+      ending.finish(this.#isGivingBack ? 0 : 1);
+      return;
+    }
+    this.#isUnproved = false;
+    generations.areArriving = false;
+    ending.sparesListeners = false;
+    // It ended in the same moment, when its predecessor was still thought able to resume.
+    if (successor?.exit !== undefined && generations.current?.exit !== undefined) {
+      generations.current = undefined;
+      reviver.revive(successor, 'ended');
+    }
+  }
+
+  // Where its own end is near, it learns here that the service has passed on.
+  #tellWhenServing(channel: Channel, number: number): void {
+    const { generations } = this.#parts;
+    generations.numbered(number)?.serves.then(() => {
+      channel.send({ type: 'serving', epoch: generations.epoch, said: generations.sayReady });
+    });
+  }
+
+  // The lock is ours now: however the other supervisor ended, this one takes its place.
+  async #giverGone({ control, folder, sharesFolder }: Giver, { lock }: Offer, foreign: ForeignGeneration) {
+    const { reception, ending, log } = this.#parts;
+    // It may only have broken off.
+    if (this.#isOver || isListening(control)) return;
+    foreign.watch();
+    if (ending.hasBegun || lock === undefined) return;
+    try {
+      if (sharesFolder) {
+        await this.#takeName();
+        return;
+      }
+      if (foreign.isAlive) {
+        rmSync(control, { force: true });
+        await reception.open(control);
+        await foreign.exited;
+        reception.close(control);
+        if (!this.#isUnproved && lock.isOf(join(folder, 'lock')))
+          rmSync(folder, { recursive: true, force: true });
+      }
+      lock.release();
+    } catch (error) {
+      log.error(`the socket ${control} of the other supervisor cannot be taken over: ${String(error)}`);
+    }
+  }
+
+  async #takeName(): Promise<void> {
+    const { reception, folder } = this.#parts;
+    folder.clear();
+    await reception.open(folder.publicControl);
+    folder.standAlone();
+  }
+
+  async #ownEnded(): Promise<void> {
+    await Promise.all(this.#parts.generations.own().map((one) => one.exited));
+  }
+}
+
+function isFolder(path: string): boolean {
+  try {
+    return statSync(path).isDirectory();
+  } catch {
+    return false;
+  }
+}

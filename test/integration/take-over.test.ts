@@ -1,0 +1,395 @@
+import assert from 'node:assert/strict';
+import { existsSync, readdirSync } from 'node:fs';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { describe, it } from 'node:test';
+import { pathToFileURL } from 'node:url';
+import { type Load, type LoadReport, startLoad } from '#moult/verify/load.js';
+import { processesWith, root, Supervised, type SupervisedOptions, until } from './supervised.js';
+
+const SOURCE = pathToFileURL(path.join(root, 'test/fixtures/faults/release.mjs')).href;
+const { freePort } = (await import(pathToFileURL(path.join(root, 'test/fixtures/faults/cell.mjs')).href)) as {
+  freePort(): Promise<number>;
+};
+
+type Kind = 'good' | 'throws' | 'late' | 'never' | 'answers-500' | 'fails-later';
+
+/** Supervisors that know nothing of each other, in one run folder, under a load of kept-alive clients. */
+class Street {
+  readonly folder: string;
+  readonly port: number;
+  readonly all: Supervised[] = [];
+  #load: Load | undefined;
+
+  private constructor(folder: string, port: number) {
+    this.folder = folder;
+    this.port = port;
+  }
+
+  static async with(test: (street: Street) => Promise<void>): Promise<void> {
+    const folder = await mkdtemp(path.join(tmpdir(), 'moult-it-'));
+    const street = new Street(folder, await freePort());
+    try {
+      await test(street);
+      await street.#tidy();
+    } catch (error) {
+      const output = street.all.map((one, i) => `-- ${i + 1} --\n${one.output.slice(-3000)}`).join('\n');
+      if (error instanceof Error) error.message += `\nthe output was:\n${output}`;
+      throw error;
+    } finally {
+      await street.#load?.stop(0);
+      for (const one of street.all) await one.kill();
+      await rm(folder, { recursive: true, force: true });
+    }
+  }
+
+  /** Starts one more. @param kind of its release. */
+  async run(kind: Kind, options: Partial<SupervisedOptions> = {}): Promise<Supervised> {
+    const file = path.join(this.folder, `${kind}.mjs`);
+    const before = {
+      late: 'await new Promise((go) => setTimeout(go, 1500));',
+      never: 'await new Promise(() => setInterval(() => {}, 1000));',
+    };
+    const what = `globalThis.KIND = '${kind}';\nawait import('${SOURCE}');\n`;
+    await writeFile(file, kind in before ? `${before[kind as 'late']}\n${what}` : what);
+    const { runOptions = [], env = {}, ...others } = options;
+    const one = await Supervised.start({
+      command: [file],
+      runtimeFolder: path.join(this.folder, 'run'),
+      ...others,
+      runOptions: ['--drain-timeout', '5s', '--stop-timeout', '3s', '--log', 'debug', ...runOptions],
+      env: { PORT: String(this.port), VICTIMS: this.folder, ...env },
+      waits: false,
+    });
+    this.all.push(one);
+    if (options.waits !== false) await one.logs(/generation \d+ serves/);
+    return one;
+  }
+
+  /** Starts one that takes over. */
+  takeOver(kind: Kind, options: Partial<SupervisedOptions> = {}): Promise<Supervised> {
+    const runOptions = ['--take-over', this.runFolder, ...(options.runOptions ?? [])];
+    return this.run(kind, { ...options, runOptions });
+  }
+
+  get runFolder(): string {
+    return path.join(this.folder, 'run/moult/service');
+  }
+
+  async load(): Promise<void> {
+    this.#load = startLoad({
+      target: { host: '127.0.0.1', port: this.port },
+      check: 'echo',
+      clients: { 'kept-alive': 20, 'new-connection': 2 },
+      thinkMs: 20,
+      requestTimeoutMs: 25_000,
+      connectTimeoutMs: 25_000,
+    });
+    await this.goesOn();
+  }
+
+  async goesOn(): Promise<void> {
+    const answered = () => this.#load?.snapshot().total.answered ?? 0;
+    const before = answered();
+    await until('the load goes on', () => answered() > before + 50);
+  }
+
+  /** Waits until this supervisor's generation alone answers. */
+  async servedBy(one: Supervised): Promise<void> {
+    const pid = await one.alone();
+    const of = () => ({ ...(this.#load?.snapshot().total.generations ?? {}) }) as Record<string, number>;
+    await this.goesOn();
+    const before = of();
+    await until('it answers', () => (of()[pid] ?? 0) > (before[pid] ?? 0) + 40);
+    const after = of();
+    for (const [other, n] of Object.entries(after))
+      if (other !== String(pid)) assert.ok(n <= (before[other] ?? 0) + 2, `process ${other} answers as well`);
+  }
+
+  async report(): Promise<LoadReport> {
+    assert.ok(this.#load, 'there is a load');
+    const report = await this.#load.stop();
+    for (const reason of ['refused', 'connect-failed', 'connect-timeout'])
+      assert.equal(report.total.reasons[reason] ?? 0, 0, JSON.stringify(report.total.reasons));
+    assert.equal(report.total.duplicated, 0);
+    return report;
+  }
+
+  /** Fails when anything was lost. */
+  async nothingLost(): Promise<void> {
+    const { failures, total } = await this.report();
+    const { failed, lost } = total;
+    assert.deepEqual({ failed, lost }, { failed: 0, lost: 0 }, JSON.stringify(failures.slice(0, 5)));
+  }
+
+  /** Waits until this supervisor has ended, whatever of it lives on; its exit status. */
+  async ends({ process: it }: Supervised): Promise<number | string> {
+    await until('it ends', () => it.exitCode !== null || it.signalCode !== null);
+    return it.exitCode ?? it.signalCode ?? 'unknown';
+  }
+
+  /** Nothing may be left of those that have ended, and of the others nothing after a stop. */
+  async #tidy(): Promise<void> {
+    for (const one of this.all.toReversed()) {
+      if (!one.isOver) one.process.kill('SIGTERM');
+      await this.ends(one);
+      await until('every process has ended', () => processesWith(one.mark).length === 0);
+    }
+    const left = path.join(this.folder, 'run/moult');
+    assert.deepEqual(existsSync(left) ? readdirSync(left) : [], [], 'the run folder is gone');
+  }
+}
+
+const quick = ['--probation', '1s'];
+
+describe('a supervisor that takes over from another one', () => {
+  it('of the same name has the service, the name and every connection then', async () => {
+    await Street.with(async (street) => {
+      let serving = await street.run('good', { runOptions: quick });
+      await street.load();
+      for (let round = 0; round < 3; round += 1) {
+        const before = serving;
+        serving = await street.takeOver('good', { runOptions: quick });
+        assert.equal(await street.ends(before), 0);
+        await until('commands find it', async () => {
+          const status = await serving.status().catch(() => undefined);
+          return status?.pid === serving.pid;
+        });
+        await street.servedBy(serving);
+      }
+      await serving.restart();
+      await street.servedBy(serving);
+      await street.nothingLost();
+      assert.match((await serving.moult('history', 'service')).stdout, /5/, 'its numbers go on');
+    });
+  });
+
+  it('of another name leaves nothing of the old one', async () => {
+    await Street.with(async (street) => {
+      const first = await street.run('good', { runOptions: quick });
+      await street.load();
+      const second = await street.takeOver('good', { name: 'next', runOptions: quick });
+      assert.equal(await street.ends(first), 0);
+      await street.servedBy(second);
+      await street.nothingLost();
+      assert.deepEqual(readdirSync(path.dirname(street.runFolder)), ['next']);
+    });
+  });
+
+  it('checks its release before it commits', async () => {
+    await Street.with(async (street) => {
+      const check = [...quick, '--check', '/healthz', '--check-retries', '0'];
+      const first = await street.run('good', { runOptions: quick });
+      await street.load();
+      const bad = await street.takeOver('answers-500', { runOptions: check, waits: false });
+      assert.equal(await street.ends(bad), 1);
+      assert.match(bad.stderr, /MOULT_CHECK_FAILED/);
+      await street.servedBy(first);
+      const second = await street.takeOver('good', { runOptions: check });
+      assert.equal(await street.ends(first), 0);
+      await street.servedBy(second);
+      await street.nothingLost();
+    });
+  });
+
+  it('begins as the first where nobody is', async () => {
+    await Street.with(async (street) => {
+      const first = await street.takeOver('good');
+      await street.load();
+      await street.servedBy(first);
+      await street.nothingLost();
+    });
+  });
+
+  it('is found and adopted like any other when it is killed later', async () => {
+    await Street.with(async (street) => {
+      const first = await street.run('good', { runOptions: quick });
+      await street.load();
+      const second = await street.takeOver('good', { runOptions: quick });
+      assert.equal(await street.ends(first), 0);
+      const pid = await second.alone();
+      second.process.kill('SIGKILL');
+      await street.ends(second);
+      const third = await street.takeOver('good', { runOptions: quick, waits: false });
+      await third.logs(/generation 2 is adopted/);
+      assert.equal(await third.alone(), pid);
+      await street.servedBy(third);
+      await third.restart();
+      await until('one is left', () => third.alone());
+      await street.nothingLost();
+      // It came with the mark of the one that started it.
+      await until('nothing is left of the second', () => processesWith(second.mark).length === 0);
+    });
+  });
+});
+
+describe('a take-over that fails', () => {
+  for (const kind of ['throws', 'never'] as const) {
+    const what = kind === 'never' ? 'never listens' : kind;
+    it(`because its release ${what} ends with the reason, and the service goes on as it was`, async () => {
+      await Street.with(async (street) => {
+        const first = await street.run('good', { runOptions: quick });
+        await street.load();
+        const pid = await first.alone();
+        const second = await street.takeOver(kind, {
+          runOptions: [...quick, '--ready-timeout', '2s'],
+          waits: false,
+        });
+        assert.equal(await street.ends(second), 1);
+        assert.match(second.stderr, kind === 'never' ? /MOULT_READY_TIMEOUT/ : /MOULT_SUCCESSOR_EXITED/);
+        assert.match(second.stderr, /the predecessor, as before/);
+        await street.servedBy(first);
+        assert.equal(await first.alone(), pid);
+        const third = await street.takeOver('good', { runOptions: quick });
+        assert.equal(await street.ends(first), 0);
+        await street.servedBy(third);
+        await street.nothingLost();
+      });
+    });
+  }
+
+  it('within probation is undone', async () => {
+    await Street.with(async (street) => {
+      const first = await street.run('good', { runOptions: quick });
+      await street.load();
+      const second = await street.takeOver('good', { runOptions: ['--probation', '20s'] });
+      const { pid } = await successorOf(second);
+      process.kill(pid, 'SIGKILL');
+      assert.equal(await street.ends(second), 1);
+      assert.match(second.output, /was undone/);
+      await street.servedBy(first);
+      await street.report();
+    });
+  });
+
+  it('hands every connection back when it is stopped within probation', async () => {
+    await Street.with(async (street) => {
+      const first = await street.run('good', { runOptions: quick });
+      await street.load();
+      const second = await street.takeOver('good', { runOptions: ['--probation', '20s'] });
+      second.process.kill('SIGTERM');
+      assert.equal(await street.ends(second), 0);
+      await street.servedBy(first);
+      await first.restart();
+      await street.servedBy(first);
+      await street.nothingLost();
+    });
+  });
+
+  it('because its check fails within probation hands every connection back', async () => {
+    await Street.with(async (street) => {
+      const first = await street.run('good', { runOptions: quick });
+      await street.load();
+      const second = await street.takeOver('fails-later', {
+        runOptions: ['--probation', '20s', '--check', '/healthz', '--check-retries', '0'],
+        waits: false,
+      });
+      assert.equal(await street.ends(second), 1);
+      await street.servedBy(first);
+      await street.nothingLost();
+    });
+  });
+});
+
+describe('during a take-over', () => {
+  it('the old supervisor takes no other orders, and lets nobody else take over', async () => {
+    await Street.with(async (street) => {
+      const first = await street.run('good', { runOptions: quick });
+      await street.load();
+      const second = await street.takeOver('good', { name: 'next', runOptions: ['--probation', '1m'] });
+      assert.equal((await first.failingRestart()).code, 'MOULT_RESTART_IN_PROGRESS');
+      const third = await street.takeOver('good', { name: 'third', waits: false });
+      assert.equal(await street.ends(third), 1);
+      assert.match(third.stderr, /MOULT_RESTART_IN_PROGRESS/);
+      await second.restart();
+      assert.equal(await street.ends(first), 0, 'what a restart replaces is confirmed by it');
+      await street.servedBy(second);
+      await street.nothingLost();
+    });
+  });
+
+  it('a stop of the old supervisor waits for what it has, and the new one serves', async () => {
+    await Street.with(async (street) => {
+      const first = await street.run('good', { runOptions: quick });
+      await street.load();
+      const second = await street.takeOver('good', { runOptions: ['--probation', '20s'] });
+      first.process.kill('SIGTERM');
+      assert.equal(await street.ends(first), 0);
+      await street.servedBy(second);
+      await street.nothingLost();
+    });
+  });
+
+  for (const when of ['before it is ready', 'within probation'] as const) {
+    const options = (probation = '20s'): [Kind, Partial<SupervisedOptions>] =>
+      when === 'within probation'
+        ? ['good', { runOptions: ['--probation', probation] }]
+        : ['late', { runOptions: ['--probation', '1s'], waits: false }];
+
+    it(`the new supervisor may be killed ${when}: the old one serves on`, async () => {
+      await Street.with(async (street) => {
+        const first = await street.run('good', { runOptions: quick });
+        await street.load();
+        const second = await street.takeOver(...options());
+        if (when === 'before it is ready') await until('it is expected', () => isExpecting(first));
+        second.process.kill('SIGKILL');
+        await first.logs(/did not take over/);
+        await until('its successor is gone', () => processesWith(second.mark).length === 0);
+        await street.servedBy(first);
+        const third = await street.takeOver('good', { runOptions: quick });
+        assert.equal(await street.ends(first), 0);
+        await street.servedBy(third);
+        await street.nothingLost();
+      });
+    });
+
+    it(`the old supervisor may be killed ${when}: the new one has the service`, async () => {
+      await Street.with(async (street) => {
+        const first = await street.run('good', { runOptions: quick });
+        await street.load();
+        const second = await street.takeOver(...options('5s'));
+        if (when === 'before it is ready') await first.logs(/asks to take over/);
+        first.process.kill('SIGKILL');
+        await second.logs(/generation 2 serves/);
+        await until('nothing is left of the first', () => processesWith(first.mark).length === 0);
+        await until('commands find the new one', async () => {
+          const status = await second.status().catch(() => undefined);
+          return status?.pid === second.pid;
+        });
+        await street.servedBy(second);
+        await second.restart();
+        await street.servedBy(second);
+        await street.nothingLost();
+      });
+    });
+
+    it(`the old generation may be killed ${when}: the new one serves`, async () => {
+      await Street.with(async (street) => {
+        const first = await street.run('good', { runOptions: quick });
+        await street.load();
+        const pid = await first.alone();
+        const second = await street.takeOver(...options());
+        if (when === 'before it is ready') await until('it is started', () => isExpecting(first));
+        process.kill(pid, 'SIGKILL');
+        assert.equal(await street.ends(first), 0);
+        await second.logs(/generation 2 serves/);
+        await street.servedBy(second);
+        await street.report();
+      });
+    });
+  }
+});
+
+async function isExpecting(one: Supervised): Promise<boolean> {
+  const { generations } = await one.status();
+  return generations.some(({ state }) => state === 'expecting' || state === 'inheriting');
+}
+
+/** The generation that has taken over under a supervisor that shares its folder with another one. */
+async function successorOf(one: Supervised): Promise<{ pid: number }> {
+  return until('it has a process', () => {
+    const [service] = processesWith(one.mark).filter(({ command }) => !command.includes(' run --name '));
+    return service;
+  });
+}
