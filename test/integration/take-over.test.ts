@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -379,6 +380,143 @@ describe('during a take-over', () => {
       });
     });
   }
+});
+
+/** Without these rights there are no namespaces and no other users to be had. */
+const isRoot = process.geteuid?.() === 0;
+const canUnshare = isRoot && spawnSync('unshare', ['-pfm', '--mount-proc', 'true']).status === 0;
+
+describe('across namespaces', { skip: !canUnshare }, () => {
+  /** As in a container: the shared folder is at a path of its own, and nothing of the other's is to be seen. */
+  function container(
+    street: Street,
+    name: string,
+    hidden: string,
+    withPids: boolean,
+  ): Partial<SupervisedOptions> {
+    const mine = path.join(street.folder, name);
+    const hides = path.join(street.folder, hidden);
+    for (const folder of [mine, hides, path.join(street.folder, 'run')])
+      mkdirSync(folder, { recursive: true });
+    const enter = [
+      'mount --bind "$1" "$2"',
+      'mount -t tmpfs tmpfs "$1"',
+      'mount -t tmpfs tmpfs "$3"',
+      // Numbers of processes in different namespaces are often equal; the load tells them apart by theirs.
+      ...(name === 'b' ? ['for i in 1 2 3 4 5 6 7 8 9; do /bin/true; done'] : []),
+      'export XDG_RUNTIME_DIR="$2"',
+      'shift 3',
+      'exec "$@"',
+    ].join(' && ');
+    const unshare = withPids ? ['unshare', '-pfm', '--mount-proc', '--kill-child'] : ['unshare', '-m'];
+    const shared = path.join(street.folder, 'run');
+    return { through: [...unshare, 'sh', '-c', enter, 'sh', shared, mine, hides], waits: false };
+  }
+
+  for (const withPids of [false, true]) {
+    const which = withPids ? 'PID and mount namespaces' : 'mount namespaces';
+
+    it(`of processes that share only the run folder (${which}) nothing is lost`, async () => {
+      await Street.with(async (street) => {
+        const first = await street.run('good', container(street, 'a', 'b', withPids));
+        await first.logs(/generation 1 serves/);
+        await street.load();
+        const broken = await street.run('throws', {
+          ...container(street, 'b', 'a', withPids),
+          runOptions: ['--take-over', path.join(street.folder, 'b/moult/service')],
+        });
+        assert.equal(await street.ends(broken), 1);
+        if (withPids) await first.logs(/a supervisor of user 0 elsewhere asks to take over/);
+        const second = await street.run('good', {
+          ...container(street, 'b', 'a', withPids),
+          runOptions: [...quick, '--take-over', path.join(street.folder, 'b/moult/service/control.sock')],
+        });
+        await second.logs(/generation 3 serves/);
+        assert.equal(await street.ends(first), 0);
+        await street.servedBy(second);
+        await street.nothingLost();
+        assert.equal((await second.moult('stop', 'service')).code, 0);
+      });
+    });
+  }
+
+  it('a successor that dies within probation is noticed though it has no number here', async () => {
+    await Street.with(async (street) => {
+      const first = await street.run('good', container(street, 'a', 'b', true));
+      await first.logs(/generation 1 serves/);
+      await street.load();
+      const second = await street.run('good', {
+        ...container(street, 'b', 'a', true),
+        runOptions: ['--probation', '20s', '--take-over', path.join(street.folder, 'b/moult/service')],
+      });
+      await second.logs(/generation 2 serves/);
+      const { pid } = await successorOf(second);
+      process.kill(pid, 'SIGKILL');
+      assert.equal(await street.ends(second), 1);
+      await street.servedBy(first);
+      await street.report();
+      assert.equal((await first.moult('stop', 'service')).code, 0);
+    });
+  });
+});
+
+describe('between two users', { skip: !isRoot }, () => {
+  const [one, other, gid] = [41_001, 41_002, 41_000];
+
+  async function shareFolders(street: Street): Promise<void> {
+    const run = path.join(street.folder, 'run');
+    chmodSync(street.folder, 0o755);
+    mkdirSync(run);
+    chownSync(run, one, gid);
+    chmodSync(run, 0o2770);
+  }
+
+  it('that allow each other nothing is lost', async () => {
+    await Street.with(async (street) => {
+      await shareFolders(street);
+      const first = await street.run('good', {
+        user: { uid: one, gid },
+        env: { VICTIMS: '' },
+        runOptions: [...quick, '--allow-uid', String(other)],
+      });
+      await street.load();
+      const second = await street.takeOver('good', {
+        user: { uid: other, gid },
+        env: { VICTIMS: '' },
+        runOptions: [...quick, '--allow-uid', String(one)],
+      });
+      assert.equal(await street.ends(first), 0);
+      await until('commands find it', async () => {
+        const status = await second.status().catch(() => undefined);
+        return status?.pid === second.pid;
+      });
+      await street.servedBy(second);
+      await second.restart();
+      await street.servedBy(second);
+      await street.nothingLost();
+    });
+  });
+
+  it('of which one does not allow the other nothing changes', async () => {
+    await Street.with(async (street) => {
+      await shareFolders(street);
+      const user = { uid: one, gid };
+      const env = { VICTIMS: '' };
+      const options = { user, env, runOptions: [...quick, '--allow-uid', '41003'] };
+      const first = await street.run('good', options);
+      await street.load();
+      const second = await street.takeOver('good', {
+        user: { uid: other, gid },
+        env,
+        runOptions: [...quick, '--allow-uid', String(one)],
+        waits: false,
+      });
+      assert.equal(await street.ends(second), 1);
+      assert.match(second.stderr, /MOULT_PEER_REFUSED/);
+      await street.servedBy(first);
+      await street.nothingLost();
+    });
+  });
 });
 
 async function isExpecting(one: Supervised): Promise<boolean> {

@@ -6,7 +6,7 @@ import { describe } from 'node:test';
 import { descriptorOf } from '#moult/node/handle.js';
 import { closeDescriptor } from '#moult/os/descriptor.js';
 import { streamSocketPair } from '#moult/os/descriptor-socket.js';
-import { checkPeer, ProcessHandle, peerCredentials } from '#moult/os/peer.js';
+import { checkPeer, ProcessHandle, peerCredentials, trustUids } from '#moult/os/peer.js';
 import { eventOf, soon } from '../support/events.js';
 import { fixture } from '../support/fixture.js';
 import { temporaryFolder } from '../support/temporary-folder.js';
@@ -59,6 +59,14 @@ describe('the credentials of a peer', () => {
     assert.throws(() => checkPeer({ pid: 1, uid: 4_294_967_295, gid: 0 }), { code: 'MOULT_PEER_REFUSED' });
   });
 
+  tidy('let those in who are trusted', (later) => {
+    const other = (process.geteuid?.() ?? 0) + 1;
+    trustUids([other]);
+    later(() => trustUids([]));
+    checkPeer({ pid: 1, uid: other, gid: 0 });
+    assert.throws(() => checkPeer({ pid: 1, uid: other + 1, gid: 0 }), { code: 'MOULT_PEER_REFUSED' });
+  });
+
   tidy('of what is no socket are a typed error', () => {
     assert.throws(() => peerCredentials(99_999), {
       code: 'MOULT_SYSTEM_CALL',
@@ -88,6 +96,15 @@ describe('a process held by a descriptor', () => {
     const held = new ProcessHandle(child.pid);
     assert.equal(held.hasEnded(), false);
     assert.equal(held.kill(), true);
+    held.close();
+  });
+
+  tidy('of another PID namespace has no number here, and neither ends nor is ended', () => {
+    // To kill(2), 0 would be the group of this very process.
+    const held = new ProcessHandle(0);
+    assert.equal(held.isKnown, false);
+    assert.equal(held.hasEnded(), false);
+    assert.equal(held.kill(), false);
     held.close();
   });
 
