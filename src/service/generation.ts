@@ -24,14 +24,13 @@ import { http1Moves } from '../node/self-test.js';
 import { wallClockMs } from '../os/clock.js';
 import { closeDescriptor } from '../os/descriptor.js';
 import type { DrainReport, GenerationState, Message, MessageType, Settings } from '../protocol/messages.js';
+import { askToEnd } from './ask-to-end.js';
 import type { Beginning } from './beginning.js';
 import type { LifeEvents } from './life-events.js';
 import type { Overseer } from './overseer.js';
 
 /** Fewer listeners than the predecessor had are taken for all when no more came for so long. */
 const FEWER_LISTENERS_MS = 1000;
-/** The longest time between a signal's being sent to this process and its handlers' hearing of it. */
-const SIGNAL_DELIVERY_MS = 1000;
 
 /** The service's process as one generation: what it has, and both ends of its handovers. */
 export class Generation implements Estate {
@@ -315,18 +314,8 @@ export class Generation implements Estate {
     const work = this.#beforeEnd.map(async (one) => one());
     Promise.allSettled([this.#overseer.mayEnd, ...work]).then(() => {
       this.#lifeline.unref();
-      this.#signalEnd();
+      askToEnd(this.#settings.stopSignal as NodeJS.Signals);
     });
-  }
-
-  #signalEnd(): void {
-    const stopSignal = this.#settings.stopSignal as NodeJS.Signals;
-    // With nothing left to do the process would end before its own handlers hear of the signal.
-    if (process.listenerCount(stopSignal) > 0) {
-      const alive = setTimeout(() => {}, SIGNAL_DELIVERY_MS);
-      process.once(stopSignal, () => clearTimeout(alive));
-    }
-    setImmediate(() => process.kill(process.pid, stopSignal));
   }
 
   #describe(): GenerationState {

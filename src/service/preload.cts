@@ -36,10 +36,10 @@ function watch(): void {
   hooks.onListen((server, original, args) => load().listen(server, original, args, supervised));
   hooks.onDatagramBind((socket) => load().bind(socket, supervised));
 
-  // As PM2's users say that they are ready; where a real channel exists it still gets the message.
+  // As users of PM2 and of naught say that they are ready; where a real channel exists it still gets the message.
   const send = process.send?.bind(process) as ((...args: unknown[]) => boolean) | undefined;
   process.send = ((message: unknown, ...rest: unknown[]) => {
-    if (message === 'ready') load().ready(supervised);
+    if (message === 'ready' || message === 'online') load().ready(supervised);
     return send?.(message, ...rest) ?? true;
   }) as NonNullable<typeof process.send>;
 }
