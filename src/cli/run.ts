@@ -1,5 +1,5 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { MoultError } from '../errors.js';
+import { asMoultError, MoultError } from '../errors.js';
 import { FileLock } from '../os/file-lock.js';
 import { isSupportedPlatform } from '../os/libc.js';
 import { trustUids } from '../os/peer.js';
@@ -194,6 +194,7 @@ async function run(words: readonly string[], flags: RunFlags): Promise<number> {
   try {
     await supervisor.start(giver);
   } catch (error) {
+    manager.tell(`the start failed: ${asMoultError(error, 'MOULT_SYSTEM_CALL').message}`);
     supervisor.abandon();
     lock.release();
     throw error;

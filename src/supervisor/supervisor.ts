@@ -270,7 +270,10 @@ export class Supervisor {
   async #check(generation: GenerationProcess): Promise<void> {
     const { check } = this.#options;
     if (check === null) return;
-    const isTls = this.held.describe().items.find(({ family }) => family !== 'udp')?.ticketKeys !== undefined;
+    const first = this.held
+      .describe()
+      .items.find(({ family, spare }) => (family === 'tcp' || family === 'unix') && !spare);
+    const isTls = first?.ticketKeys !== undefined;
     await runCheck(generation, check, isTls, this.#folder.path);
   }
 }

@@ -258,6 +258,10 @@ function underSystemd(type: string, overUsr: string | undefined): void {
     assert.match(await unit.statusText(), /^generation 2 serves /);
     assert.equal(await unit.mainPid(), pid);
     assert.equal(await unit.property('NFileDescriptorStore'), '1');
+    // A restart that systemd did not ask for is a reload for it all the same.
+    await unit.moult('restart', 'upgrades');
+    await unit.says(/^generation 3 serves .* took over from generation 2 /);
+    assert.equal(await unit.property('ActiveState'), 'active');
     await unit.answers(load);
     assertPerfect(await load.stop(), unit);
     await unit.systemctl('stop');
