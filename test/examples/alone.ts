@@ -9,12 +9,16 @@ export class Alone {
   readonly #first: ChildProcess;
   readonly #folder: string;
 
-  /** @param folder for its sockets, and to know its processes by. */
+  /** @param folder its working directory, for its sockets, and to know its processes by. */
   constructor(script: string, folder: string, env: Readonly<Record<string, string>>) {
     this.#folder = folder;
     const all: NodeJS.ProcessEnv = { ...process.env, ...env, XDG_RUNTIME_DIR: folder };
     for (const name of ['NODE_OPTIONS', 'NODE_TEST_CONTEXT']) delete all[name];
-    this.#first = spawn(process.execPath, [script], { env: all, stdio: ['ignore', 'pipe', 'pipe'] });
+    this.#first = spawn(process.execPath, [script], {
+      cwd: folder,
+      env: all,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     for (const stream of [this.#first.stdout, this.#first.stderr]) {
       stream?.setEncoding('utf8').on('data', (text: string) => {
         this.output += text;

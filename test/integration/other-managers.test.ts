@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { freePort } from '../examples/alone.js';
 import { fixture, withService } from './supervised.js';
 
 const conventions = {
@@ -39,6 +40,29 @@ describe('a service that was written for another manager', () => {
       const { pid } = await service.current();
       await service.stop();
       assert.match(service.stdout, new RegExp(`pool of ${pid} closed`));
+    });
+  });
+
+  it('forks workers of its own: those finish what they have, and new clients meet the new ones', async () => {
+    const port = await freePort();
+    const options = {
+      command: [fixture('cluster.cjs')],
+      env: { PORT: String(port) },
+      runOptions: ['--wait-ready', '--probation', '100ms'],
+    };
+    await withService(options, async (service) => {
+      const { pid: first } = await service.current();
+      const ask = async (path: string) =>
+        Number(await (await fetch(`http://127.0.0.1:${port}${path}`)).text());
+      assert.equal(await ask('/'), first);
+      const slow = ask('/slow');
+      await service.restart();
+      const { pid: second } = await service.current();
+      assert.equal(await slow, first);
+      await service.alone();
+      assert.notEqual(second, first);
+      assert.equal(await ask('/'), second);
+      assert.match(service.stdout, new RegExp(`pool of ${first} closed`));
     });
   });
 });
