@@ -148,7 +148,7 @@ export const errorTable = {
     meaning: 'A process of another user tried to speak to a socket of moult.',
     serving: 'unchanged',
     retry: false,
-    remedy: 'Run the command as the user that runs the service.',
+    remedy: 'Run the command as the user that runs the service, or let the other user in with --allow-uid.',
   },
   MOULT_NOT_EXPECTED: {
     meaning: 'A process asked to take over although no handover with it is under way.',

@@ -90,18 +90,23 @@ export class Predecessor {
     this.#limit = new Deadline(settings.readyTimeoutMs, () => this.#readyTimeout());
   }
 
-  /** A process asks to take over. @throws MOULT_NOT_EXPECTED, MOULT_RESTART_IN_PROGRESS */
-  receive(channel: Channel, hello: Message<'hello'>): void {
-    const asked = `generation ${hello.generation ?? '?'} asked to take over`;
+  /**
+   * A process asks to take over.
+   * @param number of the generation that it is; a stranger learns here what it has been given.
+   * @throws MOULT_NOT_EXPECTED, MOULT_RESTART_IN_PROGRESS
+   */
+  receive(channel: Channel, hello: Message<'hello'>, number = hello.generation): void {
+    const asked = `generation ${number ?? '?'} asked to take over`;
     if (this.#state !== 'expecting') {
       const code = this.#state === 'serving' ? 'MOULT_NOT_EXPECTED' : 'MOULT_RESTART_IN_PROGRESS';
       throw new MoultError(code, `${asked} while this one is ${this.#state}`);
     }
-    if (hello.generation !== this.#generation) {
+    if (number === undefined || number !== this.#generation) {
       throw new MoultError('MOULT_NOT_EXPECTED', `${asked}, expected was generation ${this.#generation}`);
     }
     const { items, descriptors } = this.#estate.listeners.describe();
-    channel.send({ type: 'inherit', epoch: this.#estate.epoch, listeners: items }, descriptors);
+    const told = hello.generation === undefined ? { generation: number } : {};
+    channel.send({ type: 'inherit', epoch: this.#estate.epoch, listeners: items, ...told }, descriptors);
     this.#step('hello');
     this.#channel = channel;
     this.#process = new ProcessHandle(channel.peer.pid);

@@ -20,6 +20,15 @@ export interface ServiceOptions {
   readonly busyTimeoutMs?: number;
   /** Milliseconds that the process may take to end once it was told to; default 10,000. Not used under `moult run`. */
   readonly stopTimeoutMs?: number;
+  /**
+   * The path of a Unix socket at which another process, whoever started it, may take over from this one; default
+   * none. It always leads to the generation that serves. Not used under `moult run`, which has `--take-over`.
+   */
+  readonly door?: string;
+  /** The path at which this process takes over, where one that serves has it as its `door`; default the own `door`. Where nobody is, this process begins as the first. Not used under `moult run`. */
+  readonly takeOver?: string;
+  /** Users whose processes may take over or hand over, besides the same user and root; default none. Not used under `moult run`, which has `--allow-uid`. */
+  readonly allowUids?: readonly number[];
   /** What starts the next generation; default the program, arguments and working directory of this one. Not used under `moult run`. */
   readonly command?: {
     /** A program, by its path or looked up in `PATH`. */
@@ -45,7 +54,7 @@ const STOP_SIGNAL = 'SIGTERM';
 
 /** @throws MOULT_BAD_OPTION for a value that cannot be used. */
 export function standaloneOptions(options: ServiceOptions): StandaloneOptions {
-  const { pidFile, command } = options;
+  const { pidFile, command, door, takeOver, allowUids } = options;
   const time = (name: keyof typeof TIMES) => checkTime(name, options[name] ?? TIMES[name]);
   return {
     readyTimeoutMs: time('readyTimeoutMs'),
@@ -56,6 +65,9 @@ export function standaloneOptions(options: ServiceOptions): StandaloneOptions {
     stopSignal: STOP_SIGNAL,
     pidFile: pidFile ?? null,
     variables: {},
+    door: door ?? null,
+    takeOver: takeOver ?? door ?? null,
+    allowUids: checkUids(allowUids ?? []),
     command: {
       command: command?.command ?? process.execPath,
       args: command === undefined ? [...process.execArgv, ...process.argv.slice(1)] : (command.args ?? []),
@@ -80,6 +92,14 @@ export function signals(
     }
   }
   return names;
+}
+
+function checkUids(uids: readonly number[]): readonly number[] {
+  if (uids.every((uid) => Number.isInteger(uid) && uid >= 0)) return uids;
+  throw new MoultError(
+    'MOULT_BAD_OPTION',
+    `allowUids: expected numbers of users, received ${JSON.stringify(uids)}`,
+  );
 }
 
 function checkTime(name: string, value: number): number {

@@ -13,6 +13,8 @@ const OPENING_TIMEOUT_MS = 15_000;
 
 /** What a generation inherits; the descriptors are in the order of the listeners, and belong to the generation. */
 export interface Inheritance {
+  /** The number that a stranger is given. */
+  readonly generation?: number | undefined;
   readonly epoch: number;
   readonly listeners: readonly ListenerItem[];
   readonly descriptors: readonly number[];
@@ -59,9 +61,10 @@ export function joinSupervisor(path: string, number: number): Beginning | null {
 
 /**
  * Begins without a supervisor: inherits from the predecessor behind this door.
+ * @param number of this generation; none for a stranger, which is given one.
  * @throws MOULT_SYSTEM_CALL when nobody is there; whatever the predecessor refused with.
  */
-export function succeed(door: string, number: number): Pick<Beginning, 'inheritance' | 'giver'> {
+export function succeed(door: string, number?: number): Pick<Beginning, 'inheritance' | 'giver'> {
   const giver = openDoor(door, number);
   try {
     return { inheritance: inherit(giver), giver: giver.toChannel() };
@@ -71,8 +74,9 @@ export function succeed(door: string, number: number): Pick<Beginning, 'inherita
   }
 }
 
-function openDoor(path: string, generation: number): Opening {
-  return new Opening(path, { role: 'successor', generation }, OPENING_TIMEOUT_MS);
+function openDoor(path: string, generation?: number): Opening {
+  const numbered = generation === undefined ? {} : { generation };
+  return new Opening(path, { role: 'successor', ...numbered }, OPENING_TIMEOUT_MS);
 }
 
 /** Hears what there is to inherit. @throws MOULT_DESCRIPTORS when this process may open no more. */

@@ -3,6 +3,7 @@
  */
 import { EventEmitter } from 'node:events';
 import { join } from 'node:path';
+import type { Channel } from '../channel/channel.js';
 import { Door } from '../channel/door.js';
 import type { Line } from '../channel/line.js';
 import { trackHttp2Sessions } from '../connections/http2-sessions.js';
@@ -84,6 +85,7 @@ export class Generation implements Estate {
     if (this.#isGated && giver === undefined) overseer.lifeline.ref();
     if (giver !== undefined) this.#successor.inheritFrom(giver);
     this.#openDoor(join(overseer.folder, `g${this.number}-${process.pid}.sock`));
+    overseer.receive(this.#visit);
     http1Moves().then((result) => {
       this.moves = { http1: result };
       this.#isTested = true;
@@ -228,11 +230,7 @@ export class Generation implements Estate {
   }
 
   #openDoor(path: string): void {
-    Door.open(path, 'predecessor', (channel, hello) => {
-      if (hello.role !== 'successor')
-        throw new MoultError('MOULT_NOT_EXPECTED', `expected a successor, met ${hello.role}`);
-      this.#predecessor.receive(channel, hello);
-    }).then(
+    Door.open(path, 'predecessor', this.#visit).then(
       (door) => {
         process.once('exit', () => door.close());
         this.#doorPath = path;
@@ -241,6 +239,26 @@ export class Generation implements Estate {
       // Without a door this generation serves, but cannot hand over; the supervisor says so at the next restart.
       () => {},
     );
+  }
+
+  #visit = (channel: Channel, hello: Message<'hello'>): void => {
+    if (hello.role !== 'successor')
+      throw new MoultError('MOULT_NOT_EXPECTED', `expected a successor, met ${hello.role}`);
+    if (hello.generation === undefined) this.#receiveStranger(channel, hello);
+    else this.#predecessor.receive(channel, hello);
+  };
+
+  #receiveStranger(channel: Channel, hello: Message<'hello'>): void {
+    const { number, settings } = this.#overseer.admit(channel);
+    this.#successor.confirm();
+    this.#predecessor.expect(number, settings);
+    this.#successorNumber = number;
+    try {
+      this.#predecessor.receive(channel, hello, number);
+    } catch (error) {
+      this.#predecessor.fail(asMoultError(error, 'MOULT_HANDOVER_ABORTED'));
+      throw error;
+    }
   }
 
   // The supervisor speaks to the service as a client would, past the gate.

@@ -1,6 +1,9 @@
+import type { Channel } from '../channel/channel.js';
+import type { Visitor } from '../channel/door.js';
 import type { Line } from '../channel/line.js';
 import type { MoultError } from '../errors.js';
 import type { RestartSummary } from '../lifecycle/restart-record.js';
+import type { Settings } from '../protocol/messages.js';
 
 /** What a generation that comes back says of itself. */
 export interface Standing {
@@ -31,6 +34,14 @@ export interface Overseer {
   readonly mayEnd: Promise<void>;
   /** This generation accepts, for the first time or again; told before the service hears of it. */
   accepts(): void;
+  /** Has strangers that come to this overseer visit the generation. */
+  receive(visit: Visitor): void;
+  /**
+   * A successor has come that nobody here started.
+   * @returns the number that it is given, and the settings of the handover.
+   * @throws what it is refused with.
+   */
+  admit(stranger: Channel): { readonly number: number; readonly settings: Settings };
   /** The channel to the predecessor is closed. */
   predecessorEnded(): void;
   /** The handover was called off before commit: this process must end. */

@@ -60,6 +60,16 @@ export class SupervisorLink implements Overseer {
     return this.restart();
   }
 
+  // They come to the supervisor.
+  receive(): void {}
+
+  admit(): never {
+    throw new MoultError(
+      'MOULT_NOT_EXPECTED',
+      `a supervisor runs this service: take over with moult run --take-over ${this.folder}`,
+    );
+  }
+
   // The supervisor learns of all this by itself.
   accepts(): void {}
 

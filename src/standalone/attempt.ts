@@ -1,32 +1,28 @@
-import { type ChildProcess, spawn } from 'node:child_process';
 import type { Line } from '../channel/line.js';
 import { MoultError } from '../errors.js';
 import { RestartRecord, type RestartSummary, type StageEvent } from '../lifecycle/restart-record.js';
 import { monotonicMs, wallClockMs } from '../os/clock.js';
 import { describeExit, type Exit } from '../os/process.js';
 import type { StandaloneOptions } from './options.js';
-import { successorVariables } from './variables.js';
+import type { SuccessorProcess } from './successor-process.js';
 
 /** With what an attempt is made. */
 export interface AttemptParts {
   readonly number: number;
   readonly predecessor: number;
-  /** The socket at which this process receives its successor. */
-  readonly door: string;
+  readonly successor: SuccessorProcess;
   readonly options: StandaloneOptions;
   /** To this process's own generation, which decides the handover. */
   readonly line: Line;
   readonly onStage: (event: StageEvent) => void;
 }
 
-/** One restart of a service by itself: starts the successor by fork and exec, and ends it when it fails. */
+/** One restart of a service without a supervisor: follows the handover to a successor, and ends that when it fails. */
 export class Attempt {
   readonly number: number;
   /** Settles when the successor has taken over and all that can move has moved; rejects when it failed and is gone. */
   readonly done: Promise<RestartSummary>;
-  readonly #child: ChildProcess;
-  /** Settles when the successor's process has ended. */
-  readonly exited: Promise<Exit>;
+  readonly #child: SuccessorProcess;
   readonly #record: RestartRecord;
   readonly #parts: AttemptParts;
   #hasCommitted = false;
@@ -43,17 +39,23 @@ export class Attempt {
       this.#reject = reject;
     });
     this.done.catch(() => {});
-    this.#child = start(parts);
-    this.exited = new Promise((resolve) => {
-      this.#child.once('error', () => resolve({ code: 127, signal: null }));
-      this.#child.once('exit', (code, signal) => resolve({ code, signal }));
-    });
+    this.#child = parts.successor;
     this.stage('spawn', { pid: this.pid });
-    this.exited.then((exit) => this.#ended(exit));
+    this.#child.exited.then((exit) => this.#ended(exit));
+  }
+
+  /** Settles when the successor's process has ended, as far as that is known here. */
+  get exited(): Promise<Exit> {
+    return this.#child.exited;
+  }
+
+  /** Whether this process has started the successor. */
+  get isOwn(): boolean {
+    return this.#child.isOwn;
   }
 
   get pid(): number {
-    return this.#child.pid ?? -1;
+    return this.#child.pid;
   }
 
   /** Whether it has succeeded or failed; probation may still go on. */
@@ -82,13 +84,13 @@ export class Attempt {
   fail(error: MoultError, alive: boolean): void {
     const { drainTimeoutMs, stopTimeoutMs } = this.#parts.options;
     if (alive) {
-      const limit = setTimeout(() => this.#child.kill('SIGKILL'), drainTimeoutMs + stopTimeoutMs);
+      const limit = setTimeout(() => this.#child.kill(), drainTimeoutMs + stopTimeoutMs);
       limit.unref();
-      this.exited.then(() => clearTimeout(limit));
-    } else this.#child.kill('SIGKILL');
+      this.#child.exited.then(() => clearTimeout(limit));
+    } else this.#child.kill();
     if (this.#isSettled) return;
     this.#isSettled = true;
-    const gone = alive ? Promise.resolve(undefined) : this.exited;
+    const gone = alive ? Promise.resolve(undefined) : this.#child.exited;
     gone.then((exit) => this.#reject(this.#explain(error, exit)));
   }
 
@@ -113,13 +115,4 @@ export class Attempt {
       cause: error,
     });
   }
-}
-
-// Never fork alone: the child would have this process's memory, but of its threads only the one that forked.
-function start({ number, door, options: { command, variables } }: AttemptParts): ChildProcess {
-  return spawn(command.command, command.args, {
-    cwd: command.cwd,
-    env: { ...process.env, ...variables, ...successorVariables(door, number) },
-    stdio: 'inherit',
-  });
 }

@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { makePrivate, runRoot } from '../channel/private-folder.js';
 import { MoultError } from '../errors.js';
 import { closeDescriptor } from '../os/descriptor.js';
+import { trustUids } from '../os/peer.js';
 import { type Beginning, type Inheritance, succeed } from '../service/beginning.js';
 import { managerVariables, takeServiceManager } from '../starter/environment.js';
 import { type Passed, sortPassed, takePassed } from '../starter/passed.js';
@@ -14,25 +15,27 @@ import { takeInheritable } from './variables.js';
 const FOLDER = '.alone';
 
 /**
- * Begins this process's generation without a supervisor: as the successor of the process that started it, or
- * as the first.
+ * Begins this process's generation without a supervisor: as the successor of the process that started it, of
+ * one that it finds as a stranger, or as the first.
  * @throws whatever the predecessor refused with.
  */
 export function beginAlone(options: StandaloneOptions, events: SelfEvents): Beginning {
+  trustUids(options.allowUids);
   const folder = join(runRoot(), FOLDER);
   makePrivate(folder);
   const from = takeInheritable(process.env);
-  const taken = from === undefined ? undefined : fromPredecessor(from.door, from.generation);
-  const number = from?.generation ?? 1;
+  const door = from?.door ?? options.takeOver;
+  const taken = door === null ? undefined : fromPredecessor(door, from?.generation);
   const started = takeServiceManager(process.env);
   const manager = new ServiceManagerLink(started, {
     warn: (text) => process.emitWarning(text, 'MoultWarning'),
   });
   const passed = takePassed(process.env);
   const inheritance = taken?.inheritance ?? fromManager(passed, manager);
+  const number = from?.generation ?? inheritance.generation ?? 1;
   const withManager = { ...options, variables: started === undefined ? {} : managerVariables(started) };
   const overseer = new SelfOverseer(number, folder, withManager, taken !== undefined, manager, events);
-  if (taken?.giver !== undefined) overseer.succeeds(taken.giver.peer.pid, inheritance.epoch);
+  if (taken?.giver !== undefined) overseer.succeeds(taken.giver.peer.pid, door ?? '', inheritance.epoch);
   return { number, settings: settingsOf(options), overseer, inheritance, giver: taken?.giver };
 }
 
@@ -50,12 +53,14 @@ function fromManager(passed: readonly Passed[], manager: ServiceManagerLink): In
   };
 }
 
-// One that has died since it started this process has left nothing to take over: this one begins anew.
-function fromPredecessor(door: string, number: number): ReturnType<typeof succeed> | undefined {
+// One that has died since it started this process has left nothing to take over, and neither has a stranger who
+// is not there: this one begins anew.
+function fromPredecessor(door: string, number: number | undefined): ReturnType<typeof succeed> | undefined {
   try {
     return succeed(door, number);
   } catch (error) {
-    if (error instanceof MoultError && error.code === 'MOULT_SYSTEM_CALL') return undefined;
+    const reason = error instanceof MoultError ? error.details?.reason : undefined;
+    if (reason === 'ENOENT' || reason === 'ECONNREFUSED') return undefined;
     throw error;
   }
 }

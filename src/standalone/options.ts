@@ -18,6 +18,12 @@ export interface StandaloneOptions {
   readonly pidFile: string | null;
   /** Variables for a successor beside those of this process. */
   readonly variables: Readonly<Record<string, string>>;
+  /** The path at which strangers may take over; null for nowhere. */
+  readonly door: string | null;
+  /** The path at which this process takes over as a stranger, where somebody is there; null for nowhere. */
+  readonly takeOver: string | null;
+  /** Users whose processes may take over or hand over, besides the same user and root. */
+  readonly allowUids: readonly number[];
   /** What starts a successor. */
   readonly command: StartCommand;
 }

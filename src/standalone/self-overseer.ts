@@ -1,14 +1,20 @@
+import type { Channel } from '../channel/channel.js';
+import type { Visitor } from '../channel/door.js';
 import { type Line, localLine } from '../channel/line.js';
 import { asMoultError, MoultError } from '../errors.js';
 import type { RestartSummary, StageEvent } from '../lifecycle/restart-record.js';
 import { closeDescriptor } from '../os/descriptor.js';
 import { ProcessHandle } from '../os/peer.js';
 import { signal } from '../os/process.js';
+import { isListening } from '../os/unix-socket.js';
+import type { Settings } from '../protocol/messages.js';
 import type { Overseer } from '../service/overseer.js';
 import type { ServiceManagerLink } from '../starter/service-manager.js';
 import { Attempt } from './attempt.js';
 import { type StandaloneOptions, settingsOf } from './options.js';
 import { PidFile } from './pid-file.js';
+import { PublicDoor } from './public-door.js';
+import { type SuccessorProcess, startSuccessor, strangeSuccessor } from './successor-process.js';
 
 /** How long this process may take to open the socket at which it receives successors. */
 const DOOR_TIMEOUT_MS = 5000;
@@ -34,7 +40,9 @@ export class SelfOverseer implements Overseer {
   #isConfirmed = false;
   #mayEnd = Promise.resolve();
   #lastNumber: number;
+  #publicDoor: PublicDoor | undefined;
   #predecessor: ProcessHandle | undefined;
+  #predecessorDoor = '';
   #epoch = 0;
   #isReady = false;
   #isServing = false;
@@ -92,10 +100,32 @@ export class SelfOverseer implements Overseer {
     line.on('drained', () => this.#drained());
   }
 
-  /** From whom this generation takes over. */
-  succeeds(predecessorPid: number, epoch: number): void {
+  /** From whom this generation takes over. @param door the path at which it was found. */
+  succeeds(predecessorPid: number, door: string, epoch: number): void {
     this.#predecessor = new ProcessHandle(predecessorPid);
+    this.#predecessorDoor = door;
     this.#epoch = epoch;
+  }
+
+  receive(visit: Visitor): void {
+    if (this.#options.door !== null) this.#publicDoor = new PublicDoor(this.#options.door, visit);
+  }
+
+  admit(stranger: Channel): { number: number; settings: Settings } {
+    this.#assertServes();
+    if (this.#running !== undefined) {
+      const what = `generation ${this.#attempt?.number ?? this.#lastNumber} is just taking over`;
+      throw new MoultError('MOULT_RESTART_IN_PROGRESS', what);
+    }
+    const number = ++this.#lastNumber;
+    const attempt = this.#try(number, strangeSuccessor(stranger));
+    const running = attempt.done.finally(() => {
+      if (this.#running === running) this.#running = undefined;
+    });
+    // Nobody here has asked for it; what becomes of it is told by events.
+    running.catch(() => {});
+    this.#running = running;
+    return { number, settings: settingsOf(this.#options) };
   }
 
   /**
@@ -111,13 +141,10 @@ export class SelfOverseer implements Overseer {
       });
       return this.#following;
     }
-    const attempt = this.#attempt;
-    if (!this.#isServing || attempt?.hasCommitted) {
-      const why =
-        attempt === undefined
-          ? `generation ${this.#number} has not taken over yet`
-          : `generation ${attempt.number} (process ${attempt.pid}) has taken over: ask that one`;
-      return Promise.reject(new MoultError('MOULT_NOT_SERVING', why));
+    try {
+      this.#assertServes();
+    } catch (error) {
+      return Promise.reject(error);
     }
     const serves = () => this.#servesStatus();
     this.#running = this.#manager
@@ -132,7 +159,8 @@ export class SelfOverseer implements Overseer {
   restartBySignal(name: NodeJS.Signals): Promise<RestartSummary | undefined> {
     const attempt = this.#attempt;
     if (attempt?.isSettled && attempt.hasCommitted) {
-      signal(attempt.pid, name);
+      // A process without a number here cannot be signalled.
+      if (attempt.pid > 0) signal(attempt.pid, name);
       return Promise.resolve(undefined);
     }
     return this.restart();
@@ -152,6 +180,11 @@ export class SelfOverseer implements Overseer {
     if (!heir?.hasCommitted) return false;
     // Once confirmed it is none of this process's affair, which finishes what it has.
     if (this.#isConfirmed) return true;
+    // A stranger goes on: only this process is to stop.
+    if (!heir.isOwn) {
+      this.#line.send({ type: 'confirm' });
+      return true;
+    }
     // A manager that stops the unit kills the rest of it when the main process has ended.
     this.#endsAfter(heir.exited.then(() => {}));
     this.#line.send({ type: 'confirm', retire: true });
@@ -159,6 +192,7 @@ export class SelfOverseer implements Overseer {
   }
 
   accepts(): void {
+    this.#publicDoor?.show();
     try {
       this.#pidFile?.write();
     } catch (cause) {
@@ -171,7 +205,7 @@ export class SelfOverseer implements Overseer {
     if (this.#isServing || this.#isAlone) return;
     const deadlineMs = performance.now() + GONE_TIMEOUT_MS;
     const look = setInterval(() => {
-      const isGone = this.#predecessor?.hasEnded() === true;
+      const isGone = this.#isPredecessorGone();
       if (!isGone && performance.now() < deadlineMs) return;
       clearInterval(look);
       if (isGone) {
@@ -182,6 +216,21 @@ export class SelfOverseer implements Overseer {
       const what = 'the predecessor closed the handover, but lives';
       this.aborted(new MoultError('MOULT_HANDOVER_ABORTED', what, { serving: 'predecessor' }));
     }, LOOK_MS);
+  }
+
+  #isPredecessorGone(): boolean {
+    if (this.#predecessor === undefined) return false;
+    return this.#predecessor.isKnown ? this.#predecessor.hasEnded() : !isListening(this.#predecessorDoor);
+  }
+
+  #assertServes(): void {
+    const attempt = this.#attempt;
+    if (this.#isServing && !attempt?.hasCommitted) return;
+    const why =
+      attempt === undefined
+        ? `generation ${this.#number} has not taken over yet`
+        : `generation ${attempt.number} (process ${attempt.pid}) has taken over: ask that one`;
+    throw new MoultError('MOULT_NOT_SERVING', why);
   }
 
   // The predecessor ends its own child; this is for one that cannot, and for strangers.
@@ -201,10 +250,14 @@ export class SelfOverseer implements Overseer {
   async #begin(): Promise<RestartSummary> {
     const number = ++this.#lastNumber;
     const door = await this.#expect(number);
+    return this.#try(number, startSuccessor(this.#options, door, number)).done;
+  }
+
+  #try(number: number, successor: SuccessorProcess): Attempt {
     this.#attempt = new Attempt({
       number,
       predecessor: this.#number,
-      door,
+      successor,
       options: this.#options,
       line: this.#line,
       onStage: (event) => {
@@ -212,7 +265,7 @@ export class SelfOverseer implements Overseer {
         this.#events.stage(event);
       },
     });
-    return this.#attempt.done;
+    return this.#attempt;
   }
 
   // Its own generation is told first: a successor that nobody expects is refused.
@@ -233,7 +286,8 @@ export class SelfOverseer implements Overseer {
     // Not before: while this one may have to resume, its successor's end must not be the end of the unit.
     if (stage === 'confirm' && this.#attempt !== undefined) {
       this.#isConfirmed = true;
-      this.#endsAfter(this.#manager.handOver(this.#attempt.pid));
+      if (this.#attempt.isOwn) this.#endsAfter(this.#manager.handOver(this.#attempt.pid));
+      else this.#manager.stopping();
     }
   }
 
@@ -272,6 +326,7 @@ export class SelfOverseer implements Overseer {
   #drained(): void {
     // A process that a signal ends hears of no exit.
     this.#pidFile?.remove();
+    this.#publicDoor?.withdraw();
     setTimeout(() => process.exit(1), this.#options.stopTimeoutMs).unref();
   }
 }

@@ -305,7 +305,7 @@ describe('during a take-over', () => {
       assert.match(third.stderr, /MOULT_RESTART_IN_PROGRESS/);
       await second.restart();
       assert.equal(await street.ends(first), 0, 'what a restart replaces is confirmed by it');
-      await street.servedBy(second);
+      await street.goesOn();
       await street.nothingLost();
     });
   });
@@ -350,7 +350,7 @@ describe('during a take-over', () => {
         const first = await street.run('good', { runOptions: quick });
         await street.load();
         const second = await street.takeOver(...options('5s'));
-        if (when === 'before it is ready') await first.logs(/asks to take over/);
+        if (when === 'before it is ready') await until('it is expected', () => isExpecting(first));
         first.process.kill('SIGKILL');
         await second.logs(/generation 2 serves/);
         await until('nothing is left of the first', () => processesWith(first.mark).length === 0);

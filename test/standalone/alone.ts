@@ -1,4 +1,3 @@
-import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
@@ -38,6 +37,7 @@ export class Alone {
   readonly said: Said[] = [];
   readonly first: ChildProcess;
   readonly env: Record<string, string>;
+  readonly #node: string;
   output = '';
 
   static async start(
@@ -71,15 +71,22 @@ export class Alone {
       ...(log ? { LOG: join(folder, 'log') } : {}),
     };
     this.behave('good');
-    const env = { ...process.env, NODE_OPTIONS: '', ...this.env } as Record<string, string | undefined>;
+    this.#node = node;
+    this.first = this.stranger();
+  }
+
+  /** Starts one more process of the service, as somebody would who knows nothing of the others. */
+  stranger(options: Record<string, unknown> = {}): ChildProcess {
+    const env: Record<string, string | undefined> = { ...process.env, NODE_OPTIONS: '', ...this.env };
+    env.OPTIONS = JSON.stringify({ ...JSON.parse(this.env.OPTIONS ?? '{}'), ...options });
     delete env.NODE_TEST_CONTEXT;
-    this.first = spawn(node, [SERVICE], { env, stdio: ['ignore', 'pipe', 'pipe'] });
-    const { stdout, stderr } = this.first;
-    assert.ok(stdout !== null && stderr !== null);
+    const started = spawn(this.#node, [SERVICE], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+    const { stdout, stderr } = started;
     createInterface({ input: stdout }).on('line', (line) => this.said.push(JSON.parse(line) as Said));
     stderr.on('data', (chunk: Buffer) => {
       this.output += chunk.toString();
     });
+    return started;
   }
 
   /** How the next generation is to behave. */
