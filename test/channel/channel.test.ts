@@ -215,11 +215,12 @@ describe('a channel', () => {
       assert.equal(other, mine, 'the number was used again');
       const texts: string[] = [];
       await until(() => {
-        const record = receiveDescriptors(records);
-        for (const fd of record?.descriptors ?? []) {
-          // By its name, because all copies of the filler share one position.
-          texts.push(readFileSync(`/proc/self/fd/${fd}`, 'utf8'));
-          closeDescriptor(fd);
+        for (let record = receiveDescriptors(records); record; record = receiveDescriptors(records)) {
+          for (const fd of record.descriptors) {
+            // By its name, because all copies of the filler share one position.
+            texts.push(readFileSync(`/proc/self/fd/${fd}`, 'utf8'));
+            closeDescriptor(fd);
+          }
         }
         return texts.length === sent + 1;
       }, 'the record that waited');
