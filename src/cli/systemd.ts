@@ -13,6 +13,9 @@ import { serviceUnit, socketUnit, type UnitChoices } from './unit-files.js';
 /** The first version that has Type=notify-reload. Source: systemd NEWS, version 253. */
 const NOTIFY_RELOAD_SINCE = 253;
 
+/** Options of `moult run` whose value is a path. */
+const PATH_OPTIONS = ['--env-file', '--take-over'];
+
 interface Flags {
   readonly socket?: readonly string[];
   readonly user?: string;
@@ -107,11 +110,11 @@ function absoluteOptions(words: readonly string[], cwd: string): string[] {
   for (let i = 0; i < words.length; i += 1) {
     const [option = '', inline] = splitOnce(words[i] ?? '');
     if (option === '--') break;
-    const takesValue = option === '--name' || option === '--env-file';
-    if (!takesValue) options.push(words[i] ?? '');
+    const isPath = PATH_OPTIONS.includes(option);
+    if (!isPath && option !== '--name') options.push(words[i] ?? '');
     else {
       const value = inline ?? words[++i] ?? '';
-      if (option === '--env-file') options.push(option, resolve(cwd, value));
+      if (isPath) options.push(option, resolve(cwd, value));
     }
   }
   return options;
