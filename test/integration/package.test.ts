@@ -81,12 +81,17 @@ describe('the package, installed from its archive in an empty folder', () => {
     assert.match(await run('sh', ['-c', script.join('\n')], app), /"ok":true[\s\S]*app has ended/);
   });
 
-  it('has types that resolve', async () => {
+  it('has types that resolve, beside those of Node', async () => {
     await writeFile(
       path.join(app, 'types.ts'),
-      "import * as moult from 'moult';\nexport const all: object = moult;\n",
+      [
+        "import { openService, type Service } from 'moult';",
+        "import { standIn } from 'moult/testing';",
+        'export const services: Service[] = [openService(), standIn()];',
+      ].join('\n'),
     );
-    const options = ['--noEmit', '--strict', '--module', 'nodenext', '--target', 'es2023', '--types', ''];
+    const node = ['--types', 'node', '--typeRoots', path.join(root, 'node_modules/@types')];
+    const options = ['--noEmit', '--strict', '--module', 'nodenext', '--target', 'es2023', ...node];
     const tsc = path.join(root, 'node_modules/typescript/bin/tsc');
     await run(process.execPath, [tsc, ...options, 'types.ts'], app);
   });
