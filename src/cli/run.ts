@@ -196,6 +196,8 @@ async function run(words: readonly string[], flags: RunFlags): Promise<number> {
   } catch (error) {
     manager.tell(`the start failed: ${asMoultError(error, 'MOULT_SYSTEM_CALL').message}`);
     supervisor.abandon();
+    // A take-over that failed leaves nothing of its own.
+    if (giver?.sharesFolder === false && supervisor.isEmpty) folder.remove();
     lock.release();
     throw error;
   }

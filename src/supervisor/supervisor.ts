@@ -130,6 +130,11 @@ export class Supervisor {
     });
   }
 
+  /** Whether no generation lives here. */
+  get isEmpty(): boolean {
+    return this.#generations.own().length === 0;
+  }
+
   /** Whether the run folder is, or will be again, another supervisor's: then it stays. */
   get leavesFolder(): boolean {
     return this.#cession.hasCededFolder || this.#takeOver.isGuest;
