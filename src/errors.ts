@@ -192,6 +192,30 @@ export const errorTable = {
     retry: true,
     remedy: 'Raise the limit of open files (ulimit -n) of both processes.',
   },
+  MOULT_SAVE_FAILED: {
+    meaning: 'What belongs to a connection could not be saved, so the connection stays and is drained.',
+    serving: 'unchanged',
+    retry: false,
+    remedy: "Mend the service's save(); it must return plain data, and settle within 5 s.",
+  },
+  MOULT_DATA_TOO_LARGE: {
+    meaning: 'What belongs to a connection is more than may go along with it, so it stays and is drained.',
+    serving: 'unchanged',
+    retry: false,
+    remedy: 'Save less, such as a key under which the rest is found, or raise maxBytes up to 4 MiB.',
+  },
+  MOULT_RESTORE_FAILED: {
+    meaning: 'A connection that has moved could not be restored with its data, and was closed.',
+    serving: 'successor',
+    retry: false,
+    remedy: "Mend the service's restore(); raise the version of the data when its meaning changes.",
+  },
+  MOULT_CONNECTION_MOVED: {
+    meaning: 'The service used a connection that had moved to another generation.',
+    serving: 'successor',
+    retry: false,
+    remedy: 'Say with busy() that something is pending on a connection, and it moves afterwards.',
+  },
   MOULT_SYSTEM_CALL: {
     meaning: 'A system call failed.',
     serving: 'unchanged',

@@ -10,8 +10,10 @@ export {
   MoultError,
   type Serving,
 } from './errors.js';
+export { atBoundary, busy, type Movable, movable } from './library/movable.js';
 export { openService } from './library/open-service.js';
 export type { ServiceOptions } from './library/options.js';
+export { type MovableResponseList, type MovableResponses, movableResponses } from './library/responses.js';
 export type { Service, ServiceEvents, ServiceMode } from './library/service-interface.js';
 export type { RestartSummary, StageEvent } from './lifecycle/restart-record.js';
 export type { EndReport } from './service/life-events.js';

@@ -2,8 +2,14 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type { ServerResponse } from 'node:http';
 import type { Server, Socket } from 'node:net';
 import { endHttp2Sessions } from './http2-sessions.js';
+import { moverOf } from './movers.js';
 import { closeAfter } from './pipelining.js';
 import type { ConnectionTracker, Tracked } from './tracker.js';
+
+/** How long a client that was told of the cut may take to answer. */
+const GOODBYE_MS = 1000;
+/** Characters of a reason that travel; it may hold what a service threw. */
+const LONGEST_REASON = 256;
 
 /** What was closed at the deadline. */
 export interface Cut {
@@ -26,9 +32,11 @@ export class Drain {
   #tracker: ConnectionTracker;
   #stays: (socket: Socket, server: Server) => boolean;
   #mayEnd: () => boolean;
+  #why: (tracked: Tracked) => string | undefined;
   #timer: NodeJS.Timeout;
   #finish!: () => void;
   #isFinished = false;
+  #isCutting = false;
   #offClosed: () => void;
   #onRequest = (message: unknown) => {
     const { socket, server, response } = message as {
@@ -42,6 +50,7 @@ export class Drain {
   /**
    * @param stays whether a connection ends here, rather than move. For TLS it is not the tracked socket, but the one above it.
    * @param mayEnd whether no more connections can come; asked when none is left.
+   * @param why a connection that might have moved did not.
    */
   constructor(
     tracker: ConnectionTracker,
@@ -49,10 +58,12 @@ export class Drain {
     timeoutMs: number,
     stays: (socket: Socket, server: Server) => boolean,
     mayEnd: () => boolean,
+    why: (tracked: Tracked) => string | undefined = () => undefined,
   ) {
     this.#tracker = tracker;
     this.#stays = stays;
     this.#mayEnd = mayEnd;
+    this.#why = why;
     this.finished = new Promise((resolve) => {
       this.#finish = resolve;
     });
@@ -72,7 +83,7 @@ export class Drain {
 
   /** Looks whether the end has come; called when something else that was waited for is over. */
   check(): void {
-    if (!this.#isFinished && this.#tracker.size === 0 && this.#mayEnd()) this.stop();
+    if (!this.#isFinished && this.#tracker.size === 0 && (this.#isCutting || this.#mayEnd())) this.stop();
   }
 
   /** Ends the drain, whatever is left. */
@@ -85,16 +96,22 @@ export class Drain {
     this.#finish();
   }
 
+  // A connection whose service has said what it is is told so in its own way, such as 1012 to a WebSocket.
   #cutAll(): void {
+    this.#isCutting = true;
     for (const tracked of this.#tracker.all()) {
-      this.cut.push({
-        peer: peerOf(tracked),
-        ageMs: performance.now() - tracked.openedAtMs,
-        reason: reasonOf(tracked),
-      });
-      tracked.socket.destroy();
+      const { socket, server, openedAtMs } = tracked;
+      const reason = (this.#why(tracked) ?? reasonOf(tracked)).slice(0, LONGEST_REASON);
+      this.cut.push({ peer: peerOf(tracked), ageMs: performance.now() - openedAtMs, reason });
+      const mover = moverOf(socket, server);
+      if (mover === undefined) socket.destroy();
+      else mover.abandon(socket);
     }
-    this.stop();
+    this.#timer = setTimeout(() => {
+      for (const { socket } of this.#tracker.all()) socket.destroy();
+      this.stop();
+    }, GOODBYE_MS);
+    this.check();
   }
 }
 

@@ -6,6 +6,7 @@ import { closeDescriptor } from '../os/descriptor.js';
 import { isGivenToUs } from '../os/ownership.js';
 import { ProcessHandle } from '../os/peer.js';
 import type { ConnectionItem, Message } from '../protocol/messages.js';
+import { adoptCarried } from './adopt-carried.js';
 import { adoptHttp1 } from './adopt-http1.js';
 import type { ConnectionTracker } from './tracker.js';
 
@@ -13,9 +14,14 @@ import type { ConnectionTracker } from './tracker.js';
 const END_TIMEOUT_MS = 2000;
 const END_LOOK_MS = 10;
 
-interface Arrived {
-  readonly items: readonly ConnectionItem[];
-  readonly descriptors: readonly number[];
+/** A connection that may not begin yet. */
+interface Arrival {
+  readonly fd: number;
+  /** Its place in the batch. */
+  readonly index: number;
+  readonly item: ConnectionItem | undefined;
+  /** What goes along with it. */
+  data?: Buffer;
 }
 
 /**
@@ -29,7 +35,7 @@ export class Inflow {
   #channel: Channel;
   #tracker: ConnectionTracker;
   #serverOf: (listener: string) => Server | undefined;
-  #arrived = new Map<number, Arrived>();
+  #arrived = new Map<number, readonly Arrival[]>();
 
   constructor(
     channel: Channel,
@@ -41,7 +47,8 @@ export class Inflow {
     this.#serverOf = serverOf;
     const giver = new ProcessHandle(channel.peer.pid);
     channel.on('connections', (message, incoming) => this.#arrive(message, incoming));
-    channel.on('connections-begin', ({ batch }) => this.#begin(batch));
+    channel.on('connections-data', (message, { attachment }) => this.#take(message, attachment));
+    channel.on('connections-begin', ({ batch, without }) => this.#begin(batch, new Set(without)));
     channel.on('connections-kept', ({ batch }) => this.#drop(batch));
     this.over = channel.closed.then(() => this.#closed(giver));
   }
@@ -51,7 +58,10 @@ export class Inflow {
     const descriptors = incoming.take();
     // A number that comes twice: the other side has lost count, and what it sent first will not begin.
     this.#drop(batch);
-    this.#arrived.set(batch, { items: items.slice(0, descriptors.length), descriptors });
+    this.#arrived.set(
+      batch,
+      descriptors.map((fd, index) => ({ fd, index, item: items[index] })),
+    );
     this.#channel.send({
       type: 'connections-received',
       batch,
@@ -59,39 +69,54 @@ export class Inflow {
     });
   }
 
-  #begin(batch: number): void {
+  // As copies, so that none keeps the memory of all.
+  #take({ batch, items }: Message<'connections-data'>, attachment: Buffer): void {
+    const arrived = this.#arrived.get(batch);
+    let at = 0;
+    for (const { index, bytes } of items) {
+      const one = arrived?.find((each) => each.index === index);
+      if (one !== undefined) one.data = Buffer.from(attachment.subarray(at, at + bytes));
+      at += bytes;
+    }
+  }
+
+  #begin(batch: number, without: ReadonlySet<number>): void {
     const arrived = this.#arrived.get(batch);
     if (arrived === undefined) return;
     this.#arrived.delete(batch);
-    const pausesMs = this.#adopt(arrived);
-    this.#channel.send({ type: 'connections-adopted', batch, pausesMs });
+    // The giver keeps these after all.
+    for (const { fd, index } of arrived) if (without.has(index)) closeDescriptor(fd);
+    const { pausesMs, failed } = this.#adopt(arrived.filter(({ index }) => !without.has(index)));
+    const failures = failed === 0 ? {} : { failed };
+    this.#channel.send({ type: 'connections-adopted', batch, pausesMs, ...failures });
   }
 
-  /** @returns how long each that was adopted stood still. */
-  #adopt({ items, descriptors }: Arrived): number[] {
+  /** @returns how long each that was adopted stood still, and how many the service could not restore. */
+  #adopt(arrived: readonly Arrival[]): { pausesMs: number[]; failed: number } {
     const pausesMs: number[] = [];
-    descriptors.forEach((fd, i) => {
-      const item = items[i];
+    let failed = 0;
+    for (const { fd, item, data } of arrived) {
       const server = item === undefined ? undefined : this.#serverOf(item.listener);
       // The service has closed the listener since it claimed it, and with it would have closed what is idle.
       if (item === undefined || server === undefined) {
         closeDescriptor(fd);
-        return;
+        continue;
       }
       try {
-        adoptHttp1(fd, server as HttpServer, item, this.#tracker);
+        if (item.kind === 'http1') adoptHttp1(fd, server as HttpServer, item, this.#tracker);
+        else if (!adoptCarried(fd, server, item, data, this.#tracker)) failed += 1;
       } catch {
         // It is no connection at all; the others are.
         closeDescriptor(fd);
-        return;
+        continue;
       }
       pausesMs.push(monotonicMs() - item.frozenAtMs);
-    });
-    return pausesMs;
+    }
+    return { pausesMs, failed };
   }
 
   #drop(batch: number): void {
-    for (const fd of this.#arrived.get(batch)?.descriptors ?? []) closeDescriptor(fd);
+    for (const { fd } of this.#arrived.get(batch) ?? []) closeDescriptor(fd);
     this.#arrived.delete(batch);
   }
 
@@ -114,12 +139,11 @@ export class Inflow {
   }
 
   #closeTakenBack(): void {
-    for (const [batch, { items, descriptors }] of this.#arrived) {
-      const ours = descriptors.map((fd) => isGivenToUs(fd));
-      for (const [i, fd] of descriptors.entries()) if (!ours[i]) closeDescriptor(fd);
-      const left = descriptors.filter((_, i) => ours[i]);
-      if (left.length === 0) this.#arrived.delete(batch);
-      else this.#arrived.set(batch, { items: items.filter((_, i) => ours[i]), descriptors: left });
+    for (const [batch, arrived] of this.#arrived) {
+      const ours = arrived.filter(({ fd }) => isGivenToUs(fd));
+      for (const one of arrived) if (!ours.includes(one)) closeDescriptor(one.fd);
+      if (ours.length === 0) this.#arrived.delete(batch);
+      else this.#arrived.set(batch, ours);
     }
   }
 }

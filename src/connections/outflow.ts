@@ -2,25 +2,17 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type { Server as HttpServer } from 'node:http';
 import type { Server, Socket } from 'node:net';
 import type { Channel } from '../channel/channel.js';
-import { descriptorOf } from '../node/handle.js';
-import {
-  BetweenRequests,
-  freeze,
-  http1Phase,
-  onceReceived,
-  thaw,
-  timeLeftMs,
-  timerNowMs,
-} from '../node/http1.js';
+import { MoultError } from '../errors.js';
+import { BetweenRequests, freeze, http1Phase, onceReceived, thaw, timerNowMs } from '../node/http1.js';
 import { monotonicMs } from '../os/clock.js';
-import { Deadline } from '../os/deadline.js';
-import { giveTo } from '../os/ownership.js';
-import type { ConnectionItem } from '../protocol/messages.js';
-import { requestsOf } from './request-limit.js';
+import type { MoverItem } from '../protocol/messages.js';
+import { Batches, type Departing } from './batches.js';
+import { MAX_BATCH_BYTES, MAX_TOTAL_BYTES } from './carried.js';
+import { DepartingHttp1 } from './departing-http1.js';
+import { isGiven, type Mover, moverOf, onLook } from './movers.js';
+import { Parting } from './parting.js';
 import { type ConnectionTracker, headDueAtMs, type Tracked } from './tracker.js';
 
-/** So many batches may be under way without an acknowledgement: descriptors in flight count against a limit. */
-const MAX_UNACKNOWLEDGED = 2;
 /** Connections in one batch: what the other side adopts in one turn of its event loop. */
 const BATCH = 64;
 /** So long reads are held back for a response: past it, the service must learn again when its client leaves. */
@@ -29,66 +21,87 @@ const FREEZE_LIMIT_MS = 1000;
 const MIN_HEAD_LEFT_MS = 1000;
 /** So often a connection whose last bytes the kernel has not taken yet is looked at again. */
 const FLUSH_RETRY_MS = 10;
-/** How long the other side may take to acknowledge a batch; then it stays, and the rest with it. */
-const ACKNOWLEDGE_TIMEOUT_MS = 4000;
-/** How long the other side may take to adopt a batch; then it is told once more to begin. */
-const ADOPT_TIMEOUT_MS = 2000;
 /** So often a connection that the receiver had no room for is offered again. */
 const RETRY_MS = 100;
 
-interface Departing {
-  readonly tracked: Tracked;
-  readonly idleLeftMs: number | null;
-}
-
-/** Where connections of a server go: the listener's name in the successor. */
+/** Where connections of a server go: the listener's name in the successor, for those that stand between requests. */
 export type Destination = (server: Server) => string | undefined;
+
+/** Where connections that the service has declared movable go, and what can be taken there. */
+export type CarriedDestination = (
+  server: Server,
+) => { readonly listener: string; readonly movers: readonly MoverItem[] } | undefined;
 
 /** Moves every connection that is at rest to the other side of a channel, and the others when they come to rest. */
 export class Outflow {
-  /** Connections that the other side acknowledged. */
-  moved = 0;
-  /** How long each stood still, in milliseconds, as the other side measured it. */
-  readonly pausesMs: number[] = [];
   /** Settles once all that can move at once has moved, or the outflow has stopped. */
   readonly settled: Promise<void>;
-  #channel: Channel;
+  /** Called each time when nothing is under way any more. */
+  onIdle: () => void = () => {};
+  #taker: number;
   #tracker: ConnectionTracker;
   #destination: Destination;
+  #carriedDestination: CarriedDestination;
+  #batches: Batches;
   #candidates = new Set<Tracked>();
   #frozen = new Map<Tracked, number>();
-  #unacknowledged = new Map<number, Departing[]>();
-  /** Those that are on their way: sent twice, two sockets would share one stream. */
-  #departing = new Set<Tracked>();
-  #unadopted = new Set<number>();
+  #partings = new Map<Tracked, Parting>();
+  /** Those that cannot move, and why. */
+  #staying = new WeakMap<Tracked, string>();
   #between = new BetweenRequests();
-  #batch = 0;
   #isScheduled = false;
   #isStopped = false;
   #sweep: NodeJS.Timeout | undefined;
   #settle!: () => void;
-  #offOpened: (() => void) | undefined;
+  #offs: (() => void)[] = [];
   #onFinish = (message: unknown) => this.#finished((message as { socket: Socket }).socket);
 
-  constructor(channel: Channel, tracker: ConnectionTracker, destination: Destination) {
-    this.#channel = channel;
+  constructor(
+    channel: Channel,
+    tracker: ConnectionTracker,
+    destination: Destination,
+    carriedDestination: CarriedDestination = () => undefined,
+  ) {
+    this.#taker = channel.peer.pid;
     this.#tracker = tracker;
     this.#destination = destination;
+    this.#carriedDestination = carriedDestination;
     this.settled = new Promise((resolve) => {
       this.#settle = resolve;
     });
-    channel.on('connections-received', ({ batch, count }) => this.#acknowledged(batch, count));
-    channel.on('connections-adopted', ({ batch, pausesMs }) => {
-      this.pausesMs.push(...pausesMs);
-      this.#unadopted.delete(batch);
-      this.#checkSettled();
+    this.#batches = new Batches(channel, {
+      progress: () => this.#progressed(),
+      returned: (tracked) => this.#returned(tracked),
+      stuck: () => this.stop(),
     });
+  }
+
+  /** Connections that the other side acknowledged. */
+  get moved(): number {
+    return this.#batches.moved;
+  }
+
+  /** How long each stood still, in milliseconds, as the other side measured it. */
+  get pausesMs(): readonly number[] {
+    return this.#batches.pausesMs;
+  }
+
+  /** Connections that the other side could not restore, and closed. */
+  get failed(): number {
+    return this.#batches.failed;
+  }
+
+  /** Whether nothing is under way: all that has left has been adopted. */
+  get isIdle(): boolean {
+    return this.#isStopped || this.#batches.isIdle;
   }
 
   /** Begins with all that are open now; goes on with those that open or come to rest later. */
   start(): void {
     subscribe('http.server.response.finish', this.#onFinish);
-    this.#offOpened = this.#tracker.onOpened((tracked) => this.#offer(tracked));
+    this.#offs.push(this.#tracker.onOpened((tracked) => this.#offer(tracked)));
+    this.#offs.push(this.#tracker.onClosed((tracked) => this.#closed(tracked)));
+    this.#offs.push(onLook((socket) => this.#look(socket)));
     for (const tracked of this.#tracker.all()) if (this.#canGo(tracked)) this.#candidates.add(tracked);
     this.#pump();
   }
@@ -99,38 +112,81 @@ export class Outflow {
     return !this.#isStopped && tracked !== undefined && this.#canGo(tracked);
   }
 
+  /** Why a connection that its service had declared movable stays. */
+  whyStays(tracked: Tracked): string | undefined {
+    return this.#staying.get(tracked);
+  }
+
   /** Moves nothing any more; what was frozen and not acknowledged is served here again. */
   stop(): void {
     if (this.#isStopped) return;
     this.#isStopped = true;
     unsubscribe('http.server.response.finish', this.#onFinish);
-    this.#offOpened?.();
+    for (const off of this.#offs) off();
     clearInterval(this.#sweep);
-    for (const departing of this.#unacknowledged.values()) for (const one of departing) this.#stay(one);
+    this.#batches.stop();
     for (const tracked of this.#frozen.keys()) thaw(tracked.socket);
-    this.#unacknowledged.clear();
-    this.#unadopted.clear();
-    this.#departing.clear();
+    for (const parting of this.#partings.values()) parting.stay();
     this.#frozen.clear();
+    this.#partings.clear();
     this.#candidates.clear();
     this.#settle();
+    this.onIdle();
   }
 
   #canGo(tracked: Tracked): boolean {
-    return this.#destination(tracked.server) !== undefined;
+    const mover = this.#moverOf(tracked);
+    if (mover !== undefined) return this.#carriedTo(tracked, mover) !== undefined;
+    return !isGiven(tracked.socket, tracked.server) && this.#destination(tracked.server) !== undefined;
+  }
+
+  #moverOf(tracked: Tracked): Mover | undefined {
+    return moverOf(tracked.socket, tracked.server);
+  }
+
+  /** The listener of the other side to which a mover's connection goes. */
+  #carriedTo(tracked: Tracked, mover: Mover): string | undefined {
+    if (this.#staying.has(tracked)) return undefined;
+    const to = this.#carriedDestination(tracked.server);
+    const takes = to?.movers.find(({ name }) => name === mover.name);
+    const isTaken = takes !== undefined && mover.version >= takes.min && mover.version <= takes.max;
+    return isTaken ? to?.listener : undefined;
   }
 
   #offer(tracked: Tracked): void {
-    const isGone = this.#isStopped || tracked.socket.destroyed || this.#departing.has(tracked);
+    const isGone = this.#isStopped || tracked.socket.destroyed || this.#batches.has(tracked);
     if (isGone || !this.#canGo(tracked)) return;
     this.#candidates.add(tracked);
     this.#schedule();
   }
 
+  #look(socket: Socket): void {
+    const tracked = this.#tracker.of(socket);
+    if (tracked !== undefined) this.#offer(tracked);
+  }
+
+  #closed(tracked: Tracked): void {
+    this.#candidates.delete(tracked);
+    this.#partings.delete(tracked);
+  }
+
+  #returned(tracked: Tracked): void {
+    const parting = this.#partings.get(tracked);
+    if (parting?.error !== undefined) this.#stays(parting);
+    else if (parting?.isToGoAtOnce) this.#offer(tracked);
+    else setTimeout(() => this.#offer(tracked), RETRY_MS).unref();
+  }
+
+  #progressed(): void {
+    if (this.#candidates.size > 0) this.#schedule();
+    this.#checkSettled();
+    if (this.isIdle) this.onIdle();
+  }
+
   // The response is finished in this turn; the connection is at rest, or on to the next, when the turn ends.
   #finished(socket: Socket): void {
     const tracked = this.#tracker.of(socket);
-    if (tracked === undefined || this.#departing.has(tracked) || !this.#canGo(tracked)) return;
+    if (tracked === undefined || this.#batches.has(tracked) || !this.#canGo(tracked)) return;
     this.#candidates.add(tracked);
     if (this.#isScheduled) return;
     this.#isScheduled = true;
@@ -138,7 +194,7 @@ export class Outflow {
   }
 
   #schedule(): void {
-    if (this.#isScheduled) return;
+    if (this.#isScheduled || this.#isStopped) return;
     this.#isScheduled = true;
     setImmediate(() => this.#pump());
   }
@@ -148,127 +204,148 @@ export class Outflow {
     if (this.#isStopped) return;
     const timersNowMs = timerNowMs();
     const departing: Departing[] = [];
-    const later: Tracked[] = [];
+    let batchBytes = 0;
     for (const tracked of this.#candidates) {
-      if (departing.length === BATCH || this.#unacknowledged.size >= MAX_UNACKNOWLEDGED) break;
+      if (departing.length === BATCH || batchBytes > MAX_BATCH_BYTES || this.#batches.isFull) break;
       this.#candidates.delete(tracked);
-      switch (http1Phase(tracked.socket, this.#between.of(tracked.server as HttpServer))) {
-        case 'rest':
-          if (this.#headIsNearlyDue(tracked)) break;
-          departing.push(this.#depart(tracked, timersNowMs));
-          break;
-        case 'flushing':
-          this.#freeze(tracked);
-          later.push(tracked);
-          break;
-        case 'responding':
-          this.#freeze(tracked);
-          break;
-        case 'receiving':
-          this.#thaw(tracked);
-          // Answered early, it comes to rest without a response when the rest of the request is there.
-          onceReceived(tracked.socket, () => this.#offer(tracked));
-          break;
-        case 'ended':
-          this.#frozen.delete(tracked);
-      }
+      const one = this.#prepare(tracked, timersNowMs);
+      if (one === undefined) continue;
+      batchBytes += this.#partings.get(tracked)?.usualBytes ?? 0;
+      departing.push(one);
     }
     this.#between.endTurn();
     if (departing.length > 0) this.#send(departing);
-    for (const tracked of later) setTimeout(() => this.#offer(tracked), FLUSH_RETRY_MS).unref();
     // With the window full, the next acknowledgement goes on.
-    if (this.#candidates.size > 0 && this.#unacknowledged.size < MAX_UNACKNOWLEDGED) this.#schedule();
+    if (this.#candidates.size > 0 && !this.#batches.isFull) this.#schedule();
     this.#checkSettled();
   }
 
-  #depart(tracked: Tracked, timersNowMs: number): Departing {
-    const idleLeftMs = timeLeftMs(tracked.socket, timersNowMs);
-    this.#freeze(tracked);
-    this.#departing.add(tracked);
-    // Should we die before the other side may begin, it takes the connection as it stands.
-    giveTo(descriptorOf(tracked.socket), this.#channel.peer.pid);
-    tracked.socket.setTimeout(0);
-    return { tracked, idleLeftMs };
+  #send(departing: readonly Departing[]): void {
+    for (const { tracked } of departing) this.#frozen.delete(tracked);
+    this.#batches.send(departing);
   }
 
-  #send(departing: Departing[]): void {
-    const batch = ++this.#batch;
-    const items = departing.map((one) => this.#describe(one));
-    const descriptors = departing.map(({ tracked }) => descriptorOf(tracked.socket));
-    this.#unacknowledged.set(batch, departing);
-    this.#channel.send({ type: 'connections', batch, items }, descriptors);
-    new Deadline(ACKNOWLEDGE_TIMEOUT_MS, () => {
-      if (this.#unacknowledged.has(batch)) this.stop();
-    }).unref();
+  #prepare(tracked: Tracked, timersNowMs: number): Departing | undefined {
+    const mover = this.#moverOf(tracked);
+    return mover === undefined
+      ? this.#prepareHttp1(tracked, timersNowMs)
+      : this.#prepareCarried(tracked, mover);
   }
 
-  // It does nothing where the batch has begun.
-  #begin(batch: number): void {
-    this.#channel.send({ type: 'connections-begin', batch });
-    setTimeout(() => {
-      if (this.#unadopted.has(batch)) this.#begin(batch);
-    }, ADOPT_TIMEOUT_MS).unref();
+  #prepareHttp1(tracked: Tracked, timersNowMs: number): Departing | undefined {
+    switch (http1Phase(tracked.socket, this.#between.of(tracked.server as HttpServer))) {
+      case 'rest': {
+        if (this.#headIsNearlyDue(tracked)) return undefined;
+        const listener = this.#destination(tracked.server) ?? '';
+        const frozenAtMs = this.#freeze(tracked);
+        return new DepartingHttp1(tracked, listener, this.#taker, frozenAtMs, timersNowMs);
+      }
+      case 'flushing':
+        this.#freeze(tracked);
+        setTimeout(() => this.#offer(tracked), FLUSH_RETRY_MS).unref();
+        return undefined;
+      case 'responding':
+        this.#freeze(tracked);
+        return undefined;
+      case 'receiving':
+        this.#thaw(tracked);
+        // Answered early, it comes to rest without a response when the rest of the request is there.
+        onceReceived(tracked.socket, () => this.#offer(tracked));
+        return undefined;
+      case 'ended':
+        this.#frozen.delete(tracked);
+        return undefined;
+    }
   }
 
-  #describe({ tracked, idleLeftMs }: Departing): ConnectionItem {
-    const dueMs = tracked.socket.bytesRead === 0 ? headDueAtMs(tracked) : null;
-    return {
-      listener: this.#destination(tracked.server) ?? '',
-      kind: 'http1',
-      idleLeftMs,
-      headLeftMs: dueMs === null ? null : Math.max(1, dueMs - performance.now()),
-      requests: requestsOf(tracked),
-      frozenAtMs: this.#frozen.get(tracked) ?? monotonicMs(),
-    };
+  #prepareCarried(tracked: Tracked, mover: Mover): Departing | undefined {
+    const listener = this.#carriedTo(tracked, mover);
+    if (listener === undefined) return undefined;
+    // It was an HTTP/1.1 connection until its upgrade.
+    this.#thaw(tracked);
+    const parting = this.#partingOf(tracked, mover, listener);
+    switch (parting.step()) {
+      case 'ready':
+        if (this.#batches.carriedBytes < MAX_TOTAL_BYTES) return parting;
+        parting.refuse(
+          new MoultError('MOULT_DATA_TOO_LARGE', `expected at most ${MAX_TOTAL_BYTES} bytes of data in all`),
+        );
+        this.#stays(parting);
+        return undefined;
+      case 'later':
+        if (parting.isStopped) this.#watch();
+        if (!parting.isSaving) setTimeout(() => this.#offer(tracked), parting.nextLookMs).unref();
+        return undefined;
+      case 'gone':
+        this.#stays(parting);
+        return undefined;
+    }
   }
 
-  // From here on the other side holds a copy; ours must be gone before it begins to read.
-  #acknowledged(batch: number, count: number): void {
-    const departing = this.#unacknowledged.get(batch);
-    if (departing === undefined) {
-      this.#channel.send({ type: 'connections-kept', batch });
+  #partingOf(tracked: Tracked, mover: Mover, listener: string): Parting {
+    const known = this.#partings.get(tracked);
+    if (known !== undefined) return known;
+    const parting = new Parting(tracked, mover, listener, this.#taker, this.#tracker, (one) =>
+      this.#saved(one),
+    );
+    this.#partings.set(tracked, parting);
+    return parting;
+  }
+
+  // In the turn in which its data is there, or not with that data.
+  #saved(parting: Parting): void {
+    if (this.#isStopped) return;
+    if (parting.error !== undefined) {
+      this.#stays(parting);
+      this.#checkSettled();
       return;
     }
-    this.#unacknowledged.delete(batch);
-    departing.forEach((one, i) => {
-      this.#departing.delete(one.tracked);
-      if (i < count) {
-        this.#frozen.delete(one.tracked);
-        one.tracked.socket.destroy();
-        this.moved += 1;
-      } else {
-        this.#stay(one);
-        setTimeout(() => this.#offer(one.tracked), RETRY_MS).unref();
-      }
-    });
-    this.#unadopted.add(batch);
-    this.#begin(batch);
-    if (this.#candidates.size > 0) this.#schedule();
-    this.#checkSettled();
+    const one = this.#batches.isFull ? undefined : this.#prepareCarried(parting.tracked, parting.mover);
+    if (one !== undefined) {
+      this.#candidates.delete(parting.tracked);
+      this.#send([one]);
+    } else {
+      parting.outdate();
+      this.#offer(parting.tracked);
+    }
   }
 
-  #stay({ tracked, idleLeftMs }: Departing): void {
-    if (!tracked.socket.destroyed) giveTo(descriptorOf(tracked.socket), process.pid);
-    this.#thaw(tracked);
-    if (idleLeftMs !== null && !tracked.socket.destroyed) tracked.socket.setTimeout(Math.max(1, idleLeftMs));
+  #stays(parting: Parting): void {
+    this.#partings.delete(parting.tracked);
+    if (parting.error === undefined) return;
+    this.#staying.set(parting.tracked, parting.error.message);
+    parting.mover.stayed(parting.tracked.socket, parting.error);
   }
 
-  #freeze(tracked: Tracked): void {
-    if (this.#frozen.has(tracked)) return;
+  #freeze(tracked: Tracked): number {
+    const known = this.#frozen.get(tracked);
+    if (known !== undefined) return known;
     freeze(tracked.socket);
-    this.#frozen.set(tracked, monotonicMs());
-    this.#sweep ??= setInterval(() => this.#thawOld(), FREEZE_LIMIT_MS / 4).unref();
+    const nowMs = monotonicMs();
+    this.#frozen.set(tracked, nowMs);
+    this.#watch();
+    return nowMs;
   }
 
   #thaw(tracked: Tracked): void {
     if (this.#frozen.delete(tracked)) thaw(tracked.socket);
   }
 
-  #thawOld(): void {
+  #watch(): void {
+    this.#sweep ??= setInterval(() => this.#restOld(), FREEZE_LIMIT_MS / 4).unref();
+  }
+
+  #restOld(): void {
     const limit = monotonicMs() - FREEZE_LIMIT_MS;
     for (const [tracked, at] of this.#frozen) {
       if (tracked.socket.destroyed) this.#frozen.delete(tracked);
-      else if (at < limit && !this.#departing.has(tracked)) this.#thaw(tracked);
+      else if (at < limit) this.#thaw(tracked);
+    }
+    for (const [tracked, parting] of this.#partings) {
+      if (this.#batches.has(tracked)) continue;
+      parting.rest();
+      if (parting.error !== undefined) this.#stays(parting);
+      else if (!parting.isStopped) this.#offer(tracked);
     }
     this.#checkSettled();
   }
@@ -279,7 +356,8 @@ export class Outflow {
   }
 
   #checkSettled(): void {
-    const { size } = this.#candidates;
-    if (size + this.#unacknowledged.size + this.#unadopted.size + this.#frozen.size === 0) this.#settle();
+    if (this.#candidates.size + this.#frozen.size > 0 || !this.#batches.isIdle) return;
+    for (const parting of this.#partings.values()) if (parting.isStopped) return;
+    this.#settle();
   }
 }

@@ -70,9 +70,7 @@ export class ConnectionTracker {
 
   #closed(socket: Socket): void {
     const tracked = this.#open.get(socket);
-    if (tracked === undefined) return;
-    this.#open.delete(socket);
-    for (const callback of this.#onClosed) callback(tracked);
+    if (tracked !== undefined) this.remove(tracked);
   }
 
   /** Tracks one. It is called for every connection of the service, so it makes nothing but one small object. */
@@ -81,6 +79,12 @@ export class ConnectionTracker {
     this.#open.set(socket, tracked);
     socket.on('close', this.#close);
     for (const callback of this.#onOpened) callback(tracked);
+  }
+
+  /** Tracks one no longer: it has closed, or its object no longer tells when it does. */
+  remove(tracked: Tracked): void {
+    if (!this.#open.delete(tracked.socket)) return;
+    for (const callback of this.#onClosed) callback(tracked);
   }
 }
 

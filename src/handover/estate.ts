@@ -1,7 +1,8 @@
+import { moversFor } from '../connections/movers.js';
 import type { ConnectionTracker } from '../connections/tracker.js';
 import type { ListenerRegistry } from '../listeners/registry.js';
 import { isPlainHttp } from '../node/http1.js';
-import type { Message } from '../protocol/messages.js';
+import { MAX_MOVERS, type Message } from '../protocol/messages.js';
 import type { CriticalSections } from './critical-sections.js';
 
 /** What a generation has, and hands over. */
@@ -23,6 +24,12 @@ export function movableClaims({ listeners, moves }: Estate): Message<'ready'>['c
   const http1 = moves.http1 === 'yes' ? (['http1'] as const) : [];
   return listeners.own().map(({ identity: { name } }) => {
     const server = listeners.serverOf(name);
-    return { name, accepts: server !== undefined && isPlainHttp(server) ? [...http1] : [] };
+    if (server === undefined) return { name, accepts: [] };
+    const movers = moversFor(server).slice(0, MAX_MOVERS);
+    return {
+      name,
+      accepts: isPlainHttp(server) ? [...http1] : [],
+      movers: movers.map(({ name: mover, oldestVersion: min, version: max }) => ({ name: mover, min, max })),
+    };
   });
 }

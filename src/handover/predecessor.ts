@@ -276,12 +276,21 @@ export class Predecessor {
   // Everything that can move goes to the other side, everything else comes to its end here.
   #flow(channel: Channel, claims: Claims, drainTimeoutMs: number, leaving: Leaving): Outflow {
     const { listeners, connections, moves } = this.#estate;
-    const accepted = new Map(claims.map(({ name, accepts }) => [name, accepts]));
-    const outflow = new Outflow(channel, connections, (server) => {
-      const name = listeners.of(server)?.identity.name;
-      const accepts = name === undefined ? undefined : accepted.get(name);
-      return moves.http1 === 'yes' && isPlainHttp(server) && accepts?.includes('http1') ? name : undefined;
-    });
+    const claimed = new Map(claims.map((claim) => [claim.name, claim]));
+    const claimOf = (server: Server) => claimed.get(listeners.of(server)?.identity.name ?? '');
+    const outflow = new Outflow(
+      channel,
+      connections,
+      (server) => {
+        const claim = claimOf(server);
+        const moves1 = moves.http1 === 'yes' && isPlainHttp(server) && claim?.accepts.includes('http1');
+        return moves1 ? claim?.name : undefined;
+      },
+      (server) => {
+        const claim = claimOf(server);
+        return claim && { listener: claim.name, movers: claim.movers ?? [] };
+      },
+    );
     this.#outflow = outflow;
     this.#beginDrain(drainTimeoutMs, leaving, outflow);
     outflow.start();
@@ -293,6 +302,7 @@ export class Predecessor {
     const pauses = [...outflow.pausesMs].sort((a, b) => a - b);
     this.#events.stage('connections', {
       moved: outflow.moved,
+      ...(outflow.failed === 0 ? {} : { notRestored: outflow.failed }),
       draining: this.#estate.connections.size,
       longestPauseMs: pauses.at(-1) ?? 0,
       pauseP50Ms: pauses[Math.floor(pauses.length / 2)] ?? 0,
@@ -308,9 +318,16 @@ export class Predecessor {
       servers,
       timeoutMs,
       (socket, server) => this.#endsHere(socket, server, outflow),
-      () => this.#state === 'draining' && !isAnswering && !this.#estate.isBeingFed(),
+      // The other side must have begun with what it was given last: a process that ends may take it along.
+      () =>
+        this.#state === 'draining' &&
+        !isAnswering &&
+        !this.#estate.isBeingFed() &&
+        (outflow === undefined || outflow.isIdle),
+      (tracked) => outflow?.whyStays(tracked),
     );
     this.#drain = drain;
+    if (outflow !== undefined) outflow.onIdle = () => drain.check();
     quiet(datagrams).then(() => {
       isAnswering = false;
       drain.check();

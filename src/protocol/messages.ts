@@ -10,12 +10,15 @@ import type { Frame } from './frame.js';
 export const MAX_DESCRIPTORS = 253;
 /** At most this many listeners may one service have. */
 export const MAX_LISTENERS = 253;
+/** At most this many kinds of connections may be declared movable for one listener. */
+export const MAX_MOVERS = 64;
 
 const count = v.pipe(v.number(), v.integer(), v.minValue(0));
 const ms = v.pipe(v.number(), v.finite(), v.minValue(0));
 const text = (max: number) => v.pipe(v.string(), v.maxLength(max));
 const name = v.pipe(v.string(), v.minLength(1), v.maxLength(512));
 const path = text(4096);
+const moverName = v.pipe(v.string(), v.minLength(1), v.maxLength(256));
 
 const errorReport = v.object({
   code: text(64),
@@ -64,8 +67,22 @@ const settings = v.object({
   allowUids: v.optional(v.pipe(v.array(count), v.maxLength(64))),
 });
 
+/** A kind of connections that a service has declared movable, as the side that can restore them tells of it. */
+const mover = v.object({
+  name: moverName,
+  /** The oldest and the newest version of their data that it can restore. */
+  min: count,
+  max: count,
+});
+
 const claims = v.pipe(
-  v.array(v.object({ name, accepts: v.array(v.picklist(['http1'])) })),
+  v.array(
+    v.object({
+      name,
+      accepts: v.array(v.picklist(['http1'])),
+      movers: v.optional(v.pipe(v.array(mover), v.maxLength(MAX_MOVERS))),
+    }),
+  ),
   v.maxLength(MAX_LISTENERS),
 );
 
@@ -79,7 +96,10 @@ const stopped = v.object({
 
 const connection = v.object({
   listener: name,
-  kind: v.picklist(['http1']),
+  kind: v.picklist(['http1', 'carried']),
+  /** Whose connection it is, and the version of its data: of `carried`. */
+  mover: v.optional(moverName),
+  version: v.optional(count),
   /** Milliseconds that the connection may still be idle, or null for no limit. */
   idleLeftMs: v.nullable(ms),
   /** Milliseconds left to send the first head, for a connection that has sent nothing yet; else null. */
@@ -153,11 +173,26 @@ export const schemas = {
     items: v.pipe(v.array(connection), v.minLength(1), v.maxLength(MAX_DESCRIPTORS)),
   }),
   'connections-received': v.object({ batch: count, count }),
-  'connections-begin': v.object({ batch: count }),
+  'connections-data': v.object({
+    batch: count,
+    /** Places in the batch, and how many bytes of the attachment belong to each. */
+    items: v.pipe(
+      v.array(v.object({ index: count, bytes: count })),
+      v.minLength(1),
+      v.maxLength(MAX_DESCRIPTORS),
+    ),
+  }),
+  'connections-begin': v.object({
+    batch: count,
+    /** Those of the batch that the giver keeps after all. */
+    without: v.optional(v.pipe(v.array(count), v.maxLength(MAX_DESCRIPTORS))),
+  }),
   'connections-kept': v.object({ batch: count }),
   'connections-adopted': v.object({
     batch: count,
     pausesMs: v.pipe(v.array(v.number()), v.maxLength(MAX_DESCRIPTORS)),
+    /** Connections that could not be restored, and were closed. */
+    failed: v.optional(count),
   }),
   confirm: v.object({
     /** The service is being stopped: the successor retires, too. */
@@ -245,6 +280,8 @@ export type Message<T extends MessageType = MessageType> = {
 
 /** A listener as it is described in messages. */
 export type ListenerItem = v.InferOutput<typeof listener>;
+/** A kind of movable connections as it is described in messages. */
+export type MoverItem = v.InferOutput<typeof mover>;
 /** A moved connection as it is described in messages. */
 export type ConnectionItem = v.InferOutput<typeof connection>;
 /** What a generation is told at the start of a handover or of its life. */

@@ -23,12 +23,19 @@ function at(message: string, ...path: string[]): Schema {
   return schema;
 }
 
+function moverSchema(): Schema {
+  const { wrapped } = at('ready', 'claims', '[]', 'movers');
+  assert.ok(wrapped?.item);
+  return wrapped.item;
+}
+
 /** Schemas that several messages share, by the heading under which the page has them. */
 const shared = new Map<Schema, string>([
   [at('refused', 'error'), 'error-report'],
   [at('hold', 'listener'), 'listener'],
   [at('welcome', 'settings'), 'settings'],
   [at('ready', 'claims', '[]'), 'claim'],
+  [moverSchema(), 'mover'],
   [at('connections', 'items', '[]'), 'connection'],
   [at('drained', 'report'), 'drain-report'],
   [at('state', 'state'), 'generation-state'],

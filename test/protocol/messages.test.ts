@@ -53,6 +53,8 @@ const connection = {
   idleLeftMs: null,
   headLeftMs: 3,
   requests: 0,
+  mover: 'raw',
+  version: 1,
   frozenAtMs: 1.5,
 };
 const state = {
@@ -85,14 +87,18 @@ const right: Record<string, Fields> = {
   },
   refused: { error },
   inherit: { epoch: 1, listeners: [listener] },
-  ready: { claims: [{ name: 'a', accepts: ['http1'] }], said: true },
+  ready: {
+    claims: [{ name: 'a', accepts: ['http1'], movers: [{ name: 'raw', min: 1, max: 2 }] }],
+    said: true,
+  },
   commit: { epoch: 1 },
   committed: {},
   connections: { batch: 1, items: [connection] },
   'connections-received': { batch: 1, count: 1 },
-  'connections-begin': { batch: 1 },
+  'connections-data': { batch: 1, items: [{ index: 0, bytes: 12 }] },
+  'connections-begin': { batch: 1, without: [3] },
   'connections-kept': { batch: 1 },
-  'connections-adopted': { batch: 1, pausesMs: [0.5] },
+  'connections-adopted': { batch: 1, pausesMs: [0.5], failed: 1 },
   confirm: {},
   abort: { error },
   welcome: { generation: 1, predecessor: '/g1.sock', settings },
@@ -135,7 +141,7 @@ const right: Record<string, Fields> = {
 };
 
 const OPTIONAL =
-  /(^|\.)(error\.(serving|stage|retry|remedy|details)|ticketKeys|sessionIdContext|meetsPipelining)$|^hello\.(generation|node|entry|rejoin)$|^(result|expecting)\.error$|^result\.value$/;
+  /(^|\.)(error\.(serving|stage|retry|remedy|details)|ticketKeys|sessionIdContext|meetsPipelining|movers|mover|version|without|failed)$|^hello\.(generation|node|entry|rejoin)$|^(result|expecting)\.error$|^result\.value$/;
 /** Fields whose inside is the business of whoever reads them. */
 const OPEN = /(^|\.)(details|facts|address|event\.event|result\.value)$/;
 /** Fields that may be null: there is none. */

@@ -1,0 +1,72 @@
+import type { Server } from 'node:net';
+import { asMoultError } from '../errors.js';
+import { socketOn } from '../node/http1.js';
+import { readOn, stopReading } from '../node/standstill.js';
+import type { ConnectionItem } from '../protocol/messages.js';
+import { decodeCarried } from './carried.js';
+import { begin, moversFor } from './movers.js';
+import type { ConnectionTracker } from './tracker.js';
+
+/**
+ * Takes over a connection that the service has declared movable, with its data. What was sent on it while it was on
+ * its way goes out first; it reads when the service has restored what is its own.
+ * @param fd the connection's descriptor; it belongs to the socket from now on.
+ * @returns whether it could be restored; one that could not is closed.
+ */
+export function adoptCarried(
+  fd: number,
+  server: Server,
+  item: ConnectionItem,
+  data: Buffer | undefined,
+  tracker: ConnectionTracker,
+): boolean {
+  const mover = moversFor(server).find(({ name }) => name === item.mover);
+  const socket = socketOn(fd, server);
+  // An answer to what it was sent may be a reset before anybody else listens.
+  const ignore = () => {};
+  socket.on('error', ignore);
+  tracker.add(socket, server, ESTABLISHED);
+  if (mover === undefined) {
+    socket.destroy();
+    return false;
+  }
+  let first: Buffer = Buffer.alloc(0);
+  // It may not leave again before it has come.
+  const arrived = begin(socket, () => socket);
+  const fail = (cause: unknown) => {
+    warn(item, cause);
+    arrived();
+    mover.abandon(socket);
+    readOn(socket, first);
+  };
+  try {
+    const { saved, unread, written, late } = decodeCarried(data ?? Buffer.alloc(0));
+    first = unread;
+    if (written.length > 0) socket.write(written);
+    // Whoever listens makes the socket read at once; nothing may be read before all is restored.
+    stopReading(socket);
+    const restored = mover.restore(socket, saved, late, item.version ?? 0);
+    const read = () => {
+      socket.off('error', ignore);
+      readOn(socket, first);
+      arrived();
+    };
+    if (restored instanceof Promise) restored.then(read, fail);
+    else read();
+    return true;
+  } catch (cause) {
+    fail(cause);
+    return false;
+  }
+}
+
+/** It has sent its first bytes long ago, and makes no requests. */
+const ESTABLISHED = { headLeftMs: null, requests: 0 };
+
+function warn({ mover, listener }: ConnectionItem, cause: unknown): void {
+  const error = asMoultError(cause, 'MOULT_RESTORE_FAILED');
+  process.emitWarning(
+    `a connection of ${listener} could not be restored by ${mover}, and was closed: ${error.message}`,
+    { type: 'MoultWarning', code: 'MOULT_RESTORE_FAILED' },
+  );
+}

@@ -1,0 +1,111 @@
+import { type AddressInfo, connect, createServer, type Server, type ServerOpts, type Socket } from 'node:net';
+import type { Channel } from '#moult/channel/channel.js';
+import { Inflow } from '#moult/connections/inflow.js';
+import { moversFor } from '#moult/connections/movers.js';
+import { Outflow } from '#moult/connections/outflow.js';
+import { ConnectionTracker } from '#moult/connections/tracker.js';
+import { channels } from '../channel/pair.js';
+import { eventOf, soon } from '../support/events.js';
+import type { Later } from '../support/tidy.js';
+
+export interface RawSide {
+  readonly server: Server;
+  readonly tracker: ConnectionTracker;
+}
+
+/** A server of node:net whose connections are tracked. @param address a port of its own, or this path. */
+export async function rawSide(
+  later: Later,
+  options: ServerOpts = {},
+  address: string | undefined = undefined,
+): Promise<RawSide> {
+  const server = createServer(options);
+  server.setMaxListeners(0);
+  const tracker = new ConnectionTracker((one) => one === server);
+  tracker.start();
+  if (address === undefined) server.listen(0, '127.0.0.1');
+  else server.listen(address);
+  later(
+    () =>
+      new Promise<void>((resolve) => {
+        for (const { socket } of tracker.all()) socket.destroy();
+        server.close(() => resolve());
+      }),
+  );
+  await eventOf(server, 'listening');
+  return { server, tracker };
+}
+
+/** What the taking side says of its movers, as it would in its claims. */
+export function carriedTo(to: Server): ConstructorParameters<typeof Outflow>[3] {
+  return () => ({
+    listener: 'raw',
+    movers: moversFor(to).map(({ name, oldestVersion, version }) => ({
+      name,
+      min: oldestVersion,
+      max: version,
+    })),
+  });
+}
+
+/** What moves connections from one side to another. */
+export function flow(
+  later: Later,
+  a: RawSide,
+  b: RawSide,
+): { outflow: Outflow; near: Channel; far: Channel } {
+  const [near, far] = channels(later);
+  const outflow = new Outflow(near, a.tracker, () => undefined, carriedTo(b.server));
+  new Inflow(far, b.tracker, () => b.server);
+  near.closed.then(() => outflow.stop());
+  later(() => outflow.stop());
+  return { outflow, near, far };
+}
+
+export interface RawClient {
+  readonly socket: Socket;
+  readonly text: () => string;
+  readonly receives: (text: string) => Promise<void>;
+  readonly closed: Promise<void>;
+  readonly isClosed: () => boolean;
+}
+
+/** Connects a client that keeps all that it receives. */
+export async function rawClient(later: Later, { server }: RawSide): Promise<RawClient> {
+  const address = server.address();
+  const socket =
+    typeof address === 'string'
+      ? connect(address)
+      : connect({ port: (address as AddressInfo).port, host: '127.0.0.1', noDelay: true });
+  let text = '';
+  let isClosed = false;
+  socket.setEncoding('utf8').on('data', (chunk: string) => {
+    text += chunk;
+  });
+  socket.on('error', () => {});
+  const closed = new Promise<void>((resolve) =>
+    socket.once('close', () => {
+      isClosed = true;
+      resolve();
+    }),
+  );
+  later(() => {
+    socket.destroy();
+    return closed;
+  });
+  await eventOf(server, 'connection');
+  const receives = (part: string) =>
+    soon(
+      new Promise<void>((resolve) => {
+        const look = () => {
+          if (!text.includes(part)) return;
+          socket.off('data', look);
+          resolve();
+        };
+        socket.on('data', look);
+        look();
+      }),
+      JSON.stringify(part),
+    );
+  return { socket, text: () => text, receives, closed, isClosed: () => isClosed };
+}
