@@ -1,0 +1,71 @@
+import assert from 'node:assert/strict';
+import { cp, mkdir, symlink } from 'node:fs/promises';
+import { connect } from 'node:net';
+import path from 'node:path';
+import { describe, it } from 'node:test';
+import { fixture, root, runNode, until, withFolder, withService } from './supervised.js';
+
+interface Found {
+  readonly answered: number;
+  readonly pushed: number;
+  readonly moved: number;
+  readonly problems: readonly string[];
+}
+
+// The same as the slow proof, scripts/long-lived.mjs, with fewer of everything.
+describe('three restarts under clients that stay connected', () => {
+  for (const service of ['websockets', 'lines']) {
+    it(`lose, double and reorder nothing of ${service}, and close no connection`, async () => {
+      const script = path.join(root, 'scripts/long-lived.mjs');
+      const options = ['--service', service, '--restarts', '3', '--clients', '36', '--think-ms', '20'];
+      const args = [script, '--json', '--node', process.execPath, ...options];
+      const { NODE_TEST_CONTEXT: _, ...env } = process.env;
+      const { stdout, stderr } = await runNode(args, env);
+      assert.equal(stderr, '');
+      const [found] = JSON.parse(stdout) as Found[];
+      assert.deepEqual(found?.problems, []);
+      assert.ok((found?.moved ?? 0) > 36, 'most of them moved, more than once');
+      assert.ok((found?.answered ?? 0) > 36 * 10);
+      assert.ok((found?.pushed ?? 0) > 36);
+    });
+  }
+});
+
+describe('a service that has moult in its own folder', () => {
+  it('is found by the moult that runs it, which is another copy', async () => {
+    await withFolder(async (folder) => {
+      const copy = path.join(folder, 'node_modules/moult');
+      await mkdir(copy, { recursive: true });
+      await cp(path.join(root, 'dist'), path.join(copy, 'dist'), { recursive: true });
+      await cp(path.join(root, 'package.json'), path.join(copy, 'package.json'));
+      for (const name of ['koffi', 'valibot']) {
+        await symlink(path.join(root, 'node_modules', name), path.join(folder, 'node_modules', name));
+      }
+      for (const name of ['lines.mjs', 'numbered.mjs']) await cp(fixture(name), path.join(folder, name));
+      const command = [path.join(folder, 'lines.mjs')];
+      await withService({ command, runOptions: ['--probation', '100ms'] }, async (service) => {
+        const { host, port } = await service.target();
+        const socket = connect({ host, port });
+        let text = '';
+        socket.setEncoding('utf8').on('data', (chunk: string) => {
+          text += chunk;
+        });
+        // What is sent to client 0 without being asked counts on in the successor.
+        socket.write('0\n');
+        await until('it is known', () => text.includes('p 0'));
+        const summary = await service.restart();
+        assert.equal(summary.moved, 1);
+        // With nothing left its predecessor ends, long before its drain is over.
+        await service.alone();
+        const seen = text.split('\n').length;
+        await until('it is sent more', () => text.split('\n').length > seen + 1);
+        const pushes = text.trim().split('\n');
+        assert.deepEqual(
+          pushes,
+          pushes.map((_, i) => `p ${i}`),
+        );
+        socket.destroy();
+      });
+    });
+  });
+});
