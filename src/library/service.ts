@@ -17,6 +17,7 @@ export class ProcessService extends EventEmitter<ServiceEvents> implements Servi
   readonly #generation: Generation | undefined;
   readonly #end = new AbortController();
   readonly #stopOn: readonly NodeJS.Signals[];
+  #restartOn: readonly NodeJS.Signals[] = [];
   readonly #drainTimeoutMs: number;
   #checks: (() => unknown)[] = [];
   #aborted: MoultError | undefined;
@@ -33,7 +34,8 @@ export class ProcessService extends EventEmitter<ServiceEvents> implements Servi
     this.#stopOn = signals('stopOn', options.stopOn, ['SIGTERM', 'SIGINT']);
     this.#follow();
     if (this.#generation === undefined) return;
-    for (const name of restartOn) process.on(name, () => this.#restartBySignal(name));
+    this.#restartOn = restartOn;
+    for (const name of restartOn) process.on(name, this.#restartBySignal);
     if (this.mode === 'standalone') for (const name of this.#stopOn) process.on(name, this.#stopBySignal);
   }
 
@@ -131,6 +133,7 @@ export class ProcessService extends EventEmitter<ServiceEvents> implements Servi
     life.on('end', (report) => {
       // The stop signal that follows is for the service's own handlers, or ends the process.
       for (const name of this.#stopOn) process.off(name, this.#stopBySignal);
+      for (const name of this.#restartOn) process.off(name, this.#restartBySignal);
       this.emit('end', report);
     });
   }
@@ -146,12 +149,12 @@ export class ProcessService extends EventEmitter<ServiceEvents> implements Servi
     }
   }
 
-  #restartBySignal(name: NodeJS.Signals): void {
+  #restartBySignal = (name: NodeJS.Signals): void => {
     this.#generation?.overseer.restartBySignal(name).catch((error) => {
       const { code, message } = asMoultError(error, 'MOULT_HANDOVER_ABORTED');
       process.emitWarning(`restart failed: ${message} (${code})`, 'MoultWarning');
     });
-  }
+  };
 
   #stopBySignal = (name: NodeJS.Signals): void => {
     for (const each of this.#stopOn) process.off(each, this.#stopBySignal);

@@ -122,6 +122,8 @@ export class Generation implements Estate {
 
   /** Ends this generation without a successor, after what it has is finished, up to the time-out. */
   retire(timeoutMs: number, keepOpen = this.#overseer.retires()): void {
+    // Its own predecessor, if it still could resume, is not needed any more.
+    this.#successor.confirm();
     const before = this.#predecessor.state;
     this.#predecessor.retire({ timeoutMs, keepOpen });
     if (before !== 'draining' && this.#predecessor.state === 'draining') this.life.emit('drain');

@@ -211,6 +211,18 @@ describe('a service that restarts itself', () => {
     await until(() => service.processes().length === 0, 'the end of both');
   });
 
+  tidy('stopped within its own probation, ends without waiting for that', async (later) => {
+    const service = await Alone.start(later, { options: { probationMs: 600_000 } });
+    service.signal('SIGHUP');
+    await service.until('ready', 2);
+    await service.until('yield', 1);
+    await until(() => service.pid() !== service.first.pid, 'the PID file');
+    service.signal('SIGTERM');
+    await service.until('end', 2);
+    await service.until('end', 1);
+    await until(() => service.processes().length === 0, 'the end of both');
+  });
+
   tidy('hands an open file on: both generations write to the same one', async (later) => {
     const service = await Alone.start(later, { log: true });
     const before = await service.ask('/write');
