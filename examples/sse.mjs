@@ -1,4 +1,5 @@
-// Server-sent events. A stream is a response without an end, so it could not move; the service's signal ends it, the
+// Server-sent events. A stream is a response without an end. Unless the service says how it goes on elsewhere
+// (docs/guide/long-lived-connections.md) it does not move; the service's signal ends it, the
 // browser connects anew by itself and says which event it saw last, and the next generation goes on from there.
 //
 //   run      node examples/sse.mjs                 or   npx moult run examples/sse.mjs
