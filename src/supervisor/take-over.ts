@@ -199,7 +199,13 @@ export class TakeOver {
     foreign.lifeline?.send({ type: 'direct-output' });
     generations.reached(epoch);
     const successor = generations.numbered(number ?? 0);
-    if (number === null || restarts.handoverTo(number) === undefined) return;
+    const handover = restarts.handoverTo(number ?? undefined);
+    if (number === null || handover === undefined) return;
+    if (['probation', 'draining', 'ended'].includes(state) && successor !== undefined) {
+      succession.serving(successor, epoch);
+      // How many connections have moved was told to nobody.
+      handover.predecessorLost();
+    }
     const gone = new MoultError('MOULT_SUCCESSOR_LOST', 'the predecessor serves again');
     // What it said while nobody heard it.
     if (accepting && state === 'serving') {
