@@ -102,6 +102,12 @@ export class Inflow {
         closeDescriptor(fd);
         continue;
       }
+      // Its giver died before the data had left it, and what belonged to the connection died with it.
+      if (item.kind === 'carried' && data === undefined) {
+        closeDescriptor(fd);
+        failed += 1;
+        continue;
+      }
       try {
         if (item.kind === 'http1') adoptHttp1(fd, server as HttpServer, item, this.#tracker);
         else if (!adoptCarried(fd, server, item, data, this.#tracker)) failed += 1;

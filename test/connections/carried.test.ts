@@ -3,11 +3,14 @@ import { createServer as createHttpServer } from 'node:http';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import { Inflow } from '#moult/connections/inflow.js';
 import { Outflow } from '#moult/connections/outflow.js';
 import { MoultError } from '#moult/errors.js';
 import { atBoundary, busy, type Movable, movable } from '#moult/library/movable.js';
-import { encodeFrame } from '#moult/protocol/frame.js';
-import { bareChannel } from '../channel/pair.js';
+import { closeDescriptor } from '#moult/os/descriptor.js';
+import { sendDescriptors, streamSocketPair } from '#moult/os/descriptor-socket.js';
+import { encodeFrame, FrameReader } from '#moult/protocol/frame.js';
+import { bareChannel, socketOf as socketOn } from '../channel/pair.js';
 import { eventOf, soon, turns, until } from '../support/events.js';
 import { temporaryFolder } from '../support/temporary-folder.js';
 import { type Later, tidy } from '../support/tidy.js';
@@ -487,6 +490,40 @@ describe('a connection that cannot be saved', () => {
     assert.equal(warning.code, 'MOULT_RESTORE_FAILED');
     assert.match(warning.message, /a mistake of the new release/);
     await until(() => b.tracker.size === 0, 'nothing left');
+  });
+});
+
+describe('a connection whose data never came', () => {
+  tidy('is closed, and not given to its service without it', async (later) => {
+    const b = await rawSide(later);
+    const service = new LineService(b.server, 'b');
+    const { channel, peer, records } = bareChannel(later);
+    new Inflow(channel, b.tracker, () => b.server);
+    const reader = new FrameReader();
+    const messages: Record<string, unknown>[] = [];
+    peer.on('data', (chunk: Buffer) => messages.push(...reader.push(chunk).map(({ message }) => message)));
+    const [fd, other] = streamSocketPair();
+    const client = socketOn(other);
+    const closed = new Promise((resolve) => client.once('close', resolve));
+    client.resume();
+    const item = {
+      listener: 'raw',
+      kind: 'carried',
+      mover: 'raw',
+      version: 1,
+      idleLeftMs: null,
+      headLeftMs: null,
+      requests: 0,
+      frozenAtMs: 0,
+    };
+    sendDescriptors(records, 1, [fd]);
+    closeDescriptor(fd);
+    peer.write(encodeFrame({ type: 'connections', batch: 1, items: [item], descriptors: 1 }));
+    peer.write(encodeFrame({ type: 'connections-begin', batch: 1 }));
+    await soon(closed, 'its end');
+    await until(() => messages.length === 2, 'the answers');
+    assert.equal(messages[1]?.failed, 1);
+    assert.equal(service.states.size, 0);
   });
 });
 
