@@ -300,8 +300,12 @@ export class TakeOver {
   // The lock is ours now: however the other supervisor ended, this one takes its place.
   async #giverGone({ control, folder, sharesFolder }: Giver, { lock }: Offer, foreign: ForeignGeneration) {
     const { reception, ending, log } = this.#parts;
-    // It may only have broken off.
-    if (this.#isOver || isListening(control)) return;
+    // It may only have broken off; and of one that ends the kernel closes one descriptor after the other.
+    while (isListening(control)) {
+      if (this.#isOver || ending.hasBegun) return;
+      await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+    }
+    if (this.#isOver) return;
     foreign.watch();
     if (ending.hasBegun || lock === undefined) return;
     try {
