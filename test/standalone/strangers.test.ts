@@ -97,6 +97,7 @@ describe('a stranger at the door of a service without a supervisor', () => {
 
   tidy('finds the path of one that was killed, and begins as the first', async (later) => {
     const [service, door] = await start(later);
+    await until(() => existsSync(door), 'its door');
     service.first.kill('SIGKILL');
     await until(() => hasEnded(service.first), 'its end');
     assert.equal(existsSync(door), true, 'nobody could remove it');
