@@ -98,6 +98,8 @@ class Street {
 
   /** Waits until this supervisor's generation alone answers. */
   async servedBy(one: Supervised): Promise<void> {
+    // Between the end of the old supervisor and the new one's socket commands find nobody for a moment.
+    await until('commands find it', () => one.status().catch(() => false as const));
     const pid = await one.alone();
     const of = () => ({ ...(this.#load?.snapshot().total.generations ?? {}) }) as Record<string, number>;
     await this.goesOn();
