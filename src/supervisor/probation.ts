@@ -41,6 +41,8 @@ export class Probation {
   begin(successor: GenerationProcess, predecessor: GenerationProcess): void {
     if (this.successor === successor && this.predecessor === predecessor) return;
     this.stop();
+    // What is to be replaced has been confirmed by whoever asked for that.
+    this.#period?.settle();
     let settle!: (error?: MoultError) => void;
     const outcome = new Promise<void>((resolve, reject) => {
       settle = (error) => (error === undefined ? resolve() : reject(error));
@@ -54,6 +56,12 @@ export class Probation {
       fail: (error) => undo(predecessor, successor, error),
     });
     this.#period = { successor, predecessor, watch, outcome, settle };
+    // With both gone, one of them in the middle of handing back, nobody is left to say how it ended.
+    Promise.all([successor.exited, predecessor.exited]).then(() => {
+      const who = `generations ${predecessor.number} and ${successor.number}`;
+      const error = new MoultError('MOULT_SUCCESSOR_LOST', `${who} have both ended`, { serving: 'none' });
+      this.end(successor.number, error);
+    });
   }
 
   /**

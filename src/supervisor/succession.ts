@@ -1,5 +1,8 @@
+/*
+ * Just over 300 lines: every way in which it changes who serves is here, so that they can be read against each other.
+ */
 import type { Logger } from 'pino';
-import { MoultError } from '../errors.js';
+import type { MoultError } from '../errors.js';
 import { wallClockMs } from '../os/clock.js';
 import { Deadline } from '../os/deadline.js';
 import { describeExit, type Exit } from '../os/process.js';
@@ -156,7 +159,6 @@ export class Succession {
       if (probation.predecessor === generation) this.confirmed(successor.number);
       restarts.handoverTo(successor)?.predecessorLost();
     }
-    this.#endOrphanedProbation();
     if (ending.hasBegun || cession.outlives(generation)) return;
     // What follows while this supervisor takes over is decided there; another one's is not ours to replace.
     if ((generations.areArriving || !generation.isOurs) && !hasHeir) return;
@@ -287,17 +289,6 @@ export class Succession {
     const starting = generations.starting();
     if (starting === undefined) return reviver.isWaiting;
     return wallClockMs() - starting.startedAt < options.readyTimeoutMs;
-  }
-
-  // Both sides are gone, one of them in the middle of handing back: nobody is left to say how it ended.
-  #endOrphanedProbation(): void {
-    const { predecessor, successor } = this.#parts.probation;
-    if (predecessor?.exit === undefined || successor?.exit === undefined) return;
-    const what = `generations ${predecessor.number} and ${successor.number} both ended while one handed back to the other`;
-    this.#parts.probation.end(
-      successor.number,
-      new MoultError('MOULT_SUCCESSOR_LOST', what, { serving: 'none' }),
-    );
   }
 
   /** Whether nobody serves, starts, is waited for, or will resume, although somebody should. */
