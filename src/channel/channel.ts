@@ -291,7 +291,8 @@ export function takeRecord(records: number, frame: Frame, receivedTag: number): 
   return beside;
 }
 
-function besideOf(attachment: Buffer, descriptors: number[], truncated: boolean): Incoming {
+/** What comes beside a message; the descriptors belong to it until they are taken. */
+export function besideOf(attachment: Buffer, descriptors: number[], truncated: boolean): Incoming {
   let mine = descriptors;
   return {
     attachment,

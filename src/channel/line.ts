@@ -1,9 +1,9 @@
 import type { MoultError } from '../errors.js';
-import { duplicate } from '../os/descriptor.js';
+import { closeDescriptor, duplicate } from '../os/descriptor.js';
 import type { Message, MessageType } from '../protocol/messages.js';
-import type { Channel, Incoming } from './channel.js';
+import { besideOf, type Incoming } from './channel.js';
 
-/** A conversation in messages: a {@link Channel} to another process, or a {@link localLine} within this one. */
+/** A conversation in messages: a `Channel` to another process, or a {@link localLine} within this one. */
 export interface Line {
   readonly closed: Promise<MoultError | undefined>;
   readonly isClosed: boolean;
@@ -16,11 +16,7 @@ export interface Line {
 
 type Handler = (message: never, incoming: Incoming) => void;
 
-// Both ends have the descriptors already: copies are made only for a handler that takes them.
-function beside(descriptors: readonly number[]): Incoming {
-  const take = () => descriptors.map(duplicate);
-  return { attachment: Buffer.alloc(0), truncated: false, count: descriptors.length, take };
-}
+const NO_BYTES = Buffer.alloc(0);
 
 class LocalEnd implements Line {
   /** It is never closed: it lives as long as its process. */
@@ -40,12 +36,29 @@ class LocalEnd implements Line {
   }
 
   send<T extends MessageType>(message: Message<T>, descriptors: readonly number[] = []): void {
+    const incoming = this.other?.copies(message.type, descriptors);
     // As from another process: never within the call that sends.
-    queueMicrotask(() => this.other?.receive(message as Message, descriptors));
+    queueMicrotask(() => this.other?.receive(message as Message, incoming ?? besideOf(NO_BYTES, [], false)));
   }
 
-  receive(message: Message, descriptors: readonly number[]): void {
-    this.#handlers.get(message.type)?.(message as never, beside(descriptors));
+  /** The sender may close its own in this very turn; when there is no room for copies, none come, as from a kernel. */
+  copies(type: MessageType, descriptors: readonly number[]): Incoming | undefined {
+    if (!this.#handlers.has(type) || descriptors.length === 0) return undefined;
+    const copied: number[] = [];
+    try {
+      for (const fd of descriptors) copied.push(duplicate(fd));
+    } catch {
+      return besideOf(NO_BYTES, copied, true);
+    }
+    return besideOf(NO_BYTES, copied, false);
+  }
+
+  receive(message: Message, incoming: Incoming): void {
+    try {
+      this.#handlers.get(message.type)?.(message as never, incoming);
+    } finally {
+      for (const fd of incoming.take()) closeDescriptor(fd);
+    }
   }
 
   ref(): void {
@@ -61,7 +74,6 @@ class LocalEnd implements Line {
 /**
  * Both ends of a conversation within this process. Messages arrive in order, after the call that sent them has
  * returned; one that nobody handles is dropped.
- * A descriptor beside one must stay open until then.
  */
 export function localLine(): [Line, Line] {
   const one = new LocalEnd();

@@ -90,7 +90,11 @@ export class SelfOverseer implements Overseer {
     line.on('hold', ({ listener }, incoming) => {
       if (!manager.keepsListeners) return;
       const [fd] = incoming.take();
-      if (fd === undefined) return;
+      if (fd === undefined) {
+        const what = 'this process may open no more descriptors';
+        process.emitWarning(`${listener.name} is not stored: ${what}`, 'MoultWarning');
+        return;
+      }
       manager.store?.keep(listener, fd);
       closeDescriptor(fd);
     });
