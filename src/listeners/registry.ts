@@ -74,7 +74,7 @@ export class ListenerRegistry {
     if (known !== undefined) return duplicate(known.fd);
     const inherited = this.inherited(full, ['file']);
     const mine = inherited?.fd ?? open();
-    const kept = inherited === undefined ? duplicate(mine) : inherited.fd;
+    const kept = inherited === undefined ? duplicateOrClose(mine) : inherited.fd;
     const file = new File(full, kept, this.initialState, inherited !== undefined, this.closedByService);
     this.add(file);
     this.tell(file);
@@ -240,5 +240,15 @@ export class ListenerRegistry {
   #closedForGood(listener: Listener): void {
     this.#givenUp.add(listener.identity.name);
     this.#events.closed(listener);
+  }
+}
+
+// Where there is no room for a copy nobody learns of the descriptor that was opened for it.
+function duplicateOrClose(fd: number): number {
+  try {
+    return duplicate(fd);
+  } catch (error) {
+    closeDescriptor(fd);
+    throw error;
   }
 }
