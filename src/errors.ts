@@ -216,6 +216,38 @@ export const errorTable = {
     retry: false,
     remedy: 'Say with busy() that something is pending on a connection, and it moves afterwards.',
   },
+  MOULT_STATE_FAILED: {
+    meaning: 'A piece of state could not be saved or restored, so the successor does not take over.',
+    serving: 'predecessor',
+    retry: true,
+    remedy: "Mend the service's save() or restore(); the message names the piece and what was thrown.",
+  },
+  MOULT_STATE_VERSION: {
+    meaning: 'The successor cannot read the version of a piece of state that the predecessor has.',
+    serving: 'predecessor',
+    retry: false,
+    remedy: 'Give the newer release an oldestVersion, with up() to read it and down() to write it.',
+  },
+  MOULT_STATE_TOO_LARGE: {
+    meaning: 'A piece of state has more bytes than it may have.',
+    serving: 'predecessor',
+    retry: false,
+    remedy:
+      'Keep less in it, raise its maxBytes, or make it a map, which is copied while the service goes on.',
+  },
+  MOULT_STATE_TIMEOUT: {
+    meaning: 'What was left to hand over of the state took too long while nobody accepted.',
+    serving: 'predecessor',
+    retry: true,
+    remedy: 'Keep less in pieces that are given whole; a map hands over only what has changed.',
+  },
+  MOULT_TASK_FAILED: {
+    meaning: 'A task or consumer could not begin.',
+    serving: 'predecessor',
+    retry: true,
+    remedy:
+      'See whether what it needs, such as its broker, can be reached; the message says what was thrown.',
+  },
   MOULT_SYSTEM_CALL: {
     meaning: 'A system call failed.',
     serving: 'unchanged',

@@ -10,6 +10,7 @@ export {
   MoultError,
   type Serving,
 } from './errors.js';
+export type { CronOptions } from './library/belongings.js';
 export { atBoundary, busy, type Movable, movable } from './library/movable.js';
 export { openService } from './library/open-service.js';
 export type { ServiceOptions } from './library/options.js';
@@ -17,4 +18,12 @@ export { type MovableResponseList, type MovableResponses, movableResponses } fro
 export type { Service, ServiceEvents, ServiceMode } from './library/service-interface.js';
 export type { RestartSummary, StageEvent } from './lifecycle/restart-record.js';
 export type { EndReport } from './service/life-events.js';
+export type { MapOptions } from './state/map-piece.js';
+export type { StateMap } from './state/state-map.js';
+export type { StateOptions } from './state/whole-piece.js';
+export type { Consumer, ConsumerOptions, ConsumerStart, ConsumerStop } from './tasks/consumer.js';
+export type { Job, Jobs, JobsOptions } from './tasks/jobs-holding.js';
+export type { ScheduleOptions, TickContext } from './tasks/schedule-holding.js';
+export type { TaskContext, TaskOptions } from './tasks/task-holding.js';
+export type { TimerContext, Timers } from './tasks/timers-holding.js';
 export { MOULT_VERSION } from './version.js';

@@ -3,6 +3,8 @@ import type { ConnectionTracker } from '../connections/tracker.js';
 import type { ListenerRegistry } from '../listeners/registry.js';
 import { isPlainHttp } from '../node/http1.js';
 import { MAX_MOVERS, type Message } from '../protocol/messages.js';
+import type { Pieces } from '../state/pieces.js';
+import type { Tasks } from '../tasks/tasks.js';
 import type { CriticalSections } from './critical-sections.js';
 
 /** What a generation has, and hands over. */
@@ -13,6 +15,10 @@ export interface Estate {
   readonly moves: { readonly http1: 'yes' | string };
   /** Work of the service during which it must not be replaced. */
   readonly critical: CriticalSections;
+  /** What the service has in memory, and hands over. */
+  readonly state: Pieces;
+  /** What one generation runs at a time. */
+  readonly tasks: Tasks;
   /** Counts changes of who accepts; only grows. */
   epoch: number;
   /** Whether connections still come from another generation. */

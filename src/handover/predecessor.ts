@@ -12,10 +12,13 @@ import { MoultError } from '../errors.js';
 import { type HandoverState, step } from '../lifecycle/handover.js';
 import { type DatagramListener, quiet } from '../listeners/datagram-listener.js';
 import { isPlainHttp } from '../node/http1.js';
+import { monotonicMs } from '../os/clock.js';
 import { Deadline } from '../os/deadline.js';
 import { ProcessHandle } from '../os/peer.js';
 import type { DrainReport, Message, Settings } from '../protocol/messages.js';
 import { type Estate, movableClaims } from './estate.js';
+import { Giving } from './giving.js';
+import { Taking } from './taking.js';
 
 /** How long a successor may take to open its gates once it is told to. */
 const COMMIT_TIMEOUT_MS = 5000;
@@ -63,6 +66,9 @@ export class Predecessor {
   #process: ProcessHandle | undefined;
   #limit: Deadline | undefined;
   #claims: Claims = [];
+  #theirTasks: readonly string[] = [];
+  #giving: Giving | undefined;
+  #pausedAtMs = 0;
   #outflow: Outflow | undefined;
   #drain: Drain | undefined;
   #retirement: Retirement | undefined;
@@ -106,9 +112,13 @@ export class Predecessor {
     }
     const { items, descriptors } = this.#estate.listeners.describe();
     const told = hello.generation === undefined ? { generation: number } : {};
-    channel.send({ type: 'inherit', epoch: this.#estate.epoch, listeners: items, ...told }, descriptors);
+    const { epoch } = this.#estate;
+    channel.send({ type: 'inherit', epoch, listeners: items, keeps: true, ...told }, descriptors);
     this.#step('hello');
     this.#channel = channel;
+    this.#giving = new Giving(channel, this.#estate, (error) => {
+      if (this.#channel === channel) this.fail(error);
+    });
     this.#process = new ProcessHandle(channel.peer.pid);
     channel.ref();
     channel.on('ready', (ready) => this.#ready(ready));
@@ -185,6 +195,7 @@ export class Predecessor {
     }
     if (this.#state !== 'serving') return;
     this.#step('retire');
+    this.#estate.tasks.end(retirement.timeoutMs);
     const leaving = this.#leaving();
     for (const listener of this.#estate.listeners.own()) {
       listener.pause();
@@ -198,20 +209,25 @@ export class Predecessor {
   }
 
   /** This generation was a successor and must hand back: it accepts no more, and its connections go to the predecessor. */
-  giveBack(channel: Channel, { claims, drainTimeoutMs }: Message<'hand-back'>): void {
+  giveBack(channel: Channel, message: Message<'hand-back'>): void {
     if (this.#state !== 'serving') return;
     this.#step('give-back');
     const { listeners } = this.#estate;
     const leaving = this.#leaving();
+    const giving = new Giving(channel, this.#estate);
+    this.#giving = giving;
     listeners.pause();
-    channel.send({ type: 'handed-back' });
     channel.ref();
-    for (const listener of listeners.own()) listeners.release(listener, false);
     this.#channel = channel;
     channel.closed.then(() => {
       if (this.#channel === channel) this.#outflow?.stop();
     });
-    this.#flow(channel, claims, drainTimeoutMs, leaving);
+    giving.giveBack(message, () => {
+      channel.send({ type: 'handed-back' });
+      for (const listener of listeners.own()) listeners.release(listener, false);
+      giving.begin(message.tasks ?? [], message.drainTimeoutMs);
+      this.#flow(channel, message.claims, message.drainTimeoutMs, leaving);
+    });
   }
 
   /** Called when connections no longer come from this generation's own predecessor. */
@@ -219,10 +235,11 @@ export class Predecessor {
     this.#drain?.check();
   }
 
-  #ready({ claims, said }: Message<'ready'>): void {
+  #ready({ claims, said, tasks }: Message<'ready'>): void {
     if (this.#state !== 'inheriting') return;
     this.#limit?.clear();
     this.#claims = claims;
+    this.#theirTasks = tasks ?? [];
     this.#step('ready');
     this.#events.stage('ready', { claims: claims.length, said });
     if (this.#settings?.checked !== true) {
@@ -242,9 +259,16 @@ export class Predecessor {
     const channel = this.#channel;
     const late = `critical sections of the service were not over within ${limitMs} ms`;
     this.#limit = new Deadline(limitMs, () => this.fail(new MoultError('MOULT_CRITICAL_SECTION', late)));
-    this.#estate.critical.whenNone(() => {
-      if (this.#state === 'ready' && this.#channel === channel) this.#commit();
-    });
+    const isStill = () => this.#state === 'ready' && this.#channel === channel;
+    const fail = (error: MoultError) => {
+      if (isStill()) this.fail(error);
+    };
+    const commit = () =>
+      this.#estate.critical.whenNone(() => {
+        if (isStill()) this.#commit();
+      });
+    if (this.#giving === undefined) commit();
+    else this.#giving.catchUp(commit, fail);
   }
 
   // From here to `committed` nobody accepts, and clients wait in the backlog.
@@ -252,8 +276,25 @@ export class Predecessor {
     this.#limit?.clear();
     this.#step('commit');
     this.#estate.listeners.pause();
-    this.#channel?.on('committed', () => this.#committed());
-    this.#channel?.send({ type: 'commit', epoch: this.#estate.epoch + 1 });
+    this.#pausedAtMs = monotonicMs();
+    const channel = this.#channel;
+    channel?.on('committed', () => this.#committed());
+    const isStill = () => this.#state === 'committing' && this.#channel === channel;
+    const late = `what is left of the state was not handed over within ${COMMIT_TIMEOUT_MS} ms`;
+    this.#limit = new Deadline(COMMIT_TIMEOUT_MS, () =>
+      this.fail(new MoultError('MOULT_STATE_TIMEOUT', late)),
+    );
+    const fail = (error: MoultError) => {
+      if (isStill()) this.fail(error);
+    };
+    if (this.#giving === undefined) this.#sayCommit();
+    else this.#giving.finish(() => isStill() && this.#sayCommit(), fail);
+  }
+
+  #sayCommit(): void {
+    this.#limit?.clear();
+    const tasks = this.#giving?.common(this.#theirTasks) ?? [];
+    this.#channel?.send({ type: 'commit', epoch: this.#estate.epoch + 1, tasks });
     const late = `the successor did not open its gates within ${COMMIT_TIMEOUT_MS} ms`;
     this.#limit = new Deadline(COMMIT_TIMEOUT_MS, () =>
       this.fail(new MoultError('MOULT_COMMIT_FAILED', late)),
@@ -265,8 +306,10 @@ export class Predecessor {
     this.#limit?.clear();
     this.#step('committed');
     this.#estate.epoch += 1;
-    this.#events.stage('commit', {});
+    const nobodyMs = monotonicMs() - this.#pausedAtMs;
+    this.#events.stage('commit', { nobodyMs, ...this.#giving?.facts(this.#theirTasks) });
     const { drainTimeoutMs, probationMs } = this.#settings;
+    this.#giving?.begin(this.#theirTasks, drainTimeoutMs);
     const outflow = this.#flow(this.#channel, this.#claims, drainTimeoutMs, this.#leaving());
     outflow.settled.then(() => this.#settled(outflow));
     this.#limit = new Deadline(probationMs, () => this.confirm());
@@ -323,6 +366,8 @@ export class Predecessor {
         this.#state === 'draining' &&
         !isAnswering &&
         !this.#estate.isBeingFed() &&
+        this.#estate.tasks.isIdle &&
+        this.#giving?.isOver !== false &&
         (outflow === undefined || outflow.isIdle),
       (tracked) => outflow?.whyStays(tracked),
     );
@@ -354,18 +399,25 @@ export class Predecessor {
     this.#step('drained');
     const moved = this.#outflow?.moved ?? 0;
     this.#outflow?.stop();
-    this.#events.drained({
-      moved,
-      drained: Math.max(0, drain.drained - moved),
-      cut: drain.cut.slice(0, 1000),
-    });
-    this.#forget()?.close();
+    const giving = this.#giving;
+    const end = () => {
+      giving?.stop();
+      this.#events.drained({
+        moved,
+        drained: Math.max(0, drain.drained - moved),
+        cut: drain.cut.slice(0, 1000),
+      });
+      this.#forget()?.close();
+    };
+    if (giving === undefined) end();
+    else giving.end(end);
   }
 
   #abort(error: MoultError): void {
     const told = this.#tell(error);
     this.#channel?.send({ type: 'abort', error: told.report() });
     this.#step('fail');
+    this.#giving?.stop();
     this.#forget()?.close();
     this.#events.aborted(told);
   }
@@ -377,33 +429,49 @@ export class Predecessor {
     this.#step('fail');
     this.#outflow?.stop();
     this.#drain?.stop();
+    this.#giving?.stop();
     this.#drain = undefined;
     this.#outflow = undefined;
     this.#limit?.clear();
     const channel = this.#channel;
-    if (!isAlive || channel === undefined) {
-      this.#process?.kill();
-      this.#forget()?.close();
-      this.#resume(told, false);
-      return;
-    }
+    const giving = this.#giving;
     const end = () => {
       if (this.#state !== 'undoing') return;
       this.#process?.kill();
       this.#forget()?.close();
       this.#resume(told, false);
+      giving?.resumeTasks(this.#estate.epoch, []);
     };
-    this.#limit = new Deadline(HAND_BACK_TIMEOUT_MS, end);
+    if (!isAlive || channel === undefined) {
+      end();
+      return;
+    }
+    const limit = () => {
+      this.#limit?.clear();
+      this.#limit = new Deadline(HAND_BACK_TIMEOUT_MS, end);
+    };
+    limit();
     channel.closed.then(end);
-    channel.on('handed-back', () => {
-      if (this.#state !== 'undoing') return;
-      this.#forget();
-      channel.off('abort');
-      this.#receiveBack(channel);
-      this.#resume(told, true);
+    const tasks = giving?.givenTasks ?? [];
+    const tell = ({ message }: MoultError) =>
+      process.emitWarning(`handed back: ${message}; what this generation had is kept`, 'MoultWarning');
+    const taking = new Taking(channel, this.#estate, tell, () => {
+      if (this.#state === 'undoing') limit();
     });
+    channel.on('handed-back', () =>
+      taking.whenTaken(() => {
+        if (this.#state !== 'undoing') return;
+        this.#forget();
+        channel.off('abort');
+        this.#receiveBack(channel);
+        this.#resume(told, true);
+        giving?.resumeTasks(this.#estate.epoch, tasks);
+        taking.expectTasks(this.#estate.epoch, tasks);
+      }),
+    );
     const claims = movableClaims(this.#estate);
-    channel.send({ type: 'hand-back', claims, drainTimeoutMs: this.#settings?.drainTimeoutMs ?? 0 });
+    const drainTimeoutMs = this.#settings?.drainTimeoutMs ?? 0;
+    channel.send({ type: 'hand-back', claims, drainTimeoutMs, state: this.#estate.state.wants(), tasks });
   }
 
   #receiveBack(channel: Channel): void {
@@ -463,6 +531,8 @@ export class Predecessor {
     this.#process?.close();
     this.#process = undefined;
     this.#claims = [];
+    this.#theirTasks = [];
+    this.#giving = undefined;
     return channel;
   }
 

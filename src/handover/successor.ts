@@ -4,6 +4,7 @@ import { Inflow } from '../connections/inflow.js';
 import { MoultError } from '../errors.js';
 import type { Message } from '../protocol/messages.js';
 import { type Estate, movableClaims } from './estate.js';
+import { Taking } from './taking.js';
 
 /** What a successor tells of its handover. */
 export interface SuccessorEvents {
@@ -25,6 +26,9 @@ export class Successor {
   #events: SuccessorEvents;
   #lines = new Set<Line>();
   #feeds = new Set<Channel>();
+  /** What state and tasks come by, and the channel that they come by. */
+  #taking: Taking | undefined;
+  #giver: Channel | undefined;
   #isReady = false;
   #isCommitted = false;
 
@@ -53,9 +57,13 @@ export class Successor {
     line.closed.then(() => this.#lines.delete(line));
   }
 
-  /** Takes over from the predecessor at the other end of this channel. */
-  inheritFrom(channel: Channel): void {
+  /** Takes over from the predecessor at the other end of this channel. @param keeps whether state and tasks can be asked for there. */
+  inheritFrom(channel: Channel, keeps: boolean): void {
     this.heed(channel);
+    if (keeps) {
+      this.#giver = channel;
+      this.#taking = new Taking(channel, this.#estate, (error) => this.#stateFailed(error));
+    }
     // Without its own work the process would end here: a gated listener does not keep it alive.
     channel.ref();
     channel.on('abort', ({ error }) => {
@@ -63,11 +71,13 @@ export class Successor {
     });
     channel.on('confirm', ({ retire }) => {
       channel.unref();
+      this.#estate.state.forget();
       if (retire) this.#events.retire();
     });
     channel.on('hand-back', (message) => {
       if (!this.#isCommitted) return;
       this.#feeds.delete(channel);
+      this.#taking?.stop();
       this.#events.handBack(channel, message);
     });
     this.#feeds.add(channel);
@@ -79,18 +89,29 @@ export class Successor {
     });
   }
 
+  /**
+   * Takes the state that the predecessor has.
+   * @returns when it is here; at once where there is none to be had.
+   * @throws MOULT_STATE_FAILED
+   */
+  async takeState(): Promise<void> {
+    await this.#taking?.wantState();
+  }
+
   /** Says that the service is ready, once. @param said whether the service itself said so. */
   ready(said: boolean): void {
     if (this.#isReady) return;
     this.#isReady = true;
     const claims = movableClaims(this.#estate);
-    for (const line of this.#lines) line.send({ type: 'ready', claims, said });
+    const tasks = this.#estate.tasks.names();
+    for (const line of this.#lines) line.send({ type: 'ready', claims, said, tasks });
   }
 
   /** Where nothing was inherited there is nothing to wait for: the service has served since it listened. */
   serveAtOnce(): void {
     if (this.#isCommitted) return;
     this.#isCommitted = true;
+    this.#estate.tasks.begin(this.#estate.epoch);
     this.#events.committed();
   }
 
@@ -101,7 +122,11 @@ export class Successor {
 
   /** Calls the handover to this generation off, where it has not taken over yet. */
   refuse(error: MoultError): void {
-    if (this.#isCommitted) return;
+    if (!this.#isCommitted) this.giveUp(error);
+  }
+
+  /** Asks the predecessor to serve again, where it still waits for that. */
+  giveUp(error: MoultError): void {
     for (const channel of this.#feeds) channel.send({ type: 'abort', error: error.report() });
   }
 
@@ -110,7 +135,17 @@ export class Successor {
     for (const line of this.#lines) line.unref();
   }
 
-  #commit(line: Line, { epoch }: Message<'commit'>): void {
+  // What it sent of its state before belongs to it.
+  #commit(line: Line, message: Message<'commit'>): void {
+    if (this.#taking === undefined || line !== this.#giver) this.#takeOver(line, message);
+    else {
+      this.#taking.whenTaken(() => {
+        if (this.#taking?.failure === undefined) this.#takeOver(line, message);
+      });
+    }
+  }
+
+  #takeOver(line: Line, { epoch, tasks }: Message<'commit'>): void {
     if (this.#isCommitted) {
       this.#estate.epoch = Math.max(this.#estate.epoch, epoch);
       line.send({ type: 'committed' });
@@ -118,8 +153,17 @@ export class Successor {
     }
     this.#isCommitted = true;
     this.#estate.epoch = epoch;
+    const isGiven = line === this.#giver;
+    if (isGiven) this.#estate.state.note();
     this.#estate.listeners.openGates();
     line.send({ type: 'committed' });
+    if (isGiven) this.#taking?.beginTasks(epoch, tasks ?? []);
+    else this.#estate.tasks.begin(epoch);
     this.#events.committed();
+  }
+
+  #stateFailed(error: MoultError): void {
+    if (!this.#isCommitted) this.refuse(error);
+    else process.emitWarning(`${error.message}: it changed after the handover, and is lost`, 'MoultWarning');
   }
 }

@@ -2,6 +2,15 @@ import type { EventEmitter } from 'node:events';
 import type { ListenOptions, Server } from 'node:net';
 import type { RestartSummary, StageEvent } from '../lifecycle/restart-record.js';
 import type { LifeEvents } from '../service/life-events.js';
+import type { MapOptions } from '../state/map-piece.js';
+import type { StateMap } from '../state/state-map.js';
+import type { StateOptions } from '../state/whole-piece.js';
+import type { Consumer, ConsumerOptions } from '../tasks/consumer.js';
+import type { Job, Jobs, JobsOptions } from '../tasks/jobs-holding.js';
+import type { ScheduleOptions, TickContext } from '../tasks/schedule-holding.js';
+import type { TaskContext, TaskOptions } from '../tasks/task-holding.js';
+import type { TimerContext, Timers } from '../tasks/timers-holding.js';
+import type { CronOptions } from './belongings.js';
 
 /** What happens in the life of a service's generation, in the order in which it may happen; each with its arguments. */
 export interface ServiceEvents extends LifeEvents {
@@ -61,9 +70,77 @@ export interface Service extends EventEmitter<ServiceEvents> {
   check(work: () => unknown): this;
 
   /**
+   * Declares a piece of state that is given whole: counters, sessions, a small cache. The successor restores it before
+   * it is ready, so that one that cannot read it never takes over; once more when it takes over; and it goes back when
+   * a handover is undone.
+   * @param name 1 to 256 characters, the same in every release.
+   * @returns the service. Declare it before {@link Service.ready}.
+   * @throws MOULT_BAD_OPTION
+   */
+  state<T>(name: string, options: StateOptions<T>): this;
+
+  /**
+   * A map that changes hands entry by entry, however large: it is copied while its service goes on, and at the
+   * handover only what has changed since.
+   * @param name 1 to 256 characters, the same in every release.
+   * @returns an empty one, which has the predecessor's entries when {@link Service.ready} has settled.
+   * @throws MOULT_BAD_OPTION
+   */
+  map<K, V>(name: string, options?: MapOptions<K, V>): StateMap<K, V>;
+
+  /**
+   * Declares a task that runs in one generation at a time: from when this one serves until its successor does.
+   * @param name 1 to 256 characters, the same in every release.
+   * @param run is called once a generation. What it throws is told as a warning, and it is not called again by itself.
+   * @returns the service.
+   * @throws MOULT_BAD_OPTION
+   */
+  task(name: string, run: (context: TaskContext) => unknown, options?: TaskOptions): this;
+
+  /**
+   * Declares a periodic task: each tick is run by one generation, also one that falls into a handover. A run in
+   * progress is finished where it began.
+   * @param pattern as cron has them, with seconds if there are six fields.
+   * @returns the service.
+   * @throws MOULT_BAD_OPTION
+   */
+  cron(name: string, pattern: string, run: (context: TickContext) => unknown, options?: CronOptions): this;
+
+  /** As {@link Service.cron}, each so many milliseconds from the first start on. */
+  every(
+    name: string,
+    intervalMs: number,
+    run: (context: TickContext) => unknown,
+    options?: ScheduleOptions,
+  ): this;
+
+  /**
+   * Timers that keep their due time over restarts.
+   * @param run is called when one is due, by the generation that has them then.
+   * @throws MOULT_BAD_OPTION
+   */
+  timers<T>(name: string, run: (id: string, data: T, context: TimerContext) => unknown): Timers<T>;
+
+  /**
+   * Jobs that are each to be done once: finished where they began, or carried on by the successor.
+   * @param run does one. What it throws is told as a warning.
+   * @throws MOULT_BAD_OPTION
+   */
+  jobs<T>(name: string, run: (job: Job<T>) => unknown, options?: JobsOptions): Jobs<T>;
+
+  /**
+   * Declares what pulls work from a queue, topic or stream; it is started when this generation serves, and stopped
+   * when its successor does. Ready-made ones are in `moult/bullmq`, `moult/amqplib` and others.
+   * @param name 1 to 256 characters, the same in every release.
+   * @returns the service.
+   * @throws MOULT_BAD_OPTION
+   */
+  consumer(name: string, consumer: Consumer, options?: ConsumerOptions): this;
+
+  /**
    * Says that the service is ready: its listeners are there and it can answer. Needed once in every generation.
    * @returns when this generation accepts.
-   * @throws MOULT_CHECK_FAILED; what called the handover off, such as MOULT_READY_TIMEOUT: the predecessor serves then,
+   * @throws MOULT_CHECK_FAILED; MOULT_TASK_FAILED where a consumer cannot begin; MOULT_STATE_FAILED; what called the handover off, such as MOULT_READY_TIMEOUT: the predecessor serves then,
    *   and this process is asked to end.
    */
   ready(): Promise<void>;

@@ -3,8 +3,20 @@ import type { Server } from 'node:net';
 import { asMoultError, MoultError } from '../errors.js';
 import type { RestartSummary, StageEvent } from '../lifecycle/restart-record.js';
 import type { Generation } from '../service/generation.js';
+import type { MapOptions } from '../state/map-piece.js';
+import { Pieces } from '../state/pieces.js';
+import type { StateMap } from '../state/state-map.js';
+import type { StateOptions } from '../state/whole-piece.js';
+import type { Consumer, ConsumerOptions } from '../tasks/consumer.js';
+import type { Job, Jobs, JobsOptions } from '../tasks/jobs-holding.js';
+import type { ScheduleOptions, TickContext } from '../tasks/schedule-holding.js';
+import type { TaskContext, TaskOptions } from '../tasks/task-holding.js';
+import type { Tasks } from '../tasks/tasks.js';
+import type { TimerContext, Timers } from '../tasks/timers-holding.js';
+import { Belongings, type CronOptions } from './belongings.js';
 import { alone, bridge, hooks } from './entry.js';
 import { type ServiceOptions, signals, standaloneOptions } from './options.js';
+import { ownTasks } from './own-tasks.js';
 import type { Service, ServiceEvents, ServiceMode } from './service-interface.js';
 
 /** A listener's name may be longer by what marks it as a file. */
@@ -19,6 +31,9 @@ export class ProcessService extends EventEmitter<ServiceEvents> implements Servi
   readonly #stopOn: readonly NodeJS.Signals[];
   #restartOn: readonly NodeJS.Signals[] = [];
   readonly #drainTimeoutMs: number;
+  /** Of this process alone in the mode `plain`, else the generation's. */
+  readonly #tasks: Tasks;
+  readonly #belongings: Belongings;
   #checks: (() => unknown)[] = [];
   #aborted: MoultError | undefined;
 
@@ -29,6 +44,8 @@ export class ProcessService extends EventEmitter<ServiceEvents> implements Servi
     this.mode = opened.mode;
     this.reason = opened.reason;
     this.#generation = opened.generation;
+    this.#tasks = opened.generation?.tasks ?? ownTasks();
+    this.#belongings = new Belongings(opened.generation?.state ?? new Pieces(), this.#tasks);
     this.#drainTimeoutMs = wanted.drainTimeoutMs;
     const restartOn = signals('restartOn', options.restartOn, this.mode === 'standalone' ? ['SIGHUP'] : []);
     this.#stopOn = signals('stopOn', options.stopOn, ['SIGTERM', 'SIGINT']);
@@ -75,10 +92,58 @@ export class ProcessService extends EventEmitter<ServiceEvents> implements Servi
     return this;
   }
 
+  state<T>(name: string, options: StateOptions<T>): this {
+    this.#belongings.state(name, options);
+    return this;
+  }
+
+  map<K, V>(name: string, options: MapOptions<K, V> = {}): StateMap<K, V> {
+    return this.#belongings.map(name, options);
+  }
+
+  task(name: string, run: (context: TaskContext) => unknown, options: TaskOptions = {}): this {
+    this.#belongings.task(name, run, options);
+    return this;
+  }
+
+  cron(
+    name: string,
+    pattern: string,
+    run: (context: TickContext) => unknown,
+    options: CronOptions = {},
+  ): this {
+    this.#belongings.cron(name, pattern, run, options);
+    return this;
+  }
+
+  every(
+    name: string,
+    intervalMs: number,
+    run: (context: TickContext) => unknown,
+    options: ScheduleOptions = {},
+  ): this {
+    this.#belongings.every(name, intervalMs, run, options);
+    return this;
+  }
+
+  timers<T>(name: string, run: (id: string, data: T, context: TimerContext) => unknown): Timers<T> {
+    return this.#belongings.timers(name, run);
+  }
+
+  jobs<T>(name: string, run: (job: Job<T>) => unknown, options: JobsOptions = {}): Jobs<T> {
+    return this.#belongings.jobs(name, run, options);
+  }
+
+  consumer(name: string, consumer: Consumer, options: ConsumerOptions = {}): this {
+    this.#belongings.consumer(name, consumer, options);
+    return this;
+  }
+
   async ready(): Promise<void> {
     await this.#makeChecks();
     const generation = this.#generation;
     if (generation === undefined) {
+      this.#tasks.begin(Date.now());
       this.emit('serve', { resumed: false });
       return;
     }
@@ -112,8 +177,10 @@ export class ProcessService extends EventEmitter<ServiceEvents> implements Servi
   }
 
   stop(): void {
-    if (this.#generation === undefined) this.#end.abort();
-    else this.#generation.retire(this.#drainTimeoutMs);
+    if (this.#generation === undefined) {
+      this.#end.abort();
+      this.#tasks.end(this.#drainTimeoutMs);
+    } else this.#generation.retire(this.#drainTimeoutMs);
   }
 
   #follow(): void {
@@ -140,8 +207,13 @@ export class ProcessService extends EventEmitter<ServiceEvents> implements Servi
 
   async #makeChecks(): Promise<void> {
     try {
-      await Promise.all(this.#checks.map(async (check) => check()));
+      await Promise.all([this.#tasks.prepare(), ...this.#checks.map(async (check) => check())]);
+      await this.#generation?.takeState();
     } catch (cause) {
+      if (cause instanceof MoultError) {
+        this.#generation?.refuse(cause);
+        throw cause;
+      }
       const message = `the service's own check failed: ${cause instanceof Error ? cause.message : String(cause)}`;
       const error = new MoultError('MOULT_CHECK_FAILED', message, { cause });
       this.#generation?.refuse(error);

@@ -12,6 +12,10 @@ export const MAX_DESCRIPTORS = 253;
 export const MAX_LISTENERS = 253;
 /** At most this many kinds of connections may be declared movable for one listener. */
 export const MAX_MOVERS = 64;
+/** At most this many pieces of state may one service have. */
+export const MAX_PIECES = 1000;
+/** At most this many tasks may one service have. */
+export const MAX_TASKS = 1000;
 
 const count = v.pipe(v.number(), v.integer(), v.minValue(0));
 const ms = v.pipe(v.number(), v.finite(), v.minValue(0));
@@ -19,6 +23,7 @@ const text = (max: number) => v.pipe(v.string(), v.maxLength(max));
 const name = v.pipe(v.string(), v.minLength(1), v.maxLength(512));
 const path = text(4096);
 const moverName = v.pipe(v.string(), v.minLength(1), v.maxLength(256));
+const pieceName = v.pipe(v.string(), v.minLength(1), v.maxLength(256));
 
 const errorReport = v.object({
   code: text(64),
@@ -110,6 +115,19 @@ const connection = v.object({
   frozenAtMs: v.number(),
 });
 
+/** A piece of state, as the side that can take it tells of it. */
+const want = v.object({
+  name: pieceName,
+  /** The oldest and the newest version that it can take. */
+  min: count,
+  max: count,
+  /** Whether it wants to know what changed in the giver after the handover. */
+  late: v.optional(v.boolean()),
+});
+
+const wants = v.pipe(v.array(want), v.maxLength(MAX_PIECES));
+const tasks = v.pipe(v.array(pieceName), v.maxLength(MAX_TASKS));
+
 const generationState = v.object({
   generation: count,
   pid: count,
@@ -161,13 +179,38 @@ export const schemas = {
     listeners,
     /** The number of the successor, where it did not come with one. */
     generation: v.optional(count),
+    /** Whether state and tasks can be asked for here. */
+    keeps: v.optional(v.boolean()),
   }),
+  'state-want': v.object({ pieces: wants }),
+  'state-part': v.object({
+    name: pieceName,
+    version: count,
+    /** Whether the bytes of this part go on in the next frame. */
+    goesOn: v.optional(v.boolean()),
+    /** Says, without bytes, that a first copy of all of it has been sent. */
+    isWhole: v.optional(v.boolean()),
+  }),
+  'state-read': v.object({ bytes: count }),
+  'state-copied': v.object({}),
   ready: v.object({
     claims,
     said: v.boolean(),
+    /** The tasks that the successor will run. */
+    tasks: v.optional(tasks),
   }),
-  commit: v.object({ epoch: count }),
+  commit: v.object({
+    epoch: count,
+    /** The tasks of the successor's that come later, each with its own message. */
+    tasks: v.optional(tasks),
+  }),
   committed: v.object({}),
+  'task-begun': v.object({ name: pieceName }),
+  'task-given': v.object({
+    name: pieceName,
+    /** Whether it was given before, and this came up afterwards. */
+    late: v.optional(v.boolean()),
+  }),
   connections: v.object({
     batch: count,
     items: v.pipe(v.array(connection), v.minLength(1), v.maxLength(MAX_DESCRIPTORS)),
@@ -198,7 +241,13 @@ export const schemas = {
     /** The service is being stopped: the successor retires, too. */
     retire: v.optional(v.boolean()),
   }),
-  'hand-back': v.object({ claims, drainTimeoutMs: ms }),
+  'hand-back': v.object({
+    claims,
+    drainTimeoutMs: ms,
+    state: v.optional(wants),
+    /** The tasks that have been given, and are wanted back. */
+    tasks: v.optional(tasks),
+  }),
   'handed-back': v.object({}),
   abort: v.object({ error: errorReport }),
 

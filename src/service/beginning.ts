@@ -18,6 +18,8 @@ export interface Inheritance {
   readonly epoch: number;
   readonly listeners: readonly ListenerItem[];
   readonly descriptors: readonly number[];
+  /** Whether the predecessor can be asked for state and tasks. */
+  readonly keeps?: boolean | undefined;
 }
 
 /** With what a generation begins. */

@@ -25,6 +25,9 @@ import { http1Moves } from '../node/self-test.js';
 import { wallClockMs } from '../os/clock.js';
 import { closeDescriptor } from '../os/descriptor.js';
 import type { DrainReport, GenerationState, Message, MessageType, Settings } from '../protocol/messages.js';
+import { Pieces } from '../state/pieces.js';
+import { TaskLocks } from '../tasks/locks.js';
+import { Tasks } from '../tasks/tasks.js';
 import { askToEnd } from './ask-to-end.js';
 import type { Beginning } from './beginning.js';
 import type { LifeEvents } from './life-events.js';
@@ -39,6 +42,8 @@ export class Generation implements Estate {
   readonly listeners: ListenerRegistry;
   readonly connections: ConnectionTracker;
   readonly critical = new CriticalSections();
+  readonly state = new Pieces();
+  readonly tasks: Tasks;
   /** What the service may want to hear of. */
   readonly life = new EventEmitter<LifeEvents>();
   moves: { http1: string } = { http1: 'its self-test is not over' };
@@ -75,6 +80,11 @@ export class Generation implements Estate {
       closed: (listener) => this.#lifeline.send({ type: 'release', name: listener.identity.name }),
     });
     this.listeners.inherit(listeners, descriptors);
+    const locks = overseer.isFolderOfService ? new TaskLocks(overseer.folder) : undefined;
+    this.tasks = new Tasks(locks, {
+      failed: (error) => this.#taskFailed(error),
+      idle: () => this.#predecessor.feedEnded(),
+    });
     this.connections = new ConnectionTracker((server) => this.listeners.of(server) !== undefined);
     this.connections.start();
     if (settings.countErrors) this.#counter.start();
@@ -83,7 +93,7 @@ export class Generation implements Estate {
     this.#attach(overseer);
     // A gated listener does not keep the process alive; the wait for its commit does.
     if (this.#isGated && giver === undefined) overseer.lifeline.ref();
-    if (giver !== undefined) this.#successor.inheritFrom(giver);
+    if (giver !== undefined) this.#successor.inheritFrom(giver, inheritance.keeps === true);
     this.#openDoor(join(overseer.folder, `g${this.number}-${process.pid}.sock`));
     overseer.receive(this.#visit);
     http1Moves().then((result) => {
@@ -134,10 +144,21 @@ export class Generation implements Estate {
     this.#beforeEnd.push(work);
   }
 
+  /** Takes the state that the predecessor has. @throws MOULT_STATE_FAILED */
+  takeState(): Promise<void> {
+    return this.#successor.takeState();
+  }
+
   /** The service says that it is ready. */
   said(): void {
     this.#hasSaid = true;
     this.#checkReady();
+  }
+
+  // Within probation the predecessor, which could run it, does so again.
+  #taskFailed(error: MoultError): void {
+    process.emitWarning(`${error.message} (${error.code})`, 'MoultWarning');
+    this.#successor.giveUp(error);
   }
 
   #asPredecessor(): Predecessor {
@@ -172,6 +193,7 @@ export class Generation implements Estate {
         this.life.emit('drain');
       },
       aborted: (error) => {
+        this.tasks.close();
         this.life.emit('aborted', error);
         this.#overseer.aborted(error);
       },
@@ -332,7 +354,7 @@ export class Generation implements Estate {
     this.#successor.unref();
     this.#lifeline.ref();
     const work = this.#beforeEnd.map(async (one) => one());
-    Promise.allSettled([this.#overseer.mayEnd, ...work]).then(() => {
+    Promise.allSettled([this.#overseer.mayEnd, this.tasks.close(), ...work]).then(() => {
       this.#lifeline.unref();
       askToEnd(this.#settings.stopSignal as NodeJS.Signals);
     });

@@ -18,6 +18,8 @@ export interface Overseer {
   readonly lifeline: Line;
   /** The private folder in which generations have their sockets. */
   readonly folder: string;
+  /** Whether that folder is this service's alone, and that of all its generations. */
+  readonly isFolderOfService: boolean;
   /**
    * Replaces this generation by a new one.
    * @returns when the successor has taken over and all that can move has moved.

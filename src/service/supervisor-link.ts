@@ -17,6 +17,7 @@ const END_TIMEOUT_MS = 1000;
 export class SupervisorLink implements Overseer {
   readonly lifeline: Channel;
   readonly folder: string;
+  readonly isFolderOfService = true;
   readonly mayEnd = Promise.resolve();
   readonly #path: string;
   #output: DirectOutput;

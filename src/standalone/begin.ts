@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { makePrivate, runRoot } from '../channel/private-folder.js';
 import { MoultError } from '../errors.js';
+import { wallClockMs } from '../os/clock.js';
 import { closeDescriptor } from '../os/descriptor.js';
 import { trustUids } from '../os/peer.js';
 import { type Beginning, type Inheritance, succeed } from '../service/beginning.js';
@@ -47,7 +48,7 @@ function fromManager(passed: readonly Passed[], manager: ServiceManagerLink): In
     manager.store?.forget(name);
   }
   return {
-    epoch: 0,
+    epoch: Math.floor(wallClockMs()),
     listeners: listeners.map(({ item }) => item),
     descriptors: listeners.map(({ fd }) => fd),
   };

@@ -31,6 +31,7 @@ export interface SelfEvents {
 export class SelfOverseer implements Overseer {
   readonly lifeline: Line;
   readonly folder: string;
+  readonly isFolderOfService = false;
   readonly #line: Line;
   readonly #number: number;
   readonly #options: StandaloneOptions;

@@ -1,6 +1,7 @@
 import { rmSync } from 'node:fs';
 import type { Logger } from 'pino';
 import { MoultError } from '../errors.js';
+import { wallClockMs } from '../os/clock.js';
 import { type Exit, startTicks } from '../os/process.js';
 import type { Settings } from '../protocol/messages.js';
 import { GenerationProcess } from './generation-process.js';
@@ -23,7 +24,8 @@ export class Generations {
   readonly #journal: Journal;
   readonly #log: Logger;
   #lastNumber = 0;
-  #epoch = 0;
+  /** From the clock: also a service that is started anew counts on. */
+  #epoch = Math.floor(wallClockMs());
   #saysReady: boolean;
   #isClosed = false;
   #onExited: (generation: GenerationProcess, exit: Exit) => void = () => {};

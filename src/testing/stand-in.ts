@@ -5,9 +5,20 @@
 import { EventEmitter } from 'node:events';
 import type { Server } from 'node:net';
 import { MoultError } from '../errors.js';
+import { Belongings, type CronOptions } from '../library/belongings.js';
+import { ownTasks } from '../library/own-tasks.js';
 import type { Service, ServiceEvents, ServiceMode } from '../library/service-interface.js';
 import type { RestartSummary } from '../lifecycle/restart-record.js';
 import type { EndReport } from '../service/life-events.js';
+import type { MapOptions } from '../state/map-piece.js';
+import { Pieces } from '../state/pieces.js';
+import type { StateMap } from '../state/state-map.js';
+import type { StateOptions } from '../state/whole-piece.js';
+import type { Consumer, ConsumerOptions } from '../tasks/consumer.js';
+import type { Job, Jobs, JobsOptions } from '../tasks/jobs-holding.js';
+import type { ScheduleOptions, TickContext } from '../tasks/schedule-holding.js';
+import type { TaskContext, TaskOptions } from '../tasks/task-holding.js';
+import type { TimerContext, Timers } from '../tasks/timers-holding.js';
 import { Deferred } from './deferred.js';
 
 /** What a stand-in is to look like. */
@@ -23,7 +34,7 @@ export interface StandInOptions {
 }
 
 /** Where the generation is in its life. */
-export type StandInState = 'starting' | 'serving' | 'yielded' | 'draining' | 'ended' | 'aborted';
+export type StandInPhase = 'starting' | 'serving' | 'yielded' | 'draining' | 'ended' | 'aborted';
 
 const NOTHING_LEFT: EndReport = { moved: 0, drained: 0, cut: [] };
 
@@ -55,9 +66,11 @@ export class StandIn extends EventEmitter<ServiceEvents> implements Service {
   readonly generation: number;
   readonly #end = new AbortController();
   readonly #files: Map<string, number>;
+  readonly #tasks = ownTasks();
+  readonly #belongings = new Belongings(new Pieces(), this.#tasks);
   readonly #said = new Deferred<void>();
   readonly #accepts = new Deferred<void>();
-  #state: StandInState = 'starting';
+  #phase: StandInPhase = 'starting';
   #checks: (() => unknown)[] = [];
   #beforeEnd: (() => unknown)[] = [];
   #asked: Deferred<RestartSummary>[] = [];
@@ -74,8 +87,8 @@ export class StandIn extends EventEmitter<ServiceEvents> implements Service {
   }
 
   /** Where it is. */
-  get state(): StandInState {
-    return this.#state;
+  get phase(): StandInPhase {
+    return this.#phase;
   }
 
   /** How many restarts the program has asked for that have come to no end yet. */
@@ -94,8 +107,9 @@ export class StandIn extends EventEmitter<ServiceEvents> implements Service {
    */
   async serve(): Promise<void> {
     await this.#said.promise;
-    if (this.#state === 'serving' && this.mode === 'plain') return;
+    if (this.#phase === 'serving' && this.mode === 'plain') return;
     this.#step('serve', ['starting'], 'serving');
+    this.#tasks.begin(this.generation);
     this.emit('serve', { resumed: false });
     this.#accepts.resolve();
   }
@@ -118,6 +132,7 @@ export class StandIn extends EventEmitter<ServiceEvents> implements Service {
     this.#expect('yield', ['serving']);
     while (this.isCritical) await this.#quiet.promise;
     this.#step('yield', ['serving'], 'yielded');
+    this.#tasks.end(0);
     const successor = this.generation + 1;
     this.emit('yield', { successor });
     const [first, ...others] = this.#asked.splice(0);
@@ -131,8 +146,9 @@ export class StandIn extends EventEmitter<ServiceEvents> implements Service {
       serving: 'predecessor',
     }),
   ): void {
-    const hadYielded = this.#state === 'yielded';
+    const hadYielded = this.#phase === 'yielded';
     this.#step('fail', ['serving', 'yielded'], 'serving');
+    if (hadYielded) this.#tasks.begin(this.generation);
     this.emit('failed', error);
     if (hadYielded) this.emit('serve', { resumed: true });
     else this.#asked.shift()?.reject(error);
@@ -141,6 +157,7 @@ export class StandIn extends EventEmitter<ServiceEvents> implements Service {
   /** It will never accept again: the signal aborts, then the event `drain`. */
   drain(): void {
     this.#step('drain', ['starting', 'serving', 'yielded'], 'draining');
+    this.#tasks.end(0);
     this.#end.abort();
     this.emit('drain');
     for (const one of this.#asked.splice(0)) one.reject(this.#notServing());
@@ -153,11 +170,11 @@ export class StandIn extends EventEmitter<ServiceEvents> implements Service {
   async end(report: EndReport = NOTHING_LEFT): Promise<void> {
     this.#step('end', ['draining'], 'ended');
     this.emit('end', report);
-    await Promise.allSettled(this.#beforeEnd.map(async (work) => work()));
+    await Promise.allSettled([this.#tasks.close(), ...this.#beforeEnd.map(async (work) => work())]);
   }
 
   get isServing(): boolean {
-    return this.#state === 'serving';
+    return this.#phase === 'serving';
   }
 
   get signal(): AbortSignal {
@@ -186,10 +203,59 @@ export class StandIn extends EventEmitter<ServiceEvents> implements Service {
     return this;
   }
 
+  state<T>(name: string, options: StateOptions<T>): this {
+    this.#belongings.state(name, options);
+    return this;
+  }
+
+  map<K, V>(name: string, options: MapOptions<K, V> = {}): StateMap<K, V> {
+    return this.#belongings.map(name, options);
+  }
+
+  task(name: string, run: (context: TaskContext) => unknown, options: TaskOptions = {}): this {
+    this.#belongings.task(name, run, options);
+    return this;
+  }
+
+  cron(
+    name: string,
+    pattern: string,
+    run: (context: TickContext) => unknown,
+    options: CronOptions = {},
+  ): this {
+    this.#belongings.cron(name, pattern, run, options);
+    return this;
+  }
+
+  every(
+    name: string,
+    intervalMs: number,
+    run: (context: TickContext) => unknown,
+    options: ScheduleOptions = {},
+  ): this {
+    this.#belongings.every(name, intervalMs, run, options);
+    return this;
+  }
+
+  timers<T>(name: string, run: (id: string, data: T, context: TimerContext) => unknown): Timers<T> {
+    return this.#belongings.timers(name, run);
+  }
+
+  jobs<T>(name: string, run: (job: Job<T>) => unknown, options: JobsOptions = {}): Jobs<T> {
+    return this.#belongings.jobs(name, run, options);
+  }
+
+  consumer(name: string, consumer: Consumer, options: ConsumerOptions = {}): this {
+    this.#belongings.consumer(name, consumer, options);
+    return this;
+  }
+
   async ready(): Promise<void> {
     try {
-      await Promise.all(this.#checks.map(async (check) => check()));
+      await Promise.all([this.#tasks.prepare(), ...this.#checks.map(async (check) => check())]);
     } catch (cause) {
+      if (cause instanceof MoultError) this.#said.reject(cause);
+      if (cause instanceof MoultError) throw cause;
       const message = `the service's own check failed: ${cause instanceof Error ? cause.message : String(cause)}`;
       const error = new MoultError('MOULT_CHECK_FAILED', message, { cause });
       this.#said.reject(error);
@@ -230,24 +296,24 @@ export class StandIn extends EventEmitter<ServiceEvents> implements Service {
   }
 
   stop(): void {
-    if (['starting', 'serving', 'yielded'].includes(this.#state)) this.drain();
+    if (['starting', 'serving', 'yielded'].includes(this.#phase)) this.drain();
   }
 
-  #step(what: string, from: readonly StandInState[], to: StandInState): void {
+  #step(what: string, from: readonly StandInPhase[], to: StandInPhase): void {
     this.#expect(what, from);
-    this.#state = to;
+    this.#phase = to;
   }
 
-  #expect(what: string, from: readonly StandInState[]): void {
+  #expect(what: string, from: readonly StandInPhase[]): void {
     const isPossible = this.mode !== 'plain' || !['yield', 'fail', 'abort'].includes(what);
-    if (isPossible && from.includes(this.#state)) return;
-    const now = isPossible ? this.#state : 'plain, and has no other generations';
+    if (isPossible && from.includes(this.#phase)) return;
+    const now = isPossible ? this.#phase : 'plain, and has no other generations';
     const told = `${what}: expected a service that is ${from.join(' or ')}, this one is ${now}`;
     throw new MoultError('MOULT_PROTOCOL_ORDER', told);
   }
 
   #notServing(): MoultError {
-    return new MoultError('MOULT_NOT_SERVING', `generation ${this.generation} is ${this.#state}`);
+    return new MoultError('MOULT_NOT_SERVING', `generation ${this.generation} is ${this.#phase}`);
   }
 }
 

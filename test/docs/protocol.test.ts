@@ -39,6 +39,7 @@ const shared = new Map<Schema, string>([
   [at('connections', 'items', '[]'), 'connection'],
   [at('drained', 'report'), 'drain-report'],
   [at('state', 'state'), 'generation-state'],
+  [at('state-want', 'pieces', '[]'), 'want'],
 ]);
 
 function limit(schema: Schema, type: string): number | undefined {

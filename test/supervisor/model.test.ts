@@ -11,6 +11,8 @@ import { Predecessor } from '#moult/handover/predecessor.js';
 import { Successor } from '#moult/handover/successor.js';
 import { ProcessHandle } from '#moult/os/peer.js';
 import type { Message, MessageType, Settings } from '#moult/protocol/messages.js';
+import { Pieces } from '#moult/state/pieces.js';
+import { Tasks } from '#moult/tasks/tasks.js';
 
 /*
  * The real Predecessor and Successor of several generations in one process, over channels that deliver a
@@ -178,6 +180,8 @@ class Life {
       connections: new ConnectionTracker(() => false),
       moves: { http1: 'not in this test' },
       critical: new CriticalSections(),
+      state: new Pieces(),
+      tasks: new Tasks(undefined, { failed: () => {}, idle: () => this.predecessor.feedEnded() }),
       epoch: number,
       isBeingFed: () => this.successor.isBeingFed || this.predecessor.isBeingFed,
     } as unknown as Estate;
@@ -328,7 +332,7 @@ class World {
     next.giver = [near, far];
     next.source = this.current;
     this.next = next;
-    next.successor.inheritFrom(near.channel);
+    next.successor.inheritFrom(near.channel, true);
     // What the opening takes synchronously.
     near.on('inherit', () => near.off('inherit'));
     const hello = { type: 'hello', generation: next.number } as unknown as Message<'hello'>;

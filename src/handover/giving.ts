@@ -1,0 +1,92 @@
+import type { Channel } from '../channel/channel.js';
+import { asMoultError, type MoultError } from '../errors.js';
+import type { Message } from '../protocol/messages.js';
+import { StateGiver } from '../state/giver.js';
+import { TaskGiver } from '../tasks/giver.js';
+import type { Estate } from './estate.js';
+
+/** Gives state and tasks to the other side of a handover. Where there are none, everything is done at once. */
+export class Giving {
+  readonly #state: StateGiver;
+  readonly #tasks: TaskGiver;
+
+  /** @param failed told when the other side can never have what it wants. */
+  constructor(channel: Channel, estate: Estate, failed: (error: MoultError) => void = () => {}) {
+    this.#state = new StateGiver(channel, estate.state);
+    this.#tasks = new TaskGiver(channel, estate.tasks);
+    channel.on('state-want', ({ pieces }) => {
+      this.#state.copy(pieces).catch((cause) => failed(asMoultError(cause, 'MOULT_STATE_FAILED')));
+    });
+  }
+
+  /** Facts for the operator: of the state that was given, and of what the successor has no place for. */
+  facts(theirTasks: readonly string[]): Record<string, unknown> {
+    const notTaken = [...this.#state.left, ...this.#tasks.left(theirTasks)];
+    return {
+      ...(this.#state.hasPieces ? { stateBytes: this.#state.bytes } : {}),
+      ...(notTaken.length === 0 ? {} : { notTaken }),
+    };
+  }
+
+  /** Gives what changed since the copy, while the service goes on. */
+  catchUp(then: () => void, failed: (error: MoultError) => void): void {
+    this.#whenGiven((state) => state.catchUp(), then, failed);
+  }
+
+  /** Gives the rest, while nobody serves. */
+  finish(then: () => void, failed: (error: MoultError) => void): void {
+    this.#whenGiven((state) => state.finish(), then, failed);
+  }
+
+  /** Of these tasks of the other side's, those that it will get from here. */
+  common(theirs: readonly string[]): string[] {
+    return this.#tasks.common(theirs);
+  }
+
+  /** The other side serves: tasks follow, and what still changes here. */
+  begin(theirs: readonly string[], withinMs: number): void {
+    this.#state.forward();
+    this.#tasks.begin(theirs, withinMs);
+  }
+
+  /** Gives the changes back to a predecessor, which has the rest. */
+  giveBack({ state }: Message<'hand-back'>, then: () => void): void {
+    if (state === undefined || state.length === 0) then();
+    else this.#state.giveBack(state).then(then);
+  }
+
+  /** The service has finished here: tells what is left to tell. */
+  end(then: () => void): void {
+    this.#whenGiven((state) => state.end(), then, then);
+  }
+
+  /** Gives no more: the handover is called off, or undone. */
+  stop(): void {
+    this.#state.stop();
+    this.#tasks.stop();
+  }
+
+  /** Whether no task waits for the other side any more. */
+  get isOver(): boolean {
+    return this.#tasks.isOver;
+  }
+
+  /** The tasks that are the other side's by now. */
+  get givenTasks(): string[] {
+    return this.#tasks.given;
+  }
+
+  /** Goes on with all tasks but those that the other side gives back. */
+  resumeTasks(epoch: number, returns: readonly string[]): void {
+    this.#tasks.resume(epoch, new Set(returns));
+  }
+
+  #whenGiven(
+    work: (state: StateGiver) => Promise<void>,
+    then: () => void,
+    failed: (error: MoultError) => void,
+  ): void {
+    if (!this.#state.hasPieces) then();
+    else work(this.#state).then(then, (cause) => failed(asMoultError(cause, 'MOULT_STATE_FAILED')));
+  }
+}

@@ -1,0 +1,47 @@
+import type { Channel } from '../channel/channel.js';
+import type { MoultError } from '../errors.js';
+import { StateTaker } from '../state/taker.js';
+import { TaskTaker } from '../tasks/taker.js';
+import type { Estate } from './estate.js';
+
+/** Takes state and tasks from the other side of a handover. */
+export class Taking {
+  readonly #state: StateTaker;
+  readonly #tasks: TaskTaker;
+
+  /** @param failed told once, of the first piece of state that could not be taken. @param came told of each part of state. */
+  constructor(channel: Channel, estate: Estate, failed: (error: MoultError) => void, came?: () => void) {
+    this.#state = new StateTaker(channel, estate.state, failed, came);
+    this.#tasks = new TaskTaker(channel, estate.tasks);
+  }
+
+  /** Why a piece of state could not be taken. */
+  get failure(): MoultError | undefined {
+    return this.#state.failure;
+  }
+
+  /** Asks for all state that there is. @returns when it is here. @throws what a piece could not be taken for. */
+  wantState(): Promise<void> {
+    return this.#state.want();
+  }
+
+  /** Calls back once all state that has come so far is taken. */
+  whenTaken(callback: () => void): void {
+    this.#state.whenTaken(callback);
+  }
+
+  /** This generation has its tasks from now on; the expected ones come from the other side. */
+  beginTasks(epoch: number, expected: readonly string[]): void {
+    this.#tasks.begin(epoch, expected);
+  }
+
+  /** Takes these back, each when it comes. */
+  expectTasks(epoch: number, names: readonly string[]): void {
+    for (const name of names) this.#tasks.expect(name, epoch);
+  }
+
+  /** Nothing more comes. */
+  stop(): void {
+    this.#tasks.stop();
+  }
+}

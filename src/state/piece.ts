@@ -1,0 +1,52 @@
+/** A part of a piece of state, to be sent on its own; what is not ready yet is promised. */
+export type Part = unknown;
+
+/** The parts of a piece. Each time the next one is asked for, it is told how many bytes the last one had. */
+export type Parts = Generator<Part | Promise<Part>, void, number>;
+
+/**
+ * A named piece of what a service has in memory, as it changes hands. A part is anything that can be cloned
+ * structurally. The parts of one piece are taken in the order in which they were given.
+ */
+export interface Piece {
+  readonly name: string;
+  /** The version of the parts that it gives. */
+  readonly version: number;
+  /** The oldest version that it can take, and give to those who know no later one. */
+  readonly oldestVersion: number;
+  /** The most bytes that all parts of one copy may have together. */
+  readonly maxBytes: number;
+  /** Whether it wants to know what became of it on the other side after it was taken. */
+  readonly wantsLate: boolean;
+  /** All of it; from now on it notes what changes. */
+  copy(version: number): Parts;
+  /** How many changes it has noted since they were last given. */
+  readonly changes: number;
+  /** What has changed since the last call of this or of `copy`; all of it where it cannot know. */
+  rest(version: number): Parts;
+  /** Notes from now on what changes. @param onChange told at once of each change. */
+  note(onChange?: () => void): void;
+  /** Notes no more. */
+  forget(): void;
+  /** What there is to tell at the end of one that gave it away, if anything. */
+  late(version: number): Parts;
+  /** Takes a part. @throws what the service throws, to say that it cannot read it. */
+  take(part: Part, version: number): void | Promise<void>;
+  /** What was taken is not whole, and never will be. */
+  drop(): void;
+}
+
+/** A piece as the side that wants it tells of it. */
+export interface Want {
+  readonly name: string;
+  /** The oldest and the newest version that it can take. */
+  readonly min: number;
+  readonly max: number;
+  readonly late?: boolean | undefined;
+}
+
+/** The version in which a piece is given to one that can take these; undefined when there is none. */
+export function versionFor(piece: Piece, { min, max }: Want): number | undefined {
+  const version = Math.min(piece.version, max);
+  return version >= min && version >= piece.oldestVersion ? version : undefined;
+}

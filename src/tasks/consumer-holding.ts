@@ -1,0 +1,42 @@
+import type { Consumer, ConsumerOptions } from './consumer.js';
+import type { Holding } from './holding.js';
+
+/** How long a consumer may take to stop, where the service does not say. */
+const STOP_WITHIN_MS = 10_000;
+
+/** A consumer as a holding. */
+export class ConsumerHolding implements Holding {
+  readonly name: string;
+  readonly overlaps: boolean;
+  readonly endWithinMs: number;
+  passOn: undefined;
+  readonly #consumer: Consumer;
+
+  constructor(name: string, consumer: Consumer, options: ConsumerOptions) {
+    this.name = name;
+    this.overlaps = options.changeover === 'overlap';
+    this.endWithinMs = options.stopWithinMs ?? STOP_WITHIN_MS;
+    this.#consumer = consumer;
+  }
+
+  prepare(): unknown {
+    return this.#consumer.prepare?.();
+  }
+
+  begin(epoch: number, saved: unknown): unknown {
+    return this.#consumer.start({ epoch, saved });
+  }
+
+  // It has begun already, and what the former owner gives is for those that have not.
+  receive(): void {}
+
+  end(signal: AbortSignal, withinMs: number): unknown {
+    return this.#consumer.stop({ signal, withinMs });
+  }
+
+  finish(): void {}
+
+  close(): unknown {
+    return this.#consumer.close?.();
+  }
+}

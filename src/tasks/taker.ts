@@ -1,0 +1,74 @@
+import { deserialize } from 'node:v8';
+import type { Channel } from '../channel/channel.js';
+import { ProcessHandle } from '../os/peer.js';
+import type { Tasks } from './tasks.js';
+
+/** How long after a channel has closed the next look follows whether its process is gone. */
+const LOOK_MS = 20;
+/** How long one is waited for whose number is not known here. */
+const STRANGER_MS = 2000;
+
+/** Takes tasks from the other side of a channel, each when it comes; all that are left when the other side is gone. */
+export class TaskTaker {
+  #channel: Channel;
+  #tasks: Tasks;
+  #expected = new Set<string>();
+
+  constructor(channel: Channel, tasks: Tasks) {
+    this.#channel = channel;
+    this.#tasks = tasks;
+    const giver = new ProcessHandle(channel.peer.pid);
+    channel.on('task-given', ({ name, late }, { attachment }) => this.#take(name, attachment, late === true));
+    channel.closed.then(() => this.#closed(giver));
+  }
+
+  /**
+   * This generation has its tasks from now on.
+   * @param expected those that the other side still has. All others begin at once.
+   */
+  begin(epoch: number, expected: readonly string[]): void {
+    this.#tasks.begun(epoch);
+    const theirs = new Set(expected);
+    for (const task of this.#tasks.all()) {
+      if (!theirs.has(task.name)) task.begin(epoch);
+      else this.expect(task.name, epoch);
+    }
+  }
+
+  /** One that the other side has, and will give. */
+  expect(name: string, epoch: number): void {
+    const task = this.#tasks.get(name);
+    if (task === undefined) return;
+    if (task.holding.overlaps) {
+      task.begin(epoch).then(() => this.#channel.send({ type: 'task-begun', name }));
+      return;
+    }
+    this.#expected.add(name);
+    task.expect(epoch);
+  }
+
+  /** Nothing more comes: the other side keeps what it has not given. */
+  stop(): void {
+    for (const name of this.#expected) this.#tasks.get(name)?.arrive(undefined);
+    this.#expected.clear();
+  }
+
+  #take(name: string, bytes: Buffer, isLate: boolean): void {
+    const task = this.#tasks.get(name);
+    const data: unknown = deserialize(bytes);
+    if (isLate) task?.receive(data);
+    else if (this.#expected.delete(name)) task?.arrive({ data, origin: 'former' });
+    else if (data !== undefined) task?.receive(data);
+  }
+
+  // Whoever has not given them all will not: they begin here when it can run none of them any more.
+  async #closed(giver: ProcessHandle): Promise<void> {
+    for (let waited = 0; this.#expected.size > 0 && !giver.hasEnded(); waited += LOOK_MS) {
+      if (!giver.isKnown && waited >= STRANGER_MS) break;
+      await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+    }
+    giver.close();
+    for (const name of this.#expected) this.#tasks.get(name)?.arrive({ data: undefined, origin: 'nobody' });
+    this.#expected.clear();
+  }
+}

@@ -1,0 +1,121 @@
+import { MoultError } from '../errors.js';
+import { MAX_TASKS } from '../protocol/messages.js';
+import type { Holding } from './holding.js';
+import type { TaskLocks } from './locks.js';
+import { type Given, Task } from './task.js';
+
+/** The longest name of a task. */
+const MAX_NAME = 256;
+
+/** What this generation's tasks tell. */
+export interface TaskEvents {
+  /** One could not begin; it is tried again. */
+  failed(error: MoultError): void;
+  /** Nothing of a task ends or finishes here any more. */
+  idle(): void;
+}
+
+/** The tasks of one generation, by their names. */
+export class Tasks {
+  readonly #locks: TaskLocks | undefined;
+  readonly #events: TaskEvents;
+  #tasks = new Map<string, Task>();
+  #epoch: number | undefined;
+  #leaving = 0;
+
+  /** @param locks undefined where generations have no folder in common. */
+  constructor(locks: TaskLocks | undefined, events: TaskEvents) {
+    this.#locks = locks;
+    this.#events = events;
+  }
+
+  /** Adds one; it begins at once where this generation has begun its tasks already. @throws MOULT_BAD_OPTION */
+  declare(holding: Holding): void {
+    const { name } = holding;
+    if (name.length === 0 || name.length > MAX_NAME) {
+      throw bad(`expected a name of 1 to ${MAX_NAME} characters, received ${name.length}`);
+    }
+    if (this.#tasks.has(name)) throw bad(`${name} is declared already`);
+    if (this.#tasks.size === MAX_TASKS) throw bad(`expected at most ${MAX_TASKS}`);
+    const task = new Task(holding, this.#locks, (error) => this.#events.failed(error));
+    this.#tasks.set(name, task);
+    if (this.#epoch !== undefined) task.begin(this.#epoch);
+  }
+
+  /** Whether nothing ends or finishes here. */
+  get isIdle(): boolean {
+    return this.#leaving === 0;
+  }
+
+  names(): string[] {
+    return [...this.#tasks.keys()];
+  }
+
+  all(): Task[] {
+    return [...this.#tasks.values()];
+  }
+
+  get(name: string): Task | undefined {
+    return this.#tasks.get(name);
+  }
+
+  /** Makes sure that all can begin. @throws MOULT_TASK_FAILED */
+  async prepare(): Promise<void> {
+    await Promise.all(
+      this.all().map(async ({ name, holding }) => {
+        try {
+          await holding.prepare();
+        } catch (cause) {
+          const why = cause instanceof Error ? cause.message : String(cause);
+          throw new MoultError('MOULT_TASK_FAILED', `${name} cannot begin: ${why}`, { cause });
+        }
+      }),
+    );
+  }
+
+  /** This generation has the tasks from now on: those that are declared later begin at once. */
+  begun(epoch: number): void {
+    this.#epoch = epoch;
+  }
+
+  /** Has all begin here: nobody else has them. */
+  begin(epoch: number): void {
+    this.begun(epoch);
+    for (const task of this.all()) task.begin(epoch);
+  }
+
+  /**
+   * Has one end here; what it leaves running is finished.
+   * @returns what it was let go with, as soon as it may begin elsewhere.
+   */
+  async letGo(task: Task, withinMs: number): Promise<Given> {
+    this.#epoch = undefined;
+    this.#leaving += 1;
+    const given = await task.letGo(withinMs);
+    const limit = new AbortController();
+    const timer = setTimeout(() => limit.abort(), withinMs);
+    Promise.resolve()
+      .then(() => task.holding.finish(limit.signal))
+      .catch(() => {})
+      .then(() => {
+        clearTimeout(timer);
+        this.#leaving -= 1;
+        if (this.isIdle) this.#events.idle();
+      });
+    return given;
+  }
+
+  /** Has all end here, for good. */
+  end(withinMs: number): void {
+    for (const task of this.all()) this.letGo(task, withinMs);
+  }
+
+  /** Closes what they have open. */
+  async close(): Promise<void> {
+    await Promise.allSettled(this.all().map(async ({ holding }) => holding.close()));
+  }
+}
+
+function bad(what: string): MoultError {
+  return new MoultError('MOULT_BAD_OPTION', `task: ${what}`);
+}
