@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { serialize } from 'node:v8';
 import type { Channel } from '../channel/channel.js';
@@ -19,6 +20,8 @@ interface Given {
   readonly version: number;
   readonly late: boolean;
   bytes: number;
+  /** Of the last part, where that may come again. */
+  digest?: string;
 }
 
 /**
@@ -181,10 +184,18 @@ export class StateGiver {
         const told = `state ${given.piece.name}: expected at most ${given.piece.maxBytes} bytes, it has more`;
         throw new MoultError('MOULT_STATE_TOO_LARGE', told);
       }
-      await this.#sendPart(given, bytes);
+      if (this.#isNew(given, bytes)) await this.#sendPart(given, bytes);
       if (isPolite) await nextTurn();
       step = parts.next(bytes.length);
     }
+  }
+
+  #isNew(given: Given, bytes: Buffer): boolean {
+    if (!given.piece.isOnePart) return true;
+    const digest = createHash('sha1').update(bytes).digest('hex');
+    const isNew = digest !== given.digest;
+    given.digest = digest;
+    return isNew;
   }
 
   async #sendPart({ piece: { name }, version }: Given, bytes: Buffer): Promise<void> {

@@ -40,6 +40,7 @@ export class MapPiece<K, V> implements Piece {
   readonly oldestVersion: number;
   readonly maxBytes: number;
   readonly wantsLate = false;
+  readonly isOnePart = false;
   #map: StateMap<K, V>;
   #options: MapOptions<K, V>;
   /** The keys that have changed; undefined while nothing is noted. */

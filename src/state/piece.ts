@@ -16,6 +16,8 @@ export interface Piece {
   readonly oldestVersion: number;
   /** The most bytes that all parts of one copy may have together. */
   readonly maxBytes: number;
+  /** Whether all of it is one part: a part like the one before it need not be sent. */
+  readonly isOnePart: boolean;
   /** Whether it wants to know what became of it on the other side after it was taken. */
   readonly wantsLate: boolean;
   /** All of it; from now on it notes what changes. */

@@ -48,6 +48,7 @@ export class WholePiece<T> implements Piece {
   readonly oldestVersion: number;
   readonly maxBytes: number;
   readonly changes = 0;
+  readonly isOnePart = true;
   #options: StateOptions<T>;
   #given: unknown;
 
