@@ -10,11 +10,12 @@ const NAME = 'bench';
  * Starts bench/programs/service.mjs under `moult run`, in a run folder of its own.
  * @param {Readonly<Record<string, string>>} [env]
  * @param {readonly string[]} [options] of `moult run`
+ * @param {string} [service] another file of bench/programs
  */
-export async function startUnderMoult(env = {}, options = []) {
+export async function startUnderMoult(env = {}, options = [], service = 'service.mjs') {
   const folder = temporaryFolder('moult-bench-');
   const runEnv = { ...env, XDG_RUNTIME_DIR: folder };
-  const args = [CLI, 'run', '--name', NAME, '--log', 'warn', ...options, '--', program('service.mjs')];
+  const args = [CLI, 'run', '--name', NAME, '--log', 'warn', ...options, '--', program(service)];
   const started = await startListening(args, runEnv).catch((error) => {
     rmSync(folder, { recursive: true, force: true });
     throw error;
@@ -42,6 +43,7 @@ export async function startUnderMoult(env = {}, options = []) {
       const event = (/** @type {string} */ name) => events.find(({ stage }) => stage === name);
       return {
         ...last.summary,
+        events,
         committedAt: Number(event('commit').at),
         successorPid: Number(event('spawn').facts.pid),
       };

@@ -1,6 +1,7 @@
 import { deserialize } from 'node:v8';
 import type { Channel } from '../channel/channel.js';
 import { ProcessHandle } from '../os/peer.js';
+import type { Given } from './task.js';
 import type { Tasks } from './tasks.js';
 
 /** How long after a channel has closed the next look follows whether its process is gone. */
@@ -13,6 +14,8 @@ export class TaskTaker {
   #channel: Channel;
   #tasks: Tasks;
   #expected = new Set<string>();
+  /** Given before this side was ready to expect it. */
+  #early = new Map<string, Given>();
 
   constructor(channel: Channel, tasks: Tasks) {
     this.#channel = channel;
@@ -43,8 +46,11 @@ export class TaskTaker {
       task.begin(epoch).then(() => this.#channel.send({ type: 'task-begun', name }));
       return;
     }
-    this.#expected.add(name);
     task.expect(epoch);
+    const early = this.#early.get(name);
+    if (early === undefined) this.#expected.add(name);
+    else task.arrive(early);
+    this.#early.delete(name);
   }
 
   /** Nothing more comes: the other side keeps what it has not given. */
@@ -55,10 +61,11 @@ export class TaskTaker {
 
   #take(name: string, bytes: Buffer, isLate: boolean): void {
     const task = this.#tasks.get(name);
-    const data: unknown = deserialize(bytes);
-    if (isLate) task?.receive(data);
-    else if (this.#expected.delete(name)) task?.arrive({ data, origin: 'former' });
-    else if (data !== undefined) task?.receive(data);
+    if (task === undefined) return;
+    const given: Given = { data: deserialize(bytes), origin: 'former' };
+    if (isLate || task.holding.overlaps) task.receive(given.data);
+    else if (this.#expected.delete(name)) task.arrive(given);
+    else this.#early.set(name, given);
   }
 
   // Whoever has not given them all will not: they begin here when it can run none of them any more.

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { createServer, type Server } from 'node:http';
 import { describe, it, mock } from 'node:test';
+import { setImmediate as turn } from 'node:timers/promises';
 import fc from 'fast-check';
 import type { Channel } from '#moult/channel/channel.js';
 import { ConnectionTracker } from '#moult/connections/tracker.js';
@@ -11,13 +12,16 @@ import { Predecessor } from '#moult/handover/predecessor.js';
 import { Successor } from '#moult/handover/successor.js';
 import { ProcessHandle } from '#moult/os/peer.js';
 import type { Message, MessageType, Settings } from '#moult/protocol/messages.js';
+import { MapPiece } from '#moult/state/map-piece.js';
 import { Pieces } from '#moult/state/pieces.js';
+import { StateMap } from '#moult/state/state-map.js';
+import type { Holding } from '#moult/tasks/holding.js';
 import { Tasks } from '#moult/tasks/tasks.js';
 
 /*
  * The real Predecessor and Successor of several generations in one process, over channels that deliver a
  * message only when they are told to, with a clock that moves only when it is told to. The test asks the
- * listeners who accepts; it does not believe the state machine.
+ * listeners who accepts, the tasks who has them, and the maps what is in them; it does not believe the state machine.
  */
 
 const settings: Settings = {
@@ -42,7 +46,7 @@ class End {
   readonly closed: Promise<MoultError | undefined>;
   isClosed = false;
   other!: End;
-  #inbox: { type: MessageType }[] = [];
+  #inbox: { message: { type: MessageType }; attachment: Buffer }[] = [];
   #handlers = new Map<string, Handler>();
   #settle!: (reason: MoultError | undefined) => void;
 
@@ -73,8 +77,8 @@ class End {
   ref(): void {}
   unref(): void {}
 
-  send(message: { type: MessageType }): void {
-    if (!this.isClosed && !this.other.isClosed) this.other.#inbox.push(message);
+  send(message: { type: MessageType }, _descriptors: number[] = [], attachment = Buffer.alloc(0)): void {
+    if (!this.isClosed && !this.other.isClosed) this.other.#inbox.push({ message, attachment });
   }
 
   close(reason?: MoultError): void {
@@ -88,17 +92,18 @@ class End {
   /** Takes the next message, or learns that the other side is gone. @returns whether there was anything. */
   deliver(): boolean {
     if (this.isClosed) return false;
-    const message = this.#inbox.shift();
-    if (message === undefined) {
+    const next = this.#inbox.shift();
+    if (next === undefined) {
       if (!this.other.isClosed) return false;
       this.close();
       return true;
     }
+    const { message, attachment } = next;
     const handler = this.#handlers.get(message.type);
     if (handler === undefined) this.close(new MoultError('MOULT_PROTOCOL_ORDER', message.type));
     else {
       try {
-        handler(message, { take: () => [], count: 0 });
+        handler(message, { take: () => [], count: 0, attachment });
       } catch (error) {
         this.close(error as MoultError);
       }
@@ -127,6 +132,37 @@ class FakeListener {
   }
 }
 
+/** A task that only notes who has it. Its end takes a while, as that of real ones does. */
+class FakeHolding implements Holding {
+  readonly name: string;
+  readonly overlaps: boolean;
+  readonly endWithinMs = undefined;
+  passOn: undefined;
+  isHere = false;
+
+  constructor(name: string, overlaps: boolean) {
+    this.name = name;
+    this.overlaps = overlaps;
+  }
+
+  prepare(): void {}
+
+  begin(): void {
+    assert.equal(this.isHere, false, `${this.name} begins twice in one generation`);
+    this.isHere = true;
+  }
+
+  receive(): void {}
+
+  async end(): Promise<void> {
+    await Promise.resolve();
+    this.isHere = false;
+  }
+
+  finish(): void {}
+  close(): void {}
+}
+
 const byPid = new Map<number, Life>();
 let isClosedEverywhere = false;
 
@@ -141,6 +177,11 @@ class Life {
   readonly lifeline: [End, End];
   isAlive = true;
   isReady = false;
+  /** Of its asking for state: whether it has asked, and whether all is there. */
+  asked: 'not' | 'waits' | 'has it' = 'not';
+  readonly one = new FakeHolding('one', false);
+  readonly many = new FakeHolding('many', true);
+  readonly map = new StateMap<number, number>();
   /** To the generation before, while it hands over. */
   giver: [End, End] | undefined;
   /** The generation from which it takes over. */
@@ -175,13 +216,18 @@ class Life {
       of: () => undefined,
       serverOf: (name: string) => (name === listener.identity.name ? listener.server : undefined),
     };
+    const state = new Pieces();
+    state.declare(new MapPiece('map', this.map, {}));
+    const tasks = new Tasks(undefined, { failed: () => {}, idle: () => this.predecessor.feedEnded() });
+    tasks.declare(this.one);
+    tasks.declare(this.many);
     const estate = {
       listeners,
       connections: new ConnectionTracker(() => false),
       moves: { http1: 'not in this test' },
       critical: new CriticalSections(),
-      state: new Pieces(),
-      tasks: new Tasks(undefined, { failed: () => {}, idle: () => this.predecessor.feedEnded() }),
+      state,
+      tasks,
       epoch: number,
       isBeingFed: () => this.successor.isBeingFed || this.predecessor.isBeingFed,
     } as unknown as Estate;
@@ -207,6 +253,12 @@ class Life {
     return this.isAlive && this.listener.state === 'open';
   }
 
+  /** It is killed, with all that it has. */
+  isKilled(): void {
+    if (this.isAlive) isAllKept = false;
+    this.dies();
+  }
+
   dies(): void {
     this.isAlive = false;
     this.lifeline[0].close();
@@ -215,7 +267,14 @@ class Life {
   }
 }
 
+/** What was written so far, to whoever accepted; and whether all of it must still be there. */
+let written = 0;
+let isAllKept = true;
+
 type Command =
+  | 'ask'
+  | 'ask only'
+  | 'write'
   | 'restart'
   | 'start'
   | 'ready'
@@ -230,6 +289,9 @@ type Command =
   | 'six seconds';
 
 const commands: readonly Command[] = [
+  'ask',
+  'ask only',
+  'write',
   'restart',
   'start',
   'ready',
@@ -257,9 +319,25 @@ class World {
     this.current.successor.serveAtOnce();
   }
 
-  do(command: Command): void {
+  async do(command: Command): Promise<void> {
     const { current, next } = this;
     switch (command) {
+      case 'ask':
+      case 'ask only':
+        this.#ask();
+        for (let i = 0; command === 'ask' && i < 8 && next?.asked === 'waits'; i += 1) {
+          while (next.giver?.some((end) => end.deliver()));
+          await turn();
+        }
+        return;
+      case 'write': {
+        const accepting = this.lives.find(({ accepts }) => accepts);
+        if (accepting === undefined) return;
+        written += 1;
+        accepting.map.set(written, written);
+        if (written > 3) accepting.map.delete(written - 3);
+        return;
+      }
       case 'restart':
         if (next !== undefined || !current.isAlive || current.predecessor.state !== 'serving') return;
         this.#count += 1;
@@ -270,7 +348,7 @@ class World {
         this.#start();
         return;
       case 'ready':
-        if (next?.isAlive && !next.isReady) {
+        if (next?.isAlive && !next.isReady && next.asked === 'has it') {
           next.isReady = true;
           next.successor.ready(false);
           if (!current.isAlive) this.#commitSelf(next);
@@ -283,14 +361,15 @@ class World {
         next?.giver?.[0].deliver();
         return;
       case 'successor dies':
-        next?.dies();
+        next?.isKilled();
         return;
       case 'predecessor dies':
         if (next === undefined || !current.isAlive) return;
-        current.dies();
+        current.isKilled();
         if (next.isReady) this.#commitSelf(next);
         return;
       case 'channel breaks':
+        isAllKept = false;
         next?.giver?.[1].close(new MoultError('MOULT_PROTOCOL_FRAME', 'noise'));
         return;
       case 'undo':
@@ -340,6 +419,18 @@ class World {
     near.deliver();
   }
 
+  #ask(): void {
+    const { next } = this;
+    if (next === undefined || !next.isAlive || next.asked !== 'not' || next.isReady) return;
+    next.asked = 'waits';
+    next.successor.takeState().then(
+      () => {
+        next.asked = 'has it';
+      },
+      () => {},
+    );
+  }
+
   #commitSelf(next: Life): void {
     next.lifeline[1].on('ready', () => {}).on('committed', () => {});
     while (next.lifeline[1].deliver());
@@ -349,15 +440,17 @@ class World {
 }
 
 async function microtasks(): Promise<void> {
-  for (let i = 0; i < 10; i += 1) await Promise.resolve();
+  for (let i = 0; i < 20; i += 1) await Promise.resolve();
 }
 
 async function play(sequence: readonly Command[]): Promise<void> {
   byPid.clear();
   isClosedEverywhere = false;
+  written = 0;
+  isAllKept = true;
   const world = new World();
   for (const command of sequence) {
-    world.do(command);
+    await world.do(command);
     check(world, command);
     await microtasks();
     world.tidy();
@@ -365,9 +458,10 @@ async function play(sequence: readonly Command[]): Promise<void> {
     check(world, command);
   }
   // Left to itself, everything comes to rest with one generation accepting, if any lives that can.
-  for (let turn = 0; turn < 15; turn += 1) {
+  for (let round = 0; round < 15; round += 1) {
     for (const life of world.lives) while (life.giver?.some((end) => end.deliver()));
     await microtasks();
+    await turn();
     mock.timers.tick(1000);
     await microtasks();
     world.tidy();
@@ -375,12 +469,21 @@ async function play(sequence: readonly Command[]): Promise<void> {
   }
   const living = world.lives.filter(({ isAlive }) => isAlive);
   const accepting = living.filter(({ accepts }) => accepts);
-  if (living.some(({ successor }) => successor.isCommitted)) assert.equal(accepting.length, 1, 'at rest');
+  if (!living.some(({ successor }) => successor.isCommitted)) return;
+  assert.equal(accepting.length, 1, 'at rest');
+  const [one] = accepting;
+  assert.equal(one?.one.isHere, true, 'who accepts has the task');
+  assert.equal(one?.many.isHere, true, 'who accepts has the task that overlaps');
+  if (!isAllKept) return;
+  const kept = [written - 2, written - 1, written].filter((key) => key > 0);
+  assert.deepEqual([...(one?.map.keys() ?? [])].sort(), kept.sort(), 'what was written is there');
 }
 
 function check({ lives, current }: World, after: string): void {
   const accepting = lives.filter(({ accepts }) => accepts);
   assert.ok(accepting.length <= 1, `after ${after} both accept`);
+  const owners = [...byPid.values()].filter(({ isAlive, one }) => isAlive && one.isHere);
+  assert.ok(owners.length <= 1, `after ${after} ${owners.map(({ number }) => number)} have the task`);
   assert.equal(isClosedEverywhere, false, `after ${after} a listener is closed for good`);
   const { state } = current.predecessor;
   const isBetween = state === 'committing' || state === 'undoing';
@@ -390,20 +493,27 @@ function check({ lives, current }: World, after: string): void {
 
 describe('the two ends of a handover, in any order of events', () => {
   it('never both accept, never close a listener, and end with one that accepts', async () => {
-    const { kill } = ProcessHandle.prototype;
+    const { kill, hasEnded } = ProcessHandle.prototype;
     ProcessHandle.prototype.kill = function (this: ProcessHandle) {
-      byPid.get(this.pid)?.dies();
+      byPid.get(this.pid)?.isKilled();
       return true;
+    };
+    ProcessHandle.prototype.hasEnded = function (this: ProcessHandle) {
+      return byPid.get(this.pid)?.isAlive !== true;
     };
     mock.timers.enable({ apis: ['setTimeout', 'setInterval', 'setImmediate'] });
     try {
       await fc.assert(fc.asyncProperty(fc.array(fc.constantFrom(...commands), { maxLength: 50 }), play), {
         numRuns: RUNS,
+        includeErrorInReport: true,
       });
       // Sequences that come far: a whole handover with something in between.
       const whole: Command[] = [
         'restart',
         'start',
+        'write',
+        'ask',
+        'write',
         'ready',
         'to predecessor',
         'to successor',
@@ -411,18 +521,18 @@ describe('the two ends of a handover, in any order of events', () => {
       ];
       await fc.assert(
         fc.asyncProperty(
-          fc.array(fc.tuple(fc.nat(12), fc.constantFrom(...commands)), { maxLength: 8 }),
+          fc.array(fc.tuple(fc.nat(20), fc.constantFrom(...commands)), { maxLength: 8 }),
           async (extras) => {
             const sequence: Command[] = [...whole, 'undo', 'to successor', 'to predecessor', ...whole];
             for (const [at, command] of extras) sequence.splice(at, 0, command);
             await play(sequence);
           },
         ),
-        { numRuns: RUNS },
+        { numRuns: RUNS, includeErrorInReport: true },
       );
     } finally {
       mock.timers.reset();
-      ProcessHandle.prototype.kill = kill;
+      Object.assign(ProcessHandle.prototype, { kill, hasEnded });
     }
   });
 });
