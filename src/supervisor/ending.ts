@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import { MoultError } from '../errors.js';
 import type { ServiceManagerLink } from '../starter/service-manager.js';
+import type { GenerationProcess } from './generation-process.js';
 import type { Generations } from './generations.js';
 import type { HeldListeners } from './held-listeners.js';
 import type { Journal } from './journal.js';
@@ -9,12 +10,17 @@ import type { Probation } from './probation.js';
 import type { Restarts } from './restarts.js';
 import type { Reviver } from './reviver.js';
 
-/** What an end brings to an end. */
-export interface EndingParts {
+/** What an end brings to an end in each slot. */
+export interface EndingSlot {
   readonly generations: Generations;
   readonly restarts: Restarts;
   readonly probation: Probation;
   readonly reviver: Reviver;
+}
+
+/** What an end brings to an end. */
+export interface EndingParts {
+  readonly slots: () => readonly EndingSlot[];
   readonly held: HeldListeners;
   readonly manager: ServiceManagerLink;
   readonly options: SupervisorOptions;
@@ -65,7 +71,7 @@ export class Ending {
    */
   async stop(exitCode = 0): Promise<void> {
     if (this.#state === 'stopped') return;
-    const { generations, restarts, probation, reviver, held, manager, journal, log } = this.#parts;
+    const { slots, held, manager, journal, log } = this.#parts;
     if (this.#isLeaving) {
       // It is on its way; only a second one means in haste.
       this.#isLeaving = false;
@@ -73,17 +79,19 @@ export class Ending {
       return;
     }
     if (this.#state === 'stopping') {
-      for (const one of generations.all()) one.kill();
+      for (const { generations } of slots()) for (const one of generations.all()) one.kill();
       return;
     }
     this.#state = 'stopping';
-    generations.close();
+    for (const { generations } of slots()) generations.close();
     log.info('stopping');
     journal.write({ event: 'stop' });
     manager.stopping();
-    reviver.cancel();
-    probation.stop();
-    restarts.callOff(stopping());
+    for (const { reviver, probation, restarts } of slots()) {
+      reviver.cancel();
+      probation.stop();
+      restarts.callOff(stopping());
+    }
     // Where a service manager stores them, it decides whether the listeners have come to their end.
     if (manager.keepsListeners) held.letGo();
     await this.#allEnded();
@@ -94,11 +102,10 @@ export class Ending {
   /** The service goes on under another supervisor: waits until the generations here have come to their end. */
   async leave(): Promise<void> {
     if (this.hasBegun) return;
-    const { generations, reviver } = this.#parts;
     this.#state = 'stopping';
     this.#isLeaving = true;
-    reviver.cancel();
-    await Promise.all(generations.own().map((one) => one.exited));
+    for (const { reviver } of this.#parts.slots()) reviver.cancel();
+    await Promise.all(this.#own().map((one) => one.exited));
     this.finish(0);
   }
 
@@ -106,16 +113,22 @@ export class Ending {
   finish(code: number): void {
     if (this.#state === 'stopped') return;
     this.#state = 'stopped';
-    this.#parts.generations.close();
-    this.#parts.reviver.cancel();
+    for (const { generations, reviver } of this.#parts.slots()) {
+      generations.close();
+      reviver.cancel();
+    }
     this.#end(code);
   }
 
+  #own(): GenerationProcess[] {
+    return this.#parts.slots().flatMap(({ generations }) => generations.own());
+  }
+
   async #allEnded(): Promise<void> {
-    const { generations, manager, options, log } = this.#parts;
+    const { manager, options, log } = this.#parts;
     const keepOpen = manager.keepsListeners;
     const { drainTimeoutMs, stopTimeoutMs, stopSignal } = options;
-    for (const one of generations.own()) {
+    for (const one of this.#own()) {
       one.isEnding = true;
       if (one.isReachable && one.servingSince !== undefined) {
         one.lifeline?.send({ type: 'retire', timeoutMs: drainTimeoutMs, keepOpen });
@@ -123,12 +136,12 @@ export class Ending {
     }
     const limitMs = drainTimeoutMs + stopTimeoutMs;
     const force = setTimeout(() => {
-      for (const one of generations.own()) {
+      for (const one of this.#own()) {
         log.warn(`generation ${one.number} did not end within ${limitMs} ms and is killed`);
         one.kill();
       }
     }, limitMs);
-    await Promise.all(generations.own().map((one) => one.exited));
+    await Promise.all(this.#own().map((one) => one.exited));
     clearTimeout(force);
   }
 }

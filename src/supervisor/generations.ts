@@ -6,12 +6,13 @@ import { type Exit, startTicks } from '../os/process.js';
 import type { Settings } from '../protocol/messages.js';
 import { GenerationProcess } from './generation-process.js';
 import type { Journal } from './journal.js';
+import type { Numbers } from './numbers.js';
 import { type SupervisorOptions, settingsOf } from './options.js';
 import { adoptTree, type Outputs } from './process-tree.js';
 import type { LeftBehind } from './recovery.js';
 import type { Release } from './release.js';
 
-/** The generations that live, which of them serves, and how far both are counted. */
+/** The generations of one slot that live, which of them serves, and how far both are counted. */
 export class Generations {
   /** The one that serves. */
   current: GenerationProcess | undefined;
@@ -23,7 +24,7 @@ export class Generations {
   readonly #outputs: Outputs;
   readonly #journal: Journal;
   readonly #log: Logger;
-  #lastNumber = 0;
+  readonly #numbers: Numbers;
   /** From the clock: also a service that is started anew counts on. */
   #epoch = Math.floor(wallClockMs());
   #saysReady: boolean;
@@ -31,8 +32,16 @@ export class Generations {
   #onExited: (generation: GenerationProcess, exit: Exit) => void = () => {};
 
   /** @param control the socket at which a generation finds its supervisor. */
-  constructor(control: string, options: SupervisorOptions, outputs: Outputs, journal: Journal, log: Logger) {
+  constructor(
+    control: string,
+    options: SupervisorOptions,
+    outputs: Outputs,
+    journal: Journal,
+    log: Logger,
+    numbers: Numbers,
+  ) {
     this.#control = control;
+    this.#numbers = numbers;
     this.#options = options;
     this.#outputs = outputs;
     this.#journal = journal;
@@ -45,9 +54,19 @@ export class Generations {
     this.#onExited = handler;
   }
 
-  /** The number of the last one that was started. */
+  /** The highest number that was given to one, of any slot. */
   get lastNumber(): number {
-    return this.#lastNumber;
+    return this.#numbers.last;
+  }
+
+  /** The number of the next one; {@link giveBack} it where that one is not started. */
+  takeNumber(): number {
+    return this.#numbers.take();
+  }
+
+  /** The one that was to have this number is not started. */
+  giveBack(number: number): void {
+    this.#numbers.giveBack(number);
   }
 
   /** Counts changes of who accepts; only grows. */
@@ -113,11 +132,17 @@ export class Generations {
   /**
    * Starts one.
    * @param predecessor the one from which it takes over.
+   * @param taken the number that it is to have.
    * @throws MOULT_STOPPING when no more are to be started.
    */
-  start(release: Release, settings: Settings, predecessor?: GenerationProcess): GenerationProcess {
+  start(
+    release: Release,
+    settings: Settings,
+    predecessor?: GenerationProcess,
+    taken?: number,
+  ): GenerationProcess {
     if (this.#isClosed) throw new MoultError('MOULT_STOPPING', 'the service is being stopped');
-    const number = ++this.#lastNumber;
+    const number = taken ?? this.takeNumber();
     const generation = GenerationProcess.start(number, release, settings, this.#control, this.#outputs);
     generation.predecessor = predecessor;
     const { command, args, cwd, isDirect, label } = release;
@@ -135,7 +160,7 @@ export class Generations {
 
   /** Goes on counting where an earlier supervisor ended. */
   countOn(lastNumber: number, epoch: number): void {
-    this.#lastNumber = Math.max(this.#lastNumber, lastNumber);
+    this.#numbers.countOn(lastNumber);
     this.reached(epoch);
   }
 

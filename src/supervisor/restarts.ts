@@ -153,10 +153,15 @@ export class Restarts {
     reviver.cancel();
     // The operator has decided: what is in probation is confirmed.
     for (const one of generations.all()) if (one !== predecessor) one.lifeline?.send({ type: 'confirm' });
-    const number = generations.lastNumber + 1;
-    if (predecessor !== undefined) await predecessor.expect(number, settings, EXPECT_TIMEOUT_MS);
+    const number = generations.takeNumber();
+    try {
+      await predecessor?.expect(number, settings, EXPECT_TIMEOUT_MS);
+    } catch (error) {
+      generations.giveBack(number);
+      throw error;
+    }
     this.#isHandingOver = true;
-    const successor = generations.start(release, settings, predecessor);
+    const successor = generations.start(release, settings, predecessor, number);
     const toCommitMs = checkBudgetMs(options.check) + options.busyTimeoutMs;
     const handover = new Handover(successor, predecessor, settings, toCommitMs, (event) => this.#tell(event));
     this.#handover = handover;

@@ -1,32 +1,25 @@
 import type { Logger } from 'pino';
-import type { Channel } from '../channel/channel.js';
 import { MoultError } from '../errors.js';
 import type { RestartSummary } from '../lifecycle/restart-record.js';
 import { wallClockMs } from '../os/clock.js';
 import type { ServiceManagerLink } from '../starter/service-manager.js';
 import { MOULT_VERSION } from '../version.js';
-import { Adoption } from './adoption.js';
-import { Cession } from './cession.js';
 import { runCheck } from './check.js';
 import { Ending } from './ending.js';
 import type { GenerationProcess } from './generation-process.js';
-import { Generations } from './generations.js';
 import { HeldListeners, type KeptListener } from './held-listeners.js';
 import { historyOf } from './history.js';
 import { Journal } from './journal.js';
-import { listenTo } from './lifeline.js';
+import { Numbers } from './numbers.js';
 import { serveOperator } from './operator.js';
 import type { SupervisorOptions } from './options.js';
-import { Probation } from './probation.js';
 import type { Outputs } from './process-tree.js';
 import { Reception } from './reception.js';
 import { type Release, resolveRelease, type ServiceCommand } from './release.js';
-import { Releases } from './releases.js';
-import { type RestartRequest, Restarts, type Watcher } from './restarts.js';
-import { Reviver } from './reviver.js';
+import type { RestartRequest, Watcher } from './restarts.js';
 import type { RunFolder } from './run-folder.js';
+import { Slot } from './slot.js';
 import { generationStatus, type ServiceStatus, type SupervisorState } from './status.js';
-import { Succession } from './succession.js';
 import { type Giver, TakeOver } from './take-over.js';
 
 const UPGRADE_DELAY_MS = 50;
@@ -43,17 +36,10 @@ export class Supervisor {
   readonly #replaceProgram: (held: readonly KeptListener[]) => never;
   readonly #startedAt = wallClockMs();
   readonly #journal: Journal;
-  readonly #releases = new Releases();
-  readonly #generations: Generations;
-  readonly #probation: Probation;
-  readonly #reviver: Reviver;
-  readonly #restarts: Restarts;
+  readonly #slot: Slot;
   readonly #ending: Ending;
-  readonly #succession: Succession;
-  readonly #adoption: Adoption;
   readonly #reception: Reception;
   readonly #manager: ServiceManagerLink;
-  readonly #cession: Cession;
   readonly #takeOver: TakeOver;
 
   constructor(
@@ -76,54 +62,22 @@ export class Supervisor {
       log.error(`the journal cannot be written (${String(error)}); the service goes on without it`),
     );
     this.#journal = journal;
-    // From what is told to what tells: each knows only those above it.
     const { held } = this;
-    const releases = this.#releases;
+    const ending = new Ending({ slots: () => [this.#slot], held, manager, options, journal, log });
     const check = (generation: GenerationProcess) => this.#check(generation);
-    const generations = new Generations(folder.control, options, outputs, journal, log);
-    const probation = new Probation(options, check);
-    const reviver = new Reviver(generations, releases, (what) => {
-      log.error(what);
-      manager.tell(what);
-    });
-    const base = { generations, probation, releases, reviver, held, manager, service, options, journal, log };
-    const restarts = new Restarts(base, (successor) => this.#succession.over(successor));
-    const ending = new Ending({ ...base, restarts });
-    const cession = new Cession({ ...base, restarts, ending, folder });
-    const succession = new Succession({ ...base, restarts, ending, cession });
-    const adoption = new Adoption({ ...base, restarts, succession });
-    const listening = { ...base, restarts, succession, cession, check };
-    generations.onExited((generation, exit) => succession.exited(generation, exit));
-    const listen = (generation: GenerationProcess, channel: Channel) =>
-      listenTo(generation, channel, listening);
+    const numbers = new Numbers();
+    const surroundings = { folder, service, options, outputs, numbers, held, manager, ending, journal, log };
+    this.#slot = new Slot({ ...surroundings, check });
+    this.#ending = ending;
     this.#reception = new Reception({
-      ...base,
-      restarts,
-      adoption,
-      listen,
+      ...this.#slot,
+      held,
       serve: (channel) => serveOperator(channel, this),
-      cede: (channel) => cession.receive(channel),
+      cede: (channel) => this.#slot.cession.receive(channel),
       cameBack: (generation, how) => this.#takeOver.cameBack(generation, how),
     });
     const reception = this.#reception;
-    this.#takeOver = new TakeOver({
-      ...base,
-      restarts,
-      succession,
-      ending,
-      reception,
-      folder,
-      listen,
-      check,
-    });
-    this.#cession = cession;
-    this.#generations = generations;
-    this.#probation = probation;
-    this.#reviver = reviver;
-    this.#restarts = restarts;
-    this.#ending = ending;
-    this.#succession = succession;
-    this.#adoption = adoption;
+    this.#takeOver = new TakeOver({ ...this.#slot, held, ending, reception, folder, log, check });
     this.ended = ending.ended.finally(() => {
       this.#reception.close();
       manager.close();
@@ -132,12 +86,12 @@ export class Supervisor {
 
   /** Whether no generation lives here. */
   get isEmpty(): boolean {
-    return this.#generations.own().length === 0;
+    return this.#slot.generations.own().length === 0;
   }
 
   /** Whether the run folder is, or will be again, another supervisor's: then it stays. */
   get leavesFolder(): boolean {
-    return this.#cession.hasCededFolder || this.#takeOver.isGuest;
+    return this.#slot.cession.hasCededFolder || this.#takeOver.isGuest;
   }
 
   /**
@@ -149,11 +103,11 @@ export class Supervisor {
   async start(giver?: Giver): Promise<void> {
     const release = resolveRelease(this.#service);
     // What the journal of a folder that both have tells is of the other's.
-    const living = giver?.sharesFolder && giver.ask() ? [] : this.#adoption.recover(release);
+    const living = giver?.sharesFolder && giver.ask() ? [] : this.#slot.adoption.recover(release);
     await this.#reception.open(this.#folder.control);
     this.#journal.write({ event: 'run', pid: process.pid, command: release.label });
     const begin = () => this.#begin(release, giver);
-    if (living.length > 0) await this.#adoption.allBack(living, giver && begin);
+    if (living.length > 0) await this.#slot.adoption.allBack(living, giver && begin);
     else await begin();
   }
 
@@ -168,14 +122,14 @@ export class Supervisor {
     release?: Release,
   ): Promise<RestartSummary> {
     this.#ending.assertNotBegun();
-    this.#cession.assertNone();
+    this.#slot.cession.assertNone();
     const watchAll: Watcher = (event) => {
       this.#manager.stage(event);
       watch(event);
     };
     return this.#manager.reload(
-      () => this.#restarts.restart(request, watchAll, release),
-      () => this.#succession.servingStatus(),
+      () => this.#slot.restarts.restart(request, watchAll, release),
+      () => this.#slot.succession.servingStatus(),
     );
   }
 
@@ -185,10 +139,10 @@ export class Supervisor {
    * @throws MOULT_NOTHING_TO_ROLL_BACK, or any code of a handover.
    */
   async rollback(watch: Watcher = () => {}): Promise<{ generation: number; how: 'resumed' | 'restarted' }> {
-    const resumed = await this.#probation.takeBack();
-    if (resumed !== undefined && this.#generations.current === resumed)
+    const resumed = await this.#slot.probation.takeBack();
+    if (resumed !== undefined && this.#slot.generations.current === resumed)
       return { generation: resumed.number, how: 'resumed' };
-    const release = this.#releases.before();
+    const release = this.#slot.releases.before();
     if (release === undefined) {
       throw new MoultError('MOULT_NOTHING_TO_ROLL_BACK', 'no release before this one has proved itself here');
     }
@@ -209,7 +163,7 @@ export class Supervisor {
 
   /** Ends the service: what is in flight is finished, up to the drain time-out; a second call ends it at once. */
   stop(): Promise<void> {
-    return this.#cession.finishBeforeStop() ?? this.#takeOver.giveBack() ?? this.#ending.stop();
+    return this.#slot.cession.finishBeforeStop() ?? this.#takeOver.giveBack() ?? this.#ending.stop();
   }
 
   /**
@@ -219,9 +173,9 @@ export class Supervisor {
    */
   upgradeSoon(): { pid: number } {
     this.#ending.assertNotBegun();
-    this.#cession.assertNone();
+    this.#slot.cession.assertNone();
     this.#takeOver.assertProved();
-    if (this.#restarts.isUnderWay || this.#generations.current === undefined) {
+    if (this.#slot.restarts.isUnderWay || this.#slot.generations.current === undefined) {
       throw new MoultError('MOULT_RESTART_IN_PROGRESS', 'a generation is just taking over, or none serves');
     }
     setTimeout(() => this.#upgrade(), UPGRADE_DELAY_MS);
@@ -235,7 +189,7 @@ export class Supervisor {
 
   /** What runs now. */
   async status(): Promise<ServiceStatus> {
-    const generations = await Promise.all(this.#generations.all().map(generationStatus));
+    const generations = await Promise.all(this.#slot.generations.all().map(generationStatus));
     return {
       name: this.#folder.name,
       pid: process.pid,
@@ -243,8 +197,8 @@ export class Supervisor {
       state: this.#state(),
       command: this.#service.words.join(' '),
       startedAt: this.#startedAt,
-      restarts: this.#restarts.succeeded,
-      crashes: this.#succession.crashes,
+      restarts: this.#slot.restarts.succeeded,
+      crashes: this.#slot.succession.crashes,
       generations,
     };
   }
@@ -253,14 +207,14 @@ export class Supervisor {
     const offer = giver?.ask();
     if (giver !== undefined && offer !== undefined) await this.#takeOver.begin(giver, offer, release);
     // A release that listens elsewhere than the one before must not wait for what the unit passed.
-    else this.#generations.start(release, this.#generations.settings(this.held.size > 0));
+    else this.#slot.generations.start(release, this.#slot.generations.settings(this.held.size > 0));
   }
 
   #state(): SupervisorState {
     if (this.#ending.state !== undefined) return this.#ending.state;
-    if (this.#generations.current === undefined && this.#reviver.isWaiting) return 'waiting';
-    if (this.#restarts.isHandingOver || this.#cession.isUnderWay) return 'restarting';
-    return this.#generations.current === undefined ? 'starting' : 'serving';
+    if (this.#slot.generations.current === undefined && this.#slot.reviver.isWaiting) return 'waiting';
+    if (this.#slot.restarts.isHandingOver || this.#slot.cession.isUnderWay) return 'restarting';
+    return this.#slot.generations.current === undefined ? 'starting' : 'serving';
   }
 
   #upgrade(): void {
