@@ -6,7 +6,7 @@ import { showFor } from './show-stages.js';
 
 interface Flags {
   readonly json?: true;
-  readonly wait: boolean | 'taken-over' | 'confirmed';
+  readonly wait: boolean | 'taken-over' | 'confirmed' | 'drained';
   readonly whenQuiet?: number | true;
   readonly within: number;
   readonly atLimit: 'go' | 'give-up';
@@ -21,8 +21,8 @@ export function restartCommand(): Command {
     .argument('[name]', 'the service (default: the only one that runs)')
     .option(
       '--wait <until>',
-      'return when the successor has taken over, or at the end of its probation',
-      oneOf('taken-over', 'confirmed'),
+      'return when the successor has taken over, at the end of its probation, or when the predecessor has nothing left',
+      oneOf('taken-over', 'confirmed', 'drained'),
       'taken-over',
     )
     .option('--no-wait', 'return at once')
@@ -62,6 +62,7 @@ export function restartCommand(): Command {
             ifBusy: flags.ifBusy,
             allowFewerListeners: flags.allowFewerListeners ?? false,
             untilConfirmed: wait === 'confirmed',
+            untilDrained: wait === 'drained',
             whenQuiet:
               flags.whenQuiet === undefined
                 ? null

@@ -36,6 +36,7 @@ export interface RunFlags {
   readonly envFile?: readonly string[];
   readonly readyTimeout: number;
   readonly drainTimeout: number;
+  readonly drainSpread: number;
   readonly probation: number;
   readonly busyTimeout: number;
   readonly stopTimeout: number;
@@ -88,6 +89,13 @@ export function runShape(): Command {
         '--drain-timeout <time>',
         'how long connections that cannot move may last',
         d.drainTimeoutMs,
+      ),
+    )
+    .addOption(
+      timeOption(
+        '--drain-spread <time>',
+        'over how long of that those that must be closed are closed',
+        d.drainSpreadMs,
       ),
     )
     .addOption(
@@ -220,6 +228,7 @@ function optionsOf(flags: RunFlags): SupervisorOptions {
   return {
     readyTimeoutMs: flags.readyTimeout,
     drainTimeoutMs: flags.drainTimeout,
+    drainSpreadMs: flags.drainSpread,
     probationMs: flags.probation,
     busyTimeoutMs: flags.busyTimeout,
     stopTimeoutMs: flags.stopTimeout,

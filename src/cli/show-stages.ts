@@ -46,6 +46,9 @@ function liveStages(name: string): Show {
   };
 }
 
+/** The log has all of them. */
+const SHOWN_CUTS = 20;
+
 const WAITING: Readonly<Record<string, string>> = {
   spawn: 'waiting for the new generation to show itself',
   hello: 'passing the listeners',
@@ -80,6 +83,9 @@ export function summaryText(summary: RestartSummary): string {
     `  connections: ${moved} moved, ${draining} still with the predecessor, ${cut} cut`,
     `  pause:       ${moved === 0 ? 'none' : `${showMs(longestPauseMs)} at the longest for one connection`}`,
   ];
+  for (const { peer, ageMs, reason } of summary.cutConnections?.slice(0, SHOWN_CUTS) ?? []) {
+    lines.push(`  ${pc.yellow('cut')}:         ${peer} after ${showMs(ageMs)}: ${reason}`);
+  }
   if (summary.drainedBecause !== undefined) {
     lines.push(
       `  ${pc.yellow('note')}:        connections were drained, not moved: ${summary.drainedBecause}`,

@@ -1,10 +1,14 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type { ServerResponse } from 'node:http';
 import type { Server, Socket } from 'node:net';
-import { endHttp2Sessions } from './http2-sessions.js';
+import { socketBelow } from '../node/tls-sockets.js';
+import { Http2Farewell } from './http2-sessions.js';
+import { endQuietly } from './idle.js';
 import { moverOf } from './movers.js';
 import { closeAfter } from './pipelining.js';
+import { Spread } from './spread.js';
 import type { ConnectionTracker, Tracked } from './tracker.js';
+import { tellRestart, webSocketOn } from './web-sockets.js';
 
 /** How long a client that was told of the cut may take to answer. */
 const GOODBYE_MS = 1000;
@@ -19,9 +23,18 @@ export interface Cut {
   readonly reason: string;
 }
 
+/** The times of a drain, from its beginning. */
+export interface DrainTimes {
+  /** What is left then is cut. */
+  readonly timeoutMs: number;
+  /** Over so long what must be closed is closed, evenly; 0: as it comes to a point for it. */
+  readonly spreadMs: number;
+}
+
 /**
  * Lets connections that stay here come to their end: `Connection: close` on the next response, GOAWAY for
- * HTTP/2, and at the deadline what is left is cut and named.
+ * HTTP/2, and at the deadline what is left is cut and named. With a spread each has a turn before which it is used
+ * as ever; at its turn an idle one is closed, and a WebSocket is told 1012.
  */
 export class Drain {
   /** Connections that came to their end here. */
@@ -34,17 +47,19 @@ export class Drain {
   #mayEnd: () => boolean;
   #why: (tracked: Tracked) => string | undefined;
   #timer: NodeJS.Timeout;
+  #spread: Spread | undefined;
+  #http2: Http2Farewell;
   #finish!: () => void;
   #isFinished = false;
   #isCutting = false;
-  #offClosed: () => void;
+  #offs: (() => void)[] = [];
   #onRequest = (message: unknown) => {
     const { socket, server, response } = message as {
       socket: Socket;
       server: Server;
       response: ServerResponse;
     };
-    if (this.#stays(socket, server)) closeAfter(response, socket, server);
+    if (this.#stays(socket, server) && this.#hasTurn(socket)) closeAfter(response, socket, server);
   };
 
   /**
@@ -55,7 +70,7 @@ export class Drain {
   constructor(
     tracker: ConnectionTracker,
     servers: readonly Server[],
-    timeoutMs: number,
+    { timeoutMs, spreadMs }: DrainTimes,
     stays: (socket: Socket, server: Server) => boolean,
     mayEnd: () => boolean,
     why: (tracked: Tracked) => string | undefined = () => undefined,
@@ -68,11 +83,17 @@ export class Drain {
       this.#finish = resolve;
     });
     subscribe('http.server.request.start', this.#onRequest);
-    for (const server of servers) endHttp2Sessions(server);
-    this.#offClosed = tracker.onClosed(() => {
-      this.drained += 1;
-      this.check();
-    });
+    this.#http2 = new Http2Farewell(tracker, servers);
+    if (spreadMs > 0) this.#spread = this.#spreadOver(Math.min(spreadMs, timeoutMs));
+    else this.#http2.endAll();
+    this.#offs.push(() => this.#http2.stop());
+    this.#offs.push(() => this.#spread?.stop());
+    this.#offs.push(
+      tracker.onClosed(() => {
+        this.drained += 1;
+        this.check();
+      }),
+    );
     this.#timer = setTimeout(() => this.#cutAll(), timeoutMs);
     this.check();
   }
@@ -91,21 +112,40 @@ export class Drain {
     if (this.#isFinished) return;
     this.#isFinished = true;
     unsubscribe('http.server.request.start', this.#onRequest);
-    this.#offClosed();
+    for (const off of this.#offs) off();
     clearTimeout(this.#timer);
     this.#finish();
+  }
+
+  #spreadOver(spreadMs: number): Spread {
+    return new Spread(
+      this.#tracker,
+      spreadMs,
+      ({ socket, server }) => this.#stays(socket, server),
+      (tracked) => this.#http2.end(tracked) || tellRestart(tracked.socket) || endQuietly(tracked),
+    );
+  }
+
+  // Without a spread it is everybody's turn.
+  #hasTurn(socket: Socket): boolean {
+    const tracked = this.#tracker.of(socketBelow(socket));
+    return this.#spread === undefined || tracked === undefined || this.#spread.hasTurn(tracked);
   }
 
   // A connection whose service has said what it is is told so in its own way, such as 1012 to a WebSocket.
   #cutAll(): void {
     this.#isCutting = true;
+    this.#spread?.stop();
     for (const tracked of this.#tracker.all()) {
       const { socket, server, openedAtMs } = tracked;
-      const reason = (this.#why(tracked) ?? reasonOf(tracked)).slice(0, LONGEST_REASON);
+      const reason = (this.#why(tracked) ?? this.#http2.whyOpen(tracked) ?? reasonOf(tracked)).slice(
+        0,
+        LONGEST_REASON,
+      );
       this.cut.push({ peer: peerOf(tracked), ageMs: performance.now() - openedAtMs, reason });
       const mover = moverOf(socket, server);
-      if (mover === undefined) socket.destroy();
-      else mover.abandon(socket);
+      if (mover !== undefined) mover.abandon(socket);
+      else if (!tellRestart(socket)) socket.destroy();
     }
     this.#timer = setTimeout(() => {
       for (const { socket } of this.#tracker.all()) socket.destroy();
@@ -120,6 +160,7 @@ function peerOf({ socket }: Tracked): string {
 }
 
 function reasonOf({ socket, server }: Tracked): string {
+  if (webSocketOn(socket) !== undefined) return 'WebSocket: it was not declared movable, and did not end';
   if ('setSecureContext' in server) return 'TLS: it cannot move, and did not end';
   const inside = socket as Socket & { _httpMessage?: unknown; parser?: unknown };
   if (inside._httpMessage) return 'its response was not finished';

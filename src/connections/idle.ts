@@ -2,6 +2,7 @@ import type { Server as HttpServer } from 'node:http';
 import type { Server } from 'node:net';
 import { handleOf } from '../node/handle.js';
 import { BetweenRequests, http1Phase, isPlainHttp } from '../node/http1.js';
+import { socketAbove } from '../node/tls-sockets.js';
 import { isReadable } from '../os/unix-socket.js';
 import type { ConnectionTracker, Tracked } from './tracker.js';
 
@@ -35,6 +36,22 @@ export function endIdle(connections: ConnectionTracker, servers: readonly Server
     else one.socket.destroy();
   }
   if (hasFresh) setTimeout(() => endIdle(connections, []), FRESH_MS);
+}
+
+/**
+ * Closes a connection of HTTP/1.1, with or without TLS, if it asks for nothing.
+ * @returns false where it may be asked again later.
+ */
+export function endQuietly(one: Tracked): boolean {
+  const { server } = one;
+  if (!('closeIdleConnections' in server)) return true;
+  const socket = socketAbove(one.socket);
+  const handle = handleOf(one.socket);
+  if (handle === undefined) return true;
+  if (isFresh(one) || isReadable(handle.fd)) return false;
+  if (http1Phase(socket, new BetweenRequests().of(server as HttpServer)) !== 'rest') return false;
+  socket.destroySoon();
+  return true;
 }
 
 function asksForNothing({ socket, server }: Tracked, between: BetweenRequests): boolean {

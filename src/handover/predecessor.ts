@@ -4,7 +4,7 @@
  */
 import type { Server, Socket } from 'node:net';
 import type { Channel } from '../channel/channel.js';
-import { Drain } from '../connections/drain.js';
+import { Drain, type DrainTimes } from '../connections/drain.js';
 import { endIdle, endIdleGently } from '../connections/idle.js';
 import { Inflow } from '../connections/inflow.js';
 import { Outflow } from '../connections/outflow.js';
@@ -44,6 +44,7 @@ export interface PredecessorEvents {
 }
 
 type Claims = Message<'ready'>['claims'];
+type DrainSettings = Pick<Settings, 'drainTimeoutMs' | 'drainSpreadMs'>;
 type Retirement = Omit<Message<'retire'>, 'type'>;
 
 /** What still has work here although another generation accepts, or none. */
@@ -205,7 +206,8 @@ export class Predecessor {
     // Where the service will be there again in a moment, clients are to come to it unharmed.
     const end = retirement.keepOpen ? endIdleGently : endIdle;
     end(this.#estate.connections, leaving.servers);
-    this.#beginDrain(retirement.timeoutMs, leaving, undefined);
+    // Nobody is there to come back to, so there is nothing to spread.
+    this.#beginDrain({ timeoutMs: retirement.timeoutMs, spreadMs: 0 }, leaving, undefined);
   }
 
   /** This generation was a successor and must hand back: it accepts no more, and its connections go to the predecessor. */
@@ -226,7 +228,7 @@ export class Predecessor {
       channel.send({ type: 'handed-back' });
       for (const listener of listeners.own()) listeners.release(listener, false);
       giving.begin(message.tasks ?? [], message.drainTimeoutMs);
-      this.#flow(channel, message.claims, message.drainTimeoutMs, leaving);
+      this.#flow(channel, message.claims, timesOf(message), leaving);
     });
   }
 
@@ -310,14 +312,14 @@ export class Predecessor {
     this.#events.stage('commit', { nobodyMs, ...this.#giving?.facts(this.#theirTasks) });
     const { drainTimeoutMs, probationMs } = this.#settings;
     this.#giving?.begin(this.#theirTasks, drainTimeoutMs);
-    const outflow = this.#flow(this.#channel, this.#claims, drainTimeoutMs, this.#leaving());
+    const outflow = this.#flow(this.#channel, this.#claims, timesOf(this.#settings), this.#leaving());
     outflow.settled.then(() => this.#settled(outflow));
     this.#limit = new Deadline(probationMs, () => this.confirm());
     if (this.#retirement !== undefined) this.confirm();
   }
 
   // Everything that can move goes to the other side, everything else comes to its end here.
-  #flow(channel: Channel, claims: Claims, drainTimeoutMs: number, leaving: Leaving): Outflow {
+  #flow(channel: Channel, claims: Claims, times: DrainTimes, leaving: Leaving): Outflow {
     const { listeners, connections, moves } = this.#estate;
     const claimed = new Map(claims.map((claim) => [claim.name, claim]));
     const claimOf = (server: Server) => claimed.get(listeners.of(server)?.identity.name ?? '');
@@ -335,7 +337,7 @@ export class Predecessor {
       },
     );
     this.#outflow = outflow;
-    this.#beginDrain(drainTimeoutMs, leaving, outflow);
+    this.#beginDrain(times, leaving, outflow);
     outflow.start();
     return outflow;
   }
@@ -354,12 +356,12 @@ export class Predecessor {
     });
   }
 
-  #beginDrain(timeoutMs: number, { servers, datagrams }: Leaving, outflow: Outflow | undefined): void {
+  #beginDrain(times: DrainTimes, { servers, datagrams }: Leaving, outflow: Outflow | undefined): void {
     let isAnswering = datagrams.length > 0;
     const drain = new Drain(
       this.#estate.connections,
       servers,
-      timeoutMs,
+      times,
       (socket, server) => this.#endsHere(socket, server, outflow),
       // The other side must have begun with what it was given last: a process that ends may take it along.
       () =>
@@ -439,8 +441,7 @@ export class Predecessor {
       if (this.#state !== 'undoing') return;
       this.#process?.kill();
       this.#forget()?.close();
-      this.#resume(told, false);
-      giving?.resumeTasks(this.#estate.epoch, []);
+      this.#resume(told, false, (epoch) => giving?.resumeTasks(epoch, []));
     };
     if (!isAlive || channel === undefined) {
       end();
@@ -464,14 +465,17 @@ export class Predecessor {
         this.#forget();
         channel.off('abort');
         this.#receiveBack(channel);
-        this.#resume(told, true);
-        giving?.resumeTasks(this.#estate.epoch, tasks);
-        taking.expectTasks(this.#estate.epoch, tasks);
+        this.#resume(told, true, (epoch) => {
+          giving?.resumeTasks(epoch, tasks);
+          taking.expectTasks(epoch, tasks);
+        });
       }),
     );
     const claims = movableClaims(this.#estate);
-    const drainTimeoutMs = this.#settings?.drainTimeoutMs ?? 0;
-    channel.send({ type: 'hand-back', claims, drainTimeoutMs, state: this.#estate.state.wants(), tasks });
+    const { drainTimeoutMs = 0, drainSpreadMs } = this.#settings ?? {};
+    const spread = drainSpreadMs === undefined ? {} : { drainSpreadMs };
+    const state = this.#estate.state.wants();
+    channel.send({ type: 'hand-back', claims, drainTimeoutMs, ...spread, state, tasks });
   }
 
   #receiveBack(channel: Channel): void {
@@ -485,10 +489,11 @@ export class Predecessor {
     });
   }
 
-  #resume(error: MoultError, alive: boolean): void {
+  #resume(error: MoultError, alive: boolean, resumeTasks: (epoch: number) => void): void {
     this.#estate.epoch += 1;
     this.#estate.listeners.resume();
     this.#step('resume');
+    resumeTasks(this.#estate.epoch);
     this.#events.undone(error, alive);
     if (this.#retirement !== undefined) this.retire(this.#retirement);
   }
@@ -539,4 +544,8 @@ export class Predecessor {
   #step(event: Parameters<typeof step>[1]): void {
     this.#state = step(this.#state, event);
   }
+}
+
+function timesOf({ drainTimeoutMs, drainSpreadMs = 0 }: DrainSettings): DrainTimes {
+  return { timeoutMs: drainTimeoutMs, spreadMs: drainSpreadMs };
 }

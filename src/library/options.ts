@@ -14,6 +14,8 @@ export interface ServiceOptions {
   readonly readyTimeoutMs?: number;
   /** Milliseconds that connections which cannot move may take to end; default 30,000. Not used under `moult run`. */
   readonly drainTimeoutMs?: number;
+  /** Milliseconds over which connections that must be closed are closed, evenly; no longer than `drainTimeoutMs`, default 0: each when it comes to a point for it. Not used under `moult run`. */
+  readonly drainSpreadMs?: number;
   /** Milliseconds after commit in which this generation can resume when its successor fails; default 10,000. Not used under `moult run`. */
   readonly probationMs?: number;
   /** Milliseconds that a commit waits for critical sections; default 30,000. Not used under `moult run`. */
@@ -45,6 +47,7 @@ export interface ServiceOptions {
 const TIMES = {
   readyTimeoutMs: 30_000,
   drainTimeoutMs: 30_000,
+  drainSpreadMs: 0,
   probationMs: 10_000,
   busyTimeoutMs: 30_000,
   stopTimeoutMs: 10_000,
@@ -59,6 +62,7 @@ export function standaloneOptions(options: ServiceOptions): StandaloneOptions {
   return {
     readyTimeoutMs: time('readyTimeoutMs'),
     drainTimeoutMs: time('drainTimeoutMs'),
+    drainSpreadMs: time('drainSpreadMs'),
     probationMs: time('probationMs'),
     busyTimeoutMs: time('busyTimeoutMs'),
     stopTimeoutMs: time('stopTimeoutMs'),

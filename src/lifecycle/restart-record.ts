@@ -43,6 +43,17 @@ export interface RestartSummary {
     /** Milliseconds since the stage before. */
     readonly ms: number;
   }[];
+  /** Connections that came to their end with the predecessor; only where the restart waited for that. */
+  readonly drained?: number;
+  /** Those that were cut, at most 1,000 of them; only where the restart waited for that. */
+  readonly cutConnections?: readonly {
+    /** The client's address. */
+    readonly peer: string;
+    /** Milliseconds since the process accepted it, or got it. */
+    readonly ageMs: number;
+    /** Why it could neither move nor end. */
+    readonly reason: string;
+  }[];
   /** Why HTTP/1.1 connections were drained instead of moved, where the self-test failed. */
   readonly drainedBecause?: string;
 }

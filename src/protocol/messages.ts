@@ -56,6 +56,8 @@ const listener = v.object({
 const settings = v.object({
   readyTimeoutMs: ms,
   drainTimeoutMs: ms,
+  /** Over how long of that what must be closed is closed; at once where it is not given. */
+  drainSpreadMs: v.optional(ms),
   probationMs: ms,
   /** How long a commit waits for critical sections of the service; 30 seconds where it is not given. */
   busyTimeoutMs: v.optional(ms),
@@ -244,6 +246,7 @@ export const schemas = {
   'hand-back': v.object({
     claims,
     drainTimeoutMs: ms,
+    drainSpreadMs: v.optional(ms),
     state: v.optional(wants),
     /** The tasks that have been given, and are wanted back. */
     tasks: v.optional(tasks),
@@ -302,6 +305,8 @@ export const schemas = {
     allowFewerListeners: v.boolean(),
     /** Answer only when the successor is confirmed. */
     untilConfirmed: v.boolean(),
+    /** Answer only when the predecessor has nothing left, and tell what became of its connections. */
+    untilDrained: v.optional(v.boolean()),
     /** Wait until no more than `below` requests are in flight, up to `withinMs`. */
     whenQuiet: v.nullable(v.object({ below: count, withinMs: ms, atLimit: v.picklist(['go', 'give-up']) })),
   }),

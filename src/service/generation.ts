@@ -22,6 +22,7 @@ import { ListenerRegistry } from '../listeners/registry.js';
 import { StreamListener } from '../listeners/stream-listener.js';
 import { giveToServer, isPlainHttp, requestsInFlight, socketOn } from '../node/http1.js';
 import { http1Moves } from '../node/self-test.js';
+import { watchTlsSockets } from '../node/tls-sockets.js';
 import { wallClockMs } from '../os/clock.js';
 import { closeDescriptor } from '../os/descriptor.js';
 import type { DrainReport, GenerationState, Message, MessageType, Settings } from '../protocol/messages.js';
@@ -303,6 +304,7 @@ export class Generation implements Estate {
     if (listener instanceof StreamListener) {
       const { server } = listener;
       trackHttp2Sessions(server);
+      watchTlsSockets(server);
       if (isPlainHttp(server)) countRequests(server, this.connections);
       else watchPipelining(server, listener);
     }

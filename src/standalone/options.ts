@@ -6,6 +6,8 @@ export interface StandaloneOptions {
   readonly readyTimeoutMs: number;
   /** How long connections that cannot move may take to end. */
   readonly drainTimeoutMs: number;
+  /** Over how long of that what must be closed is closed, evenly. */
+  readonly drainSpreadMs: number;
   /** How long after commit this generation stays able to resume. */
   readonly probationMs: number;
   /** How long a commit waits for critical sections. */
@@ -38,10 +40,11 @@ export interface StartCommand {
 
 /** The settings of a handover that this process makes with its own successor. */
 export function settingsOf(options: StandaloneOptions): Settings {
-  const { readyTimeoutMs, drainTimeoutMs, probationMs, busyTimeoutMs, stopSignal } = options;
+  const { readyTimeoutMs, drainTimeoutMs, drainSpreadMs, probationMs, busyTimeoutMs, stopSignal } = options;
   return {
     readyTimeoutMs,
     drainTimeoutMs,
+    drainSpreadMs,
     probationMs,
     busyTimeoutMs,
     stopSignal,

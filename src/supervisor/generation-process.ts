@@ -4,7 +4,7 @@ import { type ErrorReport, MoultError } from '../errors.js';
 import { wallClockMs } from '../os/clock.js';
 import { Deadline } from '../os/deadline.js';
 import { type Exit, signal } from '../os/process.js';
-import type { GenerationState, Settings } from '../protocol/messages.js';
+import type { DrainReport, GenerationState, Settings } from '../protocol/messages.js';
 import { variablesFor } from '../service/environment.js';
 import { killTree, type Outputs, type ProcessTree, startTree } from './process-tree.js';
 import type { Release } from './release.js';
@@ -25,6 +25,8 @@ export class GenerationProcess {
   door: string | undefined;
   /** Settles when it has begun to accept under this supervisor. */
   readonly serves: Promise<void>;
+  /** Settles when it has nothing left to do, with what became of its connections; with nothing when it ended without telling. */
+  readonly drained: Promise<DrainReport | undefined>;
   /** The listeners that it claimed, once it is ready. */
   claims: ReadonlySet<string> | undefined;
   /** Whether its end is asked for, and no crash. */
@@ -37,6 +39,7 @@ export class GenerationProcess {
   predecessor: GenerationProcess | undefined;
   #servingSince: number | undefined;
   #served!: () => void;
+  #told!: (report: DrainReport | undefined) => void;
   #asked = 0;
   #questions = new Map<string, (answer: unknown) => void>();
 
@@ -48,8 +51,12 @@ export class GenerationProcess {
     this.serves = new Promise((resolve) => {
       this.#served = resolve;
     });
+    this.drained = new Promise((resolve) => {
+      this.#told = resolve;
+    });
     tree.exited.then((exit) => {
       this.exit = exit;
+      this.#told(undefined);
     });
   }
 
@@ -101,6 +108,11 @@ export class GenerationProcess {
   beginToServe(): void {
     this.hasServed();
     this.#served();
+  }
+
+  /** It has nothing left to do. */
+  hasDrained(report: DrainReport): void {
+    this.#told(report);
   }
 
   /** It has accepted at some time before now. */

@@ -5,6 +5,8 @@ import type { CheckOptions } from './check.js';
 export interface SupervisorOptions {
   readonly readyTimeoutMs: number;
   readonly drainTimeoutMs: number;
+  /** Over how long of that what must be closed is closed, evenly. */
+  readonly drainSpreadMs: number;
   /** How long after commit the predecessor stays able to resume. */
   readonly probationMs: number;
   /** How long a commit waits for critical sections of the service. */
@@ -33,6 +35,7 @@ export interface SupervisorOptions {
 export const defaultOptions: SupervisorOptions = {
   readyTimeoutMs: 30_000,
   drainTimeoutMs: 30_000,
+  drainSpreadMs: 0,
   probationMs: 10_000,
   busyTimeoutMs: 30_000,
   stopTimeoutMs: 10_000,
@@ -53,10 +56,11 @@ export function settingsOf(
   allowFewerListeners: boolean,
   waitReady: boolean,
 ): Settings {
-  const { readyTimeoutMs, drainTimeoutMs, probationMs, busyTimeoutMs, stopSignal } = options;
+  const { readyTimeoutMs, drainTimeoutMs, drainSpreadMs, probationMs, busyTimeoutMs, stopSignal } = options;
   return {
     readyTimeoutMs,
     drainTimeoutMs,
+    drainSpreadMs,
     probationMs,
     busyTimeoutMs,
     stopSignal,

@@ -24,6 +24,7 @@ export interface RestartRequest {
   readonly allowFewerListeners: boolean;
   /** Settle only at the end of probation. */
   readonly untilConfirmed: boolean;
+  readonly untilDrained?: boolean | undefined;
   readonly whenQuiet: QuietRequest | null;
 }
 
@@ -60,6 +61,7 @@ export class Restarts {
   #handover: Handover | undefined;
   #isHandingOver = false;
   #succeeded = 0;
+  #predecessors = new WeakMap<RestartSummary, GenerationProcess>();
 
   /** @param onOver is told when a handover to this successor has ended, in whichever way. */
   constructor(parts: RestartParts, onOver: (successor: GenerationProcess) => void) {
@@ -110,14 +112,21 @@ export class Restarts {
   async restart(request: RestartRequest, watch: Watcher, release?: Release): Promise<RestartSummary> {
     this.#watchers.add(watch);
     try {
-      const { ifBusy, allowFewerListeners, whenQuiet, untilConfirmed } = request;
+      const { ifBusy, allowFewerListeners, whenQuiet, untilConfirmed, untilDrained = false } = request;
       const asked = { ifBusy, allowFewerListeners, whenQuiet, release };
       const summary = await this.#queue.enqueue(ifBusy, asked);
-      if (untilConfirmed) await this.#parts.probation.confirmed(summary.generation);
-      return summary;
+      if (untilConfirmed || untilDrained) await this.#parts.probation.confirmed(summary.generation);
+      return untilDrained ? await this.#withDrain(summary) : summary;
     } finally {
       this.#watchers.delete(watch);
     }
+  }
+
+  async #withDrain(summary: RestartSummary): Promise<RestartSummary> {
+    const report = await this.#predecessors.get(summary)?.drained;
+    if (report === undefined) return summary;
+    const { moved, drained, cut } = report;
+    return { ...summary, moved, drained, draining: 0, cut: cut.length, cutConnections: cut };
   }
 
   /** Gives up the one that has not committed. */
@@ -168,6 +177,7 @@ export class Restarts {
     try {
       const summary = await handover.done;
       this.#succeed(summary);
+      if (predecessor !== undefined) this.#predecessors.set(summary, predecessor);
       return summary;
     } finally {
       this.#onOver(successor);

@@ -128,6 +128,7 @@ export class Succession {
     const { number } = generation;
     const { options, journal, log } = this.#parts;
     generation.isEnding = true;
+    generation.hasDrained(report);
     journal.write({ event: 'drained', generation: number, ...report });
     for (const { peer, ageMs, reason } of report.cut) {
       log.warn(

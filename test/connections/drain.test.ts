@@ -19,9 +19,12 @@ const always = () => true;
 describe('a drain', () => {
   tidy('is over at once when there is nothing, and not before nothing more can come', async (later) => {
     const a = await side(later, () => {});
-    await soon(new Drain(a.tracker, [a.server], 60_000, always, always).finished, 'the end');
+    await soon(
+      new Drain(a.tracker, [a.server], { timeoutMs: 60_000, spreadMs: 0 }, always, always).finished,
+      'the end',
+    );
     let mayEnd = false;
-    const drain = new Drain(a.tracker, [a.server], 60_000, always, () => mayEnd);
+    const drain = new Drain(a.tracker, [a.server], { timeoutMs: 60_000, spreadMs: 0 }, always, () => mayEnd);
     let isOver = false;
     drain.finished.then(() => {
       isOver = true;
@@ -42,7 +45,7 @@ describe('a drain', () => {
     const idle = await clientOf(later, a);
     busy.socket.write(GET);
     await until(() => waiting.length === 1, 'a request');
-    const drain = new Drain(a.tracker, [a.server], 60_000, always, always);
+    const drain = new Drain(a.tracker, [a.server], { timeoutMs: 60_000, spreadMs: 0 }, always, always);
     later(() => drain.stop());
     // Begun before the drain: it ends as it began, and the connection stays for one more.
     waiting[0]?.end('one');
@@ -72,7 +75,7 @@ describe('a drain', () => {
     upgraded.socket.write('GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n');
     await upgraded.receives('101');
     const peers = [responding, receiving, upgraded].map(({ socket }) => `127.0.0.1:${socket.localPort}`);
-    const drain = new Drain(a.tracker, [a.server], 50, always, always);
+    const drain = new Drain(a.tracker, [a.server], { timeoutMs: 50, spreadMs: 0 }, always, always);
     await soon(drain.finished, 'the end');
     for (const { closed } of [responding, receiving, upgraded]) await soon(closed, 'a cut');
     assert.deepEqual(
@@ -89,7 +92,7 @@ describe('a drain', () => {
   tidy('says close to nobody who may still move', async (later) => {
     const a = await side(later, (_request, response) => response.end('ok'));
     const client = await servedClient(later, a, 'ok');
-    const drain = new Drain(a.tracker, [a.server], 60_000, () => false, always);
+    const drain = new Drain(a.tracker, [a.server], { timeoutMs: 60_000, spreadMs: 0 }, () => false, always);
     client.socket.write(GET);
     await client.receives('ok', 2);
     assert.doesNotMatch(client.text(), /Connection: close/i);
@@ -121,7 +124,7 @@ describe('a drain', () => {
       );
     });
     await until(() => streams.length === 3, 'three streams');
-    const drain = new Drain(tracker, [server], 60_000, always, always);
+    const drain = new Drain(tracker, [server], { timeoutMs: 60_000, spreadMs: 0 }, always, always);
     later(() => drain.stop());
     await soon(eventOf(session, 'goaway'), 'a GOAWAY');
     for (const stream of streams) {

@@ -231,6 +231,24 @@ describe('across a restart', () => {
     });
   });
 
+  it('what is cut at the drain timeout is named in the result, for who waits for it', async () => {
+    const runOptions = ['--drain-timeout', '1s', '--probation', '50ms'];
+    await withShapes({ runOptions }, async ({ service, connect }) => {
+      const client = await connect();
+      client.write(get('/sse'));
+      await client.reads(/data: \d+ 1\n/);
+      const { cut, cutConnections, draining } = await service.restart('--wait=drained');
+      assert.equal(cut, 1);
+      assert.equal(draining, 0);
+      assert.equal(cutConnections?.length, 1);
+      const [{ peer, ageMs, reason }] = cutConnections as [NonNullable<typeof cutConnections>[number]];
+      assert.match(peer, /^127\.0\.0\.1:\d+$/);
+      assert.ok(ageMs > 0);
+      assert.match(reason, /response was not finished/);
+      await client.ends();
+    });
+  });
+
   it('the service notices that a client left in the middle of a long response', async () => {
     await withShapes({}, async ({ service, connect }) => {
       const first = await service.current();

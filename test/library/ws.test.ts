@@ -621,7 +621,7 @@ describe('a WebSocket that is left at the end of a drain', () => {
     const drain = new Drain(
       a.tracker,
       [a.server],
-      50,
+      { timeoutMs: 50, spreadMs: 0 },
       () => true,
       () => true,
     );
