@@ -5,13 +5,15 @@ import {
   createServer as createHttp2Server,
   type ServerHttp2Stream,
 } from 'node:http2';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { describe } from 'node:test';
 import { Drain } from '#moult/connections/drain.js';
 import { trackHttp2Sessions } from '#moult/connections/http2-sessions.js';
 import { ConnectionTracker } from '#moult/connections/tracker.js';
+import { handleOf } from '#moult/node/handle.js';
+import { isReadable } from '#moult/os/unix-socket.js';
 import { eventOf, soon, turns, until } from '../support/events.js';
-import { tidy } from '../support/tidy.js';
+import { type Later, tidy } from '../support/tidy.js';
 import { clientOf, GET, servedClient, side } from './two-servers.js';
 
 const always = () => true;
@@ -136,4 +138,68 @@ describe('a drain', () => {
     assert.deepEqual(drain.cut, []);
     assert.equal(drain.drained, 1);
   });
+
+  tidy(
+    'answers requests of HTTP/2 that were on their way when their session was told to go',
+    async (later) => {
+      const { session, drain, tracker, tell } = await http2Side(later);
+      const handle = handleOf(tracker.all()[0]?.socket as Socket);
+      // What the client sends now has arrived, and is not read when the GOAWAY goes out.
+      handle?.readStop();
+      const stream = session.request({ ':path': '/' });
+      const answer = eventOf<[{ ':status'?: number }]>(stream, 'response');
+      stream.resume();
+      await until(() => isReadable(handle?.fd ?? -1), 'a request that waits');
+      tell();
+      await soon(eventOf(session, 'goaway'), 'a GOAWAY');
+      handle?.readStart();
+      assert.equal((await soon(answer, 'the answer'))[0][':status'], 200);
+      await soon(drain().finished, 'the end');
+      assert.deepEqual(drain().cut, []);
+    },
+  );
+
+  tidy('tells an HTTP/2 session to go that begins while others are told', async (later) => {
+    const { drain, tell, connect, tracker } = await http2Side(later);
+    tell();
+    const late = connect();
+    await soon(eventOf(late, 'goaway'), 'a GOAWAY');
+    await soon(drain().finished, 'the end');
+    assert.equal(tracker.size, 0);
+    assert.deepEqual(drain().cut, []);
+  });
 });
+
+/** A server of HTTP/2 that answers all at once, with one session. */
+async function http2Side(later: Later) {
+  const server = createHttp2Server();
+  server.on('stream', (stream) => {
+    stream.respond({ ':status': 200 });
+    stream.end('whole');
+  });
+  const tracker = new ConnectionTracker((one) => one === server);
+  tracker.start();
+  trackHttp2Sessions(server);
+  server.listen(0, '127.0.0.1');
+  later(() => new Promise<void>((resolve) => server.close(() => resolve())));
+  await eventOf(server, 'listening');
+  const connect = () => {
+    const session = connectHttp2(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+    later(() => session.destroy());
+    session.on('error', () => {});
+    return session;
+  };
+  const session = connect();
+  await eventOf(session, 'localSettings');
+  let drain: Drain | undefined;
+  return {
+    session,
+    tracker,
+    connect,
+    drain: () => drain as Drain,
+    tell: () => {
+      drain = new Drain(tracker, [server], { timeoutMs: 60_000, spreadMs: 0 }, always, always);
+      later(() => drain?.stop());
+    },
+  };
+}
