@@ -4,7 +4,9 @@ import { Running } from './running.js';
 
 /** One job, as it runs. */
 export interface Job<T> {
+  /** As `start` gave it; the same wherever the job goes. */
   readonly id: string;
+  /** What it was started with. */
   readonly data: T;
   /** What it saved last where it ran before; undefined at its first start. */
   readonly saved: unknown;
