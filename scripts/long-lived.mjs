@@ -1,7 +1,8 @@
 // `node scripts/long-lived.mjs`: the slow proof for connections that live long. Two hundred clients that send numbered
 // messages both ways, over every supported Node, while the service is restarted twenty times: WebSockets (plain, in
-// fragments, compressed with and without context takeover, half-written), and a line protocol over TCP. Prints a table;
-// exit status 1 if a message was lost, doubled or out of order, or a connection was closed.
+// fragments, compressed with and without context takeover, half-written), Socket.IO with its own client (namespaces,
+// rooms, acknowledgements, binary messages), and a line protocol over TCP. Prints a table; exit status 1 if a message
+// was lost, doubled or out of order, or a connection was closed.
 //
 //   node scripts/long-lived.mjs --node 22 --service websockets --restarts 5 --clients 60
 //

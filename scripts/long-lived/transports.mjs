@@ -2,9 +2,12 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
+import { io } from 'socket.io-client';
 import { WebSocket } from 'ws';
 
 const LONGEST_PAUSE_MS = 25;
+/** What is slow is not lost. */
+const ACKNOWLEDGED_WITHIN_MS = 120_000;
 
 /** @param {string} text @param {number} parts */
 function cut(text, parts) {
@@ -149,6 +152,45 @@ class Lines extends Piecemeal {
   }
 }
 
+/** A client of Socket.IO's own library, that would not come again by itself. */
+class SocketIo {
+  constructor({ port, id, namespace, acknowledged, binary, ...options }, heard) {
+    this.acknowledged = acknowledged;
+    this.binary = binary;
+    this.heard = heard;
+    this.socket = io(`http://127.0.0.1:${port}${namespace ?? '/'}`, {
+      transports: ['websocket'],
+      path: '/plain',
+      auth: { id },
+      reconnection: false,
+      forceNew: true,
+      ...options,
+    });
+    this.socket.on('text', (text) => heard.text(text));
+    this.socket.on('push', (numbers) => {
+      if (numbers[id] !== undefined) heard.text(`p ${numbers[id]}`);
+    });
+    this.socket.on('disconnect', (reason) => heard.end(`disconnected: ${reason}`));
+    this.socket.on('connect_error', (error) => heard.end(String(error)));
+  }
+
+  open() {
+    return once(this.socket, 'connect');
+  }
+
+  async send(text) {
+    const message = this.binary ? Buffer.from(text) : text;
+    if (!this.acknowledged) this.socket.emit('text', message);
+    else if ((await this.socket.timeout(ACKNOWLEDGED_WITHIN_MS).emitWithAck('text', message)) !== text.length)
+      this.heard.end('acknowledged wrongly');
+  }
+
+  close() {
+    this.socket.removeAllListeners();
+    this.socket.disconnect();
+  }
+}
+
 /** The ways of speaking with each service, by name; clients take turns. */
 export const transports = {
   websockets: {
@@ -168,6 +210,15 @@ export const transports = {
         heard,
       ),
     'half-written': (options, heard) => new Frames(options, heard),
+  },
+  'socket.io': {
+    plain: (options, heard) => new SocketIo(options, heard),
+    compressed: (options, heard) => new SocketIo({ ...options, path: '/compressed' }, heard),
+    'another namespace': (options, heard) => new SocketIo({ ...options, namespace: '/other' }, heard),
+    acknowledged: (options, heard) => new SocketIo({ ...options, acknowledged: true }, heard),
+    binary: (options, heard) => new SocketIo({ ...options, binary: true }, heard),
+    'binary, compressed': (options, heard) =>
+      new SocketIo({ ...options, binary: true, path: '/compressed', namespace: '/other' }, heard),
   },
   lines: {
     'half-written': (options, heard) => new Lines(options, heard),

@@ -24,8 +24,8 @@ export function watchMessages(ws: WebSocket, begin: () => () => void, handled: (
   } as WebSocket['emit'];
 }
 
-// Where the emitter itself looks after promises, it must get them.
-function catchesRejections(ws: WebSocket): boolean {
+/** Whether an emitter itself looks after the promises that handlers return: it must get them. */
+export function catchesRejections(emitter: object): boolean {
   if (EventEmitter.captureRejections) return true;
-  return 'domain' in ws && ws.domain != null;
+  return 'domain' in emitter && emitter.domain != null;
 }

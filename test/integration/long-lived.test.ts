@@ -14,7 +14,7 @@ interface Found {
 
 // The same as the slow proof, scripts/long-lived.mjs, with fewer of everything.
 describe('three restarts under clients that stay connected', () => {
-  for (const service of ['websockets', 'lines']) {
+  for (const service of ['websockets', 'socket.io', 'lines']) {
     it(`lose, double and reorder nothing of ${service}, and close no connection`, async () => {
       const script = path.join(root, 'scripts/long-lived.mjs');
       const options = ['--service', service, '--restarts', '3', '--clients', '36', '--think-ms', '20'];
