@@ -21,10 +21,12 @@ const aWhile = () => pause(Math.random() * LONGEST_PAUSE_MS);
 
 /** A client of the ws library. */
 class Library {
-  constructor({ port, id, deflate, fragments }, heard) {
+  /** @param {(data: string) => string} [frame] and its inverse: how texts are sent, and read. */
+  constructor({ port, id, path, deflate, fragments, frame, unframe }, heard) {
     this.fragments = fragments;
-    this.ws = new WebSocket(`ws://127.0.0.1:${port}/?id=${id}`, { perMessageDeflate: deflate });
-    this.ws.on('message', (data) => heard.text(data.toString()));
+    this.frame = frame ?? String;
+    this.ws = new WebSocket(`ws://127.0.0.1:${port}${path ?? '/'}?id=${id}`, { perMessageDeflate: deflate });
+    this.ws.on('message', (data) => heard.text((unframe ?? String)(data.toString())));
     this.ws.on('close', (code) => heard.end(`closed with ${code}`));
     this.ws.on('error', (error) => heard.end(String(error)));
   }
@@ -34,7 +36,8 @@ class Library {
   }
 
   async send(text) {
-    const parts = this.fragments === 1 ? [text] : cut(text, this.fragments);
+    const message = this.frame(text);
+    const parts = this.fragments === 1 ? [message] : cut(message, this.fragments);
     for (const [i, part] of parts.entries()) {
       if (i > 0) await aWhile();
       this.ws.send(part, { fin: i === parts.length - 1 });
@@ -191,6 +194,11 @@ class SocketIo {
   }
 }
 
+const plain = (more) => ({
+  plain: (options, heard) => new Library({ ...options, deflate: false, fragments: 1, ...more }, heard),
+  fragments: (options, heard) => new Library({ ...options, deflate: false, fragments: 3, ...more }, heard),
+});
+
 /** The ways of speaking with each service, by name; clients take turns. */
 export const transports = {
   websockets: {
@@ -220,6 +228,13 @@ export const transports = {
     'binary, compressed': (options, heard) =>
       new SocketIo({ ...options, binary: true, path: '/compressed', namespace: '/other' }, heard),
   },
+  'express-ws': plain({}),
+  'fastify-websocket': plain({ path: '/talk' }),
+  'nest-ws': plain({
+    frame: (data) => JSON.stringify({ event: 'text', data }),
+    unframe: (text) => JSON.parse(text).data,
+  }),
+  'nest-socket.io': { plain: (options, heard) => new SocketIo(options, heard) },
   lines: {
     'half-written': (options, heard) => new Lines(options, heard),
   },

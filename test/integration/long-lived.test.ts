@@ -31,6 +31,23 @@ describe('three restarts under clients that stay connected', () => {
   }
 });
 
+describe('a restart under clients of WebSockets in a framework', () => {
+  for (const service of ['express-ws', 'fastify-websocket', 'nest-ws', 'nest-socket.io']) {
+    it(`loses, doubles and reorders nothing of ${service}, and closes no connection`, async () => {
+      const script = path.join(root, 'scripts/long-lived.mjs');
+      const options = ['--service', service, '--restarts', '2', '--clients', '12', '--think-ms', '20'];
+      const args = [script, '--json', '--node', process.execPath, ...options];
+      const { NODE_TEST_CONTEXT: _, ...env } = process.env;
+      const { stdout, stderr } = await runNode(args, env);
+      assert.equal(stderr, '');
+      const [found] = JSON.parse(stdout) as Found[];
+      assert.deepEqual(found?.problems, []);
+      assert.ok((found?.moved ?? 0) > 12, 'most of them moved, more than once');
+      assert.ok((found?.pushed ?? 0) > 12);
+    });
+  }
+});
+
 describe('a service that has moult in its own folder', () => {
   it('is found by the moult that runs it, which is another copy', async () => {
     await withFolder(async (folder) => {
