@@ -55,6 +55,10 @@ export interface Mover {
   restore(socket: Socket, saved: unknown, late: unknown, version: number): void | Promise<void>;
   /** Ends a connection that cannot go on: its `restore` threw, or it is left at the deadline of a drain. */
   abandon(socket: Socket): void;
+  /** Connections begin to leave: time for what belongs to no connection, and would be looked for at the other side. */
+  leaving?(): void;
+  /** They leave no more. */
+  staying?(): void;
   /** A connection cannot leave, and is drained: tells why, once a connection. */
   stayed(socket: Socket, error: MoultError): void;
 }
@@ -124,6 +128,11 @@ export function isGiven(socket: Socket, server: Server): boolean {
 /** The movers that can restore connections of this server. */
 export function moversFor(server: Server): Mover[] {
   return [...declared().movers].filter((mover) => mover.takesFor(server));
+}
+
+/** All that the service has declared. */
+export function allMovers(): Mover[] {
+  return [...declared().movers];
 }
 
 /** Whether something is pending on it. */

@@ -9,7 +9,7 @@ import type { MoverItem } from '../protocol/messages.js';
 import { Batches, type Departing } from './batches.js';
 import { MAX_BATCH_BYTES, MAX_TOTAL_BYTES } from './carried.js';
 import { DepartingHttp1 } from './departing-http1.js';
-import { isGiven, type Mover, moverOf, onLook } from './movers.js';
+import { allMovers, isGiven, type Mover, moverOf, onLook } from './movers.js';
 import { Parting } from './parting.js';
 import { type ConnectionTracker, headDueAtMs, type Tracked } from './tracker.js';
 
@@ -102,6 +102,10 @@ export class Outflow {
     this.#offs.push(this.#tracker.onOpened((tracked) => this.#offer(tracked)));
     this.#offs.push(this.#tracker.onClosed((tracked) => this.#closed(tracked)));
     this.#offs.push(onLook((socket) => this.#look(socket)));
+    for (const mover of allMovers()) {
+      mover.leaving?.();
+      this.#offs.push(() => mover.staying?.());
+    }
     for (const tracked of this.#tracker.all()) if (this.#canGo(tracked)) this.#candidates.add(tracked);
     this.#pump();
   }

@@ -28,6 +28,10 @@ export interface Transport extends EventEmitter {
   readonly name: string;
   /** The WebSocket, where it is one. */
   readonly socket?: WebSocket;
+  /** Whether it can send now: for long-polling, whether the client has a request here that waits. */
+  readonly writable: boolean;
+  /** A request of long-polling that has not been read to its end. */
+  readonly dataReq?: unknown;
 }
 
 /** A session of Engine.IO: one client, whatever its namespaces. */
@@ -38,6 +42,7 @@ export interface Session extends EventEmitter {
   readonly request: EngineRequest;
   remoteAddress: string | undefined;
   upgraded: boolean;
+  readonly upgrading: boolean;
   readonly transport: Transport;
   writeBuffer: EnginePacket[];
   packetsFn: ((transport: Transport) => void)[];
@@ -45,6 +50,7 @@ export interface Session extends EventEmitter {
   pingIntervalTimer: NodeJS.Timeout | null;
   pingTimeoutTimer: NodeJS.Timeout | null;
   sendPacket: unknown;
+  close(discard?: boolean): void;
   flush(): void;
   schedulePing(): void;
   resetPingTimeout(): void;

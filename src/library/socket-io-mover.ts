@@ -69,6 +69,14 @@ export class SocketMover<Data> extends WebSocketMover<SavedSession> {
     );
   }
 
+  leaving(): void {
+    this.#sessions.endPolling(this.#engine);
+  }
+
+  staying(): void {
+    this.#sessions.keepPolling();
+  }
+
   override hold(connection: Connection): void {
     this.#sessions.hold(this.webSocketOf(connection));
     super.hold(connection);

@@ -67,13 +67,17 @@ export class PendingConnects {
       connect.call(client, name, auth);
     };
     client._packet = (packet, options) => {
-      if (packet.type === CONNECT || packet.type === CONNECT_ERROR) this.#names.delete(packet.nsp ?? '/');
+      if (packet.type === CONNECT || packet.type === CONNECT_ERROR) this.end(packet.nsp ?? '/');
       _packet.call(client, packet, options);
     };
   }
 
   begin(name: string): void {
     this.#names.add(name);
+  }
+
+  end(name: string): void {
+    this.#names.delete(name);
   }
 
   get isEmpty(): boolean {

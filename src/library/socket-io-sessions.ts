@@ -49,6 +49,10 @@ interface SavedSocket {
   readonly own: unknown;
 }
 
+/** So often a session of long-polling that is to end is looked at again, and how long it may be without a request. */
+const POLLING_LOOK_MS = 20;
+const POLLING_PAUSE_MS = 400;
+
 interface Known {
   readonly session: Session;
   readonly heartbeat: Heartbeat;
@@ -71,6 +75,8 @@ export class Sessions {
   /** Takes a client that is being connected to a namespace again, in place of the namespace. */
   readonly #entering = new WeakMap<Session, (entered: Entered) => void>();
 
+  #endsPolling = false;
+
   constructor(io: ServerInsides) {
     this.#io = io;
     for (const namespace of io._nsps.values()) this.#watchNamespace(namespace);
@@ -81,6 +87,19 @@ export class Sessions {
   use(engine: Engine): void {
     // Before Socket.IO's own listener, which makes the client.
     engine.prependListener('connection', (session: Session) => this.#opened(session, engine));
+  }
+
+  /**
+   * Ends the sessions of long-polling: the next request of each goes to the successor, which does not know it. What a
+   * client was about to send or is upgrading is waited for.
+   */
+  endPolling(engine: Engine): void {
+    this.#endsPolling = true;
+    for (const session of Object.values(engine.clients)) this.#endPolling(session);
+  }
+
+  keepPolling(): void {
+    this.#endsPolling = false;
   }
 
   /** Where a client stands, as {@link Mover.phase} tells it. */
@@ -194,7 +213,22 @@ export class Sessions {
     }
   }
 
+  #endPolling(session: Session, waitedMs = 0): void {
+    const { transport, readyState, upgrading } = session;
+    if (!this.#endsPolling || transport.name !== 'polling' || readyState !== 'open') return;
+    const isPausing = !transport.writable && waitedMs < POLLING_PAUSE_MS;
+    if (upgrading || transport.dataReq || isPausing)
+      this.#endPollingLater(session, waitedMs + POLLING_LOOK_MS);
+    // Without a request that waits nobody can be told; the client learns it from the successor.
+    else session.close(!transport.writable);
+  }
+
+  #endPollingLater(session: Session, waitedMs = 0): void {
+    setTimeout(() => this.#endPolling(session, waitedMs), POLLING_LOOK_MS).unref();
+  }
+
   #opened(session: Session, engine: Engine): void {
+    if (this.#endsPolling) this.#endPollingLater(session);
     const heartbeat = new Heartbeat(session, engine, this.#arriving.get(session.request)?.heartbeat);
     const known: Known = { session, heartbeat };
     this.#bySession.set(session, known);
@@ -211,6 +245,7 @@ export class Sessions {
       const connects = this.#meet(client);
       const enter = this.#entering.get(client.conn);
       if (enter !== undefined) {
+        connects?.end(namespace.name);
         enter({ client, joined });
         return undefined;
       }

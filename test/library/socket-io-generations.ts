@@ -29,6 +29,7 @@ export interface SocketIoSide {
 }
 
 export interface SideOptions {
+  readonly Server?: typeof Server;
   readonly server?: Partial<ServerOptions>;
   readonly movable?: MovableSockets<never>;
   readonly namespaces?: readonly string[];
@@ -42,7 +43,7 @@ export async function socketIoSide(
   options: SideOptions = {},
 ): Promise<SocketIoSide> {
   const server = createServer();
-  const io = new Server(server, options.server);
+  const io = new (options.Server ?? Server)(server, options.server);
   server.setMaxListeners(0);
   const tracker = new ConnectionTracker((one) => one === server);
   tracker.start();

@@ -1,10 +1,26 @@
 import assert from 'node:assert/strict';
+import type { AddressInfo } from 'node:net';
 import { describe } from 'node:test';
-import type { Socket } from 'socket.io';
+import { Server, type Socket } from 'socket.io';
+import { io as connectTo } from 'socket.io-client';
+import { WebSocket } from 'ws';
 import { busy } from '#moult/library/socket-io.js';
 import { eventOf, turns, until } from '../support/events.js';
 import { tidy } from '../support/tidy.js';
 import { client, flow, generations, moved, type SocketIoSide, speaking } from './socket-io-generations.js';
+
+/** A version that works otherwise, where nobody but the rehearsal looks. */
+const ElsewhereServer = class extends (Server as unknown as new (
+  ...args: unknown[]
+) => { onconnection(conn: unknown): void }) {
+  override onconnection(conn: unknown): void {
+    super.onconnection(conn);
+  }
+
+  to() {
+    return { emit: () => {} };
+  }
+} as unknown as typeof Server;
 
 /** The one socket of a side. */
 function only(side: SocketIoSide, namespace = '/'): Socket {
@@ -112,16 +128,25 @@ describe('a client of Socket.IO', () => {
         socket.on('echo', (value) => socket.emit('echo', side.name, value));
       });
     };
-    const { a, b, outflow } = await generations(later, { namespaces });
+    const { a, b } = await generations(later, { namespaces });
     setUp(a);
     setUp(b);
     const main = await client(later, a);
     const rest = ['/other', '/made-7'].map((name) => speaking(main.socket.io.socket(name)));
     await until(() => rest.every(({ socket }) => socket.connected), 'all are connected');
     only(a, '/made-7').join('deep');
-    outflow.start();
-    await moved(outflow, b);
-    await until(() => b.sockets.size === 3, 'all of them');
+    for (const [from, to] of [
+      [a, b],
+      [b, a],
+      [a, b],
+    ] as const) {
+      to.sockets.clear();
+      const there = flow(later, from, to);
+      there.start();
+      await moved(there, to);
+      await until(() => to.sockets.size === 3, 'all of them');
+      there.stop();
+    }
     for (const { socket, hears } of [main, ...rest]) {
       socket.emit('echo', 1);
       await hears('echo', 'b', 1);
@@ -318,5 +343,122 @@ describe('a client of Socket.IO waits', () => {
     assert.equal(outflow.moved, 0);
     may = true;
     await moved(outflow, b);
+  });
+});
+
+describe('the heartbeat of a client that moves', () => {
+  for (const [what, delayMs] of [
+    ['before a ping', 0],
+    ['between a ping and its answer', 150],
+  ] as const) {
+    tidy(`goes on as it was, with a move ${what}`, async (later) => {
+      const server = { pingInterval: 120, pingTimeout: 400 };
+      const { a, b } = await generations(later, { server });
+      const { socket, ends } = await client(later, a);
+      let pings = 0;
+      const { engine } = socket.io;
+      engine.on('ping', () => {
+        pings += 1;
+      });
+      // Every generation has it for less than an interval: each must know when the next is due.
+      const until = performance.now() + 1500;
+      for (let i = 0; performance.now() < until; i += 1) {
+        if (i === 0) await new Promise((resolve) => setTimeout(resolve, delayMs));
+        const [from, to] = i % 2 === 0 ? [a, b] : [b, a];
+        to.sockets.clear();
+        const outflow = flow(later, from, to);
+        outflow.start();
+        await moved(outflow, to);
+        outflow.stop();
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+      assert.ok(pings >= 5, `${pings} pings`);
+      assert.deepEqual(ends, []);
+    });
+  }
+
+  tidy('ends a client that has fallen silent', async (later) => {
+    const { a, b, outflow } = await generations(later, { server: { pingInterval: 100, pingTimeout: 300 } });
+    const { socket } = await client(later, a);
+    const engine = socket.io.engine as unknown as { _sendPacket: () => void };
+    engine._sendPacket = () => {};
+    await eventOf(socket.io.engine as never, 'ping');
+    outflow.start();
+    await moved(outflow, b);
+    await until(() => b.events.includes('disconnect: ping timeout'), 'its end');
+  });
+});
+
+describe('a client of Socket.IO that does not speak over a WebSocket yet', () => {
+  tidy('is upgraded where it is, and moves then', async (later) => {
+    const { a, b, outflow } = await generations(later);
+    const spoken = speaking(
+      connectTo(`http://127.0.0.1:${(a.server.address() as AddressInfo).port}`, {
+        reconnection: false,
+        forceNew: true,
+        transports: ['polling', 'websocket'],
+        query: { at: 'first' },
+      }),
+    );
+    later(() => spoken.socket.io._close());
+    await eventOf(spoken.socket.io.engine as never, 'upgrading');
+    outflow.start();
+    await until(() => b.sockets.size === 1, 'it moved');
+    spoken.socket.emit('echo', 1);
+    await spoken.hears('echo', 'b', 1);
+    assert.equal(only(b).handshake.query.transport, 'polling');
+    assert.equal(only(b).conn.transport.name, 'websocket');
+    assert.deepEqual(spoken.ends, []);
+    assert.deepEqual(a.events, ['connection']);
+  });
+
+  tidy('is told to come again', async (later) => {
+    const { a, outflow } = await generations(later);
+    const { ends } = await client(later, a, { transports: ['polling'] });
+    outflow.start();
+    // Also between two of its requests: the next one is on its way.
+    await until(() => ends.length === 1, 'its end');
+    assert.deepEqual(ends, ['transport close']);
+    assert.deepEqual(a.events, ['connection', 'disconnect: forced close']);
+    // One that comes to this process nevertheless, over a connection that was open, is told as well.
+    const late = await client(later, a, { transports: ['polling'] });
+    await until(() => late.ends.length === 1, 'its end too');
+    outflow.stop();
+    const kept = await client(later, a, { transports: ['polling'] });
+    kept.socket.emit('echo', 1);
+    await kept.hears('echo', 'a', 1);
+    assert.deepEqual(kept.ends, []);
+  });
+});
+
+describe('a version of Socket.IO that is not known', () => {
+  tidy('keeps its clients, and the service is told why', async (later) => {
+    const told: Error[] = [];
+    const { a, outflow } = await generations(later, {
+      movable: { stayed: (_socket, error) => told.push(error) },
+      Server: ElsewhereServer,
+    });
+    const { socket, hears } = await client(later, a);
+    outflow.start();
+    await until(() => told.length === 1, 'it is told');
+    assert.match(String(told[0]), /keeps its state elsewhere than 4\.7 to 4\.8/);
+    socket.emit('echo', 1);
+    await hears('echo', 'a', 1);
+    assert.equal(outflow.moved, 0);
+  });
+
+  tidy('of the client, too', async (later) => {
+    const told: Error[] = [];
+    const { a, outflow } = await generations(later, {
+      server: { allowEIO3: true },
+      movable: { stayed: (_socket, error) => told.push(error) },
+    });
+    const { port } = a.server.address() as AddressInfo;
+    const ws = new WebSocket(`ws://127.0.0.1:${port}/socket.io/?EIO=3&transport=websocket`);
+    later(() => ws.terminate());
+    await until(() => a.events.includes('connection'), 'it is connected');
+    outflow.start();
+    await until(() => told.length === 1, 'it is told');
+    assert.match(String(told[0]), /client of version 2/);
   });
 });
