@@ -48,6 +48,62 @@ describe('a restart under clients of WebSockets in a framework', () => {
   }
 });
 
+interface Talker {
+  readonly problems: readonly string[];
+  readonly answered: number;
+  run(): Promise<void>;
+  finish(running: Promise<void>): Promise<void>;
+}
+
+/** What the slow proof speaks with. */
+async function speech(): Promise<{
+  Talker: new (id: number, kind: string, make: unknown, port: number, thinkMs: number) => Talker;
+  transports: Record<string, Record<string, unknown>>;
+}> {
+  const load = (name: string) => import(path.join(root, 'scripts/long-lived', name));
+  return { ...(await load('talker.mjs')), ...(await load('transports.mjs')) };
+}
+
+describe('a restart that is undone under clients that stay connected', () => {
+  for (const name of ['websockets', 'socket.io']) {
+    it(`brings those of ${name} back, twice; they notice nothing`, async () => {
+      const { Talker, transports } = await speech();
+      const runOptions = ['--probation', '1h', '--drain-timeout', '30s'];
+      await withService({ command: [fixture(`${name}.mjs`)], runOptions }, async (service) => {
+        const { port } = await service.target();
+        const kinds = Object.entries(transports[name] ?? {});
+        const talkers = kinds.map(([kind, make], id) => new Talker(id, kind, make, port, 20));
+        const running = talkers.map((talker) => talker.run());
+        const goOn = async () => {
+          const before = talkers.map(({ answered }) => answered);
+          await until('all go on', () =>
+            talkers.every(
+              ({ answered, problems }, i) => problems.length > 0 || answered > (before[i] ?? 0) + 5,
+            ),
+          );
+        };
+        await goOn();
+        const { pid } = await service.current();
+        for (let i = 0; i < 2; i += 1) {
+          const { moved } = await service.restart();
+          assert.equal(moved, talkers.length);
+          await goOn();
+          const { code, stdout } = await service.moult('rollback', service.name, '--json');
+          assert.equal(code, 0, stdout);
+          assert.match(stdout, /"how":"resumed"/);
+          await goOn();
+          assert.equal((await service.current()).pid, pid);
+        }
+        await Promise.all(talkers.map((talker, i) => talker.finish(running[i] as Promise<void>)));
+        assert.deepEqual(
+          talkers.flatMap(({ problems }) => problems),
+          [],
+        );
+      });
+    });
+  }
+});
+
 describe('a service that has moult in its own folder', () => {
   it('is found by the moult that runs it, which is another copy', async () => {
     await withFolder(async (folder) => {
