@@ -1,0 +1,125 @@
+import type { ConsumerConfig, JsMsg, Consumer as PullConsumer } from '@nats-io/jetstream';
+import type { NatsConnection } from '@nats-io/transport-node';
+import { MoultError } from '../errors.js';
+import type { Consumer, ConsumerStart, ConsumerStop } from '../tasks/consumer.js';
+import { type Attached, JetStreamReign } from './jetstream-reign.js';
+import { type ConnectionSource, NatsLink } from './nats-link.js';
+import { type OnTrouble, tellTrouble } from './trouble.js';
+
+/** What a handler is told beside its message. */
+export interface Handling {
+  /** Aborts when the message is taken back: the deadline of the changeover has come. */
+  readonly signal: AbortSignal;
+  /** Grows with every change of owner; a fencing token for what the handler writes elsewhere. */
+  readonly epoch: number;
+}
+
+/** How messages of a JetStream consumer are taken and handled. */
+export interface JetStreamOptions {
+  /** A function that connects, and whose connection is drained and closed at the end; or a connection of the service's own, which is left open. */
+  readonly connection: ConnectionSource;
+  /** Looks up a durable pull consumer with explicit acknowledgement. */
+  consumer(connection: NatsConnection): Promise<PullConsumer>;
+  /**
+   * Handles one message. When it returns, or its promise fulfils, the message is acknowledged, unless the handler did
+   * so itself; when it throws, the message is delivered again after `retryAfterMs`.
+   */
+  handle(message: JsMsg, handling: Handling): unknown;
+  /** The most messages handled at once; from 1 on, default 1, which keeps their order. */
+  readonly concurrency?: number;
+  /** The most messages taken from the stream at once, those being handled among them; default 16, and at least `concurrency`. */
+  readonly prefetch?: number;
+  /** Milliseconds until a message whose handler threw is delivered again; default 1,000. */
+  readonly retryAfterMs?: number;
+  /** Learns of handlers that threw and of calls to the server that failed; default: a warning of the process. */
+  readonly onTrouble?: OnTrouble;
+}
+
+/**
+ * Consumes a durable pull consumer of JetStream. At a changeover what is being handled is finished and its
+ * acknowledgement confirmed by the server; what was only fetched is given back, and goes to the successor at once and
+ * in order. Both ways of changing over are fit: several generations may pull from one durable.
+ * @throws MOULT_BAD_OPTION when a number is out of its range; `prepare` throws it for a consumer that is not durable
+ *   or does not ask for explicit acknowledgement.
+ */
+export function jetStream(options: JetStreamOptions): Consumer {
+  return new JetStreamConsumer(options);
+}
+
+class JetStreamConsumer implements Consumer {
+  readonly #options: JetStreamOptions;
+  readonly #link: NatsLink;
+  readonly #limits: { concurrency: number; prefetch: number; retryAfterMs: number };
+  #attached: Attached | undefined;
+  #config: ConsumerConfig | undefined;
+  #reign: JetStreamReign | undefined;
+  #hasStopped = false;
+
+  constructor(options: JetStreamOptions) {
+    const { concurrency = 1, prefetch = Math.max(16, concurrency), retryAfterMs = 1000 } = options;
+    expectAtLeast('concurrency', concurrency, 1);
+    expectAtLeast('prefetch', prefetch, concurrency);
+    expectAtLeast('retryAfterMs', retryAfterMs, 0);
+    this.#options = options;
+    this.#limits = { concurrency, prefetch, retryAfterMs };
+    this.#link = new NatsLink(options.connection);
+  }
+
+  async prepare(): Promise<void> {
+    const { consumer } = await this.#attach();
+    const { config } = await consumer.info();
+    if (config.durable_name === undefined || config.ack_policy !== 'explicit') {
+      throw new MoultError(
+        'MOULT_BAD_OPTION',
+        `jetStream: expected a durable consumer with explicit acknowledgement, received ${
+          config.durable_name === undefined
+            ? 'one that is not durable'
+            : `acknowledgement '${config.ack_policy}'`
+        }`,
+      );
+    }
+    this.#config = config;
+  }
+
+  async start({ epoch }: ConsumerStart): Promise<void> {
+    // A predecessor that resumes is the last that can: while the server is away it goes on trying.
+    if (!this.#hasStopped) await this.prepare();
+    this.#reign = new JetStreamReign({
+      attach: () => this.#attach(),
+      config: this.#config as ConsumerConfig,
+      epoch,
+      handle: (message, handling) => this.#options.handle(message, handling),
+      trouble: (error) => tellTrouble('jetStream', this.#options.onTrouble, error),
+      ...this.#limits,
+    });
+    this.#reign.begin();
+  }
+
+  async stop({ signal }: ConsumerStop): Promise<void> {
+    const reign = this.#reign;
+    this.#reign = undefined;
+    this.#hasStopped = true;
+    await reign?.end(signal);
+  }
+
+  /** The consumer on the connection that is open, which may be another than before. */
+  async #attach(): Promise<Attached> {
+    const connection = await this.#link.open();
+    if (this.#attached?.connection !== connection) {
+      this.#attached = { connection, consumer: await this.#options.consumer(connection) };
+    }
+    return this.#attached;
+  }
+
+  async close(): Promise<void> {
+    await this.#link.close();
+  }
+}
+
+function expectAtLeast(name: string, value: number, least: number): void {
+  if (Number.isInteger(value) && value >= least) return;
+  throw new MoultError(
+    'MOULT_BAD_OPTION',
+    `jetStream: expected ${name} to be a whole number from ${least} on, received ${value}`,
+  );
+}
