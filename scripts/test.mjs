@@ -11,6 +11,7 @@ const run = (...args) =>
 const wanted = process.argv.slice(2);
 
 run('scripts/build.mjs');
+installPackages();
 rmSync(join(root, 'build'), { recursive: true, force: true });
 mkdirSync(join(root, 'build'));
 run('node_modules/typescript/bin/tsc', '-p', 'test');
@@ -24,6 +25,16 @@ const tests = spawnSync(process.execPath, ['--test', '--test-concurrency=2', ...
   stdio: ['ignore', 'inherit', 'inherit'],
 });
 process.exitCode = tests.status ?? 1;
+
+// Where it cannot install, it has said so, and the tests that need what is missing skip.
+function installPackages() {
+  const { status } = spawnSync(process.execPath, ['scripts/debian-packages.mjs'], {
+    cwd: root,
+    stdio: ['ignore', 'inherit', 'inherit'],
+  });
+  if (status !== 0 && status !== 2)
+    throw new Error('the packages of Debian that the tests need were not installed');
+}
 
 function testFiles(folder) {
   return readdirSync(folder)

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { root, withFolder, withService } from '../integration/supervised.js';
 import { Alone, freePort } from './alone.js';
+import { chatClients } from './chat-clients.js';
 import { datagramClients } from './datagram-clients.js';
 import { eventStreamClients } from './event-stream-clients.js';
 import { grpcClients } from './grpc-clients.js';
@@ -29,6 +30,7 @@ const examples: Readonly<Record<string, Example>> = {
   'tcp-lines.mjs': { clients: lineClients },
   'udp.mjs': { clients: datagramClients },
   'sse.mjs': { clients: eventStreamClients },
+  'chat/server.mjs': { clients: chatClients },
 };
 
 const folder = join(root, 'examples');
@@ -51,7 +53,7 @@ describe('the examples', () => {
       const port = await freePort();
       const options = ['--probation', '200ms', '--drain-timeout', '10s', ...runOptions];
       await withFolder(async (own) => {
-        const env = { PORT: String(port), PID_FILE: join(own, 'pid') };
+        const env = { PORT: String(port), PID_FILE: join(own, 'pid'), CHAT_LOG: join(own, 'chat.log') };
         await withService({ command: [join(folder, name)], env, runOptions: options }, async (service) => {
           const { tally, stop } = clients(port);
           await tally.hears(1);
