@@ -22,12 +22,12 @@ export class Talker {
   #sentAtMs = [];
   #waiting;
 
-  constructor(id, kind, make, port, thinkMs) {
+  constructor(id, kind, make, target, thinkMs) {
     this.#id = id;
     this.#kind = kind;
     this.#thinkMs = thinkMs;
     this.#transport = make(
-      { port, id },
+      { ...target, id },
       { text: (text) => this.#hear(text), end: (why) => this.#problem(why) },
     );
   }

@@ -52,8 +52,8 @@ class Library {
 
 /** A client that writes its bytes in pieces, and rests between them. */
 class Piecemeal {
-  constructor({ port }, heard) {
-    this.socket = connect({ port, host: '127.0.0.1', noDelay: true });
+  constructor({ port, socketPath, isLocal }, heard) {
+    this.socket = connect(isLocal ? { path: socketPath } : { port, host: '127.0.0.1', noDelay: true });
     this.socket.on('close', () => heard.end('closed'));
     this.socket.on('error', (error) => heard.end(String(error)));
   }
@@ -237,5 +237,6 @@ export const transports = {
   'nest-socket.io': { plain: (options, heard) => new SocketIo(options, heard) },
   lines: {
     'half-written': (options, heard) => new Lines(options, heard),
+    'half-written, Unix socket': (options, heard) => new Lines({ ...options, isLocal: true }, heard),
   },
 };

@@ -9,12 +9,13 @@ interface Found {
   readonly answered: number;
   readonly pushed: number;
   readonly moved: number;
+  readonly inTheMiddle: number;
   readonly problems: readonly string[];
 }
 
 // The same as the slow proof, scripts/long-lived.mjs, with fewer of everything.
 describe('three restarts under clients that stay connected', () => {
-  for (const service of ['websockets', 'socket.io', 'lines']) {
+  for (const service of ['websockets', 'socket.io', 'lines', 'events']) {
     it(`lose, double and reorder nothing of ${service}, and close no connection`, async () => {
       const script = path.join(root, 'scripts/long-lived.mjs');
       const options = ['--service', service, '--restarts', '3', '--clients', '36', '--think-ms', '20'];
@@ -25,7 +26,8 @@ describe('three restarts under clients that stay connected', () => {
       const [found] = JSON.parse(stdout) as Found[];
       assert.deepEqual(found?.problems, []);
       assert.ok((found?.moved ?? 0) > 36, 'most of them moved, more than once');
-      assert.ok((found?.answered ?? 0) > 36 * 10);
+      if (service !== 'events') assert.ok((found?.answered ?? 0) > 36 * 10);
+      if (service === 'lines') assert.ok((found?.inTheMiddle ?? 0) > 0, 'some moved in the middle of a line');
       assert.ok((found?.pushed ?? 0) > 36);
     });
   }

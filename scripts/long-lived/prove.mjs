@@ -1,0 +1,96 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { Listener } from './listener.mjs';
+import { streams } from './streams.mjs';
+import { Talker } from './talker.mjs';
+import { transports } from './transports.mjs';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+
+/** The services, by the names of their fixtures: what their clients are, and in which ways they speak. */
+export const services = {
+  websockets: { Client: Talker, kinds: transports.websockets },
+  lines: { Client: Talker, kinds: transports.lines },
+  events: { Client: Listener, kinds: streams },
+};
+
+/** Restarts one service under its clients, in this process. @returns what they met, as plain data. */
+export async function proveOne(combination) {
+  const folder = await mkdtemp(path.join(tmpdir(), 'moult-long-lived-'));
+  try {
+    return await proveIn(folder, combination);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+async function proveIn(folder, { service: name, restarts, clients: count, thinkMs }) {
+  const { startUnderMoult } = await import('../../dist/verify/under-moult.js');
+  const socketPath = path.join(folder, 'socket');
+  const output = new Output();
+  const service = await startUnderMoult({
+    command: [path.join(root, `test/fixtures/services/${name}.mjs`)],
+    runOptions: ['--probation', '500ms'],
+    env: { SOCKET: socketPath },
+    onOutput: (text) => output.add(text),
+  });
+  const problems = [];
+  const clients = [];
+  let moved = 0;
+  try {
+    const { Client, kinds } = services[name];
+    const ways = Object.entries(kinds);
+    const running = Array.from({ length: count }, (_, id) => {
+      const [kind, make] = ways[id % ways.length];
+      const client = new Client(id, kind, make, { port: service.target.port, socketPath }, thinkMs);
+      clients.push(client);
+      return client.run();
+    });
+    await pause(1000);
+    for (let i = 1; i <= restarts; i += 1) {
+      const outcome = await service.restart();
+      if (!outcome.ok) problems.push(`restart ${i}: ${JSON.stringify(outcome.error)}`);
+      moved += outcome.summary?.moved ?? 0;
+      await pause(200);
+    }
+    await Promise.all(clients.map((client, i) => client.finish(running[i])));
+  } finally {
+    await service.stop();
+  }
+  problems.push(...clients.flatMap((client) => client.problems).slice(0, 10));
+  if (problems.length > 0) problems.push(`the last output: ${output.last.slice(-3000)}`);
+  if (output.hasComplaint) problems.push(`the service complained: ${output.last.slice(-3000)}`);
+  const sum = (of) => clients.reduce((total, client) => total + of(client), 0);
+  return {
+    node: process.version,
+    service: name,
+    answered: sum(({ answered }) => answered),
+    pushed: sum(({ pushed }) => pushed),
+    moved,
+    inTheMiddle: output.inTheMiddle,
+    longestMs: Math.max(...clients.map(({ longestMs }) => longestMs)),
+    problems,
+  };
+}
+
+/** What supervisor and service write. */
+class Output {
+  last = '';
+  /** So many connections have moved in the middle of a message, as far as their service tells. */
+  inTheMiddle = 0;
+  hasComplaint = false;
+  #line = '';
+
+  add(text) {
+    this.last = (this.last + text).slice(-10_000);
+    const lines = (this.#line + text).split('\n');
+    this.#line = lines.pop();
+    for (const line of lines) {
+      if (line === 'in the middle') this.inTheMiddle += 1;
+      if (/Warning|Error/.test(line)) this.hasComplaint = true;
+    }
+  }
+}
