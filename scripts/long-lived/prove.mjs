@@ -12,8 +12,7 @@ const root = fileURLToPath(new URL('../..', import.meta.url));
 
 /** The services, by the names of their fixtures: what their clients are, and in which ways they speak. */
 export const services = {
-  websockets: { Client: Talker, kinds: transports.websockets },
-  lines: { Client: Talker, kinds: transports.lines },
+  ...Object.fromEntries(Object.entries(transports).map(([name, kinds]) => [name, { Client: Talker, kinds }])),
   events: { Client: Listener, kinds: streams },
 };
 

@@ -5,5 +5,5 @@ export type OnTrouble = (error: Error) => void;
 export function tellTrouble(name: string, onTrouble: OnTrouble | undefined, error: unknown): void {
   const trouble = error instanceof Error ? error : new Error(String(error));
   if (onTrouble !== undefined) queueMicrotask(() => onTrouble(trouble));
-  else process.emitWarning(`${name}: ${trouble.message}`, { type: 'MoultWarning', code: 'MOULT_CONSUMER' });
+  else process.emitWarning(`${name}: ${trouble.message}`, 'MoultWarning');
 }
