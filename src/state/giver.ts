@@ -8,8 +8,8 @@ import type { Pieces } from './pieces.js';
 
 /** The most bytes of one part that a frame carries; a longer part goes in several. */
 const FRAME_BYTES = 1024 * 1024;
-/** So many bytes may be on their way: what a peer has not read yet is limited. */
-const WINDOW_BYTES = 8 * 1024 * 1024;
+/** So many bytes may be on their way: what a peer has not read yet is limited, and connections are on their way, too. */
+const WINDOW_BYTES = 4 * 1024 * 1024;
 /** So few changes may be left to the moment in which nobody serves. */
 const FEW_CHANGES = 256;
 /** So often is tried to catch up with a service that changes faster than it can be copied. */
@@ -36,6 +36,7 @@ export class StateGiver {
   #room: (() => void) | undefined;
   #isStopped = false;
   #lateTurn: NodeJS.Immediate | undefined;
+  #lastLate = Promise.resolve();
 
   constructor(channel: Channel, pieces: Pieces) {
     this.#channel = channel;
@@ -111,6 +112,8 @@ export class StateGiver {
   /** From now on what changes is told as it comes: the other side serves, and requests are still finished here. */
   forward(): void {
     for (const given of this.#given) given.piece.note(() => this.#forwardSoon());
+    // By requests in progress, since the rest was given.
+    if (this.#changes > 0) this.#forwardSoon();
   }
 
   /** The service has finished here: tells what is left to tell. */
@@ -163,8 +166,13 @@ export class StateGiver {
     });
   }
 
-  // Who serves is decided: what cannot be told any more is lost, and nothing else is.
+  // One after another: a part may go in several frames. What cannot be told any more is lost, and nothing else is.
   #sendLate(given: Given, parts: Parts): Promise<void> {
+    this.#lastLate = this.#lastLate.then(() => this.#tell(given, parts));
+    return this.#lastLate;
+  }
+
+  #tell(given: Given, parts: Parts): Promise<void> {
     return this.#send(given, parts, false).catch((cause) =>
       warn(
         `what changed late in state ${given.piece.name} is lost: ${asMoultError(cause, 'MOULT_STATE_FAILED').message}`,

@@ -53,7 +53,10 @@ export class StateTaker {
     await this.#settled();
     if (this.#failure !== undefined) throw this.#failure;
     if (!this.#channel.isClosed) return;
-    for (const piece of this.#pieces.all()) if (!this.#wholes.has(piece.name)) piece.drop();
+    for (const piece of this.#pieces.all()) {
+      const isCut = this.#bytesOf.has(piece.name) && !this.#wholes.has(piece.name);
+      if (isCut) piece.drop();
+    }
   }
 
   /** Calls back once all that has come so far is taken: at once where nothing is pending. */

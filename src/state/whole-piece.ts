@@ -70,7 +70,7 @@ export class WholePiece<T> implements Piece {
 
   *rest(version: number): Parts {
     yield this.#save(version).then((value) => {
-      this.#given = structuredClone(value);
+      if (this.wantsLate) this.#given = structuredClone(value);
       return { value } satisfies Whole;
     });
   }

@@ -54,7 +54,7 @@ describe('state over a restart', () => {
 
   it('that changes late, by a request in progress, reaches the successor', () =>
     Keeper.with([], {}, async ({ service, ask }) => {
-      const slow = ask('/late?ms=1500');
+      const slow = ask('/late');
       await until('it is in flight', async () => (await service.current()).inFlight === 1);
       await service.restart();
       assert.equal((await slow).generation, 1);

@@ -149,8 +149,8 @@ describe('tasks over a restart', () => {
 
   it('jobs that stay are finished by their generation; what is started late is the successor’s', () =>
     Keeper.with([], {}, async ({ service, ask, told, tells }) => {
-      await ask('/stay?name=first&ms=1500');
-      const slow = ask('/late?ms=3000');
+      await ask('/stay?name=first&ms=5000');
+      const slow = ask('/late');
       await until('it is in flight', async () => (await service.current()).inFlight === 1);
       await service.restart();
       await slow;
