@@ -31,6 +31,11 @@ export interface Mover {
   takesFor(server: Server): boolean;
   /** Where a connection stands. What it throws says why the connection cannot leave at all. */
   phase(socket: Socket): MoverPhase;
+  /**
+   * Whether what it waits for is work of its own that ends without the client, such as inflating what was read: then
+   * reads may be held back for as long as that takes.
+   */
+  isWorking?(socket: Socket): boolean;
   /** Keeps back, above the socket, what the service sends from now on. */
   hold(socket: Socket): void;
   /** Whether what was sent before the hold has reached the socket. */

@@ -52,6 +52,8 @@ export class Parting implements Departing {
   #ahead: 'no' | 'pending' | { readonly saved: unknown } = 'no';
   #saves = 0;
   #stoppedAtMs: number | undefined;
+  /** Since when patience is counted: not while the mover works. */
+  #patientSinceMs = 0;
   #restMs = PATIENCE_MS;
   #notBeforeMs = 0;
 
@@ -127,14 +129,16 @@ export class Parting implements Departing {
   /** Stops waiting with reads held back, when it has waited for long. */
   rest(): void {
     if (this.#stoppedAtMs === undefined) return;
-    const waitedMs = monotonicMs() - this.#stoppedAtMs;
+    const nowMs = monotonicMs();
+    if (this.mover.isWorking?.(this.tracked.socket) === true) this.#patientSinceMs = nowMs;
+    const waitedMs = nowMs - Math.max(this.#stoppedAtMs, this.#patientSinceMs);
     if (this.isSaving && waitedMs > SAVE_TIMEOUT_MS) {
       this.#fail(
         new MoultError('MOULT_SAVE_FAILED', `expected save() to settle within ${SAVE_TIMEOUT_MS} ms`),
       );
     } else if (!this.isSaving && waitedMs > PATIENCE_MS) {
       this.stay();
-      this.#notBeforeMs = monotonicMs() + this.#restMs;
+      this.#notBeforeMs = nowMs + this.#restMs;
       this.#restMs = Math.min(LONGEST_REST_MS, this.#restMs * 2);
     }
   }

@@ -139,6 +139,11 @@ export class WebSocketMover<Data> implements Mover {
     return this.#options.canMove?.(ws) === false ? 'receiving' : 'ready';
   }
 
+  isWorking(socket: Socket): boolean {
+    const { ws, hold } = this.#of(socket);
+    return hold === 'pending' || receiverPhase(ws) === 'working';
+  }
+
   hold(socket: Socket): void {
     const attached = this.#of(socket);
     attached.hold = 'pending';

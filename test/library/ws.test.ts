@@ -481,6 +481,31 @@ describe('permessage-deflate', () => {
     });
   }
 
+  tidy('moves when what was read is inflated, however long that takes and whatever comes', async (later) => {
+    const { a, b, outflow } = await generations(later, { server: { perMessageDeflate: true } });
+    const { ws, received, events } = await client(later, a, { perMessageDeflate: { threshold: 0 } });
+    type Inflate = (data: Buffer, fin: boolean, callback: () => void) => void;
+    const extensions = first(a) as unknown as { _extensions: Record<string, { decompress: Inflate }> };
+    const deflate = extensions._extensions['permessage-deflate'];
+    assert.ok(deflate !== undefined);
+    const own = deflate.decompress;
+    deflate.decompress = (...args) => void setTimeout(() => own.apply(deflate, args), 150);
+    let sent = 0;
+    const timer = setInterval(() => ws.send(String(sent++)), 50);
+    later(() => clearInterval(timer));
+    // More than it can inflate in the time for which reads are held back for a service.
+    await until(() => sent === 30, 'a backlog');
+    outflow.start();
+    await moved(outflow, b, 1);
+    clearInterval(timer);
+    await until(() => received.length === sent, 'all answers');
+    assert.deepEqual(
+      received.map((text) => text.split(':')[2]),
+      Array.from({ length: sent }, (_, i) => String(i)),
+    );
+    assert.deepEqual(events, []);
+  });
+
   tidy('waits for the end of a message that comes in compressed fragments', async (later) => {
     const { a, b, outflow } = await generations(later, { server: { perMessageDeflate: { threshold: 0 } } });
     const { ws, receives } = await client(later, a, { perMessageDeflate: { threshold: 0 } });
