@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import type { AddressInfo } from 'node:net';
 import { describe } from 'node:test';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { Server, type Socket } from 'socket.io';
 import { io as connectTo } from 'socket.io-client';
 import { WebSocket } from 'ws';
@@ -247,6 +249,31 @@ describe('a client of Socket.IO waits', () => {
     assert.equal(await asked, 'from a');
     await moved(outflow, b);
   });
+
+  tidy(
+    'for an acknowledgement that the service has forgotten, until it is collected as garbage',
+    async (later) => {
+      setFlagsFromString('--expose-gc');
+      const collect = runInNewContext('gc') as () => void;
+      let isAsked = false;
+      const { a, b, outflow } = await generations(later, {
+        setUp: (socket) => {
+          socket.on('ask', () => {
+            isAsked = true;
+          });
+        },
+      });
+      const { socket } = await client(later, a);
+      socket.emit('ask', () => {});
+      await until(() => isAsked, 'it is asked');
+      outflow.start();
+      await until(() => {
+        collect();
+        return outflow.moved === 1;
+      }, 'it moved');
+      await moved(outflow, b);
+    },
+  );
 
   tidy('for an acknowledgement that the service has asked for', async (later) => {
     const { a, b, outflow } = await generations(later);
