@@ -407,8 +407,10 @@ describe('the heartbeat of a client that moves', () => {
   tidy('ends a client that has fallen silent', async (later) => {
     const { a, b, outflow } = await generations(later, { server: { pingInterval: 100, pingTimeout: 300 } });
     const { socket } = await client(later, a);
-    const engine = socket.io.engine as unknown as { _sendPacket: () => void };
+    const engine = socket.io.engine as unknown as { _sendPacket: () => void; _onClose: () => void };
     engine._sendPacket = () => {};
+    // Nor does it give the server up.
+    engine._onClose = () => {};
     await eventOf(socket.io.engine as never, 'ping');
     outflow.start();
     await moved(outflow, b);
