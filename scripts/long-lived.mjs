@@ -2,8 +2,9 @@
 // Node, while the service is restarted twenty times: numbered messages both ways over WebSockets (plain, in fragments,
 // compressed with and without context takeover, half-written), Socket.IO with its own client (namespaces, rooms,
 // acknowledgements, binary messages), and a line protocol over TCP and a Unix socket; numbered events over streams (plain,
-// to a slow reader, in parts, of HTTP/1.0). Prints a table; exit status 1 if a message was lost, doubled or out of order,
-// or a connection was closed.
+// to a slow reader, in parts, of HTTP/1.0); MQTT of every quality of service, with sessions, retained messages and wills,
+// through the broker of examples/aedes. Prints a table; exit status 1 if a message was lost, doubled or out of order, or
+// a connection was closed.
 //
 //   node scripts/long-lived.mjs --node 22 --service websockets --restarts 5 --clients 60
 //

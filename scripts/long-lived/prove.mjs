@@ -5,15 +5,17 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Listener } from './listener.mjs';
 import { streams } from './streams.mjs';
+import { Subscriber, subscribers } from './subscriber.mjs';
 import { Talker } from './talker.mjs';
 import { transports } from './transports.mjs';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
-/** The services, by the names of their fixtures: what their clients are, and in which ways they speak. */
+/** The services: what their clients are, in which ways they speak, and where it is not one of the fixtures its script. */
 export const services = {
   ...Object.fromEntries(Object.entries(transports).map(([name, kinds]) => [name, { Client: Talker, kinds }])),
   events: { Client: Listener, kinds: streams },
+  mqtt: { Client: Subscriber, kinds: subscribers, script: 'examples/aedes/server.mjs' },
 };
 
 /** Restarts one service under its clients, in this process. @returns what they met, as plain data. */
@@ -28,19 +30,19 @@ export async function proveOne(combination) {
 
 async function proveIn(folder, { service: name, restarts, clients: count, thinkMs }) {
   const { startUnderMoult } = await import('../../dist/verify/under-moult.js');
+  const { Client, kinds, script = `test/fixtures/services/${name}.mjs` } = services[name];
   const socketPath = path.join(folder, 'socket');
   const output = new Output();
   const service = await startUnderMoult({
-    command: [path.join(root, `test/fixtures/services/${name}.mjs`)],
+    command: [path.join(root, script)],
     runOptions: ['--probation', '500ms'],
-    env: { SOCKET: socketPath },
+    env: { PORT: '0', SOCKET: socketPath },
     onOutput: (text) => output.add(text),
   });
   const problems = [];
   const clients = [];
   let moved = 0;
   try {
-    const { Client, kinds } = services[name];
     const ways = Object.entries(kinds);
     const running = Array.from({ length: count }, (_, id) => {
       const [kind, make] = ways[id % ways.length];

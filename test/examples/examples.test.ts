@@ -10,6 +10,7 @@ import { eventStreamClients } from './event-stream-clients.js';
 import { grpcClients } from './grpc-clients.js';
 import { httpClients } from './http-clients.js';
 import { lineClients } from './line-clients.js';
+import { mqttClients } from './mqtt-clients.js';
 import type { Clients } from './tally.js';
 import { trpcClients } from './trpc-clients.js';
 
@@ -31,6 +32,7 @@ const examples: Readonly<Record<string, Example>> = {
   'udp.mjs': { clients: datagramClients },
   'sse.mjs': { clients: eventStreamClients },
   'chat/server.mjs': { clients: chatClients },
+  'aedes/server.mjs': { clients: mqttClients },
 };
 
 const folder = join(root, 'examples');
