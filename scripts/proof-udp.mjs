@@ -1,6 +1,7 @@
 // `node scripts/proof-udp.mjs`: 1,000 numbered datagrams a second from 50 flows over twenty restarts in a row, on every
 // supported Node, beside a control run of the same length without a restart. Exit status 1 if one was lost beyond
-// what the kernel had no room for, or was answered twice, or was received by any but the serving generation.
+// what the kernel had no room for, or was answered twice, or was received by any but the serving generation. Then the same
+// with a service whose flows are sessions of 30 datagrams: each must be whole, and of one generation.
 //
 //   node scripts/proof-udp.mjs --node 22 --restarts 5 --per-second 2000 --flows 10
 //
@@ -22,6 +23,9 @@ const { values } = parseArgs({
     flows: { type: 'string', default: '50' },
   },
 });
+
+/** Datagrams in a session of the service with flows. */
+const PER_SESSION = 30;
 
 /** Heading, width and content of each column; a negative width sets it to the left. */
 const COLUMNS = [
@@ -63,10 +67,11 @@ async function proveAll() {
   let bad = 0;
   for (const version of values.node) {
     const node = installNode(VERSIONS[version]);
-    const proven = await prove(node, restarts);
-    const control = await prove(node, 0, proven.seconds);
+    const proven = await prove(node, 'udp.cjs', restarts);
+    const control = await prove(node, 'udp.cjs', 0, proven.seconds);
+    const sessions = await prove(node, 'udp-flows.mjs', restarts);
     if (interrupted.signal.aborted) return 1;
-    for (const found of [control, proven]) {
+    for (const found of [control, proven, sessions]) {
       say(row(COLUMNS.map(([, , cell]) => cell({ version: VERSIONS[version], ...found }))));
       for (const problem of found.problems) say(`    ${problem}`);
       bad += found.problems.length;
@@ -76,24 +81,27 @@ async function proveAll() {
   return bad === 0 ? 0 : 1;
 
   /** So many restarts in a row, or where it is none, so many seconds. */
-  async function prove(node, restarts, restSeconds = 0) {
+  async function prove(node, script, restarts, restSeconds = 0) {
     const port = await freeDatagramPort();
     const service = await Supervised.start({
-      command: [fixture('udp.cjs')],
-      env: { UDP_PORT: String(port) },
+      command: [fixture(script)],
+      env: { UDP_PORT: String(port), PER_SESSION: String(PER_SESSION) },
       runOptions: ['--probation', '50ms'],
       node,
     });
+    const hasSessions = script === 'udp-flows.mjs';
     const problems = [];
     let report;
     let seconds;
     try {
-      const stream = await DatagramStream.start(port, rate, flows);
+      const stream = await DatagramStream.start(port, rate, flows, PER_SESSION);
       const beganMs = performance.now();
       for (let n = 1; n <= restarts && !interrupted.signal.aborted; n += 1) {
         await service.restart('--wait=confirmed');
         const { pid } = await service.current();
-        if (stream.lastBy !== pid) problems.push(`restart ${n}: ${stream.lastBy} answers, not ${pid}`);
+        // Flows of those before go on with them.
+        if (!hasSessions && stream.lastBy !== pid)
+          problems.push(`restart ${n}: ${stream.lastBy} answers, not ${pid}`);
       }
       await pause(restSeconds * 1000, undefined, { signal: interrupted.signal }).catch(() => {});
       seconds = (performance.now() - beganMs) / 1000;
@@ -101,11 +109,13 @@ async function proveAll() {
     } finally {
       await service.stop();
     }
-    const { sent, lost, dropped, twice, by } = report;
+    const { sent, lost, dropped, twice, by, broken } = report;
     if (lost.length > dropped) problems.push(`lost, of ${sent}: ${lost.slice(0, 20)}`);
     if (twice.length > 0) problems.push(`answered twice: ${twice.slice(0, 20)}`);
+    if (broken.length > 0) problems.push(`sessions that were not whole: ${broken.slice(0, 20)}`);
     if (by.size !== restarts + 1) problems.push(`answered by ${by.size} processes, not ${restarts + 1}`);
-    return { name: restarts > 0 ? 'restarts' : 'control', restarts, seconds, report, problems };
+    const name = hasSessions ? 'sessions' : restarts > 0 ? 'restarts' : 'control';
+    return { name, restarts, seconds, report, problems };
   }
 }
 

@@ -1,16 +1,21 @@
+import { flowsOf } from '../connections/flows.js';
 import { moversFor } from '../connections/movers.js';
 import type { ConnectionTracker } from '../connections/tracker.js';
+import { DatagramListener } from '../listeners/datagram-listener.js';
 import type { ListenerRegistry } from '../listeners/registry.js';
 import { isPlainHttp } from '../node/http1.js';
 import { MAX_MOVERS, type Message } from '../protocol/messages.js';
 import type { Pieces } from '../state/pieces.js';
 import type { Tasks } from '../tasks/tasks.js';
 import type { CriticalSections } from './critical-sections.js';
+import type { FlowExchange } from './flow-exchange.js';
 
 /** What a generation has, and hands over. */
 export interface Estate {
   readonly listeners: ListenerRegistry;
   readonly connections: ConnectionTracker;
+  /** Brings datagrams to the generations that have their flows. */
+  readonly flows: FlowExchange;
   /** The kinds of connections that this process can move, as its self-test found. */
   readonly moves: { readonly http1: 'yes' | string };
   /** Work of the service during which it must not be replaced. */
@@ -28,7 +33,11 @@ export interface Estate {
 /** The listeners of this generation, each with the kinds of connections that it can take for it. */
 export function movableClaims({ listeners, moves }: Estate): Message<'ready'>['claims'] {
   const http1 = moves.http1 === 'yes' ? (['http1'] as const) : [];
-  return listeners.own().map(({ identity: { name } }) => {
+  return listeners.own().map((listener) => {
+    const { name } = listener.identity;
+    if (listener instanceof DatagramListener && flowsOf(listener.socket) !== undefined) {
+      return { name, accepts: [], flows: true };
+    }
     const server = listeners.serverOf(name);
     if (server === undefined) return { name, accepts: [] };
     const movers = moversFor(server).slice(0, MAX_MOVERS);

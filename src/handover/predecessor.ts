@@ -17,6 +17,7 @@ import { Deadline } from '../os/deadline.js';
 import { ProcessHandle } from '../os/peer.js';
 import type { DrainReport, Message, Settings } from '../protocol/messages.js';
 import { type Estate, movableClaims } from './estate.js';
+import type { FlowPeer } from './flow-peer.js';
 import { Giving } from './giving.js';
 import { Taking } from './taking.js';
 
@@ -28,6 +29,10 @@ const BUSY_TIMEOUT_MS = 30_000;
 const CHECK_BACKSTOP_MS = 10 * 60_000;
 /** How long a living successor may take to stop accepting when it must hand back; then it is ended. */
 const HAND_BACK_TIMEOUT_MS = 2000;
+
+/** How long a successor may take to know that flows of datagrams are its own now. */
+const FLOWS_TIMEOUT_MS = 1000;
+const FLOW_LEFT = 'a flow of datagrams: it had not ended';
 
 /** What a predecessor tells of its handover. */
 export interface PredecessorEvents {
@@ -69,9 +74,12 @@ export class Predecessor {
   #claims: Claims = [];
   #theirTasks: readonly string[] = [];
   #giving: Giving | undefined;
+  #flows: FlowPeer | undefined;
   #pausedAtMs = 0;
   #outflow: Outflow | undefined;
   #drain: Drain | undefined;
+  /** The drain that is over, and reported. */
+  #left: Drain | undefined;
   #retirement: Retirement | undefined;
   #returning = new Set<Channel>();
 
@@ -120,6 +128,7 @@ export class Predecessor {
     this.#giving = new Giving(channel, this.#estate, (error) => {
       if (this.#channel === channel) this.fail(error);
     });
+    this.#flows = this.#estate.flows.join(channel);
     this.#process = new ProcessHandle(channel.peer.pid);
     channel.ref();
     channel.on('ready', (ready) => this.#ready(ready));
@@ -211,7 +220,7 @@ export class Predecessor {
   }
 
   /** This generation was a successor and must hand back: it accepts no more, and its connections go to the predecessor. */
-  giveBack(channel: Channel, message: Message<'hand-back'>): void {
+  giveBack(channel: Channel, flows: FlowPeer, message: Message<'hand-back'>): void {
     if (this.#state !== 'serving') return;
     this.#step('give-back');
     const { listeners } = this.#estate;
@@ -219,12 +228,14 @@ export class Predecessor {
     const giving = new Giving(channel, this.#estate);
     this.#giving = giving;
     listeners.pause();
+    this.#flows = flows;
     channel.ref();
     this.#channel = channel;
     channel.closed.then(() => {
       if (this.#channel === channel) this.#outflow?.stop();
     });
     giving.giveBack(message, () => {
+      flows.tell(listenersWithFlows(message.claims));
       channel.send({ type: 'handed-back' });
       for (const listener of listeners.own()) listeners.release(listener, false);
       giving.begin(message.tasks ?? [], message.drainTimeoutMs);
@@ -296,6 +307,8 @@ export class Predecessor {
   #sayCommit(): void {
     this.#limit?.clear();
     const tasks = this.#giving?.common(this.#theirTasks) ?? [];
+    // Known to the successor before it receives.
+    this.#flows?.tell(listenersWithFlows(this.#claims));
     this.#channel?.send({ type: 'commit', epoch: this.#estate.epoch + 1, tasks });
     const late = `the successor did not open its gates within ${COMMIT_TIMEOUT_MS} ms`;
     this.#limit = new Deadline(COMMIT_TIMEOUT_MS, () =>
@@ -367,6 +380,7 @@ export class Predecessor {
       () =>
         this.#state === 'draining' &&
         !isAnswering &&
+        this.#flows?.isDone !== false &&
         !this.#estate.isBeingFed() &&
         this.#estate.tasks.isIdle &&
         this.#giving?.isOver !== false &&
@@ -374,6 +388,7 @@ export class Predecessor {
       (tracked) => outflow?.whyStays(tracked),
     );
     this.#drain = drain;
+    if (this.#flows !== undefined) this.#flows.onDone = () => drain.check();
     if (outflow !== undefined) outflow.onIdle = () => drain.check();
     quiet(datagrams).then(() => {
       isAnswering = false;
@@ -397,17 +412,26 @@ export class Predecessor {
 
   // A drain that reaches its deadline within probation ends the connections, not the probation.
   #finish(drain: Drain): void {
+    if (this.#state !== 'draining' || this.#left === drain) return;
+    this.#left = drain;
+    const flows = this.#flows;
+    if (flows === undefined || flows.isDone) this.#report(drain, []);
+    else flows.leave(FLOWS_TIMEOUT_MS).then((left) => this.#report(drain, left));
+  }
+
+  #report(drain: Drain, flowsLeft: readonly { readonly key: string; readonly ageMs: number }[]): void {
     if (this.#state !== 'draining') return;
     this.#step('drained');
     const moved = this.#outflow?.moved ?? 0;
     this.#outflow?.stop();
+    const cutFlows = flowsLeft.map(({ key, ageMs }) => ({ peer: key, ageMs, reason: FLOW_LEFT }));
     const giving = this.#giving;
     const end = () => {
       giving?.stop();
       this.#events.drained({
         moved,
         drained: Math.max(0, drain.drained - moved),
-        cut: drain.cut.slice(0, 1000),
+        cut: [...drain.cut, ...cutFlows].slice(0, 1000),
       });
       this.#forget()?.close();
     };
@@ -432,6 +456,7 @@ export class Predecessor {
     this.#outflow?.stop();
     this.#drain?.stop();
     this.#giving?.stop();
+    this.#flows?.stopTelling();
     this.#drain = undefined;
     this.#outflow = undefined;
     this.#limit?.clear();
@@ -538,6 +563,7 @@ export class Predecessor {
     this.#claims = [];
     this.#theirTasks = [];
     this.#giving = undefined;
+    this.#flows = undefined;
     return channel;
   }
 
@@ -548,4 +574,8 @@ export class Predecessor {
 
 function timesOf({ drainTimeoutMs, drainSpreadMs = 0 }: DrainSettings): DrainTimes {
   return { timeoutMs: drainTimeoutMs, spreadMs: drainSpreadMs };
+}
+
+function listenersWithFlows(claims: Claims): ReadonlySet<string> {
+  return new Set(claims.filter(({ flows }) => flows === true).map(({ name }) => name));
 }

@@ -4,6 +4,7 @@ import { Inflow } from '../connections/inflow.js';
 import { MoultError } from '../errors.js';
 import type { Message } from '../protocol/messages.js';
 import { type Estate, movableClaims } from './estate.js';
+import type { FlowPeer } from './flow-peer.js';
 import { Taking } from './taking.js';
 
 /** What a successor tells of its handover. */
@@ -13,7 +14,7 @@ export interface SuccessorEvents {
   /** The handover was called off before commit; this generation will be ended. */
   aborted(error: MoultError): void;
   /** The predecessor serves again: what this generation has goes back through this channel. */
-  handBack(channel: Channel, message: Message<'hand-back'>): void;
+  handBack(channel: Channel, flows: FlowPeer, message: Message<'hand-back'>): void;
   /** The predecessor was told to stop the service, which is this generation's by now. */
   retire(): void;
   /** The predecessor is gone, or has nothing more to give. */
@@ -78,9 +79,10 @@ export class Successor {
       if (!this.#isCommitted) return;
       this.#feeds.delete(channel);
       this.#taking?.stop();
-      this.#events.handBack(channel, message);
+      this.#events.handBack(channel, flows, message);
     });
     this.#feeds.add(channel);
+    const flows = this.#estate.flows.join(channel);
     const { connections, listeners } = this.#estate;
     const inflow = new Inflow(channel, connections, (name) => listeners.serverOf(name));
     inflow.over.then(() => {

@@ -48,9 +48,17 @@ function add(
   isLasting = false,
 ): void {
   const identity = { name, family: 'udp', path: null, isLasting } as const;
-  const { handle } = request;
+  const { socket, handle } = request;
   const { initialState, closedByService } = registry;
-  const listener = new DatagramListener(identity, handle, fd, initialState, isInherited, closedByService);
+  const listener = new DatagramListener(
+    identity,
+    socket,
+    handle,
+    fd,
+    initialState,
+    isInherited,
+    closedByService,
+  );
   registry.add(listener);
   registry.tell(listener);
 }

@@ -1,3 +1,4 @@
+import type { Socket } from 'node:dgram';
 import type { AddressInfo } from 'node:net';
 import { getSystemErrorName } from 'node:util';
 import { MoultError } from '../errors.js';
@@ -19,6 +20,8 @@ export const QUIET_MS = 1000;
  * receives. One that receives no more still answers on it: its own descriptor stays open until it ends.
  */
 export class DatagramListener extends Listener {
+  /** The service's own object. */
+  readonly socket: Socket;
   readonly #handle: DatagramHandle;
   readonly #settings: DatagramSettings;
   #letReceive: (() => void) | undefined;
@@ -27,6 +30,7 @@ export class DatagramListener extends Listener {
 
   constructor(
     identity: ListenerIdentity,
+    socket: Socket,
     handle: DatagramHandle,
     fd: number,
     state: 'gated' | 'open',
@@ -34,6 +38,7 @@ export class DatagramListener extends Listener {
     onClosedByService: OnClosedByService,
   ) {
     super(identity, fd, state, isInherited, onClosedByService);
+    this.socket = socket;
     this.#handle = handle;
     this.#settings = new DatagramSettings(
       handle,

@@ -10,6 +10,10 @@ import type { Frame } from './frame.js';
 export const MAX_DESCRIPTORS = 253;
 /** At most this many listeners may one service have. */
 export const MAX_LISTENERS = 253;
+/** At most this many names of flows travel in one message; so many of 256 characters fit into its JSON. */
+export const MAX_FLOW_KEYS = 512;
+/** At most this many datagrams travel in one message. */
+export const MAX_DATAGRAMS = 256;
 /** At most this many kinds of connections may be declared movable for one listener. */
 export const MAX_MOVERS = 64;
 /** At most this many pieces of state may one service have. */
@@ -88,9 +92,17 @@ const claims = v.pipe(
       name,
       accepts: v.array(v.picklist(['http1'])),
       movers: v.optional(v.pipe(v.array(mover), v.maxLength(MAX_MOVERS))),
+      /** Whether the service has declared the flows of its datagrams. */
+      flows: v.optional(v.boolean()),
     }),
   ),
   v.maxLength(MAX_LISTENERS),
+);
+
+const flowKeys = v.pipe(
+  v.array(v.pipe(v.string(), v.minLength(1), v.maxLength(256))),
+  v.minLength(1),
+  v.maxLength(MAX_FLOW_KEYS),
 );
 
 const stopped = v.object({
@@ -239,6 +251,25 @@ export const schemas = {
     /** Connections that could not be restored, and were closed. */
     failed: v.optional(count),
   }),
+  /** Flows of datagrams that are the sender's. */
+  flows: v.object({ listener: name, keys: flowKeys }),
+  /** Flows that are the sender's no more. */
+  'flows-ended': v.object({ listener: name, keys: flowKeys }),
+  'flows-ended-seen': v.object({ count }),
+  datagrams: v.object({
+    listener: name,
+    /** In the order of the attachment, which holds them one after the other. */
+    items: v.pipe(
+      v.array(
+        v.object({ address: text(64), family: v.picklist(['IPv4', 'IPv6']), port: count, bytes: count }),
+      ),
+      v.minLength(1),
+      v.maxLength(MAX_DATAGRAMS),
+    ),
+    /** Whether they came from the receiver, and their flow had ended at the sender. */
+    returned: v.optional(v.boolean()),
+  }),
+  'datagrams-received': v.object({ bytes: count }),
   confirm: v.object({
     /** The service is being stopped: the successor retires, too. */
     retire: v.optional(v.boolean()),

@@ -14,6 +14,7 @@ import { ConnectionTracker } from '../connections/tracker.js';
 import { asMoultError, MoultError } from '../errors.js';
 import { CriticalSections } from '../handover/critical-sections.js';
 import type { Estate } from '../handover/estate.js';
+import { FlowExchange } from '../handover/flow-exchange.js';
 import { Predecessor } from '../handover/predecessor.js';
 import { Successor } from '../handover/successor.js';
 import { table } from '../lifecycle/handover.js';
@@ -42,6 +43,7 @@ export class Generation implements Estate {
   readonly number: number;
   readonly listeners: ListenerRegistry;
   readonly connections: ConnectionTracker;
+  readonly flows: FlowExchange;
   readonly critical = new CriticalSections();
   readonly state = new Pieces();
   readonly tasks: Tasks;
@@ -86,6 +88,7 @@ export class Generation implements Estate {
       failed: (error) => this.#taskFailed(error),
       idle: () => this.#predecessor.feedEnded(),
     });
+    this.flows = new FlowExchange(this.listeners);
     this.connections = new ConnectionTracker((server) => this.listeners.of(server) !== undefined);
     this.connections.start();
     if (settings.countErrors) this.#counter.start();
@@ -189,8 +192,8 @@ export class Generation implements Estate {
   #asSuccessor(): Successor {
     return new Successor(this, {
       committed: () => this.#committed(),
-      handBack: (channel, message) => {
-        this.#predecessor.giveBack(channel, message);
+      handBack: (channel, flows, message) => {
+        this.#predecessor.giveBack(channel, flows, message);
         this.life.emit('drain');
       },
       aborted: (error) => {

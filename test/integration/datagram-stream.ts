@@ -20,6 +20,8 @@ export interface StreamReport {
   /** Answers by the process that gave them, in the order in which the processes first answered. */
   readonly by: ReadonlyMap<number, number>;
   readonly longestMs: number;
+  /** Where sessions were not whole: each flow's places in its session, as the service counts them, by one process each. */
+  readonly broken: string[];
 }
 
 /** Numbered datagrams at a steady rate, from many flows by turns, to a service that answers `<process> <number>`. */
@@ -30,18 +32,23 @@ export class DatagramStream {
   readonly #flows: Socket[] = [];
   readonly #sentAtMs: number[] = [];
   readonly #answers: number[] = [];
+  readonly #places: { readonly pid: number; readonly place: number }[] = [];
   readonly #by = new Map<number, number>();
   #longestMs = 0;
   #timer: NodeJS.Timeout | undefined;
   #droppedBefore = 0;
   #report: Promise<StreamReport> | undefined;
 
-  private constructor(port: number) {
+  readonly #perSession: number;
+
+  private constructor(port: number, perSession: number) {
     this.#port = port;
+    this.#perSession = perSession;
   }
 
-  static async start(port: number, perSecond = 1000, flows = 50): Promise<DatagramStream> {
-    const stream = new DatagramStream(port);
+  /** @param perSession datagrams in a session, where the service has sessions. */
+  static async start(port: number, perSecond = 1000, flows = 50, perSession = 0): Promise<DatagramStream> {
+    const stream = new DatagramStream(port, perSession);
     stream.#droppedBefore = droppedOn([port]);
     for (let i = 0; i < flows; i += 1) {
       const flow = createSocket({ type: 'udp4', recvBufferSize: 400_000 });
@@ -92,7 +99,24 @@ export class DatagramStream {
     for (const flow of this.#flows) flow.close();
     const twice = this.#answers.flatMap((count, number) => (count > 1 ? [number] : []));
     const lost = this.#missing();
-    return { sent, lost, twice, dropped, by: this.#by, longestMs: this.#longestMs };
+    const broken = this.#broken();
+    return { sent, lost, twice, dropped, by: this.#by, longestMs: this.#longestMs, broken };
+  }
+
+  // Each answer must follow on the last of its flow, and come of the same process, until the session is full.
+  #broken(): string[] {
+    const broken: string[] = [];
+    const last = new Map<number, { pid: number; place: number }>();
+    this.#places.forEach((now, number) => {
+      const flow = number % this.#flows.length;
+      const before = last.get(flow);
+      last.set(flow, now);
+      const isNext = before !== undefined && before.pid === now.pid && before.place === now.place - 1;
+      const isFirst = now.place === 1 && (before === undefined || before.place === this.#perSession);
+      if (isFirst || isNext) return;
+      broken.push(`flow ${flow}: ${before?.pid}/${before?.place}, then ${now.pid}/${now.place}`);
+    });
+    return broken;
   }
 
   #missing(): number[] {
@@ -106,7 +130,8 @@ export class DatagramStream {
   }
 
   #answered(text: string): void {
-    const [pid = 0, number = -1] = text.split(' ').map(Number);
+    const [pid = 0, number = -1, place] = text.split(' ').map(Number);
+    if (place !== undefined) this.#places[number] = { pid, place };
     this.lastBy = pid;
     this.#by.set(pid, (this.#by.get(pid) ?? 0) + 1);
     this.#answers[number] = (this.#answers[number] ?? 0) + 1;

@@ -259,3 +259,87 @@ describe('a datagram socket that is no listener', () => {
     assert.deepEqual(after, before);
   });
 });
+
+describe('flows of datagrams', () => {
+  /** Sessions of thirty datagrams, two hundred a second over ten flows. */
+  async function underFlows(
+    runOptions: readonly string[],
+    test: (bench: Bench) => Promise<void>,
+  ): Promise<StreamReport> {
+    const port = await freeDatagramPort();
+    const options = { command: [fixture('udp-flows.mjs')], env: { UDP_PORT: String(port) }, runOptions };
+    let report: StreamReport | undefined;
+    await withService(options, async (service) => {
+      const stream = await DatagramStream.start(port, 200, 10, 30);
+      try {
+        await goesOn(stream);
+        await test({ service, stream, options });
+      } finally {
+        report = await stream.stop();
+      }
+    });
+    assert.ok(report);
+    allAnswered(report);
+    assert.deepEqual(report.broken, [], 'each session was whole, and of one process');
+    return report;
+  }
+
+  it('stay with the generation that has them, and it stays for them; new ones go to its successor', async () => {
+    const { by } = await underFlows(['--probation', '50ms'], async ({ service, stream }) => {
+      for (let restart = 1; restart <= 3; restart += 1) {
+        await service.restart('--wait=confirmed');
+        const { pid } = await service.current();
+        await goesOn(stream, pid);
+      }
+      await service.alone();
+    });
+    assert.equal(by.size, 4);
+  });
+
+  it('are whole over restarts that do not wait for each other', async () => {
+    const { by } = await underFlows(['--probation', '50ms', '--max-draining', '9'], async ({ service }) => {
+      for (let restart = 1; restart <= 3; restart += 1) await service.restart();
+      await service.alone();
+    });
+    assert.ok(by.size >= 3);
+  });
+
+  it('stay where they are when a handover is undone', async () => {
+    await underFlows(['--probation', '1h'], async ({ service, stream }) => {
+      const first = await service.current();
+      await service.restart();
+      const second = await until('the successor serves', async () =>
+        (await service.status()).generations.find(
+          ({ state, pid }) => state === 'serving' && pid !== first.pid,
+        ),
+      );
+      await goesOn(stream, second.pid);
+      const { code } = await service.moult('rollback', service.name);
+      assert.equal(code, 0);
+      assert.equal(await service.alone(), first.pid);
+      await goesOn(stream, first.pid);
+    });
+  });
+
+  it('that have not ended at the drain timeout are named, and go to who serves', async () => {
+    const port = await freeDatagramPort();
+    const env = { UDP_PORT: String(port), PER_SESSION: '1000000' };
+    const runOptions = ['--probation', '50ms', '--drain-timeout', '1s'];
+    await withService({ command: [fixture('udp-flows.mjs')], env, runOptions }, async (service) => {
+      const stream = await DatagramStream.start(port, 200, 2);
+      try {
+        await goesOn(stream);
+        const { cutConnections } = await service.restart('--wait=drained');
+        assert.equal(cutConnections?.length, 2, JSON.stringify(cutConnections));
+        for (const { peer, reason } of cutConnections ?? []) {
+          assert.match(peer, /^127\.0\.0\.1:\d+$/);
+          assert.match(reason, /flow of datagrams/);
+        }
+        const { pid } = await service.current();
+        await goesOn(stream, pid);
+      } finally {
+        await stream.stop();
+      }
+    });
+  });
+});

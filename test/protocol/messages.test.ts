@@ -98,6 +98,15 @@ const right: Record<string, Fields> = {
   'connections-data': { batch: 1, items: [{ index: 0, bytes: 12 }] },
   'connections-begin': { batch: 1, without: [3] },
   'connections-kept': { batch: 1 },
+  flows: { listener: 'udp://*:53', keys: ['a'] },
+  'flows-ended': { listener: 'udp://*:53', keys: ['a'] },
+  'flows-ended-seen': { count: 1 },
+  datagrams: {
+    listener: 'udp://*:53',
+    items: [{ address: '127.0.0.1', family: 'IPv4', port: 1, bytes: 3 }],
+    returned: true,
+  },
+  'datagrams-received': { bytes: 3 },
   'connections-adopted': { batch: 1, pausesMs: [0.5], failed: 1 },
   confirm: {},
   abort: { error },
@@ -141,7 +150,7 @@ const right: Record<string, Fields> = {
 };
 
 const OPTIONAL =
-  /(^|\.)(error\.(serving|stage|retry|remedy|details)|ticketKeys|sessionIdContext|meetsPipelining|movers|mover|version|without|failed)$|^hello\.(generation|node|entry|rejoin)$|^(result|expecting)\.error$|^result\.value$/;
+  /(^|\.)(error\.(serving|stage|retry|remedy|details)|ticketKeys|sessionIdContext|meetsPipelining|movers|mover|version|without|failed|returned)$|^hello\.(generation|node|entry|rejoin)$|^(result|expecting)\.error$|^result\.value$/;
 /** Fields whose inside is the business of whoever reads them. */
 const OPEN = /(^|\.)(details|facts|address|event\.event|result\.value)$/;
 /** Fields that may be null: there is none. */
@@ -149,7 +158,7 @@ const NULLABLE =
   /(listener\.path|listeners\.\d+\.path|\.idleLeftMs|\.headLeftMs|welcome\.predecessor|rejoin\.successor|check-connection\.listener|restart\.whenQuiet)$/;
 /** Numbers of things, in contrast to times and clocks. */
 const COUNT =
-  /(epoch|batch|count|pid|generation|backlog|requests|moved|drained|id|below|inFlight|responses|errors|connections|memoryBytes|protocol|min|max)$/;
+  /(epoch|batch|count|pid|generation|backlog|requests|moved|drained|id|below|bytes|port|inFlight|responses|errors|connections|memoryBytes|protocol|min|max)$/;
 
 /** Every place in a message, with the value there. */
 function places(

@@ -228,6 +228,7 @@ class Life {
       critical: new CriticalSections(),
       state,
       tasks,
+      flows: { join: () => undefined },
       epoch: number,
       isBeingFed: () => this.successor.isBeingFed || this.predecessor.isBeingFed,
     } as unknown as Estate;
@@ -241,7 +242,7 @@ class Life {
     this.successor = new Successor(estate, {
       committed: () => {},
       aborted: () => {},
-      handBack: (channel, message) => this.predecessor.giveBack(channel, message),
+      handBack: (channel, flows, message) => this.predecessor.giveBack(channel, flows, message),
       retire: () => {},
       ended: () => this.predecessor.feedEnded(),
     });
