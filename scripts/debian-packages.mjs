@@ -9,6 +9,11 @@ import process from 'node:process';
 /** Each package, and a file of it by which it is seen to be there. */
 const PACKAGES = {
   chromium: '/usr/bin/chromium',
+  mosquitto: '/usr/sbin/mosquitto',
+  'nats-server': '/usr/sbin/nats-server',
+  'nghttp2-client': '/usr/bin/h2load',
+  'rabbitmq-server': '/usr/sbin/rabbitmq-server',
+  'redis-server': '/usr/bin/redis-server',
 };
 
 const APT_GET = '/usr/bin/apt-get';
