@@ -129,6 +129,7 @@ async function proveJobs() {
     const steps = service.told('step').map(({ done }) => done);
     const wanted = Array.from({ length: 100 }, (_, i) => i * 50);
     if (JSON.stringify(steps) !== JSON.stringify(wanted)) problems.push(`moves: steps ${steps.join(' ')}`);
+    if (problems.length > 0) console.log(service.lines.filter((line) => !line.includes('step')).join('\n'));
     const yields = new Map(service.told('yields').map(({ generation, at }) => [generation, at]));
     const movers = new Set(service.told('step').map(({ generation }) => generation));
     const left = service
