@@ -1,4 +1,5 @@
 import { MoultError } from '../errors.js';
+import { DEFAULT_TIMES } from '../lifecycle/default-times.js';
 import { namedWorkingDirectory } from '../os/working-directory.js';
 import type { StandaloneOptions } from '../standalone/options.js';
 
@@ -44,21 +45,13 @@ export interface ServiceOptions {
   readonly standalone?: boolean;
 }
 
-const TIMES = {
-  readyTimeoutMs: 30_000,
-  drainTimeoutMs: 30_000,
-  drainSpreadMs: 0,
-  probationMs: 10_000,
-  busyTimeoutMs: 30_000,
-  stopTimeoutMs: 10_000,
-} as const;
 const LONGEST_MS = 2 ** 31 - 1;
 const STOP_SIGNAL = 'SIGTERM';
 
 /** @throws MOULT_BAD_OPTION for a value that cannot be used. */
 export function standaloneOptions(options: ServiceOptions): StandaloneOptions {
   const { pidFile, command, door, takeOver, allowUids } = options;
-  const time = (name: keyof typeof TIMES) => checkTime(name, options[name] ?? TIMES[name]);
+  const time = (name: keyof typeof DEFAULT_TIMES) => checkTime(name, options[name] ?? DEFAULT_TIMES[name]);
   return {
     readyTimeoutMs: time('readyTimeoutMs'),
     drainTimeoutMs: time('drainTimeoutMs'),

@@ -1,3 +1,4 @@
+import { DEFAULT_TIMES } from '../lifecycle/default-times.js';
 import type { Settings } from '../protocol/messages.js';
 import type { CheckOptions } from './check.js';
 
@@ -33,12 +34,7 @@ export interface SupervisorOptions {
 
 /** The defaults, as `moult run --help` shows them. */
 export const defaultOptions: SupervisorOptions = {
-  readyTimeoutMs: 30_000,
-  drainTimeoutMs: 30_000,
-  drainSpreadMs: 0,
-  probationMs: 10_000,
-  busyTimeoutMs: 30_000,
-  stopTimeoutMs: 10_000,
+  ...DEFAULT_TIMES,
   stopSignal: 'SIGTERM',
   waitReady: false,
   check: null,
