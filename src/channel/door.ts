@@ -15,8 +15,8 @@ import { privateMode } from './private-folder.js';
 
 /** How long a peer may take to say hello. */
 const HELLO_TIMEOUT_MS = 10_000;
-/** So many peers may be connected at once. */
-const MAX_PEERS = 64;
+/** So many peers may be connected at once: to a supervisor all generations of all slots are. */
+const MAX_PEERS = { predecessor: 64, supervisor: 512 } as const;
 
 /** What a door does with a peer that has said who it is. It may throw to refuse it. */
 export type Visitor = (channel: Channel, hello: Message<'hello'>) => void;
@@ -36,7 +36,7 @@ export class Door {
     this.#role = role;
     this.#visit = visit;
     this.#server = createServer({ pauseOnConnect: true }, (socket) => this.#enter(socket));
-    this.#server.maxConnections = MAX_PEERS;
+    this.#server.maxConnections = MAX_PEERS[role];
     markInternal(this.#server);
   }
 

@@ -32,7 +32,7 @@ export function findService(name: string | undefined): RunFolder {
 /** Asks the supervisor of a service one thing, and returns its answer. @throws what it answered with. */
 export async function ask(
   folder: RunFolder,
-  question: Message<'restart' | 'rollback' | 'history' | 'upgrade' | 'stop' | 'status'>,
+  question: Message<'restart' | 'rollback' | 'scale' | 'history' | 'upgrade' | 'stop' | 'status'>,
   onEvent: (event: Record<string, unknown>) => void = () => {},
 ): Promise<Record<string, unknown>> {
   const channel = connect(folder);

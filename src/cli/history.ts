@@ -21,12 +21,15 @@ export function historyCommand(): Command {
 /** Past restarts for people. */
 export function historyText(restarts: readonly Record<string, unknown>[]): string {
   if (restarts.length === 0) return 'no restart so far';
-  const table = new Table({ ...plainTable, head: ['when', 'generation', 'result', 'took', 'moved', 'why'] });
+  const hasSlots = restarts.some(({ slot }) => slot !== undefined);
+  const head = ['when', ...(hasSlots ? ['slot'] : []), 'generation', 'result', 'took', 'moved', 'why'];
+  const table = new Table({ ...plainTable, head });
   for (const one of restarts) {
     const result = String(one.result);
     const colour = result === 'confirmed' || result === 'took over' ? pc.green : pc.red;
     table.push([
       new Date(Number(one.at)).toISOString().slice(0, 19).replace('T', ' '),
+      ...(hasSlots ? [String(one.slot ?? '')] : []),
       String(one.generation),
       colour(result),
       one.tookMs === undefined ? '' : showMs(Number(one.tookMs)),

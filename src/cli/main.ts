@@ -7,6 +7,7 @@ import { historyCommand } from './history.js';
 import { restartCommand } from './restart.js';
 import { rollbackCommand } from './rollback.js';
 import { runCommand } from './run.js';
+import { scaleCommand } from './scale.js';
 import { statusCommand } from './status.js';
 import { stopCommand } from './stop.js';
 import { systemdCommand } from './systemd.js';
@@ -24,6 +25,7 @@ const commands = [
   runCommand(),
   restartCommand(),
   rollbackCommand(),
+  scaleCommand(),
   statusCommand(),
   historyCommand(),
   stopCommand(),

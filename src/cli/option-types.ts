@@ -1,5 +1,6 @@
-import { constants } from 'node:os';
+import { availableParallelism, constants } from 'node:os';
 import { InvalidArgumentError, Option } from 'commander';
+import { MAX_SLOTS } from '../protocol/messages.js';
 
 const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
 
@@ -61,6 +62,14 @@ export function positiveNumber(value: string): number {
   const number = wholeNumber(value);
   if (number === 0) throw new InvalidArgumentError(`Expected a whole number from 1 on, received "${value}".`);
   return number;
+}
+
+/** How many processes share a service: a number, or `max` for as many as there are cores. */
+export function slotNumber(value: string): number {
+  if (value === 'max') return Math.min(MAX_SLOTS, availableParallelism());
+  const number = /^\d+$/.test(value) ? Number(value) : 0;
+  if (number >= 1 && number <= MAX_SLOTS) return number;
+  throw new InvalidArgumentError(`Expected 1 to ${MAX_SLOTS} or max, received "${value}".`);
 }
 
 /** An option that takes a time, with its default as a person writes it. */

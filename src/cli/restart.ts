@@ -1,7 +1,7 @@
 import { Command } from 'commander';
 import type { RestartSummary, StageEvent } from '../lifecycle/restart-record.js';
 import { ask, findService } from './control.js';
-import { oneOf, timeOption, wholeNumber } from './option-types.js';
+import { oneOf, positiveNumber, timeOption, wholeNumber } from './option-types.js';
 import { showFor } from './show-stages.js';
 
 interface Flags {
@@ -12,6 +12,8 @@ interface Flags {
   readonly atLimit: 'go' | 'give-up';
   readonly ifBusy: 'wait' | 'refuse';
   readonly allowFewerListeners?: true;
+  readonly surge: number;
+  readonly onFailure: 'undo' | 'keep';
 }
 
 /** The command `moult restart`. Exit status: 0 when the successor serves, 1 when the predecessor still does. */
@@ -48,6 +50,18 @@ export function restartCommand(): Command {
       '--allow-fewer-listeners',
       'take the new release for ready although it listens on fewer addresses',
     )
+    .option(
+      '--surge <n>',
+      'of a service in slots: replace so many at once, after the first',
+      positiveNumber,
+      1,
+    )
+    .option(
+      '--on-failure <what>',
+      'of a service in slots: when one fails, undo those that were replaced, or keep them',
+      oneOf('undo', 'keep'),
+      'undo',
+    )
     .option('--json', 'print events and the result as lines of JSON')
     .action(async (name: string | undefined, flags: Flags) => {
       const folder = findService(name);
@@ -63,6 +77,8 @@ export function restartCommand(): Command {
             allowFewerListeners: flags.allowFewerListeners ?? false,
             untilConfirmed: wait === 'confirmed',
             untilDrained: wait === 'drained',
+            surge: flags.surge,
+            onFailure: flags.onFailure,
             whenQuiet:
               flags.whenQuiet === undefined
                 ? null

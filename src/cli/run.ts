@@ -25,6 +25,7 @@ import {
   share,
   signalName,
   size,
+  slotNumber,
   statusRange,
   timeOption,
   wholeNumber,
@@ -54,6 +55,7 @@ export interface RunFlags {
   readonly restart: SupervisorOptions['restart'];
   readonly takeOver?: string;
   readonly allowUid?: readonly number[];
+  readonly slots?: number;
   readonly log: 'debug' | 'info' | 'warn' | 'error' | 'silent';
 }
 
@@ -144,6 +146,11 @@ export function runShape(): Command {
       d.restart,
     )
     .option(
+      '--slots <n>',
+      'run so many processes of it that share its listeners, or max for as many as there are cores',
+      slotNumber,
+    )
+    .option(
       '--take-over <path>',
       'take over from the supervisor with this control.sock or run folder; where none is there, start as the first',
     )
@@ -165,6 +172,12 @@ async function run(words: readonly string[], flags: RunFlags): Promise<number> {
     throw new MoultError(
       'MOULT_UNSUPPORTED_PLATFORM',
       `moult run needs 64-bit Linux, this is ${process.platform} on ${process.arch}`,
+    );
+  }
+  if (flags.slots !== undefined && flags.takeOver !== undefined) {
+    throw new MoultError(
+      'MOULT_BAD_OPTION',
+      '--slots and --take-over cannot be given together: a service in slots is not taken over',
     );
   }
   const carried = takeCarried(process.env);
@@ -250,6 +263,7 @@ function optionsOf(flags: RunFlags): SupervisorOptions {
     minFreeMemoryBytes: flags.minFreeMemory,
     restart: flags.restart,
     allowUids: flags.allowUid ?? [],
+    slots: flags.slots ?? null,
   };
 }
 

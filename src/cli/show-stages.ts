@@ -58,7 +58,7 @@ const WAITING: Readonly<Record<string, string>> = {
   check: 'switching over',
 };
 
-function stageText({ stage, ms, generation, facts }: StageEvent): string {
+function stageText({ stage, ms, generation, slot, facts }: StageEvent): string {
   const f = facts as Record<string, number | undefined>;
   const what: Record<string, string> = {
     spawn: `generation ${generation} started (process ${f.pid})`,
@@ -70,11 +70,13 @@ function stageText({ stage, ms, generation, facts }: StageEvent): string {
     connections: `${plural(f.moved, 'connection')} moved, ${f.draining} still with the predecessor`,
     confirm: 'confirmed',
   };
-  return `${stage.padEnd(12)}${showMs(ms).padStart(8)}  ${what[stage] ?? ''}`;
+  const where = slot === undefined ? '' : `slot ${slot}  `;
+  return `${where}${stage.padEnd(12)}${showMs(ms).padStart(8)}  ${what[stage] ?? ''}`;
 }
 
 /** The end of a restart, for people. */
 export function summaryText(summary: RestartSummary): string {
+  if (summary.slots !== undefined) return rollText(summary, summary.slots);
   const { generation, predecessor, listeners, moved, draining, cut, longestPauseMs, tookMs } = summary;
   const from = predecessor === null ? 'nobody' : `generation ${predecessor}`;
   const lines = [
@@ -92,6 +94,21 @@ export function summaryText(summary: RestartSummary): string {
     );
   }
   return lines.join('\n');
+}
+
+/** One line a slot, and the whole. */
+function rollText(
+  { moved, draining, longestPauseMs, tookMs }: RestartSummary,
+  slots: NonNullable<RestartSummary['slots']>,
+): string {
+  const each = slots.map(
+    (one) =>
+      `  slot ${one.slot}: generation ${one.generation} took over from ${one.predecessor ?? 'nobody'} in ${showMs(one.tookMs)}, ` +
+      `${plural(one.moved, 'connection')} moved, ${one.draining} still with the predecessor`,
+  );
+  const pause = moved === 0 ? '' : `, ${showMs(longestPauseMs)} at the longest for one`;
+  const whole = `${plural(slots.length, 'slot')} replaced in ${showMs(tookMs)}: ${plural(moved, 'connection')} moved${pause}, ${draining} draining`;
+  return [`${pc.green('✓')} ${whole}`, ...each].join('\n');
 }
 
 function plural(n: number | undefined, word: string): string {

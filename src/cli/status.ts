@@ -43,17 +43,28 @@ async function read(name: string | undefined): Promise<ServiceStatus[]> {
 
 /** The status of a service, for people. */
 export function statusText(status: ServiceStatus): string {
+  const hasSlots = status.slots !== undefined;
   const colour = status.state === 'serving' ? pc.green : status.state === 'waiting' ? pc.red : pc.yellow;
   const head = `${pc.bold(status.name)}  ${colour(status.state)}  ${pc.dim(
     `supervisor ${status.pid}, up ${age(status.startedAt)}, ` +
-      `${status.restarts} restarts, ${status.crashes} crashes`,
+      `${hasSlots ? `${status.slots} slots, ` : ''}${status.restarts} restarts, ${status.crashes} crashes`,
   )}\n${pc.dim(status.command)}`;
   const table = new Table({
-    head: ['generation', 'process', 'state', 'up', 'connections', 'memory', 'listens on'],
+    head: [
+      ...(hasSlots ? ['slot'] : []),
+      'generation',
+      'process',
+      'state',
+      'up',
+      'connections',
+      'memory',
+      'listens on',
+    ],
     ...plainTable,
   });
   for (const one of status.generations) {
     table.push([
+      ...(hasSlots ? [one.slot ?? ''] : []),
       one.generation,
       one.pid,
       one.state,

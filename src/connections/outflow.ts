@@ -25,11 +25,12 @@ const FLUSH_RETRY_MS = 10;
 const RETRY_MS = 100;
 
 /** Where connections of a server go: the listener's name in the successor, for those that stand between requests. */
-export type Destination = (server: Server) => string | undefined;
+export type Destination = (server: Server, socket: Socket) => string | undefined;
 
 /** Where connections that the service has declared movable go, and what can be taken there. */
 export type CarriedDestination = (
   server: Server,
+  socket: Socket,
 ) => { readonly listener: string; readonly movers: readonly MoverItem[] } | undefined;
 
 /** Moves every connection that is at rest to the other side of a channel, and the others when they come to rest. */
@@ -141,7 +142,8 @@ export class Outflow {
   #canGo(tracked: Tracked): boolean {
     const mover = this.#moverOf(tracked);
     if (mover !== undefined) return this.#carriedTo(tracked, mover) !== undefined;
-    return !isGiven(tracked.socket, tracked.server) && this.#destination(tracked.server) !== undefined;
+    const { socket, server } = tracked;
+    return !isGiven(socket, server) && this.#destination(server, socket) !== undefined;
   }
 
   #moverOf(tracked: Tracked): Mover | undefined {
@@ -151,7 +153,7 @@ export class Outflow {
   /** The listener of the other side to which a mover's connection goes. */
   #carriedTo(tracked: Tracked, mover: Mover): string | undefined {
     if (this.#staying.has(tracked)) return undefined;
-    const to = this.#carriedDestination(tracked.server);
+    const to = this.#carriedDestination(tracked.server, tracked.socket);
     const takes = to?.movers.find(({ name }) => name === mover.name);
     const isTaken = takes !== undefined && mover.version >= takes.min && mover.version <= takes.max;
     return isTaken ? to?.listener : undefined;
@@ -240,7 +242,7 @@ export class Outflow {
     switch (http1Phase(tracked.socket, this.#between.of(tracked.server as HttpServer))) {
       case 'rest': {
         if (this.#headIsNearlyDue(tracked)) return undefined;
-        const listener = this.#destination(tracked.server) ?? '';
+        const listener = this.#destination(tracked.server, tracked.socket) ?? '';
         const frozenAtMs = this.#freeze(tracked);
         return new DepartingHttp1(tracked, listener, this.#taker, frozenAtMs, timersNowMs);
       }

@@ -7,11 +7,11 @@ import type { Channel } from '../channel/channel.js';
 import { Drain, type DrainTimes } from '../connections/drain.js';
 import { endIdle, endIdleGently } from '../connections/idle.js';
 import { Inflow } from '../connections/inflow.js';
-import { Outflow } from '../connections/outflow.js';
+import type { Outflow } from '../connections/outflow.js';
+import type { SpreadOutflow } from '../connections/spread-outflow.js';
 import { MoultError } from '../errors.js';
 import { type HandoverState, step } from '../lifecycle/handover.js';
 import { type DatagramListener, quiet } from '../listeners/datagram-listener.js';
-import { isPlainHttp } from '../node/http1.js';
 import { monotonicMs } from '../os/clock.js';
 import { Deadline } from '../os/deadline.js';
 import { ProcessHandle } from '../os/peer.js';
@@ -19,6 +19,7 @@ import type { DrainReport, Message, Settings } from '../protocol/messages.js';
 import { type Estate, movableClaims } from './estate.js';
 import type { FlowPeer } from './flow-peer.js';
 import { Giving } from './giving.js';
+import { outflowTo, SharingOut, type Taker } from './neighbours.js';
 import { Taking } from './taking.js';
 
 /** How long a successor may take to open its gates once it is told to. */
@@ -50,7 +51,12 @@ export interface PredecessorEvents {
 
 type Claims = Message<'ready'>['claims'];
 type DrainSettings = Pick<Settings, 'drainTimeoutMs' | 'drainSpreadMs'>;
-type Retirement = Omit<Message<'retire'>, 'type'>;
+type Retirement = Omit<Message<'retire'>, 'type' | 'heirs'> & {
+  /** Generations of other slots to which the connections go. */
+  readonly heirs: readonly Taker[];
+  /** Over how long what cannot move is told to go, where there are heirs to come back to. */
+  readonly spreadMs: number;
+};
 
 /** What still has work here although another generation accepts, or none. */
 interface Leaving {
@@ -63,6 +69,8 @@ interface Leaving {
  * successor fails afterwards, within probation, it serves again.
  */
 export class Predecessor {
+  /** Connections that go to other slots while this generation serves. */
+  readonly sharingOut: SharingOut;
   #estate: Estate;
   #events: PredecessorEvents;
   #state: HandoverState = 'serving';
@@ -76,16 +84,18 @@ export class Predecessor {
   #giving: Giving | undefined;
   #flows: FlowPeer | undefined;
   #pausedAtMs = 0;
-  #outflow: Outflow | undefined;
+  #outflow: Outflow | SpreadOutflow | undefined;
   #drain: Drain | undefined;
   /** The drain that is over, and reported. */
   #left: Drain | undefined;
   #retirement: Retirement | undefined;
+  #heirs: readonly Taker[] = [];
   #returning = new Set<Channel>();
 
   constructor(estate: Estate, events: PredecessorEvents) {
     this.#estate = estate;
     this.#events = events;
+    this.sharingOut = new SharingOut(estate);
   }
 
   get state(): HandoverState {
@@ -194,6 +204,7 @@ export class Predecessor {
         this.#retirement = retirement;
         return;
       case 'probation':
+        for (const { channel } of retirement.heirs) channel.close();
         this.confirm();
         return;
       case 'expecting':
@@ -203,14 +214,24 @@ export class Predecessor {
         break;
       default:
     }
-    if (this.#state !== 'serving') return;
+    if (this.#state !== 'serving') {
+      for (const { channel } of retirement.heirs) channel.close();
+      return;
+    }
     this.#step('retire');
     this.#estate.tasks.end(retirement.timeoutMs);
+    this.sharingOut.stop();
+    this.#heirs = retirement.heirs;
     const leaving = this.#leaving();
     for (const listener of this.#estate.listeners.own()) {
       listener.pause();
       this.#estate.listeners.release(listener, !retirement.keepOpen);
       if (!retirement.keepOpen) this.#events.released(listener.identity.name);
+    }
+    if (retirement.heirs.length > 0) {
+      const { timeoutMs, spreadMs } = retirement;
+      this.#flow(retirement.heirs, { timeoutMs, spreadMs }, leaving);
+      return;
     }
     // Where the service will be there again in a moment, clients are to come to it unharmed.
     const end = retirement.keepOpen ? endIdleGently : endIdle;
@@ -223,6 +244,7 @@ export class Predecessor {
   giveBack(channel: Channel, flows: FlowPeer, message: Message<'hand-back'>): void {
     if (this.#state !== 'serving') return;
     this.#step('give-back');
+    this.sharingOut.stop();
     const { listeners } = this.#estate;
     const leaving = this.#leaving();
     const giving = new Giving(channel, this.#estate);
@@ -239,7 +261,7 @@ export class Predecessor {
       channel.send({ type: 'handed-back' });
       for (const listener of listeners.own()) listeners.release(listener, false);
       giving.begin(message.tasks ?? [], message.drainTimeoutMs);
-      this.#flow(channel, message.claims, timesOf(message), leaving);
+      this.#flow([{ channel, claims: message.claims }], timesOf(message), leaving);
     });
   }
 
@@ -288,6 +310,7 @@ export class Predecessor {
   #commit(): void {
     this.#limit?.clear();
     this.#step('commit');
+    this.sharingOut.stop();
     this.#estate.listeners.pause();
     this.#pausedAtMs = monotonicMs();
     const channel = this.#channel;
@@ -325,37 +348,24 @@ export class Predecessor {
     this.#events.stage('commit', { nobodyMs, ...this.#giving?.facts(this.#theirTasks) });
     const { drainTimeoutMs, probationMs } = this.#settings;
     this.#giving?.begin(this.#theirTasks, drainTimeoutMs);
-    const outflow = this.#flow(this.#channel, this.#claims, timesOf(this.#settings), this.#leaving());
+    const taker = { channel: this.#channel, claims: this.#claims };
+    const outflow = this.#flow([taker], timesOf(this.#settings), this.#leaving());
     outflow.settled.then(() => this.#settled(outflow));
     this.#limit = new Deadline(probationMs, () => this.confirm());
     if (this.#retirement !== undefined) this.confirm();
   }
 
   // Everything that can move goes to the other side, everything else comes to its end here.
-  #flow(channel: Channel, claims: Claims, times: DrainTimes, leaving: Leaving): Outflow {
-    const { listeners, connections, moves } = this.#estate;
-    const claimed = new Map(claims.map((claim) => [claim.name, claim]));
-    const claimOf = (server: Server) => claimed.get(listeners.of(server)?.identity.name ?? '');
-    const outflow = new Outflow(
-      channel,
-      connections,
-      (server) => {
-        const claim = claimOf(server);
-        const moves1 = moves.http1 === 'yes' && isPlainHttp(server) && claim?.accepts.includes('http1');
-        return moves1 ? claim?.name : undefined;
-      },
-      (server) => {
-        const claim = claimOf(server);
-        return claim && { listener: claim.name, movers: claim.movers ?? [] };
-      },
-    );
+  #flow(takers: readonly Taker[], times: DrainTimes, leaving: Leaving): Outflow | SpreadOutflow {
+    const outflow = outflowTo(takers, this.#estate);
     this.#outflow = outflow;
+    for (const { channel } of takers) channel.ref();
     this.#beginDrain(times, leaving, outflow);
     outflow.start();
     return outflow;
   }
 
-  #settled(outflow: Outflow): void {
+  #settled(outflow: Outflow | SpreadOutflow): void {
     if (this.#outflow !== outflow) return;
     const pauses = [...outflow.pausesMs].sort((a, b) => a - b);
     this.#events.stage('connections', {
@@ -369,7 +379,11 @@ export class Predecessor {
     });
   }
 
-  #beginDrain(times: DrainTimes, { servers, datagrams }: Leaving, outflow: Outflow | undefined): void {
+  #beginDrain(
+    times: DrainTimes,
+    { servers, datagrams }: Leaving,
+    outflow: Outflow | SpreadOutflow | undefined,
+  ): void {
     let isAnswering = datagrams.length > 0;
     const drain = new Drain(
       this.#estate.connections,
@@ -404,7 +418,7 @@ export class Predecessor {
     return { servers: listeners.streams().map(({ server }) => server), datagrams: listeners.datagrams() };
   }
 
-  #endsHere(socket: Socket, server: Server, outflow: Outflow | undefined): boolean {
+  #endsHere(socket: Socket, server: Server, outflow: Outflow | SpreadOutflow | undefined): boolean {
     const isOurs =
       this.#estate.connections.of(socket) !== undefined || this.#estate.listeners.of(server) !== undefined;
     return isOurs && (outflow === undefined || !outflow.canGo(socket));
@@ -433,6 +447,7 @@ export class Predecessor {
         drained: Math.max(0, drain.drained - moved),
         cut: [...drain.cut, ...cutFlows].slice(0, 1000),
       });
+      for (const { channel } of this.#heirs) channel.close();
       this.#forget()?.close();
     };
     if (giving === undefined) end();
@@ -489,7 +504,7 @@ export class Predecessor {
         if (this.#state !== 'undoing') return;
         this.#forget();
         channel.off('abort');
-        this.#receiveBack(channel);
+        this.takeFrom(channel);
         this.#resume(told, true, (epoch) => {
           giving?.resumeTasks(epoch, tasks);
           taking.expectTasks(epoch, tasks);
@@ -503,7 +518,8 @@ export class Predecessor {
     channel.send({ type: 'hand-back', claims, drainTimeoutMs, ...spread, state, tasks });
   }
 
-  #receiveBack(channel: Channel): void {
+  /** Takes the connections that come through this channel: of a successor that was undone, or of another slot. */
+  takeFrom(channel: Channel): void {
     this.#returning.add(channel);
     const { connections, listeners } = this.#estate;
     const inflow = new Inflow(channel, connections, (name) => listeners.serverOf(name));

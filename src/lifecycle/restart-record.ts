@@ -6,6 +6,8 @@ export interface StageEvent {
   readonly stage: string;
   /** The generation that is to take over. */
   readonly generation: number;
+  /** The slot that it is to have, where the service has several. */
+  readonly slot?: number;
   /** Milliseconds since 1970. */
   readonly at: number;
   /** Milliseconds since the stage before. */
@@ -56,6 +58,11 @@ export interface RestartSummary {
   }[];
   /** Why HTTP/1.1 connections were drained instead of moved, where the self-test failed. */
   readonly drainedBecause?: string;
+  /** How each slot was replaced, where the service has several; the other fields then tell of all together. */
+  readonly slots?: readonly (RestartSummary & {
+    /** Which one. */
+    readonly slot: number;
+  })[];
 }
 
 /** What is noted of one restart until it is settled. */

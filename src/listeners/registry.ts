@@ -33,11 +33,16 @@ export class ListenerRegistry {
   #closedWhilePaused = new Map<string, Listener>();
   #gatesShut: boolean;
   #events: RegistryEvents;
+  #isShared: boolean;
 
-  /** @param gatesShut whether listeners wait for {@link openGates}. */
-  constructor(gatesShut: boolean, events: RegistryEvents) {
+  /**
+   * @param gatesShut whether listeners wait for {@link openGates}.
+   * @param isShared whether other slots of the service accept on them too: then none is closed for every process here.
+   */
+  constructor(gatesShut: boolean, events: RegistryEvents, isShared = false) {
     this.#gatesShut = gatesShut;
     this.#events = events;
+    this.#isShared = isShared;
   }
 
   /** Takes over descriptors of listening sockets, in the order of their descriptions. */
@@ -46,6 +51,20 @@ export class ListenerRegistry {
       const fd = descriptors[i];
       if (fd !== undefined) this.#inherited.set(item.name, { item, fd });
     });
+  }
+
+  /** Another slot of the service has opened a socket: the service here may claim it. The descriptor belongs to this object. */
+  offer(item: ListenerItem, fd: number): void {
+    if (this.#own.has(item.name) || this.#inherited.has(item.name)) closeDescriptor(fd);
+    else this.#spare(item, fd);
+  }
+
+  /** No slot of the service has this one any more. */
+  withdraw(name: string): void {
+    const inherited = this.#inherited.get(name);
+    if (inherited === undefined) return;
+    closeDescriptor(inherited.fd);
+    this.#inherited.delete(name);
   }
 
   /** The listeners that are open, gated or paused. */
@@ -176,16 +195,16 @@ export class ListenerRegistry {
     for (const listener of this.#closedWhilePaused.values()) {
       const { name } = listener.identity;
       if (names.has(name) || this.#own.has(name)) continue;
-      listener.removePath();
+      if (!this.#isShared) listener.removePath();
       this.#closedForGood(listener);
     }
     this.#closedWhilePaused.clear();
   }
 
-  /** Closes the copies of what was inherited and never claimed; what is lasting may be claimed by a successor. */
+  /** Closes the copies of what was inherited and never claimed; what others keep open may be claimed by a successor. */
   dropUnclaimed(): void {
     for (const [name, { item, fd }] of this.#inherited) {
-      if (item.lasting === true) this.#spare(item, fd);
+      if (this.#isKept(item)) this.#spare(item, fd);
       else {
         closeDescriptor(fd);
         this.#inherited.delete(name);
@@ -193,10 +212,10 @@ export class ListenerRegistry {
     }
   }
 
-  /** Gives one up. @param everywhere closes the port for every process. */
+  /** Gives one up. @param everywhere closes the port for every process, unless other slots accept on it. */
   release(listener: Listener, everywhere: boolean): void {
     this.#own.delete(listener.identity.name);
-    listener.release(everywhere);
+    listener.release(everywhere && !this.#isShared);
   }
 
   /** The open listeners as a successor is told of them, and their descriptors in the same order. */
@@ -226,11 +245,16 @@ export class ListenerRegistry {
       return;
     }
     // After commit a paused one is the successor's; only our copy goes, and it is told of when it is ours again.
-    if (listener.identity.isLasting) this.#spare(listener.item(), listener.surrenderDescriptor());
+    if (this.#isKept(listener.item())) this.#spare(listener.item(), listener.surrenderDescriptor());
     else listener.release(was === 'open');
     if (was === 'open') this.#closedForGood(listener);
     else if (was === 'paused') this.#closedWhilePaused.set(name, listener);
   };
+
+  /** Whether others keep it open: a service manager, or the supervisor for other slots. */
+  #isKept({ lasting, family }: ListenerItem): boolean {
+    return lasting === true || (this.#isShared && family !== 'file');
+  }
 
   // Its clients wait, for a service manager keeps it open, until the service or a successor claims it again.
   #spare(item: ListenerItem, fd: number): void {

@@ -14,6 +14,8 @@ export const MAX_LISTENERS = 253;
 export const MAX_FLOW_KEYS = 512;
 /** At most this many datagrams travel in one message. */
 export const MAX_DATAGRAMS = 256;
+/** At most this many processes may share one service. */
+export const MAX_SLOTS = 64;
 /** At most this many kinds of connections may be declared movable for one listener. */
 export const MAX_MOVERS = 64;
 /** At most this many pieces of state may one service have. */
@@ -53,7 +55,7 @@ const listener = v.object({
   meetsPipelining: v.optional(v.boolean()),
   /** Whether a service manager keeps it open itself: moult closes its copies, and never shuts it down. */
   lasting: v.optional(v.boolean()),
-  /** Whether nobody claims it so far: one that is ready need not have it. Only where it is lasting. */
+  /** Whether nobody claims it so far: one that is ready need not have it. Only where others keep it open. */
   spare: v.optional(v.boolean()),
 });
 
@@ -76,6 +78,8 @@ const settings = v.object({
   countErrors: v.boolean(),
   /** Users whose processes may be peers, besides the same user and root. */
   allowUids: v.optional(v.pipe(v.array(count), v.maxLength(64))),
+  /** Other slots of the service accept on the same listeners: the supervisor alone closes them for good. */
+  sharesListeners: v.optional(v.boolean()),
 });
 
 /** A kind of connections that a service has declared movable, as the side that can restore them tells of it. */
@@ -174,7 +178,7 @@ export const schemas = {
   }),
   hello: v.object({
     protocol: count,
-    role: v.picklist(['generation', 'successor', 'operator', 'supervisor']),
+    role: v.picklist(['generation', 'successor', 'neighbour', 'operator', 'supervisor']),
     moult: text(64),
     pid: count,
     generation: v.optional(count),
@@ -285,10 +289,16 @@ export const schemas = {
   'handed-back': v.object({}),
   abort: v.object({ error: errorReport }),
 
+  // A generation and that of another slot
+  takes: v.object({ claims }),
+
   // A generation and its supervisor
   welcome: v.object({ generation: count, predecessor: v.nullable(path), settings }),
   hold: v.object({ listener }),
   release: v.object({ name }),
+  /** Another slot of the service has opened a listener, or none has it any more. */
+  share: v.object({ listener }),
+  withdraw: v.object({ name }),
   expect: v.object({ generation: count, settings }),
   expecting: v.object({ generation: count, error: v.optional(errorReport) }),
   door: v.object({ path }),
@@ -307,7 +317,15 @@ export const schemas = {
   'check-connection': v.object({ listener: v.nullable(name) }),
   serving: v.object({ epoch: count, said: v.boolean() }),
   /** `keepOpen`: a service manager has copies of the listeners for the next start, so none is shut down. */
-  retire: v.object({ timeoutMs: ms, keepOpen: v.optional(v.boolean()) }),
+  retire: v.object({
+    timeoutMs: ms,
+    keepOpen: v.optional(v.boolean()),
+    /** The sockets of generations of other slots, to which the connections go. */
+    heirs: v.optional(v.pipe(v.array(path), v.maxLength(MAX_SLOTS))),
+  }),
+  /** Give so many connections to the generation behind this door; and how many have gone. */
+  give: v.object({ door: path, count }),
+  gave: v.object({ moved: count }),
   drained: v.object({ report: stopped }),
   'ask-state': v.object({ id: count }),
   state: v.object({ id: count, state: generationState }),
@@ -340,7 +358,11 @@ export const schemas = {
     untilDrained: v.optional(v.boolean()),
     /** Wait until no more than `below` requests are in flight, up to `withinMs`. */
     whenQuiet: v.nullable(v.object({ below: count, withinMs: ms, atLimit: v.picklist(['go', 'give-up']) })),
+    /** How many slots are replaced at once, and what becomes of those that were when one fails. */
+    surge: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1))),
+    onFailure: v.optional(v.picklist(['undo', 'keep'])),
   }),
+  scale: v.object({ slots: v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(MAX_SLOTS)) }),
   rollback: v.object({}),
   upgrade: v.object({}),
   history: v.object({}),

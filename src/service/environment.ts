@@ -3,12 +3,15 @@ export interface StartedBy {
   /** The path of the supervisor's socket. */
   readonly supervisor: string;
   readonly generation: number;
+  /** Which of several processes of the service it is, from 0 on; for the service itself. */
+  readonly slot?: number | undefined;
 }
 
 const SUPERVISOR = 'MOULT_SUPERVISOR';
 const GENERATION = 'MOULT_GENERATION';
 const NODE_OPTIONS_WAS = 'MOULT_NODE_OPTIONS_WAS';
 const DIRECT = 'MOULT_DIRECT';
+const SLOT = 'MOULT_SLOT';
 
 /** The variables that start a process as this generation. @param isDirect whether the command itself is the service, not a wrapper. */
 export function variablesFor(
@@ -23,6 +26,7 @@ export function variablesFor(
     [NODE_OPTIONS_WAS]: nodeOptions,
     NODE_OPTIONS: `${nodeOptions} --require=${JSON.stringify(preload)}`.trim(),
     ...(isDirect ? { [DIRECT]: '1' } : {}),
+    ...(started.slot === undefined ? {} : { [SLOT]: String(started.slot) }),
   };
 }
 

@@ -13,8 +13,9 @@ import { ResponseCounter } from '../connections/response-counter.js';
 import { ConnectionTracker } from '../connections/tracker.js';
 import { asMoultError, MoultError } from '../errors.js';
 import { CriticalSections } from '../handover/critical-sections.js';
-import type { Estate } from '../handover/estate.js';
+import { type Estate, movableClaims } from '../handover/estate.js';
 import { FlowExchange } from '../handover/flow-exchange.js';
+import { meetNeighbours, type Taker } from '../handover/neighbours.js';
 import { Predecessor } from '../handover/predecessor.js';
 import { Successor } from '../handover/successor.js';
 import { table } from '../lifecycle/handover.js';
@@ -77,11 +78,14 @@ export class Generation implements Estate {
     this.#overseer = overseer;
     this.#expectsListeners = listeners.some(({ spare }) => !spare);
     this.#isGated = giver !== undefined || listeners.length > 0;
-    this.listeners = new ListenerRegistry(this.#isGated, {
-      bound: (listener) => this.#bound(listener),
-      claimed: (listener) => this.#listens(listener),
-      closed: (listener) => this.#lifeline.send({ type: 'release', name: listener.identity.name }),
-    });
+    const isShared = settings.sharesListeners === true;
+    const events = {
+      bound: (listener: Listener) => this.#bound(listener),
+      // Where other slots have it too, the supervisor must know that this one has it again.
+      claimed: (listener: Listener) => (isShared ? this.#bound(listener) : this.#listens(listener)),
+      closed: (listener: Listener) => this.#lifeline.send({ type: 'release', name: listener.identity.name }),
+    };
+    this.listeners = new ListenerRegistry(this.#isGated, events, isShared);
     this.listeners.inherit(listeners, descriptors);
     const locks = overseer.isFolderOfService ? new TaskLocks(overseer.folder) : undefined;
     this.tasks = new Tasks(locks, {
@@ -135,11 +139,12 @@ export class Generation implements Estate {
   }
 
   /** Ends this generation without a successor, after what it has is finished, up to the time-out. */
-  retire(timeoutMs: number, keepOpen = this.#overseer.retires()): void {
+  retire(timeoutMs: number, keepOpen = this.#overseer.retires(), heirs: readonly Taker[] = []): void {
     // Its own predecessor, if it still could resume, is not needed any more.
     this.#successor.confirm();
     const before = this.#predecessor.state;
-    this.#predecessor.retire({ timeoutMs, keepOpen });
+    const spreadMs = this.#settings.drainSpreadMs ?? 0;
+    this.#predecessor.retire({ timeoutMs, keepOpen, heirs, spreadMs });
     if (before !== 'draining' && this.#predecessor.state === 'draining') this.life.emit('drain');
   }
 
@@ -221,7 +226,16 @@ export class Generation implements Estate {
     lifeline.on('undo', ({ error }) => this.#predecessor.fail(MoultError.from(error)));
     lifeline.on('proceed', ({ generation }) => this.#predecessor.proceed(generation));
     lifeline.on('confirm', ({ retire }) => this.#predecessor.confirm(retire));
-    lifeline.on('retire', ({ timeoutMs, keepOpen }) => this.retire(timeoutMs, keepOpen));
+    lifeline.on('retire', ({ timeoutMs, keepOpen, heirs }) => {
+      if (heirs === undefined) this.retire(timeoutMs, keepOpen);
+      else meetNeighbours(heirs, this.number).then((met) => this.retire(timeoutMs, keepOpen, met));
+    });
+    lifeline.on('give', ({ door, count }) => this.#give(door, count));
+    lifeline.on('share', ({ listener }, incoming) => {
+      const [fd] = incoming.take();
+      if (fd !== undefined) this.listeners.offer(listener, fd);
+    });
+    lifeline.on('withdraw', ({ name }) => this.listeners.withdraw(name));
     lifeline.on('check-connection', ({ listener }, incoming) => this.#check(listener, incoming.take()));
     lifeline.on('ask-state', ({ id }) => lifeline.send({ type: 'state', id, state: this.#describe() }));
     lifeline.closed.then(() => this.#overseerLost());
@@ -270,11 +284,31 @@ export class Generation implements Estate {
   }
 
   #visit = (channel: Channel, hello: Message<'hello'>): void => {
+    if (hello.role === 'neighbour') {
+      this.#receiveNeighbour(channel);
+      return;
+    }
     if (hello.role !== 'successor')
       throw new MoultError('MOULT_NOT_EXPECTED', `expected a successor, met ${hello.role}`);
     if (hello.generation === undefined) this.#receiveStranger(channel, hello);
     else this.#predecessor.receive(channel, hello);
   };
+
+  // The connections of another slot's generation come in as if they had been accepted here.
+  #receiveNeighbour(channel: Channel): void {
+    if (!this.isServing) {
+      const what = `generation ${this.number} does not serve: it takes no connections`;
+      throw new MoultError('MOULT_NOT_SERVING', what);
+    }
+    this.#predecessor.takeFrom(channel);
+    channel.send({ type: 'takes', claims: movableClaims(this) });
+  }
+
+  async #give(door: string, count: number): Promise<void> {
+    const mayBegin = () => this.isServing;
+    const moved = await this.#predecessor.sharingOut.give(door, count, this.number, mayBegin);
+    this.#lifeline.send({ type: 'gave', moved });
+  }
 
   #receiveStranger(channel: Channel, hello: Message<'hello'>): void {
     const { number, settings } = this.#overseer.admit(channel);

@@ -41,13 +41,13 @@ export class Adoption {
   /**
    * Reads what the journal tells.
    * @param release completes what the journal does not keep, such as the environment.
+   * @param known what was recovered for other slots, by what it was started from.
    * @returns the generations that still live.
    */
-  recover(release: Release): GenerationProcess[] {
+  recover(release: Release, known = new Map<string, Release>()): GenerationProcess[] {
     const { generations, releases, journal } = this.#parts;
     const { lastNumber, epoch, living, proved } = livingGenerations(journal.read());
     // What was started from the same is one release, as it was for the earlier supervisor after a rollback.
-    const known = new Map<string, Release>();
     const pinned = (startedFrom: LeftBehind['startedFrom']) => {
       const key = JSON.stringify(startedFrom);
       const one = known.get(key) ?? { ...release, ...startedFrom };

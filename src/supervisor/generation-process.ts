@@ -67,10 +67,11 @@ export class GenerationProcess {
     settings: Settings,
     supervisor: string,
     outputs: Outputs,
+    slot?: number,
   ): GenerationProcess {
     const { NODE_OPTIONS } = release.env;
     const variables = variablesFor(
-      { supervisor, generation: number },
+      { supervisor, generation: number, slot },
       release.isDirect,
       PRELOAD,
       NODE_OPTIONS,
@@ -148,6 +149,7 @@ export class GenerationProcess {
     });
     // Answers may come after their question was given up; they must not be out of order then.
     lifeline.on('state', ({ id, state }) => this.#answer(`state ${id}`, state));
+    lifeline.on('gave', ({ moved }) => this.#answer('gave', moved));
     lifeline.on('expecting', ({ generation, error }) => this.#answer(`expecting ${generation}`, error));
   }
 
@@ -157,6 +159,13 @@ export class GenerationProcess {
     return this.#ask(`state ${id}`, timeoutMs, () =>
       this.lifeline?.send({ type: 'ask-state', id }),
     ) as Promise<GenerationState>;
+  }
+
+  /** Has it give so many connections to the one behind this door. @returns how many have moved. @throws MOULT_PEER_CLOSED, MOULT_PEER_TIMEOUT */
+  give(door: string, count: number, timeoutMs: number): Promise<number> {
+    return this.#ask('gave', timeoutMs, () =>
+      this.lifeline?.send({ type: 'give', door, count }),
+    ) as Promise<number>;
   }
 
   /** Has it expect a successor. @throws MOULT_PEER_CLOSED, MOULT_PEER_TIMEOUT, MOULT_PROTOCOL_ORDER; nothing has changed then. */

@@ -25,13 +25,17 @@ export class Generations {
   readonly #journal: Journal;
   readonly #log: Logger;
   readonly #numbers: Numbers;
+  readonly #slot: number | undefined;
   /** From the clock: also a service that is started anew counts on. */
   #epoch = Math.floor(wallClockMs());
   #saysReady: boolean;
   #isClosed = false;
   #onExited: (generation: GenerationProcess, exit: Exit) => void = () => {};
 
-  /** @param control the socket at which a generation finds its supervisor. */
+  /**
+   * @param control the socket at which a generation finds its supervisor.
+   * @param slot of the service, where it has several.
+   */
   constructor(
     control: string,
     options: SupervisorOptions,
@@ -39,7 +43,9 @@ export class Generations {
     journal: Journal,
     log: Logger,
     numbers: Numbers,
+    slot?: number,
   ) {
+    this.#slot = slot;
     this.#control = control;
     this.#numbers = numbers;
     this.#options = options;
@@ -143,7 +149,14 @@ export class Generations {
   ): GenerationProcess {
     if (this.#isClosed) throw new MoultError('MOULT_STOPPING', 'the service is being stopped');
     const number = taken ?? this.takeNumber();
-    const generation = GenerationProcess.start(number, release, settings, this.#control, this.#outputs);
+    const generation = GenerationProcess.start(
+      number,
+      release,
+      settings,
+      this.#control,
+      this.#outputs,
+      this.#slot,
+    );
     generation.predecessor = predecessor;
     const { command, args, cwd, isDirect, label } = release;
     this.#journal.write({

@@ -23,15 +23,38 @@ export interface ListenerStore {
   drop(name: string): void;
 }
 
+/** What several slots of a service need to accept on the same listeners. */
+export interface Sharing {
+  /** Whether the generation of this number lives. */
+  isAlive(generation: number): boolean;
+  /** One was opened that was not held before. */
+  opened(item: ListenerItem, fd: number, by: number): void;
+  /** One was closed for good. */
+  closed(name: string): void;
+}
+
+/** How long one that no slot has any more may be claimed again before it is closed for good. */
+const CLAIM_AGAIN_MS = 250;
+
 /** The supervisor's copies of the service's listeners: while they are open no client is refused, whoever crashes. */
 export class HeldListeners {
   #held = new Map<string, Held>();
   #undone = new Set<number>();
   readonly #store: ListenerStore | undefined;
+  readonly #sharing: Sharing | undefined;
 
-  /** @param store keeps copies of them too. */
-  constructor(store?: ListenerStore) {
+  /**
+   * @param store keeps copies of them too.
+   * @param sharing where several slots accept on them: they are closed for good here, when no slot has them.
+   */
+  constructor(store?: ListenerStore, sharing?: Sharing) {
     this.#store = store;
+    this.#sharing = sharing;
+  }
+
+  /** Whether a copy of one is kept. Files of several slots would share their names. */
+  takes({ family }: ListenerItem): boolean {
+    return this.#sharing === undefined || family !== 'file';
   }
 
   get size(): number {
@@ -44,6 +67,7 @@ export class HeldListeners {
     if (before !== undefined) closeDescriptor(before.fd);
     this.#held.set(item.name, { item, fd, by: new Set(before?.by).add(by) });
     this.#store?.keep(item, fd);
+    if (before === undefined) this.#sharing?.opened(item, fd, by);
     // It may have been on its way when the undo was told of.
     if (this.#undone.has(by)) this.undo(by);
   }
@@ -59,12 +83,38 @@ export class HeldListeners {
   undo(generation: number): void {
     this.#undone.add(generation);
     for (const [name, { by }] of [...this.#held]) {
-      if (by.delete(generation) && by.size === 0) this.closeForGood(name);
+      if (by.delete(generation) && !this.#isHad(by)) this.closeForGood(name);
     }
   }
 
-  /** Closes our copy of one that the service has closed. One that is lasting stays: a later generation may claim it. */
-  release(name: string): void {
+  /** A generation was confirmed to have a successor, which has told of all that it has itself. */
+  handedOn(generation: number): void {
+    if (this.#sharing !== undefined) for (const { by } of this.#held.values()) by.delete(generation);
+  }
+
+  /**
+   * A generation has closed one: our copy is closed too, when no other slot has it.
+   * One that is lasting stays: a later generation may claim it.
+   */
+  release(name: string, generation: number): void {
+    if (this.#sharing === undefined) {
+      this.#letGoOf(name);
+      return;
+    }
+    this.#held.get(name)?.by.delete(generation);
+    setTimeout(() => {
+      const held = this.#held.get(name);
+      if (held !== undefined && !this.#isHad(held.by)) this.closeForGood(name);
+    }, CLAIM_AGAIN_MS).unref();
+  }
+
+  /** Whether a generation has one that these have had. Without slots, those that have ended count: their successor is to come. */
+  #isHad(by: ReadonlySet<number>): boolean {
+    const { isAlive } = this.#sharing ?? { isAlive: () => true };
+    return [...by].some((number) => isAlive(number));
+  }
+
+  #letGoOf(name: string): void {
     const held = this.#held.get(name);
     if (held === undefined) return;
     if (held.item.lasting) {
@@ -77,13 +127,18 @@ export class HeldListeners {
   }
 
   /**
-   * Closes for good those that are not among these names, for every process that holds a copy.
+   * Closes for good those that are not among these names, for every process that holds a copy; one that another
+   * slot has stays.
    * @returns the names of those that stay all the same, because they are lasting.
    */
   keepOnly(names: ReadonlySet<string>): string[] {
-    const spare = this.names().filter((name) => !names.has(name));
+    const spare = this.names().filter((name) => !names.has(name) && !this.#isShared(name));
     for (const name of spare) this.closeForGood(name);
     return spare.filter((name) => this.#held.has(name));
+  }
+
+  #isShared(name: string): boolean {
+    return this.#sharing !== undefined && this.#isHad(this.#held.get(name)?.by ?? new Set());
   }
 
   /** Closes our copies of all of them, and nobody else's. */
@@ -98,7 +153,7 @@ export class HeldListeners {
     if (held === undefined) return;
     const { family, lasting } = held.item;
     if (lasting) {
-      this.release(name);
+      this.#letGoOf(name);
       return;
     }
     // A datagram socket closes with its last copy; shut down, nobody could answer on it any more.
@@ -110,7 +165,8 @@ export class HeldListeners {
         // The service has removed it.
       }
     }
-    this.release(name);
+    this.#letGoOf(name);
+    this.#sharing?.closed(name);
   }
 
   /** Their descriptions, and their descriptors in the same order. */

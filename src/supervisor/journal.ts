@@ -15,8 +15,11 @@ export interface JournalEntry {
     | 'undone'
     | 'drained'
     | 'exited'
+    | 'scale'
     | 'stop';
   readonly generation?: number;
+  /** The slot that it is about, where the service has several. */
+  readonly slot?: number;
   readonly epoch?: number;
   readonly [fact: string]: unknown;
 }
@@ -31,17 +34,26 @@ const MAX_BYTES = 16 * 1024 * 1024;
 export class Journal {
   readonly path: string;
   #onFailure: (error: unknown) => void;
+  #slot: number | undefined;
   #hasFailed = false;
 
   /** @param onFailure is told the first time that a line could not be written. */
-  constructor(path: string, onFailure: (error: unknown) => void) {
+  constructor(path: string, onFailure: (error: unknown) => void, slot?: number) {
     this.path = path;
     this.#onFailure = onFailure;
+    this.#slot = slot;
+  }
+
+  /** The part of it that is about one slot. */
+  ofSlot(slot: number): Journal {
+    return new Journal(this.path, this.#onFailure, slot);
   }
 
   write(entry: Omit<JournalEntry, 'at'> & { readonly event: JournalEntry['event'] }): void {
     try {
-      appendFileSync(this.path, `${JSON.stringify({ at: wallClockMs(), ...entry })}\n`, { mode: 0o600 });
+      appendFileSync(this.path, `${JSON.stringify({ at: wallClockMs(), ...this.#slotted, ...entry })}\n`, {
+        mode: 0o600,
+      });
       this.#hasFailed = false;
     } catch (error) {
       if (!this.#hasFailed) this.#onFailure(error);
@@ -55,11 +67,20 @@ export class Journal {
     return text.split('\n').flatMap((line) => {
       try {
         const entry = JSON.parse(line) as JournalEntry;
-        return typeof entry === 'object' && entry !== null && typeof entry.event === 'string' ? [entry] : [];
+        const isEntry = typeof entry === 'object' && entry !== null && typeof entry.event === 'string';
+        return isEntry && this.#isMine(entry) ? [entry] : [];
       } catch {
         return [];
       }
     });
+  }
+
+  get #slotted(): { slot?: number } {
+    return this.#slot === undefined ? {} : { slot: this.#slot };
+  }
+
+  #isMine({ slot }: JournalEntry): boolean {
+    return this.#slot === undefined || slot === this.#slot;
   }
 
   #end(): string {

@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import type { Channel } from '../channel/channel.js';
 import { asMoultError, MoultError } from '../errors.js';
+import { closeDescriptor } from '../os/descriptor.js';
 import type { Cession } from './cession.js';
 import type { GenerationProcess } from './generation-process.js';
 import type { Generations } from './generations.js';
@@ -41,11 +42,12 @@ function listenToListeners(
 ): void {
   channel.on('hold', ({ listener }, incoming) => {
     const [fd] = incoming.take();
-    if (fd !== undefined) held.hold(listener, fd, generation.number);
+    if (fd !== undefined && !held.takes(listener)) closeDescriptor(fd);
+    else if (fd !== undefined) held.hold(listener, fd, generation.number);
     else log.error(`no copy of ${listener.name} could be kept: this process may open no more descriptors`);
   });
   channel.on('release', (release) => {
-    held.release(release.name);
+    held.release(release.name, generation.number);
     cession.heard(generation, release);
   });
 }

@@ -9,7 +9,7 @@ export function supervisorLog(name: string, level: string): Logger {
     destination: 2,
     sync: true,
     colorize: process.env.NO_COLOR === undefined,
-    ignore: 'pid,name,service,time',
+    ignore: 'pid,name,service,slot,time',
     messageFormat: 'moult: {msg}',
   });
   return pino(options, pretty);

@@ -2,13 +2,15 @@ import type { Channel } from '../channel/channel.js';
 import { asMoultError } from '../errors.js';
 import type { StageEvent } from '../lifecycle/restart-record.js';
 import type { RestartRequest, Watcher } from './restarts.js';
+import type { RollRequest } from './rolls.js';
 
 /** What operators may ask. */
 export interface Operated {
   status(): Promise<object>;
   history(): Record<string, unknown>[];
-  restart(request: RestartRequest, watch: Watcher): Promise<object>;
+  restart(request: RestartRequest & Partial<RollRequest>, watch: Watcher): Promise<object>;
   rollback(watch: Watcher): Promise<object>;
+  scale(slots: number): Promise<object>;
   stop(): Promise<void>;
   upgradeSoon(): object;
 }
@@ -34,8 +36,10 @@ export function serveOperator(channel: Channel, supervisor: Operated): void {
   channel.on('upgrade', () => {
     answer(Promise.resolve().then(() => supervisor.upgradeSoon()));
   });
-  channel.on('restart', ({ wait, ...request }) => {
-    const done = supervisor.restart(request, watch);
+  channel.on('scale', ({ slots }) => answer(supervisor.scale(slots)));
+  channel.on('restart', ({ wait, surge, onFailure, ...request }) => {
+    const asked = { ...request, ...(surge && { surge }), ...(onFailure && { onFailure }) };
+    const done = supervisor.restart(asked, watch);
     if (wait) {
       answer(done);
       return;

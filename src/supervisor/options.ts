@@ -30,6 +30,8 @@ export interface SupervisorOptions {
   readonly restart: 'always' | 'on-failure' | 'never';
   /** Users whose processes may take over from this service, or hand over to it, besides the same user and root. */
   readonly allowUids: readonly number[];
+  /** How many processes share the service; null for one that has the listeners to itself. */
+  readonly slots: number | null;
 }
 
 /** The defaults, as `moult run --help` shows them. */
@@ -44,6 +46,7 @@ export const defaultOptions: SupervisorOptions = {
   minFreeMemoryBytes: 0,
   restart: 'on-failure',
   allowUids: [],
+  slots: null,
 };
 
 /** What a generation is told of them. */
@@ -65,5 +68,6 @@ export function settingsOf(
     checked: options.check !== null,
     countErrors: options.maxErrorRate !== null,
     ...(options.allowUids.length > 0 ? { allowUids: [...options.allowUids] } : {}),
+    ...(options.slots === null ? {} : { sharesListeners: true }),
   };
 }

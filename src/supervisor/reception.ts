@@ -8,14 +8,20 @@ import type { Generations } from './generations.js';
 import type { HeldListeners } from './held-listeners.js';
 import type { Restarts } from './restarts.js';
 
-/** What visitors are given, and led to. */
-export interface ReceptionParts {
+/** What a generation is led to: the slot to which it belongs. */
+export interface ReceivingSlot {
   readonly generations: Generations;
   readonly restarts: Restarts;
   readonly adoption: Adoption;
-  readonly held: HeldListeners;
   /** A generation has come: listens to what it says. */
   readonly listen: (generation: GenerationProcess, channel: Channel) => void;
+}
+
+/** What visitors are given, and led to. */
+export interface ReceptionParts {
+  /** The slot with the generation of this number, while that lives. */
+  readonly slotOf: (generation: number) => ReceivingSlot | undefined;
+  readonly held: HeldListeners;
   /** An operator has come: answers what it asks. */
   readonly serve: (channel: Channel) => void;
   /** Another supervisor has come: lets it take over. */
@@ -57,9 +63,11 @@ export class Reception {
   }
 
   #join(channel: Channel, hello: Message<'hello'>): void {
-    const generation = this.#awaited(hello);
+    const slot = this.#parts.slotOf(hello.generation ?? 0);
+    const generation = this.#awaited(hello, slot);
+    if (slot === undefined || generation === undefined) throw notExpected(hello);
     generation.attach(channel);
-    this.#parts.listen(generation, channel);
+    slot.listen(generation, channel);
     const predecessor = hello.rejoin === undefined ? generation.livingPredecessor : undefined;
     const welcome = {
       type: 'welcome',
@@ -70,29 +78,31 @@ export class Reception {
     // Our own output, for the time when it no longer comes through us.
     channel.send(welcome, [1, 2]);
     if (hello.rejoin !== undefined && !generation.isOurs) this.#parts.cameBack(generation, hello.rejoin);
-    else if (hello.rejoin !== undefined) this.#parts.adoption.rejoin(generation, hello.rejoin);
+    else if (hello.rejoin !== undefined) slot.adoption.rejoin(generation, hello.rejoin);
     else {
-      if (predecessor?.door === undefined) this.#bequeath(channel);
+      if (predecessor?.door === undefined) this.#bequeath(channel, slot.generations.epoch);
       const facts = { pid: channel.peer.pid, node: hello.node, entry: hello.entry };
-      this.#parts.restarts.handoverTo(generation)?.stage('hello', facts);
+      slot.restarts.handoverTo(generation)?.stage('hello', facts);
     }
   }
 
-  #awaited({ generation: number, rejoin }: Message<'hello'>): GenerationProcess {
-    const generation = this.#parts.generations.numbered(number ?? 0);
+  #awaited(
+    { generation: number, rejoin }: Message<'hello'>,
+    slot: ReceivingSlot | undefined,
+  ): GenerationProcess | undefined {
+    const generation = slot?.generations.numbered(number ?? 0);
     const isTaken = generation?.lifeline !== undefined && (rejoin === undefined || generation.isReachable);
-    if (generation === undefined || isTaken || generation.isEnding) {
-      throw new MoultError(
-        'MOULT_NOT_EXPECTED',
-        `generation ${number ?? '?'} has its process already, or was never started`,
-      );
-    }
-    return generation;
+    return isTaken || generation?.isEnding ? undefined : generation;
   }
 
   // Without a predecessor the listeners come from us.
-  #bequeath(channel: Channel): void {
+  #bequeath(channel: Channel, epoch: number): void {
     const { items, descriptors } = this.#parts.held.describe();
-    channel.send({ type: 'inherit', epoch: this.#parts.generations.epoch, listeners: items }, descriptors);
+    channel.send({ type: 'inherit', epoch, listeners: items }, descriptors);
   }
+}
+
+function notExpected({ generation }: Message<'hello'>): MoultError {
+  const what = `generation ${generation ?? '?'} has its process already, or was never started`;
+  return new MoultError('MOULT_NOT_EXPECTED', what);
 }

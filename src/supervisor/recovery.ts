@@ -10,6 +10,8 @@ export interface LeftBehind {
   readonly startedFrom: Omit<Release, 'env'>;
   /** Whether it had been confirmed. */
   readonly isProved: boolean;
+  /** Its slot, where the service has several. */
+  readonly slot?: number | undefined;
 }
 
 /** What a journal tells a new supervisor. Pure. */
@@ -36,7 +38,8 @@ export function livingGenerations(entries: readonly JournalEntry[]): {
         release: LeftBehind['startedFrom'];
       };
       releases.set(generation, release);
-      living.set(generation, { generation, pid, ticks, startedFrom: release, isProved: false });
+      const { slot } = entry;
+      living.set(generation, { generation, pid, ticks, startedFrom: release, isProved: false, slot });
     }
     if (entry.event === 'confirmed') {
       const confirmed = releases.get(generation);

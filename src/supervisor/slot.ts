@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import type { Channel } from '../channel/channel.js';
-import type { ServiceManagerLink } from '../starter/service-manager.js';
+import { MoultError } from '../errors.js';
+import { Deadline } from '../os/deadline.js';
 import { Adoption } from './adoption.js';
 import { Cession } from './cession.js';
 import type { Ending } from './ending.js';
@@ -13,22 +14,24 @@ import type { Numbers } from './numbers.js';
 import type { SupervisorOptions } from './options.js';
 import { Probation } from './probation.js';
 import type { Outputs } from './process-tree.js';
-import type { ServiceCommand } from './release.js';
+import type { Release, ServiceCommand } from './release.js';
 import { Releases } from './releases.js';
 import { Restarts } from './restarts.js';
 import { Reviver } from './reviver.js';
 import type { RunFolder } from './run-folder.js';
-import { Succession } from './succession.js';
+import { Succession, type Teller } from './succession.js';
 
 /** What all slots of a service have in common. */
 export interface SlotSurroundings {
+  /** Which one it is, from 0 on; undefined where there are no others, and never will be. */
+  readonly index: number | undefined;
   readonly folder: RunFolder;
   readonly service: ServiceCommand;
   readonly options: SupervisorOptions;
   readonly outputs: Outputs;
   readonly numbers: Numbers;
   readonly held: HeldListeners;
-  readonly manager: ServiceManagerLink;
+  readonly manager: Teller;
   readonly ending: Ending;
   readonly journal: Journal;
   readonly log: Logger;
@@ -46,13 +49,16 @@ export class Slot {
   readonly cession: Cession;
   readonly succession: Succession;
   readonly adoption: Adoption;
+  readonly index: number | undefined;
   readonly #surroundings: SlotSurroundings;
+  #isLeaving = false;
 
   constructor(surroundings: SlotSurroundings) {
     this.#surroundings = surroundings;
-    const { folder, options, outputs, journal, log, numbers, manager, check } = surroundings;
+    const { index, folder, options, outputs, journal, log, numbers, manager, check } = surroundings;
+    this.index = index;
     // From what is told to what tells: each knows only those above it.
-    this.generations = new Generations(folder.control, options, outputs, journal, log, numbers);
+    this.generations = new Generations(folder.control, options, outputs, journal, log, numbers, index);
     this.probation = new Probation(options, check);
     this.reviver = new Reviver(this.generations, this.releases, (what) => {
       log.error(what);
@@ -60,7 +66,8 @@ export class Slot {
     });
     this.restarts = new Restarts(this.#with({}), (successor) => this.succession.over(successor));
     this.cession = new Cession(this.#with({ restarts: this.restarts }));
-    this.succession = new Succession(this.#with({ restarts: this.restarts, cession: this.cession }));
+    const ending = this.#endOfOne(surroundings.ending);
+    this.succession = new Succession(this.#with({ restarts: this.restarts, cession: this.cession, ending }));
     this.adoption = new Adoption(this.#with({ restarts: this.restarts, succession: this.succession }));
     this.generations.onExited((generation, exit) => this.succession.exited(generation, exit));
   }
@@ -70,6 +77,60 @@ export class Slot {
     const { restarts, succession, cession } = this;
     listenTo(generation, channel, this.#with({ restarts, succession, cession }));
   };
+
+  /** Whether it is to end although the service goes on. */
+  get isLeaving(): boolean {
+    return this.#isLeaving;
+  }
+
+  /** Whether one of its generations serves. */
+  get serves(): boolean {
+    return this.generations.current !== undefined;
+  }
+
+  /** Starts its first generation: there is none to take over from. */
+  begin(release: Release, settings = this.generations.settings(true)): GenerationProcess {
+    return this.generations.start(release, settings);
+  }
+
+  /**
+   * Ends this slot while others of the service go on.
+   * @param heirs the doors of generations to which its connections go.
+   * @returns when its generations have ended.
+   */
+  async leave(heirs: readonly string[]): Promise<void> {
+    if (this.#isLeaving) return;
+    this.#isLeaving = true;
+    const { generations, probation, reviver, restarts } = this;
+    const { drainTimeoutMs, stopTimeoutMs, stopSignal } = this.#surroundings.options;
+    generations.close();
+    reviver.cancel();
+    probation.stop();
+    restarts.callOff(new MoultError('MOULT_STOPPING', `slot ${this.index} is being stopped`));
+    for (const one of generations.own()) {
+      one.isEnding = true;
+      if (one.isReachable && one.servingSince !== undefined)
+        one.lifeline?.send({ type: 'retire', timeoutMs: drainTimeoutMs, keepOpen: true, heirs: [...heirs] });
+      else one.signalService(stopSignal);
+    }
+    const late = new Deadline(drainTimeoutMs + stopTimeoutMs, () => {
+      for (const one of generations.own()) one.kill();
+    });
+    await Promise.all(generations.own().map((one) => one.exited));
+    late.clear();
+  }
+
+  // What ends the service elsewhere is no affair of one slot that leaves.
+  #endOfOne(ending: Ending): ConstructorParameters<typeof Succession>[0]['ending'] {
+    const hasBegun = () => ending.hasBegun || this.#isLeaving;
+    return {
+      get hasBegun() {
+        return hasBegun();
+      },
+      finish: (code) => ending.finish(code),
+      stop: (code) => ending.stop(code),
+    };
+  }
 
   #with<T extends object>(others: T) {
     const { generations, probation, releases, reviver } = this;

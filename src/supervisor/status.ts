@@ -19,11 +19,18 @@ export interface ServiceStatus {
   readonly startedAt: number;
   readonly restarts: number;
   readonly crashes: number;
+  /** How many processes share the service; absent where it was not started with slots. */
+  readonly slots?: number;
   readonly generations: readonly GenerationStatus[];
 }
 
 /** What is known of one generation; all that it says itself, when it answers. */
-export type GenerationStatus = Partial<GenerationState> & { generation: number; pid: number; state: string };
+export type GenerationStatus = Partial<GenerationState> & {
+  generation: number;
+  pid: number;
+  state: string;
+  slot?: number;
+};
 
 /** Asks a generation how it is; `silent` when it does not answer. */
 export async function generationStatus(one: GenerationProcess): Promise<GenerationStatus> {

@@ -7,7 +7,6 @@ import { wallClockMs } from '../os/clock.js';
 import { Deadline } from '../os/deadline.js';
 import { describeExit, type Exit } from '../os/process.js';
 import type { DrainReport, Message } from '../protocol/messages.js';
-import type { ServiceManagerLink } from '../starter/service-manager.js';
 import type { Cession } from './cession.js';
 import type { Ending } from './ending.js';
 import type { GenerationProcess } from './generation-process.js';
@@ -25,6 +24,14 @@ const ANSWER_TIMEOUT_MS = 5000;
 /** A status has room for so many names of listeners. */
 const MAX_NAMES_SHOWN = 8;
 
+/** Who is told how the service does: the service manager, where there is one. */
+export interface Teller {
+  /** Somebody serves. @param answers whether the service answers. */
+  serving(status: string, answers: () => Promise<boolean>): void;
+  /** Something that lasts is to be known. */
+  tell(what: string): void;
+}
+
 /** What changes when another generation serves. */
 export interface SuccessionParts {
   readonly generations: Generations;
@@ -33,8 +40,8 @@ export interface SuccessionParts {
   readonly releases: Releases;
   readonly reviver: Reviver;
   readonly held: HeldListeners;
-  readonly manager: ServiceManagerLink;
-  readonly ending: Ending;
+  readonly manager: Teller;
+  readonly ending: Pick<Ending, 'hasBegun' | 'finish' | 'stop'>;
   readonly cession: Cession;
   readonly options: SupervisorOptions;
   readonly journal: Journal;
@@ -101,6 +108,7 @@ export class Succession {
     const inProbation = probation.successor;
     probation.end(number);
     const successor = generations.numbered(number);
+    if (successor?.predecessor !== undefined) this.#parts.held.handedOn(successor.predecessor.number);
     if (successor !== undefined) {
       successor.predecessor = undefined;
       this.#prove(successor);
@@ -187,7 +195,7 @@ export class Succession {
     // From now on our death must not reach its output: a write to a closed pipe would end that for good.
     generation.lifeline?.send({ type: 'direct-output' });
     journal.write({ event: 'serving', generation: generation.number, epoch: generations.epoch });
-    manager.serving(this.servingStatus(), () => this.#answers());
+    manager.serving(this.servingStatus(), () => this.answers());
     return true;
   }
 
@@ -264,7 +272,9 @@ export class Succession {
     if (probation.successor === generation && probation.predecessor?.isReachable) return;
     // One that was told to hand back, or has drained, did not end by its own will.
     const hasChosen = !generation.isEnding && !generation.isUndone;
-    const isOver = hasChosen && exit.code === 0 && options.restart === 'on-failure';
+    // One of several processes is not the service.
+    const isDone = exit.code === 0 && options.restart === 'on-failure' && options.slots === null;
+    const isOver = hasChosen && isDone;
     if (!hasHeir && (isOver || (hasChosen && options.restart === 'never'))) {
       log.info(`the service ${describeExit(exit)} and is over`);
       ending.stop(exit.code ?? 1).catch(() => {});
@@ -279,7 +289,7 @@ export class Succession {
   }
 
   /** Whether the service answers, or it is known why it cannot and what will be. */
-  async #answers(): Promise<boolean> {
+  async answers(): Promise<boolean> {
     const { generations, reviver, options } = this.#parts;
     if (generations.current !== undefined) {
       return generations.current.state(ANSWER_TIMEOUT_MS).then(

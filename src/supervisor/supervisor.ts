@@ -2,12 +2,15 @@ import type { Logger } from 'pino';
 import { MoultError } from '../errors.js';
 import type { RestartSummary } from '../lifecycle/restart-record.js';
 import { wallClockMs } from '../os/clock.js';
+import type { Message } from '../protocol/messages.js';
 import type { ServiceManagerLink } from '../starter/service-manager.js';
 import { MOULT_VERSION } from '../version.js';
+import { Beginnings } from './beginnings.js';
 import { runCheck } from './check.js';
 import { Ending } from './ending.js';
+import { Evening } from './evening.js';
 import type { GenerationProcess } from './generation-process.js';
-import { HeldListeners, type KeptListener } from './held-listeners.js';
+import { HeldListeners, type KeptListener, type Sharing } from './held-listeners.js';
 import { historyOf } from './history.js';
 import { Journal } from './journal.js';
 import { Numbers } from './numbers.js';
@@ -17,9 +20,13 @@ import type { Outputs } from './process-tree.js';
 import { Reception } from './reception.js';
 import { type Release, resolveRelease, type ServiceCommand } from './release.js';
 import type { RestartRequest, Watcher } from './restarts.js';
+import { type RolledBack, type RollRequest, Rolls } from './rolls.js';
 import type { RunFolder } from './run-folder.js';
+import { type Scaled, Scaling } from './scaling.js';
 import { Slot } from './slot.js';
+import { Slots } from './slots.js';
 import { generationStatus, type ServiceStatus, type SupervisorState } from './status.js';
+import type { Teller } from './succession.js';
 import { type Giver, TakeOver } from './take-over.js';
 
 const UPGRADE_DELAY_MS = 50;
@@ -35,8 +42,12 @@ export class Supervisor {
   readonly #log: Logger;
   readonly #replaceProgram: (held: readonly KeptListener[]) => never;
   readonly #startedAt = wallClockMs();
+  /** Whether there were as many slots as it was started with. */
+  #hasBeenWhole = false;
   readonly #journal: Journal;
-  readonly #slot: Slot;
+  readonly #slots: Slots;
+  readonly #beginnings: Beginnings;
+  readonly #rolls: Rolls;
   readonly #ending: Ending;
   readonly #reception: Reception;
   readonly #manager: ServiceManagerLink;
@@ -57,28 +68,53 @@ export class Supervisor {
     this.#log = log;
     this.#replaceProgram = replaceProgram;
     this.#manager = manager;
-    this.held = new HeldListeners(manager.store);
     const journal = new Journal(folder.journal, (error) =>
       log.error(`the journal cannot be written (${String(error)}); the service goes on without it`),
     );
     this.#journal = journal;
+    const sharing = options.slots === null ? undefined : this.#sharing();
+    this.held = new HeldListeners(manager.store, sharing);
     const { held } = this;
-    const ending = new Ending({ slots: () => [this.#slot], held, manager, options, journal, log });
+    const ending = new Ending({ slots: () => this.#slots.all, held, manager, options, journal, log });
     const check = (generation: GenerationProcess) => this.#check(generation);
     const numbers = new Numbers();
-    const surroundings = { folder, service, options, outputs, numbers, held, manager, ending, journal, log };
-    this.#slot = new Slot({ ...surroundings, check });
+    const surroundings = { folder, service, options, outputs, numbers, held, ending, check };
+    this.#slots = new Slots((index) => {
+      if (index === undefined) return new Slot({ ...surroundings, index, manager, journal, log });
+      const own = {
+        manager: this.#tellerOf(index),
+        journal: journal.ofSlot(index),
+        log: log.child({ slot: index }),
+      };
+      return new Slot({ ...surroundings, index, ...own });
+    });
+    const slots = this.#slots;
+    const first = slots.at(options.slots === null ? undefined : 0);
+    this.#beginnings = new Beginnings(slots, options, journal);
+    this.#rolls = new Rolls({
+      slots,
+      scaling: new Scaling({ slots, options, journal, log }),
+      service,
+      ending,
+      log,
+    });
     this.#ending = ending;
     this.#reception = new Reception({
-      ...this.#slot,
+      slotOf: (generation) => slots.of(generation),
       held,
       serve: (channel) => serveOperator(channel, this),
-      cede: (channel) => this.#slot.cession.receive(channel),
+      cede: (channel) => {
+        if (options.slots !== null) throw severalSlots();
+        first.cession.receive(channel);
+      },
       cameBack: (generation, how) => this.#takeOver.cameBack(generation, how),
     });
     const reception = this.#reception;
-    this.#takeOver = new TakeOver({ ...this.#slot, held, ending, reception, folder, log, check });
+    this.#takeOver = new TakeOver({ ...first, held, ending, reception, folder, log, check });
+    const evening = new Evening(slots, () => ending.hasBegun || this.#rolls.isUnderWay);
+    if (this.#hasSlots) evening.start();
     this.ended = ending.ended.finally(() => {
+      evening.stop();
       this.#reception.close();
       manager.close();
     });
@@ -86,12 +122,12 @@ export class Supervisor {
 
   /** Whether no generation lives here. */
   get isEmpty(): boolean {
-    return this.#slot.generations.own().length === 0;
+    return this.#slots.generations().every(({ isOurs }) => !isOurs);
   }
 
   /** Whether the run folder is, or will be again, another supervisor's: then it stays. */
   get leavesFolder(): boolean {
-    return this.#slot.cession.hasCededFolder || this.#takeOver.isGuest;
+    return this.#first.cession.hasCededFolder || this.#takeOver.isGuest;
   }
 
   /**
@@ -103,12 +139,16 @@ export class Supervisor {
   async start(giver?: Giver): Promise<void> {
     const release = resolveRelease(this.#service);
     // What the journal of a folder that both have tells is of the other's.
-    const living = giver?.sharesFolder && giver.ask() ? [] : this.#slot.adoption.recover(release);
+    const left = giver?.sharesFolder && giver.ask() ? [] : this.#beginnings.recover(release);
+    const living = left.flatMap((one) => one.living);
     await this.#reception.open(this.#folder.control);
-    this.#journal.write({ event: 'run', pid: process.pid, command: release.label });
+    const { expected } = this.#beginnings;
+    const slots = this.#hasSlots ? { slots: expected } : {};
+    this.#journal.write({ event: 'run', pid: process.pid, command: release.label, ...slots });
     const begin = () => this.#begin(release, giver);
-    if (living.length > 0) await this.#slot.adoption.allBack(living, giver && begin);
-    else await begin();
+    if (living.length === 0) await begin();
+    else if (this.#hasSlots) await this.#beginnings.allBack(left, release);
+    else await this.#first.adoption.allBack(living, giver && begin);
   }
 
   /**
@@ -117,19 +157,23 @@ export class Supervisor {
    * @throws any code of a handover; `serving` tells who serves.
    */
   async restart(
-    request: RestartRequest,
+    request: RestartRequest & Partial<RollRequest>,
     watch: Watcher = () => {},
     release?: Release,
   ): Promise<RestartSummary> {
     this.#ending.assertNotBegun();
-    this.#slot.cession.assertNone();
+    this.#first.cession.assertNone();
+    const { surge = 1, onFailure = 'undo', ...one } = request;
     const watchAll: Watcher = (event) => {
       this.#manager.stage(event);
       watch(event);
     };
     return this.#manager.reload(
-      () => this.#slot.restarts.restart(request, watchAll, release),
-      () => this.#slot.succession.servingStatus(),
+      () =>
+        this.#hasSlots
+          ? this.#rolls.restart({ ...one, surge, onFailure }, watchAll)
+          : this.#first.restarts.restart(one, watchAll, release),
+      () => this.#servingStatus(),
     );
   }
 
@@ -138,11 +182,16 @@ export class Supervisor {
    * @returns the generation that serves.
    * @throws MOULT_NOTHING_TO_ROLL_BACK, or any code of a handover.
    */
-  async rollback(watch: Watcher = () => {}): Promise<{ generation: number; how: 'resumed' | 'restarted' }> {
-    const resumed = await this.#slot.probation.takeBack();
-    if (resumed !== undefined && this.#slot.generations.current === resumed)
+  async rollback(watch: Watcher = () => {}): Promise<RolledBack> {
+    if (this.#hasSlots) {
+      this.#ending.assertNotBegun();
+      return this.#rolls.rollback(watch);
+    }
+    const { probation, generations, releases } = this.#first;
+    const resumed = await probation.takeBack();
+    if (resumed !== undefined && generations.current === resumed)
       return { generation: resumed.number, how: 'resumed' };
-    const release = this.#slot.releases.before();
+    const release = releases.before();
     if (release === undefined) {
       throw new MoultError('MOULT_NOTHING_TO_ROLL_BACK', 'no release before this one has proved itself here');
     }
@@ -156,6 +205,20 @@ export class Supervisor {
     return { generation: summary.generation, how: 'restarted' };
   }
 
+  /**
+   * Has so many processes share the service from now on.
+   * @returns when those that are new serve, or those that were too many have ended.
+   * @throws MOULT_BAD_OPTION where it was started without slots; MOULT_STOPPING; what {@link Scaling.to} throws.
+   */
+  async scale(slots: number): Promise<Scaled> {
+    this.#ending.assertNotBegun();
+    if (!this.#hasSlots) {
+      const what = 'the service was started without slots: start it with --slots, 1 or more, to scale it';
+      throw new MoultError('MOULT_BAD_OPTION', what);
+    }
+    return this.#rolls.scale(slots);
+  }
+
   /** Past restarts, oldest first. */
   history(): Record<string, unknown>[] {
     return historyOf(this.#journal.read());
@@ -163,7 +226,7 @@ export class Supervisor {
 
   /** Ends the service: what is in flight is finished, up to the drain time-out; a second call ends it at once. */
   stop(): Promise<void> {
-    return this.#slot.cession.finishBeforeStop() ?? this.#takeOver.giveBack() ?? this.#ending.stop();
+    return this.#first.cession.finishBeforeStop() ?? this.#takeOver.giveBack() ?? this.#ending.stop();
   }
 
   /**
@@ -173,9 +236,10 @@ export class Supervisor {
    */
   upgradeSoon(): { pid: number } {
     this.#ending.assertNotBegun();
-    this.#slot.cession.assertNone();
+    this.#first.cession.assertNone();
     this.#takeOver.assertProved();
-    if (this.#slot.restarts.isUnderWay || this.#slot.generations.current === undefined) {
+    const isBusy = ({ restarts, serves }: Slot) => restarts.isUnderWay || !serves;
+    if (this.#rolls.isUnderWay || this.#slots.all.some(isBusy)) {
       throw new MoultError('MOULT_RESTART_IN_PROGRESS', 'a generation is just taking over, or none serves');
     }
     setTimeout(() => this.#upgrade(), UPGRADE_DELAY_MS);
@@ -189,7 +253,16 @@ export class Supervisor {
 
   /** What runs now. */
   async status(): Promise<ServiceStatus> {
-    const generations = await Promise.all(this.#slot.generations.all().map(generationStatus));
+    const slots = this.#slots.all;
+    const generations = await Promise.all(
+      slots.flatMap(({ index, generations: all }) =>
+        all.all().map(async (one) => ({
+          ...(index === undefined ? {} : { slot: index }),
+          ...(await generationStatus(one)),
+        })),
+      ),
+    );
+    const sum = (of: (slot: Slot) => number) => slots.reduce((all, slot) => all + of(slot), 0);
     return {
       name: this.#folder.name,
       pid: process.pid,
@@ -197,8 +270,9 @@ export class Supervisor {
       state: this.#state(),
       command: this.#service.words.join(' '),
       startedAt: this.#startedAt,
-      restarts: this.#slot.restarts.succeeded,
-      crashes: this.#slot.succession.crashes,
+      restarts: sum(({ restarts }) => restarts.succeeded) + this.#slots.gone.restarts,
+      crashes: sum(({ succession }) => succession.crashes) + this.#slots.gone.crashes,
+      ...(this.#hasSlots ? { slots: this.#slots.staying.length } : {}),
       generations,
     };
   }
@@ -207,14 +281,66 @@ export class Supervisor {
     const offer = giver?.ask();
     if (giver !== undefined && offer !== undefined) await this.#takeOver.begin(giver, offer, release);
     // A release that listens elsewhere than the one before must not wait for what the unit passed.
-    else this.#slot.generations.start(release, this.#slot.generations.settings(this.held.size > 0));
+    else {
+      const slot = this.#first;
+      const first = slot.begin(release, slot.generations.settings(this.held.size > 0));
+      this.#beginnings.othersAfter(first, slot);
+    }
+  }
+
+  get #hasSlots(): boolean {
+    return this.#options.slots !== null;
+  }
+
+  /** The only slot, or the one that is there from the first start to the last stop. */
+  get #first(): Slot {
+    return this.#slots.at(this.#hasSlots ? 0 : undefined);
+  }
+
+  #servingStatus(): string {
+    if (!this.#hasSlots) return this.#first.succession.servingStatus();
+    const { staying } = this.#slots;
+    const serving = staying.filter(({ serves }) => serves);
+    const numbers = serving.map(({ generations }) => generations.current?.number).join(', ');
+    return `${serving.length} of ${staying.length} slots serve (generations ${numbers || 'none'})`;
+  }
+
+  // A service of several slots is well when one of them is.
+  #tellerOf(index: number): Teller {
+    const answers = async () => {
+      const all = await Promise.all(this.#slots.staying.map(({ succession }) => succession.answers()));
+      return all.includes(true);
+    };
+    return {
+      serving: () => this.#manager.serving(this.#servingStatus(), answers),
+      tell: (what) => this.#manager.tell(`slot ${index}: ${what}`),
+    };
+  }
+
+  #sharing(): Sharing {
+    const tell = <T extends 'share' | 'withdraw'>(
+      message: Message<T>,
+      descriptors?: number[],
+      except?: number,
+    ) => {
+      for (const { number, lifeline, isEnding } of this.#slots.generations())
+        if (number !== except && !isEnding) lifeline?.send(message, descriptors);
+    };
+    return {
+      isAlive: (generation) => this.#slots.of(generation) !== undefined,
+      opened: (listener, fd, by) => tell({ type: 'share', listener }, [fd], by),
+      closed: (name) => tell({ type: 'withdraw', name }),
+    };
   }
 
   #state(): SupervisorState {
     if (this.#ending.state !== undefined) return this.#ending.state;
-    if (this.#slot.generations.current === undefined && this.#slot.reviver.isWaiting) return 'waiting';
-    if (this.#slot.restarts.isHandingOver || this.#slot.cession.isUnderWay) return 'restarting';
-    return this.#slot.generations.current === undefined ? 'starting' : 'serving';
+    const slots = this.#slots.staying;
+    if (slots.some((slot) => !slot.serves && slot.reviver.isWaiting)) return 'waiting';
+    const isHandingOver = slots.some(({ restarts, cession }) => restarts.isHandingOver || cession.isUnderWay);
+    if (isHandingOver || (this.#hasSlots && this.#rolls.isUnderWay)) return 'restarting';
+    this.#hasBeenWhole ||= slots.length >= this.#beginnings.expected;
+    return this.#hasBeenWhole && slots.every(({ serves }) => serves) ? 'serving' : 'starting';
   }
 
   #upgrade(): void {
@@ -235,4 +361,9 @@ export class Supervisor {
     const isTls = first?.ticketKeys !== undefined;
     await runCheck(generation, check, isTls, this.#folder.path);
   }
+}
+
+function severalSlots(): MoultError {
+  const what = 'this service runs in slots, which cannot be taken over: stop it, or restart it where it is';
+  return new MoultError('MOULT_BAD_OPTION', what);
 }

@@ -27,8 +27,13 @@ import { rawPeer } from './raw-peer.js';
 const listener = (name: string) => ({ name, family: 'tcp', backlog: 1, path: null }) as const;
 const hello = { type: 'hello', protocol: 1, role: 'operator', moult: 'test', pid: 1 };
 
-async function doorAt(later: Later, visit: Visitor, folder = temporaryFolder(later)): Promise<Door> {
-  const door = await Door.open(join(folder, 'a.sock'), 'supervisor', visit);
+async function doorAt(
+  later: Later,
+  visit: Visitor,
+  folder = temporaryFolder(later),
+  role: 'supervisor' | 'predecessor' = 'supervisor',
+): Promise<Door> {
+  const door = await Door.open(join(folder, 'a.sock'), role, visit);
   later(() => door.close());
   return door;
 }
@@ -217,8 +222,8 @@ describe('a door', () => {
     assert.equal(speaks.socket.destroyed, false, 'one that has said hello may stay');
   });
 
-  tidy('lets 64 in at a time', async (later) => {
-    const { path } = await doorAt(later, () => {});
+  tidy('of a generation lets 64 in at a time', async (later) => {
+    const { path } = await doorAt(later, () => {}, temporaryFolder(later), 'predecessor');
     for (let i = 0; i < 64; i += 1) await rawPeer(later, path);
     const one = connect(path);
     const bytes: Buffer[] = [];

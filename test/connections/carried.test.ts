@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { createServer as createHttpServer } from 'node:http';
-import type { Socket } from 'node:net';
+import { Socket } from 'node:net';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { Inflow } from '#moult/connections/inflow.js';
@@ -605,7 +605,7 @@ describe('movable()', () => {
     const a = await rawSide(later);
     const b = await rawSide(later);
     new LineService(a.server, 'a');
-    assert.deepEqual(carriedTo(b.server)?.(a.server)?.movers, []);
+    assert.deepEqual(carriedTo(b.server)?.(a.server, new Socket())?.movers, []);
     const { outflow } = flow(later, a, b);
     const client = await rawClient(later, a);
     outflow.start();

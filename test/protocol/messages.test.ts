@@ -37,6 +37,7 @@ const settings = {
   allowFewerListeners: true,
   checked: true,
   countErrors: false,
+  sharesListeners: true,
 };
 const listener = {
   name: 'tcp://*:1',
@@ -129,7 +130,13 @@ const right: Record<string, Fields> = {
   upgrade: {},
   history: {},
   serving: { epoch: 1, said: false },
-  retire: { timeoutMs: 1 },
+  retire: { timeoutMs: 1, keepOpen: true, heirs: ['/g2.sock'] },
+  give: { door: '/g2.sock', count: 3 },
+  gave: { moved: 2 },
+  takes: { claims: [{ name: 'a', accepts: ['http1'] }] },
+  share: { listener },
+  withdraw: { name: 'a' },
+  scale: { slots: 8 },
   drained: { report: { moved: 1, drained: 1, cut: [{ peer: '::1', ageMs: 1, reason: 'slow' }] } },
   'ask-state': { id: 1 },
   state: { id: 1, state },
@@ -139,6 +146,8 @@ const right: Record<string, Fields> = {
     allowFewerListeners: false,
     untilConfirmed: false,
     whenQuiet: { below: 1, withinMs: 2, atLimit: 'go' },
+    surge: 2,
+    onFailure: 'keep',
   },
   'take-over': { sharesFolder: true },
   offer: { name: 'a', generation: 1, door: '/g1.sock', epoch: 1, lastNumber: 1, saysReady: false },
@@ -150,7 +159,7 @@ const right: Record<string, Fields> = {
 };
 
 const OPTIONAL =
-  /(^|\.)(error\.(serving|stage|retry|remedy|details)|ticketKeys|sessionIdContext|meetsPipelining|movers|mover|version|without|failed|returned)$|^hello\.(generation|node|entry|rejoin)$|^(result|expecting)\.error$|^result\.value$/;
+  /(^|\.)(error\.(serving|stage|retry|remedy|details)|ticketKeys|sessionIdContext|meetsPipelining|movers|mover|version|without|failed|returned|sharesListeners|surge|onFailure)$|^retire\.(keepOpen|heirs)$|^hello\.(generation|node|entry|rejoin)$|^(result|expecting)\.error$|^result\.value$/;
 /** Fields whose inside is the business of whoever reads them. */
 const OPEN = /(^|\.)(details|facts|address|event\.event|result\.value)$/;
 /** Fields that may be null: there is none. */
@@ -158,7 +167,7 @@ const NULLABLE =
   /(listener\.path|listeners\.\d+\.path|\.idleLeftMs|\.headLeftMs|welcome\.predecessor|rejoin\.successor|check-connection\.listener|restart\.whenQuiet)$/;
 /** Numbers of things, in contrast to times and clocks. */
 const COUNT =
-  /(epoch|batch|count|pid|generation|backlog|requests|moved|drained|id|below|bytes|port|inFlight|responses|errors|connections|memoryBytes|protocol|min|max)$/;
+  /(epoch|batch|count|pid|generation|backlog|requests|moved|drained|id|below|bytes|port|inFlight|responses|errors|connections|memoryBytes|protocol|min|max|slots|surge)$/;
 
 /** Every place in a message, with the value there. */
 function places(

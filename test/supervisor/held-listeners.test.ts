@@ -56,8 +56,8 @@ describe('held listeners', () => {
     held.hold(item('web'), copies[1], 1);
     assert.equal(isOpen(copies[0]), false);
     assert.deepEqual(held.describe(), { items: [item('web')], descriptors: [copies[1]] });
-    held.release('web');
-    held.release('web');
+    held.release('web', 1);
+    held.release('web', 1);
     assert.equal(isOpen(copies[1]), false);
     assert.equal(server.listening, true);
   });
@@ -132,7 +132,7 @@ describe('held listeners', () => {
       drop: (name) => told.push(`drop ${name}`),
     });
     held.hold(item('web'), duplicate(descriptorOf(server)), 1);
-    held.release('web');
+    held.release('web', 1);
     held.hold(item('web'), duplicate(descriptorOf(server)), 1);
     held.letGo();
     assert.equal(held.size, 0);
@@ -157,9 +157,77 @@ describe('held listeners', () => {
     assert.deepEqual(held.describe().items, [{ ...lasting, spare: true }]);
     held.hold(lasting, duplicate(descriptorOf(server)), 1);
     assert.deepEqual(held.describe().items, [lasting], 'somebody claimed it');
-    held.release('web');
+    held.release('web', 1);
     held.closeForGood('web');
     assert.deepEqual(held.describe().items, [{ ...lasting, spare: true }]);
     assert.equal(await outcome(at), 'connected');
+  });
+});
+
+describe('held listeners of several slots', () => {
+  /** Listeners that generations share, of which these live. */
+  function shared(...alive: number[]) {
+    const told: string[] = [];
+    const living = new Set(alive);
+    const held = new HeldListeners(undefined, {
+      isAlive: (generation) => living.has(generation),
+      opened: ({ name }, _fd, by) => told.push(`opened ${name} by ${by}`),
+      closed: (name) => told.push(`closed ${name}`),
+    });
+    return { held, told, living };
+  }
+
+  const later250 = () => new Promise((resolve) => setTimeout(resolve, 400));
+
+  tidy(
+    'are offered to the others when they are new, and stay open as long as one slot has them',
+    async (later) => {
+      const server = await listening(later, { port: 0, host: '127.0.0.1' });
+      const at = { port: (server.address() as AddressInfo).port, host: '127.0.0.1' };
+      const { held, told } = shared(1, 2);
+      held.hold(item('web'), duplicate(descriptorOf(server)), 1);
+      held.hold(item('web'), duplicate(descriptorOf(server)), 2);
+      assert.deepEqual(told, ['opened web by 1']);
+      held.release('web', 1);
+      await later250();
+      assert.equal(await outcome(at), 'connected');
+      held.release('web', 2);
+      await later250();
+      assert.deepEqual(told, ['opened web by 1', 'closed web']);
+      assert.equal(await outcome(at), 'ECONNREFUSED');
+    },
+  );
+
+  tidy('stay when a generation that has just let go has them again', async (later) => {
+    const server = await listening(later, { port: 0, host: '127.0.0.1' });
+    const { held, told } = shared(1);
+    held.hold(item('web'), duplicate(descriptorOf(server)), 1);
+    held.release('web', 1);
+    held.hold(item('web'), duplicate(descriptorOf(server)), 1);
+    await later250();
+    assert.deepEqual([held.names(), told], [['web'], ['opened web by 1']]);
+    held.closeForGood('web');
+  });
+
+  tidy('are not closed by the first commit of another slot, or by an undo there', async (later) => {
+    const server = await listening(later, { port: 0, host: '127.0.0.1' });
+    const { held, living } = shared(1, 2, 3);
+    held.hold(item('web'), duplicate(descriptorOf(server)), 1);
+    held.hold(item('web'), duplicate(descriptorOf(server)), 3);
+    assert.deepEqual(held.keepOnly(new Set(['other'])), []);
+    held.undo(3);
+    assert.deepEqual(held.names(), ['web']);
+    // Its slot has crashed: nobody closes what waits for its next start, until that does without it.
+    living.delete(1);
+    assert.deepEqual(held.names(), ['web']);
+    held.keepOnly(new Set(['other']));
+    assert.deepEqual(held.names(), []);
+  });
+
+  tidy('hold no files, which several slots have under one name', () => {
+    const { held } = shared(1);
+    assert.equal(held.takes({ ...item('web'), family: 'file' }), false);
+    assert.equal(held.takes(item('web')), true);
+    assert.equal(new HeldListeners().takes({ ...item('web'), family: 'file' }), true);
   });
 });

@@ -88,6 +88,25 @@ function underSystemd(type: string, overUsr: string | undefined): void {
     await unit.systemctl('stop');
   });
 
+  it('runs in slots: nothing is lost in reloads, and nobody is refused when the whole unit is restarted', async () => {
+    const unit = await install({ name: 'slots', runOptions: ['--slots', '3'] });
+    await unit.start();
+    const everybody = unit.load(EVERYBODY);
+    await unit.answers(everybody);
+    await until('all slots serve', async () => /^3 of 3 slots serve /.test(await unit.statusText()));
+    await unit.systemctl('reload');
+    assert.match(await unit.statusText(), /^3 of 3 slots serve \(generations 4, 5, 6\)/);
+    await unit.answers(everybody);
+    assertPerfect(await everybody.stop(), unit);
+    const load = unit.load(NEW_ONES);
+    await unit.answers(load);
+    await unit.systemctl('restart');
+    await unit.answers(load);
+    assertPerfect(await load.stop(), unit);
+    await unit.systemctl('stop');
+    assert.equal(await unit.property('Result'), 'success');
+  });
+
   it('stays active when a reload fails, and says why', async () => {
     const link = path.join(lab.shared, 'failing.cjs');
     symlinkSync(fixture('http.cjs'), link);

@@ -1,0 +1,139 @@
+import type { Server, Socket } from 'node:net';
+import type { Channel } from '../channel/channel.js';
+import { openWhenGreeted } from '../channel/open.js';
+import { type CarriedDestination, type Destination, Outflow } from '../connections/outflow.js';
+import { SpreadOutflow, Turns } from '../connections/spread-outflow.js';
+import { MoultError } from '../errors.js';
+import { isPlainHttp } from '../node/http1.js';
+import type { Message } from '../protocol/messages.js';
+import type { Estate } from './estate.js';
+
+/** How long another generation may take to say what it takes. */
+const TAKES_TIMEOUT_MS = 2000;
+/** How long connections that are to be given may take to come to rest. */
+const GIVE_LIMIT_MS = 2000;
+
+type Claims = Message<'ready'>['claims'];
+
+/** The other side of a move: a successor, a predecessor, or the generation of another slot. */
+export interface Taker {
+  readonly channel: Channel;
+  /** What it can take. */
+  readonly claims: Claims;
+}
+
+/**
+ * Asks generations of other slots to take connections.
+ * @param doors the paths of their sockets.
+ * @returns those that will.
+ */
+export async function meetNeighbours(doors: readonly string[], generation: number): Promise<Taker[]> {
+  const met = await Promise.all(doors.map((door) => meet(door, generation).catch(() => undefined)));
+  return met.filter((one) => one !== undefined);
+}
+
+async function meet(door: string, generation: number): Promise<Taker | undefined> {
+  const opening = await openWhenGreeted(door, () => ({ role: 'neighbour', generation }));
+  if (opening === undefined) return undefined;
+  const channel = opening.toChannel();
+  try {
+    const answer = await channel.next(['takes', 'refused'], TAKES_TIMEOUT_MS);
+    if (answer.type === 'takes') return { channel, claims: answer.claims };
+    throw MoultError.from(answer.error);
+  } catch (error) {
+    channel.close();
+    throw error;
+  }
+}
+
+/** An outflow to one side, or one that shares the connections between several. @param mayGo which connections are to move at all. */
+export function outflowTo(
+  takers: readonly Taker[],
+  { listeners, connections, moves }: Estate,
+  mayGo: (socket: Socket) => boolean = () => true,
+): Outflow | SpreadOutflow {
+  const turns = new Turns(takers.length);
+  const parts = takers.map(({ channel, claims }, which) => {
+    const claimed = new Map(claims.map((claim) => [claim.name, claim]));
+    const claimOf = (server: Server, socket: Socket) =>
+      mayGo(socket) && (takers.length === 1 || turns.isOf(socket, which))
+        ? claimed.get(listeners.of(server)?.identity.name ?? '')
+        : undefined;
+    const http1: Destination = (server, socket) => {
+      const claim = claimOf(server, socket);
+      const moves1 = moves.http1 === 'yes' && isPlainHttp(server) && claim?.accepts.includes('http1');
+      return moves1 ? claim?.name : undefined;
+    };
+    const carried: CarriedDestination = (server, socket) => {
+      const claim = claimOf(server, socket);
+      return claim && { listener: claim.name, movers: claim.movers ?? [] };
+    };
+    const outflow = new Outflow(channel, connections, http1, carried);
+    channel.closed.then(() => outflow.stop());
+    return outflow;
+  });
+  const [only] = parts;
+  return only !== undefined && parts.length === 1 ? only : new SpreadOutflow(parts);
+}
+
+/** Gives some connections to a generation of another slot, while this one serves on. */
+export class SharingOut {
+  readonly #estate: Estate;
+  #end: () => void = () => {};
+  #isBusy = false;
+
+  constructor(estate: Estate) {
+    this.#estate = estate;
+  }
+
+  /**
+   * Gives so many, as they come to rest within a moment.
+   * @param mayBegin asked once the other side is there.
+   * @returns how many have moved; 0 where others are just being given.
+   */
+  async give(door: string, count: number, generation: number, mayBegin: () => boolean): Promise<number> {
+    if (this.#isBusy) return 0;
+    this.#isBusy = true;
+    try {
+      const [taker] = await meetNeighbours([door], generation);
+      if (taker === undefined) return 0;
+      try {
+        return mayBegin() ? await this.#giveTo(taker, count) : 0;
+      } finally {
+        taker.channel.close();
+      }
+    } finally {
+      this.#isBusy = false;
+    }
+  }
+
+  /** What has not moved stays: its next way is another. */
+  stop(): void {
+    this.#end();
+  }
+
+  async #giveTo(taker: Taker, count: number): Promise<number> {
+    let chosen: Set<Socket> | undefined;
+    const outflow = outflowTo([taker], this.#estate, (socket) => chosen?.has(socket) ?? true);
+    const movable = this.#estate.connections.all().filter(({ socket }) => outflow.canGo(socket));
+    const mine = new Set(movable.slice(0, count).map(({ socket }) => socket));
+    chosen = mine;
+    if (mine.size === 0) return 0;
+    await new Promise<void>((resolve) => {
+      const limit = setTimeout(() => this.#end(), GIVE_LIMIT_MS);
+      // Within the turn in which it is called nothing moves any more.
+      this.#end = () => {
+        this.#end = () => {};
+        clearTimeout(limit);
+        outflow.stop();
+        resolve();
+      };
+      outflow.onIdle = () => {
+        if (outflow.moved >= mine.size) this.#end();
+      };
+      taker.channel.closed.then(() => this.#end());
+      outflow.start();
+    });
+    return outflow.moved;
+  }
+}

@@ -1,0 +1,30 @@
+import type { RestartSummary } from './restart-record.js';
+
+/** How one slot was replaced. */
+export type SlotSummary = RestartSummary & {
+  /** Which one. */
+  readonly slot: number;
+};
+
+/** What the restarts of several slots came to, in all. @param slots at least one, in the order in which they were replaced. Pure. */
+export function rollSummary(slots: readonly SlotSummary[], tookMs: number): RestartSummary {
+  const most = (of: (one: SlotSummary) => number) => Math.max(0, ...slots.map(of));
+  const sum = (of: (one: SlotSummary) => number) => slots.reduce((all, one) => all + of(one), 0);
+  const medians = slots.map(({ pauseP50Ms }) => pauseP50Ms).sort((a, b) => a - b);
+  const drainedBecause = slots.find((one) => one.drainedBecause !== undefined)?.drainedBecause;
+  return {
+    generation: most(({ generation }) => generation),
+    predecessor: slots.at(-1)?.predecessor ?? null,
+    listeners: most(({ listeners }) => listeners),
+    moved: sum(({ moved }) => moved),
+    draining: sum(({ draining }) => draining),
+    cut: sum(({ cut }) => cut),
+    longestPauseMs: most(({ longestPauseMs }) => longestPauseMs),
+    pauseP50Ms: medians[Math.floor(medians.length / 2)] ?? 0,
+    pauseP99Ms: most(({ pauseP99Ms }) => pauseP99Ms),
+    tookMs,
+    stages: slots.map(({ slot, tookMs: ms }) => ({ stage: `slot ${slot}`, ms })),
+    ...(drainedBecause === undefined ? {} : { drainedBecause }),
+    slots,
+  };
+}

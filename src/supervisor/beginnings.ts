@@ -1,0 +1,102 @@
+import { MoultError } from '../errors.js';
+import { startTicks } from '../os/process.js';
+import type { GenerationProcess } from './generation-process.js';
+import type { Journal, JournalEntry } from './journal.js';
+import type { SupervisorOptions } from './options.js';
+import { type LeftBehind, livingGenerations } from './recovery.js';
+import type { Release } from './release.js';
+import type { Slot } from './slot.js';
+import type { Slots } from './slots.js';
+
+/** What an earlier supervisor left of one slot. */
+interface Left {
+  readonly slot: Slot;
+  readonly living: readonly GenerationProcess[];
+}
+
+/** How several slots come to serve: those that an earlier supervisor left, or a first one, and then others like it. */
+export class Beginnings {
+  readonly #slots: Slots;
+  readonly #options: SupervisorOptions;
+  readonly #journal: Journal;
+  #expected = 1;
+
+  constructor(slots: Slots, options: SupervisorOptions, journal: Journal) {
+    this.#slots = slots;
+    this.#options = options;
+    this.#journal = journal;
+  }
+
+  /** With how many slots the start is complete. */
+  get expected(): number {
+    return this.#expected;
+  }
+
+  /**
+   * Makes the slots, and reads what is left of them.
+   * @param release completes what the journal does not keep.
+   * @throws MOULT_BAD_OPTION when generations live that were started without slots, or with them and this
+   *   supervisor has none.
+   */
+  recover(release: Release): Left[] {
+    const { slots } = this.#options;
+    const entries = this.#journal.read();
+    const alive = livingGenerations(entries).living.filter(({ pid, ticks }) => startTicks(pid) === ticks);
+    if (alive.some(({ slot }) => (slot === undefined) !== (slots === null))) {
+      const how = slots === null ? 'with --slots: give it again' : 'without --slots: leave it out';
+      const what = 'the generations that an earlier supervisor left were started';
+      throw new MoultError('MOULT_BAD_OPTION', `${what} ${how}, or end them first`);
+    }
+    const known = new Map<string, Release>();
+    return this.#indices(entries, alive).map((index) => {
+      const slot = this.#slots.at(index);
+      return { slot, living: slot.adoption.recover(release, known) };
+    });
+  }
+
+  // As many as there were, where some of them live.
+  #indices(entries: readonly JournalEntry[], alive: readonly LeftBehind[]): (number | undefined)[] {
+    const { slots } = this.#options;
+    if (slots === null) return [undefined];
+    const before = entries.findLast((entry) => typeof entry.slots === 'number')?.slots;
+    const count = alive.length > 0 && before !== undefined ? Number(before) : slots;
+    const first = Array.from({ length: count }, (_, index) => index);
+    this.#expected = count;
+    return [...new Set([...first, ...alive.map(({ slot }) => slot ?? 0)])];
+  }
+
+  /**
+   * Waits until what is left has come back, and starts what is missing like the rest.
+   * @param release what the first one starts with where none has come back and nothing has proved itself.
+   */
+  async allBack(left: readonly Left[], release: Release): Promise<void> {
+    const some = left.filter(({ living }) => living.length > 0);
+    // Only when the others have come are all listeners held, which those that are missing need.
+    await Promise.all(some.map(({ slot, living }) => slot.adoption.allBack(living, async () => {})));
+    const model = left.find(({ slot }) => slot.serves)?.slot;
+    const first = left[0]?.slot;
+    if (model === undefined && first !== undefined) {
+      if (!isUnderWay(first)) this.othersAfter(first.begin(first.releases.lastGood() ?? release), first);
+      return;
+    }
+    for (const { slot } of left) {
+      if (model !== undefined && !slot.serves && !isUnderWay(slot))
+        this.#slots.startLike(model, slot.index ?? 0);
+    }
+  }
+
+  /** The others begin when this one, the first, serves. */
+  othersAfter(first: GenerationProcess, slot: Slot): void {
+    const count = this.#expected;
+    first.serves.then(() => {
+      for (let index = 1; index < count; index += 1) {
+        if (!slot.generations.isClosed) this.#slots.startLike(slot, index);
+      }
+    });
+  }
+}
+
+/** Whether somebody is on the way to serve there. */
+function isUnderWay({ generations, reviver }: Slot): boolean {
+  return generations.starting() !== undefined || reviver.isWaiting;
+}
