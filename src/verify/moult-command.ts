@@ -23,9 +23,12 @@ const addressSchema = v.union([
 const statusSchema = v.object({
   name: v.string(),
   state: v.string(),
+  slots: v.optional(v.number()),
   generations: v.array(
     v.object({
       generation: v.number(),
+      slot: v.optional(v.number()),
+      connections: v.optional(v.number()),
       state: v.string(),
       listeners: v.optional(v.array(v.object({ address: v.nullish(addressSchema) })), []),
     }),
@@ -87,6 +90,16 @@ export async function restart(
     summary: result.summary ?? undefined,
     error: result.error ?? undefined,
   };
+}
+
+/** Changes how many slots a service has; says whether the command succeeded, and what it said. */
+export async function scale(
+  name: string,
+  slots: number,
+  options: MoultCommandOptions,
+): Promise<{ readonly ok: boolean; readonly said: string }> {
+  const { code, stdout, stderr } = await call(['scale', String(slots), name], options);
+  return { ok: code === 0, said: `${stdout}${stderr}`.trim() };
 }
 
 /** Asks a service to stop, gracefully; says whether the command succeeded. */

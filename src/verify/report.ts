@@ -104,6 +104,11 @@ function renderNotes(result: VerifyResult, screen: Screen): string[] {
   const statuses = Object.entries(total.statuses).map(([status, count]) => `${status}: ${number(count)}`);
   const generations = Object.entries(total.generations).map(([name, count]) => `${name}: ${number(count)}`);
   const figures = [`responses by status   ${statuses.join(', ')}`];
+  const bySlot = result.connectionsBySlot?.at(-1);
+  if (bySlot !== undefined) {
+    const ratio = (Math.max(...bySlot) / Math.max(1, Math.min(...bySlot))).toFixed(2);
+    figures.push(`connections by slot  ${bySlot.join(', ')} (highest/lowest ${ratio})`);
+  }
   if (generations.length > 0) figures.push(`answers by generation ${generations.join(', ')}`);
   if (screen.columns < WIDE_COLUMNS) {
     figures.push(`redials ${number(total.redials)}, told to close ${number(total.toldToClose)}`);

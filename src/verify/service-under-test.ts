@@ -23,6 +23,8 @@ export interface ServiceUnderTest {
   readonly target: Target;
   /** Restarts it and reports; a failed restart is an outcome, not an exception. */
   restart(): Promise<RestartOutcome>;
+  /** How many connections each slot has, where it runs in slots; those that do not answer are left out. */
+  connectionsBySlot?(): Promise<readonly number[] | undefined>;
   /** Stops it, if it was started for the test, and removes what it left. */
   stop(): Promise<void>;
 }

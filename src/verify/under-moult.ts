@@ -4,7 +4,15 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { type MoultCommandOptions, ownCliPath, restart, type Status, status, stop } from './moult-command.js';
+import {
+  type MoultCommandOptions,
+  ownCliPath,
+  restart,
+  type Status,
+  scale,
+  status,
+  stop,
+} from './moult-command.js';
 import type { RestartOutcome, ServiceUnderTest } from './service-under-test.js';
 import type { Target } from './target.js';
 import { VerifyError } from './verify-error.js';
@@ -28,6 +36,13 @@ export interface UnderMoultOptions {
   readonly cliPath?: string;
 }
 
+/** A service that was started for a verification. */
+export interface StartedService extends ServiceUnderTest {
+  readonly name: string;
+  /** Changes how many slots it has. */
+  scale(slots: number): ReturnType<typeof scale>;
+}
+
 const STATUS_POLL_MS = 100;
 const LAST_OUTPUT_MS = 500;
 const KEPT_OUTPUT_CHARACTERS = 4_000;
@@ -37,9 +52,7 @@ const KEPT_OUTPUT_CHARACTERS = 4_000;
  * of the user. Throws VerifyError MOULT_VERIFY_NOT_SERVING (with the last output) or
  * MOULT_VERIFY_NO_LISTENER; nothing is left running then.
  */
-export async function startUnderMoult(
-  options: UnderMoultOptions,
-): Promise<ServiceUnderTest & { readonly name: string }> {
+export async function startUnderMoult(options: UnderMoultOptions): Promise<StartedService> {
   // mkdtemp makes the folder 0700. Source: mkdtemp(3).
   const runFolder = await mkdtemp(path.join(os.tmpdir(), 'moult-verify-'));
   const name = `verify-${randomBytes(3).toString('hex')}`;
@@ -52,7 +65,14 @@ export async function startUnderMoult(
   };
   try {
     const target = targetOf(await supervisor.serving(options.startTimeoutMs ?? 60_000));
-    return { name, target, restart: () => restart(name, command), stop: cleanUp };
+    return {
+      name,
+      target,
+      restart: () => restart(name, command),
+      connectionsBySlot: () => connectionsBySlot(name, command),
+      scale: (slots) => scale(name, slots, command),
+      stop: cleanUp,
+    };
   } catch (error) {
     await cleanUp();
     throw error;
@@ -70,8 +90,24 @@ export function runningService(options: {
   return {
     target: options.target,
     restart: (): Promise<RestartOutcome> => restart(options.name, command),
+    connectionsBySlot: () => connectionsBySlot(options.name, command),
     stop: async () => {},
   };
+}
+
+async function connectionsBySlot(
+  name: string | undefined,
+  command: MoultCommandOptions,
+): Promise<number[] | undefined> {
+  const now = await status(name, command);
+  if (now?.slots === undefined) return undefined;
+  const serving = new Map<number, number>();
+  for (const { slot, connections, state } of now.generations) {
+    // Of two generations of a slot one serves; what the other still has is not the slot's share.
+    if (slot !== undefined && connections !== undefined && state === 'serving')
+      serving.set(slot, connections);
+  }
+  return [...serving.values()];
 }
 
 class SupervisorProcess {

@@ -54,6 +54,8 @@ export interface VerifyResult {
   readonly interrupted: boolean;
   readonly restarts: readonly RestartRecord[];
   readonly load: LoadReport;
+  /** Connections by slot before the first restart and after each, where the service runs in slots. */
+  readonly connectionsBySlot?: readonly (readonly number[])[];
 }
 
 /**
@@ -73,10 +75,16 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
   });
   const tell = options.onEvent ?? (() => {});
   const records: RestartRecord[] = [];
+  const shares: (readonly number[])[] = [];
+  const look = async () => {
+    const share = await service.connectionsBySlot?.();
+    if (share !== undefined && share.length > 0) shares.push(share);
+  };
   let report: LoadReport;
   try {
     tell({ type: 'load', load });
     await steady(warmUpMs, signal);
+    await look();
     for (let restart = 1; restart <= restarts && signal?.aborted !== true; restart += 1) {
       tell({ type: 'restarting', restart, of: restarts, total: load.snapshot().total });
       const beginMs = load.nowMs();
@@ -87,6 +95,7 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
       records.push(record);
       tell({ type: 'restarted', record, of: restarts, total: load.snapshot().total });
       await steady(steadyMs, signal);
+      if (shares.length > 0) await look();
     }
     tell({ type: 'finishing', total: load.snapshot().total });
   } finally {
@@ -94,7 +103,9 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
   }
   const interrupted = records.length < restarts;
   const restarted = records.every((record) => record.outcome.ok || record.expectedToFail);
-  return { ok: report.ok && restarted && !interrupted, interrupted, restarts: records, load: report };
+  const bySlot = shares.length === 0 ? {} : { connectionsBySlot: shares };
+  const ok = report.ok && restarted && !interrupted;
+  return { ok, interrupted, restarts: records, load: report, ...bySlot };
 }
 
 function mayFail(options: VerifyOptions, restart: number): boolean {
