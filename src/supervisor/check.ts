@@ -1,11 +1,9 @@
 import { request } from 'node:http';
-import { createServer, Socket } from 'node:net';
+import { createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { connect as connectTls } from 'node:tls';
 import { MoultError } from '../errors.js';
 import { markInternal } from '../node/listen-hook.js';
-import { closeDescriptor } from '../os/descriptor.js';
-import { streamSocketPair } from '../os/descriptor-socket.js';
 import { launch, signal } from '../os/process.js';
 import type { GenerationProcess } from './generation-process.js';
 
@@ -73,7 +71,7 @@ export async function runCheck(
   }
 }
 
-function once(
+async function once(
   generation: GenerationProcess,
   options: CheckOptions,
   isTls: boolean,
@@ -81,22 +79,12 @@ function once(
 ): Promise<void> {
   switch (options.check.kind) {
     case 'http':
-      return checkHttp(connect(generation), options.check.path, options, isTls);
+      return checkHttp(await generation.reach(options.timeoutMs), options.check.path, options, isTls);
     case 'tcp':
-      return checkTcp(connect(generation), options.timeoutMs);
+      return checkTcp(await generation.reach(options.timeoutMs), options.timeoutMs);
     case 'exec':
       return checkExec(generation, options.check.command, options.timeoutMs, folder);
   }
-}
-
-/** A connection to the service that no listener accepted. */
-function connect(generation: GenerationProcess): Socket {
-  if (generation.lifeline === undefined || generation.lifeline.isClosed)
-    throw new Error('it has no connection to its supervisor');
-  const [ours, theirs] = streamSocketPair();
-  generation.lifeline.send({ type: 'check-connection', listener: null }, [theirs]);
-  closeDescriptor(theirs);
-  return new Socket({ fd: ours, readable: true, writable: true });
 }
 
 function checkHttp(socket: Socket, path: string, options: CheckOptions, isTls: boolean): Promise<void> {
@@ -167,9 +155,14 @@ async function checkExec(
 ): Promise<void> {
   const path = join(folder, `check-${generation.number}.sock`);
   const bridge = createServer((client) => {
-    const service = connect(generation);
-    for (const socket of [client, service]) socket.on('error', () => socket.destroy());
-    client.pipe(service).pipe(client);
+    client.on('error', () => client.destroy());
+    generation.reach(timeoutMs).then(
+      (service) => {
+        service.on('error', () => service.destroy());
+        client.pipe(service).pipe(client);
+      },
+      () => client.destroy(),
+    );
   });
   markInternal(bridge);
   await new Promise<void>((resolve) => bridge.listen(path, resolve));

@@ -1,8 +1,7 @@
-import type { Channel } from '../channel/channel.js';
 import type { Exit } from '../os/process.js';
 import { isListening } from '../os/unix-socket.js';
 import type { Settings } from '../protocol/messages.js';
-import { GenerationProcess } from './generation-process.js';
+import { GenerationProcess, type Lifeline } from './generation-process.js';
 import { OutputTail } from './output.js';
 import type { Release } from './release.js';
 
@@ -47,7 +46,7 @@ export class ForeignGeneration extends GenerationProcess {
     return 0;
   }
 
-  override attach(lifeline: Channel): void {
+  override attach(lifeline: Lifeline): void {
     const { door } = this;
     super.attach(lifeline);
     // It tells its path as it sees it itself.

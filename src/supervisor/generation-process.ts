@@ -1,8 +1,12 @@
+import { Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
-import type { Channel } from '../channel/channel.js';
+import type { Line } from '../channel/line.js';
 import { type ErrorReport, MoultError } from '../errors.js';
 import { wallClockMs } from '../os/clock.js';
 import { Deadline } from '../os/deadline.js';
+import { closeDescriptor } from '../os/descriptor.js';
+import { streamSocketPair } from '../os/descriptor-socket.js';
+import type { PeerCredentials } from '../os/peer.js';
 import { type Exit, signal } from '../os/process.js';
 import type { DrainReport, GenerationState, Settings } from '../protocol/messages.js';
 import { variablesFor } from '../service/environment.js';
@@ -10,6 +14,12 @@ import { killTree, type Outputs, type ProcessTree, startTree } from './process-t
 import type { Release } from './release.js';
 
 const PRELOAD = fileURLToPath(new URL('../service/preload.cjs', import.meta.url));
+
+/** The channel to a service, or what stands for one where the service has none. */
+export interface Lifeline extends Line {
+  readonly peer: Pick<PeerCredentials, 'pid'>;
+  close(): void;
+}
 
 /** One generation as the supervisor sees it: the process tree, and the channel to the service in it. */
 export class GenerationProcess {
@@ -20,7 +30,7 @@ export class GenerationProcess {
   readonly startedAt = wallClockMs();
   exit: Exit | undefined;
   /** The channel to the service, once it has shown itself. */
-  lifeline: Channel | undefined;
+  lifeline: Lifeline | undefined;
   /** The socket at which it receives a successor. */
   door: string | undefined;
   /** Settles when it has begun to accept under this supervisor. */
@@ -90,6 +100,11 @@ export class GenerationProcess {
     return this.tree.exited;
   }
 
+  /** Whether it is ended in time by what stands for it, and not by who watches over the others. */
+  get endsInTime(): boolean {
+    return false;
+  }
+
   /** The process that was started; the service may be one below it. */
   get pid(): number {
     return this.tree.pid;
@@ -141,8 +156,27 @@ export class GenerationProcess {
     killTree(this.tree);
   }
 
+  /** It has failed, and is to end: at once, unless clients may have reached it. */
+  giveUp(): void {
+    this.kill();
+  }
+
+  /**
+   * A connection to the service that no client made, past its gate.
+   * @param _withinMs for a service that may take its time.
+   * @throws Error when it cannot be reached.
+   */
+  async reach(_withinMs: number): Promise<Socket> {
+    if (this.lifeline === undefined || this.lifeline.isClosed)
+      throw new Error('it has no connection to its supervisor');
+    const [ours, theirs] = streamSocketPair();
+    this.lifeline.send({ type: 'check-connection', listener: null }, [theirs]);
+    closeDescriptor(theirs);
+    return new Socket({ fd: ours, readable: true, writable: true });
+  }
+
   /** The service has shown itself: from now on it is reached through this channel. */
-  attach(lifeline: Channel): void {
+  attach(lifeline: Lifeline): void {
     this.lifeline = lifeline;
     lifeline.on('door', ({ path }) => {
       this.door = path;

@@ -4,11 +4,12 @@ import { MoultError } from '../errors.js';
 import { wallClockMs } from '../os/clock.js';
 import { type Exit, startTicks } from '../os/process.js';
 import type { Settings } from '../protocol/messages.js';
-import { GenerationProcess } from './generation-process.js';
+import type { GenerationMaker } from './generation-maker.js';
+import type { GenerationProcess } from './generation-process.js';
 import type { Journal } from './journal.js';
 import type { Numbers } from './numbers.js';
 import { type SupervisorOptions, settingsOf } from './options.js';
-import { adoptTree, type Outputs } from './process-tree.js';
+import { adoptTree } from './process-tree.js';
 import type { LeftBehind } from './recovery.js';
 import type { Release } from './release.js';
 
@@ -19,37 +20,27 @@ export class Generations {
   /** Whether the first one here is just taking over from another supervisor's, which decides what follows a failure. */
   areArriving = false;
   readonly #living = new Map<number, GenerationProcess>();
-  readonly #control: string;
   readonly #options: SupervisorOptions;
-  readonly #outputs: Outputs;
+  readonly #maker: GenerationMaker;
   readonly #journal: Journal;
   readonly #log: Logger;
   readonly #numbers: Numbers;
-  readonly #slot: number | undefined;
   /** From the clock: also a service that is started anew counts on. */
   #epoch = Math.floor(wallClockMs());
   #saysReady: boolean;
   #isClosed = false;
   #onExited: (generation: GenerationProcess, exit: Exit) => void = () => {};
 
-  /**
-   * @param control the socket at which a generation finds its supervisor.
-   * @param slot of the service, where it has several.
-   */
   constructor(
-    control: string,
     options: SupervisorOptions,
-    outputs: Outputs,
+    maker: GenerationMaker,
     journal: Journal,
     log: Logger,
     numbers: Numbers,
-    slot?: number,
   ) {
-    this.#slot = slot;
-    this.#control = control;
     this.#numbers = numbers;
     this.#options = options;
-    this.#outputs = outputs;
+    this.#maker = maker;
     this.#journal = journal;
     this.#log = log;
     this.#saysReady = options.waitReady;
@@ -149,14 +140,7 @@ export class Generations {
   ): GenerationProcess {
     if (this.#isClosed) throw new MoultError('MOULT_STOPPING', 'the service is being stopped');
     const number = taken ?? this.takeNumber();
-    const generation = GenerationProcess.start(
-      number,
-      release,
-      settings,
-      this.#control,
-      this.#outputs,
-      this.#slot,
-    );
+    const generation = this.#maker.start(number, release, settings, predecessor);
     generation.predecessor = predecessor;
     const { command, args, cwd, isDirect, label } = release;
     this.#journal.write({
@@ -192,7 +176,7 @@ export class Generations {
   ): GenerationProcess | undefined {
     const tree = adoptTree(pid, ticks);
     if (tree === undefined) return undefined;
-    const generation = new GenerationProcess(number, release, this.settings(false), tree);
+    const generation = this.#maker.adopt(number, release, this.settings(false), tree);
     generation.isProved = isProved;
     this.#add(generation);
     return generation;

@@ -92,7 +92,7 @@ export class Handover {
       this.#reject(this.#explain(error, { code: null, signal: null }));
       return;
     }
-    this.successor.kill();
+    this.successor.giveUp();
     this.successor.exited.then((exit) => this.#reject(this.#explain(error, exit)));
   }
 

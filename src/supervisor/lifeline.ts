@@ -1,5 +1,5 @@
 import type { Logger } from 'pino';
-import type { Channel } from '../channel/channel.js';
+import type { Line } from '../channel/line.js';
 import { asMoultError, MoultError } from '../errors.js';
 import { closeDescriptor } from '../os/descriptor.js';
 import type { Cession } from './cession.js';
@@ -22,7 +22,7 @@ export interface LifelineParts {
 }
 
 /** Listens to a generation: what it says of itself, and of the successor to which it hands over. */
-export function listenTo(generation: GenerationProcess, channel: Channel, parts: LifelineParts): void {
+export function listenTo(generation: GenerationProcess, channel: Line, parts: LifelineParts): void {
   listenToListeners(generation, channel, parts);
   listenToHandover(generation, channel, parts);
   const { generations, succession } = parts;
@@ -37,7 +37,7 @@ export function listenTo(generation: GenerationProcess, channel: Channel, parts:
 
 function listenToListeners(
   generation: GenerationProcess,
-  channel: Channel,
+  channel: Line,
   { held, cession, log }: LifelineParts,
 ): void {
   channel.on('hold', ({ listener }, incoming) => {
@@ -52,7 +52,7 @@ function listenToListeners(
   });
 }
 
-function listenToHandover(predecessor: GenerationProcess, channel: Channel, parts: LifelineParts): void {
+function listenToHandover(predecessor: GenerationProcess, channel: Line, parts: LifelineParts): void {
   const { generations, restarts, succession, cession } = parts;
   channel.on('progress', (progress) => {
     cession.heard(predecessor, progress);

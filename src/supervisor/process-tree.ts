@@ -1,3 +1,4 @@
+import type { ChildProcess } from 'node:child_process';
 import type { Writable } from 'node:stream';
 import { type Exit, type Launch, launch, reap, signal, startTicks } from '../os/process.js';
 import { OutputTail, passThrough } from './output.js';
@@ -26,15 +27,20 @@ export function startTree(what: Launch, outputs: Outputs): ProcessTree {
   const output = new OutputTail();
   if (child.stdout !== null) passThrough(child.stdout, outputs.stdout, output);
   if (child.stderr !== null) passThrough(child.stderr, outputs.stderr, output);
-  const exited = new Promise<Exit>((resolve) => {
+  const exited = exitOf(child, (message) => output.add(Buffer.from(`${message}\n`)));
+  return { pid: child.pid ?? -1, exited, output };
+}
+
+/** Settles when a child has ended; one that cannot be started has ended with code 127. */
+export function exitOf(child: ChildProcess, onFailure: (message: string) => void): Promise<Exit> {
+  return new Promise((resolve) => {
     child.once('error', (error) => {
-      output.add(Buffer.from(`${error.message}\n`));
+      onFailure(error.message);
       resolve({ code: 127, signal: null });
     });
     // The last output of a process may come after its end.
     child.once('exit', (code, name) => setImmediate(() => resolve({ code, signal: name })));
   });
-  return { pid: child.pid ?? -1, exited, output };
 }
 
 /**

@@ -1,10 +1,11 @@
 import type { Logger } from 'pino';
-import type { Channel } from '../channel/channel.js';
+import type { Line } from '../channel/line.js';
 import { MoultError } from '../errors.js';
 import { Deadline } from '../os/deadline.js';
 import { Adoption } from './adoption.js';
 import { Cession } from './cession.js';
 import type { Ending } from './ending.js';
+import type { GenerationMaker } from './generation-maker.js';
 import type { GenerationProcess } from './generation-process.js';
 import { Generations } from './generations.js';
 import type { HeldListeners } from './held-listeners.js';
@@ -13,7 +14,6 @@ import { listenTo } from './lifeline.js';
 import type { Numbers } from './numbers.js';
 import type { SupervisorOptions } from './options.js';
 import { Probation } from './probation.js';
-import type { Outputs } from './process-tree.js';
 import type { Release, ServiceCommand } from './release.js';
 import { Releases } from './releases.js';
 import { Restarts } from './restarts.js';
@@ -28,7 +28,8 @@ export interface SlotSurroundings {
   readonly folder: RunFolder;
   readonly service: ServiceCommand;
   readonly options: SupervisorOptions;
-  readonly outputs: Outputs;
+  /** Makes what makes generations. @param listen hears what one of them says. */
+  readonly maker: (listen: Slot['listen']) => GenerationMaker;
   readonly numbers: Numbers;
   readonly held: HeldListeners;
   readonly manager: Teller;
@@ -55,10 +56,10 @@ export class Slot {
 
   constructor(surroundings: SlotSurroundings) {
     this.#surroundings = surroundings;
-    const { index, folder, options, outputs, journal, log, numbers, manager, check } = surroundings;
+    const { index, options, journal, log, numbers, manager, check } = surroundings;
     this.index = index;
     // From what is told to what tells: each knows only those above it.
-    this.generations = new Generations(folder.control, options, outputs, journal, log, numbers, index);
+    this.generations = new Generations(options, surroundings.maker(this.listen), journal, log, numbers);
     this.probation = new Probation(options, check);
     this.reviver = new Reviver(this.generations, this.releases, (what) => {
       log.error(what);
@@ -73,7 +74,7 @@ export class Slot {
   }
 
   /** Listens to what one of its generations says. */
-  readonly listen = (generation: GenerationProcess, channel: Channel): void => {
+  readonly listen = (generation: GenerationProcess, channel: Line): void => {
     const { restarts, succession, cession } = this;
     listenTo(generation, channel, this.#with({ restarts, succession, cession }));
   };

@@ -233,7 +233,7 @@ export class Succession {
 
   // A predecessor ends itself when it has drained; one that is hung is ended all the same.
   #limit(generation: GenerationProcess): void {
-    if (!generation.isOurs) return;
+    if (!generation.isOurs || generation.endsInTime) return;
     const { generations, options, log } = this.#parts;
     const { drainTimeoutMs, probationMs, stopTimeoutMs } = options;
     const limit = new Deadline(Math.max(drainTimeoutMs, probationMs) + stopTimeoutMs, () => {
@@ -262,7 +262,7 @@ export class Succession {
       manager.tell(`${what}; ${this.servingStatus()}`);
     }
     if (successor !== undefined && alive) this.#limit(successor);
-    else successor?.kill();
+    else successor?.giveUp();
   }
 
   #crashed(generation: GenerationProcess, exit: Exit, hasHeir: boolean): void {

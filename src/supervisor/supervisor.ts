@@ -9,6 +9,7 @@ import { Beginnings } from './beginnings.js';
 import { runCheck } from './check.js';
 import { Ending } from './ending.js';
 import { Evening } from './evening.js';
+import { serviceMaker } from './generation-maker.js';
 import type { GenerationProcess } from './generation-process.js';
 import { HeldListeners, type KeptListener, type Sharing } from './held-listeners.js';
 import { historyOf } from './history.js';
@@ -78,15 +79,17 @@ export class Supervisor {
     const ending = new Ending({ slots: () => this.#slots.all, held, manager, options, journal, log });
     const check = (generation: GenerationProcess) => this.#check(generation);
     const numbers = new Numbers();
-    const surroundings = { folder, service, options, outputs, numbers, held, ending, check };
+    const maker = (index: number | undefined) => () => serviceMaker(folder.control, outputs, index);
+    const surroundings = { folder, service, options, numbers, held, ending, check };
     this.#slots = new Slots((index) => {
-      if (index === undefined) return new Slot({ ...surroundings, index, manager, journal, log });
+      const ours = { ...surroundings, index, maker: maker(index) };
+      if (index === undefined) return new Slot({ ...ours, manager, journal, log });
       const own = {
         manager: this.#tellerOf(index),
         journal: journal.ofSlot(index),
         log: log.child({ slot: index }),
       };
-      return new Slot({ ...surroundings, index, ...own });
+      return new Slot({ ...ours, ...own });
     });
     const slots = this.#slots;
     const first = slots.at(options.slots === null ? undefined : 0);

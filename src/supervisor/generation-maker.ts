@@ -1,0 +1,30 @@
+import type { Settings } from '../protocol/messages.js';
+import { GenerationProcess } from './generation-process.js';
+import type { Outputs, ProcessTree } from './process-tree.js';
+import type { Release } from './release.js';
+
+/** Makes generations of one kind of service. */
+export interface GenerationMaker {
+  /** Starts one. @param predecessor the one from which it takes over. */
+  start(
+    number: number,
+    release: Release,
+    settings: Settings,
+    predecessor: GenerationProcess | undefined,
+  ): GenerationProcess;
+  /** Takes one over that an earlier supervisor started. */
+  adopt(number: number, release: Release, settings: Settings, tree: ProcessTree): GenerationProcess;
+}
+
+/**
+ * Makes generations of a service that speaks with its supervisor itself.
+ * @param control the socket at which it finds that.
+ * @param slot of the service, where it has several.
+ */
+export function serviceMaker(control: string, outputs: Outputs, slot?: number): GenerationMaker {
+  return {
+    start: (number, release, settings) =>
+      GenerationProcess.start(number, release, settings, control, outputs, slot),
+    adopt: (number, release, settings, tree) => new GenerationProcess(number, release, settings, tree),
+  };
+}
