@@ -12,6 +12,7 @@ const PACKAGES = {
   mosquitto: '/usr/sbin/mosquitto',
   'nats-server': '/usr/sbin/nats-server',
   'nghttp2-client': '/usr/bin/h2load',
+  python3: '/usr/bin/python3',
   'rabbitmq-server': '/usr/sbin/rabbitmq-server',
   'redis-server': '/usr/bin/redis-server',
 };

@@ -29,6 +29,12 @@ export const errorTable = {
     retry: false,
     remedy: 'Correct the option; the message names what was expected and what came.',
   },
+  MOULT_LISTEN_FAILED: {
+    meaning: 'A socket that --listen names could not be opened.',
+    serving: 'unchanged',
+    retry: true,
+    remedy: 'Free the address or path, or name another; the message has the reason that the system gave.',
+  },
   MOULT_NOT_RUNNING: {
     meaning: 'No service of that name runs under moult for this user.',
     serving: 'unchanged',

@@ -4,6 +4,7 @@ import { FileLock } from '../os/file-lock.js';
 import { isSupportedPlatform } from '../os/libc.js';
 import { trustUids } from '../os/peer.js';
 import { namedWorkingDirectory } from '../os/working-directory.js';
+import { assertDifferent, type ListenOption, parseListen } from '../programs/listen-option.js';
 import { takeServiceManager } from '../starter/environment.js';
 import { takePassed } from '../starter/passed.js';
 import { ServiceManagerLink } from '../starter/service-manager.js';
@@ -12,7 +13,7 @@ import type { KeptListener } from '../supervisor/held-listeners.js';
 import { supervisorLog } from '../supervisor/log.js';
 import { defaultOptions, type SupervisorOptions } from '../supervisor/options.js';
 import { holdPassed } from '../supervisor/passed-listeners.js';
-import { defaultName } from '../supervisor/release.js';
+import { defaultName, isNodeCommand, type ServiceCommand } from '../supervisor/release.js';
 import { RunFolder } from '../supervisor/run-folder.js';
 import { Supervisor } from '../supervisor/supervisor.js';
 import { Giver } from '../supervisor/take-over.js';
@@ -20,6 +21,7 @@ import { becomeNewProgram, takeCarried } from '../supervisor/upgrade.js';
 import {
   collect,
   collectNumbers,
+  duration,
   oneOf,
   positiveNumber,
   share,
@@ -56,6 +58,9 @@ export interface RunFlags {
   readonly takeOver?: string;
   readonly allowUid?: readonly number[];
   readonly slots?: number;
+  readonly listen?: readonly string[];
+  readonly program?: boolean;
+  readonly readyAfter?: number;
   readonly log: 'debug' | 'info' | 'warn' | 'error' | 'silent';
 }
 
@@ -151,6 +156,16 @@ export function runShape(): Command {
       slotNumber,
     )
     .option(
+      '--listen <address>',
+      'open this socket for the service: 8080, 127.0.0.1:8080, unix:/path or udp:127.0.0.1:5353, also as name=…; may be given again',
+      collect,
+    )
+    .option('--program', 'the command is a program that knows nothing of moult, in whatever language')
+    .option('--no-program', 'the command ends in a Node service, whatever it is and --listen says')
+    .addOption(
+      new Option('--ready-after <time>', 'a program is ready so long after its start').argParser(duration),
+    )
+    .option(
       '--take-over <path>',
       'take over from the supervisor with this control.sock or run folder; where none is there, start as the first',
     )
@@ -183,6 +198,7 @@ async function run(words: readonly string[], flags: RunFlags): Promise<number> {
   const carried = takeCarried(process.env);
   const service = { words, cwd: carried?.cwd ?? namedWorkingDirectory(), envFiles: flags.envFile ?? [] };
   trustUids(flags.allowUid ?? []);
+  const options = optionsOf(flags, service);
   const folder = new RunFolder(flags.name ?? defaultName(service));
   const log = supervisorLog(folder.name, flags.log);
   const passed = takePassed(process.env);
@@ -195,7 +211,7 @@ async function run(words: readonly string[], flags: RunFlags): Promise<number> {
   const upgrade = (held: readonly KeptListener[]) =>
     becomeNewProgram({ lock: lock.keepOverExec(), cwd: service.cwd, held, manager: started ?? null });
   const outputs = { stdout: process.stdout, stderr: process.stderr };
-  const supervisor = new Supervisor(folder, service, optionsOf(flags), log, outputs, upgrade, manager);
+  const supervisor = new Supervisor(folder, service, options, log, outputs, upgrade, manager);
   if (carried !== undefined) {
     folder.clear();
     supervisor.held.takeOver(carried.held);
@@ -213,6 +229,7 @@ async function run(words: readonly string[], flags: RunFlags): Promise<number> {
   } as const;
   process.on('SIGHUP', () => void supervisor.restart(request).catch(() => {}));
   try {
+    supervisor.own.open(manager, options.isProgram);
     await supervisor.start(giver);
   } catch (error) {
     manager.tell(`the start failed: ${asMoultError(error, 'MOULT_SYSTEM_CALL').message}`);
@@ -237,8 +254,14 @@ function claim(folder: RunFolder, giver: Giver | undefined): FileLock {
   return shared;
 }
 
-function optionsOf(flags: RunFlags): SupervisorOptions {
+function optionsOf(flags: RunFlags, service: ServiceCommand): SupervisorOptions {
+  const listen = listenOptions(flags.listen ?? [], service.cwd);
+  const isProgram = flags.program ?? (listen.length > 0 && !isNodeCommand(service));
+  if (isProgram) assertForProgram(flags);
   return {
+    listen,
+    isProgram,
+    readyAfterMs: flags.readyAfter ?? null,
     readyTimeoutMs: flags.readyTimeout,
     drainTimeoutMs: flags.drainTimeout,
     drainSpreadMs: flags.drainSpread,
@@ -265,6 +288,20 @@ function optionsOf(flags: RunFlags): SupervisorOptions {
     allowUids: flags.allowUid ?? [],
     slots: flags.slots ?? null,
   };
+}
+
+function listenOptions(values: readonly string[], cwd: string): ListenOption[] {
+  const options = values.map((value) => parseListen(value, cwd));
+  assertDifferent(options);
+  return options;
+}
+
+/** @throws MOULT_BAD_OPTION for what only a service can do that knows of moult. */
+function assertForProgram(flags: RunFlags): void {
+  const why = 'is for services that know of moult, and this command is a program (--listen or --program)';
+  if (flags.takeOver !== undefined) throw new MoultError('MOULT_BAD_OPTION', `--take-over ${why}`);
+  if (flags.maxErrorRate !== undefined) throw new MoultError('MOULT_BAD_OPTION', `--max-error-rate ${why}`);
+  if (flags.slots !== undefined) throw new MoultError('MOULT_BAD_OPTION', `--slots ${why}`);
 }
 
 function check(value: string): Check {

@@ -60,13 +60,17 @@ const WAITING: Readonly<Record<string, string>> = {
 
 function stageText({ stage, ms, generation, slot, facts }: StageEvent): string {
   const f = facts as Record<string, number | undefined>;
+  // Of a program two generations accept at once, until one of them is confirmed.
+  const overlaps = facts.overlaps === true;
   const what: Record<string, string> = {
     spawn: `generation ${generation} started (process ${f.pid})`,
     hello: `it said hello (process ${f.pid}, Node ${String(f.node)})`,
-    inherit: `${plural(f.listeners, 'listener')} passed, behind a shut gate`,
+    inherit: `${plural(f.listeners, 'listener')} passed${overlaps ? '' : ', behind a shut gate'}`,
     ready: facts.said === true ? 'it said that it is ready' : `it claimed ${plural(f.claims, 'listener')}`,
     check: 'it answered its check rightly',
-    commit: 'it accepts; the predecessor does no more',
+    commit: overlaps
+      ? 'it accepts; the predecessor stays until it has proved itself'
+      : 'it accepts; the predecessor does no more',
     connections: `${plural(f.moved, 'connection')} moved, ${f.draining} still with the predecessor`,
     confirm: 'confirmed',
   };

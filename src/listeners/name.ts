@@ -13,7 +13,7 @@ type InternetName = Extract<SocketName, { port: number }>;
  * for the same name. `tcp://*:3000`, `tcp://127.0.0.1:0`, `tcp://[::1]:80`, `unix:/run/app.sock`, `fd:3`.
  * A handle of the caller's own has no name of its own, and gets `handle:`.
  */
-export function listenerName(request: ListenRequest): string {
+export function listenerName(request: Pick<ListenRequest, 'address' | 'port' | 'fd' | 'flags'>): string {
   const { address, port, fd, flags } = request;
   if (fd !== undefined) return `fd:${fd}`;
   if (port >= 0) {

@@ -53,6 +53,14 @@ export function unblock(fd: number): void {
   }
 }
 
+/** Takes back {@link unblock}. */
+export function block(fd: number): void {
+  const flags = libc().fcntl(fd, F_GETFL, 0);
+  if (flags < 0 || libc().fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) < 0) {
+    throw systemCallError('fcntl(F_SETFL)', `descriptor ${fd}`);
+  }
+}
+
 /**
  * Lets another socket that asks for it bind the address of this one, or no more.
  * Source: socket(7), SO_REUSEADDR; of a UDP socket both must have it.

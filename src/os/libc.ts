@@ -13,17 +13,23 @@ import { MoultError } from '../errors.js';
 export const AF_UNIX = 1;
 export const AF_INET = 2;
 export const AF_INET6 = 10;
+export const AF_NETLINK = 16;
 export const SOCK_STREAM = 1;
 export const SOCK_DGRAM = 2;
+export const SOCK_RAW = 3;
 export const SOCK_SEQPACKET = 5;
 export const SOCK_CLOEXEC = 0o2000000;
 export const SOCK_NONBLOCK = 0o4000;
 export const SOL_SOCKET = 1;
 export const SCM_RIGHTS = 1;
+export const SCM_CREDENTIALS = 2;
 export const SO_REUSEADDR = 2;
 export const SO_TYPE = 3;
+export const SO_REUSEPORT = 15;
+export const SO_PASSCRED = 16;
 export const SO_PEERCRED = 17;
 export const SO_ACCEPTCONN = 30;
+export const SO_ATTACH_REUSEPORT_CBPF = 51;
 export const IPPROTO_IPV6 = 41;
 export const IPV6_V6ONLY = 26;
 export const MSG_DONTWAIT = 0x40;
@@ -45,8 +51,10 @@ export const SHUT_RDWR = 2;
 export const POLLIN = 1;
 export const LOCK_EX = 2;
 export const LOCK_NB = 4;
+export const NETLINK_SOCK_DIAG = 4;
 const SYS_PIDFD_OPEN = 434;
 const SYS_PIDFD_SEND_SIGNAL = 424;
+const SYS_PIDFD_GETFD = 438;
 
 interface Libc {
   sendmsg(fd: number, message: Buffer, flags: number): number;
@@ -70,9 +78,12 @@ interface Libc {
   dup3(from: number, to: number, flags: number): number;
   waitpid(pid: number, status: Int32Array, options: number): number;
   execve(path: Buffer, args: Buffer, env: Buffer): number;
+  execvpe(file: Buffer, args: Buffer, env: Buffer): number;
+  signalToDefault(number: number): void;
   poll(fds: Buffer, count: number, timeoutMs: number): number;
   pidfdOpen(pid: number): number;
   pidfdSendSignal(pidfd: number, signal: number): number;
+  pidfdGetFd(pidfd: number, fd: number): number;
   errno(): number;
   address(buffer: Buffer): bigint;
 }
@@ -103,6 +114,8 @@ function load(): Libc {
   const koffi = createRequire(import.meta.url)('koffi') as typeof import('koffi');
   const lib = koffi.load(null);
   const syscall3 = lib.func('long syscall(long number, int a, uint b)');
+  const syscallOf3 = lib.func('long syscall(long number, int a, int b, uint c)');
+  const signal = lib.func('void *signal(int number, void *handler)');
   const syscall4 = lib.func('long syscall(long number, int a, int b, void *c, uint d)');
   return {
     sendmsg: lib.func('long sendmsg(int fd, void *message, int flags)'),
@@ -126,9 +139,12 @@ function load(): Libc {
     dup3: lib.func('int dup3(int from, int to, int flags)'),
     waitpid: lib.func('int waitpid(int pid, void *status, int options)'),
     execve: lib.func('int execve(void *path, void *args, void *env)'),
+    execvpe: lib.func('int execvpe(void *file, void *args, void *env)'),
+    signalToDefault: (number) => signal(number, null),
     poll: lib.func('int poll(void *fds, ulong count, int timeoutMs)'),
     pidfdOpen: (pid) => Number(syscall3(SYS_PIDFD_OPEN, pid, 0)),
     pidfdSendSignal: (pidfd, signal) => Number(syscall4(SYS_PIDFD_SEND_SIGNAL, pidfd, signal, null, 0)),
+    pidfdGetFd: (pidfd, fd) => Number(syscallOf3(SYS_PIDFD_GETFD, pidfd, fd, 0)),
     errno: () => koffi.errno(),
     address: (buffer) => BigInt(koffi.address(buffer)),
   };

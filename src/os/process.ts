@@ -16,7 +16,41 @@ export interface Launch {
  * reaches only the supervisor, and the whole tree can be ended at once. No other descriptor is passed.
  */
 export function launch({ command, args, cwd, env }: Launch): ChildProcess {
-  return spawn(command, args, { cwd, env: { ...env }, detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
+  return known(
+    spawn(command, args, { cwd, env: { ...env }, detached: true, stdio: ['ignore', 'pipe', 'pipe'] }),
+  );
+}
+
+/**
+ * The same, with this process's own output for its output, and copies of these descriptors from 3 on, in their order.
+ */
+export function launchWithDescriptors(
+  { command, args, cwd, env }: Launch,
+  descriptors: readonly number[],
+): ChildProcess {
+  return known(
+    spawn(command, args, {
+      cwd,
+      env: { ...env },
+      detached: true,
+      stdio: ['ignore', 1, 2, ...descriptors],
+    }),
+  );
+}
+
+const launched = new Set<number>();
+
+/** Whether this process has launched it, and has not heard of its end yet: then that is Node's to collect. */
+export function isLaunched(pid: number): boolean {
+  return launched.has(pid);
+}
+
+function known(child: ChildProcess): ChildProcess {
+  const { pid } = child;
+  if (pid === undefined) return child;
+  launched.add(pid);
+  child.once('exit', () => launched.delete(pid));
+  return child;
 }
 
 /** Signals a process, or with a negative number its group. @returns false when it is gone. */

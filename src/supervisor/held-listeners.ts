@@ -79,6 +79,18 @@ export class HeldListeners {
     this.#store?.keep(item, fd);
   }
 
+  /** Our copy of the one of this name; it stays ours. */
+  descriptorOf(name: string): number | undefined {
+    return this.#held.get(name)?.fd;
+  }
+
+  /** The same as {@link inherit}; a copy of the same name that was held before is closed. */
+  replace(item: ListenerItem, fd: number): void {
+    const before = this.#held.get(item.name);
+    this.inherit(item, fd);
+    if (before !== undefined) closeDescriptor(before.fd);
+  }
+
   /** A generation was undone: what it alone has had is closed for good, or clients would wait there for nobody. */
   undo(generation: number): void {
     this.#undone.add(generation);

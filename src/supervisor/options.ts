@@ -1,4 +1,5 @@
 import { DEFAULT_TIMES } from '../lifecycle/default-times.js';
+import type { ListenOption } from '../programs/listen-option.js';
 import type { Settings } from '../protocol/messages.js';
 import type { CheckOptions } from './check.js';
 
@@ -32,6 +33,12 @@ export interface SupervisorOptions {
   readonly allowUids: readonly number[];
   /** How many processes share the service; null for one that has the listeners to itself. */
   readonly slots: number | null;
+  /** The sockets that the supervisor opens itself. */
+  readonly listen: readonly ListenOption[];
+  /** Whether the command is a program that knows nothing of moult. */
+  readonly isProgram: boolean;
+  /** A program is ready so long after its start, unless it says so before; null for not by time. */
+  readonly readyAfterMs: number | null;
 }
 
 /** The defaults, as `moult run --help` shows them. */
@@ -47,6 +54,9 @@ export const defaultOptions: SupervisorOptions = {
   restart: 'on-failure',
   allowUids: [],
   slots: null,
+  listen: [],
+  isProgram: false,
+  readyAfterMs: null,
 };
 
 /** What a generation is told of them. */

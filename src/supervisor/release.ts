@@ -48,18 +48,23 @@ export function resolveRelease(service: ServiceCommand, env: NodeJS.ProcessEnv =
       'MOULT_BAD_OPTION',
       `expected a script, found none at ${resolve(service.cwd, first)}`,
     );
-  const isNode = /^node(js)?$/.test(basename(first));
+  const isDirect = isNode(first);
   const pin = (word: string) =>
     isScript(word, service.cwd) ? realpathSync(resolve(service.cwd, word)) : word;
-  const args = isNode ? rest.map(pin) : rest;
+  const args = isDirect ? rest.map(pin) : rest;
   return {
     command: first,
     args,
     cwd,
     env: variables,
-    isDirect: isNode,
+    isDirect,
     label: service.words.join(' '),
   };
+}
+
+/** Whether a command is a script for Node, or Node itself: what it starts is a service that knows of moult. */
+export function isNodeCommand({ words: [first = ''], cwd }: ServiceCommand): boolean {
+  return isScript(first, cwd) || SCRIPTS.has(extname(first)) || isNode(first);
 }
 
 /** The default name of a service: that of the nearest package.json, else the script's. */
@@ -74,6 +79,10 @@ export function defaultName(service: ServiceCommand): string {
     .replace(/^[^A-Za-z0-9]+/, '')
     .slice(0, 64);
   return name || 'service';
+}
+
+function isNode(command: string): boolean {
+  return /^node(js)?$/.test(basename(command));
 }
 
 function isScript(word: string, cwd: string): boolean {

@@ -30,6 +30,8 @@ export type GenerationStatus = Partial<GenerationState> & {
   pid: number;
   state: string;
   slot?: number;
+  /** What a program that knows nothing of moult said of itself last, by the notify protocol. */
+  says?: string;
 };
 
 /** Asks a generation how it is; `silent` when it does not answer. */

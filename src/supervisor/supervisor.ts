@@ -17,7 +17,10 @@ import { Journal } from './journal.js';
 import { Numbers } from './numbers.js';
 import { serveOperator } from './operator.js';
 import type { SupervisorOptions } from './options.js';
+import { OwnListeners } from './own-listeners.js';
 import type { Outputs } from './process-tree.js';
+import type { ProgramMeans } from './program-generation.js';
+import { programMaker, servedLast } from './program-maker.js';
 import { Reception } from './reception.js';
 import { type Release, resolveRelease, type ServiceCommand } from './release.js';
 import type { RestartRequest, Watcher } from './restarts.js';
@@ -37,6 +40,8 @@ export class Supervisor {
   /** Settles with the exit code of `moult run`. */
   readonly ended: Promise<number>;
   readonly held: HeldListeners;
+  /** Those of them that the supervisor opens itself. */
+  readonly own: OwnListeners;
   readonly #folder: RunFolder;
   readonly #service: ServiceCommand;
   readonly #options: SupervisorOptions;
@@ -75,11 +80,15 @@ export class Supervisor {
     this.#journal = journal;
     const sharing = options.slots === null ? undefined : this.#sharing();
     this.held = new HeldListeners(manager.store, sharing);
+    this.own = new OwnListeners(options.listen, this.held);
     const { held } = this;
     const ending = new Ending({ slots: () => this.#slots.all, held, manager, options, journal, log });
     const check = (generation: GenerationProcess) => this.#check(generation);
     const numbers = new Numbers();
-    const maker = (index: number | undefined) => () => serviceMaker(folder.control, outputs, index);
+    const maker = (index: number | undefined) => (listen: Slot['listen']) =>
+      options.isProgram
+        ? programMaker({ means: () => this.#means(), listen })
+        : serviceMaker(folder.control, outputs, index);
     const surroundings = { folder, service, options, numbers, held, ending, check };
     this.#slots = new Slots((index) => {
       const ours = { ...surroundings, index, maker: maker(index) };
@@ -118,6 +127,8 @@ export class Supervisor {
     if (this.#hasSlots) evening.start();
     this.ended = ending.ended.finally(() => {
       evening.stop();
+      this.own.close();
+      if (!ending.sparesListeners && !manager.keepsListeners) this.own.removePaths();
       this.#reception.close();
       manager.close();
     });
@@ -148,6 +159,10 @@ export class Supervisor {
     const { expected } = this.#beginnings;
     const slots = this.#hasSlots ? { slots: expected } : {};
     this.#journal.write({ event: 'run', pid: process.pid, command: release.label, ...slots });
+    if (this.#options.isProgram) {
+      this.own.watch((what) => this.#log.warn(what));
+      this.#resume(living);
+    }
     const begin = () => this.#begin(release, giver);
     if (living.length === 0) await begin();
     else if (this.#hasSlots) await this.#beginnings.allBack(left, release);
@@ -245,6 +260,13 @@ export class Supervisor {
     if (this.#rolls.isUnderWay || this.#slots.all.some(isBusy)) {
       throw new MoultError('MOULT_RESTART_IN_PROGRESS', 'a generation is just taking over, or none serves');
     }
+    if (this.#options.isProgram && this.#first.generations.own().length > 1) {
+      // Its sockets would be lost track of.
+      throw new MoultError(
+        'MOULT_RESTART_IN_PROGRESS',
+        'an older generation of the program has not ended yet',
+      );
+    }
     setTimeout(() => this.#upgrade(), UPGRADE_DELAY_MS);
     return { pid: process.pid };
   }
@@ -334,6 +356,24 @@ export class Supervisor {
       opened: (listener, fd, by) => tell({ type: 'share', listener }, [fd], by),
       closed: (name) => tell({ type: 'withdraw', name }),
     };
+  }
+
+  #means(): ProgramMeans {
+    const { readyAfterMs, stopSignal } = this.#options;
+    const { path: folder } = this.#folder;
+    const warn = (what: string) => this.#log.warn(what);
+    const berth = (isBeside: boolean) => this.own.berth(isBeside);
+    const turned = () => this.own.keepChosen();
+    return { berth, turned, folder, readyAfterMs, stopSignal, warn };
+  }
+
+  // Programs do not come back by themselves: the one that served serves, and what else is left comes to its end.
+  #resume(living: readonly GenerationProcess[]): void {
+    const current = servedLast(this.#journal.read());
+    for (const one of living) {
+      if (one.number === current) this.#first.succession.servesAgain(one, this.#first.generations.epoch);
+      else one.giveUp();
+    }
   }
 
   #state(): SupervisorState {

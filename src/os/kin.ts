@@ -1,0 +1,81 @@
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+
+/** What a process is to others. Source: proc(5), /proc/pid/stat, fields 4 and 6. */
+interface Kinship {
+  readonly parent: number;
+  readonly session: number;
+}
+
+/**
+ * The processes of a tree: the one that leads a session, all of that session, and all that they have started
+ * since, as far as those that link them live.
+ */
+export function treeOf(leader: number): number[] {
+  const all = new Map<number, Kinship>();
+  for (const name of readdirSync('/proc')) {
+    const kinship = /^\d+$/.test(name) ? kinshipOf(Number(name)) : undefined;
+    if (kinship !== undefined) all.set(Number(name), kinship);
+  }
+  const belongs = (pid: number, steps = 0): boolean => {
+    const kinship = all.get(pid);
+    if (pid === leader) return true;
+    if (kinship === undefined || steps > all.size) return false;
+    return kinship.session === leader || belongs(kinship.parent, steps + 1);
+  };
+  return [...all.keys()].filter((pid) => belongs(pid));
+}
+
+/** Whether a process belongs to the tree of this leader; undefined when it has ended, and nobody can tell. */
+export function isOfTree(pid: number, leader: number): boolean | undefined {
+  if (kinshipOf(pid) === undefined) return undefined;
+  return treeOf(leader).includes(pid);
+}
+
+/** The inodes of the sockets that a process has open; none where it may not be looked into. */
+export function socketsOf(pid: number): Set<number> {
+  const inodes = new Set<number>();
+  for (const fd of names(`/proc/${pid}/fd`)) {
+    const inode = socketInode(`/proc/${pid}/fd/${fd}`);
+    if (inode !== undefined) inodes.add(inode);
+  }
+  return inodes;
+}
+
+/** The inode of the socket at a path of /proc. */
+function socketInode(path: string): number | undefined {
+  try {
+    const inode = /^socket:\[(\d+)\]$/.exec(readlinkSync(path))?.[1];
+    return inode === undefined ? undefined : Number(inode);
+  } catch {
+    // It was closed just now.
+    return undefined;
+  }
+}
+
+/** Bytes of memory that a process has resident; 0 when it has ended. Source: proc(5), VmRSS. */
+export function residentBytes(pid: number): number {
+  try {
+    return Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) * 1024;
+  } catch {
+    return 0;
+  }
+}
+
+function kinshipOf(pid: number): Kinship | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    // The name of the program may have spaces and brackets.
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return { parent: Number(fields[1]), session: Number(fields[3]) };
+  } catch {
+    return undefined;
+  }
+}
+
+function names(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch {
+    return [];
+  }
+}

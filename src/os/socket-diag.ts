@@ -1,0 +1,99 @@
+import { isIPv4 } from 'node:net';
+import { addressBytes } from './bind-address.js';
+import { closeDescriptor } from './descriptor.js';
+import {
+  AF_INET,
+  AF_INET6,
+  AF_NETLINK,
+  AF_UNIX,
+  libc,
+  NETLINK_SOCK_DIAG,
+  SOCK_CLOEXEC,
+  SOCK_RAW,
+  systemCallError,
+} from './libc.js';
+
+/*
+ * What the kernel tells of sockets of other processes. Source: sock_diag(7); Linux include/uapi/linux/netlink.h,
+ * sock_diag.h, inet_diag.h, unix_diag.h.
+ */
+
+const HEADER_BYTES = 16;
+const NLM_F_REQUEST = 1;
+const SOCK_DIAG_BY_FAMILY = 20;
+const IPPROTO_TCP = 6;
+const INET_REQUEST_BYTES = 56;
+const INET_INODE_AT = 68;
+const UNIX_REQUEST_BYTES = 24;
+const UNIX_MESSAGE_BYTES = 16;
+const UDIAG_SHOW_PEER = 4;
+const UNIX_DIAG_PEER = 2;
+
+/** One end of a TCP connection. */
+export interface TcpEnd {
+  readonly host: string;
+  readonly port: number;
+}
+
+/**
+ * The inode of the socket at the other end of a TCP connection, where that is on this machine too.
+ * @returns 0 while no process has accepted the connection; undefined when there is no such socket any more.
+ */
+export function tcpPeerInode(ours: TcpEnd, theirs: TcpEnd): number | undefined {
+  const request = Buffer.alloc(INET_REQUEST_BYTES);
+  request[0] = isIPv4(theirs.host) ? AF_INET : AF_INET6;
+  request[1] = IPPROTO_TCP;
+  request.writeUInt32LE(0xffffffff, 4);
+  request.writeUInt16BE(theirs.port, 8);
+  request.writeUInt16BE(ours.port, 10);
+  addressBytes(theirs.host).copy(request, 12);
+  addressBytes(ours.host).copy(request, 28);
+  // No cookie: whichever socket has these addresses.
+  request.fill(0xff, 48);
+  const answer = ask(request);
+  return answer === undefined || answer.length < INET_INODE_AT + 4
+    ? undefined
+    : answer.readUInt32LE(INET_INODE_AT);
+}
+
+/**
+ * The inode of the socket at the other end of a Unix connection.
+ * @returns 0 while no process has accepted the connection; undefined when there is no such socket any more.
+ */
+export function unixPeerInode(ourInode: number): number | undefined {
+  const request = Buffer.alloc(UNIX_REQUEST_BYTES);
+  request[0] = AF_UNIX;
+  request.writeUInt32LE(0xffffffff, 4);
+  request.writeUInt32LE(ourInode, 8);
+  request.writeUInt32LE(UDIAG_SHOW_PEER, 12);
+  request.fill(0xff, 16);
+  const answer = ask(request);
+  for (let at = UNIX_MESSAGE_BYTES; answer !== undefined && at + 8 <= answer.length; ) {
+    const bytes = answer.readUInt16LE(at);
+    if (answer.readUInt16LE(at + 2) === UNIX_DIAG_PEER) return answer.readUInt32LE(at + 4);
+    if (bytes < 4) break;
+    at += Math.ceil(bytes / 4) * 4;
+  }
+  return undefined;
+}
+
+/** The body of the one answer; undefined when the kernel knows no such socket. */
+function ask(request: Buffer): Buffer | undefined {
+  const message = Buffer.alloc(HEADER_BYTES + request.length);
+  message.writeUInt32LE(message.length, 0);
+  message.writeUInt16LE(SOCK_DIAG_BY_FAMILY, 4);
+  message.writeUInt16LE(NLM_F_REQUEST, 6);
+  request.copy(message, HEADER_BYTES);
+  const fd = libc().socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
+  if (fd < 0) throw systemCallError('socket(NETLINK_SOCK_DIAG)');
+  try {
+    // The kernel answers within the send.
+    if (libc().send(fd, message, message.length, 0) < 0) throw systemCallError('send(NETLINK_SOCK_DIAG)');
+    const answer = Buffer.alloc(8192);
+    const bytes = libc().recv(fd, answer, answer.length, 0);
+    if (bytes < HEADER_BYTES || answer.readUInt16LE(4) !== SOCK_DIAG_BY_FAMILY) return undefined;
+    return answer.subarray(HEADER_BYTES, bytes);
+  } finally {
+    closeDescriptor(fd);
+  }
+}

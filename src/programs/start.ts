@@ -1,0 +1,46 @@
+import type { ChildProcess } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { type Launch, launchWithDescriptors } from '../os/process.js';
+import { misleading, type PassedSocket, passingVariables } from './passing.js';
+
+const EXEC = fileURLToPath(new URL('./exec.js', import.meta.url));
+/** Where NODE_OPTIONS waits for the program: it is not meant for the process that becomes it. */
+const NODE_OPTIONS_OF_PROGRAM = 'MOULT_NODE_OPTIONS_WAS';
+
+/** How a program is to be started. */
+export interface ProgramStart {
+  readonly launch: Launch;
+  readonly sockets: readonly PassedSocket[];
+  readonly generation: number;
+  /** Where it may say how it does; undefined for nowhere. */
+  readonly notifySocket: string | undefined;
+}
+
+/** Starts a program with its sockets. The process that is started becomes the program. */
+export function startProgram({ launch, sockets, generation, notifySocket }: ProgramStart): ChildProcess {
+  const env: Record<string, string | undefined> = { ...launch.env };
+  for (const name of misleading(env)) delete env[name];
+  Object.assign(env, passingVariables(sockets, generation, process.pid), {
+    MOULT_GENERATION: String(generation),
+    ...(notifySocket === undefined ? {} : { NOTIFY_SOCKET: notifySocket }),
+    ...(env.NODE_OPTIONS === undefined ? {} : { [NODE_OPTIONS_OF_PROGRAM]: env.NODE_OPTIONS }),
+  });
+  delete env.NODE_OPTIONS;
+  const { command, args, cwd } = launch;
+  return launchWithDescriptors(
+    { command: process.execPath, args: ['--', EXEC, command, ...args], cwd, env },
+    sockets.map(({ fd }) => fd),
+  );
+}
+
+/** The environment of the program, as the process that becomes it makes it from its own. */
+export function programEnvironment(
+  { [NODE_OPTIONS_OF_PROGRAM]: nodeOptions, ...env }: NodeJS.ProcessEnv,
+  pid: number,
+): NodeJS.ProcessEnv {
+  return {
+    ...env,
+    ...(nodeOptions === undefined ? {} : { NODE_OPTIONS: nodeOptions }),
+    ...(env.LISTEN_FDS === undefined ? {} : { LISTEN_PID: String(pid) }),
+  };
+}
