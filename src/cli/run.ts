@@ -33,6 +33,9 @@ import {
   wholeNumber,
 } from './option-types.js';
 
+/** Signals that mean something to the service, and would end the supervisor or mean nothing to it. */
+const PASSED_ON = ['SIGUSR2', 'SIGWINCH'] as const;
+
 /** The options of `moult run`, as they were given. Times in milliseconds. */
 export interface RunFlags {
   readonly name?: string;
@@ -219,7 +222,8 @@ async function run(words: readonly string[], flags: RunFlags): Promise<number> {
   holdPassed(passed, supervisor.held, manager, log);
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
   const stop = () => void supervisor.stop();
-  process.on('SIGTERM', stop).on('SIGINT', stop);
+  // As process 1 of a container what has no handler is not even heard; SIGQUIT is the stop signal of some images.
+  process.on('SIGTERM', stop).on('SIGINT', stop).on('SIGQUIT', stop);
   // The log tells how it went; who sent a signal has nobody to answer to.
   const request = {
     ifBusy: 'wait',
@@ -228,6 +232,8 @@ async function run(words: readonly string[], flags: RunFlags): Promise<number> {
     whenQuiet: null,
   } as const;
   process.on('SIGHUP', () => void supervisor.restart(request).catch(() => {}));
+  const pass = (name: NodeJS.Signals) => supervisor.pass(name);
+  for (const name of PASSED_ON) process.on(name, pass);
   try {
     supervisor.own.open(manager, options.isProgram);
     await supervisor.start(giver);
@@ -242,7 +248,8 @@ async function run(words: readonly string[], flags: RunFlags): Promise<number> {
   const code = await supervisor.ended;
   if (!supervisor.leavesFolder) folder.remove();
   lock.release();
-  process.off('SIGTERM', stop).off('SIGINT', stop).removeAllListeners('SIGHUP');
+  for (const name of PASSED_ON) process.off(name, pass);
+  process.off('SIGTERM', stop).off('SIGINT', stop).off('SIGQUIT', stop).removeAllListeners('SIGHUP');
   return code;
 }
 

@@ -13,6 +13,7 @@ import { serviceMaker } from './generation-maker.js';
 import type { GenerationProcess } from './generation-process.js';
 import { HeldListeners, type KeptListener, type Sharing } from './held-listeners.js';
 import { historyOf } from './history.js';
+import { beInit } from './init.js';
 import { Journal } from './journal.js';
 import { Numbers } from './numbers.js';
 import { serveOperator } from './operator.js';
@@ -125,8 +126,10 @@ export class Supervisor {
     this.#takeOver = new TakeOver({ ...first, held, ending, reception, folder, log, check });
     const evening = new Evening(slots, () => ending.hasBegun || this.#rolls.isUnderWay);
     if (this.#hasSlots) evening.start();
+    const endInit = process.pid === 1 ? beInit(() => slots.generations()) : () => {};
     this.ended = ending.ended.finally(() => {
       evening.stop();
+      endInit();
       this.own.close();
       if (!ending.sparesListeners && !manager.keepsListeners) this.own.removePaths();
       this.#reception.close();
@@ -240,6 +243,11 @@ export class Supervisor {
   /** Past restarts, oldest first. */
   history(): Record<string, unknown>[] {
     return historyOf(this.#journal.read());
+  }
+
+  /** Passes a signal on to each generation that serves. */
+  pass(name: NodeJS.Signals): void {
+    for (const { generations } of this.#slots.staying) generations.current?.signalService(name);
   }
 
   /** Ends the service: what is in flight is finished, up to the drain time-out; a second call ends it at once. */
