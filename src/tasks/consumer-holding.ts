@@ -24,17 +24,21 @@ export class ConsumerHolding implements Holding {
   }
 
   begin(epoch: number, saved: unknown): unknown {
-    return this.#consumer.start({ epoch, saved });
+    return this.#consumer.start({ epoch, saved, changeover: this.#changeover });
   }
 
   // It has begun already, and what the former owner gives is for those that have not.
   receive(): void {}
 
   end(signal: AbortSignal, withinMs: number): unknown {
-    return this.#consumer.stop({ signal, withinMs });
+    return this.#consumer.stop({ signal, withinMs, changeover: this.#changeover });
   }
 
   finish(): void {}
+
+  get #changeover(): 'exclusive' | 'overlap' {
+    return this.overlaps ? 'overlap' : 'exclusive';
+  }
 
   close(): unknown {
     return this.#consumer.close?.();

@@ -4,6 +4,8 @@ export interface ConsumerStart {
   readonly epoch: number;
   /** What the former owner's `stop` returned; undefined at the first start, or when the former owner was killed. */
   readonly saved: unknown;
+  /** How it changes hands: in overlap, its former owner may still have work in hand. */
+  readonly changeover: 'exclusive' | 'overlap';
 }
 
 /** By when a consumer must have stopped. */
@@ -12,6 +14,8 @@ export interface ConsumerStop {
   readonly signal: AbortSignal;
   /** Milliseconds until then. */
   readonly withinMs: number;
+  /** How it changes hands: in overlap, its next owner has begun already. */
+  readonly changeover: 'exclusive' | 'overlap';
 }
 
 /** What pulls work from somewhere else: a queue, a topic, a stream. One object lives as long as its generation. */
