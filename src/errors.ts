@@ -254,6 +254,19 @@ export const errorTable = {
     remedy:
       'See whether what it needs, such as its broker, can be reached; the message says what was thrown.',
   },
+  MOULT_BROKER_UNREACHABLE: {
+    meaning: 'A message service that a consumer takes its work from did not answer in time.',
+    serving: 'predecessor',
+    retry: true,
+    remedy: 'See whether it runs and lets this process in, then restart again.',
+  },
+  MOULT_NOT_SETTLED: {
+    meaning:
+      'A message service did not confirm at the deadline that it has back what a consumer had in hand.',
+    serving: 'unchanged',
+    retry: true,
+    remedy: 'See whether it answers; it gives that work out again when it sees the connection gone.',
+  },
   MOULT_SYSTEM_CALL: {
     meaning: 'A system call failed.',
     serving: 'unchanged',

@@ -46,7 +46,7 @@ export class Program {
     closeSync(output);
     this.#child = child;
     await once(child, 'spawn');
-    for (const giveUpAtMs = performance.now() + 20_000; ; await delay(5)) {
+    for (const giveUpAtMs = performance.now() + 120_000; ; await delay(5)) {
       if (child.exitCode !== null || performance.now() > giveUpAtMs) {
         child.kill('SIGKILL');
         throw new Error(`${this.#command} does not answer at port ${this.#port}; see ${this.#log}`);

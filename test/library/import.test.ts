@@ -64,6 +64,18 @@ for (const node of nodes) {
       assert.ok(loaded.includes('dist/library/open-service.js'), 'the files are seen');
     });
 
+    for (const name of ['amqplib', 'bullmq', 'redis-streams']) {
+      it(`moult/${name} loads nothing of its client, and starts nothing`, async () => {
+        const { told, loaded } = await importing(`moult/${name}`, node);
+        const { names: _, ...changed } = told;
+        assert.deepEqual(changed, NOTHING);
+        assert.deepEqual(
+          loaded.filter((path) => !/^dist\/(errors|consumers\/[a-z-]+)\.js$/.test(path)),
+          [],
+        );
+      });
+    }
+
     it('moult/testing loads the stand-in alone', async () => {
       const { told, loaded } = await importing('moult/testing', node);
       const { names, ...changed } = told;

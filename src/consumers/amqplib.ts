@@ -1,0 +1,335 @@
+/**
+ * Consumers of RabbitMQ change hands at a restart. It imports nothing of `amqplib` but types.
+ *
+ * @module moult/amqplib
+ */
+import { setTimeout as pause } from 'node:timers/promises';
+import type { Channel, ChannelModel, ConsumeMessage, Options } from 'amqplib';
+import { MoultError } from '../errors.js';
+import type { Consumer, ConsumerStart, ConsumerStop } from '../tasks/consumer.js';
+import { InHand } from './in-hand.js';
+import { settledSoonAfter, unreachable, within } from './within.js';
+
+/** What goes along with a message. */
+export interface AmqpDelivery {
+  /** Aborts when the message is given up: at the deadline of a stop, or when its connection is lost. It comes again. */
+  readonly signal: AbortSignal;
+  /** Grows with every change of owner; see `ConsumerStart`. */
+  readonly epoch: number;
+}
+
+/** A queue, and what is done with its messages. */
+export interface AmqpOptions {
+  /**
+   * Opens a connection of the consumer's own: `() => connect('amqp://localhost')`. Called again when it is lost while
+   * this generation consumes, and never while it does not.
+   */
+  connect(): PromiseLike<ChannelModel>;
+  /** The name of the queue. It must exist after `setup`. */
+  readonly queue: string;
+  /** Called with each new channel, to declare and bind. */
+  setup?(channel: Channel): unknown;
+  /**
+   * Deals with one message. It is acknowledged when this returns, or when its promise settles; what it throws is told
+   * to `failed`, and the message goes where `onThrow` says.
+   */
+  handle(message: ConsumeMessage, delivery: AmqpDelivery): unknown;
+  /**
+   * Where a message goes that `handle` has thrown at.
+   * - `requeue` (default): back to its place in the queue, at once; one that always fails goes round and round.
+   * - `dead-letter`: to the dead-letter exchange of the queue. A queue that has none drops it.
+   */
+  readonly onThrow?: 'requeue' | 'dead-letter';
+  /** How many messages are dealt with at once; default 1, which keeps their order. */
+  readonly concurrency?: number;
+  /** How many messages the broker sends ahead, those being dealt with included; default 10, or `concurrency` if more. */
+  readonly prefetch?: number;
+  /** Further options of `channel.consume()`. */
+  readonly consume?: Omit<Options.Consume, 'noAck'>;
+  /** How long the broker may take to answer, in milliseconds; default 5,000. */
+  readonly connectWithinMs?: number;
+  /** `handle` has thrown; default: a warning, at the first. */
+  failed?(error: unknown, message: ConsumeMessage): void;
+  /** The connection was lost, or could not be opened again yet; default: a warning, at the first. */
+  disconnected?(error: unknown): void;
+}
+
+/**
+ * A consumer of one queue of RabbitMQ, to be given to `service.consumer()`. When it stops, the broker is told to send
+ * no more, what is being dealt with is finished and acknowledged, and all else goes back to its place in the queue.
+ * @throws MOULT_BAD_OPTION; MOULT_BROKER_UNREACHABLE in `prepare()` and the first `start()`, also for a queue that is
+ *   not there; MOULT_NOT_SETTLED in `stop()`.
+ */
+export function amqp(options: AmqpOptions): Consumer {
+  return new AmqpConsumer(options);
+}
+
+const CONNECT_WITHIN_MS = 5000;
+const PREFETCH = 10;
+const FIRST_WAIT_MS = 100;
+const LONGEST_WAIT_MS = 30_000;
+const BACK_AGAIN_MS = 2;
+
+/** What is consumed through one channel, from its start to its end. */
+interface Course {
+  readonly channel: Channel;
+  readonly inHand: InHand<ConsumeMessage>;
+  consumerTag: string;
+  isOver: boolean;
+}
+
+class AmqpConsumer implements Consumer {
+  readonly #options: AmqpOptions;
+  readonly #concurrency: number;
+  readonly #prefetch: number;
+  readonly #withinMs: number;
+  readonly #name: string;
+  #connection: ChannelModel | undefined;
+  /** Set up, and not consumed from yet. */
+  #channel: Channel | undefined;
+  #course: Course | undefined;
+  #epoch = 0;
+  /** Aborts when this generation stops consuming. */
+  #wanted: AbortController | undefined;
+  #comingBack: Promise<void> | undefined;
+  /** Consumers that have ended: what comes for them goes back at once. */
+  #cancelled = new Set<string>();
+  #hasConsumed = false;
+  #warned = new Set<string>();
+
+  constructor(options: AmqpOptions) {
+    this.#options = options;
+    this.#concurrency = wholeNumber('concurrency', options.concurrency ?? 1);
+    this.#prefetch = wholeNumber('prefetch', options.prefetch ?? Math.max(PREFETCH, this.#concurrency));
+    this.#withinMs = options.connectWithinMs ?? CONNECT_WITHIN_MS;
+    this.#name = `the queue ${options.queue} of RabbitMQ`;
+  }
+
+  async prepare(): Promise<void> {
+    await this.#open();
+  }
+
+  async start({ epoch }: ConsumerStart): Promise<void> {
+    this.#epoch = epoch;
+    this.#wanted = new AbortController();
+    try {
+      await this.#consume();
+    } catch (error) {
+      // The one that goes on after an undo tries again instead: it is the last that can.
+      if (this.#hasConsumed) return this.#comeBack(error);
+      this.#wanted.abort();
+      this.#wanted = undefined;
+      throw error;
+    }
+  }
+
+  async stop({ signal, changeover }: ConsumerStop): Promise<void> {
+    this.#wanted?.abort();
+    this.#wanted = undefined;
+    await this.#comingBack;
+    const course = this.#course;
+    this.#course = undefined;
+    if (course === undefined) return;
+    course.inHand.hold();
+    try {
+      await settledSoonAfter(signal, this.#leave(course, signal, changeover === 'exclusive'), this.#name);
+    } finally {
+      course.isOver = true;
+      course.inHand.giveRunning(new Error('the message is given back: this generation stops consuming'));
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#wanted?.abort();
+    await this.#comingBack;
+    const connection = this.#connection;
+    this.#connection = undefined;
+    if (connection === undefined) return;
+    await within(connection.close(), this.#withinMs, this.#name).catch(() => {});
+  }
+
+  /** Opens what is not open yet. @throws MOULT_BROKER_UNREACHABLE */
+  async #open(): Promise<Channel> {
+    if (this.#channel !== undefined) return this.#channel;
+    const connection = this.#connection ?? (await this.#connect());
+    try {
+      this.#channel = await within(this.#openChannel(connection), this.#withinMs, this.#name);
+    } catch (error) {
+      this.#discard();
+      throw error;
+    }
+    return this.#channel;
+  }
+
+  /** Closes the connection, whatever it is good for. */
+  #discard(): void {
+    const connection = this.#connection;
+    this.#connection = undefined;
+    this.#channel = undefined;
+    connection?.close().catch(() => {});
+  }
+
+  async #connect(): Promise<ChannelModel> {
+    const opening = Promise.resolve(this.#options.connect());
+    this.#cancelled.clear();
+    const connection = await within(opening, this.#withinMs, this.#name).catch((error) => {
+      opening.then(
+        (late) => late.close(),
+        () => {},
+      );
+      throw error;
+    });
+    this.#connection = connection;
+    let cause: unknown = new Error('the connection was closed');
+    connection.on('error', (error) => {
+      cause = error;
+    });
+    connection.on('close', () => this.#lost(connection, cause));
+    return connection;
+  }
+
+  async #openChannel(connection: ChannelModel): Promise<Channel> {
+    const channel = await connection.createChannel();
+    let cause: unknown = new Error('the channel was closed');
+    channel.on('error', (error) => {
+      cause = error;
+    });
+    channel.on('close', () => this.#lost(channel, cause));
+    // amqplib knows no consumer for what was on its way when it was cancelled, and would close the channel for it.
+    channel.on('handler-error', () => {});
+    channel.prependListener('delivery', (message: ConsumeMessage) => {
+      if (this.#cancelled.has(message.fields.consumerTag)) channel.nack(message);
+    });
+    await this.#options.setup?.(channel);
+    await channel.checkQueue(this.#options.queue);
+    await channel.prefetch(this.#prefetch);
+    return channel;
+  }
+
+  /** @throws MOULT_BROKER_UNREACHABLE */
+  async #consume(): Promise<void> {
+    const channel = await this.#open();
+    this.#channel = undefined;
+    const course: Course = {
+      channel,
+      inHand: new InHand(this.#concurrency, (message, signal) => this.#deal(course, message, signal)),
+      consumerTag: '',
+      isOver: false,
+    };
+    this.#course = course;
+    const taken = (message: ConsumeMessage | null) => {
+      if (message === null) this.#lost(channel, new Error('the broker has cancelled the consumer'));
+      else if (!course.isOver && !this.#cancelled.has(message.fields.consumerTag))
+        course.inHand.take(message);
+    };
+    this.#cancelled.delete(this.#options.consume?.consumerTag ?? '');
+    const consuming = channel.consume(this.#options.queue, taken, { ...this.#options.consume, noAck: false });
+    try {
+      course.consumerTag = (await within(consuming, this.#withinMs, this.#name)).consumerTag;
+    } catch (error) {
+      course.isOver = true;
+      this.#discard();
+      throw error;
+    }
+    if (course.isOver) throw unreachable(this.#name, new Error('the connection was lost at once'));
+    this.#hasConsumed = true;
+  }
+
+  async #deal(course: Course, message: ConsumeMessage, signal: AbortSignal): Promise<void> {
+    try {
+      await this.#options.handle(message, { signal, epoch: this.#epoch });
+    } catch (error) {
+      if (signal.aborted || course.isOver) return;
+      course.channel.nack(message, false, this.#options.onThrow !== 'dead-letter');
+      this.#tell('failed', error, () => this.#options.failed?.(error, message));
+      return;
+    }
+    if (!signal.aborted && !course.isOver) course.channel.ack(message);
+  }
+
+  /**
+   * Settles everything. The channel stays open: a quorum queue applies what it is told later than it answers, and would
+   * forget what it has not applied when the channel is closed.
+   */
+  async #leave(course: Course, signal: AbortSignal, isExclusive: boolean): Promise<void> {
+    const { channel, inHand, consumerTag } = course;
+    try {
+      await channel.cancel(consumerTag);
+      this.#cancelled.add(consumerTag);
+      await inHand.settled(signal);
+      const { messageCount } = await channel.checkQueue(this.#options.queue);
+      const left = inHand.giveAll(new Error('the message is given back: this generation stops consuming'));
+      if (left.length > 0) channel.nackAll(true);
+      await this.#isBack(channel, isExclusive ? messageCount + left.length : 0, signal);
+      this.#channel = channel;
+    } catch {
+      // The channel has been lost, and what was in hand is back in the queue. What runs may finish all the same.
+      await inHand.settled(signal);
+    }
+  }
+
+  /** Waits until so many messages are ready: else the successor would get those behind them first. */
+  async #isBack(channel: Channel, count: number, signal: AbortSignal): Promise<void> {
+    for (;;) {
+      const { messageCount } = await channel.checkQueue(this.#options.queue);
+      if (messageCount >= count || signal.aborted) return;
+      await pause(BACK_AGAIN_MS);
+    }
+  }
+
+  #lost(what: ChannelModel | Channel, cause: unknown): void {
+    const course = this.#course;
+    if (what === this.#connection) this.#connection = undefined;
+    if (what === this.#channel || this.#connection === undefined) this.#channel = undefined;
+    if (course === undefined || course.isOver) return;
+    if (what !== course.channel && this.#connection !== undefined) return;
+    course.isOver = true;
+    course.inHand.hold();
+    course.inHand.giveWaiting();
+    course.inHand.abort(new Error('the connection to the broker was lost: the message comes again'));
+    if (this.#wanted !== undefined) this.#comeBack(cause);
+  }
+
+  /** Consumes again as soon as it can, unless it is stopped before. */
+  #comeBack(cause: unknown): void {
+    const signal = this.#wanted?.signal;
+    if (signal === undefined || this.#comingBack !== undefined) return;
+    this.#tell('disconnected', cause, () => this.#options.disconnected?.(cause));
+    this.#comingBack = this.#tryAgain(signal).finally(() => {
+      this.#comingBack = undefined;
+    });
+  }
+
+  async #tryAgain(signal: AbortSignal): Promise<void> {
+    for (let waitMs = FIRST_WAIT_MS; ; waitMs = Math.min(2 * waitMs, LONGEST_WAIT_MS)) {
+      await pause(waitMs * (0.5 + Math.random() / 2), undefined, { signal }).catch(() => {});
+      // What comes again is not dealt with beside its former self.
+      await this.#course?.inHand.settled(signal);
+      if (signal.aborted) return;
+      try {
+        return await this.#consume();
+      } catch (error) {
+        this.#tell('disconnected', error, () => this.#options.disconnected?.(error));
+      }
+    }
+  }
+
+  #tell(what: 'failed' | 'disconnected', error: unknown, call: () => void): void {
+    if (this.#options[what] !== undefined) {
+      queueMicrotask(call);
+      return;
+    }
+    if (this.#warned.has(what)) return;
+    this.#warned.add(what);
+    const text = error instanceof Error ? error.message : String(error);
+    process.emitWarning(`${this.#name}: ${what}: ${text}`, { type: 'MoultWarning' });
+  }
+}
+
+function wholeNumber(name: string, value: number): number {
+  if (Number.isInteger(value) && value >= 1 && value <= 65_535) return value;
+  throw new MoultError(
+    'MOULT_BAD_OPTION',
+    `amqp: expected ${name} to be a whole number from 1 to 65535, received ${value}`,
+  );
+}

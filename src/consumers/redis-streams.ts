@@ -1,0 +1,443 @@
+/**
+ * Consumers of groups of Redis Streams change hands at a restart. It imports nothing of `ioredis` but types.
+ *
+ * @module moult/redis-streams
+ */
+import { setTimeout as pause } from 'node:timers/promises';
+import type { Redis } from 'ioredis';
+import { MoultError } from '../errors.js';
+import type { Consumer, ConsumerStart, ConsumerStop } from '../tasks/consumer.js';
+import { InHand } from './in-hand.js';
+import { within } from './within.js';
+
+/** One entry of a stream. */
+export interface StreamEntry {
+  /** As Redis numbers it, such as `1526569495631-0`. */
+  readonly id: string;
+  /** Its fields; of those with the same name, the last. */
+  readonly fields: Readonly<Record<string, string>>;
+  /** Names and values as they were added: `[name, value, name, value, …]`. */
+  readonly values: readonly string[];
+}
+
+/** What goes along with an entry. */
+export interface StreamDelivery {
+  /** Aborts at the deadline of a stop: the entry is given up, and comes again. */
+  readonly signal: AbortSignal;
+  /** Grows with every change of owner; see `ConsumerStart`. */
+  readonly epoch: number;
+}
+
+/** A consumer of a group, and what is done with its entries. */
+export interface RedisStreamsOptions {
+  /** A client of the service's own, of ioredis. Entries are read through duplicates of it, and acknowledged through itself. */
+  readonly redis: Redis;
+  /** The key of the stream. */
+  readonly stream: string;
+  /** The consumer group. It is made when it is not there, and so is the stream. */
+  readonly group: string;
+  /**
+   * The name of this consumer: the same in every generation, and no other process's of the group at the same time.
+   * When generations overlap, each has it with a number at its end.
+   */
+  readonly consumer: string;
+  /** With which entry a group begins that is not there yet: `0` (default) for the first, `$` for the next to come. */
+  readonly from?: string;
+  /**
+   * Deals with one entry. It is acknowledged when this returns, or when its promise settles; what it throws is told to
+   * `failed`, and the entry comes again after `claimIdleMs`.
+   */
+  handle(entry: StreamEntry, delivery: StreamDelivery): unknown;
+  /** How many entries are dealt with at once; default 1, which keeps their order. */
+  readonly concurrency?: number;
+  /** How many entries are read ahead; default 10. */
+  readonly count?: number;
+  /**
+   * After how many milliseconds an entry that nobody has acknowledged is taken from whoever has it; default 60,000.
+   * Longer than the longest `handle`. `never` leaves them; those of a predecessor in exclusive mode are taken anyway.
+   */
+  readonly claimIdleMs?: number | 'never';
+  /** How long Redis may take to answer before this generation takes over, in milliseconds; default 5,000. */
+  readonly connectWithinMs?: number;
+  /** `handle` has thrown, or Redis has refused what it was asked; default: a warning, at the first. */
+  failed?(error: unknown, entry?: StreamEntry): void;
+}
+
+/**
+ * A consumer of a group of a Redis Stream, to be given to `service.consumer()`. When it stops, the read that waits is
+ * ended, and what is being dealt with is finished and acknowledged. The rest stays pending; the successor deals with it
+ * first, in order.
+ * @throws MOULT_BAD_OPTION; MOULT_BROKER_UNREACHABLE in `prepare()` and the first `start()`.
+ */
+export function redisStreams(options: RedisStreamsOptions): Consumer {
+  return new RedisStreamsConsumer(options);
+}
+
+const CONNECT_WITHIN_MS = 5000;
+const COUNT = 10;
+const CLAIM_IDLE_MS = 60_000;
+/** How long a read waits, and so how often others' entries are looked at, at least. */
+const BLOCK_MS = 5000;
+const UNBLOCK_AGAIN_MS = 5;
+/** As idle as Redis can note: whoever looks for entries to claim takes such a one at once. */
+const GIVEN_UP_IDLE_MS = 2 ** 31 - 1;
+
+/** What a stop in exclusive mode saves. */
+interface Saved {
+  /** Entries that have been dealt with, but could not be acknowledged. */
+  readonly handled: readonly string[];
+}
+
+type Row = [id: string, values: string[] | null];
+
+/** What is read under one name, from a start to its stop. */
+interface Course {
+  readonly name: string;
+  readonly reader: Redis;
+  readonly inHand: InHand<StreamEntry>;
+  /** The connection's number, by which its read can be ended; undefined while it is not known. */
+  clientId: number | undefined;
+  /** What to read after: `>` for what is new, an id for what this consumer has been given already. */
+  after: string;
+  claimedAtMs: number;
+  isStopping: boolean;
+  reading: Promise<void>;
+}
+
+class RedisStreamsConsumer implements Consumer {
+  readonly #options: RedisStreamsOptions;
+  readonly #count: number;
+  readonly #concurrency: number;
+  readonly #claimIdleMs: number | 'never';
+  readonly #what: string;
+  /** Connected, and not read from yet. */
+  #reader: Redis | undefined;
+  #course: Course | undefined;
+  #epoch = 0;
+  /** In hand, by their ids. */
+  #taken = new Set<string>();
+  /** Dealt with, but not known to be acknowledged. */
+  #handled = new Set<string>();
+  #ownNames = new Set<string>();
+  #hasConsumed = false;
+  #hasWarned = false;
+
+  constructor(options: RedisStreamsOptions) {
+    this.#options = options;
+    this.#count = wholeNumber('count', options.count ?? COUNT);
+    this.#concurrency = wholeNumber('concurrency', options.concurrency ?? 1);
+    this.#claimIdleMs = options.claimIdleMs ?? CLAIM_IDLE_MS;
+    if (this.#claimIdleMs !== 'never') wholeNumber('claimIdleMs', this.#claimIdleMs);
+    this.#what = `the group ${options.group} of the stream ${options.stream} in Redis`;
+  }
+
+  async prepare(): Promise<void> {
+    const reader = this.#connect();
+    try {
+      await this.#reached(reader);
+    } catch (error) {
+      this.#reader = undefined;
+      reader.disconnect();
+      throw error;
+    }
+  }
+
+  async start({ epoch, saved, changeover }: ConsumerStart): Promise<void> {
+    const reader = this.#reader ?? this.#connect();
+    // The one that goes on after an undo waits for Redis instead: it is the last that can.
+    if (!this.#hasConsumed) await this.#reached(reader);
+    this.#hasConsumed = true;
+    this.#reader = undefined;
+    this.#epoch = epoch;
+    const { consumer } = this.#options;
+    const name = changeover === 'overlap' ? `${consumer}-${epoch}` : consumer;
+    if (changeover === 'overlap') this.#ownNames.add(name);
+    for (const id of (saved as Saved | undefined)?.handled ?? []) this.#handled.add(id);
+    const course: Course = {
+      name,
+      reader,
+      inHand: new InHand(this.#concurrency, (entry, signal) => this.#deal(entry, signal)),
+      clientId: undefined,
+      after: '0',
+      claimedAtMs: Number.NEGATIVE_INFINITY,
+      isStopping: false,
+      reading: Promise.resolve(),
+    };
+    this.#course = course;
+    course.reading = this.#read(course);
+  }
+
+  async stop({ signal, changeover }: ConsumerStop): Promise<Saved | undefined> {
+    const course = this.#course;
+    this.#course = undefined;
+    if (course === undefined) return undefined;
+    const { inHand, reader } = course;
+    course.isStopping = true;
+    // Beside a successor that has begun already, nobody else would get to what waits soon.
+    if (changeover === 'exclusive') inHand.hold();
+    await this.#endReading(course, signal);
+    await inHand.settled(signal);
+    inHand.hold();
+    const rest = inHand.giveAll(new Error('the entry is given up: this generation stops consuming'));
+    for (const { id } of rest) this.#taken.delete(id);
+    const undone = rest.filter(({ id }) => !this.#handled.has(id));
+    if (changeover === 'overlap') await this.#giveUp(course.name, undone, signal);
+    reader.disconnect();
+    if (this.#handled.size === 0) return undefined;
+    return { handled: [...this.#handled] };
+  }
+
+  async close(): Promise<void> {
+    this.#reader?.disconnect();
+    this.#reader = undefined;
+    // Of the names with a number: nothing else would ever remove them.
+    for (const name of this.#ownNames) await this.#removeName(name).catch(() => {});
+  }
+
+  get #withinMs(): number {
+    return this.#options.connectWithinMs ?? CONNECT_WITHIN_MS;
+  }
+
+  /** Makes a connection to read through. A command that is lost with it fails at once; ioredis would send it again. */
+  #connect(): Redis {
+    const reader = this.#options.redis.duplicate({ lazyConnect: true, maxRetriesPerRequest: 0 });
+    // A connection that is lost is told by the read that it fails.
+    reader.on('error', () => {});
+    this.#reader = reader;
+    return reader;
+  }
+
+  /** @throws MOULT_BROKER_UNREACHABLE */
+  async #reached(reader: Redis): Promise<void> {
+    const reach = async () => {
+      if (reader.status === 'wait') await reader.connect();
+      await this.#makeGroup(reader);
+    };
+    await within(reach(), this.#withinMs, this.#what);
+  }
+
+  async #makeGroup(reader: Redis): Promise<void> {
+    const { stream, group, from = '0' } = this.#options;
+    try {
+      await reader.xgroup('CREATE', stream, group, from, 'MKSTREAM');
+    } catch (error) {
+      if (!isGroupThere(error)) throw error;
+    }
+  }
+
+  async #read(course: Course): Promise<void> {
+    const { reader, inHand } = course;
+    while (!course.isStopping) {
+      try {
+        course.clientId ??= await this.#clientId(course);
+        if (inHand.waiting >= this.#count) await inHand.changed;
+        else {
+          await this.#claim(course);
+          await this.#readOnce(course);
+        }
+      } catch (error) {
+        if (course.isStopping) return;
+        // What the lost answer held has been given to this consumer, and comes when it reads its own again.
+        course.clientId = undefined;
+        course.after = '0';
+        if (reader.status === 'ready') {
+          this.#tell(error);
+          await pause(RETRY_MS);
+        } else await this.#readyAgain(course);
+      }
+    }
+  }
+
+  /** Connected anew, since another connection has another number. */
+  async #clientId({ reader }: Course): Promise<number> {
+    if (reader.status === 'wait') await reader.connect();
+    await this.#makeGroup(reader);
+    return reader.client('ID');
+  }
+
+  async #readyAgain({ reader, inHand }: Course): Promise<void> {
+    if (reader.status === 'end') {
+      await pause(RETRY_MS);
+      return reader.connect().catch(() => {});
+    }
+    let ready = () => {};
+    const isReady = new Promise<void>((resolve) => {
+      ready = resolve;
+    });
+    reader.once('ready', ready);
+    // A stop wakes it, too.
+    await Promise.race([isReady, inHand.changed]);
+    reader.off('ready', ready);
+  }
+
+  async #readOnce(course: Course): Promise<void> {
+    const { reader, inHand, name } = course;
+    const { stream, group } = this.#options;
+    const room = this.#count - inHand.waiting;
+    if (course.after === '>') {
+      if (course.isStopping) return;
+      const reply = await reader.xreadgroup(
+        'GROUP',
+        group,
+        name,
+        'COUNT',
+        room,
+        'BLOCK',
+        BLOCK_MS,
+        'STREAMS',
+        stream,
+        '>',
+      );
+      this.#take(course, rowsOf(reply));
+      return;
+    }
+    const reply = await reader.xreadgroup(
+      'GROUP',
+      group,
+      name,
+      'COUNT',
+      room,
+      'STREAMS',
+      stream,
+      course.after,
+    );
+    const rows = rowsOf(reply);
+    this.#take(course, rows);
+    course.after = rows.at(-1)?.[0] ?? '>';
+  }
+
+  /** Takes what others have left behind. */
+  async #claim(course: Course): Promise<void> {
+    if (this.#claimIdleMs === 'never' || course.after !== '>') return;
+    if (performance.now() - course.claimedAtMs < BLOCK_MS) return;
+    course.claimedAtMs = performance.now();
+    const { stream, group } = this.#options;
+    const { reader, name } = course;
+    const reply = await reader.xautoclaim(stream, group, name, this.#claimIdleMs, '0', 'COUNT', this.#count);
+    this.#take(course, reply[1] as Row[]);
+  }
+
+  #take({ inHand }: Course, rows: readonly Row[]): void {
+    for (const [id, values] of rows) {
+      if (this.#taken.has(id)) continue;
+      // Dealt with before, or removed from the stream: there is nothing left to do but to say so.
+      if (values === null || this.#handled.has(id)) this.#acknowledge(id);
+      else {
+        this.#taken.add(id);
+        inHand.take({ id, values, fields: fieldsOf(values) });
+      }
+    }
+  }
+
+  async #deal(entry: StreamEntry, signal: AbortSignal): Promise<void> {
+    try {
+      await this.#options.handle(entry, { signal, epoch: this.#epoch });
+    } catch (error) {
+      if (signal.aborted) return;
+      this.#taken.delete(entry.id);
+      this.#tell(error, entry);
+      return;
+    }
+    if (signal.aborted) return;
+    this.#handled.add(entry.id);
+    await this.#acknowledge(entry.id);
+    this.#taken.delete(entry.id);
+  }
+
+  async #acknowledge(id: string): Promise<void> {
+    const { redis, stream, group } = this.#options;
+    try {
+      await redis.xack(stream, group, id);
+      this.#handled.delete(id);
+    } catch (error) {
+      this.#tell(error);
+    }
+  }
+
+  /** Ends the read that waits. Redis answers it as if its time were over, so no entry is on its way unseen. */
+  async #endReading(course: Course, signal: AbortSignal): Promise<void> {
+    const { redis } = this.#options;
+    let isOver = false;
+    const over = course.reading.then(() => {
+      isOver = true;
+    });
+    course.inHand.wake();
+    while (!isOver && !signal.aborted) {
+      // Asked again: the read may not have been there yet.
+      if (course.reader.status !== 'ready') course.reader.disconnect();
+      else if (course.clientId !== undefined) redis.client('UNBLOCK', course.clientId).catch(() => {});
+      await Promise.race([over, pause(UNBLOCK_AGAIN_MS)]);
+    }
+    if (!isOver) course.reader.disconnect();
+    await over;
+  }
+
+  /** Leaves entries to be claimed at once by whoever looks. */
+  async #giveUp(name: string, entries: readonly StreamEntry[], signal: AbortSignal): Promise<void> {
+    if (entries.length === 0) return;
+    const { redis, stream, group } = this.#options;
+    const ids = entries.map(({ id }) => id);
+    const given = redis
+      .call('XCLAIM', [stream, group, name, '0', ...ids, 'IDLE', String(GIVEN_UP_IDLE_MS), 'JUSTID'])
+      .then(
+        () => {},
+        (error) => this.#tell(error),
+      );
+    await Promise.race([given, aborted(signal).then(() => pause(GRACE_MS))]);
+  }
+
+  async #removeName(name: string): Promise<void> {
+    const { redis, stream, group } = this.#options;
+    if (redis.status !== 'ready') return;
+    const rows = (await redis.xinfo('CONSUMERS', stream, group)) as unknown[][];
+    const own = rows.find((row) => row[row.indexOf('name') + 1] === name);
+    // One with entries is left: they would be forgotten with it.
+    if (own?.[own.indexOf('pending') + 1] !== 0) return;
+    await redis.xgroup('DELCONSUMER', stream, group, name);
+  }
+
+  #tell(error: unknown, entry?: StreamEntry): void {
+    if (this.#options.failed !== undefined) {
+      queueMicrotask(() => this.#options.failed?.(error, entry));
+      return;
+    }
+    if (this.#hasWarned) return;
+    this.#hasWarned = true;
+    const text = error instanceof Error ? error.message : String(error);
+    process.emitWarning(`${this.#what}: ${text}`, { type: 'MoultWarning' });
+  }
+}
+
+const RETRY_MS = 500;
+const GRACE_MS = 1000;
+
+function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => {
+    signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+}
+
+function isGroupThere(error: unknown): boolean {
+  return error instanceof Error && error.message.startsWith('BUSYGROUP');
+}
+
+/** Of one stream at most, since one was asked for; an object where the client maps replies as RESP3 has them. */
+function rowsOf(reply: unknown): Row[] {
+  if (Array.isArray(reply)) return reply[0]?.[1] ?? [];
+  return Object.values((reply ?? {}) as Record<string, Row[]>)[0] ?? [];
+}
+
+function fieldsOf(values: readonly string[]): Record<string, string> {
+  const fields: Record<string, string> = Object.create(null);
+  for (let i = 0; i < values.length; i += 2) fields[values[i] ?? ''] = values[i + 1] ?? '';
+  return fields;
+}
+
+function wholeNumber(name: string, value: number): number {
+  if (Number.isInteger(value) && value >= 1 && value <= GIVEN_UP_IDLE_MS) return value;
+  throw new MoultError(
+    'MOULT_BAD_OPTION',
+    `redisStreams: expected ${name} to be a whole number from 1 on, received ${value}`,
+  );
+}
