@@ -32,9 +32,9 @@ export function expectOneOf(option, given, known) {
 }
 
 /** The number that an option gives. */
-export function numberOf(option, given) {
-  if (!/^[1-9]\d{0,3}$/.test(given)) {
-    throw new TypeError(`${option}: expected a number from 1 to 9999, received ${given}`);
+export function numberOf(option, given, most = 9999) {
+  if (!/^[1-9]\d{0,6}$/.test(given) || Number(given) > most) {
+    throw new TypeError(`${option}: expected a number from 1 to ${most}, received ${given}`);
   }
   return Number(given);
 }

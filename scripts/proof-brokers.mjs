@@ -1,0 +1,138 @@
+// `node scripts/proof-brokers.mjs`: 10,000 numbered messages at a steady rate through each broker of scripts/brokers, on
+// a real server, while the service that consumes them is restarted twenty times; in both ways of changing over, beside
+// a control run without a restart. Exit status 1 if one was lost, was handled twice where that is promised not to be,
+// came out of order in exclusive mode, or if more connections were opened than the generations need.
+//
+//   node scripts/proof-brokers.mjs --broker rabbitmq --changeover overlap --messages 1000 --restarts 3 --per-second 100
+//
+// A minute or two for each broker and way. "longest ms" is the longest time in which nothing was handled, "at change" the
+// longest while one generation had begun and the one before had not stopped, or neither had it. What is beyond the
+// control run, or the producer's own longest pause, is due to the restarts.
+import { execFileSync } from 'node:child_process';
+import { existsSync, readdirSync } from 'node:fs';
+import path from 'node:path';
+import process from 'node:process';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { Bench } from './brokers/prove.mjs';
+import { expectOneOf, numberOf } from './nodes.mjs';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const BROKERS = path.join(root, 'scripts/brokers');
+const WAYS = ['exclusive', 'overlap'];
+/** The goal for the longest time without consumption in overlap, beyond the longest of the steady state. */
+const BEYOND_MS = 20;
+
+const { values } = parseArgs({
+  options: {
+    broker: { type: 'string', multiple: true, default: [] },
+    changeover: { type: 'string', multiple: true, default: WAYS },
+    messages: { type: 'string', default: '10000' },
+    restarts: { type: 'string', default: '20' },
+    'per-second': { type: 'string', default: '200' },
+  },
+});
+
+const COLUMNS = [
+  ['broker', -14, ({ name }) => name],
+  ['changeover', -10, ({ changeover }) => changeover],
+  ['restarts', 8, ({ restarts }) => restarts],
+  ['seconds', 7, ({ seconds }) => seconds.toFixed(1)],
+  ['messages', 8, ({ sent }) => sent],
+  ['lost', 5, ({ lost }) => lost.length],
+  ['twice', 5, ({ doubled }) => doubled],
+  ['generations', 11, ({ generations }) => generations],
+  ['connections', 11, ({ accepted }) => accepted],
+  ['longest ms', 10, ({ longestMs }) => longestMs.toFixed(1)],
+  ['at change', 9, ({ changeMs }) => changeMs.toFixed(1)],
+  ['producer ms', 11, ({ producerMs }) => producerMs.toFixed(1)],
+];
+
+process.exitCode = await proveAll();
+
+async function proveAll() {
+  const all = await brokers();
+  expectOneOf('--broker', values.broker, Object.keys(all));
+  expectOneOf('--changeover', values.changeover, WAYS);
+  const messages = numberOf('--messages', values.messages, 1_000_000);
+  const restarts = numberOf('--restarts', values.restarts);
+  const perSecond = numberOf('--per-second', values['per-second']);
+  for (const args of [['scripts/build.mjs'], ['node_modules/typescript/bin/tsc', '-p', 'test']]) {
+    execFileSync(process.execPath, args, { cwd: root, stdio: ['ignore', 2, 2] });
+  }
+  const { Supervised } = await import(path.join(root, 'build/test/integration/supervised.js'));
+  say(`${messages} messages at least, ${perSecond} a second`);
+  say(row(COLUMNS.map(([head]) => head)));
+  say(row(COLUMNS.map(([, width]) => '-'.repeat(Math.abs(width)))));
+  let bad = 0;
+  for (const name of values.broker.length > 0 ? values.broker : Object.keys(all)) {
+    const broker = all[name];
+    if (!existsSync(broker.program)) {
+      say(`    ${name} is left out: as root, apt-get install ${broker.debianPackage}`);
+      continue;
+    }
+    const bench = new Bench(name, broker, Supervised);
+    try {
+      await bench.start();
+      for (const changeover of values.changeover) {
+        if (broker.changeovers?.includes(changeover) === false) continue;
+        bad += await prove(bench, { name, changeover, messages, restarts, perSecond });
+      }
+    } finally {
+      await bench.stop();
+    }
+  }
+  say(bad === 0 ? 'all as promised' : `${bad} not as promised`);
+  return bad === 0 ? 0 : 1;
+}
+
+/** @returns how many things were not as promised. */
+async function prove(bench, { name, changeover, messages, restarts, perSecond }) {
+  const terms = { changeover, perSecond };
+  const few = Math.max(100, Math.floor(messages / 5));
+  const control = await bench.run({ ...terms, messages: few });
+  const found = await bench.run({
+    ...terms,
+    messages,
+    parts: restarts,
+    during: ({ service }) => service.restart('--wait=confirmed'),
+  });
+  const { problems } = found;
+  if (found.generations !== restarts + 1) {
+    problems.push(`handled by ${found.generations} generations, not ${restarts + 1}`);
+  }
+  const most = bench.mostConnections(restarts);
+  if (found.accepted > most) problems.push(`${found.accepted} connections were opened, not ${most} at most`);
+  say(row(COLUMNS.map(([, , cell]) => cell({ name, changeover, restarts: 0, ...control }))));
+  say(row(COLUMNS.map(([, , cell]) => cell({ name, changeover, restarts, ...found }))));
+  const beyondMs = found.changeMs - Math.max(control.longestMs, found.producerMs);
+  if (changeover === 'overlap') {
+    say(`    ${beyondMs.toFixed(1)} ms beyond the steady state; the goal is less than ${BEYOND_MS}`);
+  }
+  for (const problem of [...control.problems, ...problems]) say(`    ${problem}`);
+  return control.problems.length + problems.length;
+}
+
+/** Those of the folder that are message services, by their names. */
+async function brokers() {
+  const found = {};
+  for (const file of readdirSync(BROKERS).sort()) {
+    if (!file.endsWith('.mjs') || file === 'service.mjs') continue;
+    const { default: broker } = await import(path.join(BROKERS, file));
+    if (broker?.consumer !== undefined) found[file.slice(0, -'.mjs'.length)] = broker;
+  }
+  return found;
+}
+
+function row(cells) {
+  const padded = cells.map((cell, i) => {
+    const width = COLUMNS[i][1];
+    const text = String(cell ?? '?');
+    return width < 0 ? text.padEnd(-width) : text.padStart(width);
+  });
+  return `| ${padded.join(' | ')} |`;
+}
+
+function say(text) {
+  process.stdout.write(`${text}\n`);
+}
