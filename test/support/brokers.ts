@@ -17,7 +17,7 @@ export interface Server {
 export interface Broker {
   readonly program: string;
   readonly debianPackage: string;
-  server(folder: string): Promise<Server>;
+  server(folder: string, settings?: readonly string[]): Promise<Server>;
   prepare(url: string): Promise<void>;
   producer(url: string): Promise<{ send(n: number): Promise<unknown>; close(): Promise<unknown> }>;
   left(url: string): Promise<number>;
@@ -39,8 +39,8 @@ export function missing({ program, debianPackage }: Broker): string | false {
 }
 
 /** Starts one in a folder of its own, with what the broker's tests need in it. */
-export async function started(broker: Broker, later: Later): Promise<Server> {
-  const server = await broker.server(temporaryFolder(later));
+export async function started(broker: Broker, later: Later, settings?: readonly string[]): Promise<Server> {
+  const server = await broker.server(temporaryFolder(later), settings);
   later(() => server.stop('SIGKILL'));
   await broker.prepare(server.url);
   return server;

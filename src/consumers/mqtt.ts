@@ -1,0 +1,164 @@
+import type { IClientOptions, IPublishPacket, ISubscriptionMap, MqttClient } from 'mqtt';
+import { MoultError } from '../errors.js';
+import type { Consumer, ConsumerStart, ConsumerStop } from '../tasks/consumer.js';
+import { type MqttLegacy, MqttSession } from './mqtt-session.js';
+import { type OnTrouble, tellTrouble } from './trouble.js';
+import { unreachable, within } from './within.js';
+
+/** What moult sets of a connection; to be given to the client last: `connect(url, { ...own, ...session })`. */
+export type MqttSessionOptions = Pick<
+  IClientOptions,
+  'clean' | 'incomingStore' | 'resubscribe' | 'clientId' | 'will' | 'reconnectPeriod'
+>;
+
+/** What a handler is told beside its message. */
+export interface MqttHandling {
+  /** Aborts when the message is taken back: the deadline of the changeover has come. */
+  readonly signal: AbortSignal;
+  /** Grows with every change of owner; a fencing token for what the handler writes elsewhere. */
+  readonly epoch: number;
+}
+
+/** How messages of an MQTT broker are taken and handled. */
+export interface MqttOptions {
+  /**
+   * Makes a client: `(session) => mqtt.connect(url, { clientId: 'billing', ...session })`. With a client id of its own;
+   * for MQTT 5 with `properties.sessionExpiryInterval`, longer than a restart takes. A will is allowed.
+   */
+  connect(session: MqttSessionOptions): MqttClient;
+  /** The topics, as the client's `subscribe` takes them: `{ 'orders/#': { qos: 1 } }`. */
+  readonly topics: ISubscriptionMap;
+  /**
+   * Handles one message, one after another. When it returns, or its promise fulfils, the message is acknowledged; when it
+   * throws, it is called again with the same message after `retryAfterMs`.
+   */
+  handle(message: IPublishPacket, handling: MqttHandling): unknown;
+  /** Milliseconds until a message whose handler threw is tried again; default 1,000. */
+  readonly retryAfterMs?: number;
+  /**
+   * - `connect` (default): `prepare` makes a connection with another client id, and closes it, to see that the broker answers.
+   * - `never`: for brokers that let in certain client ids only.
+   */
+  readonly probe?: 'connect' | 'never';
+  /** Learns of handlers that threw and of lost connections; default: a warning of the process. */
+  readonly onTrouble?: OnTrouble;
+}
+
+const ANSWER_WITHIN_MS = 5000;
+
+/**
+ * Consumes topics of an MQTT broker in one persistent session that changes hands: the predecessor disconnects, which fires
+ * no will, and the successor resumes the session under the same client id. Meanwhile the broker keeps messages of QoS 1
+ * and 2. Those that the predecessor has handled are acknowledged; QoS 2 stays once even between PUBREC and PUBREL.
+ * It changes over exclusively: a broker closes the first of two connections with one client id.
+ * @throws MOULT_BAD_OPTION from `start` for a changeover of 'overlap', and for a client whose session would not outlive its
+ *   connection. MOULT_BROKER_UNREACHABLE from `prepare` and the first `start` when the broker does not answer within 5 s.
+ */
+export function mqttSession(options: MqttOptions): Consumer {
+  return new MqttConsumer(options);
+}
+
+class MqttConsumer implements Consumer {
+  readonly #options: MqttOptions;
+  #session: MqttSession | undefined;
+  #hasStopped = false;
+
+  constructor(options: MqttOptions) {
+    const { retryAfterMs = 1000 } = options;
+    expect(
+      'retryAfterMs to be a whole number from 0 on',
+      retryAfterMs,
+      Number.isInteger(retryAfterMs) && retryAfterMs >= 0,
+    );
+    this.#options = options;
+  }
+
+  async prepare(): Promise<void> {
+    if (this.#options.probe === 'never') return;
+    const client = this.#options.connect({
+      clean: true,
+      resubscribe: false,
+      clientId: `moult-${process.pid}-${Math.random().toString(36).slice(2, 10)}`,
+      reconnectPeriod: 0,
+      ...{ will: undefined },
+    });
+    try {
+      await within(connected(client), ANSWER_WITHIN_MS, 'the MQTT broker');
+    } finally {
+      await within(client.endAsync(!client.connected), ANSWER_WITHIN_MS, 'the MQTT broker').catch(() => {});
+    }
+  }
+
+  async start({ epoch, saved, changeover }: ConsumerStart): Promise<void> {
+    expect(
+      "changeover 'exclusive', since a session has one connection",
+      changeover,
+      changeover !== 'overlap',
+    );
+    const { topics, handle, retryAfterMs = 1000, onTrouble } = this.#options;
+    const session = new MqttSession({
+      connect: (options) => checked(this.#options.connect(options)),
+      topics,
+      legacy: saved as MqttLegacy | undefined,
+      retryAfterMs,
+      handle: (message, signal) => handle(message, { signal, epoch }),
+      trouble: (error) => tellTrouble('mqttSession', onTrouble, error),
+    });
+    this.#session = session;
+    // A predecessor that resumes is the last that can: while the broker is away it goes on trying.
+    if (this.#hasStopped) {
+      session.begun.catch((error) => tellTrouble('mqttSession', onTrouble, error));
+      return;
+    }
+    try {
+      await within(session.begun, ANSWER_WITHIN_MS, 'the MQTT broker');
+    } catch (error) {
+      this.#session = undefined;
+      await session.abandon();
+      throw unreachable('the MQTT broker', error);
+    }
+  }
+
+  async stop({ signal }: ConsumerStop): Promise<MqttLegacy | undefined> {
+    const session = this.#session;
+    this.#session = undefined;
+    this.#hasStopped = true;
+    return await session?.end(signal);
+  }
+
+  async close(): Promise<void> {
+    await this.#session?.abandon();
+  }
+}
+
+/** Settles with the first thing that the broker says. */
+export function connected(client: MqttClient): Promise<void> {
+  return new Promise((resolve, reject) => {
+    client.once('connect', () => resolve());
+    client.once('close', () => reject(new Error('the connection was closed')));
+    client.on('error', reject);
+  });
+}
+
+/** That the session outlives its connection, and belongs to this service. */
+function checked(client: MqttClient): MqttClient {
+  const { clean, protocolVersion, properties, reconnectPeriod } = client.options;
+  const refuse = (what: string, is: unknown) => {
+    client.on('error', () => {});
+    client.end(true);
+    expect(what, is, false);
+  };
+  const expiry = properties?.sessionExpiryInterval ?? 0;
+  if (clean !== false) refuse('connect() to give on `clean: false`', clean);
+  if (protocolVersion === 5 && expiry === 0) refuse('properties.sessionExpiryInterval above 0', expiry);
+  if ((properties?.topicAliasMaximum ?? 0) > 0) {
+    refuse('no properties.topicAliasMaximum', properties?.topicAliasMaximum);
+  }
+  if (reconnectPeriod === 0) refuse('a reconnectPeriod above 0', reconnectPeriod);
+  return client;
+}
+
+function expect(what: string, value: unknown, is: boolean): void {
+  if (is) return;
+  throw new MoultError('MOULT_BAD_OPTION', `mqttSession: expected ${what}, received ${String(value)}`);
+}
