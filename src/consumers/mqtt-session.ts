@@ -4,6 +4,8 @@ import { HandledMessages, Released } from './mqtt-handled.js';
 
 /** What a successor must know of the session that it resumes. */
 export interface MqttLegacy {
+  /** Of the owner that left it. It is good for the next one only: after that the session may have changed. */
+  readonly epoch: number;
   readonly clientId: string;
   /** The filters that the session is subscribed to. */
   readonly topics: readonly string[];
@@ -14,6 +16,7 @@ export interface MqttLegacy {
 interface Terms {
   connect(session: MqttSessionOptions): MqttClient;
   readonly topics: ISubscriptionMap;
+  readonly epoch: number;
   readonly legacy: MqttLegacy | undefined;
   readonly retryAfterMs: number;
   handle(message: IPublishPacket, signal: AbortSignal): unknown;
@@ -70,6 +73,7 @@ export class MqttSession {
     this.#inHand = undefined;
     await this.#disconnect();
     return {
+      epoch: this.#terms.epoch,
       clientId: this.#client.options.clientId as string,
       topics: Object.keys(this.#terms.topics),
       handled: this.#handled.identifiers,

@@ -99,7 +99,8 @@ class MqttConsumer implements Consumer {
     const session = new MqttSession({
       connect: (options) => checked(this.#options.connect(options)),
       topics,
-      legacy: saved as MqttLegacy | undefined,
+      epoch,
+      legacy: latest(saved as MqttLegacy | undefined, epoch),
       retryAfterMs,
       handle: (message, signal) => handle(message, { signal, epoch }),
       trouble: (error) => tellTrouble('mqttSession', onTrouble, error),
@@ -138,6 +139,11 @@ export function connected(client: MqttClient): Promise<void> {
     client.once('close', () => reject(new Error('the connection was closed')));
     client.on('error', reject);
   });
+}
+
+/** What is older has been overtaken: another owner had the session meanwhile, and was killed. */
+function latest(legacy: MqttLegacy | undefined, epoch: number): MqttLegacy | undefined {
+  return legacy?.epoch === epoch - 1 ? legacy : undefined;
 }
 
 /** That the session outlives its connection, and belongs to this service. */
