@@ -1,6 +1,6 @@
 import type { ConsumerConfig, ConsumerMessages, JsMsg, Consumer as PullConsumer } from '@nats-io/jetstream';
 import type { NatsConnection, Subscription } from '@nats-io/transport-node';
-import type { Handling } from './jetstream.js';
+import type { Handling } from './handling.js';
 
 /** A consumer of JetStream, and the connection that it speaks through. */
 export interface Attached {
@@ -25,6 +25,10 @@ const NAK = new TextEncoder().encode('-NAK');
 const ANSWER_WITHIN_MS = 1000;
 const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 5000;
+/** As much is fetched as is handled in this time, so that the end of a reign need not wait for more. */
+const AHEAD_MS = 200;
+/** The weight of the last message in the average. */
+const NEWEST = 0.2;
 
 /** The time from one start to the next stop: what was fetched, what is being handled, and how all of it is settled. */
 export class JetStreamReign {
@@ -40,7 +44,8 @@ export class JetStreamReign {
   #reading: Promise<void> = Promise.resolve();
   #roomMade: (() => void) | undefined;
   #stillWorking: NodeJS.Timeout | undefined;
-  #isFinishing = false;
+  /** How long one message takes to be handled, of late. */
+  #averageMs = AHEAD_MS;
 
   constructor(terms: Terms) {
     this.#terms = terms;
@@ -56,9 +61,6 @@ export class JetStreamReign {
     this.#ending.abort();
     this.#roomMade?.();
     await this.#leave();
-    await this.#giveBack(this.#takeUnbegun());
-    this.#isFinishing = true;
-    this.#next();
     await aborted(signal, this.#idle());
     if (!this.#isIdle) await this.#takeBack();
     await aborted(signal, Promise.allSettled(this.#settling.values()));
@@ -75,7 +77,7 @@ export class JetStreamReign {
         await this.#room();
         if (this.#isEnding) return;
         this.#attached = await this.#terms.attach();
-        this.#fetch = await this.#attached.consumer.fetch({ max_messages: this.#free() });
+        this.#fetch = await this.#attached.consumer.fetch({ max_messages: Math.max(1, this.#free()) });
         if (this.#isEnding) void leaveFetch(this.#fetch);
         for await (const message of this.#fetch) {
           pauseMs = FIRST_PAUSE_MS;
@@ -94,7 +96,7 @@ export class JetStreamReign {
 
   /** Waits until half of the room is free: single messages are not worth a request each. */
   async #room(): Promise<void> {
-    while (!this.#isEnding && this.#free() < Math.ceil(this.#terms.prefetch / 2)) {
+    while (!this.#isEnding && this.#free() < Math.ceil(this.#capacity / 2)) {
       await new Promise<void>((resolve) => {
         this.#roomMade = resolve;
       });
@@ -102,7 +104,12 @@ export class JetStreamReign {
   }
 
   #free(): number {
-    return this.#terms.prefetch - this.#waiting.length - this.#inHand.size;
+    return this.#capacity - this.#waiting.length - this.#inHand.size;
+  }
+
+  get #capacity(): number {
+    const { concurrency, prefetch } = this.#terms;
+    return Math.min(prefetch, concurrency * Math.max(1, Math.floor(AHEAD_MS / this.#averageMs)));
   }
 
   #take(message: JsMsg): void {
@@ -111,7 +118,7 @@ export class JetStreamReign {
   }
 
   #next(): void {
-    while ((!this.#isEnding || this.#isFinishing) && this.#inHand.size < this.#terms.concurrency) {
+    while (!this.#abort.signal.aborted && this.#inHand.size < this.#terms.concurrency) {
       const message = this.#waiting.shift();
       if (message === undefined) break;
       this.#begin(message);
@@ -125,6 +132,7 @@ export class JetStreamReign {
 
   async #handle(message: JsMsg): Promise<void> {
     const { epoch, handle, retryAfterMs, trouble } = this.#terms;
+    const beganAtMs = performance.now();
     try {
       // A turn of its own, so that what the handler throws at once finds the message in hand.
       await null;
@@ -134,6 +142,7 @@ export class JetStreamReign {
       trouble(error);
       if (this.#inHand.has(message)) message.nak(retryAfterMs);
     }
+    this.#averageMs += NEWEST * (performance.now() - beganAtMs - this.#averageMs);
     if (this.#inHand.delete(message)) this.#next();
   }
 
@@ -159,15 +168,6 @@ export class JetStreamReign {
     await this.#reading;
   }
 
-  /** What was fetched and not begun; but what the server would not deliver once more is to be handled here, and what came before it. */
-  #takeUnbegun(): JsMsg[] {
-    const { max_deliver = -1 } = this.#terms.config;
-    const last = this.#waiting.findLastIndex(
-      ({ info }) => max_deliver > 0 && info.deliveryCount >= max_deliver,
-    );
-    return this.#waiting.splice(last + 1);
-  }
-
   get #isIdle(): boolean {
     return this.#waiting.length === 0 && this.#inHand.size === 0;
   }
@@ -182,6 +182,9 @@ export class JetStreamReign {
     await new Promise((resolve) => setImmediate(resolve));
     const messages = [...this.#inHand.keys(), ...this.#waiting.splice(0)];
     this.#inHand.clear();
+    // Servers before 2.10 lose a message that is given back while a request is on their list that nobody waits for any
+    // more, until its time to be acknowledged is over; telling of the consumer, they clear the list.
+    await this.#attached?.consumer.info().catch(this.#terms.trouble);
     await this.#giveBack(messages);
   }
 

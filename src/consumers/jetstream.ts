@@ -2,17 +2,10 @@ import type { ConsumerConfig, JsMsg, Consumer as PullConsumer } from '@nats-io/j
 import type { NatsConnection } from '@nats-io/transport-node';
 import { MoultError } from '../errors.js';
 import type { Consumer, ConsumerStart, ConsumerStop } from '../tasks/consumer.js';
+import type { Handling } from './handling.js';
 import { type Attached, JetStreamReign } from './jetstream-reign.js';
 import { type ConnectionSource, NatsLink } from './nats-link.js';
 import { type OnTrouble, tellTrouble } from './trouble.js';
-
-/** What a handler is told beside its message. */
-export interface Handling {
-  /** Aborts when the message is taken back: the deadline of the changeover has come. */
-  readonly signal: AbortSignal;
-  /** Grows with every change of owner; a fencing token for what the handler writes elsewhere. */
-  readonly epoch: number;
-}
 
 /** How messages of a JetStream consumer are taken and handled. */
 export interface JetStreamOptions {
@@ -27,7 +20,10 @@ export interface JetStreamOptions {
   handle(message: JsMsg, handling: Handling): unknown;
   /** The most messages handled at once; from 1 on, default 1, which keeps their order. */
   readonly concurrency?: number;
-  /** The most messages taken from the stream at once, those being handled among them; default 16, and at least `concurrency`. */
+  /**
+   * The most messages taken from the stream at once, those being handled among them; default 16, and at least
+   * `concurrency`. While handling takes long it is fewer: as many as 200 ms suffice for.
+   */
   readonly prefetch?: number;
   /** Milliseconds until a message whose handler threw is delivered again; default 1,000. */
   readonly retryAfterMs?: number;
@@ -36,9 +32,8 @@ export interface JetStreamOptions {
 }
 
 /**
- * Consumes a durable pull consumer of JetStream. At a changeover what is being handled is finished and its
- * acknowledgement confirmed by the server; what was only fetched is given back, and goes to the successor at once and
- * in order. Both ways of changing over are fit: several generations may pull from one durable.
+ * Consumes a durable pull consumer of JetStream. At a changeover what was fetched is handled, and its acknowledgement
+ * confirmed by the server; what is not finished at the deadline is given back, and goes to the successor at once. Both ways of changing over are fit: several generations may pull from one durable.
  * @throws MOULT_BAD_OPTION when a number is out of its range; `prepare` throws it for a consumer that is not durable
  *   or does not ask for explicit acknowledgement.
  */

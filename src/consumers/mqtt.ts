@@ -1,6 +1,11 @@
+/**
+ * Consumers of MQTT for {@link https://www.npmjs.com/package/mqtt | mqtt}, which the service installs itself.
+ * @module moult/mqtt
+ */
 import type { IClientOptions, IPublishPacket, ISubscriptionMap, MqttClient } from 'mqtt';
 import { MoultError } from '../errors.js';
 import type { Consumer, ConsumerStart, ConsumerStop } from '../tasks/consumer.js';
+import type { Handling } from './handling.js';
 import { type MqttLegacy, MqttSession } from './mqtt-session.js';
 import { type OnTrouble, tellTrouble } from './trouble.js';
 import { unreachable, within } from './within.js';
@@ -10,14 +15,6 @@ export type MqttSessionOptions = Pick<
   IClientOptions,
   'clean' | 'incomingStore' | 'resubscribe' | 'clientId' | 'will' | 'reconnectPeriod'
 >;
-
-/** What a handler is told beside its message. */
-export interface MqttHandling {
-  /** Aborts when the message is taken back: the deadline of the changeover has come. */
-  readonly signal: AbortSignal;
-  /** Grows with every change of owner; a fencing token for what the handler writes elsewhere. */
-  readonly epoch: number;
-}
 
 /** How messages of an MQTT broker are taken and handled. */
 export interface MqttOptions {
@@ -32,7 +29,7 @@ export interface MqttOptions {
    * Handles one message, one after another. When it returns, or its promise fulfils, the message is acknowledged; when it
    * throws, it is called again with the same message after `retryAfterMs`.
    */
-  handle(message: IPublishPacket, handling: MqttHandling): unknown;
+  handle(message: IPublishPacket, handling: Handling): unknown;
   /** Milliseconds until a message whose handler threw is tried again; default 1,000. */
   readonly retryAfterMs?: number;
   /**
@@ -57,6 +54,9 @@ const ANSWER_WITHIN_MS = 5000;
 export function mqttSession(options: MqttOptions): Consumer {
   return new MqttConsumer(options);
 }
+
+export type { Handling } from './handling.js';
+export type { OnTrouble } from './trouble.js';
 
 class MqttConsumer implements Consumer {
   readonly #options: MqttOptions;

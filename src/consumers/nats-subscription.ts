@@ -1,8 +1,8 @@
 import type { Msg, MsgHdrs, NatsConnection, Subscription } from '@nats-io/transport-node';
 import { MoultError } from '../errors.js';
 import type { Consumer, ConsumerStart, ConsumerStop } from '../tasks/consumer.js';
+import type { Handling } from './handling.js';
 import { InHand } from './in-hand.js';
-import type { Handling } from './jetstream.js';
 import { packed, unpacked } from './nats-envelope.js';
 import { type ConnectionSource, NatsLink } from './nats-link.js';
 import { type OnTrouble, tellTrouble } from './trouble.js';

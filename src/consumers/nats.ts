@@ -1,4 +1,9 @@
-export { type Handling, type JetStreamOptions, jetStream } from './jetstream.js';
+/**
+ * Consumers of NATS and JetStream for `@nats-io/transport-node` and `@nats-io/jetstream`, which the service installs itself.
+ * @module moult/nats
+ */
+export type { Handling } from './handling.js';
+export { type JetStreamOptions, jetStream } from './jetstream.js';
 export type { ConnectionSource } from './nats-link.js';
 export { type NatsMessage, type NatsSubscriptionOptions, natsSubscription } from './nats-subscription.js';
 export type { OnTrouble } from './trouble.js';
