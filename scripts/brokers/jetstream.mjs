@@ -1,7 +1,7 @@
 // JetStream: one stream, one durable pull consumer. Both ways of changing over give each message to one generation.
 import { AckPolicy, jetstream, jetstreamManager } from '@nats-io/jetstream';
 import { jetStream } from 'moult/nats';
-import { debianPackage, open, program, server } from './nats-server.mjs';
+import { debianPackage, open, program, server, told } from './nats-server.mjs';
 
 const NUMBERS = 'NUMBERS';
 
@@ -30,10 +30,9 @@ export default {
   },
 
   async left(url) {
-    const connection = await open(url);
-    const manager = await jetstreamManager(connection);
-    const { num_pending, num_ack_pending } = await manager.consumers.info(NUMBERS, 'worker');
-    await connection.close();
+    const { account_details } = await told(url, 'jsz?consumers=true');
+    const [stream] = account_details[0].stream_detail;
+    const { num_pending, num_ack_pending } = stream.consumer_detail[0];
     return num_pending + num_ack_pending;
   },
 

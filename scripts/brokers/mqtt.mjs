@@ -1,14 +1,14 @@
 // mosquitto: one session that generations resume one after another, with messages of QoS 1 and 2.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { mqttSession } from 'moult/mqtt';
 import { connect, connectAsync } from 'mqtt';
 import { freePort, Program } from './program.mjs';
 
 const program = '/usr/sbin/mosquitto';
 const CLIENT = 'worker';
-const QUIET_MS = 300;
+/** By the address of each server that was started here, what it notes. */
+const logs = new Map();
 
 export default {
   program,
@@ -23,6 +23,9 @@ export default {
   async server(folder, more = []) {
     const port = await freePort();
     const settings = join(folder, 'mosquitto.conf');
+    const log = join(folder, 'mosquitto.log');
+    const url = `mqtt://127.0.0.1:${port}`;
+    logs.set(url, log);
     const lines = [
       `listener ${port} 127.0.0.1`,
       'allow_anonymous true',
@@ -31,21 +34,20 @@ export default {
       `persistence_location ${folder}/`,
       'max_queued_messages 0',
       ...more,
-      `log_dest file ${join(folder, 'mosquitto.log')}`,
+      `log_dest file ${log}`,
       'log_type all',
     ];
     writeFileSync(settings, `${lines.join('\n')}\n`);
     const running = new Program(program, ['-c', settings], port, folder);
     await running.start();
     return {
-      url: `mqtt://127.0.0.1:${port}`,
+      url,
       get pid() {
         return running.pid;
       },
       start: () => running.start(),
       stop: (signal) => running.stop(signal),
-      accepted: async () =>
-        readFileSync(join(folder, 'mosquitto.log'), 'utf8').split(': New client connected from').length - 1,
+      accepted: async () => readFileSync(log, 'utf8').split(': New client connected from').length - 1,
     };
   },
 
@@ -64,17 +66,12 @@ export default {
     };
   },
 
-  /** Those that the broker begins to send to who resumes the session. None is acknowledged. */
+  /** By what the broker has noted: it tells nobody of a session, and to resume it would end its owner's connection. */
   async left(url) {
-    const seen = new Set();
-    const put = ({ messageId }) => seen.add(messageId);
-    const incomingStore = { put, get() {}, del() {}, close: (done) => done(), createStream() {} };
-    const client = connect(url, { clientId: CLIENT, clean: false, reconnectPeriod: 0, incomingStore });
-    client.handleMessage = put;
-    await new Promise((resolve, reject) => client.once('connect', resolve).once('error', reject));
-    await delay(QUIET_MS);
-    await client.endAsync(true);
-    return seen.size;
+    const notes = readFileSync(logs.get(url), 'utf8');
+    const count = (pattern) => [...notes.matchAll(pattern)].length;
+    const settled = count(/: Received (PUBACK|PUBREC) from worker /g);
+    return Math.max(0, count(/: Received PUBLISH from .*'numbers'/g) - settled);
   },
 
   consumer: ({ url, handle }) =>

@@ -103,8 +103,8 @@ describe('a session of MQTT', { skip: missing(broker) }, () => {
       assert.deepEqual(numbers, numbersTo(1000));
       assert.equal(await broker.left(url), 0);
       assert.deepEqual(wills, []);
-      // Two for each of eleven owners, the producer, and the one that looked what is left.
-      assert.equal((await server.accepted()) ?? 0, accepted + 24);
+      // Two for each of eleven owners, and the producer.
+      assert.equal((await server.accepted()) ?? 0, accepted + 23);
       await watcher.endAsync();
     });
   }
