@@ -10,6 +10,7 @@ import { within } from './within.js';
 
 /** A message of core NATS; one of the client, or one that a predecessor had no time for and has handed on. */
 export type NatsMessage = Pick<Msg, 'subject' | 'data' | 'reply' | 'respond' | 'json' | 'string'> & {
+  /** Headers that came with it. */
   readonly headers?: Pick<MsgHdrs, 'get' | 'has' | 'keys' | 'values' | 'last'>;
 };
 
