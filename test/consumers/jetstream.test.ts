@@ -4,8 +4,18 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { AckPolicy, jetstream, jetstreamManager } from '@nats-io/jetstream';
 import { connect } from '@nats-io/transport-node';
 import { type JetStreamOptions, jetStream } from '#moult/consumers/nats.js';
-import { brokerOf, Handled, missing, numbersTo, startAs, started, stopWithin } from '../support/brokers.js';
+import {
+  brokerOf,
+  Handled,
+  leaves,
+  missing,
+  numbersTo,
+  startAs,
+  started,
+  stopWithin,
+} from '../support/brokers.js';
 import { until } from '../support/events.js';
+import { fixture } from '../support/fixture.js';
 import { tidy } from '../support/tidy.js';
 
 const broker = await brokerOf('jetstream');
@@ -260,6 +270,34 @@ describe('a consumer of JetStream', { skip: missing(broker) }, () => {
     await handled.reaches(1);
     await end(consumer);
     assert.deepEqual(trouble, ['try 1', 'try 2']);
+    assert.equal(await broker.left(url), 0);
+  });
+
+  tidy('has what a killed process had in hand', async (later) => {
+    const { url } = await started(broker, later);
+    await configure(url, { ack_wait: 500 * 1_000_000 });
+    const killed = fixture(later, 'consumers/consume.mjs', ['jetstream', url, 'exclusive'], {
+      env: { ...process.env, HANGS_AT: '15' },
+    });
+    assert.deepEqual(await killed.says(), { started: true });
+    await send(url, numbersTo(30));
+    for (const n of numbersTo(15)) assert.deepEqual(await killed.says(), { handled: n });
+    assert.deepEqual(await killed.says(), { hangsAt: 15 });
+    // What was handled has been acknowledged.
+    await leaves(broker, url, 15);
+    killed.process.kill('SIGKILL');
+    await killed.exited;
+    const second = new Handled();
+    const successor = worker(url, {
+      handle: (message, { epoch }) => second.add(Number(message.string()), epoch),
+    });
+    await successor.start(startAs(2));
+    await second.reaches(15);
+    assert.deepEqual(
+      [...second.numbers].sort((a, b) => a - b),
+      numbersTo(30).slice(15),
+    );
+    await end(successor);
     assert.equal(await broker.left(url), 0);
   });
 

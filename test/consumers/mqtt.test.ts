@@ -4,8 +4,18 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { connect, connectAsync, type IClientOptions } from 'mqtt';
 import { type MqttOptions, mqttSession } from '#moult/consumers/mqtt.js';
 import type { Consumer } from '#moult/tasks/consumer.js';
-import { brokerOf, Handled, missing, numbersTo, startAs, started, stopWithin } from '../support/brokers.js';
+import {
+  brokerOf,
+  Handled,
+  leaves,
+  missing,
+  numbersTo,
+  startAs,
+  started,
+  stopWithin,
+} from '../support/brokers.js';
 import { soon, until } from '../support/events.js';
+import { fixture } from '../support/fixture.js';
 import { tidy } from '../support/tidy.js';
 
 const broker = await brokerOf('mqtt');
@@ -319,6 +329,28 @@ describe('a session of MQTT', { skip: missing(broker) }, () => {
       await end(predecessor, killed);
     },
   );
+
+  tidy('has what a killed process had in hand', async (later) => {
+    const { url } = await started(broker, later);
+    const killed = fixture(later, 'consumers/consume.mjs', ['mqtt', url, 'exclusive'], {
+      env: { ...process.env, HANGS_AT: '15' },
+    });
+    assert.deepEqual(await killed.says(), { started: true });
+    await send(url, numbersTo(30));
+    for (const n of numbersTo(15)) assert.deepEqual(await killed.says(), { handled: n });
+    assert.deepEqual(await killed.says(), { hangsAt: 15 });
+    // What was handled has been acknowledged.
+    await leaves(broker, url, 15);
+    killed.process.kill('SIGKILL');
+    await killed.exited;
+    const second = new Handled();
+    const successor = worker(url, ({ payload }, { epoch }) => second.add(Number(payload), epoch));
+    await successor.start(startAs(2));
+    await second.reaches(15);
+    assert.deepEqual(second.numbers, numbersTo(30).slice(15));
+    await end(successor);
+    assert.equal(await broker.left(url), 0);
+  });
 
   tidy(
     'refuses to prepare while the broker is away, and the predecessor consumes on when it is back',

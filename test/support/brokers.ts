@@ -92,3 +92,12 @@ export class Handled {
 export function numbersTo(end: number): number[] {
   return Array.from({ length: end }, (_, n) => n);
 }
+
+/** Waits until so many messages are not settled. */
+export async function leaves({ left }: Broker, url: string, count: number, withinMs = 10_000): Promise<void> {
+  const giveUpAtMs = performance.now() + withinMs;
+  for (let now = await left(url); now !== count; now = await left(url)) {
+    if (performance.now() > giveUpAtMs) throw new Error(`left are ${now}, not ${count}`);
+    await delay(5);
+  }
+}
