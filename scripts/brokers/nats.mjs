@@ -1,6 +1,7 @@
 // Core NATS: a subject and a queue group. The server keeps nothing, so only overlap loses nothing.
+import { setTimeout as delay } from 'node:timers/promises';
 import { natsSubscription } from 'moult/nats';
-import { debianPackage, open, program, server } from './nats-server.mjs';
+import { debianPackage, open, program, server, told } from './nats-server.mjs';
 
 export default {
   program,
@@ -12,7 +13,9 @@ export default {
 
   async prepare() {},
 
+  /** What is sent before the first one subscribes nobody gets. */
   async producer(url) {
+    while (!(await isSubscribed(url))) await delay(5);
     const connection = await open(url);
     return {
       async send(n) {
@@ -36,3 +39,8 @@ export default {
       handle: (message, { epoch }) => handle(Number(message.string()), epoch),
     }),
 };
+
+async function isSubscribed(url) {
+  const { subscriptions_list: list = [] } = await told(url, 'subsz?subs=1');
+  return list.some(({ subject }) => subject === 'numbers');
+}

@@ -30,7 +30,10 @@ const AHEAD_MS = 200;
 /** The weight of the last message in the average. */
 const NEWEST = 0.2;
 
-/** The time from one start to the next stop: what was fetched, what is being handled, and how all of it is settled. */
+/**
+ * The time from one start to the next stop: what was fetched, what is being handled, and how all of it is
+ * settled.
+ */
 export class JetStreamReign {
   readonly #terms: Terms;
   readonly #abort = new AbortController();
@@ -56,7 +59,9 @@ export class JetStreamReign {
     this.#reading = this.#read();
   }
 
-  /** Nothing is in hand, and the server knows it, when this settles; at the signal what is left is given back. */
+  /**
+   * Nothing is in hand, and the server knows it, when this settles; at the signal what is left is given back.
+   */
   async end(signal: AbortSignal): Promise<void> {
     this.#ending.abort();
     this.#roomMade?.();
@@ -176,14 +181,17 @@ export class JetStreamReign {
     while (!this.#isIdle) await Promise.race(this.#inHand.values());
   }
 
-  /** At the deadline: handlers are told, and those that do not settle at once have their messages taken from them. */
+  /**
+   * At the deadline: handlers are told, and those that do not settle at once have their messages taken from
+   * them.
+   */
   async #takeBack(): Promise<void> {
     this.#abort.abort();
     await new Promise((resolve) => setImmediate(resolve));
     const messages = [...this.#inHand.keys(), ...this.#waiting.splice(0)];
     this.#inHand.clear();
-    // Servers before 2.10 lose a message that is given back while a request is on their list that nobody waits for any
-    // more, until its time to be acknowledged is over; telling of the consumer, they clear the list.
+    // nats-server 2.9 loses a message that is given back while a request is on its list that nobody waits for
+    // any more, until its time to be acknowledged is over. Telling of the consumer, it clears the list.
     await this.#attached?.consumer.info().catch(this.#terms.trouble);
     await this.#giveBack(messages);
   }

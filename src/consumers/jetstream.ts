@@ -6,10 +6,16 @@ import type { Handling } from './handling.js';
 import { type Attached, JetStreamReign } from './jetstream-reign.js';
 import { type ConnectionSource, NatsLink } from './nats-link.js';
 import { type OnTrouble, tellTrouble } from './trouble.js';
+import { within } from './within.js';
+
+const ANSWER_WITHIN_MS = 5000;
 
 /** How messages of a JetStream consumer are taken and handled. */
 export interface JetStreamOptions {
-  /** A function that connects, and whose connection is drained and closed at the end; or a connection of the service's own, which is left open. */
+  /**
+   * A function that connects, and whose connection is drained and closed at the end; or a connection of the
+   * service's own, which is left open.
+   */
   readonly connection: ConnectionSource;
   /** Looks up a durable pull consumer with explicit acknowledgement. */
   consumer(connection: NatsConnection): Promise<PullConsumer>;
@@ -27,15 +33,19 @@ export interface JetStreamOptions {
   readonly prefetch?: number;
   /** Milliseconds until a message whose handler threw is delivered again; default 1,000. */
   readonly retryAfterMs?: number;
-  /** Learns of handlers that threw and of calls to the server that failed; default: a warning of the process. */
+  /**
+   * Learns of handlers that threw and of calls to the server that failed; default: a warning of the process.
+   */
   readonly onTrouble?: OnTrouble;
 }
 
 /**
  * Consumes a durable pull consumer of JetStream. At a changeover what was fetched is handled, and its acknowledgement
- * confirmed by the server; what is not finished at the deadline is given back, and goes to the successor at once. Both ways of changing over are fit: several generations may pull from one durable.
+ * confirmed by the server; what is not finished at the deadline is given back, and goes to the successor at
+ * once. Both ways of changing over are fit: several generations may pull from one durable.
  * @throws MOULT_BAD_OPTION when a number is out of its range; `prepare` throws it for a consumer that is not durable
- *   or does not ask for explicit acknowledgement.
+ *   or does not ask for explicit acknowledgement. MOULT_BROKER_UNREACHABLE from `prepare` and the first `start` when
+ *   no connection is made within 5 s; what the client throws when the stream or the consumer is not there.
  */
 export function jetStream(options: JetStreamOptions): Consumer {
   return new JetStreamConsumer(options);
@@ -61,6 +71,7 @@ class JetStreamConsumer implements Consumer {
   }
 
   async prepare(): Promise<void> {
+    await within(this.#link.open(), ANSWER_WITHIN_MS, 'NATS');
     const { consumer } = await this.#attach();
     const { config } = await consumer.info();
     if (config.durable_name === undefined || config.ack_policy !== 'explicit') {

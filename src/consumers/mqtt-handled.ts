@@ -6,9 +6,9 @@ type PacketCallback = Parameters<IStore['get']>[1];
 type Packet = Parameters<IStore['put']>[0];
 
 /**
- * What the client asks between the packets of QoS 2. The client would keep a message here from PUBREC on and give it out at
- * PUBREL: with the process it would be lost, since the server does not send it again. Here it is handled before
- * PUBREC, and what is kept is its identifier: method B of figure 4.3 of MQTT 3.1.1.
+ * What the client asks between the packets of QoS 2. The client would keep a message here from PUBREC on and
+ * give it out at PUBREL: with the process it would be lost, since the server does not send it again. Here it
+ * is handled before PUBREC, and what is kept is its identifier: method B of figure 4.3 of MQTT 3.1.1.
  */
 export class HandledMessages implements IStore {
   readonly #handle: (packet: IPublishPacket) => Promise<void>;

@@ -108,7 +108,10 @@ export class MqttSession {
     }
   }
 
-  /** The session is subscribed already. What is subscribed to once more, the broker's retained messages come once more. */
+  /**
+   * The session is subscribed already. What is subscribed to once more, the broker's retained messages come
+   * once more.
+   */
   async #amend(): Promise<void> {
     const { topics, legacy } = this.#terms;
     const isKnown = legacy !== undefined && legacy.clientId === this.#client.options.clientId;
@@ -128,7 +131,10 @@ export class MqttSession {
     if (refused.length > 0) throw new Error(`the broker refused to subscribe to ${refused.join(', ')}`);
   }
 
-  /** The client would wait for the answer before it disconnects, and it may lie behind messages that are not handled any more. */
+  /**
+   * The client would wait for the answer before it disconnects, and it may lie behind messages that are not
+   * handled any more.
+   */
   async #answer<T>(answer: Promise<T>): Promise<T> {
     const request = this.#client.getLastMessageId();
     this.#requests.add(request);
@@ -150,8 +156,8 @@ export class MqttSession {
   }
 
   /**
-   * Handles the message; but one that the broker sends again after the connection was lost, while its handler is still at
-   * work, is not begun a second time.
+   * Handles the message; but one that the broker sends again after the connection was lost, while its handler
+   * is still at work, is not begun a second time.
    */
   #isDone(packet: IPublishPacket): Promise<boolean> {
     const identifier = packet.qos > 0 ? packet.messageId : undefined;
@@ -198,7 +204,10 @@ export class MqttSession {
     this.#client.reschedulePing(true);
   }
 
-  /** DISCONNECT, and then the broker's end of the connection: it has read all that was sent before, and the session is free. */
+  /**
+   * DISCONNECT, and then the broker's end of the connection: it has read all that was sent before, and the
+   * session is free.
+   */
   async #disconnect(): Promise<void> {
     const client = this.#client;
     client.removeAllListeners('connect');

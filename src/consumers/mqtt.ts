@@ -10,7 +10,9 @@ import { type MqttLegacy, MqttSession } from './mqtt-session.js';
 import { type OnTrouble, tellTrouble } from './trouble.js';
 import { unreachable, within } from './within.js';
 
-/** What moult sets of a connection; to be given to the client last: `connect(url, { ...own, ...session })`. */
+/**
+ * What moult sets of a connection; to be given to the client last: `connect(url, { ...own, ...session })`.
+ */
 export type MqttSessionOptions = Pick<
   IClientOptions,
   'clean' | 'incomingStore' | 'resubscribe' | 'clientId' | 'will' | 'reconnectPeriod'
@@ -19,15 +21,16 @@ export type MqttSessionOptions = Pick<
 /** How messages of an MQTT broker are taken and handled. */
 export interface MqttOptions {
   /**
-   * Makes a client: `(session) => mqtt.connect(url, { clientId: 'billing', ...session })`. With a client id of its own;
-   * for MQTT 5 with `properties.sessionExpiryInterval`, longer than a restart takes. A will is allowed.
+   * Makes a client: `(session) => mqtt.connect(url, { clientId: 'billing', ...session })`. With a client id
+   * of its own; for MQTT 5 with `properties.sessionExpiryInterval`, longer than a restart takes. A will is
+   * allowed.
    */
   connect(session: MqttSessionOptions): MqttClient;
   /** The topics, as the client's `subscribe` takes them: `{ 'orders/#': { qos: 1 } }`. */
   readonly topics: ISubscriptionMap;
   /**
-   * Handles one message, one after another. When it returns, or its promise fulfils, the message is acknowledged; when it
-   * throws, it is called again with the same message after `retryAfterMs`.
+   * Handles one message, one after another. When it returns, or its promise fulfils, the message is
+   * acknowledged; when it throws, it is called again with the same message after `retryAfterMs`.
    */
   handle(message: IPublishPacket, handling: Handling): unknown;
   /** Milliseconds until a message whose handler threw is tried again; default 1,000. */
@@ -44,10 +47,11 @@ export interface MqttOptions {
 const ANSWER_WITHIN_MS = 5000;
 
 /**
- * Consumes topics of an MQTT broker in one persistent session that changes hands: the predecessor disconnects, which fires
- * no will, and the successor resumes the session under the same client id. Meanwhile the broker keeps messages of QoS 1
- * and 2. Those that the predecessor has handled are acknowledged; QoS 2 stays once even between PUBREC and PUBREL.
- * It changes over exclusively: a broker closes the first of two connections with one client id.
+ * Consumes topics of an MQTT broker in one persistent session that changes hands: the predecessor
+ * disconnects, which fires no will, and the successor resumes the session under the same client id. Meanwhile
+ * the broker keeps messages of QoS 1 and 2. Those that the predecessor has handled are acknowledged; QoS 2
+ * stays once even between PUBREC and PUBREL. It changes over exclusively: a broker closes the first of two
+ * connections with one client id.
  * @throws MOULT_BAD_OPTION from `start` for a changeover of 'overlap', and for a client whose session would not outlive its
  *   connection. MOULT_BROKER_UNREACHABLE from `prepare` and the first `start` when the broker does not answer within 5 s.
  */

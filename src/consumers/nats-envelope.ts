@@ -9,7 +9,10 @@ interface Head {
 
 const LENGTH_BYTES = 4;
 
-/** A message with its subject, reply and headers, as the payload of another: 4 bytes of length, a head in JSON, the data. */
+/**
+ * A message with its subject, reply and headers, as the payload of another: 4 bytes of length, a head in
+ * JSON, the data.
+ */
 export function packed({ subject, reply, headers, data }: NatsMessage): Uint8Array {
   const head: Head = {
     subject,

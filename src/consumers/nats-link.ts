@@ -7,6 +7,7 @@ export type ConnectionSource = NatsConnection | (() => NatsConnection | Promise<
 export class NatsLink {
   readonly #source: ConnectionSource;
   #own: NatsConnection | undefined;
+  #isOver = false;
 
   constructor(source: ConnectionSource) {
     this.#source = source;
@@ -15,13 +16,18 @@ export class NatsLink {
   async open(): Promise<NatsConnection> {
     if (typeof this.#source !== 'function') return this.#source;
     if (this.#own?.isClosed() !== false) this.#own = await this.#source();
-    return this.#own;
+    // It came too late for whoever wanted it.
+    if (this.#isOver) await this.close();
+    return this.#own as NatsConnection;
   }
 
-  /** Sends what is buffered and closes. Where the server is away that would wait for it: what cannot be sent within a while never will. */
+  /**
+   * Sends what is buffered and closes. Where the server is away that would wait for it: what cannot be sent
+   * within a while never will.
+   */
   async close(withinMs = 1000): Promise<void> {
     const connection = this.#own;
-    this.#own = undefined;
+    this.#isOver = true;
     if (connection === undefined || connection.isClosed()) return;
     const timer = setTimeout(() => void connection.close(), withinMs);
     try {

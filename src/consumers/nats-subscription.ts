@@ -16,7 +16,10 @@ export type NatsMessage = Pick<Msg, 'subject' | 'data' | 'reply' | 'respond' | '
 
 /** How messages of core NATS are taken and handled. */
 export interface NatsSubscriptionOptions {
-  /** A function that connects, and whose connection is drained and closed at the end; or a connection of the service's own, which is left open. */
+  /**
+   * A function that connects, and whose connection is drained and closed at the end; or a connection of the
+   * service's own, which is left open.
+   */
   readonly connection: ConnectionSource;
   /** What to subscribe to; may have wildcards. */
   readonly subject: string;
@@ -42,8 +45,9 @@ const RETRY_AFTER_MS = 500;
 
 /**
  * Subscribes to core NATS, which keeps no messages: what comes while nobody is subscribed is gone. So it changes over
- * by overlap only: `service.consumer(name, natsSubscription(…), { changeover: 'overlap' })`. The predecessor drains its
- * subscription and handles what it was given; what it has not finished at the deadline goes to the group once more.
+ * by overlap only: `service.consumer(name, natsSubscription(…), { changeover: 'overlap' })`. The predecessor
+ * drains its subscription and handles what it was given; what it has not finished at the deadline goes to the
+ * group once more.
  * @throws MOULT_BAD_OPTION without a queue group; from `start` where the changeover is 'exclusive'.
  *   MOULT_BROKER_UNREACHABLE from `prepare` and the first `start` when the server does not answer within 5 s.
  */

@@ -1,5 +1,6 @@
 /**
- * Consumers of NATS and JetStream for `@nats-io/transport-node` and `@nats-io/jetstream`, which the service installs itself.
+ * Consumers of NATS and JetStream for `@nats-io/transport-node` and `@nats-io/jetstream`, which the service
+ * installs itself.
  * @module moult/nats
  */
 export type { Handling } from './handling.js';

@@ -1,4 +1,6 @@
-/** What a consumer meets while it consumes, and nobody waits for: told to the service, or else as a warning. */
+/**
+ * What a consumer meets while it consumes, and nobody waits for: told to the service, or else as a warning.
+ */
 export type OnTrouble = (error: Error) => void;
 
 /** Tells trouble to the service's own function, or as a warning of the process. */

@@ -314,7 +314,7 @@ describe('a consumer of JetStream', { skip: missing(broker) }, () => {
       await handled.reaches(1);
       await server.stop();
       const successor = worker(server.url, { handle });
-      await assert.rejects(async () => successor.prepare?.());
+      await assert.rejects(async () => successor.prepare?.(), { code: 'MOULT_BROKER_UNREACHABLE' });
       await successor.close?.();
       await server.start();
       await send(server.url, [1]);
