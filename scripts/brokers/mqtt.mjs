@@ -7,6 +7,7 @@ import { freePort, Program } from './program.mjs';
 
 const program = '/usr/sbin/mosquitto';
 const CLIENT = 'worker';
+const MOST_ON_THEIR_WAY = 10;
 /** By the address of each server that was started here, what it notes. */
 const logs = new Map();
 
@@ -58,11 +59,28 @@ export default {
     await client.endAsync();
   },
 
+  /** Mosquitto throws out a client that has more than 20 messages of QoS 2 on their way to it. */
   async producer(url) {
-    const client = await connectAsync(url);
+    const clientId = `producer-${Math.random().toString(36).slice(2)}`;
+    const client = await connectAsync(url, { clientId, clean: false });
+    const onTheirWay = new Set();
+    let last = Promise.resolve();
+    const begin = async (n) => {
+      while (onTheirWay.size >= MOST_ON_THEIR_WAY) await Promise.race(onTheirWay);
+      const sent = client.publishAsync('numbers', String(n), { qos: n % 2 === 0 ? 1 : 2 });
+      onTheirWay.add(sent);
+      sent.finally(() => onTheirWay.delete(sent));
+      return { sent };
+    };
     return {
-      send: (n) => client.publishAsync('numbers', String(n), { qos: n % 2 === 0 ? 1 : 2 }),
-      close: () => client.endAsync(),
+      async send(n) {
+        last = last.then(() => begin(n));
+        await (await last).sent;
+      },
+      async close() {
+        await last;
+        await client.endAsync();
+      },
     };
   },
 
