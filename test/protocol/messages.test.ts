@@ -170,7 +170,7 @@ const right: Record<string, Fields> = {
 };
 
 const OPTIONAL =
-  /(^|\.)(error\.(serving|stage|retry|remedy|details)|ticketKeys|sessionIdContext|meetsPipelining|movers|mover|version|without|failed|returned|sharesListeners|surge|onFailure)$|^retire\.(keepOpen|heirs)$|^hello\.(generation|node|entry|rejoin)$|^(result|expecting)\.error$|^result\.value$/;
+  /(^|\.)(error\.(serving|stage|retry|remedy|details)|ticketKeys|sessionIdContext|meetsPipelining|movers|mover|without|late|goesOn|isWhole|failed|returned|sharesListeners|surge|onFailure)$|items\.\d+\.version$|^hand-back\.(state|tasks)$|^retire\.(keepOpen|heirs)$|^hello\.(generation|node|entry|rejoin)$|^(result|expecting)\.error$|^result\.value$/;
 /** Fields whose inside is the business of whoever reads them. */
 const OPEN = /(^|\.)(details|facts|address|event\.event|result\.value)$/;
 /** Fields that may be null: there is none. */
