@@ -12,10 +12,10 @@ import { startUnderMoult } from './measure/under-moult.mjs';
 const SIZES = [100, 1000, 10_000];
 const REPEATS = 7;
 /** Descriptors that a service needs besides its connections. */
-const RESERVE = 200;
+export const RESERVE = 200;
 /** Long enough for both loops to be asked after the move. */
-const PROBATION_MS = 6000;
-const SETTLE_MS = 400;
+export const PROBATION_MS = 6000;
+export const SETTLE_MS = 400;
 /** How long the loop of a service at rest is watched, for comparison. */
 const REST_MS = 1000;
 
@@ -123,7 +123,7 @@ async function measureSize(size, repeats) {
 }
 
 /** Passes as many descriptors from a fresh process to a fresh process. @param {number} size */
-async function bare(size) {
+export async function bare(size) {
   const giver = startHelper('bare-giver.mjs');
   const clients = startHelper('idle-clients.mjs');
   try {
@@ -140,7 +140,7 @@ async function bare(size) {
 }
 
 /** What a generation tells of its event loop. @param {string} folder @param {number} pid @param {string} path */
-function askLoop(folder, pid, path) {
+export function askLoop(folder, pid, path) {
   return new Promise((resolve, reject) => {
     request({ socketPath: join(folder, `${pid}.sock`), path, agent: false }, async (response) => {
       let text = '';
