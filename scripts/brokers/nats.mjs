@@ -9,6 +9,7 @@ export default {
   server,
   onceInOverlap: true,
   changeovers: ['overlap'],
+  keeps: false,
   connectionsPerGeneration: 1,
 
   async prepare() {},

@@ -4,18 +4,10 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { AckPolicy, jetstream, jetstreamManager } from '@nats-io/jetstream';
 import { connect } from '@nats-io/transport-node';
 import { type JetStreamOptions, jetStream } from '#moult/consumers/nats.js';
-import {
-  brokerOf,
-  Handled,
-  leaves,
-  missing,
-  numbersTo,
-  startAs,
-  started,
-  stopWithin,
-} from '../support/brokers.js';
+import { brokerOf, Handled, leaves, numbersTo, startAs, started, stopWithin } from '../support/brokers.js';
 import { until } from '../support/events.js';
 import { fixture } from '../support/fixture.js';
+import { lacksServer } from '../support/message-service.js';
 import { tidy } from '../support/tidy.js';
 
 const broker = await brokerOf('jetstream');
@@ -49,7 +41,7 @@ async function configure(url: string, config: object): Promise<void> {
   await connection.close();
 }
 
-describe('a consumer of JetStream', { skip: missing(broker) }, () => {
+describe('a consumer of JetStream', { skip: lacksServer(broker) }, () => {
   tidy('hands over in order, each message once, however often', async (later) => {
     const { url } = await started(broker, later);
     const handled = new Handled();

@@ -4,18 +4,10 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { connect, connectAsync, type IClientOptions } from 'mqtt';
 import { type MqttOptions, mqttSession } from '#moult/consumers/mqtt.js';
 import type { Consumer } from '#moult/tasks/consumer.js';
-import {
-  brokerOf,
-  Handled,
-  leaves,
-  missing,
-  numbersTo,
-  startAs,
-  started,
-  stopWithin,
-} from '../support/brokers.js';
+import { brokerOf, Handled, leaves, numbersTo, startAs, started, stopWithin } from '../support/brokers.js';
 import { soon, until } from '../support/events.js';
 import { fixture } from '../support/fixture.js';
+import { lacksServer } from '../support/message-service.js';
 import { tidy } from '../support/tidy.js';
 
 const broker = await brokerOf('mqtt');
@@ -70,7 +62,7 @@ async function end(...consumers: Consumer[]): Promise<void> {
   }
 }
 
-describe('a session of MQTT', { skip: missing(broker) }, () => {
+describe('a session of MQTT', { skip: lacksServer(broker) }, () => {
   for (const { name, client, server: settings, inOrder } of WAYS) {
     tidy(`changes hands, each message once, ${name}`, async (later) => {
       const server = await started(broker, later, settings);

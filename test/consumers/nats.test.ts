@@ -3,8 +3,9 @@ import { describe } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { connect, headers } from '@nats-io/transport-node';
 import { type NatsSubscriptionOptions, natsSubscription } from '#moult/consumers/nats.js';
-import { brokerOf, Handled, missing, numbersTo, startAs, started, stopWithin } from '../support/brokers.js';
+import { brokerOf, Handled, numbersTo, startAs, started, stopWithin } from '../support/brokers.js';
 import { until } from '../support/events.js';
+import { lacksServer } from '../support/message-service.js';
 import { tidy } from '../support/tidy.js';
 
 const broker = await brokerOf('nats');
@@ -25,7 +26,7 @@ function worker(
 const overlapping = (epoch: number) => ({ ...startAs(epoch), changeover: 'overlap' as const });
 const stop = (withinMs: number) => ({ ...stopWithin(withinMs), changeover: 'overlap' as const });
 
-describe('a subscription of core NATS', { skip: missing(broker) }, () => {
+describe('a subscription of core NATS', { skip: lacksServer(broker) }, () => {
   tidy('gives each message to one generation, and none to nobody', async (later) => {
     const { url } = await started(broker, later);
     const handled = new Handled();

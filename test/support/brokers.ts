@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Consumer } from '#moult/tasks/consumer.js';
 import { temporaryFolder } from './temporary-folder.js';
@@ -31,11 +30,6 @@ export interface Broker {
 export async function brokerOf(name: string): Promise<Broker> {
   const file = new URL(`../../../scripts/brokers/${name}.mjs`, import.meta.url);
   return ((await import(file.href)) as { default: Broker }).default;
-}
-
-/** For `describe`: why its tests cannot run here, or false. */
-export function missing({ program, debianPackage }: Broker): string | false {
-  return existsSync(program) ? false : `install Debian's package ${debianPackage}`;
 }
 
 /** Starts one in a folder of its own, with what the broker's tests need in it. */
