@@ -1,7 +1,7 @@
 // BullMQ: one queue, and one worker a generation.
 import { Queue, Worker } from 'bullmq';
 import { bullmq } from 'moult/bullmq';
-import { debianPackage, program, server } from './redis-server.mjs';
+import { debianPackage, endedWith, program, server } from './redis-server.mjs';
 
 const NUMBERS = 'numbers';
 const COUNTED = ['waiting', 'active', 'delayed', 'prioritized', 'failed', 'paused', 'waiting-children'];
@@ -31,11 +31,17 @@ export default {
     return left;
   },
 
-  consumer: ({ url, changeover, handle }) =>
-    bullmq({
+  consumer({ url, changeover, handle }) {
+    let isOver = false;
+    const consumer = bullmq({
       worker: (process) => {
         const worker = new Worker(NUMBERS, process, {
-          connection: { ...connectionTo(url), maxRetriesPerRequest: null },
+          connection: {
+            ...connectionTo(url),
+            maxRetriesPerRequest: null,
+            // BullMQ leaves off by itself only where it can tell the server.
+            retryStrategy: () => (isOver ? null : 500),
+          },
           autorun: false,
           concurrency: changeover === 'overlap' ? 4 : 1,
           // How soon it looks again after the server was away; half a minute each by default.
@@ -47,7 +53,11 @@ export default {
         return worker.on('error', () => {});
       },
       process: (job) => handle(job.data.n),
-    }),
+    });
+    return endedWith(consumer, () => {
+      isOver = true;
+    });
+  },
 };
 
 function connectionTo(url) {

@@ -27,6 +27,16 @@ export async function server(folder) {
   };
 }
 
+/** A consumer after whose end something else is ended, too. */
+export function endedWith(consumer, end) {
+  return {
+    prepare: () => consumer.prepare?.(),
+    start: (start) => consumer.start(start),
+    stop: (stop) => consumer.stop(stop),
+    close: () => Promise.resolve(consumer.close?.()).finally(end),
+  };
+}
+
 /** A client for a moment. */
 export async function withRedis(url, work) {
   const redis = new Redis(url);

@@ -1,7 +1,7 @@
 // Redis Streams: one stream, one group.
 import { Redis } from 'ioredis';
 import { redisStreams } from 'moult/redis-streams';
-import { debianPackage, program, server, withRedis } from './redis-server.mjs';
+import { debianPackage, endedWith, program, server, withRedis } from './redis-server.mjs';
 
 const NUMBERS = 'numbers';
 const GROUP = 'workers';
@@ -38,7 +38,7 @@ export default {
   consumer({ url, changeover, handle }) {
     // What fails is told by the commands that fail.
     const redis = new Redis(url).on('error', () => {});
-    return redisStreams({
+    const consumer = redisStreams({
       redis,
       stream: NUMBERS,
       group: GROUP,
@@ -46,5 +46,6 @@ export default {
       concurrency: changeover === 'overlap' ? 4 : 1,
       handle: ({ fields }, { epoch }) => handle(Number(fields.n), epoch),
     });
+    return endedWith(consumer, () => redis.disconnect());
   },
 };

@@ -5,6 +5,7 @@
 import * as v from 'valibot';
 import { MoultError } from '../errors.js';
 import type { Frame } from './frame.js';
+import { MAX_PIECES, MAX_TASKS } from './limits.js';
 
 /** At most this many descriptors travel with one record. Source: SCM_MAX_FD, Linux include/net/scm.h. */
 export const MAX_DESCRIPTORS = 253;
@@ -18,10 +19,6 @@ export const MAX_DATAGRAMS = 256;
 export const MAX_SLOTS = 64;
 /** At most this many kinds of connections may be declared movable for one listener. */
 export const MAX_MOVERS = 64;
-/** At most this many pieces of state may one service have. */
-export const MAX_PIECES = 1000;
-/** At most this many tasks may one service have. */
-export const MAX_TASKS = 1000;
 
 const count = v.pipe(v.number(), v.integer(), v.minValue(0));
 const ms = v.pipe(v.number(), v.finite(), v.minValue(0));

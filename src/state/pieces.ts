@@ -1,5 +1,5 @@
 import { MoultError } from '../errors.js';
-import { MAX_PIECES } from '../protocol/messages.js';
+import { MAX_PIECES } from '../protocol/limits.js';
 import type { Piece, Want } from './piece.js';
 
 /** The longest name of a piece. */

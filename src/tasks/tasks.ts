@@ -1,5 +1,5 @@
 import { MoultError } from '../errors.js';
-import { MAX_TASKS } from '../protocol/messages.js';
+import { MAX_TASKS } from '../protocol/limits.js';
 import type { Holding } from './holding.js';
 import type { TaskLocks } from './locks.js';
 import { type Given, Task } from './task.js';

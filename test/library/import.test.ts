@@ -49,6 +49,7 @@ for (const node of nodes) {
         'MoultError',
         'atBoundary',
         'busy',
+        'datagramFlows',
         'errorTable',
         'movable',
         'movableResponses',
@@ -56,7 +57,7 @@ for (const node of nodes) {
       ]);
       assert.deepEqual(changed, NOTHING);
       const own =
-        /^dist\/((index|errors|version)\.js|library\/[a-z-]+\.js|os\/working-directory\.js|connections\/movers\.js|node\/(handle|http1|request|response|standstill)\.js)$/;
+        /^dist\/((index|errors|version)\.js|library\/[a-z-]+\.js|os\/working-directory\.js|connections\/(movers|flows)\.js|lifecycle\/default-times\.js|protocol\/limits\.js|(state|tasks)\/[a-z-]+\.js|node\/(handle|http1|request|response|standstill)\.js)$|^node_modules\/croner\//;
       assert.deepEqual(
         loaded.filter((path) => !own.test(path)),
         [],
@@ -76,13 +77,15 @@ for (const node of nodes) {
       });
     }
 
-    it('moult/testing loads the stand-in alone', async () => {
+    it('moult/testing loads the stand-in, and what runs tasks, alone', async () => {
+      const standIn =
+        /^(dist\/(errors\.js|testing\/[a-z-]+\.js|library\/(belongings|own-tasks)\.js|protocol\/limits\.js|(state|tasks)\/[a-z-]+\.js)|node_modules\/croner\/.*)$/;
       const { told, loaded } = await importing('moult/testing', node);
       const { names, ...changed } = told;
       assert.deepEqual(names, ['StandIn', 'standIn']);
       assert.deepEqual(changed, NOTHING);
       assert.deepEqual(
-        loaded.filter((path) => !/^dist\/(errors\.js|testing\/[a-z-]+\.js)$/.test(path)),
+        loaded.filter((path) => !standIn.test(path)),
         [],
       );
     });
