@@ -18,6 +18,16 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
+/** Where a side of the handover is killed: on a line of the task, or so many milliseconds after the restart was asked for. */
+const MOMENTS = [
+  ['the task is told to end', /^ending (\d+) (\d+)/, 'predecessor'],
+  ['the task is told to end', /^ending (\d+) (\d+)/, 'successor'],
+  ['the task begins', /^begins (\d+) (\d+)/, 'successor'],
+  ['the task begins', /^begins (\d+) (\d+)/, 'predecessor'],
+  ['any time', undefined, 'predecessor'],
+  ['any time', undefined, 'successor'],
+];
+
 const PARTS = { cron: proveCron, jobs: proveJobs, kills: proveKills };
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -145,16 +155,6 @@ async function proveJobs() {
   }
   return problems;
 }
-
-/** Where a side of the handover is killed: on a line of the task, or so many milliseconds after the restart was asked for. */
-const MOMENTS = [
-  ['the task is told to end', /^ending (\d+) (\d+)/, 'predecessor'],
-  ['the task is told to end', /^ending (\d+) (\d+)/, 'successor'],
-  ['the task begins', /^begins (\d+) (\d+)/, 'successor'],
-  ['the task begins', /^begins (\d+) (\d+)/, 'predecessor'],
-  ['any time', undefined, 'predecessor'],
-  ['any time', undefined, 'successor'],
-];
 
 async function proveKills() {
   const problems = [];

@@ -12,7 +12,7 @@ import type { SpreadOutflow } from '../connections/spread-outflow.js';
 import { MoultError } from '../errors.js';
 import { type HandoverState, step } from '../lifecycle/handover.js';
 import { type DatagramListener, quiet } from '../listeners/datagram-listener.js';
-import { monotonicMs } from '../os/clock.js';
+import { epochAfter, monotonicMs } from '../os/clock.js';
 import { Deadline } from '../os/deadline.js';
 import { ProcessHandle } from '../os/peer.js';
 import type { DrainReport, Message, Settings } from '../protocol/messages.js';
@@ -332,7 +332,9 @@ export class Predecessor {
     const tasks = this.#giving?.common(this.#theirTasks) ?? [];
     // Known to the successor before it receives.
     this.#flows?.tell(listenersWithFlows(this.#claims));
-    this.#channel?.send({ type: 'commit', epoch: this.#estate.epoch + 1, tasks });
+    // It counts from here on: the successor may have it although it is never heard of again.
+    this.#estate.epoch = epochAfter(this.#estate.epoch);
+    this.#channel?.send({ type: 'commit', epoch: this.#estate.epoch, tasks });
     const late = `the successor did not open its gates within ${COMMIT_TIMEOUT_MS} ms`;
     this.#limit = new Deadline(COMMIT_TIMEOUT_MS, () =>
       this.fail(new MoultError('MOULT_COMMIT_FAILED', late)),
@@ -343,7 +345,6 @@ export class Predecessor {
     if (this.#state !== 'committing' || this.#channel === undefined || this.#settings === undefined) return;
     this.#limit?.clear();
     this.#step('committed');
-    this.#estate.epoch += 1;
     const nobodyMs = monotonicMs() - this.#pausedAtMs;
     this.#events.stage('commit', { nobodyMs, ...this.#giving?.facts(this.#theirTasks) });
     const { drainTimeoutMs, probationMs } = this.#settings;
@@ -531,7 +532,7 @@ export class Predecessor {
   }
 
   #resume(error: MoultError, alive: boolean, resumeTasks: (epoch: number) => void): void {
-    this.#estate.epoch += 1;
+    this.#estate.epoch = epochAfter(this.#estate.epoch);
     this.#estate.listeners.resume();
     this.#step('resume');
     resumeTasks(this.#estate.epoch);

@@ -12,3 +12,11 @@ export function monotonicMicroseconds(): bigint {
 export function wallClockMs(): number {
   return Date.now();
 }
+
+/**
+ * The epoch after this one. By the clock, so that it is also above those of which nobody is left to tell: a successor
+ * may have had one, and been killed before anyone heard of it.
+ */
+export function epochAfter(epoch: number): number {
+  return Math.max(epoch + 1, Math.floor(wallClockMs()));
+}

@@ -3,6 +3,7 @@ import type { Visitor } from '../channel/door.js';
 import { type Line, localLine } from '../channel/line.js';
 import { asMoultError, MoultError } from '../errors.js';
 import type { RestartSummary, StageEvent } from '../lifecycle/restart-record.js';
+import { epochAfter } from '../os/clock.js';
 import { closeDescriptor } from '../os/descriptor.js';
 import { ProcessHandle } from '../os/peer.js';
 import { signal } from '../os/process.js';
@@ -308,7 +309,7 @@ export class SelfOverseer implements Overseer {
   // Where nobody else could give the commit.
   #commitIfAlone(): void {
     if (!this.#isReady || !this.#isAlone || this.#isServing) return;
-    this.#line.send({ type: 'commit', epoch: this.#epoch + 1 });
+    this.#line.send({ type: 'commit', epoch: epochAfter(this.#epoch) });
   }
 
   #serves(epoch: number): void {

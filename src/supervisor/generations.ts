@@ -1,7 +1,7 @@
 import { rmSync } from 'node:fs';
 import type { Logger } from 'pino';
 import { MoultError } from '../errors.js';
-import { wallClockMs } from '../os/clock.js';
+import { epochAfter, wallClockMs } from '../os/clock.js';
 import { type Exit, startTicks } from '../os/process.js';
 import type { Settings } from '../protocol/messages.js';
 import type { GenerationMaker } from './generation-maker.js';
@@ -73,7 +73,7 @@ export class Generations {
 
   /** A new epoch begins. */
   nextEpoch(): number {
-    this.#epoch += 1;
+    this.#epoch = epochAfter(this.#epoch);
     return this.#epoch;
   }
 

@@ -101,7 +101,7 @@ describe('a consumer of RabbitMQ', { skip }, () => {
         await other.start(startOf(2));
         await until(() => seen.length === 100, 'all are handled', 20_000);
         assert.deepEqual(
-          seen,
+          inOrder(seen, kind),
           Array.from({ length: 100 }, (_, n) => n),
         );
       }, kind);
