@@ -59,7 +59,7 @@ interface Talker {
 
 /** What the slow proof speaks with. */
 async function speech(): Promise<{
-  Talker: new (id: number, kind: string, make: unknown, port: number, thinkMs: number) => Talker;
+  Talker: new (id: number, kind: string, make: unknown, target: { port: number }, thinkMs: number) => Talker;
   transports: Record<string, Record<string, unknown>>;
 }> {
   const load = (name: string) => import(path.join(root, 'scripts/long-lived', name));
@@ -74,7 +74,7 @@ describe('a restart that is undone under clients that stay connected', () => {
       await withService({ command: [fixture(`${name}.mjs`)], runOptions }, async (service) => {
         const { port } = await service.target();
         const kinds = Object.entries(transports[name] ?? {});
-        const talkers = kinds.map(([kind, make], id) => new Talker(id, kind, make, port, 20));
+        const talkers = kinds.map(([kind, make], id) => new Talker(id, kind, make, { port }, 20));
         const running = talkers.map((talker) => talker.run());
         const goOn = async () => {
           const before = talkers.map(({ answered }) => answered);
@@ -113,7 +113,7 @@ describe('a service that has moult in its own folder', () => {
       await mkdir(copy, { recursive: true });
       await cp(path.join(root, 'dist'), path.join(copy, 'dist'), { recursive: true });
       await cp(path.join(root, 'package.json'), path.join(copy, 'package.json'));
-      for (const name of ['koffi', 'valibot']) {
+      for (const name of ['croner', 'koffi', 'valibot']) {
         await symlink(path.join(root, 'node_modules', name), path.join(folder, 'node_modules', name));
       }
       for (const name of ['lines.mjs', 'numbered.mjs']) await cp(fixture(name), path.join(folder, name));
