@@ -20,12 +20,15 @@ describe('a deadline', () => {
     const early = new Deadline(5, () => assert.fail('it struck'));
     const late = new Deadline(5, () => assert.fail('it struck'));
     early.clear();
-    await new Promise<void>((resolve) => {
+    const cleared = new Promise<void>((resolve) => {
       setTimeout(() => {
         late.clear();
         resolve();
       }, 5);
     });
+    // Both timers are due when the loop goes on, so they run in one turn, before its immediates.
+    standStill(20);
+    await cleared;
     await turns(5);
   });
 
