@@ -26,7 +26,15 @@ const MOMENTS = [
   ['the task begins', /^begins (\d+) (\d+)/, 'predecessor'],
   ['any time', undefined, 'predecessor'],
   ['any time', undefined, 'successor'],
+  ['the task is told to end', /^ending (\d+) (\d+)/, 'both'],
+  ['the task begins', /^begins (\d+) (\d+)/, 'both'],
 ];
+/**
+ * How long nobody may have a task: where one side is left, as long as it may take to notice that the other is gone; where
+ * both were killed, the start of the service. It waits for longer where it crashes again within SOUND_MS.
+ */
+const LIMITS_MS = { predecessor: 2000, successor: 2000, both: 5000 };
+const SOUND_MS = 10_000;
 
 const PARTS = { cron: proveCron, jobs: proveJobs, kills: proveKills };
 const { values, positionals } = parseArgs({
@@ -172,13 +180,20 @@ async function proveKills() {
   redis.on('error', () => {});
   await redis.ping();
   const service = await start('fenced', '2s', { REDIS: socket });
-  const killed = { predecessor: 0, successor: 0 };
+  const killed = { predecessor: 0, successor: 0, both: 0 };
+  const longest = { predecessor: 0, successor: 0, both: 0 };
+  /** The longest time between two writes from a write on, in milliseconds. */
+  const gapFrom = async (index) => {
+    const times = (await redis.lrange('writes', index, -1)).map((line) => Number(line.split(' ')[2]) / 1000);
+    return times.reduce((most, at, i) => Math.max(most, i === 0 ? 0 : at - times[i - 1]), 0);
+  };
   try {
     for (let round = 0; round < Number(values.rounds); round += 1) {
       const [, pattern, side] = MOMENTS[round % MOMENTS.length];
       await owned(redis, problems, round);
       // Who wrote last has the task.
       const [, predecessor] = (await redis.get('owner')).split(' ');
+      const from = (await redis.llen('writes')) - 1;
       const up = service.next(/^up (\d+) (\d+)/, 15_000);
       const moment = pattern && service.next(pattern, 15_000);
       const restarting = service.restart();
@@ -186,29 +201,40 @@ async function proveKills() {
       if (moment === undefined) await pause(Math.random() * 300);
       else await moment;
       await pause(Math.random() * 25);
-      killed[side] += kill(Number(side === 'predecessor' ? predecessor : successor));
+      const victims = { predecessor: [predecessor], successor: [successor], both: [predecessor, successor] }[
+        side
+      ];
+      for (const victim of victims) kill(Number(victim));
+      killed[side] += 1;
       await restarting;
+      await owned(redis, problems, round);
+      if (side === 'both') await pause(SOUND_MS);
+      const gapMs = await gapFrom(from);
+      longest[side] = Math.max(longest[side], gapMs);
+      if (gapMs > LIMITS_MS[side])
+        problems.push(`round ${round}: nobody had the task for ${gapMs} ms (${side})`);
     }
-    await owned(redis, problems, 'the end');
     const writes = (await redis.lrange('writes', 0, -1)).map((line) => line.split(' ').map(Number));
     const refused = Number((await redis.get('refused')) ?? 0);
     const ownerOf = new Map();
-    let longest = 0;
-    for (const [i, [epoch, generation, at]] of writes.entries()) {
+    for (const [i, [epoch, generation]] of writes.entries()) {
       const before = writes[i - 1];
       if (ownerOf.has(epoch) && ownerOf.get(epoch) !== generation)
         problems.push(`epoch ${epoch} had two owners`);
       ownerOf.set(epoch, generation);
       if (before === undefined) continue;
       if (epoch < before[0]) problems.push(`epoch ${epoch} wrote after ${before[0]}`);
-      longest = Math.max(longest, (at - before[2]) / 1000);
     }
     // What one that was killed had sent may arrive after its successor's first write: that is what epochs are for.
-    if (refused > killed.predecessor + killed.successor)
+    if (refused > killed.predecessor + killed.successor + killed.both)
       problems.push(`${refused} late writes were refused: an owner went on`);
     console.log(
-      `kills: ${killed.predecessor} predecessors and ${killed.successor} successors killed in ${values.rounds} handovers, ${writes.length} writes by ${ownerOf.size} owners, ${refused} refused, longest time without a write ${longest.toFixed(0)} ms: ${verdict(problems)}`,
+      `kills: ${values.rounds} handovers, ${writes.length} writes by ${ownerOf.size} owners, ${refused} late ones refused: ${verdict(problems)}`,
     );
+    for (const side of Object.keys(killed))
+      console.log(
+        `    ${killed[side]} times ${side === 'both' ? 'both sides' : `the ${side}`} killed: nobody had the task for ${longest[side].toFixed(0)} ms at most; ${LIMITS_MS[side]} are allowed`,
+      );
   } finally {
     await service.stop();
     redis.disconnect();
@@ -231,9 +257,8 @@ async function owned(redis, problems, round) {
 function kill(pid) {
   try {
     process.kill(pid, 'SIGKILL');
-    return 1;
   } catch {
-    return 0;
+    // It has ended by itself.
   }
 }
 

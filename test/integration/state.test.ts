@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import { Keeper } from './keeper.js';
 import { until } from './supervised.js';
@@ -49,6 +50,26 @@ describe('state over a restart', () => {
         'the first serves',
         async () => (await ask('/').catch(() => ({}) as Record<string, unknown>)).generation === 1,
       );
+      assert.deepEqual(await ask('/get?key=a'), { value: '1' });
+    }));
+
+  it('is never had in part: a predecessor that is killed in the middle of the copy takes it along', () =>
+    Keeper.with([], {}, async ({ service, ask }) => {
+      await ask('/fill?entries=200000&bytes=1000');
+      const { pid } = await service.current();
+      const before = writtenBy(pid);
+      const restarting = service.restart();
+      // 200 MB are to be sent; with a tenth of it on its way, the copy has begun and is not over.
+      await until('the copy is under way', () => writtenBy(pid) - before > 20e6);
+      assert.ok(writtenBy(pid) - before < 150e6, 'the copy is not over');
+      process.kill(pid, 'SIGKILL');
+      // Nobody else is left who could serve. What had arrived whole it has, of the map nothing.
+      await restarting;
+      const { generation, size, restored } = await ask('/');
+      assert.deepEqual({ generation, size, restored }, { generation: 2, size: 0, restored: 1 });
+      // And what it has from then on goes along as ever.
+      await ask('/set?key=a&value=1');
+      await service.restart();
       assert.deepEqual(await ask('/get?key=a'), { value: '1' });
     }));
 
@@ -121,3 +142,8 @@ describe('state over a restart', () => {
       assert.equal((await ask('/')).generation, 2);
     }));
 });
+
+/** How many bytes a process has written, to sockets as well. */
+function writtenBy(pid: number): number {
+  return Number(/^wchar: (\d+)$/m.exec(readFileSync(`/proc/${pid}/io`, 'utf8'))?.[1]);
+}
