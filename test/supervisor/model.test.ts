@@ -10,6 +10,7 @@ import { CriticalSections } from '#moult/handover/critical-sections.js';
 import type { Estate } from '#moult/handover/estate.js';
 import { Predecessor } from '#moult/handover/predecessor.js';
 import { Successor } from '#moult/handover/successor.js';
+import { epochAfter } from '#moult/os/clock.js';
 import { ProcessHandle } from '#moult/os/peer.js';
 import type { Message, MessageType, Settings } from '#moult/protocol/messages.js';
 import { MapPiece } from '#moult/state/map-piece.js';
@@ -147,9 +148,12 @@ class FakeHolding implements Holding {
 
   prepare(): void {}
 
-  begin(): void {
+  begin(epoch: number): void {
     assert.equal(this.isHere, false, `${this.name} begins twice in one generation`);
     this.isHere = true;
+    const newest = newestEpoch.get(this.name) ?? 0;
+    assert.ok(epoch > newest, `${this.name} begins in the epoch ${epoch}, after one of ${newest}`);
+    newestEpoch.set(this.name, epoch);
   }
 
   receive(): void {}
@@ -163,6 +167,8 @@ class FakeHolding implements Holding {
   close(): void {}
 }
 
+/** Of each task, the epoch in which it was begun last. */
+const newestEpoch = new Map<string, number>();
 const byPid = new Map<number, Life>();
 let isClosedEverywhere = false;
 
@@ -171,6 +177,7 @@ class Life {
   readonly number: number;
   readonly pid: number;
   readonly listener: FakeListener;
+  readonly estate: Estate;
   readonly predecessor: Predecessor;
   readonly successor: Successor;
   /** To the supervisor; the far end is the test's. */
@@ -221,7 +228,7 @@ class Life {
     const tasks = new Tasks(undefined, { failed: () => {}, idle: () => this.predecessor.feedEnded() });
     tasks.declare(this.one);
     tasks.declare(this.many);
-    const estate = {
+    this.estate = {
       listeners,
       connections: new ConnectionTracker(() => false),
       moves: { http1: 'not in this test' },
@@ -232,14 +239,14 @@ class Life {
       epoch: number,
       isBeingFed: () => this.successor.isBeingFed || this.predecessor.isBeingFed,
     } as unknown as Estate;
-    this.predecessor = new Predecessor(estate, {
+    this.predecessor = new Predecessor(this.estate, {
       stage: () => {},
       aborted: () => {},
       undone: () => {},
       released: () => {},
       drained: () => this.dies(),
     });
-    this.successor = new Successor(estate, {
+    this.successor = new Successor(this.estate, {
       committed: () => {},
       aborted: () => {},
       handBack: (channel, flows, message) => this.predecessor.giveBack(channel, flows, message),
@@ -435,7 +442,9 @@ class World {
   #commitSelf(next: Life): void {
     next.lifeline[1].on('ready', () => {}).on('committed', () => {});
     while (next.lifeline[1].deliver());
-    next.lifeline[1].send({ type: 'commit', epoch: 99 } as never);
+    // Later than all, as by the clock: it need not have heard of them.
+    const epoch = epochAfter(Math.max(...[...byPid.values()].map((life) => life.estate.epoch)));
+    next.lifeline[1].send({ type: 'commit', epoch } as never);
     next.lifeline[0].deliver();
   }
 }
@@ -446,6 +455,7 @@ async function microtasks(): Promise<void> {
 
 async function play(sequence: readonly Command[]): Promise<void> {
   byPid.clear();
+  newestEpoch.clear();
   isClosedEverywhere = false;
   written = 0;
   isAllKept = true;
