@@ -15,7 +15,9 @@ await changesHands('bullmq', {
 });
 
 const broker = await brokerOf('bullmq');
-// Connections of BullMQ that were closed while their server was away try to reach it for ever, whatever one does.
+// A worker that was closed while its server was away never ends: BullMQ disconnects its blocking connection, which ioredis,
+// in the middle of reconnecting, takes for good and tells nobody, so that its main loop waits on, and renews locks. A
+// service ends by its stop signal all the same; this file has none.
 after(() => {
   setTimeout(() => process.exit(), 2000).unref();
 });
