@@ -1,3 +1,6 @@
+/*
+ * Over 300 lines: the one table of all errors.
+ */
 /** Who answers clients at the moment an error is told. */
 export type Serving = 'predecessor' | 'successor' | 'both' | 'none' | 'unchanged';
 

@@ -1,3 +1,6 @@
+/*
+ * Over 300 lines: the options of one command, and what each says of itself, are read as one list.
+ */
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { asMoultError, MoultError } from '../errors.js';
 import { FileLock } from '../os/file-lock.js';

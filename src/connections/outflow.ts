@@ -1,3 +1,7 @@
+/*
+ * Over 300 lines: the ways of a connection out of this process meet in one loop, and what each waits for is decided in
+ * the same turn; what it takes for one with a mover is in parting.ts, what is on its way in batches.ts.
+ */
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type { Server as HttpServer } from 'node:http';
 import type { Server, Socket } from 'node:net';

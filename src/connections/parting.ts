@@ -1,3 +1,6 @@
+/*
+ * Just over 300 lines: the states of one connection that is about to leave share its fields.
+ */
 import { asMoultError, MoultError } from '../errors.js';
 import { descriptorOf } from '../node/handle.js';
 import { isEnding, readAgain, stopReading, takeUnread, type Unread, WriteHold } from '../node/standstill.js';

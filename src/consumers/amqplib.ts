@@ -3,6 +3,10 @@
  *
  * @module moult/amqplib
  */
+
+/*
+ * Over 300 lines: what a stop, a lost channel and a return do to the messages in hand is decided on the same fields.
+ */
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Channel, ChannelModel, ConsumeMessage, Options } from 'amqplib';
 import { MoultError } from '../errors.js';

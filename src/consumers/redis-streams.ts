@@ -3,6 +3,10 @@
  *
  * @module moult/redis-streams
  */
+
+/*
+ * Over 300 lines: reading, claiming and acknowledging share what is in hand, and which of them may run.
+ */
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import { MoultError } from '../errors.js';

@@ -1,17 +1,13 @@
 /*
- * The giving end is one state machine (lifecycle/handover.ts) and all of it is here, some 350 lines: cut in
- * two, the halves would share every field.
+ * Each method is a transition of one state machine (lifecycle/handover.ts): cut in two, the halves would share every
+ * field. What leaves is in leave.ts; state and tasks are in giving.ts and taking.ts.
  */
-import type { Server, Socket } from 'node:net';
 import type { Channel } from '../channel/channel.js';
-import { Drain, type DrainTimes } from '../connections/drain.js';
+import type { DrainTimes } from '../connections/drain.js';
 import { endIdle, endIdleGently } from '../connections/idle.js';
 import { Inflow } from '../connections/inflow.js';
-import type { Outflow } from '../connections/outflow.js';
-import type { SpreadOutflow } from '../connections/spread-outflow.js';
 import { MoultError } from '../errors.js';
 import { type HandoverState, step } from '../lifecycle/handover.js';
-import { type DatagramListener, quiet } from '../listeners/datagram-listener.js';
 import { epochAfter, monotonicMs } from '../os/clock.js';
 import { Deadline } from '../os/deadline.js';
 import { ProcessHandle } from '../os/peer.js';
@@ -19,7 +15,8 @@ import type { DrainReport, Message, Settings } from '../protocol/messages.js';
 import { type Estate, movableClaims } from './estate.js';
 import type { FlowPeer } from './flow-peer.js';
 import { Giving } from './giving.js';
-import { outflowTo, SharingOut, type Taker } from './neighbours.js';
+import { Leave, type Work } from './leave.js';
+import { SharingOut, type Taker } from './neighbours.js';
 import { Taking } from './taking.js';
 
 /** How long a successor may take to open its gates once it is told to. */
@@ -30,10 +27,6 @@ const BUSY_TIMEOUT_MS = 30_000;
 const CHECK_BACKSTOP_MS = 10 * 60_000;
 /** How long a living successor may take to stop accepting when it must hand back; then it is ended. */
 const HAND_BACK_TIMEOUT_MS = 2000;
-
-/** How long a successor may take to know that flows of datagrams are its own now. */
-const FLOWS_TIMEOUT_MS = 1000;
-const FLOW_LEFT = 'a flow of datagrams: it had not ended';
 
 /** What a predecessor tells of its handover. */
 export interface PredecessorEvents {
@@ -58,12 +51,6 @@ type Retirement = Omit<Message<'retire'>, 'type' | 'heirs'> & {
   readonly spreadMs: number;
 };
 
-/** What still has work here although another generation accepts, or none. */
-interface Leaving {
-  readonly servers: readonly Server[];
-  readonly datagrams: readonly DatagramListener[];
-}
-
 /**
  * The giving end of a handover. It is the one that decides: until it says commit it serves, and when the
  * successor fails afterwards, within probation, it serves again.
@@ -84,10 +71,7 @@ export class Predecessor {
   #giving: Giving | undefined;
   #flows: FlowPeer | undefined;
   #pausedAtMs = 0;
-  #outflow: Outflow | SpreadOutflow | undefined;
-  #drain: Drain | undefined;
-  /** The drain that is over, and reported. */
-  #left: Drain | undefined;
+  #leave: Leave | undefined;
   #retirement: Retirement | undefined;
   #heirs: readonly Taker[] = [];
   #returning = new Set<Channel>();
@@ -192,8 +176,7 @@ export class Predecessor {
       if (!isClaimed) this.#events.released(listener.identity.name);
     }
     this.#events.stage('confirm', {});
-    if (this.#drain?.isFinished) this.#finish(this.#drain);
-    else this.#drain?.check();
+    this.#leave?.check();
   }
 
   /** Serves what is there to its end, without a successor: the listeners close everywhere, or only here. */
@@ -222,22 +205,22 @@ export class Predecessor {
     this.#estate.tasks.end(retirement.timeoutMs);
     this.sharingOut.stop();
     this.#heirs = retirement.heirs;
-    const leaving = this.#leaving();
+    const work = this.#work();
     for (const listener of this.#estate.listeners.own()) {
       listener.pause();
       this.#estate.listeners.release(listener, !retirement.keepOpen);
       if (!retirement.keepOpen) this.#events.released(listener.identity.name);
     }
-    if (retirement.heirs.length > 0) {
-      const { timeoutMs, spreadMs } = retirement;
-      this.#flow(retirement.heirs, { timeoutMs, spreadMs }, leaving);
+    const { heirs, timeoutMs, spreadMs, keepOpen } = retirement;
+    if (heirs.length > 0) {
+      this.#leaveTo(heirs, { timeoutMs, spreadMs }, work);
       return;
     }
     // Where the service will be there again in a moment, clients are to come to it unharmed.
-    const end = retirement.keepOpen ? endIdleGently : endIdle;
-    end(this.#estate.connections, leaving.servers);
+    const end = keepOpen ? endIdleGently : endIdle;
+    end(this.#estate.connections, work.servers);
     // Nobody is there to come back to, so there is nothing to spread.
-    this.#beginDrain({ timeoutMs: retirement.timeoutMs, spreadMs: 0 }, leaving, undefined);
+    this.#leaveTo([], { timeoutMs, spreadMs: 0 }, work);
   }
 
   /** This generation was a successor and must hand back: it accepts no more, and its connections go to the predecessor. */
@@ -246,7 +229,7 @@ export class Predecessor {
     this.#step('give-back');
     this.sharingOut.stop();
     const { listeners } = this.#estate;
-    const leaving = this.#leaving();
+    const work = this.#work();
     const giving = new Giving(channel, this.#estate);
     this.#giving = giving;
     listeners.pause();
@@ -254,20 +237,20 @@ export class Predecessor {
     channel.ref();
     this.#channel = channel;
     channel.closed.then(() => {
-      if (this.#channel === channel) this.#outflow?.stop();
+      if (this.#channel === channel) this.#leave?.stopMoving();
     });
     giving.giveBack(message, () => {
       flows.tell(listenersWithFlows(message.claims));
       channel.send({ type: 'handed-back' });
       for (const listener of listeners.own()) listeners.release(listener, false);
       giving.begin(message.tasks ?? [], message.drainTimeoutMs);
-      this.#flow([{ channel, claims: message.claims }], timesOf(message), leaving);
+      this.#leaveTo([{ channel, claims: message.claims }], timesOf(message), work);
     });
   }
 
   /** Called when connections no longer come from this generation's own predecessor. */
   feedEnded(): void {
-    this.#drain?.check();
+    this.#leave?.check();
   }
 
   #ready({ claims, said, tasks }: Message<'ready'>): void {
@@ -350,24 +333,27 @@ export class Predecessor {
     const { drainTimeoutMs, probationMs } = this.#settings;
     this.#giving?.begin(this.#theirTasks, drainTimeoutMs);
     const taker = { channel: this.#channel, claims: this.#claims };
-    const outflow = this.#flow([taker], timesOf(this.#settings), this.#leaving());
-    outflow.settled.then(() => this.#settled(outflow));
+    const leave = this.#leaveTo([taker], timesOf(this.#settings), this.#work());
+    leave.outflow?.settled.then(() => this.#settled(leave));
     this.#limit = new Deadline(probationMs, () => this.confirm());
     if (this.#retirement !== undefined) this.confirm();
   }
 
-  // Everything that can move goes to the other side, everything else comes to its end here.
-  #flow(takers: readonly Taker[], times: DrainTimes, leaving: Leaving): Outflow | SpreadOutflow {
-    const outflow = outflowTo(takers, this.#estate);
-    this.#outflow = outflow;
-    for (const { channel } of takers) channel.ref();
-    this.#beginDrain(times, leaving, outflow);
-    outflow.start();
-    return outflow;
+  #leaveTo(takers: readonly Taker[], times: DrainTimes, work: Work): Leave {
+    const leave = new Leave(this.#estate, work, {
+      takers,
+      times,
+      flows: this.#flows,
+      giving: this.#giving,
+      isForGood: () => this.#state === 'draining',
+      over: (report) => this.#over(report),
+    });
+    this.#leave = leave;
+    return leave;
   }
 
-  #settled(outflow: Outflow | SpreadOutflow): void {
-    if (this.#outflow !== outflow) return;
+  #settled({ outflow }: Leave): void {
+    if (outflow === undefined || this.#leave?.outflow !== outflow) return;
     const pauses = [...outflow.pausesMs].sort((a, b) => a - b);
     this.#events.stage('connections', {
       moved: outflow.moved,
@@ -380,74 +366,17 @@ export class Predecessor {
     });
   }
 
-  #beginDrain(
-    times: DrainTimes,
-    { servers, datagrams }: Leaving,
-    outflow: Outflow | SpreadOutflow | undefined,
-  ): void {
-    let isAnswering = datagrams.length > 0;
-    const drain = new Drain(
-      this.#estate.connections,
-      servers,
-      times,
-      (socket, server) => this.#endsHere(socket, server, outflow),
-      // The other side must have begun with what it was given last: a process that ends may take it along.
-      () =>
-        this.#state === 'draining' &&
-        !isAnswering &&
-        this.#flows?.isDone !== false &&
-        !this.#estate.isBeingFed() &&
-        this.#estate.tasks.isIdle &&
-        this.#giving?.isOver !== false &&
-        (outflow === undefined || outflow.isIdle),
-      (tracked) => outflow?.whyStays(tracked),
-    );
-    this.#drain = drain;
-    if (this.#flows !== undefined) this.#flows.onDone = () => drain.check();
-    if (outflow !== undefined) outflow.onIdle = () => drain.check();
-    quiet(datagrams).then(() => {
-      isAnswering = false;
-      drain.check();
-    });
-    drain.finished.then(() => {
-      if (this.#drain === drain) this.#finish(drain);
-    });
-  }
-
-  #leaving(): Leaving {
+  #work(): Work {
     const { listeners } = this.#estate;
     return { servers: listeners.streams().map(({ server }) => server), datagrams: listeners.datagrams() };
   }
 
-  #endsHere(socket: Socket, server: Server, outflow: Outflow | SpreadOutflow | undefined): boolean {
-    const isOurs =
-      this.#estate.connections.of(socket) !== undefined || this.#estate.listeners.of(server) !== undefined;
-    return isOurs && (outflow === undefined || !outflow.canGo(socket));
-  }
-
-  // A drain that reaches its deadline within probation ends the connections, not the probation.
-  #finish(drain: Drain): void {
-    if (this.#state !== 'draining' || this.#left === drain) return;
-    this.#left = drain;
-    const flows = this.#flows;
-    if (flows === undefined || flows.isDone) this.#report(drain, []);
-    else flows.leave(FLOWS_TIMEOUT_MS).then((left) => this.#report(drain, left));
-  }
-
-  #report(drain: Drain, flowsLeft: readonly { readonly key: string; readonly ageMs: number }[]): void {
-    if (this.#state !== 'draining') return;
+  #over(report: DrainReport): void {
     this.#step('drained');
-    const moved = this.#outflow?.moved ?? 0;
-    this.#outflow?.stop();
-    const cutFlows = flowsLeft.map(({ key, ageMs }) => ({ peer: key, ageMs, reason: FLOW_LEFT }));
     const giving = this.#giving;
     const end = () => {
       giving?.stop();
-      this.#events.drained({
-        moved,
-        drained: Math.max(0, drain.drained - moved),
-        cut: [...drain.cut, ...cutFlows].slice(0, 1000),
-      });
+      this.#events.drained(report);
       for (const { channel } of this.#heirs) channel.close();
       this.#forget()?.close();
     };
@@ -469,12 +398,10 @@ export class Predecessor {
   #undo(error: MoultError, isAlive: boolean): void {
     const told = this.#tell(error);
     this.#step('fail');
-    this.#outflow?.stop();
-    this.#drain?.stop();
+    this.#leave?.stop();
+    this.#leave = undefined;
     this.#giving?.stop();
     this.#flows?.stopTelling();
-    this.#drain = undefined;
-    this.#outflow = undefined;
     this.#limit?.clear();
     const channel = this.#channel;
     const giving = this.#giving;
@@ -541,7 +468,7 @@ export class Predecessor {
   }
 
   #lost(reason: MoultError | undefined): void {
-    this.#outflow?.stop();
+    this.#leave?.stopMoving();
     if (reason?.code.startsWith('MOULT_PROTOCOL')) {
       this.fail(reason);
       return;

@@ -1,3 +1,6 @@
+/*
+ * Over 300 lines: saving and restoring what Socket.IO has of a client are mirror images, to be read side by side.
+ */
 import type { WebSocket } from 'ws';
 import { begin, isBusy, look, type MoverPhase } from '../connections/movers.js';
 import { headOf, type RequestHead } from '../node/request.js';

@@ -1,3 +1,7 @@
+/*
+ * Over 300 lines: a restart of a service that is its own supervisor, from the start of the process to the report, in the
+ * order in which it happens.
+ */
 import type { Channel } from '../channel/channel.js';
 import type { Visitor } from '../channel/door.js';
 import { type Line, localLine } from '../channel/line.js';

@@ -1,3 +1,6 @@
+/*
+ * Over 300 lines: it makes the parts and passes questions on to them, one short method each; what they do is in the parts.
+ */
 import type { Logger } from 'pino';
 import { MoultError } from '../errors.js';
 import type { RestartSummary } from '../lifecycle/restart-record.js';

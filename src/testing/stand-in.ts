@@ -2,6 +2,10 @@
  * What a program's own tests import, to drive it as moult would.
  * @module moult/testing
  */
+
+/*
+ * Over 300 lines: it has a member for each of the service's.
+ */
 import { EventEmitter } from 'node:events';
 import type { Server } from 'node:net';
 import { MoultError } from '../errors.js';

@@ -1,0 +1,135 @@
+import type { Server, Socket } from 'node:net';
+import { Drain, type DrainTimes } from '../connections/drain.js';
+import type { Outflow } from '../connections/outflow.js';
+import type { SpreadOutflow } from '../connections/spread-outflow.js';
+import type { Tracked } from '../connections/tracker.js';
+import { type DatagramListener, quiet } from '../listeners/datagram-listener.js';
+import type { DrainReport } from '../protocol/messages.js';
+import type { Estate } from './estate.js';
+import type { FlowPeer } from './flow-peer.js';
+import type { Giving } from './giving.js';
+import { outflowTo, type Taker } from './neighbours.js';
+
+/** How long a successor may take to know that flows of datagrams are its own now. */
+const FLOWS_TIMEOUT_MS = 1000;
+const FLOW_LEFT = 'a flow of datagrams: it had not ended';
+/** At most so many connections are named in a report. */
+const MAX_CUT = 1000;
+
+/** What still has work here although another generation accepts, or none. */
+export interface Work {
+  readonly servers: readonly Server[];
+  readonly datagrams: readonly DatagramListener[];
+}
+
+/** How a generation leaves. */
+export interface LeaveTerms {
+  /** To whom its connections go; where there is nobody, all come to their end here. */
+  readonly takers: readonly Taker[];
+  readonly times: DrainTimes;
+  readonly flows: FlowPeer | undefined;
+  readonly giving: Giving | undefined;
+  /** Whether there is no way back; until then it is not over. */
+  isForGood(): boolean;
+  /** Nothing is left here. Told once. */
+  over(report: DrainReport): void;
+}
+
+/** What a generation has leaves it: what can move goes to the other side, everything else comes to its end here. */
+export class Leave {
+  readonly outflow: Outflow | SpreadOutflow | undefined;
+  readonly #estate: Estate;
+  readonly #terms: LeaveTerms;
+  readonly #drain: Drain;
+  #isAnswering: boolean;
+  #isOver = false;
+
+  constructor(estate: Estate, { servers, datagrams }: Work, terms: LeaveTerms) {
+    const { takers, times, flows } = terms;
+    this.#estate = estate;
+    this.#terms = terms;
+    this.#isAnswering = datagrams.length > 0;
+    this.outflow = takers.length === 0 ? undefined : outflowTo(takers, estate);
+    for (const { channel } of takers) channel.ref();
+    const drain = new Drain(
+      estate.connections,
+      servers,
+      times,
+      (socket, server) => this.#endsHere(socket, server),
+      () => this.#hasNothingElse(),
+      (tracked) => this.#whyStays(tracked),
+    );
+    this.#drain = drain;
+    const check = () => drain.check();
+    if (flows !== undefined) flows.onDone = check;
+    if (this.outflow !== undefined) this.outflow.onIdle = check;
+    quiet(datagrams).then(() => {
+      this.#isAnswering = false;
+      check();
+    });
+    drain.finished.then(() => this.#finish());
+    this.outflow?.start();
+  }
+
+  /** Looks whether it is over; called when something ended elsewhere. */
+  check(): void {
+    if (this.#drain.isFinished) this.#finish();
+    else this.#drain.check();
+  }
+
+  /** Nobody takes anything any more. */
+  stopMoving(): void {
+    this.outflow?.stop();
+  }
+
+  /** What is here stays. */
+  stop(): void {
+    this.#isOver = true;
+    this.outflow?.stop();
+    this.#drain.stop();
+  }
+
+  // The other side must have begun with what it was given last: a process that ends may take it along.
+  #hasNothingElse(): boolean {
+    const { flows, giving } = this.#terms;
+    return (
+      this.#terms.isForGood() &&
+      !this.#isAnswering &&
+      flows?.isDone !== false &&
+      !this.#estate.isBeingFed() &&
+      this.#estate.tasks.isIdle &&
+      giving?.isOver !== false &&
+      (this.outflow === undefined || this.outflow.isIdle)
+    );
+  }
+
+  #endsHere(socket: Socket, server: Server): boolean {
+    const { connections, listeners } = this.#estate;
+    const isOurs = connections.of(socket) !== undefined || listeners.of(server) !== undefined;
+    return isOurs && (this.outflow === undefined || !this.outflow.canGo(socket));
+  }
+
+  #whyStays(tracked: Tracked): string | undefined {
+    return this.outflow?.whyStays(tracked);
+  }
+
+  // A drain that reaches its deadline within probation ends the connections, not the probation.
+  #finish(): void {
+    if (this.#isOver || !this.#terms.isForGood()) return;
+    this.#isOver = true;
+    const { flows } = this.#terms;
+    if (flows === undefined || flows.isDone) this.#report([]);
+    else flows.leave(FLOWS_TIMEOUT_MS).then((left) => this.#report(left));
+  }
+
+  #report(flowsLeft: readonly { readonly key: string; readonly ageMs: number }[]): void {
+    const moved = this.outflow?.moved ?? 0;
+    this.outflow?.stop();
+    const cutFlows = flowsLeft.map(({ key, ageMs }) => ({ peer: key, ageMs, reason: FLOW_LEFT }));
+    this.#terms.over({
+      moved,
+      drained: Math.max(0, this.#drain.drained - moved),
+      cut: [...this.#drain.cut, ...cutFlows].slice(0, MAX_CUT),
+    });
+  }
+}
