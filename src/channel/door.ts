@@ -16,7 +16,7 @@ import { privateMode } from './private-folder.js';
 /** How long a peer may take to say hello. */
 const HELLO_TIMEOUT_MS = 10_000;
 /** So many peers may be connected at once: to a supervisor all generations of all slots are. */
-const MAX_PEERS = { predecessor: 64, supervisor: 512 } as const;
+const MAX_PEERS = { predecessor: 64, supervisor: 512, threads: 512 } as const;
 
 /** What a door does with a peer that has said who it is. It may throw to refuse it. */
 export type Visitor = (channel: Channel, hello: Message<'hello'>) => void;
@@ -28,10 +28,10 @@ export type Visitor = (channel: Channel, hello: Message<'hello'>) => void;
 export class Door {
   readonly path: string;
   #server: Server;
-  #role: 'supervisor' | 'predecessor';
+  #role: keyof typeof MAX_PEERS;
   #visit: Visitor;
 
-  private constructor(path: string, role: 'supervisor' | 'predecessor', visit: Visitor) {
+  private constructor(path: string, role: keyof typeof MAX_PEERS, visit: Visitor) {
     this.path = path;
     this.#role = role;
     this.#visit = visit;
@@ -44,7 +44,7 @@ export class Door {
    * Opens a door at this path, with mode 0600 (0660 where other users are trusted).
    * @throws MOULT_SYSTEM_CALL when it cannot be bound.
    */
-  static open(path: string, role: 'supervisor' | 'predecessor', visit: Visitor): Promise<Door> {
+  static open(path: string, role: keyof typeof MAX_PEERS, visit: Visitor): Promise<Door> {
     const door = new Door(path, role, visit);
     return new Promise((resolve, reject) => {
       door.#server.once('error', (cause) =>
@@ -77,7 +77,7 @@ export class Door {
       const greeting = {
         type: 'greeting',
         protocol: PROTOCOL,
-        role: this.#role,
+        role: this.#role === 'threads' ? 'predecessor' : this.#role,
         moult: MOULT_VERSION,
         pid: process.pid,
       };

@@ -60,21 +60,23 @@ export class SpreadOutflow {
   }
 }
 
-/** Gives each connection to one of so many, in turn, and always to the same. */
+/** Gives each connection to one of several, in turn, and always to the same. */
 export class Turns {
   readonly #of = new WeakMap<Socket, number>();
-  readonly #count: number;
-  #next = 0;
+  #next: number;
 
-  constructor(count: number) {
-    this.#count = count;
+  /** @param first whose turn it is. */
+  constructor(first = 0) {
+    this.#next = first;
   }
 
-  isOf(socket: Socket, which: number): boolean {
+  /** @param candidates to whom the connection can go; asked at its first call. */
+  isOf(socket: Socket, which: number, candidates: () => readonly number[]): boolean {
     let whose = this.#of.get(socket);
     if (whose === undefined) {
-      whose = this.#next;
-      this.#next = (this.#next + 1) % this.#count;
+      const all = candidates();
+      whose = all[this.#next % Math.max(1, all.length)] ?? -1;
+      this.#next += 1;
       this.#of.set(socket, whose);
     }
     return whose === which;

@@ -9,15 +9,24 @@ import type { Pieces } from '../state/pieces.js';
 import type { Tasks } from '../tasks/tasks.js';
 import type { CriticalSections } from './critical-sections.js';
 import type { FlowExchange } from './flow-exchange.js';
+import type { Threads } from './threads.js';
 
-/** What a generation has, and hands over. */
-export interface Estate {
+/** Connections that can be handed over, and what they belong to: of a whole process, or of one thread. */
+export interface Movables {
   readonly listeners: ListenerRegistry;
   readonly connections: ConnectionTracker;
+  /** The kinds of connections that can move here, as the self-test found. */
+  readonly moves: { readonly http1: 'yes' | string };
+}
+
+/** What a generation has, and hands over. */
+export interface Estate extends Movables {
+  /** Its worker threads that listen; none in most services. */
+  readonly threads: Threads;
+  /** Where threads of another process bring connections: to threads here, and to the main thread. */
+  doorsForThreads(): string[];
   /** Brings datagrams to the generations that have their flows. */
   readonly flows: FlowExchange;
-  /** The kinds of connections that this process can move, as its self-test found. */
-  readonly moves: { readonly http1: 'yes' | string };
   /** Work of the service during which it must not be replaced. */
   readonly critical: CriticalSections;
   /** What the service has in memory, and hands over. */
@@ -31,7 +40,7 @@ export interface Estate {
 }
 
 /** The listeners of this generation, each with the kinds of connections that it can take for it. */
-export function movableClaims({ listeners, moves }: Estate): Message<'ready'>['claims'] {
+export function movableClaims({ listeners, moves }: Movables): Message<'ready'>['claims'] {
   const http1 = moves.http1 === 'yes' ? (['http1'] as const) : [];
   return listeners.own().map((listener) => {
     const { name } = listener.identity;

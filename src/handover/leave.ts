@@ -61,6 +61,7 @@ export class Leave {
     );
     this.#drain = drain;
     const check = () => drain.check();
+    estate.threads.onDrained = check;
     if (flows !== undefined) flows.onDone = check;
     if (this.outflow !== undefined) this.outflow.onIdle = check;
     quiet(datagrams).then(() => {
@@ -95,6 +96,7 @@ export class Leave {
     return (
       this.#terms.isForGood() &&
       !this.#isAnswering &&
+      this.#estate.threads.isDrained &&
       flows?.isDone !== false &&
       !this.#estate.isBeingFed() &&
       this.#estate.tasks.isIdle &&

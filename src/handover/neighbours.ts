@@ -6,7 +6,7 @@ import { SpreadOutflow, Turns } from '../connections/spread-outflow.js';
 import { MoultError } from '../errors.js';
 import { isPlainHttp } from '../node/http1.js';
 import type { Message } from '../protocol/messages.js';
-import type { Estate } from './estate.js';
+import type { Estate, Movables } from './estate.js';
 
 /** How long another generation may take to say what it takes. */
 const TAKES_TIMEOUT_MS = 2000;
@@ -20,6 +20,8 @@ export interface Taker {
   readonly channel: Channel;
   /** What it can take. */
   readonly claims: Claims;
+  /** Where its worker threads take connections. */
+  readonly threads?: readonly string[] | undefined;
 }
 
 /**
@@ -38,7 +40,7 @@ async function meet(door: string, generation: number): Promise<Taker | undefined
   const channel = opening.toChannel();
   try {
     const answer = await channel.next(['takes', 'refused'], TAKES_TIMEOUT_MS);
-    if (answer.type === 'takes') return { channel, claims: answer.claims };
+    if (answer.type === 'takes') return { channel, claims: answer.claims, threads: answer.threads };
     throw MoultError.from(answer.error);
   } catch (error) {
     channel.close();
@@ -46,19 +48,28 @@ async function meet(door: string, generation: number): Promise<Taker | undefined
   }
 }
 
-/** An outflow to one side, or one that shares the connections between several. @param mayGo which connections are to move at all. */
+/** An outflow to one side, or one that shares the connections between several. @param mayGo which connections are to move at all. @param first whose turn it is. */
 export function outflowTo(
   takers: readonly Taker[],
-  { listeners, connections, moves }: Estate,
+  { listeners, connections, moves }: Movables,
   mayGo: (socket: Socket) => boolean = () => true,
+  first = 0,
 ): Outflow | SpreadOutflow {
-  const turns = new Turns(takers.length);
-  const parts = takers.map(({ channel, claims }, which) => {
-    const claimed = new Map(claims.map((claim) => [claim.name, claim]));
-    const claimOf = (server: Server, socket: Socket) =>
-      mayGo(socket) && (takers.length === 1 || turns.isOf(socket, which))
-        ? claimed.get(listeners.of(server)?.identity.name ?? '')
-        : undefined;
+  const turns = new Turns(first);
+  const claimed = takers.map(
+    ({ claims }) => new Map(claims.filter(takesAny).map((claim) => [claim.name, claim])),
+  );
+  // Each goes to one of those that have its listener.
+  const isOf = (socket: Socket, name: string, which: number) =>
+    takers.length === 1 ||
+    turns.isOf(socket, which, () =>
+      takers.map((_, i) => i).filter((i) => claimed[i]?.has(name) && !takers[i]?.channel.isClosed),
+    );
+  const parts = takers.map(({ channel }, which) => {
+    const claimOf = (server: Server, socket: Socket) => {
+      const name = listeners.of(server)?.identity.name ?? '';
+      return mayGo(socket) && isOf(socket, name, which) ? claimed[which]?.get(name) : undefined;
+    };
     const http1: Destination = (server, socket) => {
       const claim = claimOf(server, socket);
       const moves1 = moves.http1 === 'yes' && isPlainHttp(server) && claim?.accepts.includes('http1');
@@ -74,6 +85,11 @@ export function outflowTo(
   });
   const [only] = parts;
   return only !== undefined && parts.length === 1 ? only : new SpreadOutflow(parts);
+}
+
+/** Whether the other side has what connections of this listener can go to: in a process, one of its threads may have it. */
+export function takesAny({ accepts, movers = [] }: Claims[number]): boolean {
+  return accepts.length + movers.length > 0;
 }
 
 /** Gives some connections to a generation of another slot, while this one serves on. */

@@ -16,8 +16,9 @@ import { type Estate, movableClaims } from './estate.js';
 import type { FlowPeer } from './flow-peer.js';
 import { Giving } from './giving.js';
 import { Leave, type Work } from './leave.js';
-import { SharingOut, type Taker } from './neighbours.js';
+import { meetNeighbours, SharingOut, type Taker, takesAny } from './neighbours.js';
 import { Taking } from './taking.js';
+import type { AllSettled } from './threads.js';
 
 /** How long a successor may take to open its gates once it is told to. */
 const COMMIT_TIMEOUT_MS = 5000;
@@ -68,6 +69,7 @@ export class Predecessor {
   #limit: Deadline | undefined;
   #claims: Claims = [];
   #theirTasks: readonly string[] = [];
+  #theirThreads: readonly string[] = [];
   #giving: Giving | undefined;
   #flows: FlowPeer | undefined;
   #pausedAtMs = 0;
@@ -114,9 +116,10 @@ export class Predecessor {
       throw new MoultError('MOULT_NOT_EXPECTED', `${asked}, expected was generation ${this.#generation}`);
     }
     const { items, descriptors } = this.#estate.listeners.describe();
+    const counted = this.#estate.threads.counted(items);
     const told = hello.generation === undefined ? { generation: number } : {};
     const { epoch } = this.#estate;
-    channel.send({ type: 'inherit', epoch, listeners: items, keeps: true, ...told }, descriptors);
+    channel.send({ type: 'inherit', epoch, listeners: counted, keeps: true, ...told }, descriptors);
     this.#step('hello');
     this.#channel = channel;
     this.#giving = new Giving(channel, this.#estate, (error) => {
@@ -175,6 +178,7 @@ export class Predecessor {
       this.#estate.listeners.release(listener, !isClaimed);
       if (!isClaimed) this.#events.released(listener.identity.name);
     }
+    this.#estate.threads.confirm();
     this.#events.stage('confirm', {});
     this.#leave?.check();
   }
@@ -212,6 +216,8 @@ export class Predecessor {
       if (!retirement.keepOpen) this.#events.released(listener.identity.name);
     }
     const { heirs, timeoutMs, spreadMs, keepOpen } = retirement;
+    const doors = heirs.flatMap(({ threads = [] }) => threads);
+    this.#estate.threads.retire(timeoutMs, keepOpen === true, doors);
     if (heirs.length > 0) {
       this.#leaveTo(heirs, { timeoutMs, spreadMs }, work);
       return;
@@ -239,13 +245,18 @@ export class Predecessor {
     channel.closed.then(() => {
       if (this.#channel === channel) this.#leave?.stopMoving();
     });
-    giving.giveBack(message, () => {
+    const { threads } = this.#estate;
+    const giveBack = () => {
       flows.tell(listenersWithFlows(message.claims));
       channel.send({ type: 'handed-back' });
       for (const listener of listeners.own()) listeners.release(listener, false);
       giving.begin(message.tasks ?? [], message.drainTimeoutMs);
-      this.#leaveTo([{ channel, claims: message.claims }], timesOf(message), work);
-    });
+      threads.leave(message.threads ?? [], timesOf(message));
+      threads.confirm();
+      const taker = { channel, claims: message.claims };
+      this.#leaveToAll(taker, message.threads ?? [], timesOf(message), work);
+    };
+    threads.pause(() => giving.giveBack(message, giveBack));
   }
 
   /** Called when connections no longer come from this generation's own predecessor. */
@@ -253,11 +264,12 @@ export class Predecessor {
     this.#leave?.check();
   }
 
-  #ready({ claims, said, tasks }: Message<'ready'>): void {
+  #ready({ claims, said, tasks, threads }: Message<'ready'>): void {
     if (this.#state !== 'inheriting') return;
     this.#limit?.clear();
     this.#claims = claims;
     this.#theirTasks = tasks ?? [];
+    this.#theirThreads = threads ?? [];
     this.#step('ready');
     this.#events.stage('ready', { claims: claims.length, said });
     if (this.#settings?.checked !== true) {
@@ -298,6 +310,12 @@ export class Predecessor {
     this.#pausedAtMs = monotonicMs();
     const channel = this.#channel;
     channel?.on('committed', () => this.#committed());
+    this.#estate.threads.pause(() => {
+      if (this.#state === 'committing' && this.#channel === channel) this.#giveRest(channel);
+    });
+  }
+
+  #giveRest(channel: Channel | undefined): void {
     const isStill = () => this.#state === 'committing' && this.#channel === channel;
     const late = `what is left of the state was not handed over within ${COMMIT_TIMEOUT_MS} ms`;
     this.#limit = new Deadline(COMMIT_TIMEOUT_MS, () =>
@@ -333,10 +351,39 @@ export class Predecessor {
     const { drainTimeoutMs, probationMs } = this.#settings;
     this.#giving?.begin(this.#theirTasks, drainTimeoutMs);
     const taker = { channel: this.#channel, claims: this.#claims };
-    const leave = this.#leaveTo([taker], timesOf(this.#settings), this.#work());
-    leave.outflow?.settled.then(() => this.#settled(leave));
+    const { threads } = this.#estate;
+    const times = timesOf(this.#settings);
+    threads.leave(this.#theirThreads, times);
+    this.#leaveToAll(taker, this.#theirThreads, times, this.#work(), (leave) => {
+      Promise.all([leave.outflow?.settled, threads.settled()]).then(([, theirs]) =>
+        this.#settled(leave, theirs),
+      );
+    });
     this.#limit = new Deadline(probationMs, () => this.confirm());
     if (this.#retirement !== undefined) this.confirm();
+  }
+
+  // What only threads of the other side serve goes to them. Until they have been met all is served here.
+  #leaveToAll(
+    taker: Taker,
+    doors: readonly string[],
+    times: DrainTimes,
+    work: Work,
+    then: (leave: Leave) => void = () => {},
+  ): void {
+    const taken = new Set(taker.claims.filter(takesAny).map(({ name }) => name));
+    const isAllTaken = this.#estate.listeners.streams().every(({ identity }) => taken.has(identity.name));
+    if (doors.length === 0 || isAllTaken) {
+      then(this.#leaveTo([taker], times, work));
+      return;
+    }
+    meetNeighbours(doors, this.#generation).then((met) => {
+      const isStill = this.#state === 'probation' || this.#state === 'draining';
+      if (isStill && this.#channel === taker.channel) {
+        this.#heirs = met;
+        then(this.#leaveTo([taker, ...met], times, work));
+      } else for (const { channel } of met) channel.close();
+    });
   }
 
   #leaveTo(takers: readonly Taker[], times: DrainTimes, work: Work): Leave {
@@ -352,13 +399,18 @@ export class Predecessor {
     return leave;
   }
 
-  #settled({ outflow }: Leave): void {
-    if (outflow === undefined || this.#leave?.outflow !== outflow) return;
-    const pauses = [...outflow.pausesMs].sort((a, b) => a - b);
+  async #settled(leave: Leave, threads: AllSettled): Promise<void> {
+    const { outflow } = leave;
+    if (outflow === undefined || this.#leave !== leave) return;
+    const draining = this.#estate.threads.size === 0 ? 0 : (await this.#estate.threads.counts()).connections;
+    if (this.#leave !== leave) return;
+    const pauses = [...outflow.pausesMs, ...threads.pausesMs].sort((a, b) => a - b);
+    const failed = outflow.failed + threads.failed;
     this.#events.stage('connections', {
-      moved: outflow.moved,
-      ...(outflow.failed === 0 ? {} : { notRestored: outflow.failed }),
-      draining: this.#estate.connections.size,
+      moved: outflow.moved + threads.moved,
+      ...(failed === 0 ? {} : { notRestored: failed }),
+      ...(threads.silent === 0 ? {} : { silentThreads: threads.silent }),
+      draining: this.#estate.connections.size + draining,
       longestPauseMs: pauses.at(-1) ?? 0,
       pauseP50Ms: pauses[Math.floor(pauses.length / 2)] ?? 0,
       pauseP99Ms: pauses[Math.floor(pauses.length * 0.99)] ?? 0,
@@ -371,17 +423,19 @@ export class Predecessor {
     return { servers: listeners.streams().map(({ server }) => server), datagrams: listeners.datagrams() };
   }
 
-  #over(report: DrainReport): void {
+  #over(ours: DrainReport): void {
     this.#step('drained');
     const giving = this.#giving;
-    const end = () => {
-      giving?.stop();
-      this.#events.drained(report);
-      for (const { channel } of this.#heirs) channel.close();
-      this.#forget()?.close();
-    };
-    if (giving === undefined) end();
-    else giving.end(end);
+    this.#estate.threads.endWith(ours, (report) => {
+      const end = () => {
+        giving?.stop();
+        this.#events.drained(report);
+        for (const { channel } of this.#heirs) channel.close();
+        this.#forget()?.close();
+      };
+      if (giving === undefined) end();
+      else giving.end(end);
+    });
   }
 
   #abort(error: MoultError): void {
@@ -398,8 +452,11 @@ export class Predecessor {
   #undo(error: MoultError, isAlive: boolean): void {
     const told = this.#tell(error);
     this.#step('fail');
+    this.#estate.threads.halt();
     this.#leave?.stop();
     this.#leave = undefined;
+    for (const { channel: heir } of this.#heirs) heir.close();
+    this.#heirs = [];
     this.#giving?.stop();
     this.#flows?.stopTelling();
     this.#limit?.clear();
@@ -443,7 +500,9 @@ export class Predecessor {
     const { drainTimeoutMs = 0, drainSpreadMs } = this.#settings ?? {};
     const spread = drainSpreadMs === undefined ? {} : { drainSpreadMs };
     const state = this.#estate.state.wants();
-    channel.send({ type: 'hand-back', claims, drainTimeoutMs, ...spread, state, tasks });
+    const threads = this.#estate.doorsForThreads();
+    const doors = threads.length === 0 ? {} : { threads };
+    channel.send({ type: 'hand-back', claims, drainTimeoutMs, ...spread, state, tasks, ...doors });
   }
 
   /** Takes the connections that come through this channel: of a successor that was undone, or of another slot. */
@@ -461,6 +520,7 @@ export class Predecessor {
   #resume(error: MoultError, alive: boolean, resumeTasks: (epoch: number) => void): void {
     this.#estate.epoch = epochAfter(this.#estate.epoch);
     this.#estate.listeners.resume();
+    this.#estate.threads.open(this.#estate.epoch);
     this.#step('resume');
     resumeTasks(this.#estate.epoch);
     this.#events.undone(error, alive);
@@ -506,6 +566,7 @@ export class Predecessor {
     this.#process = undefined;
     this.#claims = [];
     this.#theirTasks = [];
+    this.#theirThreads = [];
     this.#giving = undefined;
     this.#flows = undefined;
     return channel;

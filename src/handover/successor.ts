@@ -106,7 +106,9 @@ export class Successor {
     this.#isReady = true;
     const claims = movableClaims(this.#estate);
     const tasks = this.#estate.tasks.names();
-    for (const line of this.#lines) line.send({ type: 'ready', claims, said, tasks });
+    const threads = this.#estate.doorsForThreads();
+    const doors = threads.length === 0 ? {} : { threads };
+    for (const line of this.#lines) line.send({ type: 'ready', claims, said, tasks, ...doors });
   }
 
   /** Where nothing was inherited there is nothing to wait for: the service has served since it listened. */
@@ -158,6 +160,7 @@ export class Successor {
     const isGiven = line === this.#giver;
     if (isGiven) this.#estate.state.note();
     this.#estate.listeners.openGates();
+    this.#estate.threads.open(epoch);
     line.send({ type: 'committed' });
     if (isGiven) this.#taking?.beginTasks(epoch, tasks ?? []);
     else this.#estate.tasks.begin(epoch);

@@ -1,5 +1,6 @@
 import { EventEmitter } from 'node:events';
 import type { Server } from 'node:net';
+import { isMainThread } from 'node:worker_threads';
 import { asMoultError, MoultError } from '../errors.js';
 import type { RestartSummary, StageEvent } from '../lifecycle/restart-record.js';
 import type { Generation } from '../service/generation.js';
@@ -270,5 +271,6 @@ function unsupported(): string | undefined {
     return `moult passes descriptors on Linux only, this is ${process.platform}`;
   if (process.arch !== 'x64' && process.arch !== 'arm64')
     return `expected a 64-bit processor, this is ${process.arch}`;
+  if (!isMainThread) return 'a worker thread is part of the service of its main thread';
   return undefined;
 }

@@ -28,7 +28,8 @@ export function listen(registry: ListenerRegistry, request: ListenRequest, proce
   else bindAddress(registry, request, name, proceed);
 }
 
-function claim(
+/** Has a server listen on a socket that the registry has inherited. */
+export function claim(
   registry: ListenerRegistry,
   request: ListenRequest,
   { item, fd }: Inherited,

@@ -3,9 +3,10 @@ import { closeDescriptor, duplicate } from '../os/descriptor.js';
 import type { ListenerItem } from '../protocol/messages.js';
 import { DatagramListener } from './datagram-listener.js';
 import { File, fileName } from './file.js';
-import type { Listener, OnClosedByService } from './listener.js';
+import type { Listener, ListenerState, OnClosedByService } from './listener.js';
 import { freeName } from './name.js';
 import { StreamListener } from './stream-listener.js';
+import { ThreadListener } from './thread-listener.js';
 
 /** What the registry tells of. */
 export interface RegistryEvents {
@@ -31,6 +32,8 @@ export class ListenerRegistry {
   #byServer = new WeakMap<Server, StreamListener>();
   /** Closed by the service when they were paused: another generation may accept on them, or come to give them back. */
   #closedWhilePaused = new Map<string, Listener>();
+  /** Whether worker threads of this process accept on a listener too. */
+  keptByThreads: (listener: StreamListener) => boolean = () => false;
   #gatesShut: boolean;
   #events: RegistryEvents;
   #isShared: boolean;
@@ -231,6 +234,10 @@ export class ListenerRegistry {
   /** Called by a listener when the service itself closed it. */
   readonly closedByService: OnClosedByService = (listener, was) => {
     const { name } = listener.identity;
+    if (listener instanceof StreamListener && this.keptByThreads(listener)) {
+      this.#leaveToThreads(listener, was);
+      return;
+    }
     // One that was released may be closed long after; its name may be another's by then.
     if (this.#own.get(name) === listener) this.#own.delete(name);
     if (was === 'gated' && !listener.isInherited) {
@@ -250,6 +257,15 @@ export class ListenerRegistry {
     if (was === 'open') this.#closedForGood(listener);
     else if (was === 'paused') this.#closedWhilePaused.set(name, listener);
   };
+
+  #leaveToThreads(listener: StreamListener, was: ListenerState): void {
+    const item = listener.item();
+    const state = was === 'gated' ? 'gated' : 'open';
+    const fd = listener.surrenderDescriptor();
+    const left = new ThreadListener(item, fd, state, listener.isInherited, this.closedByService);
+    if (was === 'paused') left.pause();
+    this.#own.set(item.name, left);
+  }
 
   /** Whether others keep it open: a service manager, or the supervisor for other slots. */
   #isKept({ lasting, family }: ListenerItem): boolean {

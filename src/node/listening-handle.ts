@@ -1,7 +1,7 @@
-import { Socket } from 'node:net';
+import { type Server, Socket } from 'node:net';
 import { closeDescriptor, duplicate } from '../os/descriptor.js';
 import { unboundTcpSocket } from '../os/unix-socket.js';
-import { type StreamHandle, setHandleOf, symbolOf } from './handle.js';
+import { handleOf, type StreamHandle, setHandleOf, symbolOf } from './handle.js';
 
 /**
  * A handle of Node on a bound socket, with a descriptor of its own. It does not accept before `listen`.
@@ -41,6 +41,17 @@ export function inheritOwner(from: StreamHandle, to: StreamHandle): void {
   if (owner !== undefined) {
     (to as unknown as Record<symbol, unknown>)[owner] = (from as unknown as Record<symbol, unknown>)[owner];
   }
+}
+
+/** Calls back before each connection that a server has accepted reaches it. Source: node lib/net.js, onconnection. */
+export function beforeAccepting(server: Server, callback: () => void): void {
+  const handle = handleOf(server);
+  const own = handle?.onconnection as ((...args: unknown[]) => void) | undefined;
+  if (handle === undefined || typeof own !== 'function') return;
+  handle.onconnection = function (this: unknown, ...args: unknown[]): void {
+    callback();
+    Reflect.apply(own, this, args);
+  };
 }
 
 /** Closes a handle past any `close` that was put on it. */

@@ -17,6 +17,8 @@ export const MAX_FLOW_KEYS = 512;
 export const MAX_DATAGRAMS = 256;
 /** At most this many processes may share one service. */
 export const MAX_SLOTS = 64;
+/** At most this many worker threads of one process may listen. */
+export const MAX_THREADS = 256;
 /** At most this many kinds of connections may be declared movable for one listener. */
 export const MAX_MOVERS = 64;
 
@@ -54,6 +56,8 @@ const listener = v.object({
   lasting: v.optional(v.boolean()),
   /** Whether nobody claims it so far: one that is ready need not have it. Only where others keep it open. */
   spare: v.optional(v.boolean()),
+  /** How many worker threads of the sender's process listen on it, where any do. */
+  threads: v.optional(count),
 });
 
 const settings = v.object({
@@ -164,6 +168,9 @@ const generationState = v.object({
 
 const listeners = v.pipe(v.array(listener), v.maxLength(MAX_LISTENERS));
 
+/** The sockets of the worker threads that listen. */
+const doors = v.pipe(v.array(path), v.maxLength(MAX_THREADS));
+
 /** The schemas by message type. */
 export const schemas = {
   // Opening, on every socket
@@ -175,7 +182,7 @@ export const schemas = {
   }),
   hello: v.object({
     protocol: count,
-    role: v.picklist(['generation', 'successor', 'neighbour', 'operator', 'supervisor']),
+    role: v.picklist(['generation', 'successor', 'neighbour', 'operator', 'supervisor', 'thread']),
     moult: text(64),
     pid: count,
     generation: v.optional(count),
@@ -185,6 +192,10 @@ export const schemas = {
     rejoin: v.optional(
       v.object({ accepting: v.boolean(), epoch: count, state: text(32), successor: v.nullable(count) }),
     ),
+    /** The number of a worker thread of the acceptor's own process. */
+    thread: v.optional(count),
+    /** The names of the listener that it wants, the best first. */
+    wants: v.optional(v.pipe(v.array(name), v.minLength(1), v.maxLength(8))),
   }),
   refused: v.object({ error: errorReport }),
 
@@ -213,6 +224,8 @@ export const schemas = {
     said: v.boolean(),
     /** The tasks that the successor will run. */
     tasks: v.optional(tasks),
+    /** Where its worker threads take connections. */
+    threads: v.optional(doors),
   }),
   commit: v.object({
     epoch: count,
@@ -282,12 +295,18 @@ export const schemas = {
     state: v.optional(wants),
     /** The tasks that have been given, and are wanted back. */
     tasks: v.optional(tasks),
+    /** Where the sender's worker threads take connections. */
+    threads: v.optional(doors),
   }),
   'handed-back': v.object({}),
   abort: v.object({ error: errorReport }),
 
   // A generation and that of another slot
-  takes: v.object({ claims }),
+  takes: v.object({
+    claims,
+    /** Where its worker threads take connections. */
+    threads: v.optional(doors),
+  }),
 
   // A generation and its supervisor
   welcome: v.object({ generation: count, predecessor: v.nullable(path), settings }),
@@ -326,6 +345,31 @@ export const schemas = {
   drained: v.object({ report: stopped }),
   'ask-state': v.object({ id: count }),
   state: v.object({ id: count, state: generationState }),
+
+  // The main thread of a generation and its worker threads
+  'thread-welcome': v.object({
+    generation: count,
+    settings,
+    /** Whether the generation accepts: else what the thread listens on waits behind its gate. */
+    accepts: v.boolean(),
+  }),
+  /** The thread listens, with or without having claimed; what its server says of its address. */
+  listening: v.object({ name, address: v.record(v.string(), v.unknown()) }),
+  /** Accept no more, and let no connection go. */
+  pause: v.object({}),
+  paused: v.object({}),
+  /** Give the connections to the threads behind these doors, and end what cannot go. */
+  leave: v.object({ doors, drainTimeoutMs: ms, drainSpreadMs: v.optional(ms) }),
+  /** All that could leave at once has left. */
+  settled: v.object({
+    moved: count,
+    failed: count,
+    /** How long connections stood still: at most 1,000 of them. */
+    pausesMs: v.pipe(v.array(v.number()), v.maxLength(1000)),
+  }),
+  counts: v.object({ id: count, connections: count, inFlight: count, responses: count, errors: count }),
+  /** The process ends: nothing of moult keeps the thread alive. */
+  end: v.object({}),
 
   // A supervisor and the one that takes over from it
   'take-over': v.object({

@@ -64,6 +64,11 @@ export function bind(socket: Socket, env: NodeJS.ProcessEnv): void {
   });
 }
 
+/** Called when a worker thread is about to listen. @returns where it joins this process's generation; null when this process is not the service. */
+export async function admitThread(shut: SharedArrayBuffer, env: NodeJS.ProcessEnv): Promise<string | null> {
+  return become(env)?.doorForThreads(new Int32Array(shut)) ?? null;
+}
+
 /** Called when the service says that it is ready. */
 export function ready(env: NodeJS.ProcessEnv): void {
   become(env)?.said();

@@ -2,6 +2,7 @@
  * Over 300 lines: it only ties the rooms together, one short method each; what they do is in the rooms.
  */
 import { EventEmitter } from 'node:events';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import type { Channel } from '../channel/channel.js';
 import { Door } from '../channel/door.js';
@@ -18,19 +19,29 @@ import { FlowExchange } from '../handover/flow-exchange.js';
 import { meetNeighbours, type Taker } from '../handover/neighbours.js';
 import { Predecessor } from '../handover/predecessor.js';
 import { Successor } from '../handover/successor.js';
+import { Threads } from '../handover/threads.js';
 import { table } from '../lifecycle/handover.js';
 import type { Listener } from '../listeners/listener.js';
 import { ListenerRegistry } from '../listeners/registry.js';
 import { StreamListener } from '../listeners/stream-listener.js';
+import { ThreadListener } from '../listeners/thread-listener.js';
 import { giveToServer, isPlainHttp, requestsInFlight, socketOn } from '../node/http1.js';
 import { http1Moves } from '../node/self-test.js';
 import { watchTlsSockets } from '../node/tls-sockets.js';
 import { wallClockMs } from '../os/clock.js';
 import { closeDescriptor } from '../os/descriptor.js';
-import type { DrainReport, GenerationState, Message, MessageType, Settings } from '../protocol/messages.js';
+import type {
+  DrainReport,
+  GenerationState,
+  ListenerItem,
+  Message,
+  MessageType,
+  Settings,
+} from '../protocol/messages.js';
 import { Pieces } from '../state/pieces.js';
 import { TaskLocks } from '../tasks/locks.js';
 import { Tasks } from '../tasks/tasks.js';
+import type { ThreadHub } from '../threads/hub.js';
 import { askToEnd } from './ask-to-end.js';
 import type { Beginning } from './beginning.js';
 import type { LifeEvents } from './life-events.js';
@@ -48,6 +59,7 @@ export class Generation implements Estate {
   readonly critical = new CriticalSections();
   readonly state = new Pieces();
   readonly tasks: Tasks;
+  readonly threads: Threads;
   /** What the service may want to hear of. */
   readonly life = new EventEmitter<LifeEvents>();
   moves: { http1: string } = { http1: 'its self-test is not over' };
@@ -64,6 +76,8 @@ export class Generation implements Estate {
   #isGated: boolean;
   #expectsListeners: boolean;
   #fewerTimer: NodeJS.Timeout | undefined;
+  #inherited: readonly ListenerItem[];
+  #hub: Promise<ThreadHub> | undefined;
   #successorNumber: number | undefined;
   #doorPath: string | undefined;
   #isEnding = false;
@@ -77,6 +91,7 @@ export class Generation implements Estate {
     this.#waitsForWord = settings.waitReady;
     this.#overseer = overseer;
     this.#expectsListeners = listeners.some(({ spare }) => !spare);
+    this.#inherited = listeners;
     this.#isGated = giver !== undefined || listeners.length > 0;
     const isShared = settings.sharesListeners === true;
     const events = {
@@ -92,6 +107,14 @@ export class Generation implements Estate {
       failed: (error) => this.#taskFailed(error),
       idle: () => this.#predecessor.feedEnded(),
     });
+    this.threads = new Threads({
+      listens: (name, address) => this.#threadListens(name, address),
+      closed: (name) => {
+        const listener = this.listeners.named(name);
+        if (listener instanceof ThreadListener) listener.closedByThreads();
+      },
+    });
+    this.listeners.keptByThreads = (listener) => this.threads.countOf(listener.identity.name) > 0;
     this.flows = new FlowExchange(this.listeners);
     this.connections = new ConnectionTracker((server) => this.listeners.of(server) !== undefined);
     this.connections.start();
@@ -131,6 +154,33 @@ export class Generation implements Estate {
   /** Whether it accepts, or would if it had a listener. */
   get isServing(): boolean {
     return this.#successor.isCommitted && table[this.#predecessor.state].accepts === 'predecessor';
+  }
+
+  /** Where worker threads of this process join it. @param shut memory in which they see that they may not accept. */
+  async doorForThreads(shut: Int32Array): Promise<string> {
+    const { number, listeners, threads } = this;
+    // Before its first listener a generation without a predecessor does not serve, and may.
+    const mayAccept = () =>
+      this.listeners.initialState === 'open' && table[this.#predecessor.state].accepts === 'predecessor';
+    const around = {
+      number,
+      listeners,
+      threads,
+      folder: this.#overseer.folder,
+      settings: this.#settings,
+      get mayAccept() {
+        return mayAccept();
+      },
+    };
+    this.#hub ??= import('../threads/hub.js').then(({ ThreadHub: Hub }) => Hub.open(around, shut));
+    return (await this.#hub).path;
+  }
+
+  /** Where threads of another process bring connections: also to a main thread that has none, where they came from some. */
+  doorsForThreads(): string[] {
+    const doors = this.threads.doors();
+    const isMet = doors.length > 0 || this.#inherited.some(({ threads = 0 }) => threads > 0);
+    return isMet && this.#doorPath !== undefined ? [...doors, this.#doorPath] : doors;
   }
 
   /** The service found that it cannot serve: ends a handover to it; without one nothing happens. */
@@ -237,7 +287,9 @@ export class Generation implements Estate {
     });
     lifeline.on('withdraw', ({ name }) => this.listeners.withdraw(name));
     lifeline.on('check-connection', ({ listener }, incoming) => this.#check(listener, incoming.take()));
-    lifeline.on('ask-state', ({ id }) => lifeline.send({ type: 'state', id, state: this.#describe() }));
+    lifeline.on('ask-state', ({ id }) => {
+      this.#describe().then((state) => lifeline.send({ type: 'state', id, state }));
+    });
     lifeline.closed.then(() => this.#overseerLost());
   }
 
@@ -294,14 +346,16 @@ export class Generation implements Estate {
     else this.#predecessor.receive(channel, hello);
   };
 
-  // The connections of another slot's generation come in as if they had been accepted here.
+  // The connections of another slot's generation, or of a thread, come in as if they had been accepted here.
   #receiveNeighbour(channel: Channel): void {
-    if (!this.isServing) {
+    if (!this.isServing && this.#predecessor.state !== 'undoing') {
       const what = `generation ${this.number} does not serve: it takes no connections`;
       throw new MoultError('MOULT_NOT_SERVING', what);
     }
     this.#predecessor.takeFrom(channel);
-    channel.send({ type: 'takes', claims: movableClaims(this) });
+    const threads = this.threads.doors();
+    const doors = threads.length === 0 ? {} : { threads };
+    channel.send({ type: 'takes', claims: movableClaims(this), ...doors });
   }
 
   async #give(door: string, count: number): Promise<void> {
@@ -328,8 +382,11 @@ export class Generation implements Estate {
     for (const one of surplus) closeDescriptor(one);
     if (fd === undefined) return;
     const server = name === null ? this.listeners.streams()[0]?.server : this.listeners.serverOf(name);
-    if (server === undefined) closeDescriptor(fd);
-    else giveToServer(server, socketOn(fd, server));
+    if (server !== undefined) giveToServer(server, socketOn(fd, server));
+    else {
+      this.threads.check(name, fd);
+      closeDescriptor(fd);
+    }
   }
 
   #bound(listener: Listener): void {
@@ -348,6 +405,12 @@ export class Generation implements Estate {
     this.#checkReady();
   }
 
+  #threadListens(name: string, address: AddressInfo | string): void {
+    const listener = this.listeners.named(name);
+    if (listener instanceof ThreadListener) listener.boundTo = address;
+    this.#checkReady();
+  }
+
   // The supervisor's copy is what a crash of this process leaves open.
   #hold(listener: Listener): void {
     this.#lifeline.send({ type: 'hold', listener: listener.item() }, [listener.fd]);
@@ -359,14 +422,22 @@ export class Generation implements Estate {
     const isComplete = this.#expectsListeners
       ? this.listeners.unclaimed().length === 0
       : this.listeners.sockets().length > 0;
-    if (this.#hasSaid || (isComplete && !this.#waitsForWord)) this.#ready();
-    else if (
+    const missingMs = isComplete ? this.threads.missingMs(this.#expected()) : 0;
+    if (this.#hasSaid || (isComplete && !this.#waitsForWord && missingMs === 0)) this.#ready();
+    else if (isComplete && !this.#waitsForWord) {
+      this.#fewerTimer = setTimeout(() => this.#checkReady(), missingMs);
+    } else if (
       this.#settings.allowFewerListeners &&
       !this.#waitsForWord &&
       this.listeners.sockets().length > 0
     ) {
       this.#fewerTimer = setTimeout(() => this.#ready(), FEWER_LISTENERS_MS);
     }
+  }
+
+  // What is not a thread's any more waits for none.
+  #expected(): ListenerItem[] {
+    return this.#inherited.filter(({ name }) => this.listeners.named(name) instanceof ThreadListener);
   }
 
   #ready(): void {
@@ -395,11 +466,13 @@ export class Generation implements Estate {
     const work = this.#beforeEnd.map(async (one) => one());
     Promise.allSettled([this.#overseer.mayEnd, this.tasks.close(), ...work]).then(() => {
       this.#lifeline.unref();
+      this.threads.end();
       askToEnd(this.#settings.stopSignal as NodeJS.Signals);
     });
   }
 
-  #describe(): GenerationState {
+  async #describe(): Promise<GenerationState> {
+    const threads = await this.threads.counts();
     return {
       generation: this.number,
       pid: process.pid,
@@ -410,11 +483,13 @@ export class Generation implements Estate {
         name: listener.identity.name,
         address: addressOf(listener),
       })),
-      connections: this.connections.size,
-      inFlight: this.listeners.streams().reduce((sum, { server }) => sum + requestsInFlight(server), 0),
+      connections: this.connections.size + threads.connections,
+      inFlight: this.listeners
+        .streams()
+        .reduce((sum, { server }) => sum + requestsInFlight(server), threads.inFlight),
       critical: this.critical.size,
-      responses: this.#counter.responses,
-      errors: this.#counter.errors,
+      responses: this.#counter.responses + threads.responses,
+      errors: this.#counter.errors + threads.errors,
       moves: this.moves,
       memoryBytes: process.memoryUsage.rss(),
     };

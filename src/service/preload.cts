@@ -9,24 +9,31 @@ const hooks: Hooks = require('./hooks.cjs');
 
 type Hooks = import('../node/listen-hook.js', { with: { 'resolution-mode': 'import' }}).Hooks;
 type Entry = typeof import('./entry.js', { with: { 'resolution-mode': 'import' }});
+type ThreadEntry = typeof import('../threads/entry.js', { with: { 'resolution-mode': 'import' }});
+type DoorAnswer = import('../threads/mark.js', { with: { 'resolution-mode': 'import' }}).DoorAnswer;
+type DoorQuestion = import('../threads/mark.js', { with: { 'resolution-mode': 'import' }}).DoorQuestion;
 
-/** Tells worker threads that their process runs under moult. */
+/** Tells worker threads that their process runs under moult; see threads/mark.ts. */
 const MARK = 'moult';
+/** As in threads/mark.ts, which is not loaded until it is needed. */
+const ASKING = 'moult.threads.1';
 
 function watch(): void {
   const { env } = process;
   if (!threads.isMainThread) {
-    if (threads.getEnvironmentData(MARK) === true) warnOfListening();
+    const mark = threads.getEnvironmentData(MARK);
+    if (mark instanceof SharedArrayBuffer) watchThread(mark);
     return;
   }
   if (!env.MOULT_SUPERVISOR || cluster.isWorker) return;
-  threads.setEnvironmentData(MARK, true);
+  const shut = new SharedArrayBuffer(4);
+  threads.setEnvironmentData(MARK, shut as unknown as Parameters<typeof threads.setEnvironmentData>[1]);
   const supervised = { ...env };
   if (env.MOULT_DIRECT) clear(env);
 
   let entry: Entry | undefined;
   const load = (): Entry => {
-    entry ??= loadQuietly();
+    entry ??= loadQuietly<Entry>('./entry.js');
     return entry;
   };
   // For the library, which the service may import from another copy of this package.
@@ -36,6 +43,8 @@ function watch(): void {
   hooks.onListen((server, original, args) => load().listen(server, original, args, supervised));
   hooks.onDatagramBind((socket) => load().bind(socket, supervised));
 
+  process.once('worker', () => awaitThreads((answer) => load().admitThread(shut, supervised).then(answer)));
+
   // As users of PM2 and of naught say that they are ready; where a real channel exists it still gets the message.
   const send = process.send?.bind(process) as ((...args: unknown[]) => boolean) | undefined;
   process.send = ((message: unknown, ...rest: unknown[]) => {
@@ -44,22 +53,42 @@ function watch(): void {
   }) as NonNullable<typeof process.send>;
 }
 
-// A listener of a worker thread cannot change hands yet; its operator learns so at the start, not at a restart.
-function warnOfListening(): void {
-  let hasWarned = false;
-  const warn = (): void => {
-    if (hasWarned) return;
-    hasWarned = true;
-    process.emitWarning(
-      'this service listens in a worker thread; moult cannot restart it without loss',
-      'MoultWarning',
-    );
-  };
-  hooks.onDatagramBind(warn);
+// A thread that is about to listen waits for the answer. Nothing is loaded before that: most workers never listen.
+function awaitThreads(admit: (answer: (door: string | null) => void) => Promise<unknown>): void {
+  const asking = new threads.BroadcastChannel(ASKING);
+  asking.unref();
+  asking.onmessage = ((event: { data: DoorQuestion | DoorAnswer }) => {
+    const { data } = event;
+    if (!('thread' in data)) return;
+    const say = (answer: Omit<DoorAnswer, 'to'>) => asking.postMessage({ to: data.thread, ...answer });
+    const failed = (error: unknown) => say({ door: null, error: String(error) });
+    try {
+      admit((door) => say({ door })).catch(failed);
+    } catch (error) {
+      failed(error);
+    }
+  }) as typeof asking.onmessage;
+}
+
+function watchThread(mark: SharedArrayBuffer): void {
+  let entry: ThreadEntry | undefined;
   hooks.onListen((server, original, args) => {
-    warn();
-    original.apply(server, args);
+    entry ??= loadQuietly<ThreadEntry>('../threads/entry.js');
+    entry.listen(server, original, args, mark);
   });
+  hooks.onDatagramBind(warnOfBinding);
+}
+
+let hasWarned = false;
+
+// A datagram socket of a worker thread cannot change hands; its operator learns so at the start, not at a restart.
+function warnOfBinding(): void {
+  if (hasWarned) return;
+  hasWarned = true;
+  process.emitWarning(
+    'this service binds a datagram socket in a worker thread; moult cannot restart it without loss',
+    'MoultWarning',
+  );
 }
 
 function clear(env: NodeJS.ProcessEnv): void {
@@ -71,11 +100,11 @@ function clear(env: NodeJS.ProcessEnv): void {
 }
 
 // require() of an ES module is no experiment for us: it is what Node 20.19 was chosen for.
-function loadQuietly(): Entry {
+function loadQuietly<T>(path: string): T {
   const warn = process.emitWarning;
   process.emitWarning = (() => {}) as typeof process.emitWarning;
   try {
-    return require('./entry.js') as Entry;
+    return require(path) as T;
   } finally {
     process.emitWarning = warn;
   }

@@ -236,7 +236,7 @@ export class Restarts {
       // It may serve all the same, in a way that moult does not see: it is not ours to end.
       throw new MoultError(
         'MOULT_READY_TIMEOUT',
-        `generation ${starting.number} has not shown itself: it neither listened in its main thread nor said that it is ready`,
+        `generation ${starting.number} has not shown itself: it neither listened nor said that it is ready`,
         { serving: 'unchanged' },
       );
     }

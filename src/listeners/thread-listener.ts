@@ -1,0 +1,52 @@
+import type { AddressInfo } from 'node:net';
+import { shutDownListener } from '../os/descriptor.js';
+import type { ListenerItem } from '../protocol/messages.js';
+import { Listener, type OnClosedByService } from './listener.js';
+
+/**
+ * A socket on which worker threads of this process accept. They gate and pause it, each for itself; here is the copy
+ * that outlives them.
+ */
+export class ThreadListener extends Listener {
+  /** Where clients reach it, as the thread that listened last said. */
+  boundTo: AddressInfo | string | null = null;
+  readonly #item: ListenerItem;
+
+  /** @param fd belongs to this object. */
+  constructor(
+    item: ListenerItem,
+    fd: number,
+    state: 'gated' | 'open',
+    isInherited: boolean,
+    onClosedByService: OnClosedByService,
+  ) {
+    const { name, family, path, lasting } = item;
+    super({ name, family, path, isLasting: lasting === true }, fd, state, isInherited, onClosedByService);
+    this.#item = item;
+  }
+
+  address(): AddressInfo | string | null {
+    return this.boundTo;
+  }
+
+  item(): ListenerItem {
+    const { spare: _, threads: __, ...item } = this.#item;
+    return item;
+  }
+
+  /** No thread listens on it any more, because the service closed it there. */
+  closedByThreads(): void {
+    this.closedByService();
+  }
+
+  protected openNow(): void {}
+
+  protected pauseNow(): void {}
+
+  protected resumeNow(): void {}
+
+  protected closeEverywhere(): void {
+    shutDownListener(this.fd);
+    this.removePath();
+  }
+}

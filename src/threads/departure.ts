@@ -1,0 +1,121 @@
+import type { Server, Socket } from 'node:net';
+import { threadId } from 'node:worker_threads';
+import { Drain, type DrainTimes } from '../connections/drain.js';
+import { endIdle, endIdleGently } from '../connections/idle.js';
+import type { Outflow } from '../connections/outflow.js';
+import type { SpreadOutflow } from '../connections/spread-outflow.js';
+import type { Movables } from '../handover/estate.js';
+import { meetNeighbours, outflowTo, type Taker } from '../handover/neighbours.js';
+import type { Settled } from '../handover/threads.js';
+import type { DrainReport } from '../protocol/messages.js';
+
+/** How many pauses are told of. */
+const MAX_PAUSES = 1000;
+
+/** What a departure needs of its thread. */
+export interface DepartureSurroundings {
+  /** Whether connections still come from others. */
+  isBeingFed(): boolean;
+  /** Nothing is left. */
+  drained(report: DrainReport): void;
+}
+
+/** The connections of one thread on their way out: to threads of another process, or to their end here. */
+export class Departure {
+  readonly #estate: Movables;
+  readonly #around: DepartureSurroundings;
+  readonly #servers: readonly Server[];
+  readonly #times: DrainTimes;
+  #takers: readonly Taker[] = [];
+  #outflow: Outflow | SpreadOutflow | undefined;
+  #drain: Drain | undefined;
+  #isConfirmed = false;
+  #isOver = false;
+
+  constructor(estate: Movables, times: DrainTimes, around: DepartureSurroundings) {
+    this.#estate = estate;
+    this.#around = around;
+    this.#times = times;
+    this.#servers = estate.listeners.streams().map(({ server }) => server);
+  }
+
+  /** Gives what can move to these threads. @returns what left, when all that could at once has. */
+  async goTo(doors: readonly string[], generation: number): Promise<Settled> {
+    // A thread that does not greet is left out; until then all is served here.
+    const takers = await meetNeighbours(doors, generation);
+    if (this.#isOver) {
+      for (const { channel } of takers) channel.close();
+      return { moved: 0, failed: 0, pausesMs: [] };
+    }
+    this.#takers = takers;
+    const outflow = outflowTo(takers, this.#estate, undefined, threadId);
+    this.#outflow = outflow;
+    this.#begin();
+    outflow.start();
+    await outflow.settled;
+    const pausesMs = outflow.pausesMs.slice(0, MAX_PAUSES);
+    return { moved: outflow.moved, failed: outflow.failed, pausesMs };
+  }
+
+  /** Nothing moves: what asks for nothing is closed. @param isSoonBack whether clients find the service again in a moment. */
+  endHere(isSoonBack: boolean): void {
+    const end = isSoonBack ? endIdleGently : endIdle;
+    end(this.#estate.connections, this.#servers);
+    this.#begin();
+  }
+
+  /** It will not be called back. */
+  confirm(): void {
+    this.#isConfirmed = true;
+    if (this.#drain?.isFinished) this.#finish(this.#drain);
+    else this.#drain?.check();
+  }
+
+  /** Looks whether the end has come. */
+  check(): void {
+    this.#drain?.check();
+  }
+
+  /** What has not gone stays, as if nothing had been. */
+  stop(): void {
+    this.#isOver = true;
+    this.#outflow?.stop();
+    this.#drain?.stop();
+    for (const { channel } of this.#takers) channel.close();
+  }
+
+  #begin(): void {
+    const outflow = this.#outflow;
+    const drain = new Drain(
+      this.#estate.connections,
+      this.#servers,
+      this.#times,
+      (socket, server) => this.#endsHere(socket, server),
+      () => this.#isConfirmed && !this.#around.isBeingFed() && (outflow === undefined || outflow.isIdle),
+      (tracked) => outflow?.whyStays(tracked),
+    );
+    this.#drain = drain;
+    if (outflow !== undefined) outflow.onIdle = () => drain.check();
+    drain.finished.then(() => this.#finish(drain));
+  }
+
+  #endsHere(socket: Socket, server: Server): boolean {
+    const { connections, listeners } = this.#estate;
+    const isOurs = connections.of(socket) !== undefined || listeners.of(server) !== undefined;
+    return isOurs && !this.#outflow?.canGo(socket);
+  }
+
+  // Within probation there may still be a way back.
+  #finish(drain: Drain): void {
+    if (!this.#isConfirmed || this.#isOver) return;
+    this.#isOver = true;
+    const moved = this.#outflow?.moved ?? 0;
+    this.#outflow?.stop();
+    for (const { channel } of this.#takers) channel.close();
+    this.#around.drained({
+      moved,
+      drained: Math.max(0, drain.drained - moved),
+      cut: drain.cut.slice(0, 1000),
+    });
+  }
+}

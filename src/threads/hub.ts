@@ -1,0 +1,133 @@
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Channel } from '../channel/channel.js';
+import { Door } from '../channel/door.js';
+import { MoultError } from '../errors.js';
+import type { Threads } from '../handover/threads.js';
+import type { Listener } from '../listeners/listener.js';
+import type { ListenerRegistry } from '../listeners/registry.js';
+import type { StreamListener } from '../listeners/stream-listener.js';
+import { ThreadListener } from '../listeners/thread-listener.js';
+import { descriptorOf } from '../node/handle.js';
+import { closeDescriptor } from '../os/descriptor.js';
+import type { ListenerItem, Message, Settings } from '../protocol/messages.js';
+
+/** What the main thread's generation is to its threads. */
+export interface HubSurroundings {
+  readonly number: number;
+  readonly folder: string;
+  readonly settings: Settings;
+  readonly listeners: ListenerRegistry;
+  readonly threads: Threads;
+  /** Whether what is bound or claimed now accepts at once. */
+  readonly mayAccept: boolean;
+}
+
+/**
+ * Lets worker threads of this process in, and says what each of their listen() calls gets: one socket for a name,
+ * however many threads ask for it.
+ */
+export class ThreadHub {
+  readonly path: string;
+  readonly #around: HubSurroundings;
+  readonly #shut: Int32Array;
+  /** Names that a thread is about to bind, and the threads that wait for what becomes of it. */
+  readonly #binding = new Map<string, (() => void)[]>();
+
+  private constructor(around: HubSurroundings, shut: Int32Array) {
+    this.#around = around;
+    this.#shut = shut;
+    this.path = join(around.folder, `t${process.pid}-0.sock`);
+  }
+
+  /** Opens it. @param shut the memory in which threads see that they may not accept. @throws MOULT_SYSTEM_CALL */
+  static async open(around: HubSurroundings, shut: Int32Array): Promise<ThreadHub> {
+    const hub = new ThreadHub(around, shut);
+    const door = await Door.open(hub.path, 'threads', hub.#visit);
+    process.once('exit', () => door.close());
+    return hub;
+  }
+
+  #visit = (channel: Channel, hello: Message<'hello'>): void => {
+    const { role, thread, wants } = hello;
+    if (role !== 'thread' || thread === undefined || channel.peer.pid !== process.pid) {
+      throw new MoultError('MOULT_NOT_EXPECTED', `expected a thread of this process, met ${role}`);
+    }
+    if (wants === undefined) this.#join(channel, thread);
+    else this.#answer(channel, wants);
+  };
+
+  #join(channel: Channel, thread: number): void {
+    const { number, settings, mayAccept, threads, listeners } = this.#around;
+    threads.add(thread, channel, this.#shut, !mayAccept);
+    // What it bound without asking: a handle of its own.
+    channel.on('hold', ({ listener }, incoming) => {
+      const [fd] = incoming.take();
+      if (fd === undefined) return;
+      if (listeners.named(listener.name) === undefined) this.#hold(listener, fd, false);
+      else closeDescriptor(fd);
+    });
+    const door = join(this.#around.folder, `t${process.pid}-${thread}.sock`);
+    const remove = () => rmSync(door, { force: true });
+    process.once('exit', remove);
+    channel.closed.then(() => {
+      process.off('exit', remove);
+      remove();
+    });
+    channel.send({ type: 'thread-welcome', generation: number, settings, accepts: mayAccept });
+  }
+
+  #answer(channel: Channel, wants: readonly string[]): void {
+    const [name = ''] = wants;
+    const known = this.#known(wants) ?? this.#claim(wants);
+    if (known !== undefined) {
+      channel.send({ type: 'inherit', epoch: 0, listeners: [known.item()] }, [known.fd]);
+      return;
+    }
+    const waiting = this.#binding.get(name);
+    if (waiting !== undefined) {
+      waiting.push(() => this.#answer(channel, wants));
+      return;
+    }
+    this.#binding.set(name, []);
+    channel.on('hold', ({ listener }, incoming) => {
+      const [fd] = incoming.take();
+      if (fd !== undefined) this.#hold(listener, fd, false);
+    });
+    channel.closed.then(() => {
+      const next = this.#binding.get(name) ?? [];
+      this.#binding.delete(name);
+      for (const answer of next) answer();
+    });
+    channel.send({ type: 'inherit', epoch: 0, listeners: [] });
+  }
+
+  #known(wants: readonly string[]): Listener | undefined {
+    const { listeners } = this.#around;
+    const [name = ''] = wants;
+    const found = listeners.named(name) ?? listeners.streams().find((one) => isOn(one, name));
+    return found !== undefined && found.fd >= 0 ? found : undefined;
+  }
+
+  #claim(wants: readonly string[]): Listener | undefined {
+    const { listeners } = this.#around;
+    const [name = '', ...others] = wants;
+    const inherited = listeners.inherited(name, ['tcp', 'unix']) ?? listeners.inheritedLasting(others);
+    return inherited && this.#hold(inherited.item, inherited.fd, true);
+  }
+
+  #hold(item: ListenerItem, fd: number, isInherited: boolean): Listener {
+    const { listeners } = this.#around;
+    const { initialState, closedByService } = listeners;
+    const listener = new ThreadListener(item, fd, initialState, isInherited, closedByService);
+    listeners.add(listener);
+    listeners.tell(listener);
+    return listener;
+  }
+}
+
+// A thread that was given the descriptor of a server of the main thread.
+function isOn(listener: StreamListener, name: string): boolean {
+  const fd = descriptorOf(listener.server);
+  return fd >= 0 && name === `fd:${fd}`;
+}

@@ -1,0 +1,273 @@
+import type { Server } from 'node:net';
+import { dirname, join } from 'node:path';
+import { threadId } from 'node:worker_threads';
+import type { Channel } from '../channel/channel.js';
+import { Door } from '../channel/door.js';
+import { Opening } from '../channel/open.js';
+import { trackHttp2Sessions } from '../connections/http2-sessions.js';
+import { Inflow } from '../connections/inflow.js';
+import { watchPipelining } from '../connections/pipelining.js';
+import { countRequests } from '../connections/request-limit.js';
+import { ResponseCounter } from '../connections/response-counter.js';
+import { ConnectionTracker } from '../connections/tracker.js';
+import { MoultError } from '../errors.js';
+import { type Movables, movableClaims } from '../handover/estate.js';
+import { claim, listen as listenAs } from '../listeners/listen.js';
+import type { Listener } from '../listeners/listener.js';
+import { listenerName, otherNames } from '../listeners/name.js';
+import { ListenerRegistry } from '../listeners/registry.js';
+import { StreamListener } from '../listeners/stream-listener.js';
+import { handleOf } from '../node/handle.js';
+import { giveToServer, isPlainHttp, requestsInFlight, socketOn } from '../node/http1.js';
+import type { ListenRequest } from '../node/listen-hook.js';
+import { beforeAccepting } from '../node/listening-handle.js';
+import { http1Moves } from '../node/self-test.js';
+import { watchTlsSockets } from '../node/tls-sockets.js';
+import { closeDescriptor } from '../os/descriptor.js';
+import type { Message } from '../protocol/messages.js';
+import { Departure } from './departure.js';
+
+/** How long the main thread may take to answer a thread that is about to listen. */
+const OPENING_TIMEOUT_MS = 60_000;
+
+/**
+ * Joins the main thread of this process, whose socket for threads is here.
+ * @param shut not 0 while no thread may accept.
+ * @throws MOULT_PEER_TIMEOUT, MOULT_PEER_CLOSED
+ */
+export function joinMain(door: string, shut: Int32Array): ServiceThread {
+  const opening = new Opening(door, { role: 'thread', thread: threadId }, OPENING_TIMEOUT_MS);
+  try {
+    const { message } = opening.hear('thread-welcome');
+    return new ServiceThread(door, opening.toChannel(), message, shut);
+  } catch (error) {
+    opening.abandon();
+    throw error;
+  }
+}
+
+/** A worker thread of the service that listens: what it has, as its main thread says. */
+export class ServiceThread implements Movables {
+  readonly listeners: ListenerRegistry;
+  readonly connections: ConnectionTracker;
+  moves: { http1: string } = { http1: 'its self-test is not over' };
+  readonly #mainDoor: string;
+  readonly #main: Channel;
+  readonly #generation: number;
+  readonly #shut: Int32Array;
+  readonly #counter = new ResponseCounter();
+  readonly #tested: Promise<void>;
+  /** The conversation of the listen() that is being done. */
+  #asking: Channel | undefined;
+  #departure: Departure | undefined;
+  #feeds = new Set<Channel>();
+
+  constructor(mainDoor: string, main: Channel, welcome: Message<'thread-welcome'>, shut: Int32Array) {
+    const { accepts, generation, settings } = welcome;
+    this.#mainDoor = mainDoor;
+    this.#main = main;
+    this.#generation = generation;
+    this.#shut = shut;
+    const events = {
+      bound: (listener: Listener) => this.#bound(listener),
+      claimed: (listener: Listener) => this.#listens(listener),
+      closed: (listener: Listener) => this.#closed(listener.identity.name),
+    };
+    // What other threads accept on too is closed for good by the main thread alone.
+    this.listeners = new ListenerRegistry(!accepts, events, true);
+    this.connections = new ConnectionTracker((server) => this.listeners.of(server) !== undefined);
+    this.connections.start();
+    if (settings.countErrors) this.#counter.start();
+    this.#follow(main);
+    // A gated listener keeps no thread alive; the wait for its commit does.
+    if (accepts) main.unref();
+    else main.ref();
+    const path = join(dirname(mainDoor), `t${process.pid}-${threadId}.sock`);
+    const door = Door.open(path, 'predecessor', this.#visit).then(
+      () => main.send({ type: 'door', path }),
+      // Without one it serves, and takes no connections of others.
+      () => {},
+    );
+    this.#tested = Promise.all([http1Moves(), door]).then(([result]) => {
+      this.moves = { http1: result };
+    });
+  }
+
+  /** What becomes of a listen(): it claims what the process has under this name, or binds it for the process. */
+  listen(request: ListenRequest, proceed: () => void): void {
+    if (handleOf(request.server) !== undefined) {
+      listenAs(this.listeners, request, proceed);
+      return;
+    }
+    const name = this.listeners.freeName(listenerName(request));
+    const wants = [name, ...otherNames(request)];
+    const asked = new Opening(
+      this.#mainDoor,
+      { role: 'thread', thread: threadId, wants },
+      OPENING_TIMEOUT_MS,
+    );
+    let answer: ReturnType<typeof asked.hear<'inherit'>>;
+    try {
+      answer = asked.hear('inherit');
+    } catch (error) {
+      asked.abandon();
+      throw error;
+    }
+    const [item] = answer.message.listeners;
+    const [fd] = answer.incoming.take();
+    if (item !== undefined && fd !== undefined) {
+      asked.abandon();
+      const known = { ...item, name: this.listeners.freeName(item.name) };
+      this.listeners.inherit([known], [fd]);
+      claim(this.listeners, request, { item: known, fd }, proceed);
+      return;
+    }
+    // Until it is closed no other thread binds this name.
+    this.#asking = asked.toChannel();
+    try {
+      listenAs(this.listeners, request, proceed);
+    } finally {
+      this.#asking.close();
+      this.#asking = undefined;
+    }
+  }
+
+  #follow(main: Channel): void {
+    main.on('commit', () => this.#open());
+    main.on('pause', () => {
+      this.#departure?.stop();
+      this.#departure = undefined;
+      this.#pause();
+      main.send({ type: 'paused' });
+    });
+    main.on('leave', ({ doors, drainTimeoutMs: timeoutMs, drainSpreadMs: spreadMs = 0 }) =>
+      this.#depart(doors, { timeoutMs, spreadMs }),
+    );
+    main.on('confirm', () => {
+      this.#release();
+      this.#departure?.confirm();
+    });
+    main.on('retire', ({ timeoutMs, keepOpen, heirs = [] }) => this.#retire(timeoutMs, keepOpen, heirs));
+    main.on('check-connection', ({ listener }, incoming) => this.#check(listener, incoming.take()));
+    main.on('ask-state', ({ id }) => main.send(this.#counts(id)));
+    main.on('end', () => main.unref());
+  }
+
+  #open(): void {
+    this.#departure?.stop();
+    this.#departure = undefined;
+    this.listeners.openGates();
+    this.listeners.resume();
+    this.#main.unref();
+  }
+
+  // What is paused keeps no thread alive, and it may have to accept again.
+  #pause(): void {
+    this.#main.ref();
+    this.listeners.pause();
+  }
+
+  #release(): void {
+    for (const listener of this.listeners.own()) this.listeners.release(listener, false);
+  }
+
+  #depart(doors: readonly string[], times: { timeoutMs: number; spreadMs: number }): void {
+    const departure = this.#departureWith(times);
+    departure.goTo(doors, this.#generation).then((settled) => {
+      if (this.#departure === departure) this.#main.send({ type: 'settled', ...settled });
+    });
+  }
+
+  #retire(timeoutMs: number, keepOpen: boolean | undefined, heirs: readonly string[]): void {
+    this.#pause();
+    const departure = this.#departureWith({ timeoutMs, spreadMs: 0 });
+    this.#release();
+    if (heirs.length > 0) departure.goTo(heirs, this.#generation);
+    else departure.endHere(keepOpen === true);
+    departure.confirm();
+  }
+
+  #departureWith(times: { timeoutMs: number; spreadMs: number }): Departure {
+    this.#departure?.stop();
+    const departure = new Departure(this, times, {
+      isBeingFed: () => this.#feeds.size > 0,
+      drained: (report) => {
+        if (this.#departure === departure) this.#main.send({ type: 'drained', report });
+      },
+    });
+    this.#departure = departure;
+    return departure;
+  }
+
+  #visit = (channel: Channel, hello: Message<'hello'>): void => {
+    if (hello.role !== 'neighbour') {
+      throw new MoultError('MOULT_NOT_EXPECTED', `expected a neighbour, met ${hello.role}`);
+    }
+    this.#feeds.add(channel);
+    const inflow = new Inflow(channel, this.connections, (name) => this.listeners.serverOf(name));
+    channel.unref();
+    inflow.over.then(() => {
+      this.#feeds.delete(channel);
+      this.#departure?.check();
+    });
+    this.#tested.then(() => channel.send({ type: 'takes', claims: movableClaims(this) }));
+  };
+
+  #bound(listener: Listener): void {
+    (this.#asking ?? this.#main).send({ type: 'hold', listener: listener.item() }, [listener.fd]);
+    this.#listens(listener);
+  }
+
+  #listens(listener: Listener): void {
+    if (!(listener instanceof StreamListener)) return;
+    const { server } = listener;
+    this.#watch(server, listener);
+    // A loop that stood still may find clients waiting before it reads that it is not to accept them.
+    beforeAccepting(server, () => {
+      if (Atomics.load(this.#shut, 0) !== 0) this.#pause();
+    });
+    this.#tested.then(() => {
+      const { name } = listener.identity;
+      if (this.listeners.of(server) !== listener || listener.state === 'closed') return;
+      this.#main.send({ type: 'listening', name, address: addressOf(listener) });
+    });
+  }
+
+  #watch(server: Server, listener: StreamListener): void {
+    trackHttp2Sessions(server);
+    watchTlsSockets(server);
+    if (isPlainHttp(server)) countRequests(server, this.connections);
+    else watchPipelining(server, listener);
+  }
+
+  // The main thread has a copy for as long as another thread listens on it.
+  #closed(name: string): void {
+    this.listeners.withdraw(name);
+    this.#main.send({ type: 'release', name });
+  }
+
+  #check(name: string | null, [fd, ...surplus]: number[]): void {
+    for (const one of surplus) closeDescriptor(one);
+    if (fd === undefined) return;
+    const server = name === null ? this.listeners.streams()[0]?.server : this.listeners.serverOf(name);
+    if (server === undefined) closeDescriptor(fd);
+    else giveToServer(server, socketOn(fd, server));
+  }
+
+  #counts(id: number): Message<'counts'> {
+    return {
+      type: 'counts',
+      id,
+      connections: this.connections.size,
+      inFlight: this.listeners.streams().reduce((sum, { server }) => sum + requestsInFlight(server), 0),
+      responses: this.#counter.responses,
+      errors: this.#counter.errors,
+    };
+  }
+}
+
+function addressOf(listener: StreamListener): Record<string, unknown> {
+  const address = listener.address();
+  if (typeof address === 'object' && address !== null) return { ...address };
+  return { path: listener.identity.path ?? address ?? listener.identity.name };
+}

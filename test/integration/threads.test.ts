@@ -1,0 +1,274 @@
+import assert from 'node:assert/strict';
+import { writeFile } from 'node:fs/promises';
+import http from 'node:http';
+import path from 'node:path';
+import { describe, it } from 'node:test';
+import type { ClientKind } from '#moult/verify/client-kind.js';
+import { type Load, startLoad } from '#moult/verify/load.js';
+import { fixture, pointAt, type Supervised, until, withFolder, withService } from './supervised.js';
+
+/** A small mixed load, so that what is shown does not depend on how fast the machine is. */
+const CLIENTS = { 'kept-alive': 24, pipelined: 4, 'slow-body': 4, 'new-connection': 4 } as const;
+
+const plain = { command: [fixture('threads.mjs')] };
+
+/** Who answered. */
+interface Answerer {
+  readonly pid: number;
+  readonly thread: string;
+}
+
+/** Connections that are kept alive, each asked when it is told to. */
+class Kept {
+  readonly #agents: http.Agent[];
+  readonly #port: number;
+
+  constructor(port: number, count: number) {
+    this.#port = port;
+    this.#agents = Array.from({ length: count }, () => new http.Agent({ keepAlive: true, maxSockets: 1 }));
+  }
+
+  /** Asks on each of them; every answer must come on the connection that was there. */
+  async ask(isFirst = false): Promise<Answerer[]> {
+    return Promise.all(
+      this.#agents.map(async (agent) => {
+        const { answerer, isReused } = await answererOf({ port: this.#port, agent });
+        assert.equal(isReused, !isFirst, 'the connection is the one that was there');
+        return answerer;
+      }),
+    );
+  }
+
+  close(): void {
+    for (const agent of this.#agents) agent.destroy();
+  }
+}
+
+function answererOf(options: http.RequestOptions): Promise<{ answerer: Answerer; isReused: boolean }> {
+  return new Promise((resolve, reject) => {
+    const request = http.get({ host: '127.0.0.1', path: '/', ...options }, (response) => {
+      let body = '';
+      response.setEncoding('utf8').on('data', (text: string) => {
+        body += text;
+      });
+      response.on('error', reject);
+      response.on('end', () => {
+        const { generation } = JSON.parse(body) as { generation: string };
+        const answerer = { pid: Number(generation), thread: String(response.headers['x-thread']) };
+        resolve({ answerer, isReused: request.reusedSocket });
+      });
+    });
+    request.on('error', reject);
+  });
+}
+
+async function portOf(service: Supervised): Promise<number> {
+  return until('a thread has said where it listens', async () => {
+    const { listeners } = await service.current();
+    return (listeners?.[0]?.address as { port?: number } | undefined)?.port;
+  });
+}
+
+/** Waits until so many threads answer. */
+async function threadsOf(service: Supervised, count: number): Promise<Set<string>> {
+  const port = await portOf(service);
+  const { pid } = await service.current();
+  const threads = new Set<string>();
+  await until(`${count} threads answer`, async () => {
+    const { answerer } = await answererOf({ port, agent: false });
+    if (answerer.pid === pid) threads.add(answerer.thread);
+    return threads.size >= count;
+  });
+  return threads;
+}
+
+function load(port: number, clients: Readonly<Partial<Record<ClientKind, number>>> = CLIENTS): Load {
+  return startLoad({ target: { host: '127.0.0.1', port }, check: 'echo', clients });
+}
+
+async function nothingLost(running: Load): Promise<void> {
+  const { total, failures } = await running.stop();
+  const { failed, lost, duplicated } = total;
+  assert.deepEqual(
+    { failed, lost, duplicated },
+    { failed: 0, lost: 0, duplicated: 0 },
+    JSON.stringify(failures),
+  );
+  assert.ok(total.answered > 0);
+}
+
+describe('a service that listens in worker threads', () => {
+  it('is replaced again and again under load, and loses nothing', async () => {
+    await withService(plain, async (service) => {
+      await threadsOf(service, 4);
+      const running = load(await portOf(service));
+      for (let n = 0; n < 3; n += 1) {
+        await service.restart();
+        await threadsOf(service, 4);
+      }
+      const { redials, toldToClose } = running.snapshot().total;
+      assert.deepEqual({ redials, toldToClose }, { redials: 0, toldToClose: 0 }, 'every connection moved');
+      await nothingLost(running);
+      await service.alone();
+    });
+  });
+
+  it('spreads the connections over the threads of the successor', async () => {
+    await withService(plain, async (service) => {
+      await threadsOf(service, 4);
+      const kept = new Kept(await portOf(service), 40);
+      try {
+        await kept.ask(true);
+        const { facts } = await restarted(service);
+        assert.equal(facts.moved, 40);
+        const { pid } = await service.current();
+        const answers = await kept.ask();
+        assert.ok(answers.every((one) => one.pid === pid));
+        const byThread = countBy(answers.map(({ thread }) => thread));
+        assert.equal(byThread.length, 4, 'every thread has some');
+        assert.ok(Math.min(...byThread) >= 5, `they lie as ${byThread}`);
+      } finally {
+        kept.close();
+      }
+    });
+  });
+
+  it('takes everything back when its successor dies within probation, and when it is told to', async () => {
+    await withService({ ...plain, runOptions: ['--probation', '30s'] }, async (service) => {
+      await threadsOf(service, 4);
+      const { pid: first } = await service.current();
+      const kept = new Kept(await portOf(service), 12);
+      try {
+        await kept.ask(true);
+        await service.restart();
+        const { pid: second } = await service.current();
+        assert.notEqual(second, first);
+        assert.ok((await kept.ask()).every(({ pid }) => pid === second));
+        const running = load(await portOf(service));
+        assert.equal((await service.moult('rollback', service.name)).code, 0);
+        await until('the predecessor has them all again', async () =>
+          (await kept.ask()).every(({ pid }) => pid === first),
+        );
+        await threadsOf(service, 4);
+        await nothingLost(running);
+        await service.restart();
+        const { pid: third } = await service.current();
+        process.kill(third, 'SIGKILL');
+        await until('the predecessor serves', async () => {
+          const { generations } = await service.status();
+          return generations.some(({ pid, state }) => pid === first && state === 'serving');
+        });
+        await until('nothing is left of the other', async () => (await service.alone()) === first);
+        await threadsOf(service, 4);
+      } finally {
+        kept.close();
+      }
+    });
+  });
+
+  it('does not wait for a thread that hangs, and cuts nothing of it that comes back in time', async () => {
+    await withService(plain, async (service) => {
+      await threadsOf(service, 4);
+      const port = await portOf(service);
+      const { pid: first } = await service.current();
+      const hanging = answererOf({ port, agent: false, path: '/hang/8000' }).then(
+        ({ answerer }) => answerer.pid,
+        String,
+      );
+      // One that the others answer says that the one that hangs has begun to.
+      await answererOf({ port, agent: false });
+      const { ms, facts } = await restarted(service);
+      assert.ok(ms < 7500, `the restart took ${ms} ms, the thread hangs for 8000`);
+      assert.equal(facts.silentThreads, 1);
+      assert.notEqual((await service.current()).pid, first);
+      await threadsOf(service, 4);
+      assert.equal(await hanging, first, 'it got its answer');
+      await service.alone();
+    });
+  });
+
+  it('names a thread that hangs to the end', async () => {
+    await withService({ ...plain, runOptions: ['--drain-timeout', '2s'] }, async (service) => {
+      await threadsOf(service, 4);
+      const port = await portOf(service);
+      const { pid: first } = await service.current();
+      const hanging = answererOf({ port, agent: false, path: '/hang/600000' }).catch(() => undefined);
+      await answererOf({ port, agent: false });
+      const running = load(port, { 'kept-alive': 4 });
+      await restarted(service);
+      await until('the predecessor has ended', async () => {
+        const { generations } = await service.status();
+        return generations.every(({ pid }) => pid !== first);
+      });
+      await hanging;
+      await service.logs(/worker thread \d+/);
+      await running.stop();
+    });
+  });
+
+  it('goes on when a thread ends and another comes, and is restarted then', async () => {
+    await withService(plain, async (service) => {
+      const before = await threadsOf(service, 4);
+      const port = await portOf(service);
+      await answererOf({ port, agent: false, path: '/crash' }).catch(() => undefined);
+      await until('a new thread answers', async () => {
+        const { answerer } = await answererOf({ port, agent: false });
+        return !before.has(answerer.thread);
+      });
+      const running = load(port);
+      await service.restart();
+      await threadsOf(service, 4);
+      await nothingLost(running);
+    });
+  });
+
+  it('may have fewer threads in the next release, more, or none', async () => {
+    await withFolder(async (folder) => {
+      const link = path.join(folder, 'current.mjs');
+      const release = async (name: string, text: string) => {
+        const file = path.join(folder, `${name}.mjs`);
+        await writeFile(file, text);
+        await pointAt(link, file);
+      };
+      const withThreads = (count: number) =>
+        release(
+          `threads-${count}`,
+          `process.env.THREADS = '${count}';\nawait import(${JSON.stringify(fixture('threads.mjs'))});\n`,
+        );
+      await withThreads(4);
+      await withService({ command: [link] }, async (service) => {
+        await threadsOf(service, 4);
+        const port = await portOf(service);
+        const running = load(port);
+        await withThreads(2);
+        await service.restart();
+        await threadsOf(service, 2);
+        await withThreads(6);
+        await service.restart();
+        await threadsOf(service, 6);
+        await release('none', `await import(${JSON.stringify(fixture('http.mjs'))});\n`);
+        await service.restart();
+        await withThreads(3);
+        await service.restart();
+        await threadsOf(service, 3);
+        await nothingLost(running);
+      });
+    });
+  });
+});
+
+function countBy(all: readonly string[]): number[] {
+  const counts = new Map<string, number>();
+  for (const one of all) counts.set(one, (counts.get(one) ?? 0) + 1);
+  return [...counts.values()];
+}
+
+/** Restarts it; how long it took, and what is told of the connections. */
+async function restarted(service: Supervised): Promise<{ ms: number; facts: Record<string, unknown> }> {
+  const beganMs = performance.now();
+  const { code, lines, stderr } = await service.restartLines();
+  assert.equal(code, 0, stderr + JSON.stringify(lines.at(-1)));
+  const ms = performance.now() - beganMs;
+  const stage = lines.find((line) => line.stage === 'connections') as { facts?: Record<string, unknown> };
+  return { ms, facts: stage?.facts ?? {} };
+}
