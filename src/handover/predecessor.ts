@@ -405,7 +405,7 @@ export class Predecessor {
     const draining = this.#estate.threads.size === 0 ? 0 : (await this.#estate.threads.counts()).connections;
     if (this.#leave !== leave) return;
     const pauses = [...outflow.pausesMs, ...threads.pausesMs].sort((a, b) => a - b);
-    const failed = outflow.failed + threads.failed;
+    const failed = outflow.failed + threads.notRestored;
     this.#events.stage('connections', {
       moved: outflow.moved + threads.moved,
       ...(failed === 0 ? {} : { notRestored: failed }),

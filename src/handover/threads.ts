@@ -150,7 +150,7 @@ export class Threads {
           resolve({
             silent: [...this.#links].filter((link) => link.isDraining && link.settled === undefined).length,
             moved: sum(all, ({ moved }) => moved),
-            failed: sum(all, ({ failed }) => failed),
+            notRestored: sum(all, ({ notRestored }) => notRestored),
             pausesMs: all.flatMap(({ pausesMs }) => pausesMs),
           });
         },

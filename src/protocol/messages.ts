@@ -363,7 +363,8 @@ export const schemas = {
   /** All that could leave at once has left. */
   settled: v.object({
     moved: count,
-    failed: count,
+    /** Connections that the other side could not restore, and closed. */
+    notRestored: count,
     /** How long connections stood still: at most 1,000 of them. */
     pausesMs: v.pipe(v.array(v.number()), v.maxLength(1000)),
   }),

@@ -45,7 +45,7 @@ export class Departure {
     const takers = await meetNeighbours(doors, generation);
     if (this.#isOver) {
       for (const { channel } of takers) channel.close();
-      return { moved: 0, failed: 0, pausesMs: [] };
+      return { moved: 0, notRestored: 0, pausesMs: [] };
     }
     this.#takers = takers;
     const outflow = outflowTo(takers, this.#estate, undefined, threadId);
@@ -54,7 +54,7 @@ export class Departure {
     outflow.start();
     await outflow.settled;
     const pausesMs = outflow.pausesMs.slice(0, MAX_PAUSES);
-    return { moved: outflow.moved, failed: outflow.failed, pausesMs };
+    return { moved: outflow.moved, notRestored: outflow.failed, pausesMs };
   }
 
   /** Nothing moves: what asks for nothing is closed. @param isSoonBack whether clients find the service again in a moment. */

@@ -171,14 +171,17 @@ describe('a service that listens in worker threads', () => {
       await threadsOf(service, 4);
       const port = await portOf(service);
       const { pid: first } = await service.current();
-      const hanging = answererOf({ port, agent: false, path: '/hang/8000' }).then(
+      const hanging = answererOf({ port, agent: false, path: '/hang/15000' }).then(
         ({ answerer }) => answerer.pid,
         String,
       );
-      // One that the others answer says that the one that hangs has begun to.
-      await answererOf({ port, agent: false });
-      const { ms, facts } = await restarted(service);
-      assert.ok(ms < 7500, `the restart took ${ms} ms, the thread hangs for 8000`);
+      let isOver = false;
+      hanging.then(() => {
+        isOver = true;
+      });
+      await service.writes(/thread \d+ hangs/);
+      const { facts } = await restarted(service);
+      assert.equal(isOver, false, 'the restart did not wait for the thread');
       assert.equal(facts.silentThreads, 1);
       assert.notEqual((await service.current()).pid, first);
       await threadsOf(service, 4);
@@ -193,7 +196,7 @@ describe('a service that listens in worker threads', () => {
       const port = await portOf(service);
       const { pid: first } = await service.current();
       const hanging = answererOf({ port, agent: false, path: '/hang/600000' }).catch(() => undefined);
-      await answererOf({ port, agent: false });
+      await service.writes(/thread \d+ hangs/);
       const running = load(port, { 'kept-alive': 4 });
       await restarted(service);
       await until('the predecessor has ended', async () => {

@@ -10,6 +10,7 @@ import { CriticalSections } from '#moult/handover/critical-sections.js';
 import type { Estate } from '#moult/handover/estate.js';
 import { Predecessor } from '#moult/handover/predecessor.js';
 import { Successor } from '#moult/handover/successor.js';
+import { Threads } from '#moult/handover/threads.js';
 import { epochAfter } from '#moult/os/clock.js';
 import { ProcessHandle } from '#moult/os/peer.js';
 import type { Message, MessageType, Settings } from '#moult/protocol/messages.js';
@@ -240,6 +241,8 @@ class Life {
       connections: new ConnectionTracker(() => false),
       moves: { http1: 'not in this test' },
       critical: new CriticalSections(),
+      threads: new Threads({ listens: () => {}, closed: () => {} }),
+      doorsForThreads: () => [],
       state,
       tasks,
       flows: { join: () => undefined },
