@@ -1,4 +1,4 @@
-// `node scripts/debian-packages.mjs`: installs the Debian packages whose programs the tests start, or of them those
+// `node scripts/debian-packages.mjs`: installs the Debian packages whose programs the tests start, or those
 // that are named, where they are missing. With everything there it looks at a few files and is done. Exit status: 0
 // when they are there; 2 where it cannot install, without root or apt-get, and says what to install; 1 when apt-get
 // fails.
@@ -6,7 +6,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import process from 'node:process';
 
-/** Each package, and a file of it by which it is seen to be there. */
+/** Each package that the tests need, and a file of it by which it is seen to be there. */
 const PACKAGES = {
   chromium: '/usr/bin/chromium',
   mosquitto: '/usr/sbin/mosquitto',
@@ -16,18 +16,28 @@ const PACKAGES = {
   'rabbitmq-server': '/usr/sbin/rabbitmq-server',
   'redis-server': '/usr/bin/redis-server',
 };
+/** The same of those that only benchmarks need, and name. */
+const ON_DEMAND = {
+  'golang-github-cloudflare-tableflip-dev':
+    '/usr/share/gocode/src/github.com/cloudflare/tableflip/upgrader.go',
+  'golang-go': '/usr/bin/go',
+  gunicorn: '/usr/bin/gunicorn',
+  haproxy: '/usr/sbin/haproxy',
+  nginx: '/usr/sbin/nginx',
+};
 
 const APT_GET = '/usr/bin/apt-get';
 /** While it says 101, no package starts the service that it brings. Source: invoke-rc.d(8). */
 const START_POLICY = '/usr/sbin/policy-rc.d';
 
 const wanted = process.argv.slice(2);
-const unknown = wanted.find((name) => !Object.hasOwn(PACKAGES, name));
+const files = { ...PACKAGES, ...ON_DEMAND };
+const unknown = wanted.find((name) => !Object.hasOwn(files, name));
 if (unknown !== undefined)
-  throw new TypeError(`expected ${Object.keys(PACKAGES).join(', ')}, received ${unknown}`);
+  throw new TypeError(`expected ${Object.keys(files).join(', ')}, received ${unknown}`);
 
 const missing = (wanted.length > 0 ? wanted : Object.keys(PACKAGES)).filter(
-  (name) => !existsSync(PACKAGES[name]),
+  (name) => !existsSync(files[name]),
 );
 if (missing.length > 0) process.exitCode = install();
 

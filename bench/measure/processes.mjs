@@ -14,11 +14,36 @@ const ANSWER_MS = 60_000;
 const running = new Set();
 /** @type {Set<string>} */
 const folders = new Set();
+/** @type {Set<() => void>} */
+const endings = new Set();
 process.once('exit', () => {
   for (const child of running) child.kill('SIGTERM');
+  for (const end of endings) {
+    try {
+      end();
+    } catch {
+      // It has ended by itself.
+    }
+  }
   for (const folder of folders) rmSync(folder, { recursive: true, force: true });
 });
 for (const name of /** @type {const} */ (['SIGINT', 'SIGTERM'])) process.once(name, () => process.exit(1));
+
+/** Ends a process that still runs when the benchmark ends, however it ends. @param {import('node:child_process').ChildProcess} child */
+export function endWithUs(child) {
+  running.add(child);
+  child.once('exit', () => running.delete(child));
+}
+
+/**
+ * Does something when the benchmark ends, however it ends, for what is no child of it; until it is told to forget.
+ * @param {() => void} end
+ * @returns {() => void} forgets it
+ */
+export function atExit(end) {
+  endings.add(end);
+  return () => endings.delete(end);
+}
 
 /** A private folder that is gone when the benchmark ends, however it ends. @param {string} prefix */
 export function temporaryFolder(prefix) {
@@ -112,8 +137,7 @@ export async function startListening(args, env, wrapper = []) {
     env: { ...process.env, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
-  running.add(child);
-  child.once('exit', () => running.delete(child));
+  endWithUs(child);
   let output = '';
   /** @type {Promise<{ port: number, pid: number }>} */
   const listening = new Promise((resolve, reject) => {
