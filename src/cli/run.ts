@@ -238,7 +238,7 @@ async function run(words: readonly string[], flags: RunFlags): Promise<number> {
   const pass = (name: NodeJS.Signals) => supervisor.pass(name);
   for (const name of PASSED_ON) process.on(name, pass);
   try {
-    supervisor.own.open(manager, options.isProgram);
+    supervisor.openListeners();
     await supervisor.start(giver);
   } catch (error) {
     manager.tell(`the start failed: ${asMoultError(error, 'MOULT_SYSTEM_CALL').message}`);

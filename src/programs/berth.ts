@@ -35,6 +35,13 @@ export class Berth {
     this.#quietSince = undefined;
   }
 
+  /** It was started by an earlier supervisor: where the turn is another's, that may be so only from now on. */
+  adopted(): this {
+    if (this.sockets.some(({ lane }) => lane !== undefined && lane.of.chosen !== lane.lane))
+      this.#quietSince = performance.now();
+    return this;
+  }
+
   /** Settles when nobody waits here any more who came before the turn was another's; at once where it still is. */
   async emptied(): Promise<void> {
     if (this.#quietSince === undefined) return;

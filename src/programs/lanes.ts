@@ -27,27 +27,41 @@ export class Lanes {
   #isClosed = false;
   /** Where connections from these ports of ours go. */
   readonly #exceptions = new Map<number, Lane>();
+  readonly #onOrder: (fds: readonly number[]) => void;
+  #told = '';
 
   /**
-   * Opens the first lane.
-   * @param kept the only one that there is already; the caller's copy stays the caller's.
+   * Opens the first lane, or goes on with those that there are.
+   * @param onOrder is told of the lanes as the kernel counts them, whenever that has changed.
+   * @param kept those that there are already, as the kernel counts them; the caller's copies stay the caller's.
+   * @param chosen which of them new connections are to go to.
    * @throws MOULT_LISTEN_FAILED; MOULT_SYSTEM_CALL where there can be only one socket.
    */
-  constructor(option: TcpOption, kept: number | undefined) {
-    if (kept !== undefined && !sharesListening(kept))
-      throw new MoultError('MOULT_SYSTEM_CALL', 'it is not shared');
-    const fd = kept === undefined ? openShared(option, true) : duplicate(kept);
-    const address = socketIdentity(fd)?.address;
+  constructor(
+    option: TcpOption,
+    onOrder: (fds: readonly number[]) => void,
+    kept: readonly number[] = [],
+    chosen = 0,
+  ) {
+    if (!kept.every(sharesListening)) throw new MoultError('MOULT_SYSTEM_CALL', 'it is not shared');
+    const fds = kept.length === 0 ? [openShared(option, true)] : kept.map(duplicate);
+    this.#onOrder = onOrder;
+    this.#lanes = fds.map((fd) => ({ fd, users: 0 }));
+    this.#chosen = this.#lanes[chosen] as Lane;
+    const address = socketIdentity(this.#chosen.fd)?.address;
     // Port 0 is decided by now.
     this.#option = address !== undefined && 'port' in address ? { ...option, port: address.port } : option;
-    this.#chosen = { fd, users: 0 };
-    this.#lanes = [this.#chosen];
     try {
       this.#choose();
     } catch (error) {
-      closeDescriptor(fd);
+      for (const fd of fds) closeDescriptor(fd);
       throw error;
     }
+  }
+
+  /** All of them, as the kernel counts them. */
+  get all(): readonly Lane[] {
+    return this.#lanes;
   }
 
   /** The one to which new connections go. */
@@ -136,5 +150,14 @@ export class Lanes {
       index: this.#lanes.indexOf(lane),
     }));
     sendTo(this.#chosen.fd, this.#lanes.indexOf(this.#chosen), exceptions);
+    this.#tellOrder();
+  }
+
+  #tellOrder(): void {
+    const fds = this.#lanes.map(({ fd }) => fd);
+    const order = fds.join();
+    if (order === this.#told) return;
+    this.#told = order;
+    this.#onOrder(fds);
   }
 }

@@ -158,7 +158,7 @@ export class Agent {
     const program = this.#program;
     this.#toDrain = program.connections().length;
     program.isEnding = true;
-    program.berth.emptied().then(() => program.signalService(program.stopSignal));
+    program.stop();
     const beganMs = wallClockMs();
     this.#limit = new Deadline(timeoutMs, () => {
       const reason = `its program did not end within ${timeoutMs} ms of ${program.stopSignal}`;

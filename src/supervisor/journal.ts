@@ -16,6 +16,8 @@ export interface JournalEntry {
     | 'drained'
     | 'exited'
     | 'scale'
+    | 'sockets'
+    | 'stopping'
     | 'stop';
   readonly generation?: number;
   /** The slot that it is about, where the service has several. */

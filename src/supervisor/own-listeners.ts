@@ -1,47 +1,87 @@
 import { unlinkSync } from 'node:fs';
 import { MoultError } from '../errors.js';
-import { duplicate } from '../os/descriptor.js';
+import { closeDescriptor, duplicate } from '../os/descriptor.js';
+import { inodeOf } from '../os/foreign-descriptor.js';
 import { Berth, type ProgramSocket } from '../programs/berth.js';
 import { itemOf, listenAgain, open } from '../programs/bind.js';
-import { Lanes } from '../programs/lanes.js';
+import { type Lane, Lanes } from '../programs/lanes.js';
 import type { ListenOption } from '../programs/listen-option.js';
 import type { ServiceManagerLink } from '../starter/service-manager.js';
 import type { HeldListeners } from './held-listeners.js';
+import type { Journal } from './journal.js';
+import type { LeftListener } from './left-sockets.js';
 
 /** So often it is looked whether they listen. */
 const LOOK_MS = 100;
+/** How long a generation that has come back may take to bring its copies. */
+const BRING_TIMEOUT_MS = 5000;
+const BRING_LOOK_MS = 20;
 
 /** The listeners that `--listen` names: opened by the supervisor before the first start, and open until its end. */
 export class OwnListeners {
   readonly #options: readonly ListenOption[];
   readonly #held: HeldListeners;
+  readonly #journal: Journal;
+  /** Those that a generation has which is to come back. */
+  #awaited: ListenOption[] = [];
   readonly #paths: string[] = [];
   /** Those of which each generation of a program gets a socket of its own. */
   readonly #lanes = new Map<string, Lanes>();
+  /** Which of them those have that an earlier supervisor started. */
+  readonly #left = new Map<string, ReadonlyMap<number, Lane>>();
   #watching: NodeJS.Timeout | undefined;
   #manager: ServiceManagerLink | undefined;
 
-  /** @param options each of another listener. @param held keeps them, beside those that the service opens. */
-  constructor(options: readonly ListenOption[], held: HeldListeners) {
+  /**
+   * @param options each of another listener.
+   * @param held keeps them, beside those that the service opens.
+   * @param journal by what is opened is known later.
+   */
+  constructor(options: readonly ListenOption[], held: HeldListeners, journal: Journal) {
     this.#options = options;
     this.#held = held;
+    this.#journal = journal;
   }
 
   /**
    * Opens those that are not held already, as they are after `moult upgrade`, or when a service manager stored them.
+   * @param left those of programs that an earlier supervisor left; their copies are this one's from now on.
    * @param isProgram whether each generation is to get sockets of its own, where that is possible.
+   * @param areBrought whether generations live that may have some of them, and bring copies when they come back.
    * @throws MOULT_LISTEN_FAILED; those that were opened before are closed with the process.
    */
-  open(manager: ServiceManagerLink, isProgram: boolean): void {
+  open(
+    manager: ServiceManagerLink,
+    isProgram: boolean,
+    left: readonly LeftListener[],
+    areBrought: boolean,
+  ): void {
     this.#manager = manager;
     for (const option of this.#options) {
-      const kept = this.#held.descriptorOf(option.listener);
-      const lanes = option.family === 'tcp' && isProgram ? lanesOf(option, kept) : undefined;
-      if (lanes !== undefined) {
-        this.#lanes.set(option.listener, lanes);
-        this.#hold(option, duplicate(lanes.chosen.fd));
-      } else this.#hold(option, kept === undefined ? open(option) : duplicate(kept));
+      const { listener } = option;
       if (option.family === 'unix') this.#paths.push(option.path);
+      const there = left.find((one) => one.listener === listener);
+      const one = this.#held.descriptorOf(listener) ?? there?.sockets[there.chosen]?.fd;
+      const lanes = option.family === 'tcp' && isProgram ? this.#lanesOf(option, one, there) : undefined;
+      if (lanes !== undefined) this.#hold(option, duplicate(lanes.chosen.fd));
+      else if (one !== undefined) {
+        this.#note(option, [one]);
+        this.#hold(option, duplicate(one));
+      } else if (!this.#openOne(option, areBrought)) this.#awaited.push(option);
+      for (const { fd } of there?.sockets ?? []) closeDescriptor(fd);
+    }
+  }
+
+  /**
+   * Waits until those that generations were to bring are held, and opens those that nobody has any more.
+   * @throws MOULT_LISTEN_FAILED
+   */
+  async brought(): Promise<void> {
+    const untilMs = performance.now() + BRING_TIMEOUT_MS;
+    for (const option of this.#awaited.splice(0)) {
+      const isHeld = () => this.#held.descriptorOf(option.listener) !== undefined;
+      while (!isHeld() && !this.#openOne(option, performance.now() < untilMs))
+        await new Promise((resolve) => setTimeout(resolve, BRING_LOOK_MS));
     }
   }
 
@@ -51,12 +91,21 @@ export class OwnListeners {
    * @param isBeside whether another generation serves, so that it gets new ones where it can.
    */
   berth(isBeside: boolean): Berth {
+    return this.#berth((lanes) => (isBeside ? lanes.add() : lanes.chosen));
+  }
+
+  /** The sockets of one that an earlier supervisor started. */
+  berthOf(generation: number): Berth {
+    return this.#berth((lanes, name) => this.#left.get(name)?.get(generation) ?? lanes.chosen).adopted();
+  }
+
+  #berth(pick: (lanes: Lanes, name: string) => Lane): Berth {
     const { items, descriptors } = this.#held.describe();
     const all = items.map(({ name }, i): ProgramSocket => {
       const tag = this.#options.find(({ listener }) => listener === name)?.tag ?? null;
       const lanes = this.#lanes.get(name);
       if (lanes === undefined) return { name, tag, fd: descriptors[i] ?? -1 };
-      const lane = isBeside ? lanes.add() : lanes.chosen;
+      const lane = pick(lanes, name);
       return { name, tag, fd: lane.fd, lane: { of: lanes, lane } };
     });
     const place = ({ name }: ProgramSocket) => {
@@ -98,6 +147,46 @@ export class OwnListeners {
     this.#lanes.clear();
   }
 
+  /** @returns false where it is taken, and may be: else that is an error. */
+  #openOne(option: ListenOption, mayBeTaken: boolean): boolean {
+    try {
+      const fd = open(option);
+      this.#note(option, [fd]);
+      this.#hold(option, fd);
+      return true;
+    } catch (error) {
+      const isTaken = error instanceof MoultError && error.details?.reason === 'EADDRINUSE';
+      if (isTaken && mayBeTaken) return false;
+      throw error;
+    }
+  }
+
+  /** Undefined where there can be only one socket: it came from a service manager, or the kernel knows no other way. */
+  #lanesOf(
+    option: Extract<ListenOption, { port: number }>,
+    one: number | undefined,
+    left: LeftListener | undefined,
+  ): Lanes | undefined {
+    const kept = left?.sockets.map(({ fd }) => fd) ?? (one === undefined ? [] : [one]);
+    try {
+      const lanes = new Lanes(option, (fds) => this.#note(option, fds), kept, left?.chosen);
+      this.#lanes.set(option.listener, lanes);
+      const byGeneration = left?.sockets.flatMap(({ generations }, i) =>
+        generations.map((generation) => [generation, lanes.all[i] as Lane] as const),
+      );
+      this.#left.set(option.listener, new Map(byGeneration));
+      return lanes;
+    } catch (error) {
+      if (error instanceof MoultError && error.code === 'MOULT_SYSTEM_CALL') return undefined;
+      throw error;
+    }
+  }
+
+  // A program cannot tell which sockets it has, nor the kernel how it counts them.
+  #note({ listener }: ListenOption, fds: readonly number[]): void {
+    this.#journal.write({ event: 'sockets', listener, inodes: fds.map(inodeOf) });
+  }
+
   #hold(option: ListenOption, fd: number): void {
     const item = itemOf(option);
     this.#held.replace(item, fd);
@@ -114,18 +203,5 @@ export class OwnListeners {
         // Somebody has removed it.
       }
     }
-  }
-}
-
-/** Undefined where there can be only one socket: it came from a service manager, or the kernel knows no other way. */
-function lanesOf(
-  option: Extract<ListenOption, { port: number }>,
-  kept: number | undefined,
-): Lanes | undefined {
-  try {
-    return new Lanes(option, kept);
-  } catch (error) {
-    if (error instanceof MoultError && error.code === 'MOULT_SYSTEM_CALL') return undefined;
-    throw error;
   }
 }

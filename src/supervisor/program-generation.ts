@@ -22,8 +22,12 @@ const WHY_NOT_MOVED = 'it is a program that knows nothing of moult';
 export interface ProgramMeans {
   /** The sockets for the next one. @param isBeside whether another one serves. */
   berth(isBeside: boolean): Berth;
+  /** The sockets of one that an earlier supervisor started. */
+  berthOf(generation: number): Berth;
   /** New connections go elsewhere now. */
   turned(): void;
+  /** One is about to get its stop signal. */
+  stopping(generation: number): void;
   /** The private folder for the sockets at which programs speak. */
   readonly folder: string;
   /** Ready so long after its start, unless it has said so before; null for not by time. */
@@ -45,6 +49,7 @@ export class ProgramGeneration extends GenerationProcess {
   readonly #becomeReady: () => void;
   #hasSaidReady = false;
   #isOver = false;
+  #isStopping = false;
 
   private constructor(
     number: number,
@@ -122,7 +127,7 @@ export class ProgramGeneration extends GenerationProcess {
     tree: ProcessTree,
     means: ProgramMeans,
   ): ProgramGeneration {
-    return new ProgramGeneration(number, release, settings, tree, means, means.berth(false), undefined);
+    return new ProgramGeneration(number, release, settings, tree, means, means.berthOf(number), undefined);
   }
 
   /** Whether new connections come to one generation only, at all of its stream sockets. */
@@ -159,7 +164,23 @@ export class ProgramGeneration extends GenerationProcess {
   }
 
   override giveUp(): void {
+    this.comeToEnd(false);
+  }
+
+  /** It is to finish what it has. @param isStopping whether it has been told to before. */
+  comeToEnd(isStopping: boolean): void {
+    this.#isStopping ||= isStopping;
     if (this.exit === undefined) this.#agent.giveUp();
+  }
+
+  /** Sends the stop signal, once nobody waits to be accepted any more; only once. */
+  stop(): void {
+    if (this.#isStopping) return;
+    this.#isStopping = true;
+    this.berth.emptied().then(() => {
+      this.#means.stopping(this.number);
+      this.signalService(this.stopSignal);
+    });
   }
 
   override async expect(_generation: number, settings: Settings): Promise<void> {

@@ -5,6 +5,7 @@ import type { Logger } from 'pino';
 import { MoultError } from '../errors.js';
 import type { RestartSummary } from '../lifecycle/restart-record.js';
 import { wallClockMs } from '../os/clock.js';
+import { startTicks } from '../os/process.js';
 import type { Message } from '../protocol/messages.js';
 import type { ServiceManagerLink } from '../starter/service-manager.js';
 import { MOULT_VERSION } from '../version.js';
@@ -18,14 +19,16 @@ import { HeldListeners, type KeptListener, type Sharing } from './held-listeners
 import { historyOf } from './history.js';
 import { beInit } from './init.js';
 import { Journal } from './journal.js';
+import { takeBackSockets } from './left-sockets.js';
 import { Numbers } from './numbers.js';
 import { serveOperator } from './operator.js';
 import type { SupervisorOptions } from './options.js';
 import { OwnListeners } from './own-listeners.js';
 import type { Outputs } from './process-tree.js';
-import type { ProgramMeans } from './program-generation.js';
+import { ProgramGeneration, type ProgramMeans } from './program-generation.js';
 import { programMaker, servedLast } from './program-maker.js';
 import { Reception } from './reception.js';
+import { livingGenerations } from './recovery.js';
 import { type Release, resolveRelease, type ServiceCommand } from './release.js';
 import type { RestartRequest, Watcher } from './restarts.js';
 import { type RolledBack, type RollRequest, Rolls } from './rolls.js';
@@ -84,7 +87,7 @@ export class Supervisor {
     this.#journal = journal;
     const sharing = options.slots === null ? undefined : this.#sharing();
     this.held = new HeldListeners(manager.store, sharing);
-    this.own = new OwnListeners(options.listen, this.held);
+    this.own = new OwnListeners(options.listen, this.held, journal);
     const { held } = this;
     const ending = new Ending({ slots: () => this.#slots.all, held, manager, options, journal, log });
     const check = (generation: GenerationProcess) => this.#check(generation);
@@ -151,6 +154,20 @@ export class Supervisor {
   }
 
   /**
+   * Opens the listeners that `--listen` names, or takes back from programs that an earlier supervisor left what it opened for
+   * them. Those of services that know moult come with their generations.
+   * @throws MOULT_LISTEN_FAILED
+   */
+  openListeners(): void {
+    const { listen, isProgram } = this.#options;
+    const entries = listen.length === 0 ? [] : this.#journal.read();
+    const living = livingGenerations(entries).living.filter(({ pid, ticks }) => startTicks(pid) === ticks);
+    const isHeld = (listener: string) => this.held.descriptorOf(listener) !== undefined;
+    const left = isProgram ? takeBackSockets(listen, entries, living, isHeld) : [];
+    this.own.open(this.#manager, isProgram, left, !isProgram && living.length > 0);
+  }
+
+  /**
    * Opens the door, and takes over the generations that an earlier supervisor left, or starts the first.
    * @param giver the supervisor from which the first takes over, where there is one.
    * @throws MOULT_BAD_OPTION when the command cannot be resolved; MOULT_PEER_TIMEOUT when an earlier
@@ -173,6 +190,7 @@ export class Supervisor {
     if (living.length === 0) await begin();
     else if (this.#hasSlots) await this.#beginnings.allBack(left, release);
     else await this.#first.adoption.allBack(living, giver && begin);
+    await this.own.brought();
   }
 
   /**
@@ -373,17 +391,29 @@ export class Supervisor {
     const { readyAfterMs, stopSignal } = this.#options;
     const { path: folder } = this.#folder;
     const warn = (what: string) => this.#log.warn(what);
-    const berth = (isBeside: boolean) => this.own.berth(isBeside);
-    const turned = () => this.own.keepChosen();
-    return { berth, turned, folder, readyAfterMs, stopSignal, warn };
+    const { own } = this;
+    return {
+      berth: (isBeside) => own.berth(isBeside),
+      berthOf: (generation) => own.berthOf(generation),
+      turned: () => own.keepChosen(),
+      stopping: (generation) => this.#journal.write({ event: 'stopping', generation }),
+      folder,
+      readyAfterMs,
+      stopSignal,
+      warn,
+    };
   }
 
   // Programs do not come back by themselves: the one that served serves, and what else is left comes to its end.
   #resume(living: readonly GenerationProcess[]): void {
-    const current = servedLast(this.#journal.read());
+    const entries = this.#journal.read();
+    const current = servedLast(entries);
+    // To many servers a second stop signal means at once.
+    const isStopping = (number: number) =>
+      entries.some(({ event, generation }) => event === 'stopping' && generation === number);
     for (const one of living) {
       if (one.number === current) this.#first.succession.servesAgain(one, this.#first.generations.epoch);
-      else one.giveUp();
+      else if (one instanceof ProgramGeneration) one.comeToEnd(isStopping(one.number));
     }
   }
 
