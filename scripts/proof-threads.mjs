@@ -19,7 +19,7 @@ import { parseArgs } from 'node:util';
 import { expectOneOf, numberOf } from './nodes.mjs';
 
 const PARTS = ['restarts', 'hang'];
-const HANG_MS = 8_000;
+const HANG_MS = 20_000;
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const { values } = parseArgs({

@@ -1,7 +1,7 @@
 import { Socket } from 'node:net';
 import { MoultError } from '../errors.js';
 import { closeDescriptor } from '../os/descriptor.js';
-import { receiveBytesWithDescriptors } from '../os/descriptor-socket.js';
+import { receiveBytesWithDescriptors, sendDescriptors } from '../os/descriptor-socket.js';
 import { checkPeer, type PeerCredentials, peerCredentials } from '../os/peer.js';
 import { connectUnix, isReadable, readExactly, waitReadable, writeAll } from '../os/unix-socket.js';
 import { decodeBody, decodeHeader, encodeFrame, type Frame, HEADER_BYTES } from '../protocol/frame.js';
@@ -24,6 +24,7 @@ export class Opening {
   #records: number;
   #deadlineMs: number;
   #receivedTag = 0;
+  #sentTag = 0;
 
   /**
    * Connects, is greeted, and says hello.
@@ -49,9 +50,17 @@ export class Opening {
     }
   }
 
-  /** Sends one message. */
-  say<T extends MessageType>(message: Message<T>): void {
-    writeAll(this.#fd, encodeFrame(message));
+  /** Sends one message, with descriptors beside it; the sender's own stay open. @throws MOULT_DESCRIPTORS when they cannot be sent now. */
+  say<T extends MessageType>(message: Message<T>, descriptors: readonly number[] = []): void {
+    if (descriptors.length === 0) {
+      writeAll(this.#fd, encodeFrame(message));
+      return;
+    }
+    this.#sentTag += 1;
+    if (!sendDescriptors(this.#records, this.#sentTag, descriptors)) {
+      throw new MoultError('MOULT_DESCRIPTORS', `the kernel takes no ${descriptors.length} descriptors now`);
+    }
+    writeAll(this.#fd, encodeFrame({ ...message, descriptors: descriptors.length }));
   }
 
   /**
@@ -78,7 +87,10 @@ export class Opening {
   /** Goes on asynchronously. The opening must not be used any more. */
   toChannel(): Channel {
     const socket = new Socket({ fd: this.#fd, readable: true, writable: true });
-    const channel = new Channel(socket, this.#records, this.peer, { sent: 0, received: this.#receivedTag });
+    const channel = new Channel(socket, this.#records, this.peer, {
+      sent: this.#sentTag,
+      received: this.#receivedTag,
+    });
     this.#fd = -1;
     this.#records = -1;
     return channel;

@@ -210,8 +210,13 @@ export class Predecessor {
     this.sharingOut.stop();
     this.#heirs = retirement.heirs;
     const work = this.#work();
+    this.#estate.listeners.pause();
+    // A thread must not be accepting on a socket that is shut down.
+    this.#estate.threads.pause(() => this.#endRetired(retirement, work));
+  }
+
+  #endRetired(retirement: Retirement, work: Work): void {
     for (const listener of this.#estate.listeners.own()) {
-      listener.pause();
       this.#estate.listeners.release(listener, !retirement.keepOpen);
       if (!retirement.keepOpen) this.#events.released(listener.identity.name);
     }

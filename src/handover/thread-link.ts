@@ -7,6 +7,8 @@ export interface ThreadEvents {
   /** It listens on one more, or has closed one. */
   listens(link: ThreadLink, name: string, address: AddressInfo | string): void;
   closed(link: ThreadLink, name: string): void;
+  /** It takes connections of others. */
+  ready(): void;
   /** Something that was waited for may have come. */
   changed(): void;
   /** It has ended. */
@@ -34,6 +36,7 @@ export class ThreadLink {
     this.channel = channel;
     channel.on('door', ({ path }) => {
       this.door = path;
+      events.ready();
     });
     channel.on('listening', ({ name, address }) => {
       this.names.add(name);

@@ -29,6 +29,8 @@ export type Counts = Omit<Message<'counts'>, 'type' | 'id'>;
 export interface ThreadsEvents {
   /** A thread listens on this. */
   listens(name: string, address: AddressInfo | string): void;
+  /** A thread takes connections of others. */
+  ready(): void;
   /** The service has closed a listener in the last thread that had it. */
   closed(name: string): void;
 }
@@ -71,6 +73,7 @@ export class Threads {
       closed: (_, name) => {
         if (this.countOf(name) === 0) this.#events.closed(name);
       },
+      ready: () => this.#events.ready(),
       changed: () => this.#changed(),
       lost: (lost) => {
         this.#links.delete(lost);
@@ -106,7 +109,9 @@ export class Threads {
    */
   missingMs(inherited: readonly ListenerItem[]): number {
     const expected = inherited.filter(({ threads }) => threads !== undefined && threads > 0);
-    if (expected.every(({ name, threads = 0 }) => this.countOf(name) >= threads)) return 0;
+    const isThere = ({ name, threads = 0 }: ListenerItem) =>
+      [...this.#links].filter(({ door, names }) => door !== undefined && names.has(name)).length >= threads;
+    if (expected.every(isThere)) return 0;
     if (this.#lastListeningMs === 0) return FEWER_THREADS_MS;
     return Math.max(0, Math.ceil(this.#lastListeningMs + FEWER_THREADS_MS - performance.now()));
   }

@@ -20,9 +20,11 @@ export function listen(registry: ListenerRegistry, request: ListenRequest, proce
     share(registry, request, proceed);
     return;
   }
-  const name = registry.freeName(listenerName(request));
+  const wanted = listenerName(request);
+  const shared = registry.takeFromThreads(wanted);
+  const name = registry.freeName(wanted);
   const inherited =
-    registry.inherited(name, ['tcp', 'unix']) ?? registry.inheritedLasting(otherNames(request));
+    shared ?? registry.inherited(name, ['tcp', 'unix']) ?? registry.inheritedLasting(otherNames(request));
   if (inherited !== undefined) claim(registry, request, inherited, proceed);
   else if (isUnixPath(request)) bindPath(registry, request, name, proceed);
   else bindAddress(registry, request, name, proceed);

@@ -16,6 +16,8 @@ export interface RegistryEvents {
   claimed(listener: Listener): void;
   /** The service closed one that was its own to close. */
   closed(listener: Listener): void;
+  /** The service closed one that had not accepted yet. */
+  closedBehindGate?(listener: Listener): void;
 }
 
 /** A socket of the predecessor that has not been claimed. */
@@ -145,6 +147,17 @@ export class ListenerRegistry {
     return found !== undefined && families.includes(found.item.family) ? found : undefined;
   }
 
+  /** What worker threads of this process have under a name, for a server of the main thread to claim. */
+  takeFromThreads(name: string): Inherited | undefined {
+    const listener = this.#own.get(name);
+    if (!(listener instanceof ThreadListener) || listener.fd < 0) return undefined;
+    const item = listener.item();
+    const inherited = { item, fd: listener.surrenderDescriptor() };
+    this.#own.delete(name);
+    this.#inherited.set(name, inherited);
+    return inherited;
+  }
+
   /** Whether the service had a listener of this name, and closed it. */
   hasGivenUp(name: string): boolean {
     return this.#givenUp.has(name);
@@ -242,13 +255,15 @@ export class ListenerRegistry {
     if (this.#own.get(name) === listener) this.#own.delete(name);
     if (was === 'gated' && !listener.isInherited) {
       // Bound by this generation alone, and wanted no more before anybody could reach it.
-      listener.release(true);
+      listener.release(!this.#isShared);
+      this.#events.closedBehindGate?.(listener);
       return;
     }
     if (was === 'gated') {
       // It was never ours: the predecessor accepts on it. It may be claimed again.
       const fd = listener.surrenderDescriptor();
       if (fd >= 0) this.#inherited.set(name, { item: listener.item(), fd });
+      this.#events.closedBehindGate?.(listener);
       return;
     }
     // After commit a paused one is the successor's; only our copy goes, and it is told of when it is ours again.

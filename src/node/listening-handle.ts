@@ -43,14 +43,16 @@ export function inheritOwner(from: StreamHandle, to: StreamHandle): void {
   }
 }
 
-/** Calls back before each connection that a server has accepted reaches it. Source: node lib/net.js, onconnection. */
-export function beforeAccepting(server: Server, callback: () => void): void {
+/**
+ * Asks before each connection that a server has accepted reaches it, and before each failure to accept one does.
+ * @param stops whether it accepts no more: then the server does not hear of a failure. Source: node lib/net.js, onconnection.
+ */
+export function beforeAccepting(server: Server, stops: () => boolean): void {
   const handle = handleOf(server);
   const own = handle?.onconnection as ((...args: unknown[]) => void) | undefined;
   if (handle === undefined || typeof own !== 'function') return;
-  handle.onconnection = function (this: unknown, ...args: unknown[]): void {
-    callback();
-    Reflect.apply(own, this, args);
+  handle.onconnection = function (this: unknown, status: unknown, ...args: unknown[]): void {
+    if (!stops() || !status) Reflect.apply(own, this, [status, ...args]);
   };
 }
 

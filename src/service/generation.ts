@@ -109,6 +109,7 @@ export class Generation implements Estate {
     });
     this.threads = new Threads({
       listens: (name, address) => this.#threadListens(name, address),
+      ready: () => this.#checkReady(),
       closed: (name) => {
         const listener = this.listeners.named(name);
         if (listener instanceof ThreadListener) listener.closedByThreads();

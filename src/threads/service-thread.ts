@@ -58,7 +58,7 @@ export class ServiceThread implements Movables {
   readonly #counter = new ResponseCounter();
   readonly #tested: Promise<void>;
   /** The conversation of the listen() that is being done. */
-  #asking: Channel | undefined;
+  #asking: Opening | undefined;
   #departure: Departure | undefined;
   #feeds = new Set<Channel>();
 
@@ -72,6 +72,7 @@ export class ServiceThread implements Movables {
       bound: (listener: Listener) => this.#bound(listener),
       claimed: (listener: Listener) => this.#listens(listener),
       closed: (listener: Listener) => this.#closed(listener.identity.name),
+      closedBehindGate: (listener: Listener) => this.#closed(listener.identity.name),
     };
     // What other threads accept on too is closed for good by the main thread alone.
     this.listeners = new ListenerRegistry(!accepts, events, true);
@@ -84,13 +85,15 @@ export class ServiceThread implements Movables {
     else main.ref();
     const path = join(dirname(mainDoor), `t${process.pid}-${threadId}.sock`);
     const door = Door.open(path, 'predecessor', this.#visit).then(
-      () => main.send({ type: 'door', path }),
+      () => true,
       // Without one it serves, and takes no connections of others.
-      () => {},
+      () => false,
     );
-    this.#tested = Promise.all([http1Moves(), door]).then(([result]) => {
+    this.#tested = Promise.all([http1Moves(), door]).then(([result, isOpen]) => {
       this.moves = { http1: result };
+      if (isOpen) main.send({ type: 'door', path });
     });
+    process.once('exit', () => this.#closeDescriptors());
   }
 
   /** What becomes of a listen(): it claims what the process has under this name, or binds it for the process. */
@@ -122,13 +125,13 @@ export class ServiceThread implements Movables {
       claim(this.listeners, request, { item: known, fd }, proceed);
       return;
     }
-    // Until it is closed no other thread binds this name.
-    this.#asking = asked.toChannel();
+    // Until it is closed no other thread is answered for this name, so all of it is done in this call.
+    this.#asking = asked;
     try {
       listenAs(this.listeners, request, proceed);
     } finally {
-      this.#asking.close();
       this.#asking = undefined;
+      asked.abandon();
     }
   }
 
@@ -214,7 +217,9 @@ export class ServiceThread implements Movables {
   };
 
   #bound(listener: Listener): void {
-    (this.#asking ?? this.#main).send({ type: 'hold', listener: listener.item() }, [listener.fd]);
+    const hold = { type: 'hold', listener: listener.item() } as const;
+    if (this.#asking === undefined) this.#main.send(hold, [listener.fd]);
+    else this.#asking.say(hold, [listener.fd]);
     this.#listens(listener);
   }
 
@@ -224,13 +229,11 @@ export class ServiceThread implements Movables {
     this.#watch(server, listener);
     // A loop that stood still may find clients waiting before it reads that it is not to accept them.
     beforeAccepting(server, () => {
-      if (Atomics.load(this.#shut, 0) !== 0) this.#pause();
+      const isShut = Atomics.load(this.#shut, 0) !== 0;
+      if (isShut) this.#pause();
+      return isShut;
     });
-    this.#tested.then(() => {
-      const { name } = listener.identity;
-      if (this.listeners.of(server) !== listener || listener.state === 'closed') return;
-      this.#main.send({ type: 'listening', name, address: addressOf(listener) });
-    });
+    this.#main.send({ type: 'listening', name: listener.identity.name, address: addressOf(listener) });
   }
 
   #watch(server: Server, listener: StreamListener): void {
@@ -244,6 +247,14 @@ export class ServiceThread implements Movables {
   #closed(name: string): void {
     this.listeners.withdraw(name);
     this.#main.send({ type: 'release', name });
+  }
+
+  // The process lives on, and with it whatever Node knows nothing of.
+  #closeDescriptors(): void {
+    this.#departure?.stop();
+    for (const channel of this.#feeds) channel.close();
+    this.#release();
+    this.#main.close();
   }
 
   #check(name: string | null, [fd, ...surplus]: number[]): void {

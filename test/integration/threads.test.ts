@@ -258,6 +258,144 @@ describe('a service that listens in worker threads', () => {
       });
     });
   });
+
+  it('waits for its clients when its process crashes, and is started again', async () => {
+    await withService(plain, async (service) => {
+      await threadsOf(service, 4);
+      const port = await portOf(service);
+      const { pid } = await service.current();
+      process.kill(pid, 'SIGKILL');
+      const { answerer } = await answererOf({ port, agent: false });
+      assert.notEqual(answerer.pid, pid);
+      await threadsOf(service, 4);
+      await service.restart();
+      await threadsOf(service, 4);
+    });
+  });
+
+  it('is checked before a client reaches it', async () => {
+    await withService({ ...plain, runOptions: ['--check', '/'] }, async (service) => {
+      await threadsOf(service, 4);
+      await service.restart();
+      await threadsOf(service, 4);
+    });
+  });
+
+  it('runs in slots, is rolled and scaled, and loses nothing', async () => {
+    const env = { THREADS: '2' };
+    await withService({ ...plain, env, runOptions: ['--slots', '2'] }, async (service) => {
+      const port = await until('both slots serve', async () => {
+        const { generations } = await service.status();
+        const serving = generations.filter(({ state }) => state === 'serving');
+        return (
+          serving.length === 2 && (serving[0]?.listeners?.[0]?.address as { port?: number } | undefined)?.port
+        );
+      });
+      const running = load(port);
+      await service.restart();
+      assert.equal((await service.moult('scale', '3', service.name)).code, 0);
+      assert.equal((await service.moult('scale', '1', service.name)).code, 0);
+      await nothingLost(running);
+    });
+  });
+
+  it('leaves no descriptor behind, whatever becomes of threads and processes', async () => {
+    await withService({ ...plain, runOptions: ['--probation', '300ms'] }, async (service) => {
+      await threadsOf(service, 4);
+      const before = await service.descriptors();
+      for (let n = 0; n < 3; n += 1) {
+        const threads = await threadsOf(service, 4);
+        const port = await portOf(service);
+        await answererOf({ port, agent: false, path: '/crash' }).catch(() => undefined);
+        await until('a new thread answers', async () => {
+          const { answerer } = await answererOf({ port, agent: false });
+          return !threads.has(answerer.thread);
+        });
+        await threadsOf(service, 4);
+      }
+      await service.assertDescriptors(before);
+      await service.restart();
+      await threadsOf(service, 4);
+      await service.assertDescriptors(before);
+    });
+  });
+
+  it('stops under load without a failure in a thread', async () => {
+    await withService(plain, async (service) => {
+      await threadsOf(service, 4);
+      const running = load(await portOf(service), { 'new-connection': 8 });
+      await until('there is load', () => running.snapshot().total.answered > 50);
+      const stopped = service.stop();
+      await until('it is stopping', () => service.log().some((line) => line === 'stopping'));
+      await stopped;
+      await running.stop();
+      assert.doesNotMatch(service.output, /Error:|Warning/);
+    });
+  });
+});
+
+describe('servers in worker threads', () => {
+  const command = [fixture('thread-forms.mjs')];
+
+  it('may be given the descriptor of a server of the main thread', async () => {
+    await withService({ command, env: { FORM: 'fd' } }, async (service) => {
+      const port = await portOf(service);
+      await threadsOf(service, 3);
+      const running = load(port);
+      await service.restart();
+      await threadsOf(service, 3);
+      await service.restart();
+      await threadsOf(service, 3);
+      const { redials, toldToClose } = running.snapshot().total;
+      assert.deepEqual({ redials, toldToClose }, { redials: 0, toldToClose: 0 }, 'every connection moved');
+      await nothingLost(running);
+    });
+  });
+
+  it('may look for a free port and listen on it', async () => {
+    await withService({ command, env: { FORM: 'finds' } }, async (service) => {
+      await service.writes(/own port true\n/);
+      assert.doesNotMatch(service.output, /EADDRINUSE/);
+    });
+  });
+
+  it('may share a Unix path', async () => {
+    await withFolder(async (folder) => {
+      const socketPath = path.join(folder, 'app.sock');
+      await withService({ command, env: { FORM: 'unix', SOCKET: socketPath } }, async (service) => {
+        const seen = new Set<string>();
+        const see = (pid: number) =>
+          until('both threads answer', async () => {
+            const { answerer } = await answererOf({ socketPath, agent: false });
+            if (answerer.pid === pid) seen.add(answerer.thread);
+            return seen.size === 2;
+          });
+        await see((await service.current()).pid);
+        seen.clear();
+        await service.restart();
+        await see((await service.current()).pid);
+      });
+    });
+  });
+
+  it('keep the port open until the last of them is closed', async () => {
+    await withService({ command, env: { FORM: 'closes' } }, async (service) => {
+      await threadsOf(service, 2);
+      const port = await portOf(service);
+      const { answerer: first } = await answererOf({ port, agent: false, path: '/close' });
+      for (let n = 0; n < 8; n += 1) {
+        const { answerer } = await answererOf({ port, agent: false });
+        assert.notEqual(answerer.thread, first.thread);
+      }
+      await answererOf({ port, agent: false, path: '/close' });
+      await until('the port is closed', () =>
+        answererOf({ port, agent: false }).then(
+          () => false,
+          (error: NodeJS.ErrnoException) => error.code === 'ECONNREFUSED',
+        ),
+      );
+    });
+  });
 });
 
 function countBy(all: readonly string[]): number[] {

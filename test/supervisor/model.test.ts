@@ -241,7 +241,7 @@ class Life {
       connections: new ConnectionTracker(() => false),
       moves: { http1: 'not in this test' },
       critical: new CriticalSections(),
-      threads: new Threads({ listens: () => {}, closed: () => {} }),
+      threads: new Threads({ listens: () => {}, ready: () => {}, closed: () => {} }),
       doorsForThreads: () => [],
       state,
       tasks,
