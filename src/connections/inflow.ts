@@ -20,6 +20,8 @@ interface Arrival {
   /** Its place in the batch. */
   readonly index: number;
   readonly item: ConnectionItem | undefined;
+  /** Found when it came: this process may give its listeners up before it begins, and serves it all the same. */
+  readonly server: Server | undefined;
   /** What goes along with it. */
   data?: Buffer;
 }
@@ -60,13 +62,18 @@ export class Inflow {
     this.#drop(batch);
     this.#arrived.set(
       batch,
-      descriptors.map((fd, index) => ({ fd, index, item: items[index] })),
+      descriptors.map((fd, index) => this.#arrival(fd, index, items[index])),
     );
     this.#channel.send({
       type: 'connections-received',
       batch,
       count: Math.min(items.length, descriptors.length),
     });
+  }
+
+  #arrival(fd: number, index: number, item: ConnectionItem | undefined): Arrival {
+    const server = item === undefined ? undefined : this.#serverOf(item.listener);
+    return { fd, index, item, server };
   }
 
   // As copies, so that none keeps the memory of all.
@@ -95,9 +102,8 @@ export class Inflow {
   #adopt(arrived: readonly Arrival[]): { pausesMs: number[]; failed: number } {
     const pausesMs: number[] = [];
     let failed = 0;
-    for (const { fd, item, data } of arrived) {
-      const server = item === undefined ? undefined : this.#serverOf(item.listener);
-      // The service has closed the listener since it claimed it, and with it would have closed what is idle.
+    for (const { fd, item, server, data } of arrived) {
+      // The service had closed the listener since it claimed it, and with it would have closed what is idle.
       if (item === undefined || server === undefined) {
         closeDescriptor(fd);
         continue;

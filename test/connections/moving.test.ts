@@ -454,6 +454,26 @@ describe('the successor of moved connections', () => {
     outflow.stop();
   });
 
+  tidy('serves what had come when it gave the listener up', async (later) => {
+    const a = await side(later, (_request, response) => response.end('first'));
+    const b = await side(later, (_request, response) => response.end('second'));
+    const [near, far] = channels(later);
+    let hasCome = false;
+    const send = far.send.bind(far);
+    far.send = (message, ...beside) => {
+      hasCome ||= message.type === 'connections-received';
+      send(message, ...beside);
+    };
+    new Inflow(far, b.tracker, () => (hasCome ? undefined : b.server));
+    const outflow = new Outflow(near, a.tracker, () => 'web');
+    const client = await servedClient(later, a);
+    outflow.start();
+    await moved(outflow, 1);
+    client.socket.write(GET);
+    await client.receives('second');
+    outflow.stop();
+  });
+
   tidy('sees the end of a client that ended before it was moved', async (later) => {
     const { a, b, outflow } = await twoServers(later);
     const idle = await servedClient(later, a);
