@@ -64,6 +64,7 @@ export interface RunFlags {
   readonly takeOver?: string;
   readonly allowUid?: readonly number[];
   readonly slots?: number;
+  readonly sticky?: SupervisorOptions['sticky'];
   readonly listen?: readonly string[];
   readonly program?: boolean;
   readonly readyAfter?: number;
@@ -162,6 +163,11 @@ export function runShape(): Command {
       slotNumber,
     )
     .option(
+      '--sticky <how>',
+      'bring all connections of a client to one of the slots; address: by the address that it comes from',
+      oneOf('address'),
+    )
+    .option(
       '--listen <address>',
       'open this socket for the service: 8080, 127.0.0.1:8080, unix:/path or udp:127.0.0.1:5353, also as name=…; may be given again',
       collect,
@@ -200,6 +206,10 @@ async function run(words: readonly string[], flags: RunFlags): Promise<number> {
       'MOULT_BAD_OPTION',
       '--slots and --take-over cannot be given together: a service in slots is not taken over',
     );
+  }
+  if (flags.sticky !== undefined && flags.slots === undefined) {
+    const what = '--sticky needs --slots: without slots there is one process, and all clients are its own';
+    throw new MoultError('MOULT_BAD_OPTION', what);
   }
   const carried = takeCarried(process.env);
   const service = { words, cwd: carried?.cwd ?? namedWorkingDirectory(), envFiles: flags.envFile ?? [] };
@@ -297,6 +307,7 @@ function optionsOf(flags: RunFlags, service: ServiceCommand): SupervisorOptions 
     restart: flags.restart,
     allowUids: flags.allowUid ?? [],
     slots: flags.slots ?? null,
+    sticky: flags.sticky ?? null,
   };
 }
 

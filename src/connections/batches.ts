@@ -12,8 +12,9 @@ const ACKNOWLEDGE_TIMEOUT_MS = 4000;
 const ADOPT_TIMEOUT_MS = 2000;
 
 /** A connection that stands still, ready to be sent. */
-export interface Departing {
-  readonly tracked: Tracked;
+export interface Departing<T extends object = Tracked> {
+  /** By what its sender knows it. */
+  readonly tracked: T;
   readonly descriptor: number;
   item(): ConnectionItem;
   /**
@@ -27,11 +28,11 @@ export interface Departing {
 }
 
 /** What is told of batches. */
-export interface BatchEvents {
+export interface BatchEvents<T extends object = Tracked> {
   /** There is room for another batch, or one has come to its end. */
   progress(): void;
   /** The other side did not take it, or it decided to stay: it goes on here. */
-  returned(tracked: Tracked): void;
+  returned(tracked: T): void;
   /** The other side no longer answers. */
   stuck(): void;
 }
@@ -40,7 +41,7 @@ export interface BatchEvents {
  * Sends connections so that each exists once at every moment: the other side reads nothing of a batch until it is
  * told to begin, and it is told when our copies are gone.
  */
-export class Batches {
+export class Batches<T extends object = Tracked> {
   /** Connections that the other side acknowledged. */
   moved = 0;
   /** Connections that the other side could not restore. */
@@ -50,15 +51,15 @@ export class Batches {
   /** How long each stood still, in milliseconds, as the other side measured it. */
   readonly pausesMs: number[] = [];
   #channel: Channel;
-  #events: BatchEvents;
-  #unacknowledged = new Map<number, readonly Departing[]>();
+  #events: BatchEvents<T>;
+  #unacknowledged = new Map<number, readonly Departing<T>[]>();
   #unadopted = new Set<number>();
   /** Those that are on their way: sent twice, two sockets would share one stream. */
-  #departing = new Set<Tracked>();
+  #departing = new Set<T>();
   #last = 0;
   #isStopped = false;
 
-  constructor(channel: Channel, events: BatchEvents) {
+  constructor(channel: Channel, events: BatchEvents<T>) {
     this.#channel = channel;
     this.#events = events;
     channel.on('connections-received', ({ batch, count }) => this.#acknowledged(batch, count));
@@ -80,11 +81,11 @@ export class Batches {
   }
 
   /** Whether a connection is on its way. */
-  has(tracked: Tracked): boolean {
+  has(tracked: T): boolean {
     return this.#departing.has(tracked);
   }
 
-  send(departing: readonly Departing[]): void {
+  send(departing: readonly Departing<T>[]): void {
     const batch = ++this.#last;
     for (const { tracked } of departing) this.#departing.add(tracked);
     this.#unacknowledged.set(batch, departing);
@@ -117,7 +118,7 @@ export class Batches {
     // Before any leaves: whoever sees that none is left must see that not all have arrived.
     this.#unadopted.add(batch);
     const without: number[] = [];
-    const staying: Departing[] = [];
+    const staying: Departing<T>[] = [];
     const data: Buffer[] = [];
     const items: { index: number; bytes: number }[] = [];
     let roomBytes = MAX_BATCH_BYTES;

@@ -14,6 +14,14 @@ import type { ConnectionTracker } from './tracker.js';
 const END_TIMEOUT_MS = 2000;
 const END_LOOK_MS = 10;
 
+/** What becomes of connections that the other side accepted for this one, and of which nothing has been read. */
+export interface Receiver {
+  /** Whether it accepts now, and so takes those of others; those that it does not take stay with the other side. */
+  mayTake(): boolean;
+  /** What gives connections to this listener, as long as anything comes, also when it accepts no more; undefined where there is none. */
+  into(listener: string): ((fd: number) => void) | undefined;
+}
+
 /** A connection that may not begin yet. */
 interface Arrival {
   readonly fd: number;
@@ -22,6 +30,7 @@ interface Arrival {
   readonly item: ConnectionItem | undefined;
   /** Found when it came: this process may give its listeners up before it begins, and serves it all the same. */
   readonly server: Server | undefined;
+  readonly into: ((fd: number) => void) | undefined;
   /** What goes along with it. */
   data?: Buffer;
 }
@@ -37,13 +46,16 @@ export class Inflow {
   #channel: Channel;
   #tracker: ConnectionTracker;
   #serverOf: (listener: string) => Server | undefined;
+  #receiver: Receiver | undefined;
   #arrived = new Map<number, readonly Arrival[]>();
 
   constructor(
     channel: Channel,
     tracker: ConnectionTracker,
     serverOf: (listener: string) => Server | undefined,
+    receiver?: Receiver,
   ) {
+    this.#receiver = receiver;
     this.#channel = channel;
     this.#tracker = tracker;
     this.#serverOf = serverOf;
@@ -57,7 +69,8 @@ export class Inflow {
 
   // Fewer descriptors than connections: this process may open no more, and the rest stays where it is.
   #arrive({ batch, items }: Message<'connections'>, incoming: Incoming): void {
-    const descriptors = incoming.take();
+    const isTaken = items.every(({ kind }) => kind !== 'fresh') || this.#receiver?.mayTake() === true;
+    const descriptors = isTaken ? incoming.take() : [];
     // A number that comes twice: the other side has lost count, and what it sent first will not begin.
     this.#drop(batch);
     this.#arrived.set(
@@ -73,7 +86,8 @@ export class Inflow {
 
   #arrival(fd: number, index: number, item: ConnectionItem | undefined): Arrival {
     const server = item === undefined ? undefined : this.#serverOf(item.listener);
-    return { fd, index, item, server };
+    const into = item?.kind === 'fresh' ? this.#receiver?.into(item.listener) : undefined;
+    return { fd, index, item, server, into };
   }
 
   // As copies, so that none keeps the memory of all.
@@ -102,7 +116,7 @@ export class Inflow {
   #adopt(arrived: readonly Arrival[]): { pausesMs: number[]; failed: number } {
     const pausesMs: number[] = [];
     let failed = 0;
-    for (const { fd, item, server, data } of arrived) {
+    for (const { fd, item, server, into, data } of arrived) {
       // The service had closed the listener since it claimed it, and with it would have closed what is idle.
       if (item === undefined || server === undefined) {
         closeDescriptor(fd);
@@ -115,7 +129,8 @@ export class Inflow {
         continue;
       }
       try {
-        if (item.kind === 'http1') adoptHttp1(fd, server as HttpServer, item, this.#tracker);
+        if (into !== undefined) into(fd);
+        else if (item.kind === 'http1') adoptHttp1(fd, server as HttpServer, item, this.#tracker);
         else if (!adoptCarried(fd, server, item, data, this.#tracker)) failed += 1;
       } catch {
         // It is no connection at all; the others are.

@@ -101,13 +101,16 @@ export class Outflow {
     return this.#isStopped || this.#batches.isIdle;
   }
 
-  /** Begins with all that are open now; goes on with those that open or come to rest later. */
-  start(): void {
+  /**
+   * Begins with all that are open now; goes on with those that open or come to rest later.
+   * @param which where only some leave, what belongs to no connection stays with those that remain.
+   */
+  start(which: 'all' | 'some' = 'all'): void {
     subscribe('http.server.response.finish', this.#onFinish);
     this.#offs.push(this.#tracker.onOpened((tracked) => this.#offer(tracked)));
     this.#offs.push(this.#tracker.onClosed((tracked) => this.#closed(tracked)));
     this.#offs.push(onLook((socket) => this.#look(socket)));
-    for (const mover of allMovers()) {
+    for (const mover of which === 'all' ? allMovers() : []) {
       mover.leaving?.();
       this.#offs.push(() => mover.staying?.());
     }

@@ -41,8 +41,8 @@ export class SpreadOutflow {
     return this.#parts.flatMap((one) => one.pausesMs);
   }
 
-  start(): void {
-    for (const one of this.#parts) one.start();
+  start(which: 'all' | 'some' = 'all'): void {
+    for (const one of this.#parts) one.start(which);
   }
 
   stop(): void {

@@ -9,6 +9,7 @@ import type { Pieces } from '../state/pieces.js';
 import type { Tasks } from '../tasks/tasks.js';
 import type { CriticalSections } from './critical-sections.js';
 import type { FlowExchange } from './flow-exchange.js';
+import type { Steering } from './steering.js';
 import type { Threads } from './threads.js';
 
 /** Connections that can be handed over, and what they belong to: of a whole process, or of one thread. */
@@ -29,13 +30,15 @@ export interface Estate extends Movables {
   readonly flows: FlowExchange;
   /** Work of the service during which it must not be replaced. */
   readonly critical: CriticalSections;
+  /** Brings connections to the slots to which they belong. */
+  readonly steering: Steering;
   /** What the service has in memory, and hands over. */
   readonly state: Pieces;
   /** What one generation runs at a time. */
   readonly tasks: Tasks;
   /** Counts changes of who accepts; only grows. */
   epoch: number;
-  /** Whether connections still come from another generation. */
+  /** Whether connections still come from another generation, or are on their way to one to which they belong. */
   isBeingFed(): boolean;
 }
 

@@ -7,6 +7,7 @@ import { MoultError } from '../errors.js';
 import { isPlainHttp } from '../node/http1.js';
 import type { Message } from '../protocol/messages.js';
 import type { Estate, Movables } from './estate.js';
+import type { Steering } from './steering.js';
 
 /** How long another generation may take to say what it takes. */
 const TAKES_TIMEOUT_MS = 2000;
@@ -22,6 +23,10 @@ export interface Taker {
   readonly claims: Claims;
   /** Where its worker threads take connections. */
   readonly threads?: readonly string[] | undefined;
+  /** The path of its socket, where it is of another slot. */
+  readonly door?: string;
+  /** Whether it takes connections of which nothing has been read. */
+  readonly takesFresh?: boolean;
 }
 
 /**
@@ -40,7 +45,10 @@ async function meet(door: string, generation: number): Promise<Taker | undefined
   const channel = opening.toChannel();
   try {
     const answer = await channel.next(['takes', 'refused'], TAKES_TIMEOUT_MS);
-    if (answer.type === 'takes') return { channel, claims: answer.claims, threads: answer.threads };
+    if (answer.type === 'takes') {
+      const { claims, threads, fresh } = answer;
+      return { channel, claims, threads, door, takesFresh: fresh === true };
+    }
     throw MoultError.from(answer.error);
   } catch (error) {
     channel.close();
@@ -51,7 +59,7 @@ async function meet(door: string, generation: number): Promise<Taker | undefined
 /** An outflow to one side, or one that shares the connections between several. @param mayGo which connections are to move at all. @param first whose turn it is. */
 export function outflowTo(
   takers: readonly Taker[],
-  { listeners, connections, moves }: Movables,
+  { listeners, connections, moves, steering }: Movables & { readonly steering?: Steering },
   mayGo: (socket: Socket) => boolean = () => true,
   first = 0,
 ): Outflow | SpreadOutflow {
@@ -59,12 +67,16 @@ export function outflowTo(
   const claimed = takers.map(
     ({ claims }) => new Map(claims.filter(takesAny).map((claim) => [claim.name, claim])),
   );
-  // Each goes to one of those that have its listener.
-  const isOf = (socket: Socket, name: string, which: number) =>
-    takers.length === 1 ||
-    turns.isOf(socket, which, () =>
+  // To the slot to which its client belongs, if that is among them; else to one of those that have its listener.
+  const isOf = (socket: Socket, name: string, which: number) => {
+    if (takers.length === 1) return true;
+    const home = steering?.doorOf(socket);
+    const heir = home === undefined ? -1 : takers.findIndex(({ door }) => door === home);
+    if (heir >= 0) return heir === which;
+    return turns.isOf(socket, which, () =>
       takers.map((_, i) => i).filter((i) => claimed[i]?.has(name) && !takers[i]?.channel.isClosed),
     );
+  };
   const parts = takers.map(({ channel }, which) => {
     const claimOf = (server: Server, socket: Socket) => {
       const name = listeners.of(server)?.identity.name ?? '';

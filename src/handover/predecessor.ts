@@ -207,7 +207,7 @@ export class Predecessor {
     }
     this.#step('retire');
     this.#estate.tasks.end(retirement.timeoutMs);
-    this.sharingOut.stop();
+    this.#stopSharing();
     this.#heirs = retirement.heirs;
     const work = this.#work();
     this.#estate.listeners.pause();
@@ -238,7 +238,7 @@ export class Predecessor {
   giveBack(channel: Channel, flows: FlowPeer, message: Message<'hand-back'>): void {
     if (this.#state !== 'serving') return;
     this.#step('give-back');
-    this.sharingOut.stop();
+    this.#stopSharing();
     const { listeners } = this.#estate;
     const work = this.#work();
     const giving = new Giving(channel, this.#estate);
@@ -306,11 +306,16 @@ export class Predecessor {
     else this.#giving.catchUp(commit, fail);
   }
 
+  #stopSharing(): void {
+    this.sharingOut.stop();
+    this.#estate.steering.stopHoming();
+  }
+
   // From here to `committed` nobody accepts, and clients wait in the backlog.
   #commit(): void {
     this.#limit?.clear();
     this.#step('commit');
-    this.sharingOut.stop();
+    this.#stopSharing();
     this.#estate.listeners.pause();
     this.#pausedAtMs = monotonicMs();
     const channel = this.#channel;
@@ -513,8 +518,8 @@ export class Predecessor {
   /** Takes the connections that come through this channel: of a successor that was undone, or of another slot. */
   takeFrom(channel: Channel): void {
     this.#returning.add(channel);
-    const { connections, listeners } = this.#estate;
-    const inflow = new Inflow(channel, connections, (name) => listeners.serverOf(name));
+    const { connections, listeners, steering } = this.#estate;
+    const inflow = new Inflow(channel, connections, (name) => listeners.serverOf(name), steering);
     channel.unref();
     inflow.over.then(() => {
       this.#returning.delete(channel);

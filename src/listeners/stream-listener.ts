@@ -1,5 +1,6 @@
 import type { AddressInfo, Server } from 'node:net';
 import { MoultError } from '../errors.js';
+import { acceptOn, type Steer, steerAccepted } from '../node/accepted.js';
 import { handleOf, isUnreferenced, type StreamHandle, setHandle } from '../node/handle.js';
 import {
   closeHandle,
@@ -68,6 +69,16 @@ export class StreamListener extends Listener {
   belongTo(server: Server): void {
     this.#others.add(this.server);
     this.server = server;
+  }
+
+  /** Has each connection that is accepted from now on decided of before its server sees it. */
+  steer(steer: Steer): void {
+    steerAccepted(this.#handle, steer);
+  }
+
+  /** Gives its server a connection that another process has accepted. The descriptor belongs to the server. @throws for one that is no connection. */
+  accept(fd: number): void {
+    acceptOn(this.#handle, fd);
   }
 
   protected openNow(): void {

@@ -120,7 +120,8 @@ const stopped = v.object({
 
 const connection = v.object({
   listener: name,
-  kind: v.picklist(['http1', 'carried']),
+  /** `fresh`: accepted for the taker, and nothing of it has been read. */
+  kind: v.picklist(['http1', 'carried', 'fresh']),
   /** Whose connection it is, and the version of its data: of `carried`. */
   mover: v.optional(moverName),
   version: v.optional(count),
@@ -306,6 +307,8 @@ export const schemas = {
     claims,
     /** Where its worker threads take connections. */
     threads: v.optional(doors),
+    /** Whether it takes connections of which nothing has been read. */
+    fresh: v.optional(v.boolean()),
   }),
 
   // A generation and its supervisor
@@ -342,6 +345,12 @@ export const schemas = {
   /** Give so many connections to the generation behind this door; and how many have gone. */
   give: v.object({ door: path, count }),
   gave: v.object({ moved: count }),
+  /** To which slots clients belong, and the sockets of those that serve; none: to none in particular. */
+  homes: v.object({
+    /** The slot of the receiver. */
+    own: count,
+    slots: v.pipe(v.array(v.object({ slot: count, door: v.nullable(path) })), v.maxLength(MAX_SLOTS)),
+  }),
   drained: v.object({ report: stopped }),
   'ask-state': v.object({ id: count }),
   state: v.object({ id: count, state: generationState }),

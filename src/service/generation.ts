@@ -18,6 +18,7 @@ import { type Estate, movableClaims } from '../handover/estate.js';
 import { FlowExchange } from '../handover/flow-exchange.js';
 import { meetNeighbours, type Taker } from '../handover/neighbours.js';
 import { Predecessor } from '../handover/predecessor.js';
+import { Steering } from '../handover/steering.js';
 import { Successor } from '../handover/successor.js';
 import { Threads } from '../handover/threads.js';
 import { table } from '../lifecycle/handover.js';
@@ -56,6 +57,7 @@ export class Generation implements Estate {
   readonly listeners: ListenerRegistry;
   readonly connections: ConnectionTracker;
   readonly flows: FlowExchange;
+  readonly steering: Steering;
   readonly critical = new CriticalSections();
   readonly state = new Pieces();
   readonly tasks: Tasks;
@@ -119,6 +121,12 @@ export class Generation implements Estate {
     this.flows = new FlowExchange(this.listeners);
     this.connections = new ConnectionTracker((server) => this.listeners.of(server) !== undefined);
     this.connections.start();
+    this.steering = new Steering({
+      estate: this,
+      generation: number,
+      isServing: () => this.isServing,
+      idle: () => this.#predecessor.feedEnded(),
+    });
     if (settings.countErrors) this.#counter.start();
     this.#predecessor = this.#asPredecessor();
     this.#successor = this.#asSuccessor();
@@ -144,7 +152,7 @@ export class Generation implements Estate {
   }
 
   isBeingFed(): boolean {
-    return this.#successor.isBeingFed || this.#predecessor.isBeingFed;
+    return this.#successor.isBeingFed || this.#predecessor.isBeingFed || !this.steering.isIdle;
   }
 
   /** The service will say when it is ready: until then it is not, whatever it listens on. */
@@ -193,6 +201,7 @@ export class Generation implements Estate {
   retire(timeoutMs: number, keepOpen = this.#overseer.retires(), heirs: readonly Taker[] = []): void {
     // Its own predecessor, if it still could resume, is not needed any more.
     this.#successor.confirm();
+    if (heirs.length === 0) this.steering.stop();
     const before = this.#predecessor.state;
     const spreadMs = this.#settings.drainSpreadMs ?? 0;
     this.#predecessor.retire({ timeoutMs, keepOpen, heirs, spreadMs });
@@ -281,6 +290,7 @@ export class Generation implements Estate {
       if (heirs === undefined) this.retire(timeoutMs, keepOpen);
       else meetNeighbours(heirs, this.number).then((met) => this.retire(timeoutMs, keepOpen, met));
     });
+    lifeline.on('homes', (homes) => this.steering.learn(homes));
     lifeline.on('give', ({ door, count }) => this.#give(door, count));
     lifeline.on('share', ({ listener }, incoming) => {
       const [fd] = incoming.take();
@@ -356,7 +366,7 @@ export class Generation implements Estate {
     this.#predecessor.takeFrom(channel);
     const threads = this.threads.doors();
     const doors = threads.length === 0 ? {} : { threads };
-    channel.send({ type: 'takes', claims: movableClaims(this), ...doors });
+    channel.send({ type: 'takes', claims: movableClaims(this), fresh: true, ...doors });
   }
 
   async #give(door: string, count: number): Promise<void> {
@@ -398,6 +408,7 @@ export class Generation implements Estate {
   #listens(listener: Listener): void {
     if (listener instanceof StreamListener) {
       const { server } = listener;
+      this.steering.watch(listener);
       trackHttp2Sessions(server);
       watchTlsSockets(server);
       if (isPlainHttp(server)) countRequests(server, this.connections);

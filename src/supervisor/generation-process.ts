@@ -33,6 +33,8 @@ export class GenerationProcess {
   lifeline: Lifeline | undefined;
   /** The socket at which it receives a successor. */
   door: string | undefined;
+  /** Called when it has told where it receives others. */
+  onDoor: () => void = () => {};
   /** Settles when it has begun to accept under this supervisor. */
   readonly serves: Promise<void>;
   /** Settles when it has nothing left to do, with what became of its connections; with nothing when it ended without telling. */
@@ -180,6 +182,7 @@ export class GenerationProcess {
     this.lifeline = lifeline;
     lifeline.on('door', ({ path }) => {
       this.door = path;
+      this.onDoor();
     });
     // Answers may come after their question was given up; they must not be out of order then.
     lifeline.on('state', ({ id, state }) => this.#answer(`state ${id}`, state));

@@ -15,8 +15,7 @@ import type { Release } from './release.js';
 
 /** The generations of one slot that live, which of them serves, and how far both are counted. */
 export class Generations {
-  /** The one that serves. */
-  current: GenerationProcess | undefined;
+  #current: GenerationProcess | undefined;
   /** Whether the first one here is just taking over from another supervisor's, which decides what follows a failure. */
   areArriving = false;
   readonly #living = new Map<number, GenerationProcess>();
@@ -30,6 +29,7 @@ export class Generations {
   #saysReady: boolean;
   #isClosed = false;
   #onExited: (generation: GenerationProcess, exit: Exit) => void = () => {};
+  #onCurrent: () => void = () => {};
 
   constructor(
     options: SupervisorOptions,
@@ -49,6 +49,21 @@ export class Generations {
   /** Whom to tell of each that has ended; by then it is no longer among the living. */
   onExited(handler: (generation: GenerationProcess, exit: Exit) => void): void {
     this.#onExited = handler;
+  }
+
+  /** The one that serves. */
+  get current(): GenerationProcess | undefined {
+    return this.#current;
+  }
+
+  set current(generation: GenerationProcess | undefined) {
+    this.#current = generation;
+    this.#onCurrent();
+  }
+
+  /** Whom to tell when another one serves, or none. */
+  onCurrent(handler: () => void): void {
+    this.#onCurrent = handler;
   }
 
   /** The highest number that was given to one, of any slot. */

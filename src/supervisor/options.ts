@@ -33,6 +33,8 @@ export interface SupervisorOptions {
   readonly allowUids: readonly number[];
   /** How many processes share the service; null for one that has the listeners to itself. */
   readonly slots: number | null;
+  /** By what connections are brought to the slot to which their client belongs; null where any slot may have them. */
+  readonly sticky: 'address' | null;
   /** The sockets that the supervisor opens itself. */
   readonly listen: readonly ListenOption[];
   /** Whether the command is a program that knows nothing of moult. */
@@ -54,6 +56,7 @@ export const defaultOptions: SupervisorOptions = {
   restart: 'on-failure',
   allowUids: [],
   slots: null,
+  sticky: null,
   listen: [],
   isProgram: false,
   readyAfterMs: null,

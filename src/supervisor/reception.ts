@@ -22,6 +22,8 @@ export interface ReceptionParts {
   /** The slot with the generation of this number, while that lives. */
   readonly slotOf: (generation: number) => ReceivingSlot | undefined;
   readonly held: HeldListeners;
+  /** A generation has come, and has been told what it inherits. @param wasThere whether it was there before this supervisor knew it. */
+  readonly joined: (generation: GenerationProcess, wasThere: boolean) => void;
   /** An operator has come: answers what it asks. */
   readonly serve: (channel: Channel) => void;
   /** Another supervisor has come: lets it take over. */
@@ -84,6 +86,7 @@ export class Reception {
       const facts = { pid: channel.peer.pid, node: hello.node, entry: hello.entry };
       slot.restarts.handoverTo(generation)?.stage('hello', facts);
     }
+    this.#parts.joined(generation, hello.rejoin !== undefined);
   }
 
   #awaited(

@@ -38,6 +38,8 @@ export interface SlotSurroundings {
   readonly log: Logger;
   /** Makes the configured check; rejects when it fails. */
   readonly check: (generation: GenerationProcess) => Promise<void>;
+  /** Where this slot is reached has changed. */
+  readonly moved: () => void;
 }
 
 /** One process of the service at a time: generations that follow one another, each by a handover from the one before. */
@@ -70,12 +72,14 @@ export class Slot {
     const ending = this.#endOfOne(surroundings.ending);
     this.succession = new Succession(this.#with({ restarts: this.restarts, cession: this.cession, ending }));
     this.adoption = new Adoption(this.#with({ restarts: this.restarts, succession: this.succession }));
+    this.generations.onCurrent(surroundings.moved);
     this.generations.onExited((generation, exit) => this.succession.exited(generation, exit));
   }
 
   /** Listens to what one of its generations says. */
   readonly listen = (generation: GenerationProcess, channel: Line): void => {
     const { restarts, succession, cession } = this;
+    generation.onDoor = this.#surroundings.moved;
     listenTo(generation, channel, this.#with({ restarts, succession, cession }));
   };
 
@@ -102,6 +106,7 @@ export class Slot {
   async leave(heirs: readonly string[]): Promise<void> {
     if (this.#isLeaving) return;
     this.#isLeaving = true;
+    this.#surroundings.moved();
     const { generations, probation, reviver, restarts } = this;
     const { drainTimeoutMs, stopTimeoutMs, stopSignal } = this.#surroundings.options;
     generations.close();

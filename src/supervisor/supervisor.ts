@@ -17,6 +17,7 @@ import { serviceMaker } from './generation-maker.js';
 import type { GenerationProcess } from './generation-process.js';
 import { HeldListeners, type KeptListener, type Sharing } from './held-listeners.js';
 import { historyOf } from './history.js';
+import { Homes } from './homes.js';
 import { beInit } from './init.js';
 import { Journal } from './journal.js';
 import { takeBackSockets } from './left-sockets.js';
@@ -65,6 +66,7 @@ export class Supervisor {
   readonly #reception: Reception;
   readonly #manager: ServiceManagerLink;
   readonly #takeOver: TakeOver;
+  readonly #homes: Homes;
 
   constructor(
     folder: RunFolder,
@@ -96,7 +98,10 @@ export class Supervisor {
       options.isProgram
         ? programMaker({ means: () => this.#means(), listen })
         : serviceMaker(folder.control, outputs, index);
-    const surroundings = { folder, service, options, numbers, held, ending, check };
+    const homes = new Homes(() => this.#slots, options.sticky !== null);
+    this.#homes = homes;
+    const moved = () => homes.tell();
+    const surroundings = { folder, service, options, numbers, held, ending, check, moved };
     this.#slots = new Slots((index) => {
       const ours = { ...surroundings, index, maker: maker(index) };
       if (index === undefined) return new Slot({ ...ours, manager, journal, log });
@@ -121,6 +126,7 @@ export class Supervisor {
     this.#reception = new Reception({
       slotOf: (generation) => slots.of(generation),
       held,
+      joined: (generation, wasThere) => homes.greet(generation, wasThere),
       serve: (channel) => serveOperator(channel, this),
       cede: (channel) => {
         if (options.slots !== null) throw severalSlots();
@@ -131,7 +137,7 @@ export class Supervisor {
     const reception = this.#reception;
     this.#takeOver = new TakeOver({ ...first, held, ending, reception, folder, log, check });
     const evening = new Evening(slots, () => ending.hasBegun || this.#rolls.isUnderWay);
-    if (this.#hasSlots) evening.start();
+    if (this.#hasSlots && options.sticky === null) evening.start();
     const endInit = process.pid === 1 ? beInit(() => slots.generations()) : () => {};
     this.ended = ending.ended.finally(() => {
       evening.stop();
@@ -191,6 +197,7 @@ export class Supervisor {
     else if (this.#hasSlots) await this.#beginnings.allBack(left, release);
     else await this.#first.adoption.allBack(living, giver && begin);
     await this.own.brought();
+    this.#homes.begin(left.flatMap(({ slot, living: one }) => (one.length > 0 ? slot : [])));
   }
 
   /**

@@ -144,7 +144,7 @@ const right: Record<string, Fields> = {
   retire: { timeoutMs: 1, keepOpen: true, heirs: ['/g2.sock'] },
   give: { door: '/g2.sock', count: 3 },
   gave: { moved: 2 },
-  takes: { claims: [{ name: 'a', accepts: ['http1'] }], threads: ['/run/moult/x/t9-1.sock'] },
+  takes: { claims: [{ name: 'a', accepts: ['http1'] }], threads: ['/run/moult/x/t9-1.sock'], fresh: true },
   'thread-welcome': { generation: 2, settings, accepts: true },
   listening: { name: 'a', address: { address: '::', port: 3000 } },
   pause: {},
@@ -153,6 +153,13 @@ const right: Record<string, Fields> = {
   settled: { moved: 2, notRestored: 0, pausesMs: [1.5, 2] },
   counts: { id: 1, connections: 3, inFlight: 1, responses: 9, errors: 0 },
   end: {},
+  homes: {
+    own: 1,
+    slots: [
+      { slot: 0, door: '/run/g1-9.sock' },
+      { slot: 1, door: null },
+    ],
+  },
   share: { listener },
   withdraw: { name: 'a' },
   scale: { slots: 8 },
@@ -178,15 +185,15 @@ const right: Record<string, Fields> = {
 };
 
 const OPTIONAL =
-  /(^|\.)(error\.(serving|stage|retry|remedy|details)|ticketKeys|sessionIdContext|meetsPipelining|movers|mover|without|late|goesOn|isWhole|failed|returned|sharesListeners|surge|onFailure)$|items\.\d+\.version$|^hand-back\.(state|tasks)$|^retire\.(keepOpen|heirs)$|^hello\.(generation|node|entry|rejoin)$|^(result|expecting)\.error$|^result\.value$|^takes\.threads$|^leave\.drainSpreadMs$/;
+  /(^|\.)(error\.(serving|stage|retry|remedy|details)|ticketKeys|sessionIdContext|meetsPipelining|movers|mover|without|late|goesOn|isWhole|failed|returned|fresh|sharesListeners|surge|onFailure)$|items\.\d+\.version$|^hand-back\.(state|tasks)$|^retire\.(keepOpen|heirs)$|^hello\.(generation|node|entry|rejoin)$|^(result|expecting)\.error$|^result\.value$|^takes\.threads$|^leave\.drainSpreadMs$/;
 /** Fields whose inside is the business of whoever reads them. */
 const OPEN = /(^|\.)(details|facts|address|event\.event|result\.value)$/;
 /** Fields that may be null: there is none. */
 const NULLABLE =
-  /(listener\.path|listeners\.\d+\.path|\.idleLeftMs|\.headLeftMs|welcome\.predecessor|rejoin\.successor|check-connection\.listener|restart\.whenQuiet)$/;
+  /(listener\.path|listeners\.\d+\.path|\.idleLeftMs|\.headLeftMs|welcome\.predecessor|rejoin\.successor|slots\.\d+\.door|check-connection\.listener|restart\.whenQuiet)$/;
 /** Numbers of things, in contrast to times and clocks. */
 const COUNT =
-  /(epoch|batch|count|pid|generation|backlog|requests|moved|drained|id|below|bytes|port|inFlight|responses|errors|connections|memoryBytes|protocol|min|max|slots|surge|notRestored)$/;
+  /(epoch|batch|count|pid|generation|backlog|requests|moved|drained|id|below|bytes|port|inFlight|responses|errors|connections|memoryBytes|protocol|min|max|slots|slot|own|surge|notRestored)$/;
 
 /** Every place in a message, with the value there. */
 function places(
