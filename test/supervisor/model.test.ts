@@ -241,6 +241,12 @@ class Life {
       connections: new ConnectionTracker(() => false),
       moves: { http1: 'not in this test' },
       critical: new CriticalSections(),
+      steering: {
+        stopHoming: () => {},
+        doorOf: () => undefined,
+        mayTake: () => false,
+        into: () => undefined,
+      },
       threads: new Threads({ listens: () => {}, ready: () => {}, closed: () => {} }),
       doorsForThreads: () => [],
       state,
