@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
 import http from 'node:http';
 import path from 'node:path';
 import { describe, it } from 'node:test';
+import { WebSocket } from 'ws';
 import type { ClientKind } from '#moult/verify/client-kind.js';
 import { type Load, startLoad } from '#moult/verify/load.js';
 import { fixture, pointAt, type Supervised, until, withFolder, withService } from './supervised.js';
@@ -375,6 +377,32 @@ describe('servers in worker threads', () => {
         await service.restart();
         await see((await service.current()).pid);
       });
+    });
+  });
+
+  it('have WebSockets that move with what they have saved, where the thread has declared them movable', async () => {
+    await withService({ command: [fixture('thread-websockets.mjs')] }, async (service) => {
+      const port = await portOf(service);
+      const clients = Array.from({ length: 8 }, () => new WebSocket(`ws://127.0.0.1:${port}`));
+      try {
+        await Promise.all(clients.map((ws) => once(ws, 'open')));
+        const say = () =>
+          Promise.all(
+            clients.map(async (ws) => {
+              ws.send('more');
+              const [data] = (await once(ws, 'message')) as [Buffer];
+              return data.toString();
+            }),
+          );
+        const { pid: first } = await service.current();
+        for (const answer of await say()) assert.equal(answer, `${first} 1`);
+        await service.restart();
+        const { pid: second } = await service.current();
+        assert.notEqual(second, first);
+        for (const answer of await say()) assert.equal(answer, `${second} 2`);
+      } finally {
+        for (const ws of clients) ws.terminate();
+      }
     });
   });
 
