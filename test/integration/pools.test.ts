@@ -1,14 +1,19 @@
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import { fixture, type Supervised, until, withFolder, withService } from './supervised.js';
 
 const command = [fixture('pool/piscina.mjs')];
 
-async function ask(service: Supervised, how: 'later' | 'now', file: string, ms: number): Promise<string> {
+async function ask(
+  service: Supervised,
+  how: 'later' | 'now',
+  file: string,
+  goesOnWith: string,
+): Promise<string> {
   const { port } = await service.target();
-  const body = JSON.stringify({ file, ms });
+  const body = JSON.stringify({ file, until: goesOnWith });
   const response = await fetch(`http://127.0.0.1:${port}/${how}`, { method: 'POST', body });
   return response.text();
 }
@@ -22,14 +27,16 @@ describe('a pool of Piscina in the service', () => {
       await withFolder(async (folder) => {
         await withService({ command, env, runOptions: ['--probation', '500ms'] }, async (service) => {
           const pid = await service.alone();
+          const go = path.join(folder, 'go');
           const files = Array.from({ length: 6 }, (_, n) => path.join(folder, `${n}`));
           // Two run, four wait in the queue of the pool.
-          for (const file of files) assert.equal(await ask(service, 'later', file, 1000), String(pid));
+          for (const file of files) assert.equal(await ask(service, 'later', file, go), String(pid));
           const now = path.join(folder, 'now');
-          const answered = ask(service, 'now', now, 10);
+          const answered = ask(service, 'now', now, go);
           await service.restart();
           assert.notEqual((await service.current()).pid, pid);
-          assert.ok(!files.every(existsSync), 'the handover did not wait for the pool');
+          assert.ok(!files.some(existsSync), 'the handover did not wait for the pool');
+          writeFileSync(go, '');
           assert.equal(await answered, String(pid), 'a request that waits for the pool is answered');
           await until('the predecessor has ended', async () => (await service.alone()) !== pid);
           for (const file of files) assert.equal(readFileSync(file, 'utf8'), String(pid));
