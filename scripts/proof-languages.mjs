@@ -1,7 +1,8 @@
 // `node scripts/proof-languages.mjs`: real servers in other languages, as they come from Debian, under moult: twenty
 // restarts each, with clients that open a connection for each request and clients that keep theirs, and beside it in
 // the same run the server's own way to reload, or a stop and a start where it has none. Exit status 1 if a client with a new connection was
-// refused or reset in a restart by moult. What clients with kept connections lose there is the server's own drain, and is told.
+// refused or reset in a restart by moult. What clients with kept connections lose there is the server's own drain, and is
+// told, with how much of it a restart costs, next to the same of its own way.
 //
 //   node scripts/proof-languages.mjs --only gunicorn --only rust --restarts 5
 //
@@ -118,6 +119,7 @@ const COLUMNS = [
   ['failed', 6, ({ fresh }) => fresh.failures.length],
   ['kept', 7, ({ kept }) => kept.answered],
   ['failed', 6, ({ kept }) => kept.failures.length],
+  ['a restart', 9, ({ kept, times }) => (kept.failures.length / times).toFixed(1)],
   ['ms each', 7, ({ msEach }) => Math.round(msEach)],
 ];
 
