@@ -43,10 +43,10 @@ async function proveAll() {
       const one = await inProcessOf(node, { service, restarts, clients, thinkMs });
       found.push(one);
       if (values.json) continue;
-      const { answered, pushed, moved, inTheMiddle, longestMs, problems } = one;
+      const { answered, pushed, moved, inTheMiddle, longestMs, longestKind, problems } = one;
       console.log(
         `${one.node ?? version} ${service}: ${restarts} restarts, ${clients} clients, ${answered} answers, ${pushed} pushes, ` +
-          `${moved} moves (${inTheMiddle} told to be in the middle of a message), longest wait ${longestMs?.toFixed(0)} ms: ${problems.length === 0 ? 'nothing lost' : 'FAILED'}`,
+          `${moved} moves (${inTheMiddle} told to be in the middle of a message), longest wait ${longestMs?.toFixed(0)} ms (${longestKind}): ${problems.length === 0 ? 'nothing lost' : 'FAILED'}`,
       );
       for (const problem of problems) console.log(`    ${problem}`);
     }

@@ -64,6 +64,7 @@ async function proveIn(folder, { service: name, restarts, clients: count, thinkM
   problems.push(...clients.flatMap((client) => client.problems).slice(0, 10));
   if (problems.length > 0) problems.push(`the last output: ${output.last.slice(-3000)}`);
   if (output.hasComplaint) problems.push(`the service complained: ${output.last.slice(-3000)}`);
+  const slowest = clients.reduce((one, other) => (other.longestMs > one.longestMs ? other : one));
   const sum = (of) => clients.reduce((total, client) => total + of(client), 0);
   return {
     node: process.version,
@@ -72,7 +73,8 @@ async function proveIn(folder, { service: name, restarts, clients: count, thinkM
     pushed: sum(({ pushed }) => pushed),
     moved,
     inTheMiddle: output.inTheMiddle,
-    longestMs: Math.max(...clients.map(({ longestMs }) => longestMs)),
+    longestMs: slowest.longestMs,
+    longestKind: Object.keys(kinds)[clients.indexOf(slowest) % Object.keys(kinds).length],
     problems,
   };
 }
