@@ -14,7 +14,7 @@ import { ServiceManagerLink } from '../starter/service-manager.js';
 import { type Check, parseCheck } from '../supervisor/check.js';
 import type { KeptListener } from '../supervisor/held-listeners.js';
 import { supervisorLog } from '../supervisor/log.js';
-import { defaultOptions, type SupervisorOptions } from '../supervisor/options.js';
+import { defaultOptions, type Sticky, type SupervisorOptions } from '../supervisor/options.js';
 import { holdPassed } from '../supervisor/passed-listeners.js';
 import { defaultName, isNodeCommand, type ServiceCommand } from '../supervisor/release.js';
 import { RunFolder } from '../supervisor/run-folder.js';
@@ -64,7 +64,7 @@ export interface RunFlags {
   readonly takeOver?: string;
   readonly allowUid?: readonly number[];
   readonly slots?: number;
-  readonly sticky?: SupervisorOptions['sticky'];
+  readonly sticky?: Sticky;
   readonly listen?: readonly string[];
   readonly program?: boolean;
   readonly readyAfter?: number;
@@ -164,8 +164,8 @@ export function runShape(): Command {
     )
     .option(
       '--sticky <how>',
-      'bring all connections of a client to one of the slots; address: by the address that it comes from',
-      oneOf('address'),
+      'bring all connections of a client to one of the slots: by the address that it comes from, or cookie:NAME',
+      sticky,
     )
     .option(
       '--listen <address>',
@@ -323,6 +323,15 @@ function assertForProgram(flags: RunFlags): void {
   if (flags.takeOver !== undefined) throw new MoultError('MOULT_BAD_OPTION', `--take-over ${why}`);
   if (flags.maxErrorRate !== undefined) throw new MoultError('MOULT_BAD_OPTION', `--max-error-rate ${why}`);
   if (flags.slots !== undefined) throw new MoultError('MOULT_BAD_OPTION', `--slots ${why}`);
+}
+
+/** `address` or `cookie:NAME`. Source: RFC 6265, 4.1.1: the name is a token. */
+function sticky(value: string): Sticky {
+  if (value === 'address') return {};
+  const cookie = /^cookie:([!#$%&'*+.^_`|~0-9A-Za-z-]{1,256})$/.exec(value)?.[1];
+  if (cookie === undefined)
+    throw new InvalidArgumentError(`Expected address, or cookie: and its name, received "${value}".`);
+  return { cookie };
 }
 
 function check(value: string): Check {

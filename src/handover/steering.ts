@@ -3,15 +3,24 @@
  * that belongs to another slot is given to that slot's generation, as it stands.
  */
 import type { Socket } from 'node:net';
+import { FirstHead } from '../connections/first-head.js';
 import { freshOf } from '../connections/fresh-outflow.js';
 import { addressKey, homeOf } from '../connections/home.js';
 import type { Receiver } from '../connections/inflow.js';
+import { RequestKeys } from '../connections/request-keys.js';
 import { StreamListener } from '../listeners/stream-listener.js';
 import { peerAddress, type Steer } from '../node/accepted.js';
+import { isPlainHttp } from '../node/http1.js';
 import type { Message } from '../protocol/messages.js';
 import { type Arrival, Elsewhere } from './elsewhere.js';
 import type { Estate } from './estate.js';
 import { Homing } from './homing.js';
+
+/** So many may be waited for to say whose they are; more are known by their addresses. */
+const MAX_UNDECIDED = 4096;
+
+/** So long they are waited for once this generation accepts no more: the connection may be a moment old. */
+const LAST_HEAD_MS = 2000;
 
 /** What steering needs to know. */
 export interface SteeringParts {
@@ -31,6 +40,10 @@ export class Steering implements Receiver {
   /** Slots that are none any more, while something is on its way there. */
   readonly #ending = new Set<Elsewhere>();
   readonly #homing: Homing;
+  /** Connections of which it is not known yet whose they are. */
+  readonly #undecided = new Set<FirstHead>();
+  readonly #requests: RequestKeys;
+  #cookie: string | undefined;
   #own = -1;
   #slots: readonly number[] = [];
   /** Where the other slots are found; null where nobody serves. */
@@ -46,16 +59,22 @@ export class Steering implements Receiver {
       (socket) => this.doorOf(socket),
       () => parts.isServing(),
     );
+    this.#requests = new RequestKeys((socket) => {
+      if (this.doorOf(socket) !== undefined) this.#homing.look();
+    });
   }
 
   /** Whether no connection is on its way to another slot, or waits for one. */
   get isIdle(): boolean {
+    if (this.#undecided.size > 0) return false;
     return [...this.#elsewhere.values(), ...this.#ending].every(({ isIdle }) => isIdle);
   }
 
   /** Learns to which slots clients belong from now on. */
-  learn({ own, slots }: Message<'homes'>): void {
+  learn({ own, slots, cookie }: Message<'homes'>): void {
     if (this.#isStopped) return;
+    this.#cookie = cookie;
+    this.#requests.watch(cookie);
     this.#own = own;
     this.#slots = slots.map(({ slot }) => slot);
     const doors = new Map(slots.filter(({ slot }) => slot !== own).map(({ slot, door }) => [slot, door]));
@@ -70,15 +89,19 @@ export class Steering implements Receiver {
   }
 
   /** Where the generation of another slot is found to which this connection belongs; undefined for one that belongs here, or to none. */
-  doorOf({ remoteAddress }: Socket): string | undefined {
-    if (remoteAddress === undefined || this.#elsewhere.size === 0) return undefined;
-    const home = homeOf(addressKey(remoteAddress), this.#slots);
+  doorOf(socket: Socket): string | undefined {
+    if (this.#elsewhere.size === 0) return undefined;
+    const { remoteAddress } = socket;
+    const byAddress = remoteAddress === undefined ? undefined : addressKey(remoteAddress);
+    const key = this.#cookie === undefined ? byAddress : this.#requests.of(socket);
+    const home = key === undefined ? undefined : homeOf(key, this.#slots);
     return this.#doors.get(home ?? -1) ?? undefined;
   }
 
-  /** Connections that are here stay, wherever they belong: this generation ends, or another one takes over. */
+  /** Connections that are here stay, wherever they belong, and nobody is waited for long to say whose he is: this generation ends, or another one takes over. */
   stopHoming(): void {
     this.#homing.stop();
+    for (const head of this.#undecided) head.hurry(LAST_HEAD_MS);
   }
 
   /** Decides of each connection that this listener accepts from now on. */
@@ -90,7 +113,9 @@ export class Steering implements Receiver {
   stop(): void {
     this.#isStopped = true;
     this.#slots = [];
+    this.#requests.watch(undefined);
     this.#homing.stop();
+    for (const head of [...this.#undecided]) head.decide();
     this.#endAllBut(new Map());
   }
 
@@ -110,8 +135,23 @@ export class Steering implements Receiver {
       // A Unix socket has none, and of one that is gone the server is to hear.
       if (address === undefined) return false;
       const fresh = freshOf(handle, listener.identity.name);
-      return this.#take({ fresh, key: addressKey(address), serve });
+      const arrival = { fresh, key: addressKey(address), serve };
+      const cookie = isPlainHttp(listener.server) ? this.#cookie : undefined;
+      if (cookie === undefined || this.#undecided.size >= MAX_UNDECIDED) return this.#take(arrival);
+      this.#decideBy(cookie, arrival);
+      return true;
     };
+  }
+
+  // A client without the cookie is known by its address.
+  #decideBy(cookie: string, arrival: Arrival): void {
+    const head = new FirstHead(arrival.fresh.handle.fd, cookie, (value) => {
+      this.#undecided.delete(head);
+      const key = value === undefined ? arrival.key : `${cookie}=${value}`;
+      if (!this.#take({ ...arrival, key })) arrival.serve();
+      if (this.isIdle) this.#parts.idle();
+    });
+    this.#undecided.add(head);
   }
 
   #take(arrival: Arrival): boolean {

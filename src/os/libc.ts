@@ -32,6 +32,7 @@ export const SO_ACCEPTCONN = 30;
 export const SO_ATTACH_REUSEPORT_CBPF = 51;
 export const IPPROTO_IPV6 = 41;
 export const IPV6_V6ONLY = 26;
+export const MSG_PEEK = 0x2;
 export const MSG_DONTWAIT = 0x40;
 export const MSG_CTRUNC = 0x08;
 export const MSG_TRUNC = 0x20;

@@ -347,6 +347,8 @@ export const schemas = {
   gave: v.object({ moved: count }),
   /** To which slots clients belong, and the sockets of those that serve; none: to none in particular. */
   homes: v.object({
+    /** The name of the cookie by which clients are known; by their addresses where it is not given. */
+    cookie: v.optional(text(256)),
     /** The slot of the receiver. */
     own: count,
     slots: v.pipe(v.array(v.object({ slot: count, door: v.nullable(path) })), v.maxLength(MAX_SLOTS)),

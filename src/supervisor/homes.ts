@@ -1,5 +1,6 @@
 import type { Message } from '../protocol/messages.js';
 import type { GenerationProcess } from './generation-process.js';
+import type { Sticky } from './options.js';
 import type { Slot } from './slot.js';
 import type { Slots } from './slots.js';
 
@@ -8,15 +9,15 @@ type Home = Message<'homes'>['slots'][number];
 /** Tells all generations to which slots clients belong, and where those are reached: of a service with sticky sessions. */
 export class Homes {
   readonly #slots: () => Slots;
-  readonly #isSticky: boolean;
+  readonly #sticky: Sticky | null;
   /** Those that have served: clients of one that starts for the first time need not wait for it. */
   readonly #homes = new WeakSet<Slot>();
   readonly #told = new WeakMap<object, string>();
   #hasBegun = false;
 
-  constructor(slots: () => Slots, isSticky: boolean) {
+  constructor(slots: () => Slots, sticky: Sticky | null) {
     this.#slots = slots;
-    this.#isSticky = isSticky;
+    this.#sticky = sticky;
   }
 
   /** Tells from now on. @param known slots that an earlier supervisor had. */
@@ -28,13 +29,13 @@ export class Homes {
 
   /** A generation has come. One that was there before this supervisor may know of slots that are none any more. */
   greet(generation: GenerationProcess, wasThere: boolean): void {
-    if (this.#isSticky) this.tell();
+    if (this.#sticky !== null) this.tell();
     else if (wasThere) this.#tellOne(generation, [], '');
   }
 
   /** Tells those who do not know yet what has changed. */
   tell(): void {
-    if (!this.#hasBegun || !this.#isSticky) return;
+    if (!this.#hasBegun || this.#sticky === null) return;
     const slots = this.#now();
     for (const generation of this.#slots().generations()) this.#tellOne(generation, slots);
   }
@@ -55,6 +56,7 @@ export class Homes {
     const news = JSON.stringify(slots);
     if ((this.#told.get(lifeline) ?? known) === news) return;
     this.#told.set(lifeline, news);
-    lifeline.send({ type: 'homes', own, slots });
+    const by = this.#sticky?.cookie === undefined ? {} : { cookie: this.#sticky.cookie };
+    lifeline.send({ type: 'homes', own, slots, ...by });
   }
 }

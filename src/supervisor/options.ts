@@ -3,6 +3,11 @@ import type { ListenOption } from '../programs/listen-option.js';
 import type { Settings } from '../protocol/messages.js';
 import type { CheckOptions } from './check.js';
 
+/** By what a client is known: a cookie of this name, and its address where there is no such cookie. */
+export interface Sticky {
+  readonly cookie?: string;
+}
+
 /** How a supervisor treats its service. Times in milliseconds. */
 export interface SupervisorOptions {
   readonly readyTimeoutMs: number;
@@ -34,7 +39,7 @@ export interface SupervisorOptions {
   /** How many processes share the service; null for one that has the listeners to itself. */
   readonly slots: number | null;
   /** By what connections are brought to the slot to which their client belongs; null where any slot may have them. */
-  readonly sticky: 'address' | null;
+  readonly sticky: Sticky | null;
   /** The sockets that the supervisor opens itself. */
   readonly listen: readonly ListenOption[];
   /** Whether the command is a program that knows nothing of moult. */

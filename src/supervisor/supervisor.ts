@@ -98,7 +98,7 @@ export class Supervisor {
       options.isProgram
         ? programMaker({ means: () => this.#means(), listen })
         : serviceMaker(folder.control, outputs, index);
-    const homes = new Homes(() => this.#slots, options.sticky !== null);
+    const homes = new Homes(() => this.#slots, options.sticky);
     this.#homes = homes;
     const moved = () => homes.tell();
     const surroundings = { folder, service, options, numbers, held, ending, check, moved };

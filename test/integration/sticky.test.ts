@@ -2,10 +2,13 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import http, { Agent } from 'node:http';
 import https from 'node:https';
+import net from 'node:net';
 import path from 'node:path';
 import { describe, it } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
 import { io, type Socket } from 'socket.io-client';
 import type { GenerationStatus } from '#moult/supervisor/status.js';
+import { startLoad } from '#moult/verify/load.js';
 import { fixture, root, Supervised, until, withFolder, withService } from './supervised.js';
 
 const sticky = {
@@ -113,7 +116,7 @@ class Crowd {
       } catch (error) {
         this.failures.push(`${address}: ${String(error)}`);
       }
-      await new Promise((resolve) => setTimeout(resolve, 5));
+      await new Promise((resolve) => setTimeout(resolve, 20));
     }
   }
 }
@@ -184,6 +187,28 @@ describe('sticky sessions by address', () => {
     });
   });
 
+  it('lose nothing of a strict client, all of whose connections go to one slot', async () => {
+    const runOptions = ['--slots', '3', '--sticky', 'address'];
+    await withService({ command: [fixture('http.cjs')], runOptions }, async (service) => {
+      await whenAllServe(service, 3);
+      const clients = { 'kept-alive': 12, pipelined: 4, 'slow-body': 4, 'new-connection': 8 } as const;
+      const target = { host: '127.0.0.1', port: await portOf(service) };
+      const load = startLoad({ target, check: 'echo', clients });
+      await until('one slot has them', async () => {
+        const counts = (await serving(service)).map(({ connections = 0 }) => connections);
+        return counts.filter((count) => count > 0).length === 1;
+      });
+      await service.restart();
+      assert.equal((await service.moult('scale', '1', service.name)).code, 0);
+      assert.equal((await service.moult('scale', '4', service.name)).code, 0);
+      const { total, failures } = await load.stop();
+      const { failed, lost, duplicated } = total;
+      const found = { failed, lost, duplicated };
+      assert.deepEqual(found, { failed: 0, lost: 0, duplicated: 0 }, JSON.stringify(failures));
+      assert.ok(total.answered > 0);
+    });
+  });
+
   it('hold for TLS, of which nothing has been read either', async () => {
     const runOptions = ['--slots', '3', '--sticky', 'address'];
     const env = { CERTIFICATE: path.join(root, 'test/fixtures') };
@@ -242,8 +267,128 @@ describe('sticky sessions by address', () => {
     await alone.kill();
     const other = await Supervised.start({ ...sticky, runOptions: ['--sticky', 'mood'], waits: false });
     assert.equal(await other.ended, 2);
-    assert.match(other.stderr, /Expected address/);
+    assert.match(other.stderr, /Expected address, or cookie/);
     await other.kill();
+  });
+});
+
+const byCookie = { ...sticky, runOptions: ['--slots', '4', '--sticky', 'cookie:sid'] };
+const CLIENTS = Array.from({ length: 24 }, (_, i) => `client-${i}`);
+
+/** @returns the slot that answers a client with this cookie. */
+function askAs(client: string | undefined, port: number, agent: Agent | false = false): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const headers = client === undefined ? {} : { cookie: `theme=dark; sid=${client}; lang=en` };
+    const asked = http.request({ host: '127.0.0.1', port, agent, headers }, (response) => {
+      response.setEncoding('utf8').on('data', (text: string) => resolve(Number(text)));
+      response.on('error', reject);
+    });
+    asked.on('error', reject);
+    asked.end();
+  });
+}
+
+function homesByCookie(port: number): Promise<number[]> {
+  return Promise.all(CLIENTS.map((client) => askAs(client, port)));
+}
+
+/** A connection on which bytes are sent as one likes. */
+class Slow {
+  readonly #socket: net.Socket;
+  text = '';
+
+  constructor(port: number) {
+    this.#socket = net.connect({ host: '127.0.0.1', port, noDelay: true });
+    this.#socket.setEncoding('utf8').on('data', (text: string) => {
+      this.text += text;
+    });
+  }
+
+  write(text: string): void {
+    this.#socket.write(text);
+  }
+
+  /** The slot that has answered last. */
+  async answer(times = 1): Promise<number> {
+    const found = await until('it answers', () => {
+      const bodies = [...this.text.matchAll(/\r\n\r\n(\d)/g)];
+      return bodies.length >= times && bodies.at(-1);
+    });
+    return Number(found[1]);
+  }
+
+  end(): void {
+    this.#socket.destroy();
+  }
+}
+
+describe('sticky sessions by cookie', () => {
+  it('bring each client to one slot, over restarts, and those without one by their address', async () => {
+    await withService(byCookie, async (service) => {
+      await whenAllServe(service, 4);
+      const port = await portOf(service);
+      const first = await homesByCookie(port);
+      assert.deepEqual([...new Set(first)].sort(), [0, 1, 2, 3]);
+      const without = await askAs(undefined, port);
+      let isOver = false;
+      const failures: unknown[] = [];
+      const asking = CLIENTS.map(async (client, i) => {
+        while (!isOver) {
+          const slot = await askAs(client, port).catch((error: unknown) => error);
+          if (slot !== first[i]) failures.push(slot);
+          if ((await askAs(undefined, port)) !== without) failures.push('without');
+          await pause(20);
+        }
+      });
+      await service.restart();
+      isOver = true;
+      await Promise.all(asking);
+      assert.deepEqual(failures, []);
+      assert.deepEqual(await homesByCookie(port), first);
+    });
+  });
+
+  it('wait for a head that comes in pieces, but not for ever, and for a client that says nothing', async () => {
+    await withService(byCookie, async (service) => {
+      await whenAllServe(service, 4);
+      const port = await portOf(service);
+      const first = await homesByCookie(port);
+      const request = (client: string) => `GET / HTTP/1.1\r\nHost: a\r\nCookie: sid=${client}\r\n\r\n`;
+      const inPieces = CLIENTS.map((client) => ({ client, slow: new Slow(port) }));
+      const late = new Slow(port);
+      late.write('GET / HT');
+      for (const { client, slow } of inPieces) slow.write(request(client).slice(0, 30));
+      await pause(50);
+      for (const { client, slow } of inPieces) slow.write(request(client).slice(30));
+      assert.deepEqual(await Promise.all(inPieces.map(({ slow }) => slow.answer())), first);
+      await pause(2500);
+      late.write('TP/1.1\r\nHost: a\r\n\r\n');
+      await late.answer();
+      const silent = CLIENTS.map((client) => ({ client, slow: new Slow(port) }));
+      await pause(50);
+      for (const { client, slow } of silent) slow.write(request(client));
+      assert.deepEqual(await Promise.all(silent.map(({ slow }) => slow.answer())), first);
+      // Another client's request on the same connection, as a proxy sends it: the next one meets its slot.
+      const shared = new Slow(port);
+      shared.write(request(CLIENTS[0] ?? ''));
+      assert.equal(await shared.answer(), first[0]);
+      assert.notEqual(first[0], first.at(-1));
+      let times = 1;
+      await until('the connection has followed', async () => {
+        shared.write(request(CLIENTS.at(-1) ?? ''));
+        times += 1;
+        return (await shared.answer(times)) === first.at(-1);
+      });
+      // And over a restart, which finds connections that have said nothing yet.
+      const quiet = CLIENTS.map((client) => ({ client, slow: new Slow(port) }));
+      await pause(50);
+      await service.restart();
+      for (const { client, slow } of quiet) slow.write(request(client));
+      await Promise.all(quiet.map(({ slow }) => slow.answer()));
+      for (const { slow } of [...inPieces, ...silent, ...quiet]) slow.end();
+      late.end();
+      shared.end();
+    });
   });
 });
 

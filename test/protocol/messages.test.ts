@@ -155,6 +155,7 @@ const right: Record<string, Fields> = {
   end: {},
   homes: {
     own: 1,
+    cookie: 'sid',
     slots: [
       { slot: 0, door: '/run/g1-9.sock' },
       { slot: 1, door: null },
@@ -185,7 +186,7 @@ const right: Record<string, Fields> = {
 };
 
 const OPTIONAL =
-  /(^|\.)(error\.(serving|stage|retry|remedy|details)|ticketKeys|sessionIdContext|meetsPipelining|movers|mover|without|late|goesOn|isWhole|failed|returned|fresh|sharesListeners|surge|onFailure)$|items\.\d+\.version$|^hand-back\.(state|tasks)$|^retire\.(keepOpen|heirs)$|^hello\.(generation|node|entry|rejoin)$|^(result|expecting)\.error$|^result\.value$|^takes\.threads$|^leave\.drainSpreadMs$/;
+  /(^|\.)(error\.(serving|stage|retry|remedy|details)|ticketKeys|sessionIdContext|meetsPipelining|movers|mover|without|late|goesOn|isWhole|failed|returned|fresh|sharesListeners|surge|onFailure)$|items\.\d+\.version$|^hand-back\.(state|tasks)$|^retire\.(keepOpen|heirs)$|^hello\.(generation|node|entry|rejoin)$|^homes\.cookie$|^(result|expecting)\.error$|^result\.value$|^takes\.threads$|^leave\.drainSpreadMs$/;
 /** Fields whose inside is the business of whoever reads them. */
 const OPEN = /(^|\.)(details|facts|address|event\.event|result\.value)$/;
 /** Fields that may be null: there is none. */
