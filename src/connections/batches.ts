@@ -97,9 +97,13 @@ export class Batches<T extends object = Tracked> {
     }).unref();
   }
 
-  /** What was not acknowledged goes on here. */
+  /**
+   * What was not acknowledged goes on here. The other side is told so before anything else: the same connection may go
+   * to it again, over another channel, and when this one closes it must not take its first copy for given.
+   */
   stop(): void {
     this.#isStopped = true;
+    for (const batch of this.#unacknowledged.keys()) this.#channel.send({ type: 'connections-kept', batch });
     const staying = [...this.#unacknowledged.values()].flat();
     this.#unacknowledged.clear();
     this.#unadopted.clear();

@@ -67,16 +67,17 @@ export function outflowTo(
   const claimed = takers.map(
     ({ claims }) => new Map(claims.filter(takesAny).map((claim) => [claim.name, claim])),
   );
-  // To the slot to which its client belongs, if that is among them; else to one of those that have its listener.
-  const isOf = (socket: Socket, name: string, which: number) => {
-    if (takers.length === 1) return true;
-    const home = steering?.doorOf(socket);
-    const heir = home === undefined ? -1 : takers.findIndex(({ door }) => door === home);
-    if (heir >= 0) return heir === which;
-    return turns.isOf(socket, which, () =>
-      takers.map((_, i) => i).filter((i) => claimed[i]?.has(name) && !takers[i]?.channel.isClosed),
-    );
-  };
+  const having = (name: string) =>
+    takers.map((_, i) => i).filter((i) => claimed[i]?.has(name) && !takers[i]?.channel.isClosed);
+  // To the slot to which its client belongs, if that is among them; else to one of those that have its listener. Once
+  // chosen it stays: slots come and go while the connection waits to come to rest.
+  const isOf = (socket: Socket, name: string, which: number) =>
+    takers.length === 1 ||
+    turns.isOf(socket, which, () => {
+      const home = steering?.doorOf(socket);
+      const heir = home === undefined ? -1 : takers.findIndex(({ door }) => door === home);
+      return heir < 0 ? having(name) : [heir];
+    });
   const parts = takers.map(({ channel }, which) => {
     const claimOf = (server: Server, socket: Socket) => {
       const name = listeners.of(server)?.identity.name ?? '';

@@ -14,6 +14,7 @@ import { ConnectionTracker, headDueAtMs } from '#moult/connections/tracker.js';
 import { timeLeftMs } from '#moult/node/http1.js';
 import { closeDescriptor } from '#moult/os/descriptor.js';
 import { sendDescriptors, streamSocketPair } from '#moult/os/descriptor-socket.js';
+import { ProcessHandle } from '#moult/os/peer.js';
 import { encodeFrame, FrameReader } from '#moult/protocol/frame.js';
 import { bareChannel, channels, socketOf } from '../channel/pair.js';
 import { openDescriptors } from '../support/descriptors.js';
@@ -452,6 +453,37 @@ describe('the successor of moved connections', () => {
     await soon(client.closed, 'its end');
     assert.equal(tracker.size, 0);
     outflow.stop();
+  });
+
+  tidy('has it once when it came twice, by two channels of one process that has ended', async (later) => {
+    const a = await side(later, (_request, response) => response.end('first'));
+    const b = await side(later, (_request, response) => response.end('second'));
+    const [near, far] = channels(later);
+    const [nearAgain, farAgain] = channels(later);
+    // Its answer comes too late: the first outflow has stopped by then, and never hears it.
+    const send = far.send.bind(far);
+    far.send = (message, ...beside) => {
+      if (message.type !== 'connections-received') send(message, ...beside);
+    };
+    const inflow = new Inflow(far, b.tracker, () => b.server);
+    new Inflow(farAgain, b.tracker, () => b.server);
+    const client = await servedClient(later, a);
+    const outflow = new Outflow(near, a.tracker, () => 'web');
+    outflow.start();
+    outflow.stop();
+    const again = new Outflow(nearAgain, a.tracker, () => 'web');
+    again.start();
+    await moved(again, 1);
+    const { hasEnded } = ProcessHandle.prototype;
+    later(() => Object.assign(ProcessHandle.prototype, { hasEnded }));
+    ProcessHandle.prototype.hasEnded = () => true;
+    near.close();
+    await soon(inflow.over, 'the end of the first channel');
+    assert.equal(b.tracker.size, 1);
+    assert.equal(await connectionsOf(b), 1);
+    client.socket.write(GET);
+    await client.receives('second');
+    again.stop();
   });
 
   tidy('serves what had come when it gave the listener up', async (later) => {
