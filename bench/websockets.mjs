@@ -6,7 +6,7 @@ import { cells, figure, ms, percent, ratio, whole } from './measure/figures.mjs'
 import { descriptorLimit, startHelper, temporaryFolder } from './measure/processes.mjs';
 import { table } from './measure/table.mjs';
 import { startUnderMoult } from './measure/under-moult.mjs';
-import { askLoop, bare, PROBATION_MS, RESERVE, SETTLE_MS } from './move.mjs';
+import { askLoop, bare, RESERVE, SETTLE_MS } from './move.mjs';
 
 const CASES = [
   { size: 1000, active: 0 },
@@ -15,6 +15,8 @@ const CASES = [
   { size: 50_000, active: 0 },
 ];
 const REPEATS = 7;
+/** Longer than a move takes: the predecessor is asked how it was for it. */
+const PROBATION_MS = 10_000;
 /** How long waits are gathered in which nothing moves. */
 const REST_MS = 2000;
 
