@@ -14,7 +14,7 @@ const REPEATS = 7;
 /** Descriptors that a service needs besides its connections. */
 export const RESERVE = 200;
 /** Long enough for both loops to be asked after the move. */
-export const PROBATION_MS = 6000;
+const PROBATION_MS = 6000;
 export const SETTLE_MS = 400;
 /** How long the loop of a service at rest is watched, for comparison. */
 const REST_MS = 1000;
