@@ -31,6 +31,7 @@ import { http1Moves } from '../node/self-test.js';
 import { watchTlsSockets } from '../node/tls-sockets.js';
 import { wallClockMs } from '../os/clock.js';
 import { closeDescriptor } from '../os/descriptor.js';
+import { residentBytes } from '../os/kin.js';
 import type {
   DrainReport,
   GenerationState,
@@ -299,7 +300,11 @@ export class Generation implements Estate {
     lifeline.on('withdraw', ({ name }) => this.listeners.withdraw(name));
     lifeline.on('check-connection', ({ listener }, incoming) => this.#check(listener, incoming.take()));
     lifeline.on('ask-state', ({ id }) => {
-      this.#describe().then((state) => lifeline.send({ type: 'state', id, state }));
+      // Without an answer the overseer knows no more than before; the service goes on.
+      this.#describe().then(
+        (state) => lifeline.send({ type: 'state', id, state }),
+        () => {},
+      );
     });
     lifeline.closed.then(() => this.#overseerLost());
   }
@@ -503,7 +508,7 @@ export class Generation implements Estate {
       responses: this.#counter.responses + threads.responses,
       errors: this.#counter.errors + threads.errors,
       moves: this.moves,
-      memoryBytes: process.memoryUsage.rss(),
+      memoryBytes: residentBytes(process.pid),
     };
   }
 }
