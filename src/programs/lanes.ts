@@ -125,8 +125,11 @@ export class Lanes {
     if (this.#isClosed) return;
     // For every process that has a copy: only then it is known not to be counted any more.
     shutDownListener(lane.fd);
-    this.#settle();
+    // At once: the kernel has moved the chosen one, and until it is told where to, it gives clients to any.
+    this.#forget(lane);
+    this.#choose();
     closeDescriptor(lane.fd);
+    this.#settle();
   }
 
   // A program may have shut its own down.
