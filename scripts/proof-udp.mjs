@@ -86,7 +86,8 @@ async function proveAll() {
     const service = await Supervised.start({
       command: [fixture(script)],
       env: { UDP_PORT: String(port), PER_SESSION: String(PER_SESSION) },
-      runOptions: ['--probation', '50ms'],
+      // Longer than a session; those that the clients leave off at the end are waited for no longer.
+      runOptions: ['--probation', '50ms', '--drain-timeout', '5s'],
       node,
     });
     const hasSessions = script === 'udp-flows.mjs';
@@ -113,7 +114,9 @@ async function proveAll() {
     if (lost.length > dropped) problems.push(`lost, of ${sent}: ${lost.slice(0, 20)}`);
     if (twice.length > 0) problems.push(`answered twice: ${twice.slice(0, 20)}`);
     if (broken.length > 0) problems.push(`sessions that were not whole: ${broken.slice(0, 20)}`);
-    if (by.size !== restarts + 1) problems.push(`answered by ${by.size} processes, not ${restarts + 1}`);
+    // Sessions begin together, so a generation between two beginnings may have none.
+    const isByEnough = hasSessions ? by.size > 1 : by.size === restarts + 1;
+    if (!isByEnough) problems.push(`answered by ${by.size} processes in ${restarts} restarts`);
     const name = hasSessions ? 'sessions' : restarts > 0 ? 'restarts' : 'control';
     return { name, restarts, seconds, report, problems };
   }
