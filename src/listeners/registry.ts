@@ -1,3 +1,6 @@
+/*
+ * Just over 300 lines: every way in which a listener comes to this generation and leaves it changes the same few lists.
+ */
 import type { Server } from 'node:net';
 import { closeDescriptor, duplicate } from '../os/descriptor.js';
 import type { ListenerItem } from '../protocol/messages.js';

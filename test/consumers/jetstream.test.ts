@@ -124,10 +124,14 @@ describe('a consumer of JetStream', { skip: lacksServer(broker) }, () => {
     await predecessor.start(startAs(1));
     await send(url, numbersTo(60));
     await first.reaches(21);
-    await delay(50);
-    const stopped = predecessor.stop(stopWithin(5000)) as Promise<unknown>;
-    await delay(50);
+    let isOver = false;
+    const stopped = (predecessor.stop(stopWithin(5000)) as Promise<unknown>).then(() => {
+      isOver = true;
+    });
+    // The server has answered since.
+    await broker.left(url);
     assert.equal(first.all.length, 21);
+    assert.equal(isOver, false);
     release();
     await stopped;
     const count = first.all.length;

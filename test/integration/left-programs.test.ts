@@ -2,34 +2,22 @@ import assert from 'node:assert/strict';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { chmodSync, chownSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
-import { type AddressInfo, createServer } from 'node:net';
 import path from 'node:path';
 import { describe, it } from 'node:test';
+import { freePort } from '../standalone/alone.js';
 import { Clients, fetchOnce } from './clients.js';
+import { PYTHON, SERVER, skip } from './python-program.js';
 import {
   fixture,
   processesWith,
-  root,
   Supervised,
   type SupervisedOptions,
   until,
   withFolder,
 } from './supervised.js';
 
-const PYTHON = '/usr/bin/python3';
-const SERVER = path.join(root, 'test/fixtures/programs/server.py');
 const NOBODY = 65_534;
 const isRoot = process.getuid?.() === 0;
-const skip = existsSync(PYTHON) ? false : 'needs python3 (Debian: apt-get install python3)';
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
-}
 
 /** Runs a service, kills its supervisor when it was met, and runs the next one of the same name. */
 async function killedAndRunAgain(

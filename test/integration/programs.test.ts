@@ -5,12 +5,10 @@ import { existsSync, statSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, connect, createServer } from 'node:net';
 import path from 'node:path';
 import { describe, it } from 'node:test';
+import { freePort } from '../standalone/alone.js';
 import { Clients, fetchOnce } from './clients.js';
-import { fixture, root, type Supervised, until, withFolder, withService } from './supervised.js';
-
-const PYTHON = '/usr/bin/python3';
-const SERVER = path.join(root, 'test/fixtures/programs/server.py');
-const skip = existsSync(PYTHON) ? false : 'needs python3 (Debian: apt-get install python3)';
+import { PYTHON, SERVER, skip } from './python-program.js';
+import { fixture, type Supervised, until, withFolder, withService } from './supervised.js';
 
 /** A service that is a Python program. What its next release is like is written into a file. */
 interface Program {
@@ -18,15 +16,6 @@ interface Program {
   readonly port: number;
   release(words: string): void;
   answer(path?: string): Promise<string>;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 async function withProgram(

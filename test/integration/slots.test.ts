@@ -6,45 +6,16 @@ import path from 'node:path';
 import { describe, it } from 'node:test';
 import type { GenerationStatus } from '#moult/supervisor/status.js';
 import type { ClientKind } from '#moult/verify/client-kind.js';
-import { type Load, startLoad } from '#moult/verify/load.js';
+import type { Load } from '#moult/verify/load.js';
+import { portOf, serving, whenAllServe } from './slots-of.js';
+import { nothingLost, strictLoad } from './strict-load.js';
 import { fixture, pointAt, Supervised, until, withFolder, withService } from './supervised.js';
-
-/** A small mixed load, so that what is shown does not depend on how fast the machine is. */
-const CLIENTS = { 'kept-alive': 24, pipelined: 4, 'slow-body': 4, 'new-connection': 4 } as const;
-
-/** The generation that serves in each slot, in their order. */
-async function serving(service: Supervised): Promise<GenerationStatus[]> {
-  const { generations } = await service.status();
-  return generations.filter(({ state }) => state === 'serving');
-}
-
-async function whenAllServe(service: Supervised, slots: number): Promise<GenerationStatus[]> {
-  return until(`${slots} slots serve`, async () => {
-    const { state } = await service.status();
-    const now = await serving(service);
-    return state === 'serving' && now.length === slots && now;
-  });
-}
 
 async function loadOn(
   service: Supervised,
-  clients: Readonly<Partial<Record<ClientKind, number>>> = CLIENTS,
+  clients?: Readonly<Partial<Record<ClientKind, number>>>,
 ): Promise<Load> {
-  const [first] = await serving(service);
-  assert.ok(first?.listeners?.[0]);
-  const { port } = first.listeners[0].address as { port: number };
-  return startLoad({ target: { host: '127.0.0.1', port }, check: 'echo', clients });
-}
-
-async function nothingLost(load: Load): Promise<void> {
-  const { total, failures } = await load.stop();
-  const { failed, lost, duplicated } = total;
-  assert.deepEqual(
-    { failed, lost, duplicated },
-    { failed: 0, lost: 0, duplicated: 0 },
-    JSON.stringify(failures),
-  );
-  assert.ok(total.answered > 0);
+  return strictLoad({ host: '127.0.0.1', port: await portOf(service) }, clients);
 }
 
 const plain = { command: [fixture('http.cjs')], runOptions: ['--slots', '3'] };
@@ -210,7 +181,7 @@ describe('a service in slots', () => {
       );
       await withService({ ...plain, command: [script] }, async (service) => {
         await whenAllServe(service, 3);
-        const load = startLoad({ target: { socketPath }, check: 'echo', clients: CLIENTS });
+        const load = strictLoad({ socketPath });
         await until('it answers', () => load.snapshot().total.answered > 50);
         await service.restart('--surge', '2');
         assert.equal((await service.moult('scale', '1', service.name)).code, 0);

@@ -7,8 +7,8 @@ import path from 'node:path';
 import { describe, it } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { io, type Socket } from 'socket.io-client';
-import type { GenerationStatus } from '#moult/supervisor/status.js';
 import { startLoad } from '#moult/verify/load.js';
+import { portOf, serving, whenAllServe } from './slots-of.js';
 import { fixture, root, Supervised, until, withFolder, withService } from './supervised.js';
 
 const sticky = {
@@ -16,25 +16,6 @@ const sticky = {
   runOptions: ['--slots', '4', '--sticky', 'address'],
 };
 const ADDRESSES = Array.from({ length: 39 }, (_, i) => `127.0.0.${i + 2}`);
-
-async function serving(service: Supervised): Promise<GenerationStatus[]> {
-  const { generations } = await service.status();
-  return generations.filter(({ state }) => state === 'serving');
-}
-
-async function whenAllServe(service: Supervised, slots: number): Promise<GenerationStatus[]> {
-  return until(`${slots} slots serve`, async () => {
-    const { state } = await service.status();
-    const now = await serving(service);
-    return state === 'serving' && now.length === slots && now;
-  });
-}
-
-async function portOf(service: Supervised): Promise<number> {
-  const [first] = await serving(service);
-  assert.ok(first?.listeners?.[0]);
-  return (first.listeners[0].address as { port: number }).port;
-}
 
 /** @param agent keeps its connection, or false for a connection of its own. @returns the slot that answers. */
 function askFrom(

@@ -5,12 +5,8 @@ import http from 'node:http';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import { WebSocket } from 'ws';
-import type { ClientKind } from '#moult/verify/client-kind.js';
-import { type Load, startLoad } from '#moult/verify/load.js';
+import { nothingLost, strictLoad } from './strict-load.js';
 import { fixture, pointAt, type Supervised, until, withFolder, withService } from './supervised.js';
-
-/** A small mixed load, so that what is shown does not depend on how fast the machine is. */
-const CLIENTS = { 'kept-alive': 24, pipelined: 4, 'slow-body': 4, 'new-connection': 4 } as const;
 
 const plain = { command: [fixture('threads.mjs')] };
 
@@ -84,26 +80,11 @@ async function threadsOf(service: Supervised, count: number): Promise<Set<string
   return threads;
 }
 
-function load(port: number, clients: Readonly<Partial<Record<ClientKind, number>>> = CLIENTS): Load {
-  return startLoad({ target: { host: '127.0.0.1', port }, check: 'echo', clients });
-}
-
-async function nothingLost(running: Load): Promise<void> {
-  const { total, failures } = await running.stop();
-  const { failed, lost, duplicated } = total;
-  assert.deepEqual(
-    { failed, lost, duplicated },
-    { failed: 0, lost: 0, duplicated: 0 },
-    JSON.stringify(failures),
-  );
-  assert.ok(total.answered > 0);
-}
-
 describe('a service that listens in worker threads', () => {
   it('is replaced again and again under load, and loses nothing', async () => {
     await withService(plain, async (service) => {
       await threadsOf(service, 4);
-      const running = load(await portOf(service));
+      const running = strictLoad({ host: '127.0.0.1', port: await portOf(service) });
       for (let n = 0; n < 3; n += 1) {
         await service.restart();
         await threadsOf(service, 4);
@@ -146,7 +127,7 @@ describe('a service that listens in worker threads', () => {
         const { pid: second } = await service.current();
         assert.notEqual(second, first);
         assert.ok((await kept.ask()).every(({ pid }) => pid === second));
-        const running = load(await portOf(service));
+        const running = strictLoad({ host: '127.0.0.1', port: await portOf(service) });
         assert.equal((await service.moult('rollback', service.name)).code, 0);
         await until('the predecessor has them all again', async () =>
           (await kept.ask()).every(({ pid }) => pid === first),
@@ -199,7 +180,7 @@ describe('a service that listens in worker threads', () => {
       const { pid: first } = await service.current();
       const hanging = answererOf({ port, agent: false, path: '/hang/600000' }).catch(() => undefined);
       await service.writes(/thread \d+ hangs/);
-      const running = load(port, { 'kept-alive': 4 });
+      const running = strictLoad({ host: '127.0.0.1', port }, { 'kept-alive': 4 });
       await restarted(service);
       await until('the predecessor has ended', async () => {
         const { generations } = await service.status();
@@ -220,7 +201,7 @@ describe('a service that listens in worker threads', () => {
         const { answerer } = await answererOf({ port, agent: false });
         return !before.has(answerer.thread);
       });
-      const running = load(port);
+      const running = strictLoad({ host: '127.0.0.1', port });
       await service.restart();
       await threadsOf(service, 4);
       await nothingLost(running);
@@ -244,7 +225,7 @@ describe('a service that listens in worker threads', () => {
       await withService({ command: [link] }, async (service) => {
         await threadsOf(service, 4);
         const port = await portOf(service);
-        const running = load(port);
+        const running = strictLoad({ host: '127.0.0.1', port });
         await withThreads(2);
         await service.restart();
         await threadsOf(service, 2);
@@ -293,7 +274,7 @@ describe('a service that listens in worker threads', () => {
           serving.length === 2 && (serving[0]?.listeners?.[0]?.address as { port?: number } | undefined)?.port
         );
       });
-      const running = load(port);
+      const running = strictLoad({ host: '127.0.0.1', port });
       await service.restart();
       assert.equal((await service.moult('scale', '3', service.name)).code, 0);
       assert.equal((await service.moult('scale', '1', service.name)).code, 0);
@@ -325,7 +306,7 @@ describe('a service that listens in worker threads', () => {
   it('stops under load without a failure in a thread', async () => {
     await withService(plain, async (service) => {
       await threadsOf(service, 4);
-      const running = load(await portOf(service), { 'new-connection': 8 });
+      const running = strictLoad({ host: '127.0.0.1', port: await portOf(service) }, { 'new-connection': 8 });
       await until('there is load', () => running.snapshot().total.answered > 50);
       const stopped = service.stop();
       await until('it is stopping', () => service.log().some((line) => line === 'stopping'));
@@ -343,7 +324,7 @@ describe('servers in worker threads', () => {
     await withService({ command, env: { FORM: 'fd' } }, async (service) => {
       const port = await portOf(service);
       await threadsOf(service, 3);
-      const running = load(port);
+      const running = strictLoad({ host: '127.0.0.1', port });
       await service.restart();
       await threadsOf(service, 3);
       await service.restart();
