@@ -30,6 +30,9 @@ const APT_GET = '/usr/bin/apt-get';
 /** While it says 101, no package starts the service that it brings. Source: invoke-rc.d(8). */
 const START_POLICY = '/usr/sbin/policy-rc.d';
 
+/** A mirror that stands still must not hold the tests. */
+const INSTALL_MS = 15 * 60_000;
+
 const wanted = process.argv.slice(2);
 const files = { ...PACKAGES, ...ON_DEMAND };
 const unknown = wanted.find((name) => !Object.hasOwn(files, name));
@@ -67,5 +70,5 @@ function aptGet(...words) {
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
   // Another of the tests may be installing something.
   const args = ['-o', 'DPkg::Lock::Timeout=300', ...words];
-  execFileSync(APT_GET, args, { env, stdio: ['ignore', 'ignore', 'pipe'] });
+  execFileSync(APT_GET, args, { env, stdio: ['ignore', 'ignore', 'pipe'], timeout: INSTALL_MS });
 }

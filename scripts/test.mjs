@@ -1,10 +1,15 @@
 // Everything CI runs: lint, types, unit and integration tests, the package. `npm test -- <words>` runs only
 // the test files whose path contains one of the words.
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 
+/** A file that takes longer is ended: the longest takes 3 minutes on two cores. */
+const FILE_MS = 15 * 60_000;
+/** So long after their beginning the tests fail as a whole. */
+const WHOLE_MS = 60 * 60_000;
 const root = fileURLToPath(new URL('..', import.meta.url));
 const run = (...args) =>
   execFileSync(process.execPath, args, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] });
@@ -20,11 +25,22 @@ if (wanted.length === 0) run('node_modules/@biomejs/biome/bin/biome', 'ci', '.')
 const files = testFiles(join(root, 'build/test')).filter(
   (file) => wanted.length === 0 || wanted.some((word) => file.includes(word)),
 );
-const tests = spawnSync(process.execPath, ['--test', '--test-concurrency=2', ...files], {
-  cwd: root,
-  stdio: ['ignore', 'inherit', 'inherit'],
-});
-process.exitCode = tests.status ?? 1;
+const watch = pathToFileURL(join(root, 'build/test/support/watch.js')).href;
+const tests = spawn(
+  process.execPath,
+  ['--import', watch, '--test', '--test-concurrency=2', `--test-timeout=${FILE_MS}`, ...files],
+  { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] },
+);
+const tooLong = setTimeout(() => {
+  console.error(
+    `the tests did not end within ${WHOLE_MS / 60_000} minutes; the last file that is shown has ended`,
+  );
+  tests.kill('SIGTERM');
+  setTimeout(() => tests.kill('SIGKILL'), 30_000).unref();
+}, WHOLE_MS);
+const [status] = await once(tests, 'exit');
+clearTimeout(tooLong);
+process.exitCode = status ?? 1;
 
 // Where it cannot install, it has said so, and the tests that need what is missing skip.
 function installPackages() {
