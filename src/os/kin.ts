@@ -25,10 +25,19 @@ export function treeOf(leader: number): number[] {
   return [...all.keys()].filter((pid) => belongs(pid));
 }
 
-/** Whether a process belongs to the tree of this leader; undefined when it has ended, and nobody can tell. */
+/**
+ * Whether a process belongs to the tree of this leader; undefined when it, or one that links them, ended before that
+ * was seen, and nobody can tell.
+ */
 export function isOfTree(pid: number, leader: number): boolean | undefined {
-  if (kinshipOf(pid) === undefined) return undefined;
-  return treeOf(leader).includes(pid);
+  for (let at = pid; at !== leader; ) {
+    const kinship = kinshipOf(at);
+    if (kinship === undefined) return undefined;
+    if (kinship.session === leader) return true;
+    if (kinship.parent <= 1) return false;
+    at = kinship.parent;
+  }
+  return true;
 }
 
 /** The inodes of the sockets that a process has open; none where it may not be looked into. */
@@ -66,7 +75,9 @@ function kinshipOf(pid: number): Kinship | undefined {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
     // The name of the program may have spaces and brackets.
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    return { parent: Number(fields[1]), session: Number(fields[3]) };
+    const session = Number(fields[3]);
+    // One that the kernel is about to forget has no family any more. Source: Linux fs/proc/array.c, do_task_stat.
+    return session === -1 ? undefined : { parent: Number(fields[1]), session };
   } catch {
     return undefined;
   }
