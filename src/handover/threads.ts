@@ -104,14 +104,16 @@ export class Threads {
   }
 
   /**
-   * Whether as many threads as the predecessor had listen on what it had.
+   * Whether as many threads as the predecessor had, and one at least, listen on each of these, and all that listen take
+   * connections of others.
    * @returns milliseconds until it has to be asked again; 0: yes.
    */
   missingMs(inherited: readonly ListenerItem[]): number {
-    const expected = inherited.filter(({ threads }) => threads !== undefined && threads > 0);
+    const links = [...this.#links];
     const isThere = ({ name, threads = 0 }: ListenerItem) =>
-      [...this.#links].filter(({ door, names }) => door !== undefined && names.has(name)).length >= threads;
-    if (expected.every(isThere)) return 0;
+      links.filter(({ names }) => names.has(name)).length >= Math.max(1, threads);
+    const takesConnections = ({ door, names }: ThreadLink) => door !== undefined || names.size === 0;
+    if (inherited.every(isThere) && links.every(takesConnections)) return 0;
     if (this.#lastListeningMs === 0) return FEWER_THREADS_MS;
     return Math.max(0, Math.ceil(this.#lastListeningMs + FEWER_THREADS_MS - performance.now()));
   }

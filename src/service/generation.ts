@@ -439,9 +439,10 @@ export class Generation implements Estate {
     const isComplete = this.#expectsListeners
       ? this.listeners.unclaimed().length === 0
       : this.listeners.sockets().length > 0;
-    const missingMs = isComplete ? this.threads.missingMs(this.#expected()) : 0;
-    if (this.#hasSaid || (isComplete && !this.#waitsForWord && missingMs === 0)) this.#ready();
-    else if (isComplete && !this.#waitsForWord) {
+    const isSaid = this.#hasSaid || (isComplete && !this.#waitsForWord);
+    const missingMs = isSaid ? this.threads.missingMs(this.#expected()) : 0;
+    if (isSaid && missingMs === 0) this.#ready();
+    else if (isSaid) {
       this.#fewerTimer = setTimeout(() => this.#checkReady(), missingMs);
     } else if (
       this.#settings.allowFewerListeners &&
@@ -452,9 +453,12 @@ export class Generation implements Estate {
     }
   }
 
-  // What is not a thread's any more waits for none.
+  // What is not a thread's any more waits for none; how many threads it has, a service that says it is ready knows best.
   #expected(): ListenerItem[] {
-    return this.#inherited.filter(({ name }) => this.listeners.named(name) instanceof ThreadListener);
+    const ofThreads = this.#inherited.filter(
+      ({ name }) => this.listeners.named(name) instanceof ThreadListener,
+    );
+    return this.#hasSaid ? ofThreads.map(({ threads: _, ...item }) => item) : ofThreads;
   }
 
   #ready(): void {

@@ -1,6 +1,6 @@
 import { Agent, get } from 'node:http';
 import { setTimeout as pause } from 'node:timers/promises';
-import { startLoad } from '#moult/verify/load.js';
+import { startLoad } from '../support/load.js';
 import { type Clients, inLoops, Tally } from './tally.js';
 
 /** The strict clients of `moult verify`, and one that reads who answers. */

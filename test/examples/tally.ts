@@ -1,4 +1,5 @@
 import { until } from '../integration/supervised.js';
+import { endsWithTest } from '../support/ends-with-test.js';
 
 /** What the clients of one test met. */
 export class Tally {
@@ -45,11 +46,10 @@ export function inLoops(count: number, tally: Tally, ask: (index: number) => Pro
   const loops = Array.from({ length: count }, async (_, index) => {
     while (!tally.isOver.signal.aborted) await ask(index).catch((error) => tally.failed(error));
   });
-  return {
-    tally,
-    async stop() {
-      tally.isOver.abort();
-      await Promise.all(loops);
-    },
+  const stop = async () => {
+    tally.isOver.abort();
+    await Promise.all(loops);
   };
+  endsWithTest(stop);
+  return { tally, stop };
 }

@@ -1,5 +1,6 @@
 import { Agent, type ClientRequest, get } from 'node:http';
 import { setTimeout as pause } from 'node:timers/promises';
+import { endsWithTest } from '../support/ends-with-test.js';
 
 /** Where a request goes. */
 interface Where {
@@ -43,6 +44,7 @@ export class Clients {
       }
       agent?.destroy();
     });
+    endsWithTest(() => this.stop());
   }
 
   /** No more is asked; settles when what was asked is over. */

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, it } from 'node:test';
-import { startLoad } from '#moult/verify/load.js';
+import { startLoad } from '../support/load.js';
 import { askOnce, RawClient } from './raw-client.js';
 import { fixture, pointAt, processesWith, until, withFolder, withService } from './supervised.js';
 

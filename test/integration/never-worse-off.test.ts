@@ -8,7 +8,8 @@ import { pathToFileURL } from 'node:url';
 import { ask } from '#moult/cli/control.js';
 import type { RunFolder } from '#moult/supervisor/run-folder.js';
 import type { ServiceStatus } from '#moult/supervisor/status.js';
-import { type Load, type LoadReport, startLoad } from '#moult/verify/load.js';
+import type { Load, LoadReport } from '#moult/verify/load.js';
+import { startLoad } from '../support/load.js';
 import { RawClient } from './raw-client.js';
 import {
   fixture,

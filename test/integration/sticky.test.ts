@@ -7,7 +7,7 @@ import path from 'node:path';
 import { describe, it } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { io, type Socket } from 'socket.io-client';
-import { startLoad } from '#moult/verify/load.js';
+import { startLoad } from '../support/load.js';
 import { portOf, serving, whenAllServe } from './slots-of.js';
 import { fixture, root, Supervised, until, withFolder, withService } from './supervised.js';
 

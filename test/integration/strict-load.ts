@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import type { ClientKind } from '#moult/verify/client-kind.js';
-import { type Load, startLoad } from '#moult/verify/load.js';
+import type { Load } from '#moult/verify/load.js';
 import type { Target } from '#moult/verify/target.js';
+import { startLoad } from '../support/load.js';
 
 /** A small mixed load, so that what is shown does not depend on how fast the machine is. */
 const CLIENTS = { 'kept-alive': 24, pipelined: 4, 'slow-body': 4, 'new-connection': 4 } as const;

@@ -6,7 +6,8 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import { pathToFileURL } from 'node:url';
-import { type Load, type LoadReport, startLoad } from '#moult/verify/load.js';
+import type { Load, LoadReport } from '#moult/verify/load.js';
+import { startLoad } from '../support/load.js';
 import { processesWith, root, Supervised, type SupervisedOptions, until } from './supervised.js';
 
 const SOURCE = pathToFileURL(path.join(root, 'test/fixtures/faults/release.mjs')).href;

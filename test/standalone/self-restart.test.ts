@@ -4,11 +4,12 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
-import { type LoadReport, startLoad } from '#moult/verify/load.js';
+import type { LoadReport } from '#moult/verify/load.js';
 import { DatagramStream } from '../integration/datagram-stream.js';
 import { freeDatagramPort } from '../listeners/two-generations.js';
 import { openDescriptors } from '../support/descriptors.js';
 import { until } from '../support/events.js';
+import { startLoad } from '../support/load.js';
 import { tidy } from '../support/tidy.js';
 import { Alone } from './alone.js';
 

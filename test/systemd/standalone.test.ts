@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { type Load, startLoad } from '#moult/verify/load.js';
+import type { Load } from '#moult/verify/load.js';
 import { fixture, until } from '../integration/supervised.js';
+import { startLoad } from '../support/load.js';
 import { Lab, whyNoLab } from './lab.js';
 import { assertPerfect, freePort } from './unit.js';
 

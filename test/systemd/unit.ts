@@ -2,9 +2,10 @@ import assert from 'node:assert/strict';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import path from 'node:path';
-import { type Load, type LoadOptions, type LoadReport, startLoad } from '#moult/verify/load.js';
+import type { Load, LoadOptions, LoadReport } from '#moult/verify/load.js';
 import type { Target } from '#moult/verify/target.js';
 import { cli, fixture, runNode, until } from '../integration/supervised.js';
+import { startLoad } from '../support/load.js';
 import type { Lab } from './lab.js';
 
 /** What a unit is made from. */

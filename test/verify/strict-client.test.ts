@@ -6,7 +6,8 @@ import os from 'node:os';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
-import { type Load, type LoadOptions, type LoadReport, startLoad } from '#moult/verify/load.js';
+import type { Load, LoadOptions, LoadReport } from '#moult/verify/load.js';
+import { startLoad } from '../support/load.js';
 import { echoAnswer, goodServer, type Misbehaviour, rawServer } from './misbehaving-server.js';
 
 /** Waits until the load has seen enough, then stops it. */
