@@ -13,7 +13,7 @@ const conventions = {
 describe('a service that was written for another manager', () => {
   for (const [script, [convention, waits]] of Object.entries(conventions)) {
     it(`restarts and stops unchanged under moult run, by the conventions of ${convention}`, async () => {
-      const runOptions = [...waits, '--probation', '100ms', '--ready-timeout', '5s'];
+      const runOptions = [...waits, '--probation', '100ms'];
       let first = 0;
       let second = 0;
       await withService({ command: [fixture(script)], runOptions }, async (service) => {

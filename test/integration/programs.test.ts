@@ -114,7 +114,7 @@ describe('a program that knows nothing of moult', { skip }, () => {
   });
 
   it('goes on when the next one never accepts, and says what was waited for', async () => {
-    await withProgram('good', ['--ready-timeout', '1500ms'], async ({ service, release, answer }) => {
+    await withProgram('good', ['--ready-timeout', '5s'], async ({ service, release, answer }) => {
       release('bad deaf');
       const error = await service.failingRestart();
       assert.equal(error.code, 'MOULT_READY_TIMEOUT');
@@ -153,7 +153,7 @@ describe('a program that knows nothing of moult', { skip }, () => {
   });
 
   it('is ready when it says so, itself or by a child', async () => {
-    await withProgram('one says-ready', ['--wait-ready', '--ready-timeout', '2s'], async (program) => {
+    await withProgram('one says-ready', ['--wait-ready', '--ready-timeout', '5s'], async (program) => {
       const { service, release } = program;
       assert.equal((await service.status()).generations[0]?.says, 'all is well');
       release('two child-speaks');

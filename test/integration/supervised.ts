@@ -20,7 +20,7 @@ export const root = fileURLToPath(new URL('../../..', import.meta.url));
 /** The script of the command line. */
 export const cli = path.join(root, 'dist/cli/main.js');
 /** The longest that anything in these tests may take, in milliseconds. */
-const BOUND_MS = 15_000;
+const BOUND_MS = 30_000;
 
 /** The path of one of the services in test/fixtures/services. */
 export function fixture(name: string): string {

@@ -55,7 +55,7 @@ describe('the library under moult run', () => {
     }));
 
   it('is ready only when it says so, although it listens', () =>
-    underRun(['--ready-timeout', '3s'], async ({ service, behave }) => {
+    underRun(['--ready-timeout', '5s'], async ({ service, behave }) => {
       behave('never-ready');
       assert.equal((await service.failingRestart()).code, 'MOULT_READY_TIMEOUT');
     }));

@@ -55,7 +55,7 @@ describe('a stranger at the door of a service without a supervisor', () => {
   });
 
   tidy('that fails ends, and the service goes on', async (later) => {
-    const [service] = await start(later, { readyTimeoutMs: 1500 });
+    const [service] = await start(later, { readyTimeoutMs: 5000 });
     const running = load(service);
     for (const how of ['throws', 'exits', 'fails-check', 'never-ready']) {
       service.behave(how);
