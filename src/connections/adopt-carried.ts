@@ -22,9 +22,6 @@ export function adoptCarried(
 ): boolean {
   const mover = moversFor(server).find(({ name }) => name === item.mover);
   const socket = socketOn(fd, server);
-  // An answer to what it was sent may be a reset before anybody else listens.
-  const ignore = () => {};
-  socket.on('error', ignore);
   tracker.add(socket, server, ESTABLISHED);
   if (mover === undefined) {
     socket.destroy();
@@ -33,32 +30,47 @@ export function adoptCarried(
   let first: Buffer = Buffer.alloc(0);
   // It may not leave again before it has come.
   const arrived = begin(socket, () => socket);
+  // Listening and leaving again costs more than it looks, so it is done only where something may go wrong meanwhile.
+  let isGuarded = false;
+  const guard = () => {
+    if (!isGuarded) socket.on('error', ignore);
+    isGuarded = true;
+  };
   const fail = (cause: unknown) => {
     warn(item, cause);
+    guard();
     arrived();
     mover.abandon(socket);
     readOn(socket, first);
   };
+  const read = () => {
+    if (isGuarded) socket.off('error', ignore);
+    readOn(socket, first);
+    arrived();
+  };
   try {
     const { saved, unread, written, late } = decodeCarried(data ?? Buffer.alloc(0));
     first = unread;
-    if (written.length > 0) socket.write(written);
+    if (written.length > 0) {
+      // The answer may be a reset before anybody else listens.
+      guard();
+      socket.write(written);
+    }
     // Whoever listens makes the socket read at once; nothing may be read before all is restored.
     stopReading(socket);
     const restored = mover.restore(socket, saved, late, item.version ?? 0);
-    const read = () => {
-      socket.off('error', ignore);
-      readOn(socket, first);
-      arrived();
-    };
-    if (restored instanceof Promise) restored.then(read, fail);
-    else read();
+    if (restored instanceof Promise) {
+      guard();
+      restored.then(read, fail);
+    } else read();
     return true;
   } catch (cause) {
     fail(cause);
     return false;
   }
 }
+
+function ignore(): void {}
 
 /** It has sent its first bytes long ago, and makes no requests. */
 const ESTABLISHED = { headLeftMs: null, requests: 0 };

@@ -19,12 +19,22 @@ export interface Carried {
   readonly late: unknown;
 }
 
+/** Nothing is left out: most have nothing but what was saved, and each buffer costs time on both sides. */
+type Travelling = Pick<Carried, 'saved'> & Partial<Carried>;
+
+const NOTHING = Buffer.alloc(0);
+
 /**
  * What goes along with a connection, as bytes.
  * @throws MOULT_SAVE_FAILED when it holds what no other process can have; MOULT_DATA_TOO_LARGE.
  */
-export function encodeCarried(carried: Carried, maxBytes: number): Buffer {
-  const bytes = encode(carried);
+export function encodeCarried({ saved, unread, written, late }: Carried, maxBytes: number): Buffer {
+  const bytes = encode({
+    saved,
+    ...(unread.length === 0 ? {} : { unread }),
+    ...(written.length === 0 ? {} : { written }),
+    ...(late === undefined ? {} : { late }),
+  });
   const limit = Math.min(maxBytes, MAX_DATA_BYTES);
   if (bytes.length <= limit) return bytes;
   throw new MoultError(
@@ -36,7 +46,8 @@ export function encodeCarried(carried: Carried, maxBytes: number): Buffer {
 /** @throws MOULT_RESTORE_FAILED */
 export function decodeCarried(bytes: Buffer): Carried {
   try {
-    return deserialize(bytes) as Carried;
+    const { saved, unread = NOTHING, written = NOTHING, late } = deserialize(bytes) as Travelling;
+    return { saved, unread, written, late };
   } catch (cause) {
     throw asMoultError(cause, 'MOULT_RESTORE_FAILED');
   }
@@ -44,7 +55,7 @@ export function decodeCarried(bytes: Buffer): Carried {
 
 // Source: Node's documentation of v8.serialize: readable by the same and later versions; the format has been the
 // same from Node 20 to 26.
-function encode(value: Carried): Buffer {
+function encode(value: Travelling): Buffer {
   try {
     return serialize(value);
   } catch (cause) {

@@ -17,8 +17,11 @@ import { allMovers, isGiven, type Mover, moverOf, onLook } from './movers.js';
 import { Parting } from './parting.js';
 import { type ConnectionTracker, headDueAtMs, type Tracked } from './tracker.js';
 
-/** Connections in one batch: what the other side adopts in one turn of its event loop. */
-const BATCH = 64;
+/** The weight of one batch: what the other side adopts in one turn of its event loop. */
+const BATCH_WEIGHT = 64;
+const HTTP1_WEIGHT = 1;
+/** To make a WebSocket anew takes several times as long as an HTTP/1.1 connection. */
+const CARRIED_WEIGHT = 4;
 /** So long reads are held back for a response: past it, the service must learn again when its client leaves. */
 const FREEZE_LIMIT_MS = 1000;
 /** A connection that never sent anything and has less than this left is answered 408 here. */
@@ -218,12 +221,14 @@ export class Outflow {
     const timersNowMs = timerNowMs();
     const departing: Departing[] = [];
     let batchBytes = 0;
+    let weight = 0;
     for (const tracked of this.#candidates) {
-      if (departing.length === BATCH || batchBytes > MAX_BATCH_BYTES || this.#batches.isFull) break;
+      if (weight >= BATCH_WEIGHT || batchBytes > MAX_BATCH_BYTES || this.#batches.isFull) break;
       this.#candidates.delete(tracked);
       const one = this.#prepare(tracked, timersNowMs);
       if (one === undefined) continue;
       batchBytes += this.#partings.get(tracked)?.usualBytes ?? 0;
+      weight += one instanceof Parting ? CARRIED_WEIGHT : HTTP1_WEIGHT;
       departing.push(one);
     }
     this.#between.endTurn();

@@ -11,6 +11,8 @@ import type { WebSocket, WebSocketServer } from 'ws';
 
 /** States of the receiver from this one on have work under way that is not in its fields: inflating, deferring. */
 const RECEIVER_WORKS = 5;
+/** It begins with a frame. */
+const RECEIVER_GETS_INFO = 0;
 /** The sender sends at once; in any other state it queues. */
 const SENDER_IDLE = 0;
 const SENDER_QUEUES = 1;
@@ -90,9 +92,10 @@ export interface WebSocketState {
   readonly protocol: string;
   readonly binaryType: WebSocket['binaryType'];
   readonly isPaused: boolean;
-  readonly receiver: Readonly<Record<string, unknown>>;
+  /** Undefined between two messages: then a new receiver stands there, too. */
+  readonly receiver: Readonly<Record<string, unknown>> | undefined;
   /** What was received of a frame that is not whole. */
-  readonly received: Buffer;
+  readonly received: Buffer | undefined;
   /** Whether the next fragment that is sent begins a message; and whether that message is compressed. */
   readonly firstFragment: boolean;
   readonly compress: boolean;
@@ -194,17 +197,28 @@ export function releaseSender(ws: WebSocket, isQuiet: boolean): void {
 
 export function stateOf(ws: WebSocket): WebSocketState {
   const { _receiver: receiver, _sender: sender, _protocol: protocol } = insidesOf(ws);
-  const fields = Object.fromEntries(RECEIVER_FIELDS.map((name) => [name, receiver[name]]));
   return {
     protocol,
     binaryType: ws.binaryType,
     isPaused: ws.isPaused,
-    receiver: { ...fields, _numFragments: receiver._numFragments ?? 0 },
-    received: Buffer.concat(receiver._buffers),
+    receiver: isBetweenMessages(receiver) ? undefined : fieldsOf(receiver),
+    received: receiver._bufferedBytes === 0 ? undefined : Buffer.concat(receiver._buffers),
     firstFragment: sender._firstFragment,
     compress: sender._compress,
     deflate: deflateOf(ws)?.params ?? null,
   };
+}
+
+// What its other fields say is of the last frame, and the next one overwrites it.
+function isBetweenMessages(receiver: Receiver): boolean {
+  const { _state, _fragmented, _totalPayloadLength, _messageLength, _fragments } = receiver;
+  const isPartOfMessage = _fragmented !== 0 || _totalPayloadLength !== 0 || _messageLength !== 0;
+  return _state === RECEIVER_GETS_INFO && !isPartOfMessage && (_fragments as unknown[]).length === 0;
+}
+
+function fieldsOf(receiver: Receiver): Record<string, unknown> {
+  const fields = Object.fromEntries(RECEIVER_FIELDS.map((name) => [name, receiver[name]]));
+  return { ...fields, _numFragments: receiver._numFragments ?? 0 };
 }
 
 /** Whether something was kept back that is not read yet: a Blob. */
@@ -275,10 +289,10 @@ export function webSocketFrom(
   });
   ws.binaryType = state.binaryType;
   if (!isKnown(ws)) throw new TypeError('this version of ws is not known');
-  Object.assign(insides._receiver, state.receiver, {
-    _buffers: state.received.length === 0 ? [] : [state.received],
-    _bufferedBytes: state.received.length,
-  });
+  const { receiver, received } = state;
+  if (receiver !== undefined) Object.assign(insides._receiver, receiver);
+  if (received !== undefined)
+    Object.assign(insides._receiver, { _buffers: [received], _bufferedBytes: received.length });
   insides._sender._firstFragment = state.firstFragment;
   insides._sender._compress = state.compress;
   joinServer(ws, wss);

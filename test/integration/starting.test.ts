@@ -37,7 +37,7 @@ async function writeApp(folder: string, extra: { file?: string; before?: string 
       "console.log('to stdout');",
       "console.error('to stderr');",
       'const release = process.env.RELEASE ?? path.basename(path.dirname(process.argv[1]));',
-      'const server = http.createServer((request, response) =>',
+      'const server = http.createServer({ keepAliveTimeout: echo.PATIENCE_MS }, (request, response) =>',
       '  response.end(JSON.stringify({ ...echo.answerTo(), release, cwd: process.cwd() })));',
       "server.listen(0, '127.0.0.1');",
       'echo.endGracefully((done) => server.close(done));',
