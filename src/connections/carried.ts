@@ -19,7 +19,7 @@ export interface Carried {
   readonly late: unknown;
 }
 
-/** Nothing is left out: most have nothing but what was saved, and each buffer costs time on both sides. */
+/** What is empty is left out: most have nothing but what was saved, and each buffer costs time on both sides. */
 type Travelling = Pick<Carried, 'saved'> & Partial<Carried>;
 
 const NOTHING = Buffer.alloc(0);

@@ -36,6 +36,9 @@ function insidesOf(socket: Socket): Insides {
   return socket as unknown as Insides;
 }
 
+/** So often it is looked whether a write has ended. */
+const WRITE_LOOK_MS = 5;
+
 /** How many have stopped each handle's reading. */
 const stops = new WeakMap<StreamHandle, number>();
 
@@ -59,6 +62,31 @@ export function readAgain(socket: Socket): void {
   if (count > 1) return;
   Reflect.deleteProperty(handle, 'readStart');
   if (handle.reading) handle.readStart();
+}
+
+/**
+ * Has something done to a stream's descriptor between two writes: what is written meanwhile waits, in order. At once,
+ * within this call, where no write waits for room. Source: libuv waits for room in the file that the descriptor meant
+ * when the write began (epoll(7), Q6); a write that waits while the descriptor comes to mean another one never ends.
+ */
+export function betweenWrites(stream: Socket, work: () => void): void {
+  const isWriting = () =>
+    (handleOf(stream)?.writeQueueSize ?? 0) > 0 || insidesOf(stream)._writableState.writing;
+  if (!isWriting()) {
+    work();
+    return;
+  }
+  stream.cork();
+  const look = () => {
+    if (isWriting()) {
+      // A process that has nothing else to do must not end before what waits is written.
+      setTimeout(look, WRITE_LOOK_MS);
+      return;
+    }
+    work();
+    stream.uncork();
+  };
+  look();
 }
 
 /** Whether the client has said that it sends no more, or one side has ended the connection. */

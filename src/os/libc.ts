@@ -50,6 +50,7 @@ export const O_CLOEXEC = 0o2000000;
 export const WNOHANG = 1;
 export const SHUT_RDWR = 2;
 export const POLLIN = 1;
+export const EPOLL_CTL_DEL = 2;
 export const LOCK_EX = 2;
 export const LOCK_NB = 4;
 export const NETLINK_SOCK_DIAG = 4;
@@ -82,6 +83,7 @@ interface Libc {
   execvpe(file: Buffer, args: Buffer, env: Buffer): number;
   signalToDefault(number: number): void;
   poll(fds: Buffer, count: number, timeoutMs: number): number;
+  epoll_ctl(epoll: number, operation: number, fd: number, event: Buffer | null): number;
   pidfdOpen(pid: number): number;
   pidfdSendSignal(pidfd: number, signal: number): number;
   pidfdGetFd(pidfd: number, fd: number): number;
@@ -138,6 +140,7 @@ function load(): Libc {
     pipe2: lib.func('int pipe2(void *out, int flags)'),
     dup2: lib.func('int dup2(int from, int to)'),
     dup3: lib.func('int dup3(int from, int to, int flags)'),
+    epoll_ctl: lib.func('int epoll_ctl(int epoll, int operation, int fd, void *event)'),
     waitpid: lib.func('int waitpid(int pid, void *status, int options)'),
     execve: lib.func('int execve(void *path, void *args, void *env)'),
     execvpe: lib.func('int execvpe(void *file, void *args, void *env)'),

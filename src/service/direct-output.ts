@@ -1,4 +1,7 @@
+import type { Socket } from 'node:net';
+import { betweenWrites } from '../node/standstill.js';
 import { closeDescriptor, replaceDescriptor } from '../os/descriptor.js';
+import { leaveEventLoops } from '../os/epoll.js';
 
 /**
  * The supervisor's own standard output and error, for the time when the service's output need not come
@@ -14,14 +17,16 @@ export class DirectOutput {
     for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
   }
 
-  /** Writes there from now on. Children that are started from now on do so too. */
+  /**
+   * Writes there from now on, or as soon as the old reader has taken what is being written. Children that are started
+   * afterwards do so too.
+   */
   begin(): void {
-    this.#descriptors.slice(0, 2).forEach((fd, i) => {
-      replaceDescriptor(fd, i + 1);
-      closeDescriptor(fd);
-    });
-    for (const fd of this.#descriptors.slice(2)) closeDescriptor(fd);
+    const [output, error, ...others] = this.#descriptors;
     this.#descriptors = [];
+    if (output !== undefined) put(output, process.stdout);
+    if (error !== undefined) put(error, process.stderr);
+    for (const fd of others) closeDescriptor(fd);
   }
 
   /** Gives them up. */
@@ -29,4 +34,24 @@ export class DirectOutput {
     for (const fd of this.#descriptors) closeDescriptor(fd);
     this.#descriptors = [];
   }
+}
+
+/** What waits to be put in the place of each output; when another supervisor has come meanwhile, its own is. */
+const waiting = new Map<number, number>();
+
+function put(fd: number, stream: NodeJS.WriteStream & { readonly fd: 1 | 2 }): void {
+  const place = stream.fd;
+  const before = waiting.get(place);
+  waiting.set(place, fd);
+  if (before !== undefined) {
+    closeDescriptor(before);
+    return;
+  }
+  betweenWrites(stream as unknown as Socket, () => {
+    const last = waiting.get(place) ?? fd;
+    waiting.delete(place);
+    leaveEventLoops(place);
+    replaceDescriptor(last, place);
+    closeDescriptor(last);
+  });
 }

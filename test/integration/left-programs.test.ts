@@ -35,7 +35,8 @@ async function killedAndRunAgain(
     try {
       await after(again);
     } catch (error) {
-      await again.kill();
+      // Both: what the first had started holds the second's output, too.
+      await Promise.all([service.kill(), again.kill()]);
       if (error instanceof Error) error.message += `\nthe second run's output was:\n${again.output}`;
       throw error;
     }

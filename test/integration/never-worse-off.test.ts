@@ -423,7 +423,8 @@ describe('the supervisor', () => {
     try {
       await test(again);
     } catch (error) {
-      await again.kill();
+      // Both: what the first had started holds the second's output, too.
+      await Promise.all([service.kill(), again.kill()]);
       if (error instanceof Error)
         error.message += `\nthe second run's output was:\n${again.output.slice(-4000)}`;
       throw error;
