@@ -80,6 +80,17 @@ async function threadsOf(service: Supervised, count: number): Promise<Set<string
   return threads;
 }
 
+/** Has one of the threads end by itself, and waits for the one that comes in its place. */
+async function endOneOf(threads: Set<string>, port: number): Promise<void> {
+  // What a thread had accepted in the turn in which it ended is cut with it.
+  const answer = (path: string) => answererOf({ port, agent: false, path }).catch(() => undefined);
+  await answer('/crash');
+  await until('a new thread answers', async () => {
+    const one = await answer('/');
+    return one !== undefined && !threads.has(one.answerer.thread);
+  });
+}
+
 describe('a service that listens in worker threads', () => {
   it('is replaced again and again under load, and loses nothing', async () => {
     await withService(plain, async (service) => {
@@ -196,11 +207,7 @@ describe('a service that listens in worker threads', () => {
     await withService(plain, async (service) => {
       const before = await threadsOf(service, 4);
       const port = await portOf(service);
-      await answererOf({ port, agent: false, path: '/crash' }).catch(() => undefined);
-      await until('a new thread answers', async () => {
-        const { answerer } = await answererOf({ port, agent: false });
-        return !before.has(answerer.thread);
-      });
+      await endOneOf(before, port);
       const running = strictLoad({ host: '127.0.0.1', port });
       await service.restart();
       await threadsOf(service, 4);
@@ -294,12 +301,7 @@ describe('a service that listens in worker threads', () => {
       for (let n = 0; n < 3; n += 1) {
         const threads = await threadsOf(service, 4);
         const port = await portOf(service);
-        await answererOf({ port, agent: false, path: '/crash' }).catch(() => undefined);
-        // What the thread had accepted in the turn in which it ended is cut with it.
-        await until('a new thread answers', async () => {
-          const answer = await answererOf({ port, agent: false }).catch(() => undefined);
-          return answer !== undefined && !threads.has(answer.answerer.thread);
-        });
+        await endOneOf(threads, port);
         await threadsOf(service, 4);
       }
       await service.assertDescriptors(before);

@@ -10,7 +10,11 @@ describe('the output of a service', () => {
   it('goes elsewhere after what the reader of the old one had not taken yet, and none of it is lost', async () => {
     await withFolder(async (folder) => {
       const file = path.join(folder, 'output');
-      const service = fork(path.join(root, 'test/fixtures/direct-output.mjs'), [file], { silent: true });
+      // Nothing of this process's own is loaded there: it could use the output first.
+      const service = fork(path.join(root, 'test/fixtures/direct-output.mjs'), [file], {
+        silent: true,
+        execArgv: [],
+      });
       try {
         service.stderr?.resume();
         let bytes = 0;
