@@ -311,8 +311,19 @@ export interface ErrorReport {
   readonly details?: Readonly<Record<string, unknown>> | undefined;
 }
 
-/** Every error that moult raises: a literal `code`, who is serving now, whether a retry helps, what to do. */
+/** By it every copy of this package in a process knows the errors of the others. */
+const BRAND = Symbol.for('moult.error.1');
+
+/**
+ * Every error that moult raises: a literal `code`, who is serving now, whether a retry helps, what to do. `instanceof`
+ * holds also for one that another copy of this package has made, such as that of `moult run` in a service with its own.
+ */
 export class MoultError extends Error {
+  /** Whether a value is an error of moult's. */
+  static override [Symbol.hasInstance](value: unknown): value is MoultError {
+    return typeof value === 'object' && value !== null && BRAND in value;
+  }
+
   /** The class, as text. */
   override readonly name = 'MoultError';
   /** Its key in the table. */
@@ -334,6 +345,7 @@ export class MoultError extends Error {
    */
   constructor(code: ErrorCode, message: string, facts: ErrorFacts = {}) {
     super(message, facts.cause === undefined ? undefined : { cause: facts.cause });
+    Object.defineProperty(this, BRAND, { value: true });
     const row = errorTable[code];
     this.code = code;
     this.serving = facts.serving ?? row.serving;

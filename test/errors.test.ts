@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { asMoultError, type ErrorCode, errorTable, MoultError } from '#moult/errors.js';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
@@ -92,6 +92,17 @@ describe('an error', () => {
       assert.deepEqual(received.report(), sent.report());
     });
   }
+
+  it('is known by every copy of the package in the process', async () => {
+    const file = pathToFileURL(join(root, 'dist/errors.js')).href;
+    const other = (await import(`${file}?another-copy`)) as { MoultError: typeof MoultError };
+    assert.notEqual(other.MoultError, MoultError);
+    const error: unknown = new other.MoultError('MOULT_STOPPING', 'why');
+    assert.ok(error instanceof MoultError);
+    assert.equal(asMoultError(error, 'MOULT_SYSTEM_CALL'), error);
+    for (const value of [new Error('MoultError'), { name: 'MoultError' }, null, undefined, 'MoultError'])
+      assert.ok(!(value instanceof MoultError));
+  });
 
   it('of a code that this version does not know becomes MOULT_HANDOVER_ABORTED', () => {
     for (const code of [

@@ -39,15 +39,21 @@ function insidesOf(socket: Socket): Insides {
 /** So often it is looked whether a write has ended. */
 const WRITE_LOOK_MS = 5;
 
-/** How many have stopped each handle's reading. */
-const stops = new WeakMap<StreamHandle, number>();
+const KEY = Symbol.for('moult.standstill.1');
+
+/** How many have stopped each handle's reading: one count for all copies of this package in the process. */
+function stopsOf(): WeakMap<StreamHandle, number> {
+  const all = globalThis as { [KEY]?: WeakMap<StreamHandle, number> };
+  all[KEY] ??= new WeakMap();
+  return all[KEY];
+}
 
 /** Keeps what the client sends in the kernel, whoever asks the socket to read, until as many {@link readAgain}. */
 export function stopReading(socket: Socket): void {
   const handle = handleOf(socket);
   if (handle === undefined) return;
-  const count = stops.get(handle) ?? 0;
-  stops.set(handle, count + 1);
+  const count = stopsOf().get(handle) ?? 0;
+  stopsOf().set(handle, count + 1);
   if (count > 0) return;
   handle.readStop();
   Object.defineProperty(handle, 'readStart', { configurable: true, writable: true, value: () => 0 });
@@ -56,9 +62,9 @@ export function stopReading(socket: Socket): void {
 /** Reads again, if the socket wishes to: a service may have paused or resumed it meanwhile. */
 export function readAgain(socket: Socket): void {
   const handle = handleOf(socket) as ReadingHandle | undefined;
-  const count = handle === undefined ? 0 : (stops.get(handle) ?? 0);
+  const count = handle === undefined ? 0 : (stopsOf().get(handle) ?? 0);
   if (handle === undefined || count === 0) return;
-  stops.set(handle, count - 1);
+  stopsOf().set(handle, count - 1);
   if (count > 1) return;
   Reflect.deleteProperty(handle, 'readStart');
   if (handle.reading) handle.readStart();
