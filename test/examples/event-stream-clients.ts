@@ -21,6 +21,7 @@ async function oneStream(port: number, after: number | undefined, tally: Tally):
   let last = after;
   const stop = () => response.destroy();
   tally.isOver.signal.addEventListener('abort', stop);
+  if (tally.isOver.signal.aborted) stop();
   createInterface({ input: response })
     .on('line', (line) => {
       const [field, value = ''] = line.split(/: (.*)/s);
