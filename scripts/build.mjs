@@ -1,4 +1,5 @@
-// Installs the npm packages where they are missing or out of date, and compiles src to dist.
+// Installs the npm packages where they are missing or out of date, compiles src to dist, and makes one file of what
+// each process loads at its start: docs/decisions/0035-what-starts-is-bundled.md.
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { chmodSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -18,4 +19,24 @@ if (!existsSync(stamp) || readFileSync(stamp, 'utf8') !== lock) {
 }
 rmSync(`${root}dist`, { recursive: true, force: true });
 run(process.execPath, [`${root}node_modules/typescript/bin/tsc`, '-p', root]);
+await bundle('service/entry', 'threads/entry', 'standalone/begin');
+await bundle('cli/main', 'programs/exec');
 chmodSync(`${root}dist/cli/main.js`, 0o755);
+
+// What several of them need is in files beside them, so that it is loaded once in a process.
+async function bundle(...entries) {
+  const { build } = await import('esbuild');
+  await build({
+    entryPoints: entries.map((entry) => `${root}src/${entry}.ts`),
+    outbase: `${root}src`,
+    outdir: `${root}dist`,
+    chunkNames: 'chunks/[hash]',
+    bundle: true,
+    splitting: true,
+    packages: 'external',
+    platform: 'node',
+    format: 'esm',
+    target: 'node20.19',
+    logLevel: 'warning',
+  });
+}

@@ -1,5 +1,5 @@
 import { createRequire } from 'node:module';
 
 /** The version of this package. */
-export const MOULT_VERSION = (createRequire(import.meta.url)('../package.json') as { version: string })
+export const MOULT_VERSION = (createRequire(import.meta.url)('moult/package.json') as { version: string })
   .version;

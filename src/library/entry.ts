@@ -19,17 +19,17 @@ export interface Bridge {
 export function bridge(): Bridge {
   const preloaded = (globalThis as Record<symbol, (() => Omit<Bridge, 'isHooked'>) | undefined>)[BRIDGE];
   if (preloaded !== undefined) return { ...preloaded(), isHooked: true };
-  return { entry: load('../service/entry.js') as typeof Entry, env: process.env, isHooked: false };
+  return { entry: load('#moult/service/entry.js') as typeof Entry, env: process.env, isHooked: false };
 }
 
 /** Loads what a service without a supervisor needs. */
 export function alone(): Alone {
-  return load('../standalone/begin.js') as Alone;
+  return load('#moult/standalone/begin.js') as Alone;
 }
 
 /** Loads what makes `listen()` and `bind()` reach moult. */
 export function hooks(): Hooks {
-  return load('../service/hooks.cjs') as Hooks;
+  return load('#moult/service/hooks.cjs') as Hooks;
 }
 
 const require = createRequire(import.meta.url);

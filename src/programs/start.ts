@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { type Launch, launchWithDescriptors } from '../os/process.js';
 import { misleading, type PassedSocket, passingVariables } from './passing.js';
 
-const EXEC = fileURLToPath(new URL('./exec.js', import.meta.url));
+const EXEC = fileURLToPath(import.meta.resolve('#moult/programs/exec.js'));
 /** Where NODE_OPTIONS waits for the program: it is not meant for the process that becomes it. */
 const NODE_OPTIONS_OF_PROGRAM = 'MOULT_NODE_OPTIONS_WAS';
 

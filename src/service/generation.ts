@@ -43,7 +43,7 @@ import type {
 import { Pieces } from '../state/pieces.js';
 import { TaskLocks } from '../tasks/locks.js';
 import { Tasks } from '../tasks/tasks.js';
-import type { ThreadHub } from '../threads/hub.js';
+import { ThreadHub } from '../threads/hub.js';
 import { askToEnd } from './ask-to-end.js';
 import type { Beginning } from './beginning.js';
 import type { LifeEvents } from './life-events.js';
@@ -182,7 +182,7 @@ export class Generation implements Estate {
         return mayAccept();
       },
     };
-    this.#hub ??= import('../threads/hub.js').then(({ ThreadHub: Hub }) => Hub.open(around, shut));
+    this.#hub ??= ThreadHub.open(around, shut);
     return (await this.#hub).path;
   }
 

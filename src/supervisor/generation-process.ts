@@ -13,7 +13,7 @@ import { variablesFor } from '../service/environment.js';
 import { killTree, type Outputs, type ProcessTree, startTree } from './process-tree.js';
 import type { Release } from './release.js';
 
-const PRELOAD = fileURLToPath(new URL('../service/preload.cjs', import.meta.url));
+const PRELOAD = fileURLToPath(import.meta.resolve('#moult/service/preload.cjs'));
 
 /** The channel to a service, or what stands for one where the service has none. */
 export interface Lifeline extends Line {

@@ -56,7 +56,7 @@ const resultSchema = v.object({
 
 /** The path of the `moult` script that belongs to this module. */
 export function ownCliPath(): string {
-  return fileURLToPath(new URL('../cli/main.js', import.meta.url));
+  return fileURLToPath(import.meta.resolve('#moult/cli/main.js'));
 }
 
 /** Asks for the status of a service; undefined while it cannot be reached. */
