@@ -297,11 +297,13 @@ describe('flows of datagrams', () => {
   });
 
   it('are whole over restarts that do not wait for each other', async () => {
-    const { by } = await underFlows(['--probation', '50ms', '--max-draining', '9'], async ({ service }) => {
+    const runOptions = ['--probation', '50ms', '--max-draining', '9'];
+    const { by } = await underFlows(runOptions, async ({ service, stream }) => {
       for (let restart = 1; restart <= 3; restart += 1) await service.restart();
-      await service.alone();
+      await goesOn(stream, await service.alone());
     });
-    assert.ok(by.size >= 3);
+    // In the time of those between no session may have begun.
+    assert.ok(by.size >= 2);
   });
 
   it('stay where they are when a handover is undone', async () => {
