@@ -6,7 +6,8 @@ import type { Server, Socket } from 'node:net';
  * A client that pipelines may have sent its next request before it reads `Connection: close`, and loses it.
  * So for a connection that has pipelined, the response that would say close waits until the client has been
  * quiet for a moment: either its next request comes, and the connection lives on, or the client waits for us.
- * Connections that move need none of this; it is for those that cannot, such as TLS.
+ * Connections that move need none of this; it is for those that cannot: TLS, and all where the self-test failed, on
+ * this side or the other. Who that will be is not known before, so all are watched; that costs nothing that shows.
  */
 
 /**

@@ -416,8 +416,8 @@ export class Generation implements Estate {
       this.steering.watch(listener);
       trackHttp2Sessions(server);
       watchTlsSockets(server);
+      watchPipelining(server, listener);
       if (isPlainHttp(server)) countRequests(server, this.connections);
-      else watchPipelining(server, listener);
     }
     this.#checkReady();
   }

@@ -239,8 +239,8 @@ export class ServiceThread implements Movables {
   #watch(server: Server, listener: StreamListener): void {
     trackHttp2Sessions(server);
     watchTlsSockets(server);
+    watchPipelining(server, listener);
     if (isPlainHttp(server)) countRequests(server, this.connections);
-    else watchPipelining(server, listener);
   }
 
   // The main thread has a copy for as long as another thread listens on it.
