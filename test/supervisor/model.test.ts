@@ -18,6 +18,7 @@ import type { Message, MessageType, Settings } from '#moult/protocol/messages.js
 import { MapPiece } from '#moult/state/map-piece.js';
 import { Pieces } from '#moult/state/pieces.js';
 import { StateMap } from '#moult/state/state-map.js';
+import { WholePiece } from '#moult/state/whole-piece.js';
 import type { Holding } from '#moult/tasks/holding.js';
 import { Tasks } from '#moult/tasks/tasks.js';
 
@@ -208,6 +209,8 @@ class Life {
   readonly one = new FakeHolding('one', false, this);
   readonly many = new FakeHolding('many', true, this);
   readonly map = new StateMap<number, number>();
+  /** The last that was written; to restore it takes a while. */
+  last = 0;
   /** To the generation before, while it hands over. */
   giver: [End, End] | undefined;
   /** The generation from which it takes over. */
@@ -244,7 +247,13 @@ class Life {
     };
     const state = new Pieces();
     state.declare(new MapPiece('map', this.map, {}));
-    const tasks = new Tasks(undefined, { failed: () => {}, idle: () => this.predecessor.feedEnded() });
+    const restore = async (value: number) => {
+      await turns();
+      this.last = value;
+    };
+    state.declare(new WholePiece('last', { save: () => this.last, restore }));
+    const failed = (error: MoultError) => wrong.push(String(error.stack));
+    const tasks = new Tasks(undefined, { failed, idle: () => this.predecessor.feedEnded() });
     tasks.declare(this.one);
     tasks.declare(this.many);
     this.estate = {
@@ -325,6 +334,7 @@ type Command =
   | 'restart'
   | 'start'
   | 'ready'
+  | 'turns'
   | 'to predecessor'
   | 'to successor'
   | 'successor dies'
@@ -342,6 +352,7 @@ const commands: readonly Command[] = [
   'restart',
   'start',
   'ready',
+  'turns',
   'to predecessor',
   'to successor',
   'successor dies',
@@ -374,7 +385,7 @@ class World {
       case 'ask':
       case 'ask only':
         this.#ask();
-        for (let i = 0; command === 'ask' && i < 8 && next?.asked === 'waits'; i += 1) {
+        for (let i = 0; command === 'ask' && i < 20 && next?.asked === 'waits'; i += 1) {
           while (next.giver?.some((end) => end.deliver()));
           await turn();
         }
@@ -384,6 +395,7 @@ class World {
         if (accepting === undefined) return;
         written += 1;
         accepting.map.set(written, written);
+        accepting.last = written;
         if (written > 3) accepting.map.delete(written - 3);
         return;
       }
@@ -402,6 +414,9 @@ class World {
           next.successor.ready(false);
           if (!current.isAlive) this.#commitSelf(next);
         }
+        return;
+      case 'turns':
+        await turns();
         return;
       case 'to predecessor':
         for (const end of this.former) end.deliver();
@@ -503,6 +518,10 @@ class World {
   }
 }
 
+async function turns(): Promise<void> {
+  for (let i = 0; i < 3; i += 1) await turn();
+}
+
 async function microtasks(): Promise<void> {
   for (let i = 0; i < 20; i += 1) await Promise.resolve();
 }
@@ -523,13 +542,13 @@ async function play(sequence: readonly Command[]): Promise<void> {
     world.tidy();
     await microtasks();
     check(world, command);
+    checkLoss(world, command);
   }
   // Left to itself, everything comes to rest with one generation accepting, if any lives that can.
   for (let round = 0; round < 15; round += 1) {
     while (world.former.some((end) => end.deliver()));
     for (const life of world.lives) while (life.giver?.some((end) => end.deliver()));
-    await microtasks();
-    await turn();
+    await turns();
     mock.timers.tick(1000);
     await microtasks();
     world.tidy();
@@ -537,6 +556,12 @@ async function play(sequence: readonly Command[]): Promise<void> {
   }
   const living = world.lives.filter(({ isAlive }) => isAlive);
   const accepting = living.filter(({ accepts }) => accepts);
+  const leaving = living.filter(({ predecessor }) => predecessor.state === 'draining');
+  assert.deepEqual(
+    leaving.map(({ number }) => number),
+    [],
+    'at rest these have not come to their end',
+  );
   if (world.needsAnother || !living.some(({ successor }) => successor.isCommitted)) return;
   assert.equal(accepting.length, 1, 'at rest');
   const [one] = accepting;
@@ -545,6 +570,7 @@ async function play(sequence: readonly Command[]): Promise<void> {
   if (!isAllKept) return;
   const kept = [written - 2, written - 1, written].filter((key) => key > 0);
   assert.deepEqual([...(one?.map.keys() ?? [])].sort(), kept.sort(), 'what was written is there');
+  assert.equal(one?.last, written, 'so is what takes a while to restore');
 }
 
 function check({ lives, current, needsAnother }: World, after: string): void {
@@ -556,20 +582,31 @@ function check({ lives, current, needsAnother }: World, after: string): void {
   assert.equal(isClosedEverywhere, false, `after ${after} a listener is closed for good`);
   const { state } = current.predecessor;
   const isBetween = state === 'committing' || state === 'undoing';
+  for (const { accepts, predecessor, number } of lives) {
+    const gives = ['committing', 'undoing', 'draining', 'ended'].includes(predecessor.state);
+    assert.ok(!accepts || !gives, `after ${after} ${number} accepts while it is ${predecessor.state}`);
+  }
   if (!needsAnother && lives.every(({ isAlive }) => isAlive) && !isBetween)
     assert.equal(accepting.length, 1, `after ${after} nobody accepts while the predecessor is ${state}`);
 }
 
 /** Whatever both sides have to say to each other in one stage, message by message. */
-const talk: readonly Command[] = Array.from({ length: 8 }, (_, i) =>
-  i % 2 === 0 ? (['to predecessor', 'to predecessor'] as const) : (['to successor', 'to successor'] as const),
-).flat();
+const talk: readonly Command[] = Array.from({ length: 4 }, () => [
+  ...(['to predecessor', 'to predecessor', 'to successor', 'to successor', 'turns'] as const),
+]).flat();
 const handover: readonly Command[] = ['restart', 'start', 'write', 'ask', 'write', 'ready', ...talk];
 /** Sequences that come far; in the tests something comes in between. */
 const far: readonly (readonly Command[])[] = [
   [...handover, 'write', 'undo', ...talk, 'write', ...handover],
   [...handover, 'write', 'confirm', ...talk, 'write', ...handover, 'undo', ...talk],
 ];
+
+/** Whoever sees that the one it has just handed over to is gone serves again. */
+function checkLoss({ lives: [current, heir] }: World, after: string): void {
+  if (current?.isAlive !== true || heir?.isAlive !== false || heir.giver?.[1].isClosed !== true) return;
+  const { state } = current.predecessor;
+  assert.ok(!['committing', 'probation'].includes(state), `after ${after} it is still ${state}`);
+}
 
 describe('the two ends of a handover, in any order of events', () => {
   const { kill, hasEnded } = ProcessHandle.prototype;
@@ -607,6 +644,19 @@ describe('the two ends of a handover, in any order of events', () => {
       numRuns: RUNS,
       includeErrorInReport: true,
     });
+  });
+
+  it('nor do they where one thing comes in between, whatever it is and wherever', async () => {
+    for (const sequence of far) {
+      for (let at = 0; at <= sequence.length; at += 1) {
+        for (const command of commands) {
+          const mixed = sequence.toSpliced(at, 0, command);
+          await play(mixed).catch((cause: Error) => {
+            throw new Error(`${command} before step ${at} of ${sequence}: ${cause.message}`, { cause });
+          });
+        }
+      }
+    }
   });
 
   for (const [i, sequence] of far.entries()) {
