@@ -159,10 +159,13 @@ export class Channel {
   }
 
   #keep(outgoing: Outgoing): void {
+    const copies: number[] = [];
     try {
-      outgoing.descriptors = outgoing.descriptors.map(duplicate);
+      for (const fd of outgoing.descriptors) copies.push(duplicate(fd));
+      outgoing.descriptors = copies;
       outgoing.areOurs = true;
     } catch (cause) {
+      for (const fd of copies) closeDescriptor(fd);
       this.#outbox.pop();
       this.#close(asMoultError(cause, 'MOULT_DESCRIPTORS'));
     }

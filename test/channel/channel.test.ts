@@ -10,6 +10,7 @@ import { receiveDescriptors, sendDescriptors, streamSocketPair } from '#moult/os
 import { encodeFrame, HEADER_BYTES, MAX_JSON_BYTES } from '#moult/protocol/frame.js';
 import { comesBackTo, isCloseOnExec, isOpen, openDescriptors } from '../support/descriptors.js';
 import { eventOf, soon, turns, until } from '../support/events.js';
+import { fixture } from '../support/fixture.js';
 import { temporaryFolder } from '../support/temporary-folder.js';
 import { type Later, tidy } from '../support/tidy.js';
 import { bareChannel, channels } from './pair.js';
@@ -445,5 +446,12 @@ describe('a channel to a peer that keeps no rules', () => {
       { numRuns: 300 },
     );
     await comesBackTo(before);
+  });
+});
+
+describe('a channel where no more descriptors may be open', () => {
+  tidy('leaves no copy open of those for which there was no room', async (later) => {
+    const child = fixture(later, 'channel-without-room.mjs', [], { maxDescriptors: 400 });
+    assert.deepEqual(await child.says(), { code: 'MOULT_SYSTEM_CALL', left: 0 });
   });
 });
