@@ -225,6 +225,11 @@ export class Outflow {
     for (const tracked of this.#candidates) {
       if (weight >= BATCH_WEIGHT || batchBytes > MAX_BATCH_BYTES || this.#batches.isFull) break;
       this.#candidates.delete(tracked);
+      // Where it belongs may have changed since it became one.
+      if (!this.#canGo(tracked)) {
+        this.#thaw(tracked);
+        continue;
+      }
       const one = this.#prepare(tracked, timersNowMs);
       if (one === undefined) continue;
       batchBytes += this.#partings.get(tracked)?.usualBytes ?? 0;

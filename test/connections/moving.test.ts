@@ -271,6 +271,30 @@ describe('a connection that is busy', () => {
     const owners = answers().map((one) => /first|second/.exec(one)?.[0]);
     assert.equal(owners.lastIndexOf('first') < owners.indexOf('second'), true, 'they answered in turns');
   });
+
+  tidy('stays where it may go no more when its turn comes', async (later) => {
+    const a = await side(later, (_request, response) => response.end('first'));
+    const b = await side(later, (_request, response) => response.end('second'));
+    const clients: Awaited<ReturnType<typeof servedClient>>[] = [];
+    for (let i = 0; i < 200; i += 1) clients.push(await servedClient(later, a));
+    const [near, far] = channels(later);
+    // As where it belongs to another slot since one more has come.
+    let mayGo = true;
+    const outflow = new Outflow(near, a.tracker, () => (mayGo ? 'web' : undefined));
+    later(() => outflow.stop());
+    new Inflow(far, b.tracker, (name) => (name === 'web' ? b.server : undefined));
+    outflow.start('some');
+    await until(() => outflow.moved > 0, 'the first batch');
+    mayGo = false;
+    await soon(outflow.settled, 'the end of moving');
+    await until(() => outflow.isIdle && a.tracker.size + b.tracker.size === 200, 'nothing under way');
+    assert.ok(outflow.moved < 200, 'some were still to go');
+    // What each answers ends so; the first was answered by the first.
+    for (const { socket, receives } of clients) {
+      socket.write(GET);
+      await receives('HTTP/1.1 200 OK', 2);
+    }
+  });
 });
 
 describe('what a moved connection brings along', () => {
