@@ -165,9 +165,14 @@ export class Elsewhere {
     });
     const road: Road = { taker, outflow, isEnding: false };
     taker.channel.unref();
+    // The one before may be there still, refused by a generation that serves again.
+    this.#leaveRoad();
     this.#roads.add(road);
     this.#road = road;
+    const wasLost = this.#lostAtMs !== undefined;
+    this.#lostAtMs = undefined;
     this.#departAll();
+    if (wasLost) this.#events.found();
   }
 
   #leaveRoad(): void {

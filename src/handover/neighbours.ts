@@ -161,7 +161,7 @@ export class SharingOut {
         if (outflow.moved >= mine.size) this.#end();
       };
       taker.channel.closed.then(() => this.#end());
-      outflow.start();
+      outflow.start('some');
     });
     return outflow.moved;
   }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { readdirSync, rmSync, writeFileSync } from 'node:fs';
 import http, { Agent } from 'node:http';
 import https from 'node:https';
 import net from 'node:net';
@@ -165,6 +166,34 @@ describe('sticky sessions by address', () => {
       await service.logs(/generation \d+ was ended by SIGKILL/);
       await whenAllServe(service, 4);
       await until('its clients meet its successor', async () => same(await homes(port), before));
+    });
+  });
+
+  it('find a slot again that was away for long, and keep nothing open for it', async () => {
+    await withFolder(async (folder) => {
+      const SLOW_WHEN = path.join(folder, 'slow');
+      const runOptions = ['--slots', '2', '--sticky', 'address'];
+      await withService({ ...sticky, runOptions, env: { SLOW_WHEN } }, async (service) => {
+        const [, second] = await whenAllServe(service, 2);
+        const port = await portOf(service);
+        const before = await homes(port);
+        const ofSecond = ADDRESSES.filter((_, i) => before[i] === 1);
+        assert.ok(second);
+        writeFileSync(SLOW_WHEN, '');
+        process.kill(second.pid, 'SIGKILL');
+        await service.logs(/generation \d+ was ended by SIGKILL/);
+        // It is noticed that nobody is there.
+        await Promise.all(ofSecond.map((address) => askFrom(address, port)));
+        const again = await whenAllServe(service, 2);
+        rmSync(SLOW_WHEN);
+        await until('its clients meet it again', async () => same(await homes(port), before));
+        const open = () => again.map(({ pid }) => readdirSync(`/proc/${pid}/fd`).length);
+        const openBefore = open();
+        for (let round = 0; round < 10; round += 1) assert.ok(same(await homes(port), before));
+        await until('nothing more is open than before', () =>
+          open().every((count, i) => count <= (openBefore[i] ?? 0) + 4),
+        );
+      });
     });
   });
 
