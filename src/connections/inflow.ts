@@ -47,15 +47,22 @@ export class Inflow {
   #tracker: ConnectionTracker;
   #serverOf: (listener: string) => Server | undefined;
   #receiver: Receiver | undefined;
+  #whenReady: (then: () => void) => void;
   #arrived = new Map<number, readonly Arrival[]>();
 
+  /**
+   * @param receiver of those that were accepted on the other side and belong here.
+   * @param whenReady calls back when this side can serve; until then what arrives is still the other side's.
+   */
   constructor(
     channel: Channel,
     tracker: ConnectionTracker,
     serverOf: (listener: string) => Server | undefined,
     receiver?: Receiver,
+    whenReady: (then: () => void) => void = (then) => then(),
   ) {
     this.#receiver = receiver;
+    this.#whenReady = whenReady;
     this.#channel = channel;
     this.#tracker = tracker;
     this.#serverOf = serverOf;
@@ -77,11 +84,8 @@ export class Inflow {
       batch,
       descriptors.map((fd, index) => this.#arrival(fd, index, items[index])),
     );
-    this.#channel.send({
-      type: 'connections-received',
-      batch,
-      count: Math.min(items.length, descriptors.length),
-    });
+    const count = Math.min(items.length, descriptors.length);
+    this.#whenReady(() => this.#channel.send({ type: 'connections-received', batch, count }));
   }
 
   #arrival(fd: number, index: number, item: ConnectionItem | undefined): Arrival {

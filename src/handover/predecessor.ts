@@ -28,6 +28,8 @@ const BUSY_TIMEOUT_MS = 30_000;
 const CHECK_BACKSTOP_MS = 10 * 60_000;
 /** How long a living successor may take to stop accepting when it must hand back; then it is ended. */
 const HAND_BACK_TIMEOUT_MS = 2000;
+/** How long what it has handed back may take to be restored, where the settings do not say. */
+const RESTORE_TIMEOUT_MS = 30_000;
 
 /** What a predecessor tells of its handover. */
 export interface PredecessorEvents {
@@ -236,6 +238,9 @@ export class Predecessor {
 
   /** This generation was a successor and must hand back: it accepts no more, and its connections go to the predecessor. */
   giveBack(channel: Channel, flows: FlowPeer, message: Message<'hand-back'>): void {
+    // Its own successor, which has not committed, would take over from one that serves no more.
+    if (this.#state === 'expecting' || this.#state === 'inheriting' || this.#state === 'ready')
+      this.#abort(new MoultError('MOULT_HANDOVER_ABORTED', 'its own predecessor serves again'));
     if (this.#state !== 'serving') return;
     this.#step('give-back');
     this.#stopSharing();
@@ -472,8 +477,10 @@ export class Predecessor {
     this.#limit?.clear();
     const channel = this.#channel;
     const giving = this.#giving;
+    const restoreMs = this.#settings?.readyTimeoutMs ?? RESTORE_TIMEOUT_MS;
+    let hasAnswered = false;
     const end = () => {
-      if (this.#state !== 'undoing') return;
+      if (this.#state !== 'undoing' || hasAnswered) return;
       this.#process?.kill();
       this.#forget()?.close();
       this.#resume(told, false, (epoch) => giving?.resumeTasks(epoch, []));
@@ -492,20 +499,29 @@ export class Predecessor {
     const tell = ({ message }: MoultError) =>
       process.emitWarning(`handed back: ${message}; what this generation had is kept`, 'MoultWarning');
     const taking = new Taking(channel, this.#estate, tell, () => {
-      if (this.#state === 'undoing') limit();
+      if (this.#state === 'undoing' && !hasAnswered) limit();
     });
-    channel.on('handed-back', () =>
-      taking.whenTaken(() => {
-        if (this.#state !== 'undoing') return;
-        this.#forget();
-        channel.off('abort');
-        this.takeFrom(channel);
-        this.#resume(told, true, (epoch) => {
-          giving?.resumeTasks(epoch, tasks);
-          taking.expectTasks(epoch, tasks);
-        });
-      }),
-    );
+    const resume = () => {
+      if (this.#state !== 'undoing') return;
+      this.#forget();
+      this.#resume(told, true, (epoch) => {
+        giving?.resumeTasks(epoch, tasks);
+        taking.expectTasks(epoch, tasks);
+      });
+    };
+    channel.on('handed-back', () => {
+      if (this.#state !== 'undoing' || hasAnswered) return;
+      hasAnswered = true;
+      channel.off('abort');
+      // Connections follow at once, whatever the state that came before them still takes to be restored.
+      this.takeFrom(channel, (then) => taking.whenTaken(then));
+      this.#limit?.clear();
+      this.#limit = new Deadline(restoreMs, () => {
+        tell(new MoultError('MOULT_STATE_TIMEOUT', `state was not restored within ${restoreMs} ms`));
+        resume();
+      });
+      taking.whenTaken(resume);
+    });
     const claims = movableClaims(this.#estate);
     const { drainTimeoutMs = 0, drainSpreadMs } = this.#settings ?? {};
     const spread = drainSpreadMs === undefined ? {} : { drainSpreadMs };
@@ -515,11 +531,14 @@ export class Predecessor {
     channel.send({ type: 'hand-back', claims, drainTimeoutMs, ...spread, state, tasks, ...doors });
   }
 
-  /** Takes the connections that come through this channel: of a successor that was undone, or of another slot. */
-  takeFrom(channel: Channel): void {
+  /**
+   * Takes the connections that come through this channel: of a successor that was undone, or of another slot.
+   * @param whenReady calls back when this side can serve them.
+   */
+  takeFrom(channel: Channel, whenReady?: (then: () => void) => void): void {
     this.#returning.add(channel);
     const { connections, listeners, steering } = this.#estate;
-    const inflow = new Inflow(channel, connections, (name) => listeners.serverOf(name), steering);
+    const inflow = new Inflow(channel, connections, (name) => listeners.serverOf(name), steering, whenReady);
     channel.unref();
     inflow.over.then(() => {
       this.#returning.delete(channel);

@@ -32,6 +32,9 @@ export class Successor {
   #giver: Channel | undefined;
   #isReady = false;
   #isCommitted = false;
+  /** Whether the predecessor has said that there is no way back. */
+  #isConfirmed = false;
+  #isGivingUp = false;
 
   constructor(estate: Estate, events: SuccessorEvents) {
     this.#estate = estate;
@@ -49,6 +52,11 @@ export class Successor {
   /** Whether connections may still come. */
   get isBeingFed(): boolean {
     return this.#feeds.size > 0;
+  }
+
+  /** Whether the predecessor was asked to serve again, and has not said yet what comes of it. */
+  get isGivingUp(): boolean {
+    return this.#isGivingUp && this.#feeds.size > 0;
   }
 
   /** Lets whoever is at the other end give the commit: its overseer does, where there is no predecessor. */
@@ -71,12 +79,15 @@ export class Successor {
       if (!this.#isCommitted) this.#events.aborted(MoultError.from(error));
     });
     channel.on('confirm', ({ retire }) => {
+      this.#isConfirmed = true;
+      this.#isGivingUp = false;
       channel.unref();
       this.#estate.state.forget();
       if (retire) this.#events.retire();
     });
     channel.on('hand-back', (message) => {
       if (!this.#isCommitted) return;
+      this.#isGivingUp = false;
       this.#feeds.delete(channel);
       this.#taking?.stop();
       this.#events.handBack(channel, flows, message);
@@ -131,6 +142,7 @@ export class Successor {
 
   /** Asks the predecessor to serve again, where it still waits for that. */
   giveUp(error: MoultError): void {
+    this.#isGivingUp = this.#isCommitted && !this.#isConfirmed;
     for (const channel of this.#feeds) channel.send({ type: 'abort', error: error.report() });
   }
 

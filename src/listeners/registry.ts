@@ -34,6 +34,8 @@ export class ListenerRegistry {
   #inherited = new Map<string, Inherited>();
   #own = new Map<string, Listener>();
   #givenUp = new Set<string>();
+  /** Released here; connections of theirs may still come from a generation before this one, and are passed on. */
+  #released = new Map<string, StreamListener>();
   #byServer = new WeakMap<Server, StreamListener>();
   /** Closed by the service when they were paused: another generation may accept on them, or come to give them back. */
   #closedWhilePaused = new Map<string, Listener>();
@@ -130,7 +132,7 @@ export class ListenerRegistry {
 
   /** The server of the listener of this name, where it has one. */
   serverOf(name: string): Server | undefined {
-    const listener = this.named(name);
+    const listener = this.named(name) ?? this.#released.get(name);
     return listener instanceof StreamListener ? listener.server : undefined;
   }
 
@@ -234,6 +236,7 @@ export class ListenerRegistry {
   /** Gives one up. @param everywhere closes the port for every process, unless other slots accept on it. */
   release(listener: Listener, everywhere: boolean): void {
     this.#own.delete(listener.identity.name);
+    if (listener instanceof StreamListener) this.#released.set(listener.identity.name, listener);
     listener.release(everywhere && !this.#isShared);
   }
 

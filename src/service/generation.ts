@@ -311,6 +311,10 @@ export class Generation implements Estate {
 
   #expect(generation: number, settings: Settings): void {
     try {
+      if (this.#successor.isGivingUp) {
+        const why = `generation ${this.number} has failed and asked its predecessor to serve again`;
+        throw new MoultError('MOULT_RESTART_IN_PROGRESS', why);
+      }
       // Who is to be replaced has proved itself: its own predecessor is not needed any more.
       this.#successor.confirm();
       this.#predecessor.expect(generation, settings);

@@ -156,12 +156,11 @@ export class Restarts {
     });
     // While it waited a crashed service may have come to its next start.
     if (generations.starting() !== undefined) await this.#otherStartOver();
+    await this.#undoOver();
     const release = asked.release ?? resolveRelease(service);
     const predecessor = generations.current;
     const settings = generations.settings(asked.allowFewerListeners);
     reviver.cancel();
-    // The operator has decided: what is in probation is confirmed.
-    for (const one of generations.all()) if (one !== predecessor) one.lifeline?.send({ type: 'confirm' });
     const number = generations.takeNumber();
     try {
       await predecessor?.expect(number, settings, EXPECT_TIMEOUT_MS);
@@ -169,6 +168,8 @@ export class Restarts {
       generations.giveBack(number);
       throw error;
     }
+    // The operator has decided: what is in probation is confirmed.
+    for (const one of generations.all()) if (one !== predecessor) one.lifeline?.send({ type: 'confirm' });
     this.#isHandingOver = true;
     const successor = generations.start(release, settings, predecessor, number);
     const toCommitMs = checkBudgetMs(options.check) + options.busyTimeoutMs;
@@ -219,6 +220,23 @@ export class Restarts {
         (one) =>
           one !== generations.current && one !== probation.predecessor && one.servingSince !== undefined,
       );
+  }
+
+  // Of a generation that hands back, and another that takes, neither can be replaced.
+  async #undoOver(): Promise<void> {
+    const { generations, probation, options } = this.#parts;
+    const { current } = generations;
+    if (current?.isUndone !== true || probation.successor !== current) return;
+    const limitMs = options.readyTimeoutMs + EXPECT_TIMEOUT_MS;
+    let limit: NodeJS.Timeout | undefined;
+    const late = new Promise<'late'>((resolve) => {
+      limit = setTimeout(() => resolve('late'), limitMs);
+    });
+    const how = await Promise.race([probation.confirmed(current.number).catch(() => 'undone'), late]);
+    clearTimeout(limit);
+    if (how !== 'late') return;
+    const what = `generation ${current.number} is to hand back, and its predecessor has not answered within ${limitMs} ms`;
+    throw new MoultError('MOULT_RESTART_IN_PROGRESS', what, { serving: 'unchanged' });
   }
 
   async #otherStartOver(): Promise<void> {

@@ -9,6 +9,8 @@ const LOOK_MS = 20;
 /** How long one is waited for whose number is not known here. */
 const STRANGER_MS = 2000;
 
+const FROM_NOBODY: Given = { data: undefined, origin: 'nobody' };
+
 /** Takes tasks from the other side of a channel, each when it comes; all that are left when the other side is gone. */
 export class TaskTaker {
   #channel: Channel;
@@ -16,6 +18,7 @@ export class TaskTaker {
   #expected = new Set<string>();
   /** Given before this side was ready to expect it. */
   #early = new Map<string, Given>();
+  #isGiverGone = false;
 
   constructor(channel: Channel, tasks: Tasks) {
     this.#channel = channel;
@@ -48,8 +51,9 @@ export class TaskTaker {
     }
     task.expect(epoch);
     const early = this.#early.get(name);
-    if (early === undefined) this.#expected.add(name);
-    else task.arrive(early);
+    if (early !== undefined) task.arrive(early);
+    else if (this.#isGiverGone) task.arrive(FROM_NOBODY);
+    else this.#expected.add(name);
     this.#early.delete(name);
   }
 
@@ -70,12 +74,16 @@ export class TaskTaker {
 
   // Whoever has not given them all will not: they begin here when it can run none of them any more.
   async #closed(giver: ProcessHandle): Promise<void> {
-    for (let waited = 0; this.#expected.size > 0 && !giver.hasEnded(); waited += LOOK_MS) {
+    for (let waited = 0; !giver.hasEnded(); waited += LOOK_MS) {
       if (!giver.isKnown && waited >= STRANGER_MS) break;
-      await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+      await new Promise((resolve) => {
+        const timer = setTimeout(resolve, LOOK_MS);
+        if (this.#expected.size === 0) timer.unref();
+      });
     }
     giver.close();
-    for (const name of this.#expected) this.#tasks.get(name)?.arrive({ data: undefined, origin: 'nobody' });
+    this.#isGiverGone = true;
+    for (const name of this.#expected) this.#tasks.get(name)?.arrive(FROM_NOBODY);
     this.#expected.clear();
   }
 }
