@@ -30,6 +30,11 @@ export function chatClients(port: number): Clients {
       await until('all have heard all', () => windows.every((one) => one.heard === said)).catch((error) =>
         tally.failed(`${error.message}: ${windows.map(({ heard }) => heard)} of ${said}`),
       );
+      // One that has moved goes on from the generation that has it now.
+      const last = tally.versions.at(-1) ?? '';
+      await until('all streams come from the last one', () =>
+        windows.every(({ source }) => source === last),
+      ).catch((error) => tally.failed(`${error.message}, ${last}: ${windows.map(({ source }) => source)}`));
       for (const window of windows) window.close();
     },
   };
@@ -38,6 +43,8 @@ export function chatClients(port: number): Clients {
 class Window {
   said = 0;
   heard = 0;
+  /** The generation that has sent the last event. */
+  source = '';
   readonly #ws: WebSocket;
   readonly #events: ClientRequest;
   readonly #next = new Map<string, number>();
@@ -87,6 +94,8 @@ class Window {
     response.on('error', () => {});
     createInterface({ input: response })
       .on('line', (line) => {
+        const data = /^data: (.+)$/.exec(line)?.[1];
+        if (data !== undefined) this.source = String((JSON.parse(data) as { generation: number }).generation);
         const id = /^id: (\d+)$/.exec(line)?.[1];
         if (id === undefined) return;
         if (Number(id) !== last + 1) this.#tally.failed(`event ${id} came after ${last}`);

@@ -14,11 +14,20 @@ export function trpcClients(port: number): Clients {
   const client = createTRPCClient<AnyTRPCRouter>({
     links: [httpLink({ url: `http://127.0.0.1:${port}` })],
   }) as unknown as Calls;
-  return inLoops(4, tally, async (index) => {
+  let reserved = 0;
+  const loops = inLoops(4, tally, async (index) => {
     if (index === 0) return tally.answered(await client.hello.query());
     const { reservedBy, bookedBy } = await client.order.mutate();
     // One that came before the commit, and was begun after it, was never in its way.
-    if (reservedBy !== null && reservedBy !== bookedBy)
-      tally.failed(`an order was cut in two: ${reservedBy}, ${bookedBy}`);
+    if (reservedBy === null) return;
+    reserved += 1;
+    if (reservedBy !== bookedBy) tally.failed(`an order was cut in two: ${reservedBy}, ${bookedBy}`);
   });
+  return {
+    tally,
+    async stop() {
+      await loops.stop();
+      if (reserved === 0) tally.failed('no order was ever in the way of a restart');
+    },
+  };
 }

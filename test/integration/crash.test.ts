@@ -43,6 +43,16 @@ describe('a crash of the service', () => {
           .log()
           .flatMap((line) => /last good release starts (now|in (\d+) ms)/.exec(line)?.[2] ?? []);
         assert.deepEqual(waits, ['100', '200', '400']);
+        // Not only said: the next one did not serve before.
+        const at = (pattern: RegExp) =>
+          service.timedLog().flatMap(({ time, msg }) => (pattern.test(msg) ? time : []));
+        const said = at(/last good release starts in/);
+        const served = at(/generation [345] serves/);
+        for (const [i, wait] of waits.entries()) {
+          const waitedMs = (served[i] ?? 0) - (said[i] ?? Number.POSITIVE_INFINITY);
+          // A timer counts from the beginning of its turn.
+          assert.ok(waitedMs >= Number(wait) - 20, `waited ${waitedMs} of ${wait} ms`);
+        }
         await askOnce(target);
       });
     });

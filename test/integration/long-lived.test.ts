@@ -69,6 +69,7 @@ describe('a restart that is undone under clients that stay connected', () => {
       await withService({ command: [fixture(`${name}.mjs`)], runOptions }, async (service) => {
         const { port } = await service.target();
         const kinds = Object.entries(transports[name] ?? {});
+        assert.ok(kinds.length > 0);
         const talkers = kinds.map(([kind, make], id) => new Talker(id, kind, make, { port }, 20));
         const running = talkers.map((talker) => talker.run());
         const goOn = async () => {

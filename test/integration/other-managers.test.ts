@@ -33,15 +33,15 @@ describe('a service that was written for another manager', () => {
     });
   }
 
-  it('is asked by the stop signal alone where it has a handler for that', async () => {
-    const command = [fixture('pm2.cjs')];
-    const runOptions = ['--wait-ready', '--stop-signal', 'SIGINT'];
-    await withService({ command, runOptions }, async (service) => {
-      const { pid } = await service.current();
-      await service.stop();
-      assert.match(service.stdout, new RegExp(`pool of ${pid} closed`));
+  for (const stopSignal of ['SIGTERM', 'SIGINT']) {
+    it(`is asked by the stop signal alone where it has a handler for that: ${stopSignal}`, async () => {
+      const command = [fixture('hears-all.cjs')];
+      await withService({ command, runOptions: ['--stop-signal', stopSignal] }, async (service) => {
+        await service.stop();
+        assert.deepEqual(service.stdout.match(/^asked by .*$/gm), [`asked by ${stopSignal}`]);
+      });
     });
-  });
+  }
 
   it('forks workers of its own: those finish what they have, and new clients meet the new ones', async () => {
     const port = await freePort();

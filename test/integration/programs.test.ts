@@ -149,6 +149,9 @@ describe('a program that knows nothing of moult', { skip }, () => {
       await service.alone();
       assert.match(await answer(), /good/);
       assert.equal((await service.current()).generation, 1);
+      const { stdout } = await service.moult('history', service.name, '--json');
+      const { result, code } = JSON.parse(stdout).at(-1) as { result: string; code: string };
+      assert.deepEqual([result, code], ['undone', 'MOULT_SUCCESSOR_LOST']);
     });
   });
 

@@ -63,6 +63,7 @@ export interface SupervisedOptions {
 }
 
 interface LogLine {
+  readonly time: number;
   readonly msg: string;
 }
 
@@ -144,12 +145,17 @@ export class Supervised {
 
   /** The messages of moult's own log. */
   log(): string[] {
+    return this.timedLog().map(({ msg }) => msg);
+  }
+
+  /** The same, with the time of each, in milliseconds. */
+  timedLog(): LogLine[] {
     return this.stderr
       .split('\n')
       .filter((line) => line.startsWith('{"level"'))
       .flatMap((line) => {
         try {
-          return [(JSON.parse(line) as LogLine).msg];
+          return [JSON.parse(line) as LogLine];
         } catch {
           return [];
         }

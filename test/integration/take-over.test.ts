@@ -290,6 +290,7 @@ describe('a take-over that fails', () => {
         waits: false,
       });
       assert.equal(await street.ends(second), 1);
+      assert.match(second.output, /generation 2 serves[\s\S]*was undone/);
       await street.servedBy(first);
       await street.nothingLost();
     });

@@ -165,14 +165,24 @@ describe('tasks over a restart', () => {
 
   it('timers keep their time', () =>
     Keeper.with([], {}, async ({ service, ask, told }) => {
-      await ask('/timer?id=a&ms=6000');
-      await ask('/timer?id=b&ms=300000');
+      const asked: Record<string, { fromMs: number; toMs: number }> = {};
+      const set = async (id: string, ms: number) => {
+        const fromMs = Date.now() + ms;
+        await ask(`/timer?id=${id}&ms=${ms}`);
+        asked[id] = { fromMs, toMs: Date.now() + ms };
+      };
+      await set('a', 6000);
+      await set('b', 300_000);
       await service.restart();
-      await ask('/timer?id=c&ms=200');
+      await set('c', 200);
       await until('two are due', () => told('timer').length === 2);
       const [first, second] = told('timer');
       assert.deepEqual([first?.id, second?.id].sort(), ['a', 'c']);
-      for (const { at, due } of told('timer')) assert.ok(at >= (due ?? 0), 'none is early');
+      for (const { id = '', at, due = 0 } of told('timer')) {
+        const { fromMs, toMs } = asked[id] ?? assert.fail(`${id} was never set`);
+        assert.ok(due >= fromMs && due <= toMs, `${id} was to be due from ${fromMs} to ${toMs}, not ${due}`);
+        assert.ok(at >= due, 'none is early');
+      }
       assert.ok(told('timer').every(({ generation }) => generation === 2));
     }));
 
@@ -225,5 +235,12 @@ describe('tasks over a restart', () => {
       await until('the first serves again', async () => (await ask('/')).generation === 1);
       await until('its task is back', () => told('begun').at(-1)?.generation === 1);
       assert.deepEqual(told('consumes no more'), []);
+      const { stdout } = await service.moult('history', service.name, '--json');
+      const { result, stages } = JSON.parse(stdout).at(-1) as { result: string; stages: { stage: string }[] };
+      assert.equal(result, 'undone');
+      assert.ok(
+        stages.some(({ stage }) => stage === 'commit'),
+        stdout,
+      );
     }));
 });

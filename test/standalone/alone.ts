@@ -148,7 +148,8 @@ function processesWith(variable: string, known: ReadonlySet<number>): { pid: num
         const stat = readFileSync(`/proc/${name}/stat`, 'utf8');
         const state = stat.slice(stat.lastIndexOf(')') + 2, stat.lastIndexOf(')') + 3);
         const isOurs = readFileSync(`/proc/${name}/environ`, 'utf8').split('\0').includes(variable);
-        const isZombie = state === 'Z' && known.has(Number(name)) && stat.includes('(node)');
+        // Of one that has ended neither environment nor, in every version of Node, its name can be told.
+        const isZombie = state === 'Z' && known.has(Number(name));
         return isOurs || isZombie ? [{ pid: Number(name), state }] : [];
       } catch {
         return [];

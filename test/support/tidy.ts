@@ -7,7 +7,11 @@ export type Later = (undo: () => unknown) => void;
 let isWarm = false;
 
 /** A test that must leave no descriptor behind, and close none that is not its own. */
-export function tidy(name: string, body: (later: Later) => unknown, options: { todo?: string } = {}): void {
+export function tidy(
+  name: string,
+  body: (later: Later) => unknown,
+  options: { skip?: string | false } = {},
+): void {
   it(name, options, async () => {
     if (!isWarm) await warmUp();
     isWarm = true;
