@@ -12,30 +12,49 @@ const FRESH_MS = 1000;
 const FAREWELL_MS = 1000;
 
 /**
- * Closes the connections that ask for nothing for a while. A client that asks in that time learns from the answer
- * that its connection ends; one whose connection is closed unannounced may just be sending.
+ * Closes the connections that ask for nothing for a while, now or later. A client that asks in that time learns from
+ * the answer that its connection ends; one whose connection is closed unannounced may just be sending.
  */
 export function endIdleGently(connections: ConnectionTracker, servers: readonly Server[]): void {
-  setTimeout(() => endIdle(connections, servers), FAREWELL_MS).unref();
+  setTimeout(() => endIdleTls(servers), FAREWELL_MS).unref();
+  endWhatRests(connections, atRest(connections));
 }
 
 /**
- * Closes the connections that ask for nothing. One of which bytes wait in the kernel asks for something, and one
- * that has just come gets a moment to do so.
+ * Closes the connections that ask for nothing, and others when they have asked for nothing for a while. One of which
+ * bytes wait in the kernel asks for something, and one that has just come gets a moment to do so.
  */
 export function endIdle(connections: ConnectionTracker, servers: readonly Server[]): void {
-  // Of what is inside TLS the parser alone knows.
+  endIdleTls(servers);
+  const resting = atRest(connections);
+  for (const one of resting.keys()) if (!isFresh(one)) one.socket.destroy();
+  endWhatRests(connections, resting, () => endIdleTls(servers));
+}
+
+// The response that was in progress is over by then, and did not say that its connection would end.
+function endWhatRests(connections: ConnectionTracker, before: Resting, andThen = () => {}): void {
+  setTimeout(() => {
+    andThen();
+    const resting = atRest(connections);
+    for (const [one, bytesRead] of resting) if (before.get(one) === bytesRead) one.socket.destroy();
+    if (connections.size > 0) endWhatRests(connections, resting, andThen);
+  }, FAREWELL_MS).unref();
+}
+
+/** Connections that ask for nothing, and what each had received when it was looked at. */
+type Resting = ReadonlyMap<Tracked, number>;
+
+function atRest(connections: ConnectionTracker): Resting {
+  const between = new BetweenRequests();
+  const resting = connections.all().filter((one) => asksForNothing(one, between));
+  return new Map(resting.map((one) => [one, one.socket.bytesRead]));
+}
+
+// Of what is inside TLS the parser alone knows.
+function endIdleTls(servers: readonly Server[]): void {
   for (const server of servers)
     if (!isPlainHttp(server) && 'closeIdleConnections' in server)
       (server as HttpServer).closeIdleConnections();
-  const between = new BetweenRequests();
-  let hasFresh = false;
-  for (const one of connections.all()) {
-    if (!asksForNothing(one, between)) continue;
-    if (isFresh(one)) hasFresh = true;
-    else one.socket.destroy();
-  }
-  if (hasFresh) setTimeout(() => endIdle(connections, []), FRESH_MS);
 }
 
 /**

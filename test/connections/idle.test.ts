@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import type { ServerResponse } from 'node:http';
 import { describe, mock } from 'node:test';
-import { endIdle } from '#moult/connections/idle.js';
+import { endIdle, endIdleGently } from '#moult/connections/idle.js';
 import { handleOf } from '#moult/node/handle.js';
 import { waitReadable } from '#moult/os/unix-socket.js';
 import { soon, turns, until } from '../support/events.js';
@@ -24,6 +24,43 @@ describe('the connections that ask for nothing, at a stop', () => {
     responses[1]?.end('two');
     await busy.receives('two');
   });
+
+  for (const [how, end] of [
+    ['at once', endIdle],
+    ['gently', endIdleGently],
+  ] as const) {
+    tidy(
+      `are closed ${how} also where they still waited for an answer, but not while they ask`,
+      async (later) => {
+        const responses: ServerResponse[] = [];
+        const a = await side(later, (_request, response) => responses.push(response));
+        const clients = [await clientOf(later, a), await clientOf(later, a)];
+        for (const { socket } of clients) socket.write(GET);
+        await until(() => responses.length === 2, 'both requests');
+        mock.timers.enable({ apis: ['setTimeout'] });
+        later(() => mock.timers.reset());
+        end(a.tracker, [a.server]);
+        for (const response of responses.splice(0)) response.end('one');
+        const [rests, asks] = clients;
+        for (const client of clients) await client.receives('one');
+        mock.timers.tick(1000);
+        await turns();
+        assert.equal(a.tracker.size, 2, 'they have just come to rest');
+        asks?.socket.write(GET);
+        await until(() => responses.length === 1, 'another request');
+        mock.timers.tick(1000);
+        await soon(rests?.closed ?? Promise.reject(new Error('nobody')), 'the end of the one that rests');
+        responses[0]?.end('two');
+        await asks?.receives('two');
+        assert.equal(a.tracker.size, 1);
+        mock.timers.tick(1000);
+        await turns();
+        mock.timers.tick(1000);
+        mock.timers.reset();
+        await soon(asks?.closed ?? Promise.reject(new Error('nobody')), 'the end of the other');
+      },
+    );
+  }
 
   tidy('are not those of which a request waits in the kernel', async (later) => {
     const a = await side(later, (_request, response) => response.end('answer'));
