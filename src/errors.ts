@@ -57,10 +57,12 @@ export const errorTable = {
     remedy: 'Use `moult restart` to replace it, or give another --name.',
   },
   MOULT_RESTART_IN_PROGRESS: {
-    meaning: 'A handover is under way, and the caller asked not to wait for it.',
+    meaning:
+      'A handover is under way, and the caller asked not to wait for it; or one is being undone, and it is not known yet who serves then.',
     serving: 'unchanged',
     retry: true,
-    remedy: 'Wait for it, or leave out --if-busy=refuse.',
+    remedy:
+      'Wait for it, or leave out --if-busy=refuse; where an undo does not end, look for a process that is stopped or blocked.',
   },
   MOULT_STOPPING: {
     meaning: 'The service is being stopped and cannot be restarted.',

@@ -15,8 +15,8 @@ import { privateMode } from './private-folder.js';
 
 /** How long a peer may take to say hello. */
 const HELLO_TIMEOUT_MS = 10_000;
-/** So many peers may be connected at once: to a supervisor all generations of all slots are; to one that serves those of all other slots. */
-const MAX_PEERS = { predecessor: 512, supervisor: 512, threads: 512 } as const;
+/** So many peers may be connected at once: to a supervisor all generations of all slots are; to a generation up to two channels of each of 63 other slots. */
+const MAX_PEERS = { predecessor: 192, supervisor: 512, threads: 512 } as const;
 
 /** What a door does with a peer that has said who it is. It may throw to refuse it. */
 export type Visitor = (channel: Channel, hello: Message<'hello'>) => void;

@@ -479,8 +479,10 @@ export class Predecessor {
     const giving = this.#giving;
     const restoreMs = this.#settings?.readyTimeoutMs ?? RESTORE_TIMEOUT_MS;
     let hasAnswered = false;
+    // A restore that takes long may end when this undo is over, and another one is on.
+    const isOn = () => this.#state === 'undoing' && this.#channel === channel;
     const end = () => {
-      if (this.#state !== 'undoing' || hasAnswered) return;
+      if (!isOn() || hasAnswered) return;
       this.#process?.kill();
       this.#forget()?.close();
       this.#resume(told, false, (epoch) => giving?.resumeTasks(epoch, []));
@@ -499,10 +501,10 @@ export class Predecessor {
     const tell = ({ message }: MoultError) =>
       process.emitWarning(`handed back: ${message}; what this generation had is kept`, 'MoultWarning');
     const taking = new Taking(channel, this.#estate, tell, () => {
-      if (this.#state === 'undoing' && !hasAnswered) limit();
+      if (isOn() && !hasAnswered) limit();
     });
     const resume = () => {
-      if (this.#state !== 'undoing') return;
+      if (!isOn()) return;
       this.#forget();
       this.#resume(told, true, (epoch) => {
         giving?.resumeTasks(epoch, tasks);
@@ -510,7 +512,7 @@ export class Predecessor {
       });
     };
     channel.on('handed-back', () => {
-      if (this.#state !== 'undoing' || hasAnswered) return;
+      if (!isOn() || hasAnswered) return;
       hasAnswered = true;
       channel.off('abort');
       // Connections follow at once, whatever the state that came before them still takes to be restored.

@@ -222,9 +222,9 @@ describe('a door', () => {
     assert.equal(speaks.socket.destroyed, false, 'one that has said hello may stay');
   });
 
-  tidy('of a generation lets 64 in at a time', async (later) => {
+  tidy('of a generation lets 192 in at a time', async (later) => {
     const { path } = await doorAt(later, () => {}, temporaryFolder(later), 'predecessor');
-    for (let i = 0; i < 64; i += 1) await rawPeer(later, path);
+    for (let i = 0; i < 192; i += 1) await rawPeer(later, path);
     const one = connect(path);
     const bytes: Buffer[] = [];
     one.on('data', (chunk: Buffer) => bytes.push(chunk));
