@@ -16,6 +16,8 @@ const RECEIVER_GETS_INFO = 0;
 /** The sender sends at once; in any other state it queues. */
 const SENDER_IDLE = 0;
 const SENDER_QUEUES = 1;
+/** Opcodes from this one on are of frames that are no part of a message. Source: RFC 6455, section 5.5. */
+const FIRST_CONTROL = 8;
 export const OPEN = 1;
 const CLOSED = 3;
 const DEFLATE = 'permessage-deflate';
@@ -197,14 +199,16 @@ export function releaseSender(ws: WebSocket, isQuiet: boolean): void {
 
 export function stateOf(ws: WebSocket): WebSocketState {
   const { _receiver: receiver, _sender: sender, _protocol: protocol } = insidesOf(ws);
+  // The sender has counted what was kept back as sent; over there it is sent anew.
+  const [, , compress, next] = sender._queue.find(([, , , { opcode }]) => opcode < FIRST_CONTROL) ?? [];
   return {
     protocol,
     binaryType: ws.binaryType,
     isPaused: ws.isPaused,
     receiver: isBetweenMessages(receiver) ? undefined : fieldsOf(receiver),
     received: receiver._bufferedBytes === 0 ? undefined : Buffer.concat(receiver._buffers),
-    firstFragment: sender._firstFragment,
-    compress: sender._compress,
+    firstFragment: next === undefined ? sender._firstFragment : next.opcode !== 0,
+    compress: compress ?? sender._compress,
     deflate: deflateOf(ws)?.params ?? null,
   };
 }
