@@ -85,7 +85,14 @@ export class FlowExchange {
 
   #emit(socket: Socket, message: Buffer, remote: RemoteInfo): void {
     const emit = this.#hooked.get(socket) ?? socket.emit;
-    Reflect.apply(emit, socket, ['message', message, remote]);
+    try {
+      Reflect.apply(emit, socket, ['message', message, remote]);
+    } catch (error) {
+      // As where it comes from the kernel: the service's own affair, and no reason to close the channel.
+      process.nextTick(() => {
+        throw error;
+      });
+    }
   }
 
   #hook(name: string): void {
