@@ -47,6 +47,7 @@ export class Drain {
   #mayEnd: () => boolean;
   #why: (tracked: Tracked) => string | undefined;
   #timer: NodeJS.Timeout;
+  #cutAtMs: number;
   #spread: Spread | undefined;
   #http2: Http2Farewell;
   #finish!: () => void;
@@ -59,7 +60,8 @@ export class Drain {
       server: Server;
       response: ServerResponse;
     };
-    if (this.#stays(socket, server) && this.#hasTurn(socket)) closeAfter(response, socket, server);
+    if (this.#stays(socket, server) && this.#hasTurn(socket))
+      closeAfter(response, socket, server, this.#cutAtMs);
   };
 
   /**
@@ -94,6 +96,7 @@ export class Drain {
         this.check();
       }),
     );
+    this.#cutAtMs = performance.now() + timeoutMs;
     this.#timer = setTimeout(() => this.#cutAll(), timeoutMs);
     this.check();
   }

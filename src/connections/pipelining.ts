@@ -16,6 +16,8 @@ import type { Server, Socket } from 'node:net';
  */
 const QUIET_MS = 3000;
 const LONGEST_QUIET_MS = 12_000;
+/** What is held goes out so long before its connection is cut. */
+const LAST_MS = 500;
 
 /** So many requests a connection must have made before one that never pipelined is taken for one that does not. */
 const YOUNG_REQUESTS = 8;
@@ -70,8 +72,11 @@ export function watchPipelining(server: Server, clientele: Clientele): void {
   });
 }
 
-/** Ends a connection with this response, unless the client has sent another request by then. */
-export function closeAfter(response: ServerResponse, socket: Socket, server: Server): void {
+/**
+ * Ends a connection with this response, unless the client has sent another request by then.
+ * @param cutAtMs when the connection will be cut, by the clock of `performance.now()`: what is held goes out before.
+ */
+export function closeAfter(response: ServerResponse, socket: Socket, server: Server, cutAtMs: number): void {
   pending.set(socket, (pending.get(socket) ?? 0) + 1);
   // The request that has just come is what a held response waited for: with it pending, none says close.
   held.get(socket)?.();
@@ -90,13 +95,14 @@ export function closeAfter(response: ServerResponse, socket: Socket, server: Ser
   const habit = habits.get(socket);
   const isUnknown = watched.get(server)?.meetsPipelining === true && (habit?.requests ?? 0) < YOUNG_REQUESTS;
   if (habit?.longestPauseMs === undefined && !isUnknown) return;
-  hold(response, socket, Math.min(LONGEST_QUIET_MS, Math.max(QUIET_MS, 4 * (habit?.longestPauseMs ?? 0))));
+  const quietMs = Math.min(LONGEST_QUIET_MS, Math.max(QUIET_MS, 4 * (habit?.longestPauseMs ?? 0)));
+  hold(response, socket, quietMs, cutAtMs - LAST_MS);
 }
 
 const METHODS = ['writeHead', 'flushHeaders', 'write', 'end'] as const;
 
 // What the service says goes out, in order, when the client is quiet or has said more.
-function hold(response: ServerResponse, socket: Socket, quietMs: number): void {
+function hold(response: ServerResponse, socket: Socket, quietMs: number, untilMs: number): void {
   const calls: (() => void)[] = [];
   let timer: NodeJS.Timeout | undefined;
   let isReleased = false;
@@ -116,7 +122,8 @@ function hold(response: ServerResponse, socket: Socket, quietMs: number): void {
     const later = (...args: unknown[]) => {
       calls.push(() => own.apply(response, args));
       // After the timer one more look at the sockets: a request that has arrived by now still counts.
-      timer ??= setTimeout(() => setImmediate(() => setImmediate(release)), quietMs);
+      const waitMs = Math.max(0, Math.min(quietMs, untilMs - performance.now()));
+      timer ??= setTimeout(() => setImmediate(() => setImmediate(release)), waitMs);
       return method === 'write' ? true : response;
     };
     Object.defineProperty(response, method, { configurable: true, writable: true, value: later });
