@@ -22,6 +22,8 @@ import type { Service, ServiceEvents, ServiceMode } from './service-interface.js
 
 /** A listener's name may be longer by what marks it as a file. */
 const MAX_FILE_NAME = 500;
+/** So often it is looked whether it is decided who serves. */
+const BETWEEN_LOOK_MS = 10;
 
 /** The service that {@link openService} gives; what its members promise is said at {@link Service}. */
 export class ProcessService extends EventEmitter<ServiceEvents> implements Service {
@@ -231,6 +233,16 @@ export class ProcessService extends EventEmitter<ServiceEvents> implements Servi
 
   #stopBySignal = (name: NodeJS.Signals): void => {
     for (const each of this.#stopOn) process.off(each, this.#stopBySignal);
+    const generation = this.#generation;
+    if (generation?.isBetween) {
+      // Who is to be stopped is known in a moment.
+      const look = () => {
+        if (generation.isBetween) setTimeout(look, BETWEEN_LOOK_MS);
+        else this.#stopBySignal(name);
+      };
+      look();
+      return;
+    }
     // The second one finds the service's own handlers, or ends the process.
     if (this.#generation?.isServing) this.stop();
     else if (!this.#generation?.overseer.passOnStop()) setImmediate(() => process.kill(process.pid, name));

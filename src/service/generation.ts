@@ -166,6 +166,11 @@ export class Generation implements Estate {
     return this.#successor.isCommitted && table[this.#predecessor.state].accepts === 'predecessor';
   }
 
+  /** Whether it is just being decided who accepts: in the middle of a commit, or of an undo. */
+  get isBetween(): boolean {
+    return this.#predecessor.state === 'committing' || this.#predecessor.state === 'undoing';
+  }
+
   /** Where worker threads of this process join it. @param shut memory in which they see that they may not accept. */
   async doorForThreads(shut: Int32Array): Promise<string> {
     const { number, listeners, threads } = this;
@@ -311,10 +316,7 @@ export class Generation implements Estate {
 
   #expect(generation: number, settings: Settings): void {
     try {
-      if (this.#successor.isGivingUp) {
-        const why = `generation ${this.number} has failed and asked its predecessor to serve again`;
-        throw new MoultError('MOULT_RESTART_IN_PROGRESS', why);
-      }
+      this.#assertStays();
       // Who is to be replaced has proved itself: its own predecessor is not needed any more.
       this.#successor.confirm();
       this.#predecessor.expect(generation, settings);
@@ -324,6 +326,13 @@ export class Generation implements Estate {
       const report = asMoultError(error, 'MOULT_PROTOCOL_ORDER').report();
       this.#lifeline.send({ type: 'expecting', generation, error: report });
     }
+  }
+
+  // Whether it is to hand back is not known yet: it cannot be replaced.
+  #assertStays(): void {
+    if (!this.#successor.isGivingUp) return;
+    const why = `generation ${this.number} has failed and asked its predecessor to serve again`;
+    throw new MoultError('MOULT_RESTART_IN_PROGRESS', why);
   }
 
   // The service goes on; a supervisor that comes, or comes back, finds it.
@@ -385,6 +394,7 @@ export class Generation implements Estate {
   }
 
   #receiveStranger(channel: Channel, hello: Message<'hello'>): void {
+    this.#assertStays();
     const { number, settings } = this.#overseer.admit(channel);
     this.#successor.confirm();
     this.#predecessor.expect(number, settings);

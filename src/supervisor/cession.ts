@@ -10,6 +10,7 @@ import type { Ending } from './ending.js';
 import type { GenerationProcess } from './generation-process.js';
 import type { Generations } from './generations.js';
 import type { HeldListeners } from './held-listeners.js';
+import type { Probation } from './probation.js';
 import type { Restarts } from './restarts.js';
 import type { Reviver } from './reviver.js';
 import type { RunFolder } from './run-folder.js';
@@ -26,6 +27,7 @@ const END_TIMEOUT_MS = 10_000;
 export interface CessionParts {
   readonly generations: Generations;
   readonly restarts: Restarts;
+  readonly probation: Probation;
   readonly reviver: Reviver;
   readonly held: HeldListeners;
   readonly ending: Ending;
@@ -50,6 +52,8 @@ interface Passing {
   hasCommitted: boolean;
   /** Whether the predecessor ended before it had committed: the commit is the other supervisor's to give. */
   isOrphaned: boolean;
+  /** Whether this supervisor is to be stopped, and waits for the other one to have the service. */
+  isToStop: boolean;
 }
 
 /** Lets another supervisor take the service over, and ends this one when that has proved itself. */
@@ -131,6 +135,7 @@ export class Cession {
   finishBeforeStop(): Promise<void> | undefined {
     const passing = this.#passing;
     if (passing === undefined || !(passing.hasCommitted || passing.isOrphaned)) return undefined;
+    passing.isToStop = true;
     passing.predecessor.lifeline?.send({ type: 'confirm' });
     return this.#parts.ending.ended.then(() => {});
   }
@@ -148,6 +153,7 @@ export class Cession {
       who,
       hasCommitted: false,
       isOrphaned: false,
+      isToStop: false,
     };
     this.#passing = passing;
     ending.sparesListeners = true;
@@ -179,12 +185,14 @@ export class Cession {
   }
 
   #toGive(): GenerationProcess {
-    const { generations, restarts, reviver } = this.#parts;
+    const { generations, restarts, probation, reviver } = this.#parts;
     this.assertNone();
     if (restarts.isUnderWay || generations.starting() !== undefined || reviver.isWaiting) {
       throw new MoultError('MOULT_RESTART_IN_PROGRESS', 'a generation is just starting or taking over');
     }
     const { current } = generations;
+    if (current?.isUndone === true && probation.successor === current)
+      throw new MoultError('MOULT_RESTART_IN_PROGRESS', 'the generation that serves is just handing back');
     if (current?.door === undefined || !current.isReachable) {
       throw new MoultError('MOULT_NOT_SERVING', 'no generation serves here that could hand over');
     }
@@ -240,7 +248,8 @@ export class Cession {
     const { predecessor, who } = passing;
     if (passing.isOrphaned) {
       this.#over();
-      reviver.revive(predecessor, `ended, and so did ${who}`);
+      if (passing.isToStop) void this.#parts.ending.stop();
+      else reviver.revive(predecessor, `ended, and so did ${who}`);
       return;
     }
     const error = new MoultError('MOULT_HANDOVER_ABORTED', `${who} is gone`, { serving: 'predecessor' });
@@ -250,12 +259,14 @@ export class Cession {
     else this.#failed(passing, error);
   }
 
-  #failed({ who }: Passing, error: MoultError): void {
+  #failed({ who, isToStop }: Passing, error: MoultError): void {
     this.#over();
     const { generations, log } = this.#parts;
     log.error(
       `${who} did not take over (${error.message}); generation ${generations.current?.number} serves on`,
     );
+    // It was told to stop when the service was the other one's already, which has given it back since.
+    if (isToStop) void this.#parts.ending.stop();
   }
 
   #over(): void {

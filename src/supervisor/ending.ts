@@ -10,6 +10,10 @@ import type { Probation } from './probation.js';
 import type { Restarts } from './restarts.js';
 import type { Reviver } from './reviver.js';
 
+/** How long a generation that an earlier supervisor left may take to come to this one. */
+const REJOIN_TIMEOUT_MS = 5000;
+const LOOK_MS = 50;
+
 /** What an end brings to an end in each slot. */
 export interface EndingSlot {
   readonly generations: Generations;
@@ -128,11 +132,15 @@ export class Ending {
     const { manager, options, log } = this.#parts;
     const keepOpen = manager.keepsListeners;
     const { drainTimeoutMs, stopTimeoutMs, stopSignal } = options;
-    for (const one of this.#own()) {
+    const ask = (one: GenerationProcess) => {
       one.isEnding = true;
       if (one.isReachable && one.servingSince !== undefined) {
         one.lifeline?.send({ type: 'retire', timeoutMs: drainTimeoutMs, keepOpen });
       } else one.signalService(stopSignal);
+    };
+    for (const one of this.#own()) {
+      if (one.isAdopted && !one.isReachable) isBack(one).then(() => ask(one));
+      else ask(one);
     }
     const limitMs = drainTimeoutMs + stopTimeoutMs;
     const force = setTimeout(() => {
@@ -143,6 +151,14 @@ export class Ending {
     }, limitMs);
     await Promise.all(this.#own().map((one) => one.exited));
     clearTimeout(force);
+  }
+}
+
+/** By its stop signal alone it would end with all that it has in hand; so it is told when it has come. */
+async function isBack(one: GenerationProcess): Promise<void> {
+  const limit = performance.now() + REJOIN_TIMEOUT_MS;
+  while (one.exit === undefined && !one.isReachable && performance.now() < limit) {
+    await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
   }
 }
 

@@ -43,6 +43,8 @@ export class GenerationProcess {
   claims: ReadonlySet<string> | undefined;
   /** Whether its end is asked for, and no crash. */
   isEnding = false;
+  /** Whether an earlier supervisor has started it: then it comes here by itself, in its own time. */
+  isAdopted = false;
   /** Whether it was confirmed: a crash or a rollback may come back to its release. */
   isProved = false;
   /** Whether its predecessor was told to take the service back. */

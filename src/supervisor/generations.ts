@@ -193,6 +193,7 @@ export class Generations {
     if (tree === undefined) return undefined;
     const generation = this.#maker.adopt(number, release, this.settings(false), tree);
     generation.isProved = isProved;
+    generation.isAdopted = true;
     this.#add(generation);
     return generation;
   }

@@ -145,7 +145,7 @@ export class Restarts {
   }
 
   async #replace(asked: Asked): Promise<RestartSummary> {
-    const { generations, reviver, service, options, log } = this.#parts;
+    const { generations, probation, reviver, service, options, log } = this.#parts;
     await admit(asked, options, {
       draining: () => this.#draining(),
       inFlight: async () => {
@@ -166,6 +166,16 @@ export class Restarts {
       await predecessor?.expect(number, settings, EXPECT_TIMEOUT_MS);
     } catch (error) {
       generations.giveBack(number);
+      throw error;
+    }
+    // Undone while it answered: it may have told already that it calls the next one off.
+    if (
+      generations.current !== predecessor ||
+      (predecessor?.isUndone && probation.successor === predecessor)
+    ) {
+      const what = `generation ${predecessor?.number} is just being undone`;
+      const error = new MoultError('MOULT_RESTART_IN_PROGRESS', what, { serving: 'unchanged' });
+      predecessor?.lifeline?.send({ type: 'abort', error: error.report() });
       throw error;
     }
     // The operator has decided: what is in probation is confirmed.
@@ -225,17 +235,19 @@ export class Restarts {
   // Of a generation that hands back, and another that takes, neither can be replaced.
   async #undoOver(): Promise<void> {
     const { generations, probation, options } = this.#parts;
-    const { current } = generations;
-    if (current?.isUndone !== true || probation.successor !== current) return;
+    const { successor } = probation;
+    // One that has handed back all that it had may be gone while its predecessor still restores it.
+    const isOn = successor?.isUndone === true || (generations.current === undefined && probation.canResume);
+    if (successor === undefined || !isOn) return;
     const limitMs = options.readyTimeoutMs + EXPECT_TIMEOUT_MS;
     let limit: NodeJS.Timeout | undefined;
     const late = new Promise<'late'>((resolve) => {
       limit = setTimeout(() => resolve('late'), limitMs);
     });
-    const how = await Promise.race([probation.confirmed(current.number).catch(() => 'undone'), late]);
+    const how = await Promise.race([probation.confirmed(successor.number).catch(() => 'undone'), late]);
     clearTimeout(limit);
     if (how !== 'late') return;
-    const what = `generation ${current.number} is to hand back, and its predecessor has not answered within ${limitMs} ms`;
+    const what = `generation ${successor.number} is to hand back, and its predecessor has not answered within ${limitMs} ms`;
     throw new MoultError('MOULT_RESTART_IN_PROGRESS', what, { serving: 'unchanged' });
   }
 

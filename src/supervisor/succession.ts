@@ -234,12 +234,18 @@ export class Succession {
   // A predecessor ends itself when it has drained; one that is hung is ended all the same.
   #limit(generation: GenerationProcess): void {
     if (!generation.isOurs || generation.endsInTime) return;
-    const { generations, options, log } = this.#parts;
-    const { drainTimeoutMs, probationMs, stopTimeoutMs } = options;
-    const limit = new Deadline(Math.max(drainTimeoutMs, probationMs) + stopTimeoutMs, () => {
+    const { generations, probation, options, log } = this.#parts;
+    const { drainTimeoutMs, probationMs, stopTimeoutMs, readyTimeoutMs } = options;
+    const end = () => {
       if (generations.current === generation) return;
       log.warn(`generation ${generation.number} did not end in time and is killed`);
       generation.kill();
+    };
+    let limit = new Deadline(Math.max(drainTimeoutMs, probationMs) + stopTimeoutMs, () => {
+      // It is to serve again, and may have state to restore first.
+      const isToResume = probation.predecessor === generation && probation.successor?.isUndone;
+      if (isToResume) limit = new Deadline(readyTimeoutMs + stopTimeoutMs, end).unref();
+      else end();
     }).unref();
     generation.exited.then(() => limit.clear());
   }

@@ -287,6 +287,8 @@ export class TakeOver {
       generations.current = undefined;
       reviver.revive(successor, 'ended');
     }
+    // The service could not go back any more, so it is this supervisor's to stop.
+    if (this.#isGivingBack) void ending.stop();
   }
 
   // Where its own end is near, it learns here that the service has passed on.

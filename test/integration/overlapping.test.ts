@@ -4,6 +4,7 @@ import http, { Agent } from 'node:http';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
+import { RawClient } from './raw-client.js';
 import { portOf, whenAllServe } from './slots-of.js';
 import { fixture, type Supervised, until, withFolder, withService } from './supervised.js';
 
@@ -128,6 +129,65 @@ describe('an undo', () => {
         const { predecessor } = await service.restart();
         assert.equal(predecessor, 1);
       });
+    });
+  });
+});
+
+describe('an undo whose successor is gone while its predecessor restores', () => {
+  it('is over before a restart begins', async () => {
+    const env = { KEEPS: 'state', RESTORE_MS: '4000' };
+    await withService({ command: [fixture('overlaps.mjs')], env }, async (service) => {
+      const { port } = await service.target();
+      await service.restart();
+      const rollback = service.moult('rollback', service.name);
+      await until('the second is gone', async () => (await service.status()).generations.length === 1);
+      const { predecessor } = await service.restart();
+      assert.equal(predecessor, 1);
+      assert.equal((await rollback).code, 0);
+      assert.deepEqual(new Set(await askAll(40, port)), new Set(['3']));
+    });
+  });
+});
+
+describe('an undo that comes while a generation is told to expect its successor', () => {
+  it('leaves one generation serving', async () => {
+    const env = { START_MS: '1500' };
+    await withService({ command: [fixture('overlaps.mjs')], env }, async (service) => {
+      const { port } = await service.target();
+      await service.restart();
+      const second = await service.current();
+      process.kill(second.pid, 'SIGSTOP');
+      const restart = service.failingRestart();
+      await pause(1500);
+      const rollback = service.moult('rollback', service.name);
+      await pause(1200);
+      // What it answers is read in one go.
+      process.kill(service.pid, 'SIGSTOP');
+      process.kill(second.pid, 'SIGCONT');
+      await pause(150);
+      process.kill(service.pid, 'SIGCONT');
+      assert.equal((await restart).code, 'MOULT_RESTART_IN_PROGRESS');
+      assert.equal((await rollback).code, 0);
+      assert.deepEqual(new Set(await askAll(40, port)), new Set(['1']));
+    });
+  });
+});
+
+describe('the last answer of a pipelining client, at a stop', () => {
+  it('goes out before the deadline of the drain', async () => {
+    const options = { command: [fixture('overlaps.mjs')], runOptions: ['--drain-timeout', '2500ms'] };
+    await withService(options, async (service) => {
+      const client = await RawClient.connect(await service.target());
+      const get = (path: string) => `GET ${path} HTTP/1.1\r\nHost: test\r\n\r\n`;
+      client.write(get('/?ms=800'));
+      await pause(50);
+      client.write(get('/?ms=800'));
+      await pause(200);
+      service.process.kill('SIGTERM');
+      await client.response(1);
+      client.write(get('/'));
+      await client.response(2);
+      client.close();
     });
   });
 });

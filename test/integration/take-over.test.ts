@@ -5,6 +5,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { describe, it } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import type { Load, LoadReport } from '#moult/verify/load.js';
 import { startLoad } from '../support/load.js';
@@ -535,3 +536,37 @@ async function successorOf(one: Supervised): Promise<{ pid: number }> {
     return service;
   });
 }
+
+describe('both supervisors are stopped within the probation of a take-over', () => {
+  it('the new one first: the old one, whose generation is about to resume, ends too', async () => {
+    await Street.with(async (street) => {
+      const first = await street.run('good', { runOptions: quick });
+      const pid = await first.alone();
+      const second = await street.takeOver('good', { name: 'next', runOptions: ['--probation', '20s'] });
+      process.kill(pid, 'SIGSTOP');
+      second.process.kill('SIGTERM');
+      await pause(400);
+      first.process.kill('SIGTERM');
+      await pause(200);
+      process.kill(pid, 'SIGCONT');
+      await until('the old one ends', () => first.isOver, 12_000);
+      await until('the new one ends', () => second.isOver, 12_000);
+    });
+  });
+
+  it('the old one first: the new one, which can give back no more, ends too', async () => {
+    await Street.with(async (street) => {
+      const first = await street.run('good', { runOptions: quick });
+      const pid = await first.alone();
+      const second = await street.takeOver('good', { name: 'next', runOptions: ['--probation', '20s'] });
+      process.kill(pid, 'SIGSTOP');
+      first.process.kill('SIGTERM');
+      await pause(400);
+      second.process.kill('SIGTERM');
+      await pause(200);
+      process.kill(pid, 'SIGCONT');
+      await until('the old one ends', () => first.isOver, 12_000);
+      await until('the new one ends', () => second.isOver, 12_000);
+    });
+  });
+});
