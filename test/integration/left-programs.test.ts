@@ -59,7 +59,7 @@ describe('a program whose supervisor is killed', { skip }, () => {
       await killedAndRunAgain(
         { command: [PYTHON, SERVER, file], runOptions },
         async (service) => {
-          clients = new Clients({ port });
+          clients = new Clients({ port }, { pauseMs: 15 });
           // The one that is left has another socket than the first had.
           writeFileSync(file, 'two');
           await service.restart('--wait', 'confirmed');
@@ -94,7 +94,7 @@ describe('a program whose supervisor is killed', { skip }, () => {
       await killedAndRunAgain(
         { command: [PYTHON, SERVER, file], runOptions },
         async (service) => {
-          clients = new Clients({ port });
+          clients = new Clients({ port }, { pauseMs: 15 });
           writeFileSync(file, 'two');
           await service.restart();
           second = (await service.current()).pid;
@@ -122,7 +122,7 @@ describe('a program whose supervisor is killed', { skip }, () => {
       await killedAndRunAgain(
         { command: [PYTHON, SERVER, file], runOptions },
         async (service) => {
-          clients = new Clients({ port });
+          clients = new Clients({ port }, { pauseMs: 15 });
           first = (await service.current()).pid;
           writeFileSync(file, 'two');
           void service.restartLines();
@@ -164,7 +164,7 @@ describe('a program whose supervisor is killed', { skip }, () => {
           }
         },
         async (again) => {
-          clients = new Clients({ port });
+          clients = new Clients({ port }, { pauseMs: 15 });
           const { generations } = await again.status();
           assert.equal(generations.length, 3);
           writeFileSync(file, 'four');
@@ -273,7 +273,7 @@ describe('a Node service with --listen whose supervisor is killed', () => {
       await killedAndRunAgain(
         options,
         async (service) => {
-          clients = new Clients({ port });
+          clients = new Clients({ port }, { pauseMs: 15 });
           pid = (await service.current()).pid;
         },
         async (again) => {
