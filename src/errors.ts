@@ -82,6 +82,13 @@ export const errorTable = {
     retry: true,
     remedy: 'Read its last output, mend the release, restart again.',
   },
+  MOULT_START_FAILED: {
+    meaning: 'No process could be started for the successor.',
+    serving: 'predecessor',
+    retry: true,
+    remedy:
+      'See the reason: what the user, the container or the machine allows, or a command that is not there.',
+  },
   MOULT_READY_TIMEOUT: {
     meaning: 'The successor was not ready in time.',
     serving: 'predecessor',

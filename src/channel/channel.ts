@@ -4,6 +4,7 @@
 import type { Socket } from 'node:net';
 import { asMoultError, MoultError } from '../errors.js';
 import { closeDescriptor, duplicate } from '../os/descriptor.js';
+import { reserve } from '../os/descriptor-reserve.js';
 import { receiveDescriptors, sendDescriptors } from '../os/descriptor-socket.js';
 import type { PeerCredentials } from '../os/peer.js';
 import { encodeFrame, type Frame, FrameReader } from '../protocol/frame.js';
@@ -278,7 +279,7 @@ export class Channel {
 export function takeRecord(records: number, frame: Frame, receivedTag: number): Incoming {
   const announced = frame.message.descriptors;
   if (announced === undefined) return besideOf(frame.attachment, [], false);
-  const record = receiveDescriptors(records);
+  const record = reserve.use(() => receiveDescriptors(records));
   const beside = besideOf(frame.attachment, record?.descriptors ?? [], record?.truncated ?? false);
   if (
     record === undefined ||

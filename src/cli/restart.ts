@@ -14,6 +14,7 @@ interface Flags {
   readonly allowFewerListeners?: true;
   readonly surge: number;
   readonly onFailure: 'undo' | 'keep';
+  readonly force?: true;
 }
 
 /** The command `moult restart`. Exit status: 0 when the successor serves, 1 when the predecessor still does. */
@@ -62,6 +63,10 @@ export function restartCommand(): Command {
       oneOf('undo', 'keep'),
       'undo',
     )
+    .option(
+      '--force',
+      'replace a service that does not answer: its connections are cut, with the requests on them',
+    )
     .option('--json', 'print events and the result as lines of JSON')
     .action(async (name: string | undefined, flags: Flags) => {
       const folder = findService(name);
@@ -79,6 +84,7 @@ export function restartCommand(): Command {
             untilDrained: wait === 'drained',
             surge: flags.surge,
             onFailure: flags.onFailure,
+            ...(flags.force ? { force: true } : {}),
             whenQuiet:
               flags.whenQuiet === undefined
                 ? null

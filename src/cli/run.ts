@@ -3,6 +3,7 @@
  */
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { asMoultError, MoultError } from '../errors.js';
+import { reserve } from '../os/descriptor-reserve.js';
 import { FileLock } from '../os/file-lock.js';
 import { isSupportedPlatform } from '../os/libc.js';
 import { trustUids } from '../os/peer.js';
@@ -38,6 +39,9 @@ import {
 
 /** Signals that mean something to the service, and would end the supervisor or mean nothing to it. */
 const PASSED_ON = ['SIGUSR2', 'SIGWINCH'] as const;
+
+/** As many as it takes to start a process and to let it in: pipes, their other ends, and a channel. */
+const RESERVED_DESCRIPTORS = 12;
 
 /** The options of `moult run`, as they were given. Times in milliseconds. */
 export interface RunFlags {
@@ -214,6 +218,7 @@ async function run(words: readonly string[], flags: RunFlags): Promise<number> {
   const carried = takeCarried(process.env);
   const service = { words, cwd: carried?.cwd ?? namedWorkingDirectory(), envFiles: flags.envFile ?? [] };
   trustUids(flags.allowUid ?? []);
+  reserve.keep(RESERVED_DESCRIPTORS);
   const options = optionsOf(flags, service);
   const folder = new RunFolder(flags.name ?? defaultName(service));
   const log = supervisorLog(folder.name, flags.log);

@@ -68,6 +68,7 @@ function stageText({ stage, ms, generation, slot, facts }: StageEvent): string {
     inherit: `${plural(f.listeners, 'listener')} passed${overlaps ? '' : ', behind a shut gate'}`,
     ready: facts.said === true ? 'it said that it is ready' : `it claimed ${plural(f.claims, 'listener')}`,
     check: 'it answered its check rightly',
+    force: `the predecessor does not answer and is ended: ${plural(f.cut, 'connection')} cut`,
     commit: overlaps
       ? 'it accepts; the predecessor stays until it has proved itself'
       : 'it accepts; the predecessor does no more',

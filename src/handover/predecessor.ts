@@ -148,8 +148,10 @@ export class Predecessor {
   /**
    * Ends the handover, at any stage: before commit nothing has changed, within probation it is undone.
    * Once confirmed there is nothing to undo, and nothing happens.
+   * @param generation the successor that is meant; nothing happens where it is another one.
    */
-  fail(error: MoultError): void {
+  fail(error: MoultError, generation = this.#generation): void {
+    if (generation !== this.#generation) return;
     switch (this.#state) {
       case 'expecting':
       case 'inheriting':

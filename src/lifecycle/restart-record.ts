@@ -112,7 +112,7 @@ export class RestartRecord {
       listeners: number('listeners'),
       moved: number('moved'),
       draining: number('draining'),
-      cut: 0,
+      cut: number('cut'),
       longestPauseMs: number('longestPauseMs'),
       pauseP50Ms: number('pauseP50Ms'),
       pauseP99Ms: number('pauseP99Ms'),

@@ -1,60 +1,14 @@
-import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { libc, WNOHANG } from './libc.js';
 
-/** How a process is to be started. */
-export interface Launch {
-  readonly command: string;
-  readonly args: readonly string[];
-  readonly cwd: string;
-  readonly env: Readonly<Record<string, string | undefined>>;
-}
-
 /**
- * Starts a process by fork and exec, in a session and process group of its own: a Ctrl-C at the terminal
- * reaches only the supervisor, and the whole tree can be ended at once. No other descriptor is passed.
+ * Signals a process, or with a negative number its group. Numbers that mean no one process are refused: 0 is this
+ * process's own group, -1 is every process that it may signal. Source: kill(2).
+ * @returns false when it is gone.
  */
-export function launch({ command, args, cwd, env }: Launch): ChildProcess {
-  return known(
-    spawn(command, args, { cwd, env: { ...env }, detached: true, stdio: ['ignore', 'pipe', 'pipe'] }),
-  );
-}
-
-/**
- * The same, with this process's own output for its output, and copies of these descriptors from 3 on, in their order.
- */
-export function launchWithDescriptors(
-  { command, args, cwd, env }: Launch,
-  descriptors: readonly number[],
-): ChildProcess {
-  return known(
-    spawn(command, args, {
-      cwd,
-      env: { ...env },
-      detached: true,
-      stdio: ['ignore', 1, 2, ...descriptors],
-    }),
-  );
-}
-
-const launched = new Set<number>();
-
-/** Whether this process has launched it, and has not heard of its end yet: then that is Node's to collect. */
-export function isLaunched(pid: number): boolean {
-  return launched.has(pid);
-}
-
-function known(child: ChildProcess): ChildProcess {
-  const { pid } = child;
-  if (pid === undefined) return child;
-  launched.add(pid);
-  child.once('exit', () => launched.delete(pid));
-  return child;
-}
-
-/** Signals a process, or with a negative number its group. @returns false when it is gone. */
 export function signal(pid: number, name: NodeJS.Signals): boolean {
+  if (!Number.isSafeInteger(pid) || pid === 0 || pid === -1) return false;
   try {
     process.kill(pid, name);
     return true;
@@ -67,10 +21,13 @@ export function signal(pid: number, name: NodeJS.Signals): boolean {
 export interface Exit {
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
+  /** Why it could not be started at all. */
+  readonly notStarted?: string;
 }
 
 /** How a process ended, as a person says it. */
-export function describeExit({ code, signal }: Exit): string {
+export function describeExit({ code, signal, notStarted }: Exit): string {
+  if (notStarted !== undefined) return `could not be started (${notStarted})`;
   return signal === null ? `exited with code ${code}` : `was ended by ${signal}`;
 }
 
@@ -94,6 +51,8 @@ export function startTicks(pid: number): number | undefined {
  * @returns how it ended; `living` while one of its threads runs; undefined when it is no child of this process.
  */
 export function reap(pid: number): Exit | 'living' | undefined {
+  // To the kernel these are all children, or those of a group.
+  if (pid <= 0) return undefined;
   const status = new Int32Array(1);
   const collected = libc().waitpid(pid, status, WNOHANG);
   if (collected !== pid) return collected === 0 ? 'living' : undefined;

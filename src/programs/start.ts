@@ -1,6 +1,5 @@
-import type { ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { type Launch, launchWithDescriptors } from '../os/process.js';
+import { type Launch, type Launched, launchWithDescriptors } from '../os/launch.js';
 import { misleading, type PassedSocket, passingVariables } from './passing.js';
 
 const EXEC = fileURLToPath(import.meta.resolve('#moult/programs/exec.js'));
@@ -17,7 +16,7 @@ export interface ProgramStart {
 }
 
 /** Starts a program with its sockets. The process that is started becomes the program. */
-export function startProgram({ launch, sockets, generation, notifySocket }: ProgramStart): ChildProcess {
+export function startProgram({ launch, sockets, generation, notifySocket }: ProgramStart): Launched {
   const env: Record<string, string | undefined> = { ...launch.env };
   for (const name of misleading(env)) delete env[name];
   Object.assign(env, passingVariables(sockets, generation, process.pid), {

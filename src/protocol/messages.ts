@@ -300,7 +300,7 @@ export const schemas = {
     threads: v.optional(doors),
   }),
   'handed-back': v.object({}),
-  abort: v.object({ error: errorReport }),
+  abort: v.object({ error: errorReport, generation: v.optional(count) }),
 
   // A generation and that of another slot
   takes: v.object({
@@ -414,6 +414,8 @@ export const schemas = {
     /** How many slots are replaced at once, and what becomes of those that were when one fails. */
     surge: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1))),
     onFailure: v.optional(v.picklist(['undo', 'keep'])),
+    /** Replace a predecessor that does not answer: it is ended once the successor is ready. */
+    force: v.optional(v.boolean()),
   }),
   scale: v.object({ slots: v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(MAX_SLOTS)) }),
   rollback: v.object({}),

@@ -288,7 +288,9 @@ export class Generation implements Estate {
     lifeline.unref();
     this.#successor.heed(lifeline);
     lifeline.on('expect', ({ generation, settings }) => this.#expect(generation, settings));
-    lifeline.on('abort', ({ error }) => this.#predecessor.fail(MoultError.from(error)));
+    lifeline.on('abort', ({ error, generation }) =>
+      this.#predecessor.fail(MoultError.from(error), generation),
+    );
     lifeline.on('undo', ({ error }) => this.#predecessor.fail(MoultError.from(error)));
     lifeline.on('proceed', ({ generation }) => this.#predecessor.proceed(generation));
     lifeline.on('confirm', ({ retire }) => this.#predecessor.confirm(retire));

@@ -97,8 +97,10 @@ export class Attempt {
   // The generation decides: it may have committed in the same moment, and then undoes it.
   #ended(exit: Exit): void {
     if (this.#hasCommitted || this.#isSettled) return;
-    const message = `the successor ${describeExit(exit)} before it had taken over`;
-    const error = new MoultError('MOULT_SUCCESSOR_EXITED', message, { serving: 'predecessor' });
+    const isStarted = exit.notStarted === undefined;
+    const message = `the successor ${describeExit(exit)}${isStarted ? ' before it had taken over' : ''}`;
+    const code = isStarted ? 'MOULT_SUCCESSOR_EXITED' : 'MOULT_START_FAILED';
+    const error = new MoultError(code, message, { serving: 'predecessor' });
     this.#parts.line.send({ type: 'abort', error: error.report() });
   }
 

@@ -1,12 +1,12 @@
-import { spawn } from 'node:child_process';
 import type { Channel } from '../channel/channel.js';
+import { launchBeside } from '../os/launch.js';
 import type { Exit } from '../os/process.js';
 import type { StandaloneOptions } from './options.js';
 import { successorVariables } from './variables.js';
 
 /** The process of a successor. */
 export interface SuccessorProcess {
-  /** 0 where it has no number here. */
+  /** 0 or -1 where it has no number here. */
   readonly pid: number;
   /** Whether this process has started it, as a part of the same unit. */
   readonly isOwn: boolean;
@@ -26,22 +26,9 @@ export function startSuccessor(
   door: string,
   generation: number,
 ): SuccessorProcess {
-  const child = spawn(command, args, {
-    cwd,
-    env: { ...process.env, ...variables, ...successorVariables(door, generation) },
-    stdio: 'inherit',
-  });
-  const exited = new Promise<Exit>((resolve) => {
-    child.once('error', () => resolve({ code: 127, signal: null }));
-    child.once('exit', (code, signal) => resolve({ code, signal }));
-  });
-  return {
-    pid: child.pid ?? -1,
-    isOwn: true,
-    exited,
-    kill: () => void child.kill('SIGKILL'),
-    unref: () => child.unref(),
-  };
+  const env = { ...process.env, ...variables, ...successorVariables(door, generation) };
+  const { pid, exited, kill, unref } = launchBeside({ command, args, cwd, env });
+  return { pid, isOwn: true, exited, kill, unref };
 }
 
 /** One that somebody else has started: it ends itself when it is told that it has failed. */

@@ -44,7 +44,11 @@ export class Agent {
       if (this.#state === 'ready' && generation === this.#successor?.number) this.#commit();
     });
     ours.on('confirm', () => this.#confirm());
-    ours.on('abort', ({ error }) => this.#fail(MoultError.from(error)));
+    ours.on('abort', ({ error, generation }) => {
+      const met = this.#successor?.number;
+      if (generation === undefined || met === undefined || met === generation)
+        this.#fail(MoultError.from(error));
+    });
     ours.on('undo', ({ error }) => this.#fail(MoultError.from(error)));
     ours.on('retire', ({ timeoutMs }) => this.#retire(timeoutMs));
     program.exited.then(() => this.#ended());

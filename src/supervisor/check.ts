@@ -1,10 +1,12 @@
+import { randomBytes } from 'node:crypto';
 import { request } from 'node:http';
 import { createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { connect as connectTls } from 'node:tls';
 import { MoultError } from '../errors.js';
 import { markInternal } from '../node/listen-hook.js';
-import { launch, signal } from '../os/process.js';
+import { type Launch, launch } from '../os/launch.js';
+import { describeExit } from '../os/process.js';
 import type { GenerationProcess } from './generation-process.js';
 
 /** What is asked of a successor before it may take over. */
@@ -22,6 +24,14 @@ export interface CheckOptions {
   readonly intervalMs: number;
   /** The lowest and the highest status that is right, for HTTP. */
   readonly status: readonly [number, number];
+}
+
+/** A check that says nothing of the generation, because it could not be made. */
+class NotMade extends Error {}
+
+/** Whether a failed check says nothing of the generation: what it needs on this side could not be had. */
+export function wasNotMade(error: unknown): boolean {
+  return error instanceof MoultError && error.details?.notMade === true;
 }
 
 /**
@@ -56,19 +66,24 @@ export async function runCheck(
       return;
     } catch (cause) {
       if (generation.exit !== undefined || tries >= options.retries) {
-        const reason = cause instanceof Error ? cause.message : String(cause);
-        throw new MoultError(
-          'MOULT_CHECK_FAILED',
-          `the check of generation ${generation.number} failed: ${reason}`,
-          {
-            stage: 'check',
-            cause,
-          },
-        );
+        throw failed(generation, cause);
       }
       await new Promise((resolve) => setTimeout(resolve, options.intervalMs));
     }
   }
+}
+
+function failed({ number }: GenerationProcess, cause: unknown): MoultError {
+  // A call of the system on this side.
+  const isNotMade =
+    cause instanceof NotMade || (cause instanceof MoultError && cause.code === 'MOULT_SYSTEM_CALL');
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  const how = isNotMade ? 'could not be made' : 'failed';
+  return new MoultError('MOULT_CHECK_FAILED', `the check of generation ${number} ${how}: ${reason}`, {
+    stage: 'check',
+    cause,
+    ...(isNotMade ? { details: { notMade: true } } : {}),
+  });
 }
 
 async function once(
@@ -153,43 +168,57 @@ async function checkExec(
   timeoutMs: number,
   folder: string,
 ): Promise<void> {
-  const path = join(folder, `check-${generation.number}.sock`);
+  // Not a name that something may lie at already.
+  const path = join(folder, `check-${generation.number}-${randomBytes(3).toString('hex')}.sock`);
+  const clients = new Set<Socket>();
   const bridge = createServer((client) => {
+    clients.add(client);
     client.on('error', () => client.destroy());
+    client.on('close', () => clients.delete(client));
     generation.reach(timeoutMs).then(
       (service) => {
         service.on('error', () => service.destroy());
+        client.on('close', () => service.destroy());
         client.pipe(service).pipe(client);
       },
       () => client.destroy(),
     );
   });
   markInternal(bridge);
-  await new Promise<void>((resolve) => bridge.listen(path, resolve));
+  await new Promise<void>((resolve, reject) => {
+    bridge.on('error', (cause) => reject(new NotMade(`no socket could be made for it: ${cause.message}`)));
+    bridge.listen(path, resolve);
+  });
   try {
-    await new Promise<void>((resolve, reject) => {
-      const env = { ...generation.release.env, MOULT_CHECK_SOCKET: path };
-      const child = launch({ command: 'sh', args: ['-c', command], cwd: generation.release.cwd, env });
-      let said = '';
-      for (const stream of [child.stdout, child.stderr]) {
-        stream?.on('data', (chunk: Buffer) => {
-          said = (said + chunk.toString('utf8')).slice(-500);
-        });
-      }
-      const timer = setTimeout(() => signal(-(child.pid ?? 0), 'SIGKILL'), timeoutMs);
-      child.once('error', reject);
-      child.once('exit', (code, name) => {
-        clearTimeout(timer);
-        if (code === 0) resolve();
-        else
-          reject(
-            new Error(
-              `${command}: expected exit status 0, ${name === null ? `received ${code}` : `ended by ${name}`}; ${said.trim()}`,
-            ),
-          );
-      });
-    });
+    await runCommand(generation.release, command, timeoutMs, path);
   } finally {
     bridge.close();
+    for (const client of clients) client.destroy();
   }
+}
+
+async function runCommand(
+  { cwd, env }: Launch,
+  command: string,
+  timeoutMs: number,
+  socket: string,
+): Promise<void> {
+  const shell = { command: 'sh', args: ['-c', command], cwd, env: { ...env, MOULT_CHECK_SOCKET: socket } };
+  const child = launch(shell);
+  let said = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream?.on('error', () => {});
+    stream?.on('data', (chunk: Buffer) => {
+      said = (said + chunk.toString('utf8')).slice(-500);
+    });
+  }
+  const timer = setTimeout(() => child.kill(), timeoutMs);
+  const exit = await child.exited;
+  clearTimeout(timer);
+  // What it has left running must not keep them open.
+  for (const stream of [child.stdout, child.stderr]) stream?.destroy();
+  if (exit.notStarted !== undefined) throw new NotMade(`the shell ${describeExit(exit)}`);
+  if (exit.code === 0) return;
+  const how = exit.signal === null ? `received ${exit.code}` : `ended by ${exit.signal}`;
+  throw new Error(`${command}: expected exit status 0, ${how}; ${said.trim()}`);
 }

@@ -49,6 +49,8 @@ export class GenerationProcess {
   isProved = false;
   /** Whether its predecessor was told to take the service back. */
   isUndone = false;
+  /** Whether its predecessor does not answer: its listeners come from the supervisor, which ends that one when it is ready. */
+  isForced = false;
   /** The generation from which it takes over, or took over. */
   predecessor: GenerationProcess | undefined;
   #servingSince: number | undefined;
@@ -116,7 +118,8 @@ export class GenerationProcess {
 
   /** The process of the service itself, as the kernel names it. */
   get servicePid(): number {
-    return this.lifeline?.peer.pid ?? this.pid;
+    // A peer of another namespace of processes has the number 0 here.
+    return this.lifeline?.peer.pid || this.pid;
   }
 
   /** Milliseconds since 1970 when it began to accept; undefined before. */
@@ -207,7 +210,11 @@ export class GenerationProcess {
     ) as Promise<number>;
   }
 
-  /** Has it expect a successor. @throws MOULT_PEER_CLOSED, MOULT_PEER_TIMEOUT, MOULT_PROTOCOL_ORDER; nothing has changed then. */
+  /**
+   * Has it expect a successor. One that does not answer in time is told at once that nobody comes: it may answer yet.
+   * @throws MOULT_PEER_CLOSED, MOULT_PEER_TIMEOUT, MOULT_PROTOCOL_ORDER; nothing has changed then. After a time-out the
+   *   number may not be used again: the answer to it may still come.
+   */
   async expect(generation: number, settings: Settings, timeoutMs: number): Promise<void> {
     if (this.door === undefined) {
       throw new MoultError(
@@ -217,8 +224,16 @@ export class GenerationProcess {
     }
     const refusal = await this.#ask(`expecting ${generation}`, timeoutMs, () =>
       this.lifeline?.send({ type: 'expect', generation, settings }),
-    );
+    ).catch((error: MoultError) => {
+      if (error.code === 'MOULT_PEER_TIMEOUT') this.expectNoMore(generation, error);
+      throw error;
+    });
     if (refusal !== undefined) throw MoultError.from(refusal as ErrorReport);
+  }
+
+  /** It was told to expect this one, or may yet hear so: it does not come. */
+  expectNoMore(generation: number, error: MoultError): void {
+    this.lifeline?.send({ type: 'abort', error: error.report(), generation });
   }
 
   #ask(question: string, timeoutMs: number, send: () => void): Promise<unknown> {

@@ -157,17 +157,22 @@ export class Generations {
     const number = taken ?? this.takeNumber();
     const generation = this.#maker.start(number, release, settings, predecessor);
     generation.predecessor = predecessor;
+    // One that could not be started has no number by which it could be found again.
+    if (generation.pid > 0) this.#noteStart(generation);
+    this.#log.debug(`generation ${number} started as process ${generation.pid}: ${release.label}`);
+    this.#add(generation);
+    return generation;
+  }
+
+  #noteStart({ number, pid, release }: GenerationProcess): void {
     const { command, args, cwd, isDirect, label } = release;
     this.#journal.write({
       event: 'start',
       generation: number,
-      pid: generation.pid,
-      ticks: startTicks(generation.pid) ?? 0,
+      pid,
+      ticks: startTicks(pid) ?? 0,
       release: { command, args, cwd, isDirect, label },
     });
-    this.#log.debug(`generation ${number} started as process ${generation.pid}: ${release.label}`);
-    this.#add(generation);
-    return generation;
   }
 
   /** Goes on counting where an earlier supervisor ended. */

@@ -86,7 +86,9 @@ export class Handover {
     this.#limit?.clear();
     this.successor.isEnding = true;
     // Where the predecessor has not given it up itself, it learns so here; else this says nothing new.
-    if (!this.#hasCommitted) this.#predecessor?.lifeline?.send({ type: 'abort', error: error.report() });
+    if (!this.#hasCommitted) {
+      this.#predecessor?.expectNoMore(this.successor.number, error);
+    }
     if (alive) {
       // It hands back what it has, and ends by itself.
       this.#reject(this.#explain(error, { code: null, signal: null }));
@@ -105,13 +107,13 @@ export class Handover {
 
   #exited(exit: Exit): void {
     if (this.#isSettled || this.#hasCommitted) return;
-    const error = new MoultError(
-      'MOULT_SUCCESSOR_EXITED',
-      `the successor ${describeExit(exit)} before it had taken over`,
-    );
-    const { lifeline } = this.#predecessor ?? {};
+    const isStarted = exit.notStarted === undefined;
+    const code = isStarted ? 'MOULT_SUCCESSOR_EXITED' : 'MOULT_START_FAILED';
+    const error = new MoultError(code, this.#ended(exit));
+    const hasMet = isStarted && !this.successor.isForced;
     // The predecessor decides: it may have committed in the same moment, and then undoes it.
-    if (lifeline !== undefined && !lifeline.isClosed) lifeline.send({ type: 'abort', error: error.report() });
+    if (hasMet && this.#predecessor?.isReachable)
+      this.#predecessor.expectNoMore(this.successor.number, error);
     else this.fail(error);
   }
 
@@ -131,13 +133,16 @@ export class Handover {
     );
   }
 
+  #ended(exit: Exit): string {
+    const what = `the successor ${describeExit(exit)}`;
+    if (exit.notStarted !== undefined) return what;
+    return `${what} before it had ${this.#hasCommitted ? 'proved itself' : 'taken over'}`;
+  }
+
   #explain(error: MoultError, exit: Exit): MoultError {
     const wasExit = error.code === 'MOULT_SUCCESSOR_EXITED' || error.code === 'MOULT_SUCCESSOR_LOST';
     const killed = exit.signal === 'SIGKILL';
-    const message =
-      wasExit && !killed
-        ? `the successor ${describeExit(exit)} before it had ${this.#hasCommitted ? 'proved itself' : 'taken over'}`
-        : error.message;
+    const message = wasExit && !killed ? this.#ended(exit) : error.message;
     return new MoultError(error.code, message, {
       serving:
         this.#predecessor?.exit === undefined && this.#predecessor !== undefined ? 'predecessor' : 'none',

@@ -1,5 +1,5 @@
+import { isLaunched } from '../os/launch.js';
 import { reapOrphans } from '../os/orphans.js';
-import { isLaunched } from '../os/process.js';
 import type { GenerationProcess } from './generation-process.js';
 
 /**

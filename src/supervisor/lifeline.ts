@@ -19,14 +19,22 @@ export interface LifelineParts {
   readonly log: Logger;
   /** Makes the configured check; rejects when it fails. */
   readonly check: (generation: GenerationProcess) => Promise<void>;
+  /** How many connections one has, as far as that is seen from outside. */
+  readonly connections: (generation: GenerationProcess) => number;
 }
+
+/** How long a generation that is to be ended because it does not answer may take to answer all the same. */
+const ANSWER_TIMEOUT_MS = 1000;
 
 /** Listens to a generation: what it says of itself, and of the successor to which it hands over. */
 export function listenTo(generation: GenerationProcess, channel: Line, parts: LifelineParts): void {
   listenToListeners(generation, channel, parts);
   listenToHandover(generation, channel, parts);
   const { generations, succession } = parts;
-  channel.on('ready', ({ claims }) => succession.ready(generation, claims));
+  channel.on('ready', ({ claims, said }) => {
+    succession.ready(generation, claims);
+    if (generation.isForced) replaceSilent(generation, parts, { claims: claims.length, said });
+  });
   channel.on('committed', () => {});
   channel.on('serving', ({ epoch, said }) => {
     if (said) generations.saidReady();
@@ -90,7 +98,40 @@ function checkBeforeCommit(
     },
     (error) => {
       const told = asMoultError(error, 'MOULT_CHECK_FAILED');
-      predecessor.lifeline?.send({ type: 'abort', error: told.report() });
+      predecessor.expectNoMore(successor.number, told);
     },
   );
+}
+
+// The successor takes over as from one that has died; one that answers again is not ended for nothing.
+async function replaceSilent(
+  successor: GenerationProcess,
+  { restarts, check, connections, log }: LifelineParts,
+  facts: Record<string, unknown>,
+): Promise<void> {
+  const handover = restarts.handoverTo(successor);
+  const predecessor = successor.livingPredecessor;
+  if (handover === undefined || predecessor === undefined) return;
+  handover.stage('ready', facts);
+  try {
+    if (successor.settings.checked) {
+      await check(successor);
+      handover.stage('check', {});
+    }
+    const answers = await predecessor.state(ANSWER_TIMEOUT_MS).then(
+      () => true,
+      () => false,
+    );
+    if (handover.isSettled || predecessor.exit !== undefined) return;
+    if (answers) {
+      const what = `generation ${predecessor.number} answers again: restart without --force, which cuts nothing`;
+      throw new MoultError('MOULT_HANDOVER_ABORTED', what, { serving: 'predecessor' });
+    }
+    const cut = connections(predecessor);
+    handover.stage('force', { cut });
+    log.warn(`generation ${predecessor.number} does not answer and is ended: ${cut} connections are cut`);
+    predecessor.kill();
+  } catch (error) {
+    handover.fail(asMoultError(error, 'MOULT_CHECK_FAILED'));
+  }
 }

@@ -1,5 +1,6 @@
 import { MoultError } from '../errors.js';
 import type { GenerationState } from '../protocol/messages.js';
+import { wasNotMade } from './check.js';
 import type { GenerationProcess } from './generation-process.js';
 import type { SupervisorOptions } from './options.js';
 
@@ -57,7 +58,10 @@ export class ProbationWatch {
         { cause },
       );
     });
-    await check();
+    await check().catch((error: unknown) => {
+      // It says nothing of the successor.
+      if (!wasNotMade(error)) throw error;
+    });
     if (options.maxErrorRate === null) return;
     this.#baseline ??= share(await predecessor.state(options.hangTimeoutMs).catch(() => undefined));
     const now = share(state);

@@ -1,6 +1,6 @@
-import type { ChildProcess } from 'node:child_process';
 import type { Writable } from 'node:stream';
-import { type Exit, type Launch, launch, reap, signal, startTicks } from '../os/process.js';
+import { type Launch, type Launched, launch } from '../os/launch.js';
+import { type Exit, reap, signal, startTicks } from '../os/process.js';
 import { OutputTail, passThrough } from './output.js';
 
 /** So often it is looked whether a process that this program did not start has ended. */
@@ -14,6 +14,7 @@ export interface Outputs {
 
 /** A process and all that it started: a group of its own. */
 export interface ProcessTree {
+  /** -1 where it could not be started. */
   readonly pid: number;
   /** Settles when the first process of the tree has ended. */
   readonly exited: Promise<Exit>;
@@ -23,24 +24,20 @@ export interface ProcessTree {
 
 /** Starts a tree; a command that cannot be started is a tree that has ended with code 127. */
 export function startTree(what: Launch, outputs: Outputs): ProcessTree {
-  const child = launch(what);
+  const first = launch(what);
   const output = new OutputTail();
-  if (child.stdout !== null) passThrough(child.stdout, outputs.stdout, output);
-  if (child.stderr !== null) passThrough(child.stderr, outputs.stderr, output);
-  const exited = exitOf(child, (message) => output.add(Buffer.from(`${message}\n`)));
-  return { pid: child.pid ?? -1, exited, output };
+  if (first.stdout !== null) passThrough(first.stdout, outputs.stdout, output);
+  if (first.stderr !== null) passThrough(first.stderr, outputs.stderr, output);
+  return treeOf(first, output);
 }
 
-/** Settles when a child has ended; one that cannot be started has ended with code 127. */
-export function exitOf(child: ChildProcess, onFailure: (message: string) => void): Promise<Exit> {
-  return new Promise((resolve) => {
-    child.once('error', (error) => {
-      onFailure(error.message);
-      resolve({ code: 127, signal: null });
-    });
-    // The last output of a process may come after its end.
-    child.once('exit', (code, name) => setImmediate(() => resolve({ code, signal: name })));
+/** The tree that begins with this process. @param output what it writes, as far as that comes through this program. */
+export function treeOf({ pid, exited }: Launched, output = new OutputTail()): ProcessTree {
+  const told = exited.then((exit) => {
+    if (exit.notStarted !== undefined) output.add(Buffer.from(`${exit.notStarted}\n`));
+    return exit;
   });
+  return { pid, exited: told, output };
 }
 
 /**

@@ -1,4 +1,3 @@
-import type { ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
@@ -12,8 +11,7 @@ import { startProgram } from '../programs/start.js';
 import type { GenerationState, Settings } from '../protocol/messages.js';
 import { Agent } from './agent.js';
 import { GenerationProcess } from './generation-process.js';
-import { OutputTail } from './output.js';
-import { exitOf, type ProcessTree } from './process-tree.js';
+import { type ProcessTree, treeOf as processTreeOf } from './process-tree.js';
 import type { Release } from './release.js';
 
 const WHY_NOT_MOVED = 'it is a program that knows nothing of moult';
@@ -96,22 +94,21 @@ export class ProgramGeneration extends GenerationProcess {
           `process ${pid}, which is none of generation ${number}, spoke to its NOTIFY_SOCKET: not heard`,
         ),
     });
-    const berth = means.berth(predecessor instanceof ProgramGeneration && predecessor.exit === undefined);
-    const child = startProgram({
+    let berth: Berth;
+    try {
+      berth = means.berth(predecessor instanceof ProgramGeneration && predecessor.exit === undefined);
+    } catch (error) {
+      notify.close();
+      throw error;
+    }
+    const started = startProgram({
       launch: release,
       sockets: berth.sockets,
       generation: number,
       notifySocket: notify.path,
     });
-    const generation = new ProgramGeneration(
-      number,
-      release,
-      settings,
-      treeOfChild(child),
-      means,
-      berth,
-      notify,
-    );
+    const tree = processTreeOf(started);
+    const generation = new ProgramGeneration(number, release, settings, tree, means, berth, notify);
     onReady = () => generation.#said();
     notify.listenTo(generation.pid);
     generation.#awaitReady();
@@ -250,10 +247,6 @@ export class ProgramGeneration extends GenerationProcess {
     socket?.destroy();
     if (socket !== undefined) this.#becomeReady();
   }
-}
-
-function treeOfChild(child: ChildProcess): ProcessTree {
-  return { pid: child.pid ?? -1, exited: exitOf(child, () => {}), output: new OutputTail() };
 }
 
 function addressOf(fd: number): Record<string, unknown> {

@@ -70,7 +70,8 @@ export class Reception {
     if (slot === undefined || generation === undefined) throw notExpected(hello);
     generation.attach(channel);
     slot.listen(generation, channel);
-    const predecessor = hello.rejoin === undefined ? generation.livingPredecessor : undefined;
+    const isGivenTo = hello.rejoin === undefined && !generation.isForced;
+    const predecessor = isGivenTo ? generation.livingPredecessor : undefined;
     const welcome = {
       type: 'welcome',
       generation: generation.number,

@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import { asMoultError, MoultError } from '../errors.js';
 import type { RestartSummary, StageEvent } from '../lifecycle/restart-record.js';
+import type { Settings } from '../protocol/messages.js';
 import { admit, type QuietRequest } from './admission.js';
 import { checkBudgetMs } from './check.js';
 import type { GenerationProcess } from './generation-process.js';
@@ -26,6 +27,8 @@ export interface RestartRequest {
   readonly untilConfirmed: boolean;
   readonly untilDrained?: boolean | undefined;
   readonly whenQuiet: QuietRequest | null;
+  /** Whether a predecessor that does not answer is ended once the successor is ready. */
+  readonly force?: boolean | undefined;
 }
 
 /** What tells one restart from another. */
@@ -33,6 +36,7 @@ interface Asked {
   readonly allowFewerListeners: boolean;
   readonly whenQuiet: QuietRequest | null;
   readonly ifBusy: 'wait' | 'refuse';
+  readonly force: boolean;
   /** The release to start; undefined for what the command's paths hold at that time. */
   readonly release: Release | undefined;
 }
@@ -50,6 +54,8 @@ export interface RestartParts {
   readonly options: SupervisorOptions;
   readonly journal: Journal;
   readonly log: Logger;
+  /** How many connections one has, as far as that is seen from outside. */
+  readonly connections: (generation: GenerationProcess) => number;
 }
 
 /** Replaces the generation that serves by a new one, one restart at a time. */
@@ -113,7 +119,8 @@ export class Restarts {
     this.#watchers.add(watch);
     try {
       const { ifBusy, allowFewerListeners, whenQuiet, untilConfirmed, untilDrained = false } = request;
-      const asked = { ifBusy, allowFewerListeners, whenQuiet, release };
+      const { force = false } = request;
+      const asked = { ifBusy, allowFewerListeners, whenQuiet, force, release };
       const summary = await this.#queue.enqueue(ifBusy, asked);
       if (untilConfirmed || untilDrained) await this.#parts.probation.confirmed(summary.generation);
       return untilDrained ? await this.#withDrain(summary) : summary;
@@ -161,13 +168,7 @@ export class Restarts {
     const predecessor = generations.current;
     const settings = generations.settings(asked.allowFewerListeners);
     reviver.cancel();
-    const number = generations.takeNumber();
-    try {
-      await predecessor?.expect(number, settings, EXPECT_TIMEOUT_MS);
-    } catch (error) {
-      generations.giveBack(number);
-      throw error;
-    }
+    const { number, isForced } = await this.#expected(predecessor, settings, asked.force);
     // Undone while it answered: it may have told already that it calls the next one off.
     if (
       generations.current !== predecessor ||
@@ -175,13 +176,14 @@ export class Restarts {
     ) {
       const what = `generation ${predecessor?.number} is just being undone`;
       const error = new MoultError('MOULT_RESTART_IN_PROGRESS', what, { serving: 'unchanged' });
-      predecessor?.lifeline?.send({ type: 'abort', error: error.report() });
+      predecessor?.expectNoMore(number, error);
       throw error;
     }
     // The operator has decided: what is in probation is confirmed.
     for (const one of generations.all()) if (one !== predecessor) one.lifeline?.send({ type: 'confirm' });
     this.#isHandingOver = true;
-    const successor = generations.start(release, settings, predecessor, number);
+    const successor = this.#start(release, settings, predecessor, number);
+    successor.isForced = isForced;
     const toCommitMs = checkBudgetMs(options.check) + options.busyTimeoutMs;
     const handover = new Handover(successor, predecessor, settings, toCommitMs, (event) => this.#tell(event));
     this.#handover = handover;
@@ -192,6 +194,48 @@ export class Restarts {
       return summary;
     } finally {
       this.#onOver(successor);
+    }
+  }
+
+  // @returns the number of the successor, and whether its predecessor does not answer and is to be ended.
+  async #expected(
+    predecessor: GenerationProcess | undefined,
+    settings: Settings,
+    force: boolean,
+  ): Promise<{ number: number; isForced: boolean }> {
+    const { generations, log } = this.#parts;
+    const number = generations.takeNumber();
+    try {
+      await predecessor?.expect(number, settings, EXPECT_TIMEOUT_MS);
+      return { number, isForced: false };
+    } catch (cause) {
+      const error = asMoultError(cause, 'MOULT_HANDOVER_ABORTED');
+      // Where it did not answer in time its answer may still come, and must not be taken for one to the next question.
+      if (error.code !== 'MOULT_PEER_TIMEOUT') generations.giveBack(number);
+      const isSilent = error.code === 'MOULT_PEER_TIMEOUT' || error.code === 'MOULT_PEER_CLOSED';
+      if (predecessor === undefined || predecessor.exit !== undefined || !isSilent) throw error;
+      const cut = this.#parts.connections(predecessor);
+      const cost = `cuts its connections, ${cut} at the moment, with the requests on them`;
+      if (!force) {
+        const what = `${error.message}; moult restart --force replaces it all the same, and ${cost}`;
+        throw new MoultError(error.code, what, { serving: 'predecessor', cause: error });
+      }
+      log.warn(`${error.message}: it will be ended once its successor is ready, which ${cost}`);
+      return { number: generations.takeNumber(), isForced: true };
+    }
+  }
+
+  #start(
+    release: Release,
+    settings: Settings,
+    predecessor: GenerationProcess | undefined,
+    number: number,
+  ): GenerationProcess {
+    try {
+      return this.#parts.generations.start(release, settings, predecessor, number);
+    } catch (error) {
+      predecessor?.expectNoMore(number, asMoultError(error, 'MOULT_HANDOVER_ABORTED'));
+      throw error;
     }
   }
 

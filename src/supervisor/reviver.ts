@@ -1,9 +1,14 @@
+import { asMoultError } from '../errors.js';
 import { wallClockMs } from '../os/clock.js';
 import { describeExit } from '../os/process.js';
 import { Backoff } from './backoff.js';
 import type { GenerationProcess } from './generation-process.js';
 import type { Generations } from './generations.js';
+import type { Release } from './release.js';
 import type { Releases } from './releases.js';
+
+const FIRST_TRY_MS = 100;
+const LONGEST_TRY_MS = 2000;
 
 /** Starts the last good release again when nobody serves, later and later while it keeps crashing. */
 export class Reviver {
@@ -11,6 +16,8 @@ export class Reviver {
   readonly #releases: Releases;
   readonly #tell: (what: string) => void;
   readonly #backoff = new Backoff();
+  /** What keeps this machine from starting any process may be over soon, and a try costs nothing. */
+  readonly #soon = new Backoff(FIRST_TRY_MS, LONGEST_TRY_MS);
   #timer: NodeJS.Timeout | undefined;
   #isWaiting = false;
 
@@ -31,20 +38,34 @@ export class Reviver {
     if (this.#generations.isClosed) return;
     const release = this.#releases.lastGood() ?? generation.release;
     const servedMs = generation.servingSince === undefined ? 0 : wallClockMs() - generation.servingSince;
-    const waitMs = this.#backoff.next(servedMs);
+    const wasStarted = generation.exit?.notStarted === undefined;
+    const waitMs = (wasStarted ? this.#backoff : this.#soon).next(servedMs);
+    if (wasStarted) this.#soon.reset();
     this.#isWaiting = true;
     const when = waitMs === 0 ? 'now' : `in ${waitMs} ms`;
     this.#tell(
       `generation ${generation.number} ${what}; clients wait in the backlog, the last good release starts ${when}`,
     );
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => {
-      const next = this.#generations.start(release, this.#generations.settings(true));
-      next.exited.then((exit) => {
-        if (next.servingSince === undefined && !next.isEnding && this.#isWaiting)
-          this.revive(next, describeExit(exit));
-      });
-    }, waitMs);
+    this.#timer = setTimeout(() => this.#start(generation, release), waitMs);
+  }
+
+  #start(before: GenerationProcess, release: Release): void {
+    if (this.#generations.isClosed) return;
+    let next: GenerationProcess;
+    try {
+      next = this.#generations.start(release, this.#generations.settings(true));
+    } catch (error) {
+      this.revive(
+        before,
+        `could not be followed by another one (${asMoultError(error, 'MOULT_SYSTEM_CALL').message})`,
+      );
+      return;
+    }
+    next.exited.then((exit) => {
+      if (next.servingSince === undefined && !next.isEnding && this.#isWaiting)
+        this.revive(next, describeExit(exit));
+    });
   }
 
   /** Somebody serves, or is started by others: nothing is due any more. */

@@ -34,7 +34,7 @@ export class Scaling {
   /**
    * Has so many slots from now on.
    * @returns when those that are new serve, or those that are to end have ended.
-   * @throws MOULT_NOT_SERVING when no slot serves that others could be like; MOULT_SUCCESSOR_EXITED or
+   * @throws MOULT_NOT_SERVING when no slot serves that others could be like; MOULT_SUCCESSOR_EXITED, MOULT_START_FAILED or
    *   MOULT_READY_TIMEOUT when a new one did not come to serve: then those that are new are ended again.
    */
   async to(count: number): Promise<Scaled> {
@@ -84,7 +84,9 @@ export class Scaling {
     const number = `generation ${generation.number}`;
     if (how === 'late')
       throw new MoultError('MOULT_READY_TIMEOUT', `${number} was not ready within ${readyTimeoutMs} ms`);
-    throw new MoultError('MOULT_SUCCESSOR_EXITED', `${number} ${describeExit(how)} before it served`, {
+    const isStarted = how.notStarted === undefined;
+    const code = isStarted ? 'MOULT_SUCCESSOR_EXITED' : 'MOULT_START_FAILED';
+    throw new MoultError(code, `${number} ${describeExit(how)}${isStarted ? ' before it served' : ''}`, {
       details: { output: generation.tree.output.lines().slice(-20) },
     });
   }

@@ -36,6 +36,8 @@ export interface SlotSurroundings {
   readonly ending: Ending;
   readonly journal: Journal;
   readonly log: Logger;
+  /** How many connections one has, as far as that is seen from outside. */
+  readonly connections: (generation: GenerationProcess) => number;
   /** Makes the configured check; rejects when it fails. */
   readonly check: (generation: GenerationProcess) => Promise<void>;
   /** Where this slot is reached has changed. */

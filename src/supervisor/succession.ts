@@ -173,8 +173,8 @@ export class Succession {
     if ((generations.areArriving || !generation.isOurs) && !hasHeir) return;
     if (generation === generations.current) this.#crashed(generation, exit, hasHeir);
     else if (releases.lastGood() === undefined && generations.starting() === undefined) {
-      const why = exit.code === 127 ? `: ${generation.tree.output.lines().at(-1) ?? ''}` : '';
-      const what = `the service ${describeExit(exit)} before it was ready${why}`;
+      const when = exit.notStarted === undefined ? ' before it was ready' : '';
+      const what = `the service ${describeExit(exit)}${when}`;
       log.error(what);
       manager.tell(what);
       ending.finish(exit.code === null || exit.code === 0 ? 1 : exit.code);

@@ -6,6 +6,7 @@ import { MoultError } from '../errors.js';
 import type { RestartSummary } from '../lifecycle/restart-record.js';
 import { wallClockMs } from '../os/clock.js';
 import { startTicks } from '../os/process.js';
+import { connectionsOf } from '../programs/connections.js';
 import type { Message } from '../protocol/messages.js';
 import type { ServiceManagerLink } from '../starter/service-manager.js';
 import { MOULT_VERSION } from '../version.js';
@@ -101,7 +102,9 @@ export class Supervisor {
     const homes = new Homes(() => this.#slots, options.sticky);
     this.#homes = homes;
     const moved = () => homes.tell();
-    const surroundings = { folder, service, options, numbers, held, ending, check, moved };
+    const connections = ({ pid }: GenerationProcess) =>
+      connectionsOf(pid, held.describe().descriptors).length;
+    const surroundings = { folder, service, options, numbers, held, ending, check, connections, moved };
     this.#slots = new Slots((index) => {
       const ours = { ...surroundings, index, maker: maker(index) };
       if (index === undefined) return new Slot({ ...ours, manager, journal, log });

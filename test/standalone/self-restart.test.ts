@@ -108,6 +108,17 @@ describe('a service that restarts itself', () => {
     });
   }
 
+  tidy('serves on when no process can be started for its successor', async (later) => {
+    const command = { command: '/no/such/program', args: [] };
+    const service = await Alone.start(later, { options: { command } });
+    for (const number of [2, 3]) {
+      const { body } = await service.ask('/restart');
+      assert.equal(body.code, 'MOULT_START_FAILED', `generation ${number}: ${JSON.stringify(body)}`);
+      assert.match(String(body.message), /could not be started \(spawn \/no\/such\/program ENOENT/);
+      assert.equal((await service.ask('/')).body.generation, String(service.first.pid));
+    }
+  });
+
   tidy('resumes when its successor ends in probation', async (later) => {
     const service = await Alone.start(later, { options: { probationMs: 5000 } });
     service.behave('ends-in-probation');
