@@ -19,25 +19,52 @@ if (!existsSync(stamp) || readFileSync(stamp, 'utf8') !== lock) {
 }
 rmSync(`${root}dist`, { recursive: true, force: true });
 run(process.execPath, [`${root}node_modules/typescript/bin/tsc`, '-p', root]);
-const processes = ['service/entry', 'threads/entry', 'standalone/begin', 'cli/main', 'programs/exec'];
-// Of these the bundles and whoever imports them have the same: the tests of failures break in here.
-await bundle(...processes, 'channel/channel', 'channel/open');
+const { build } = await import('esbuild');
+await bundleCommands();
+await bundleForServices();
 chmodSync(`${root}dist/cli/main.js`, 0o755);
 
 // What several of them need is in files beside them, so that it is loaded once in a process.
-async function bundle(...entries) {
-  const { build } = await import('esbuild');
+async function bundleCommands() {
+  // Of the latter two the bundles and whoever imports them have the same: the tests of failures break in here.
+  const entries = ['cli/main', 'programs/exec', 'channel/channel', 'channel/open'];
   await build({
+    ...common(entries),
+    chunkNames: 'chunks/[hash]',
+    splitting: true,
+    packages: 'external',
+    format: 'esm',
+  });
+}
+
+// A service's process may have no require() of ES modules, and find packages in a way of its own: each of these is one
+// file that needs nothing but Node.
+async function bundleForServices() {
+  await build({
+    ...common(['standalone/service-bundle', 'threads/entry']),
+    outExtension: { '.js': '.cjs' },
+    format: 'cjs',
+    define: { 'import.meta.url': 'fileUrl' },
+    banner: { js: "const fileUrl = require('node:url').pathToFileURL(__filename).href;" },
+    plugins: [{ name: 'version', setup: fixVersion }],
+  });
+}
+
+function common(entries) {
+  return {
     entryPoints: entries.map((entry) => `${root}src/${entry}.ts`),
     outbase: `${root}src`,
     outdir: `${root}dist`,
-    chunkNames: 'chunks/[hash]',
     bundle: true,
-    splitting: true,
-    packages: 'external',
     platform: 'node',
-    format: 'esm',
     target: 'node20.19',
     logLevel: 'warning',
-  });
+  };
+}
+
+// What src/version.ts reads from package.json.
+function fixVersion(bundler) {
+  const { version } = JSON.parse(readFileSync(`${root}package.json`, 'utf8'));
+  const contents = `export const MOULT_VERSION = ${JSON.stringify(version)};`;
+  bundler.onLoad({ filter: /\/src\/version\.ts$/ }, () => ({ contents, loader: 'ts' }));
 }

@@ -53,8 +53,7 @@ export class Door {
         ),
       );
       door.#server.listen(path, () => {
-        // The folder is private already; this is the second lock.
-        chmodSync(path, privateMode());
+        closeToOthers(path);
         door.#server.unref();
         resolve(door);
       });
@@ -116,5 +115,14 @@ export class Door {
         channel.close();
       }
     });
+  }
+}
+
+// The folder is private already; this is the second lock. With Node's permissions a service may not be able to turn it.
+function closeToOthers(path: string): void {
+  try {
+    chmodSync(path, privateMode());
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ERR_ACCESS_DENIED') throw error;
   }
 }

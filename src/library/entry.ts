@@ -2,7 +2,7 @@ import { createRequire } from 'node:module';
 import type { Hooks } from '../node/listen-hook.js';
 import type * as Entry from '../service/entry.js';
 
-type Alone = typeof import('../standalone/begin.js');
+type Bundle = typeof import('../standalone/service-bundle.js');
 
 /** Where the preload of `moult run` says how its own copy of the package is reached; a service may import another copy. */
 const BRIDGE = Symbol.for('moult.entry.1');
@@ -19,29 +19,22 @@ export interface Bridge {
 export function bridge(): Bridge {
   const preloaded = (globalThis as Record<symbol, (() => Omit<Bridge, 'isHooked'>) | undefined>)[BRIDGE];
   if (preloaded !== undefined) return { ...preloaded(), isHooked: true };
-  return { entry: load('#moult/service/entry.js') as typeof Entry, env: process.env, isHooked: false };
+  return { entry: bundle().entry, env: process.env, isHooked: false };
 }
 
 /** Loads what a service without a supervisor needs. */
-export function alone(): Alone {
-  return load('#moult/standalone/begin.js') as Alone;
+export function alone(): Pick<Bundle, 'beginAlone'> {
+  return bundle();
 }
 
 /** Loads what makes `listen()` and `bind()` reach moult. */
 export function hooks(): Hooks {
-  return load('#moult/service/hooks.cjs') as Hooks;
+  return require('#moult/service/hooks.cjs') as Hooks;
 }
 
 const require = createRequire(import.meta.url);
 
 // Only when it is needed: it reaches into Node and libc, which other systems do not have.
-// require() of an ES module is no experiment for us: it is what Node 20.19 was chosen for.
-function load(path: string): unknown {
-  const warn = process.emitWarning;
-  process.emitWarning = (() => {}) as typeof process.emitWarning;
-  try {
-    return require(path);
-  } finally {
-    process.emitWarning = warn;
-  }
+function bundle(): Bundle {
+  return require('#moult/standalone/service-bundle.cjs') as Bundle;
 }

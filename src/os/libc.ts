@@ -1,6 +1,8 @@
+import { realpathSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { endianness } from 'node:os';
 import { getSystemErrorName } from 'node:util';
+import { getEnvironmentData } from 'node:worker_threads';
 import { MoultError } from '../errors.js';
 
 /*
@@ -107,6 +109,28 @@ export function isSupportedPlatform(): boolean {
   return process.platform === 'linux' && endianness() === 'LE' && /64/.test(process.arch);
 }
 
+/** Under this name the preload of a service keeps what its supervisor said of {@link koffiPath}, also for worker threads. */
+export const KOFFI = 'moult.koffi';
+
+/** The real path of the package by which libc is called, as this process finds it. */
+export function koffiPath(): string {
+  return realpathSync(createRequire(import.meta.url).resolve('koffi'));
+}
+
+// In a service packages may be found in other ways than here, with --preserve-symlinks for example.
+function loadKoffi(): typeof import('koffi') {
+  const require = createRequire(import.meta.url);
+  const told = getEnvironmentData(KOFFI);
+  if (typeof told !== 'string') return require('koffi') as typeof import('koffi');
+  try {
+    return require(told) as typeof import('koffi');
+  } catch (error) {
+    // It may have been removed since.
+    if ((error as NodeJS.ErrnoException).code !== 'MODULE_NOT_FOUND') throw error;
+    return require('koffi') as typeof import('koffi');
+  }
+}
+
 function load(): Libc {
   if (!isSupportedPlatform()) {
     throw new MoultError(
@@ -114,7 +138,7 @@ function load(): Libc {
       `expected 64-bit little-endian Linux, this is ${process.platform} on ${process.arch}`,
     );
   }
-  const koffi = createRequire(import.meta.url)('koffi') as typeof import('koffi');
+  const koffi = loadKoffi();
   const lib = koffi.load(null);
   const syscall3 = lib.func('long syscall(long number, int a, uint b)');
   const syscallOf3 = lib.func('long syscall(long number, int a, int b, uint c)');

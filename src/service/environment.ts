@@ -12,12 +12,14 @@ const GENERATION = 'MOULT_GENERATION';
 const NODE_OPTIONS_WAS = 'MOULT_NODE_OPTIONS_WAS';
 const DIRECT = 'MOULT_DIRECT';
 const SLOT = 'MOULT_SLOT';
+const KOFFI = 'MOULT_KOFFI';
 
-/** The variables that start a process as this generation. @param isDirect whether the command itself is the service, not a wrapper. */
+/** The variables that start a process as this generation. @param isDirect whether the command itself is the service, not a wrapper. @param koffi the path of the package by which libc is called. */
 export function variablesFor(
   started: StartedBy,
   isDirect: boolean,
   preload: string,
+  koffi: string,
   nodeOptions = '',
 ): Record<string, string> {
   return {
@@ -25,6 +27,7 @@ export function variablesFor(
     [GENERATION]: String(started.generation),
     [NODE_OPTIONS_WAS]: nodeOptions,
     NODE_OPTIONS: `${nodeOptions} --require=${JSON.stringify(preload)}`.trim(),
+    [KOFFI]: koffi,
     ...(isDirect ? { [DIRECT]: '1' } : {}),
     ...(started.slot === undefined ? {} : { [SLOT]: String(started.slot) }),
   };
@@ -43,5 +46,5 @@ export function scrub(env: NodeJS.ProcessEnv): void {
   const was = env[NODE_OPTIONS_WAS];
   if (was) env.NODE_OPTIONS = was;
   else delete env.NODE_OPTIONS;
-  for (const name of [SUPERVISOR, GENERATION, NODE_OPTIONS_WAS, DIRECT]) delete env[name];
+  for (const name of [SUPERVISOR, GENERATION, NODE_OPTIONS_WAS, DIRECT, KOFFI]) delete env[name];
 }

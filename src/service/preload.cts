@@ -15,6 +15,8 @@ type DoorQuestion = import('../threads/mark.js', { with: { 'resolution-mode': 'i
 
 /** Tells worker threads that their process runs under moult; see threads/mark.ts. */
 const MARK = 'moult';
+/** As in os/libc.ts: how a service finds the package by which it calls libc. */
+const KOFFI = 'moult.koffi';
 /** As in threads/mark.ts, which is not loaded until it is needed. */
 const ASKING = 'moult.threads.1';
 
@@ -28,12 +30,13 @@ function watch(): void {
   if (!env.MOULT_SUPERVISOR || cluster.isWorker) return;
   const shut = new SharedArrayBuffer(4);
   threads.setEnvironmentData(MARK, shut as unknown as Parameters<typeof threads.setEnvironmentData>[1]);
+  if (env.MOULT_KOFFI) threads.setEnvironmentData(KOFFI, env.MOULT_KOFFI);
   const supervised = { ...env };
   if (env.MOULT_DIRECT) clear(env);
 
   let entry: Entry | undefined;
   const load = (): Entry => {
-    entry ??= loadQuietly<Entry>('./entry.js');
+    entry ??= (require('../standalone/service-bundle.cjs') as { entry: Entry }).entry;
     return entry;
   };
   // For the library, which the service may import from another copy of this package.
@@ -73,7 +76,7 @@ function awaitThreads(admit: (answer: (door: string | null) => void) => Promise<
 function watchThread(mark: SharedArrayBuffer): void {
   let entry: ThreadEntry | undefined;
   hooks.onListen((server, original, args) => {
-    entry ??= loadQuietly<ThreadEntry>('../threads/entry.js');
+    entry ??= require('../threads/entry.cjs') as ThreadEntry;
     entry.listen(server, original, args, mark);
   });
   hooks.onDatagramBind(warnOfBinding);
@@ -95,19 +98,8 @@ function clear(env: NodeJS.ProcessEnv): void {
   const was = env.MOULT_NODE_OPTIONS_WAS;
   if (was) env.NODE_OPTIONS = was;
   else delete env.NODE_OPTIONS;
-  for (const name of ['MOULT_SUPERVISOR', 'MOULT_GENERATION', 'MOULT_NODE_OPTIONS_WAS', 'MOULT_DIRECT'])
-    delete env[name];
-}
-
-// require() of an ES module is no experiment for us: it is what Node 20.19 was chosen for.
-function loadQuietly<T>(path: string): T {
-  const warn = process.emitWarning;
-  process.emitWarning = (() => {}) as typeof process.emitWarning;
-  try {
-    return require(path) as T;
-  } finally {
-    process.emitWarning = warn;
-  }
+  for (const name of ['SUPERVISOR', 'GENERATION', 'NODE_OPTIONS_WAS', 'DIRECT', 'KOFFI'])
+    delete env[`MOULT_${name}`];
 }
 
 watch();

@@ -6,6 +6,7 @@ import { wallClockMs } from '../os/clock.js';
 import { Deadline } from '../os/deadline.js';
 import { closeDescriptor } from '../os/descriptor.js';
 import { streamSocketPair } from '../os/descriptor-socket.js';
+import { koffiPath } from '../os/libc.js';
 import type { PeerCredentials } from '../os/peer.js';
 import { type Exit, signal } from '../os/process.js';
 import type { DrainReport, GenerationState, Settings } from '../protocol/messages.js';
@@ -90,6 +91,7 @@ export class GenerationProcess {
       { supervisor, generation: number, slot },
       release.isDirect,
       PRELOAD,
+      koffiPath(),
       NODE_OPTIONS,
     );
     const tree = startTree({ ...release, env: { ...release.env, ...variables } }, outputs);

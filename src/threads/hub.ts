@@ -68,7 +68,7 @@ export class ThreadHub {
       else closeDescriptor(fd);
     });
     const door = join(this.#around.folder, `t${process.pid}-${thread}.sock`);
-    const remove = () => rmSync(door, { force: true });
+    const remove = () => removePath(door);
     process.once('exit', remove);
     channel.closed.then(() => {
       process.off('exit', remove);
@@ -130,4 +130,12 @@ export class ThreadHub {
 function isOn(listener: StreamListener, name: string): boolean {
   const fd = descriptorOf(listener.server);
   return fd >= 0 && name === `fd:${fd}`;
+}
+
+function removePath(path: string): void {
+  try {
+    rmSync(path, { force: true });
+  } catch {
+    // With Node's permissions a service may not be able to: it goes with the run folder.
+  }
 }
