@@ -36,7 +36,9 @@ describe('the table of errors', () => {
 
   it('holds every code that the sources speak of', () => {
     const isVariable = (code: string) =>
-      /^MOULT_(SUPERVISOR|PREDECESSOR|GENERATION|NODE_OPTIONS_WAS|DIRECT|SLOT|PROTOCOL|UPGRADE)$/.test(code);
+      /^MOULT_(SUPERVISOR|PREDECESSOR|GENERATION|NODE_OPTIONS_WAS|DIRECT|SLOT|KOFFI|PROTOCOL|UPGRADE)$/.test(
+        code,
+      );
     assert.deepEqual(
       spokenCodes().filter((code) => !isVariable(code) && !(code in errorTable)),
       [],

@@ -50,6 +50,8 @@ export interface SupervisedOptions {
   readonly cwd?: string;
   /** The Node binary that runs supervisor and service (default: this one). */
   readonly node?: string;
+  /** The script of a moult that is installed elsewhere (default: the one that was built here). */
+  readonly cli?: string;
   /** Whether to wait until it serves (default: yes). */
   readonly waits?: boolean;
   /** The folder for its sockets (default: one of its own). */
@@ -101,7 +103,7 @@ export class Supervised {
     this.#node = options.node ?? process.execPath;
     const named = options.name === null ? [] : ['--name', this.name];
     const args = ['run', ...named, ...(options.runOptions ?? []), '--', ...options.command];
-    const [command = '', ...words] = [...(options.through ?? []), this.#node, cli, ...args];
+    const [command = '', ...words] = [...(options.through ?? []), this.#node, options.cli ?? cli, ...args];
     this.process = spawn(command, words, {
       env: this.#env,
       ...options.user,
