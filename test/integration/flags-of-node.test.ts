@@ -50,7 +50,7 @@ describe('a service whose Node runs with', () => {
       '--permission',
       '--allow-fs-read=*',
       '--allow-addons',
-      ...(isKnown(['--allow-net']) ? ['--allow-net'] : []),
+      ...(process.allowedNodeEnvironmentFlags.has('--allow-net') ? ['--allow-net'] : []),
     ],
   ]) {
     const skip = isKnown(flags) ? false : 'this Node has no such flag';
