@@ -1,11 +1,18 @@
 import type { Server } from 'node:net';
+import { knownHub } from '../broadcast/shared.js';
 import { asMoultError } from '../errors.js';
 import { socketOn } from '../node/http1.js';
 import { readOn, stopReading } from '../node/standstill.js';
-import type { ConnectionItem } from '../protocol/messages.js';
+import type { ConnectionItem, Message } from '../protocol/messages.js';
 import { decodeCarried } from './carried.js';
 import { begin, moversFor } from './movers.js';
 import type { ConnectionTracker } from './tracker.js';
+
+interface Belongings {
+  readonly data: Buffer | undefined;
+  /** Up to where it was sent broadcasts where it comes from; undefined where there are none. */
+  readonly heard: Message<'connections-data'>['heard'];
+}
 
 /**
  * Takes over a connection that the service has declared movable, with its data. What was sent on it while it was on
@@ -17,7 +24,7 @@ export function adoptCarried(
   fd: number,
   server: Server,
   item: ConnectionItem,
-  data: Buffer | undefined,
+  { data, heard }: Belongings,
   tracker: ConnectionTracker,
 ): boolean {
   const mover = moversFor(server).find(({ name }) => name === item.mover);
@@ -38,6 +45,7 @@ export function adoptCarried(
   };
   const fail = (cause: unknown) => {
     warn(item, cause);
+    knownHub()?.clients.gone(socket);
     guard();
     arrived();
     mover.abandon(socket);
@@ -45,6 +53,8 @@ export function adoptCarried(
   };
   const read = () => {
     if (isGuarded) socket.off('error', ignore);
+    // What was broadcast while it was on its way comes before what it is answered.
+    knownHub()?.arrived(socket);
     readOn(socket, first);
     arrived();
   };
@@ -58,6 +68,7 @@ export function adoptCarried(
     }
     // Whoever listens makes the socket read at once; nothing may be read before all is restored.
     stopReading(socket);
+    if (heard !== undefined) knownHub()?.arriving(socket, heard);
     const restored = mover.restore(socket, saved, late, item.version ?? 0);
     if (restored instanceof Promise) {
       guard();

@@ -1,3 +1,4 @@
+import { knownHub } from '../broadcast/shared.js';
 import type { Channel } from '../channel/channel.js';
 import { Deadline } from '../os/deadline.js';
 import type { ConnectionItem } from '../protocol/messages.js';
@@ -53,7 +54,8 @@ export class Batches<T extends object = Tracked> {
   #channel: Channel;
   #events: BatchEvents<T>;
   #unacknowledged = new Map<number, readonly Departing<T>[]>();
-  #unadopted = new Set<number>();
+  /** Those that have left and have not arrived; each holds back what their broadcasts may be forgotten. */
+  #unadopted = new Map<number, () => void>();
   /** Those that are on their way: sent twice, two sockets would share one stream. */
   #departing = new Set<T>();
   #last = 0;
@@ -66,7 +68,7 @@ export class Batches<T extends object = Tracked> {
     channel.on('connections-adopted', ({ batch, pausesMs, failed }) => {
       this.pausesMs.push(...pausesMs);
       this.failed += failed ?? 0;
-      this.#unadopted.delete(batch);
+      this.#arrived(batch);
       this.#events.progress();
     });
   }
@@ -106,9 +108,14 @@ export class Batches<T extends object = Tracked> {
     for (const batch of this.#unacknowledged.keys()) this.#channel.send({ type: 'connections-kept', batch });
     const staying = [...this.#unacknowledged.values()].flat();
     this.#unacknowledged.clear();
-    this.#unadopted.clear();
+    for (const batch of [...this.#unadopted.keys()]) this.#arrived(batch);
     this.#departing.clear();
     for (const one of staying) one.stay();
+  }
+
+  #arrived(batch: number): void {
+    this.#unadopted.get(batch)?.();
+    this.#unadopted.delete(batch);
   }
 
   // From here on the other side holds a copy; ours must be gone before it begins to read.
@@ -120,7 +127,8 @@ export class Batches<T extends object = Tracked> {
     }
     this.#unacknowledged.delete(batch);
     // Before any leaves: whoever sees that none is left must see that not all have arrived.
-    this.#unadopted.add(batch);
+    this.#unadopted.set(batch, knownHub()?.hold() ?? (() => {}));
+    const heard = knownHub()?.heard;
     const without: number[] = [];
     const staying: Departing<T>[] = [];
     const data: Buffer[] = [];
@@ -142,7 +150,11 @@ export class Batches<T extends object = Tracked> {
       items.push({ index, bytes: left.data.length });
     });
     if (items.length > 0)
-      this.#channel.send({ type: 'connections-data', batch, items }, [], Buffer.concat(data));
+      this.#channel.send(
+        { type: 'connections-data', batch, items, ...(heard === undefined ? {} : { heard }) },
+        [],
+        Buffer.concat(data),
+      );
     this.#begin(batch, without);
     // Only now: the other side closes its copies of these unread.
     for (const one of staying) {

@@ -33,6 +33,8 @@ interface Arrival {
   readonly into: ((fd: number) => void) | undefined;
   /** What goes along with it. */
   data?: Buffer;
+  /** Up to where it was sent broadcasts where it comes from. */
+  heard?: Message<'connections-data'>['heard'];
 }
 
 /**
@@ -95,12 +97,15 @@ export class Inflow {
   }
 
   // As copies, so that none keeps the memory of all.
-  #take({ batch, items }: Message<'connections-data'>, attachment: Buffer): void {
+  #take({ batch, items, heard }: Message<'connections-data'>, attachment: Buffer): void {
     const arrived = this.#arrived.get(batch);
     let at = 0;
     for (const { index, bytes } of items) {
       const one = arrived?.find((each) => each.index === index);
-      if (one !== undefined) one.data = Buffer.from(attachment.subarray(at, at + bytes));
+      if (one !== undefined) {
+        one.data = Buffer.from(attachment.subarray(at, at + bytes));
+        one.heard = heard;
+      }
       at += bytes;
     }
   }
@@ -120,7 +125,7 @@ export class Inflow {
   #adopt(arrived: readonly Arrival[]): { pausesMs: number[]; failed: number } {
     const pausesMs: number[] = [];
     let failed = 0;
-    for (const { fd, item, server, into, data } of arrived) {
+    for (const { fd, item, server, into, data, heard } of arrived) {
       // The service had closed the listener since it claimed it, and with it would have closed what is idle.
       if (item === undefined || server === undefined) {
         closeDescriptor(fd);
@@ -135,7 +140,7 @@ export class Inflow {
       try {
         if (into !== undefined) into(fd);
         else if (item.kind === 'http1') adoptHttp1(fd, server as HttpServer, item, this.#tracker);
-        else if (!adoptCarried(fd, server, item, data, this.#tracker)) failed += 1;
+        else if (!adoptCarried(fd, server, item, { data, heard }, this.#tracker)) failed += 1;
       } catch {
         // It is no connection at all; the others are.
         closeDescriptor(fd);

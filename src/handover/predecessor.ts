@@ -2,6 +2,7 @@
  * Each method is a transition of one state machine (lifecycle/handover.ts): cut in two, the halves would share every
  * field. What leaves is in leave.ts; state and tasks are in giving.ts and taking.ts.
  */
+import { broadcastHub, knownHub } from '../broadcast/shared.js';
 import type { Channel } from '../channel/channel.js';
 import type { DrainTimes } from '../connections/drain.js';
 import { endIdle, endIdleGently } from '../connections/idle.js';
@@ -121,7 +122,9 @@ export class Predecessor {
     const counted = this.#estate.threads.counted(items);
     const told = hello.generation === undefined ? { generation: number } : {};
     const { epoch } = this.#estate;
-    channel.send({ type: 'inherit', epoch, listeners: counted, keeps: true, ...told }, descriptors);
+    const offers = { keeps: true, broadcasts: true };
+    channel.send({ type: 'inherit', epoch, listeners: counted, ...offers, ...told }, descriptors);
+    broadcastHub().accept(channel);
     this.#step('hello');
     this.#channel = channel;
     this.#giving = new Giving(channel, this.#estate, (error) => {
@@ -450,8 +453,14 @@ export class Predecessor {
         for (const { channel } of this.#heirs) channel.close();
         this.#forget()?.close();
       };
-      if (giving === undefined) end();
-      else giving.end(end);
+      // What was sent here last is for clients that are elsewhere by now.
+      const flush = () => {
+        const hub = knownHub();
+        if (hub === undefined) end();
+        else hub.flushed().then(end);
+      };
+      if (giving === undefined) flush();
+      else giving.end(flush);
     });
   }
 

@@ -1,3 +1,4 @@
+import { broadcastHub } from '../broadcast/shared.js';
 import type { Channel } from '../channel/channel.js';
 import type { Line } from '../channel/line.js';
 import { Inflow } from '../connections/inflow.js';
@@ -19,6 +20,20 @@ export interface SuccessorEvents {
   retire(): void;
   /** The predecessor is gone, or has nothing more to give. */
   ended(): void;
+}
+
+/** What a predecessor shares; an older release of moult may lack some. */
+export interface Offers {
+  /** Whether state and tasks can be asked for. */
+  readonly keeps: boolean;
+  /** Whether broadcasts can be shared. */
+  readonly broadcasts: boolean;
+}
+
+function warnOfOlder(): void {
+  const what =
+    'the predecessor runs an older release of moult: broadcasts do not reach its clients, nor those of this generation from there';
+  process.emitWarning(what, { type: 'MoultWarning', code: 'MOULT_BROADCAST' });
 }
 
 /** The taking end of a handover: its listeners stay gated until commit, then connections come. */
@@ -66,9 +81,12 @@ export class Successor {
     line.closed.then(() => this.#lines.delete(line));
   }
 
-  /** Takes over from the predecessor at the other end of this channel. @param keeps whether state and tasks can be asked for there. */
-  inheritFrom(channel: Channel, keeps: boolean): void {
+  /** Takes over from the predecessor at the other end of this channel. @param offers what can be asked for there. */
+  inheritFrom(channel: Channel, { keeps, broadcasts }: Offers): void {
     this.heed(channel);
+    const hub = broadcastHub();
+    if (broadcasts) hub.join(channel);
+    else hub.whenUsed(() => warnOfOlder());
     if (keeps) {
       this.#giver = channel;
       this.#taking = new Taking(channel, this.#estate, (error) => this.#stateFailed(error));

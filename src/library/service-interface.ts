@@ -11,6 +11,7 @@ import type { ScheduleOptions, TickContext } from '../tasks/schedule-holding.js'
 import type { TaskContext, TaskOptions } from '../tasks/task-holding.js';
 import type { TimerContext, Timers } from '../tasks/timers-holding.js';
 import type { CronOptions } from './belongings.js';
+import type { Broadcast } from './broadcast.js';
 
 /** What happens in the life of a service's generation, in the order in which it may happen; each with its arguments. */
 export interface ServiceEvents extends LifeEvents {
@@ -127,6 +128,17 @@ export interface Service extends EventEmitter<ServiceEvents> {
    * @throws MOULT_BAD_OPTION
    */
   jobs<T>(name: string, run: (job: Job<T>) => unknown, options?: JobsOptions): Jobs<T>;
+
+  /**
+   * Opens a channel between all processes of this service: the generations of a restart, for as long as both have
+   * anything, and those of other slots. Each message is dealt with once in each of them, those of one sender in the
+   * order in which it sent them; in this process before `send` returns. For messages to WebSockets, which may be on their
+   * way from one process to the other, there is `broadcastTo` of `moult/ws`.
+   * @param name 1 to 256 characters, the same in every release.
+   * @param receive deals with a message: anything that `structuredClone` takes. What it throws is told as a warning.
+   * @throws MOULT_BAD_OPTION for a name that cannot be used, or is used already.
+   */
+  broadcast<T>(name: string, receive: (message: T) => void): Broadcast<T>;
 
   /**
    * Declares what pulls work from a queue, topic or stream; it is started when this generation serves, and stopped

@@ -15,6 +15,7 @@ import type { TaskContext, TaskOptions } from '../tasks/task-holding.js';
 import type { Tasks } from '../tasks/tasks.js';
 import type { TimerContext, Timers } from '../tasks/timers-holding.js';
 import { Belongings, type CronOptions } from './belongings.js';
+import { type Broadcast, broadcastBetween } from './broadcast.js';
 import { alone, bridge, hooks } from './entry.js';
 import { type ServiceOptions, signals, standaloneOptions } from './options.js';
 import { ownTasks } from './own-tasks.js';
@@ -135,6 +136,10 @@ export class ProcessService extends EventEmitter<ServiceEvents> implements Servi
 
   jobs<T>(name: string, run: (job: Job<T>) => unknown, options: JobsOptions = {}): Jobs<T> {
     return this.#belongings.jobs(name, run, options);
+  }
+
+  broadcast<T>(name: string, receive: (message: T) => void): Broadcast<T> {
+    return broadcastBetween(name, receive);
   }
 
   consumer(name: string, consumer: Consumer, options: ConsumerOptions = {}): this {

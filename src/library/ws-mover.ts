@@ -40,6 +40,14 @@ const SERVICE_RESTART = 1012;
 /** WebSockets that were opened in another generation. */
 export const cameFromElsewhere = new WeakSet<WebSocket>();
 
+/** The WebSocket that speaks over a socket. */
+const webSockets = new WeakMap<object, WebSocket>();
+
+/** The WebSocket that speaks over this socket, of a server that is declared movable. */
+export function webSocketOn(socket: object): WebSocket | undefined {
+  return webSockets.get(socket);
+}
+
 interface Attached {
   readonly ws: WebSocket;
   readonly head: RequestHead;
@@ -113,6 +121,7 @@ export class WebSocketMover<Data> implements Mover {
           callback(error, result);
         });
     }
+    webSockets.set(socket, ws);
     this.#attached.set(socket, { ws, head, isKnown: known, window, hold: 'none' });
     watchMessages(
       ws,

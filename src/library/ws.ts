@@ -7,8 +7,11 @@ import type { IncomingMessage } from 'node:http';
 import type { WebSocket, WebSocketServer } from 'ws';
 import { begin } from '../connections/movers.js';
 import { MoultError } from '../errors.js';
-import { socketOf } from './ws-insides.js';
-import { cameFromElsewhere, WebSocketMover } from './ws-mover.js';
+import { type Broadcast, broadcastTo as toClients } from './broadcast.js';
+import { OPEN, socketOf } from './ws-insides.js';
+import { cameFromElsewhere, WebSocketMover, webSocketOn } from './ws-mover.js';
+
+export type { Broadcast } from './broadcast.js';
 
 /** What a service says of the WebSockets of a server. */
 export interface MovableWebSockets<Data> {
@@ -69,6 +72,37 @@ export function moveWebSockets<Data = unknown>(
     );
   }
   new WebSocketMover(wss, options).start();
+}
+
+/**
+ * Sends messages to the WebSockets of a server, wherever they lie: during a restart some are in the predecessor, some in
+ * the successor, some on their way between them, and with `--slots` in every slot. Each is sent each message once, and
+ * the messages of one process in the order in which that sent them. Without moult it sends to those of this process.
+ *
+ * ```js
+ * const chat = broadcastTo(wss, 'chat', (ws, { room, text }) => {
+ *   if (users.get(ws).room === room) ws.send(text);
+ * });
+ * chat.send({ room: 'a', text: 'hello' });
+ * ```
+ * @param name 1 to 256 characters, the same in every release, and of one server.
+ * @param deliver sends a message to a WebSocket that is to have it; called in every generation, for each that is open
+ *   there. Default: `ws.send(message)`. What it throws is told as a warning.
+ * @throws MOULT_BAD_OPTION for a name that cannot be used, or is used already.
+ */
+export function broadcastTo<T = string | Buffer>(
+  wss: WebSocketServer,
+  name: string,
+  deliver: (ws: WebSocket, message: T) => void = (ws, message) => ws.send(message as string | Buffer),
+): Broadcast<T> {
+  const isOpen = (ws: WebSocket) => ws.readyState === OPEN && wss.clients.has(ws);
+  return toClients<WebSocket, T>(`ws ${name}`, {
+    all: () => wss.clients,
+    keyOf: (ws) => socketOf(ws) ?? ws,
+    find: (socket) => webSocketOn(socket),
+    isOpen,
+    deliver,
+  });
 }
 
 /** Whether this WebSocket was opened in another generation. */

@@ -21,6 +21,10 @@ export const MAX_SLOTS = 64;
 export const MAX_THREADS = 256;
 /** At most this many kinds of connections may be declared movable for one listener. */
 export const MAX_MOVERS = 64;
+/** At most this many broadcast messages travel in one frame. */
+export const MAX_BROADCASTS = 256;
+/** Of at most this many senders one message tells how far their broadcasts have come. */
+export const MAX_HEARD = 1024;
 
 const count = v.pipe(v.number(), v.integer(), v.minValue(0));
 const ms = v.pipe(v.number(), v.finite(), v.minValue(0));
@@ -148,6 +152,11 @@ const want = v.object({
 const wants = v.pipe(v.array(want), v.maxLength(MAX_PIECES));
 const tasks = v.pipe(v.array(pieceName), v.maxLength(MAX_TASKS));
 
+const origin = v.pipe(v.string(), v.minLength(1), v.maxLength(64));
+
+/** The number of the last broadcast of each sender that has been dealt with. */
+const heard = v.pipe(v.array(v.object({ origin, seq: count })), v.maxLength(MAX_HEARD));
+
 const generationState = v.object({
   generation: count,
   pid: count,
@@ -208,6 +217,8 @@ export const schemas = {
     generation: v.optional(count),
     /** Whether state and tasks can be asked for here. */
     keeps: v.optional(v.boolean()),
+    /** Whether broadcasts can be shared on this channel. */
+    broadcasts: v.optional(v.boolean()),
   }),
   'state-want': v.object({ pieces: wants }),
   'state-part': v.object({
@@ -253,6 +264,8 @@ export const schemas = {
       v.minLength(1),
       v.maxLength(MAX_DESCRIPTORS),
     ),
+    /** Up to where they have been sent broadcasts. */
+    heard: v.optional(heard),
   }),
   'connections-begin': v.object({
     batch: count,
@@ -285,6 +298,34 @@ export const schemas = {
     returned: v.optional(v.boolean()),
   }),
   'datagrams-received': v.object({ bytes: count }),
+  /** The sender shares its broadcasts on this channel from now on. */
+  'broadcast-join': v.object({
+    /** By which its messages are known. */
+    id: origin,
+    /** Up to where it is. */
+    heard,
+    /** Whether it shares broadcasts for the first time. */
+    fresh: v.boolean(),
+  }),
+  broadcast: v.object({
+    /** In the order of the attachment, which holds them one after the other. */
+    items: v.pipe(
+      v.array(
+        v.object({
+          origin,
+          seq: count,
+          topic: pieceName,
+          bytes: count,
+          /** Of what came from a broker outside, from which the receiver may have it, too: the era of the feed. */
+          fed: v.optional(text(64)),
+        }),
+      ),
+      v.minLength(1),
+      v.maxLength(MAX_BROADCASTS),
+    ),
+    heard: v.optional(heard),
+  }),
+  'broadcast-heard': v.object({ heard }),
   confirm: v.object({
     /** The service is being stopped: the successor retires, too. */
     retire: v.optional(v.boolean()),

@@ -20,6 +20,8 @@ export interface Inheritance {
   readonly descriptors: readonly number[];
   /** Whether the predecessor can be asked for state and tasks. */
   readonly keeps?: boolean | undefined;
+  /** Whether it shares broadcasts. */
+  readonly broadcasts?: boolean | undefined;
 }
 
 /** With what a generation begins. */

@@ -4,6 +4,7 @@
 import { EventEmitter } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { broadcastHub } from '../broadcast/shared.js';
 import type { Channel } from '../channel/channel.js';
 import { Door } from '../channel/door.js';
 import type { Line } from '../channel/line.js';
@@ -131,10 +132,15 @@ export class Generation implements Estate {
     if (settings.countErrors) this.#counter.start();
     this.#predecessor = this.#asPredecessor();
     this.#successor = this.#asSuccessor();
+    this.life.on('serve', () => broadcastHub().feeds.serve());
+    this.life.on('yield', () => broadcastHub().feeds.yield());
     this.#attach(overseer);
     // A gated listener does not keep the process alive; the wait for its commit does.
     if (this.#isGated && giver === undefined) overseer.lifeline.ref();
-    if (giver !== undefined) this.#successor.inheritFrom(giver, inheritance.keeps === true);
+    if (giver !== undefined) {
+      const { keeps = false, broadcasts = false } = inheritance;
+      this.#successor.inheritFrom(giver, { keeps, broadcasts });
+    }
     this.#openDoor(join(overseer.folder, `g${this.number}-${process.pid}.sock`));
     overseer.receive(this.#visit);
     http1Moves().then((result) => {

@@ -10,6 +10,7 @@ import { EventEmitter } from 'node:events';
 import type { Server } from 'node:net';
 import { MoultError } from '../errors.js';
 import { Belongings, type CronOptions } from '../library/belongings.js';
+import { type Broadcast, broadcastBetween, ownHub } from '../library/broadcast.js';
 import { ownTasks } from '../library/own-tasks.js';
 import type { Service, ServiceEvents, ServiceMode } from '../library/service-interface.js';
 import type { RestartSummary } from '../lifecycle/restart-record.js';
@@ -72,6 +73,7 @@ export class StandIn extends EventEmitter<ServiceEvents> implements Service {
   readonly #files: Map<string, number>;
   readonly #tasks = ownTasks();
   readonly #belongings = new Belongings(new Pieces(), this.#tasks);
+  readonly #hub = ownHub();
   readonly #said = new Deferred<void>();
   readonly #accepts = new Deferred<void>();
   #phase: StandInPhase = 'starting';
@@ -247,6 +249,10 @@ export class StandIn extends EventEmitter<ServiceEvents> implements Service {
 
   jobs<T>(name: string, run: (job: Job<T>) => unknown, options: JobsOptions = {}): Jobs<T> {
     return this.#belongings.jobs(name, run, options);
+  }
+
+  broadcast<T>(name: string, receive: (message: T) => void): Broadcast<T> {
+    return broadcastBetween(name, receive, this.#hub);
   }
 
   consumer(name: string, consumer: Consumer, options: ConsumerOptions = {}): this {

@@ -488,7 +488,7 @@ class World {
     next.giver = [near, far];
     next.source = this.current;
     this.next = next;
-    next.successor.inheritFrom(near.channel, true);
+    next.successor.inheritFrom(near.channel, { keeps: true, broadcasts: true });
     // What the opening takes synchronously.
     near.on('inherit', () => near.off('inherit'));
     const hello = { type: 'hello', generation: next.number } as unknown as Message<'hello'>;

@@ -1,0 +1,47 @@
+import { type BroadcastMessage, includes, type Positions } from './message.js';
+
+/**
+ * Clients that have come from another generation. One that was sent more there than was dealt with here must not get
+ * it twice; one that was sent less gets the rest when it is set up.
+ */
+export class Clients {
+  readonly #ahead = new WeakMap<object, Positions>();
+  /** Those that are not set up yet, and what they are to be sent then. */
+  readonly #pending = new Map<object, BroadcastMessage[]>();
+
+  /** A client comes. @param missed what was dealt with here and not where it comes from. */
+  arriving(client: object, heard: Positions, positions: Positions, missed: BroadcastMessage[]): void {
+    const ahead: Positions = new Map();
+    for (const [origin, seq] of heard) if (seq > (positions.get(origin) ?? 0)) ahead.set(origin, seq);
+    if (ahead.size > 0) this.#ahead.set(client, ahead);
+    this.#pending.set(client, missed);
+  }
+
+  /** A message is dealt with: those that are not set up yet get it then. */
+  note(message: BroadcastMessage): void {
+    for (const [client, pending] of this.#pending) if (!this.#wasSent(client, message)) pending.push(message);
+  }
+
+  /** Takes what a client that is set up has missed, one after the other, as more may come meanwhile. */
+  *missedBy(client: object): Generator<BroadcastMessage> {
+    const pending = this.#pending.get(client);
+    if (pending === undefined) return;
+    for (let next = pending.shift(); next !== undefined; next = pending.shift()) yield next;
+    this.#pending.delete(client);
+  }
+
+  /** It could not be set up. */
+  gone(client: object): void {
+    this.#pending.delete(client);
+  }
+
+  /** Whether a client is to be sent this message now. */
+  isDue(client: object, message: BroadcastMessage): boolean {
+    return !this.#pending.has(client) && !this.#wasSent(client, message);
+  }
+
+  #wasSent(client: object, message: BroadcastMessage): boolean {
+    const ahead = this.#ahead.get(client);
+    return ahead !== undefined && includes(ahead, message);
+  }
+}

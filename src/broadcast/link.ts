@@ -1,0 +1,160 @@
+import type { Channel } from '../channel/channel.js';
+import { MAX_BROADCASTS, MAX_HEARD, type Message } from '../protocol/messages.js';
+import { type BroadcastMessage, includes, MAX_MESSAGE_BYTES, type Positions } from './message.js';
+import type { MessageLog } from './message-log.js';
+
+/** So many bytes may be on their way to a peer that has not dealt with them; the rest waits in the log. */
+const WINDOW_BYTES = 1024 * 1024;
+
+export type Conversation = Pick<Channel, 'on' | 'send' | 'closed' | 'isClosed'>;
+
+/** What a link tells its hub. */
+export interface LinkEvents {
+  received(link: Link, messages: readonly BroadcastMessage[]): void;
+  /** The other side has dealt with more. */
+  acknowledged(): void;
+  closed(link: Link): void;
+}
+
+/** One other generation that takes part, at the other end of a channel. */
+export class Link {
+  /** The other side's own messages have this sender. */
+  readonly peer: string;
+  /** All before this number the other side has dealt with, and sends no client that has not been sent it. */
+  low: number;
+  /** How many messages it was not sent, because it did not read. */
+  skipped = 0;
+  readonly #channel: Conversation;
+  readonly #log: MessageLog;
+  readonly #sending: BroadcastMessage[] = [];
+  readonly #told: Positions = new Map();
+  readonly #heard: Positions;
+  #sendingBytes = 0;
+  #next: number;
+
+  constructor(channel: Conversation, log: MessageLog, join: Message<'broadcast-join'>, events: LinkEvents) {
+    this.#channel = channel;
+    this.#log = log;
+    this.peer = join.id;
+    this.#heard = positionsOf(join.heard);
+    this.#next = log.start;
+    this.low = log.start;
+    channel.on('broadcast', (message, { attachment }) => {
+      this.#learn(message.heard ?? []);
+      events.received(this, messagesOf(message, attachment));
+      events.acknowledged();
+    });
+    channel.on('broadcast-heard', ({ heard }) => {
+      this.#learn(heard);
+      events.acknowledged();
+    });
+    channel.closed.then(() => events.closed(this));
+  }
+
+  /** Whether all that is to be sent has been sent, and dealt with there. */
+  get isFlushed(): boolean {
+    return this.#channel.isClosed || (this.#next >= this.#log.end && this.#sending.length === 0);
+  }
+
+  /** Whether more waits than may be on its way. */
+  get isFull(): boolean {
+    return !this.#channel.isClosed && this.#next < this.#log.end && this.#sendingBytes >= WINDOW_BYTES;
+  }
+
+  /** Sends what may be sent now, and up to where this side is. */
+  flush(heard: Positions): void {
+    if (this.#channel.isClosed) return;
+    for (;;) {
+      const batch = this.#batch();
+      if (batch.length === 0) break;
+      const items = batch.map(({ origin, seq, topic, payload, fed }) => ({
+        origin,
+        seq,
+        topic,
+        bytes: payload.length,
+        ...(fed === undefined ? {} : { fed }),
+      }));
+      const news = this.#news(heard);
+      const told = news.length === 0 ? {} : { heard: news };
+      const attachment = Buffer.concat(batch.map(({ payload }) => payload));
+      this.#channel.send({ type: 'broadcast', items, ...told }, [], attachment);
+    }
+    const news = this.#news(heard);
+    if (news.length > 0) this.#channel.send({ type: 'broadcast-heard', heard: news });
+  }
+
+  /** It reads too slowly: what comes before this number it does not get. */
+  skipTo(index: number): void {
+    for (; this.#next < index; this.#next += 1) {
+      const message = this.#log.at(this.#next);
+      if (message !== undefined && !this.#has(message)) this.skipped += 1;
+    }
+    this.low = Math.max(this.low, index);
+  }
+
+  #batch(): BroadcastMessage[] {
+    const batch: BroadcastMessage[] = [];
+    let bytes = 0;
+    while (batch.length < MAX_BROADCASTS && this.#sendingBytes < WINDOW_BYTES) {
+      const message = this.#log.at(this.#next);
+      if (message === undefined) break;
+      const { length } = message.payload;
+      if (!this.#has(message)) {
+        if (bytes + length > MAX_MESSAGE_BYTES) break;
+        bytes += length;
+        this.#sendingBytes += length;
+        this.#sending.push(message);
+        batch.push(message);
+      }
+      this.#next += 1;
+    }
+    return batch;
+  }
+
+  #has(message: BroadcastMessage): boolean {
+    return message.origin === this.peer || includes(this.#heard, message);
+  }
+
+  #news(heard: Positions): { origin: string; seq: number }[] {
+    const news: { origin: string; seq: number }[] = [];
+    for (const [origin, seq] of heard) {
+      if (seq <= (this.#told.get(origin) ?? 0) || news.length >= MAX_HEARD) continue;
+      this.#told.set(origin, seq);
+      news.push({ origin, seq });
+    }
+    return news;
+  }
+
+  #learn(heard: Message<'broadcast-heard'>['heard']): void {
+    for (const { origin, seq } of heard) {
+      if (seq > (this.#heard.get(origin) ?? 0)) this.#heard.set(origin, seq);
+    }
+    while (this.#sending[0] !== undefined && includes(this.#heard, this.#sending[0])) {
+      this.#sendingBytes -= this.#sending.shift()?.payload.length ?? 0;
+    }
+    for (let next = this.#log.at(this.low); next !== undefined; next = this.#log.at(this.low)) {
+      if (!includes(this.#heard, next)) break;
+      this.low += 1;
+    }
+    this.#next = Math.max(this.#next, this.low);
+  }
+}
+
+/** Positions as a message has them. */
+export function listOf(positions: Positions): { origin: string; seq: number }[] {
+  return [...positions].map(([origin, seq]) => ({ origin, seq }));
+}
+
+export function positionsOf(heard: readonly { origin: string; seq: number }[]): Positions {
+  return new Map(heard.map(({ origin, seq }) => [origin, seq]));
+}
+
+// As copies, so that none keeps the memory of all.
+function messagesOf({ items }: Message<'broadcast'>, attachment: Buffer): BroadcastMessage[] {
+  let at = 0;
+  return items.map(({ origin, seq, topic, bytes, fed }) => {
+    const payload = Buffer.from(attachment.subarray(at, at + bytes));
+    at += bytes;
+    return { origin, seq, topic, payload, fed };
+  });
+}

@@ -1,0 +1,40 @@
+import type { BroadcastMessage } from './message.js';
+
+/** Messages in the order in which they were dealt with here, as far back as somebody may need them. */
+export class MessageLog {
+  bytes = 0;
+  #messages: BroadcastMessage[] = [];
+  /** The number of the first that is kept. */
+  #start = 0;
+
+  /** The number of the first that is kept; those before it are gone. */
+  get start(): number {
+    return this.#start;
+  }
+
+  /** The number that the next one will have. */
+  get end(): number {
+    return this.#start + this.#messages.length;
+  }
+
+  at(index: number): BroadcastMessage | undefined {
+    return this.#messages[index - this.#start];
+  }
+
+  all(): readonly BroadcastMessage[] {
+    return this.#messages;
+  }
+
+  add(message: BroadcastMessage): void {
+    this.#messages.push(message);
+    this.bytes += message.payload.length;
+  }
+
+  /** Forgets all before this number. */
+  forgetBefore(index: number): void {
+    const count = Math.min(index, this.end) - this.#start;
+    if (count <= 0) return;
+    for (const { payload } of this.#messages.splice(0, count)) this.bytes -= payload.length;
+    this.#start += count;
+  }
+}

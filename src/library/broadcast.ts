@@ -1,0 +1,106 @@
+import { BroadcastHub, type Topic } from '../broadcast/hub.js';
+import { type BroadcastMessage, decodeMessage } from '../broadcast/message.js';
+import { broadcastHub } from '../broadcast/shared.js';
+import { MoultError } from '../errors.js';
+
+const MAX_NAME = 250;
+
+/** A channel between all processes of a service. */
+export interface Broadcast<T> {
+  /**
+   * Sends a message to all of them, this one included, where it is dealt with before this returns.
+   * @param message anything that `structuredClone` takes, of at most 4 MiB.
+   * @returns whether the others keep up; when they do not, {@link Broadcast.drained} says when they do again. What waits
+   *   for one that does not read has 16 MiB; then its clients miss the oldest, and you are told by a warning.
+   * @throws MOULT_DATA_TOO_LARGE, with the size, and then nobody gets it; MOULT_BAD_OPTION for what cannot be cloned.
+   */
+  send(message: T): boolean;
+  /** Settles when the others keep up: at once, where they do. */
+  drained(): Promise<void>;
+  /** Deals with messages of this name no more in this process, and passes on what others send. */
+  close(): void;
+}
+
+/** The clients of one kind that a message may be for. */
+export interface ClientsOf<C, T> {
+  all(): Iterable<C>;
+  /** By what moult knows a client. */
+  keyOf(client: C): object;
+  find(key: object): C | undefined;
+  isOpen(client: C): boolean;
+  deliver(client: C, message: T): void;
+}
+
+/** A hub that belongs to nobody else. */
+export function ownHub(): BroadcastHub {
+  return new BroadcastHub();
+}
+
+/** See `Service.broadcast`. */
+export function broadcastBetween<T>(
+  name: string,
+  receive: (message: T) => void,
+  hub: BroadcastHub = broadcastHub(),
+): Broadcast<T> {
+  return open<T>(hub, {
+    name: `service ${checked(name)}`,
+    deliver: (message, _isDue, value) => receive(readValue<T>(message, value)),
+  });
+}
+
+/** Messages for clients that may be on their way between processes: each gets each once. */
+export function broadcastTo<C, T>(name: string, clients: ClientsOf<C, T>): Broadcast<T> {
+  const { all, keyOf, find, isOpen, deliver } = clients;
+  return open<T>(broadcastHub(), {
+    name: checked(name),
+    deliver(message, isDue, value) {
+      const read = readValue<T>(message, value);
+      for (const client of all()) {
+        if (isOpen(client) && isDue(keyOf(client))) guarded(() => deliver(client, read));
+      }
+    },
+    deliverTo(key, message) {
+      const client = find(key);
+      if (client !== undefined && isOpen(client)) deliver(client, readValue<T>(message, undefined));
+    },
+  });
+}
+
+/** The value of a message: as it was sent in this process, or as it came. */
+export function readValue<T>(message: BroadcastMessage, value: { readonly sent: unknown } | undefined): T {
+  return (value === undefined ? decodeMessage(message) : value.sent) as T;
+}
+
+function open<T>(hub: BroadcastHub, topic: Topic): Broadcast<T> {
+  if (hub.has(topic.name)) {
+    throw new MoultError(
+      'MOULT_BAD_OPTION',
+      `broadcast: expected a name of its own, ${topic.name} is used already`,
+    );
+  }
+  hub.declare(topic);
+  return {
+    send: (message) => hub.publish(topic.name, message),
+    drained: () => hub.drained(),
+    close: () => hub.withdraw(topic),
+  };
+}
+
+function checked(name: string): string {
+  if (name.length > 0 && name.length <= MAX_NAME) return name;
+  const what = `expected a name of 1 to ${MAX_NAME} characters, received ${name.length}`;
+  throw new MoultError('MOULT_BAD_OPTION', `broadcast: ${what}`);
+}
+
+// One client that cannot be sent a message must not keep it from the others.
+function guarded(deliver: () => void): void {
+  try {
+    deliver();
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    process.emitWarning(`a broadcast message could not be sent to a client: ${why}`, {
+      type: 'MoultWarning',
+      code: 'MOULT_BROADCAST',
+    });
+  }
+}
