@@ -11,6 +11,7 @@ export {
   type Serving,
 } from './errors.js';
 export type { CronOptions } from './library/belongings.js';
+export type { Broadcast } from './library/broadcast.js';
 export { type DatagramFlowOptions, type DatagramFlows, datagramFlows } from './library/flows.js';
 export { atBoundary, busy, type Movable, movable } from './library/movable.js';
 export { openService } from './library/open-service.js';
