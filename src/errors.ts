@@ -228,6 +228,12 @@ export const errorTable = {
     retry: false,
     remedy: "Mend the service's restore(); raise the version of the data when its meaning changes.",
   },
+  MOULT_BROADCAST_INCOMPLETE: {
+    meaning: 'A broadcast message did not reach somebody, for the reason that the message gives.',
+    serving: 'unchanged',
+    retry: false,
+    remedy: 'Mend what threw; update the older moult; send less at once, and wait for drained().',
+  },
   MOULT_CONNECTION_MOVED: {
     meaning: 'The service used a connection that had moved to another generation.',
     serving: 'successor',

@@ -205,17 +205,17 @@ export class BroadcastHub {
   }
 
   #introduction(): Message<'broadcast-join'> {
-    return { type: 'broadcast-join', id: this.id, heard: listOf(this.#positions), fresh: this.#isFresh };
+    return { type: 'broadcast-join', id: this.id, heard: listOf(this.#positions), first: this.#isFresh };
   }
 
   #join(channel: Conversation, join: Message<'broadcast-join'>, wasFresh: boolean): void {
     // What was sent before nobody has who could bring a client that was not sent it.
     for (const { origin, seq } of join.heard) {
       const isNews = seq > (this.#positions.get(origin) ?? 0);
-      const isBeginning = this.#isFresh || (join.fresh && origin === join.id);
+      const isBeginning = this.#isFresh || (join.first && origin === join.id);
       if (isNews && isBeginning && origin !== this.id) this.#positions.set(origin, seq);
     }
-    const heard = join.fresh ? listOf(this.#positions) : join.heard;
+    const heard = join.first ? listOf(this.#positions) : join.heard;
     this.#isFresh = false;
     const link = new Link(
       channel,
@@ -347,5 +347,5 @@ function guarded(deliver: () => void): void {
 }
 
 function warn(message: string): void {
-  process.emitWarning(message, { type: 'MoultWarning', code: 'MOULT_BROADCAST' });
+  process.emitWarning(message, { type: 'MoultWarning', code: 'MOULT_BROADCAST_INCOMPLETE' });
 }

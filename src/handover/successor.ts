@@ -33,7 +33,7 @@ export interface Offers {
 function warnOfOlder(): void {
   const what =
     'the predecessor runs an older release of moult: broadcasts do not reach its clients, nor those of this generation from there';
-  process.emitWarning(what, { type: 'MoultWarning', code: 'MOULT_BROADCAST' });
+  process.emitWarning(what, { type: 'MoultWarning', code: 'MOULT_BROADCAST_INCOMPLETE' });
 }
 
 /** The taking end of a handover: its listeners stay gated until commit, then connections come. */

@@ -100,7 +100,7 @@ function guarded(deliver: () => void): void {
     const why = cause instanceof Error ? cause.message : String(cause);
     process.emitWarning(`a broadcast message could not be sent to a client: ${why}`, {
       type: 'MoultWarning',
-      code: 'MOULT_BROADCAST',
+      code: 'MOULT_BROADCAST_INCOMPLETE',
     });
   }
 }

@@ -305,7 +305,7 @@ export const schemas = {
     /** Up to where it is. */
     heard,
     /** Whether it shares broadcasts for the first time. */
-    fresh: v.boolean(),
+    first: v.boolean(),
   }),
   broadcast: v.object({
     /** In the order of the attachment, which holds them one after the other. */
