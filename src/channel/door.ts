@@ -1,11 +1,12 @@
-import { chmodSync } from 'node:fs';
+import { chmodSync, lstatSync, rmSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { asMoultError, MoultError } from '../errors.js';
 import { descriptorOf } from '../node/handle.js';
 import { markInternal } from '../node/listen-hook.js';
-import { closeDescriptor } from '../os/descriptor.js';
+import { closeDescriptor, closeOnExec, duplicate, keepOverExec } from '../os/descriptor.js';
 import { descriptorSocketPair, sendBytesWithDescriptor } from '../os/descriptor-socket.js';
 import { checkPeer, peerCredentials } from '../os/peer.js';
+import { bindUnix } from '../os/unix-socket.js';
 import { encodeFrame } from '../protocol/frame.js';
 import type { Message } from '../protocol/messages.js';
 import { PROTOCOL } from '../protocol/version.js';
@@ -21,48 +22,137 @@ const MAX_PEERS = { predecessor: 192, supervisor: 512, threads: 512 } as const;
 /** What a door does with a peer that has said who it is. It may throw to refuse it. */
 export type Visitor = (channel: Channel, hello: Message<'hello'>) => void;
 
+/** How often a door that is kept looks whether its path still leads to it. */
+const LOOK_MS = 1000;
+/** How long a socket whose path is gone may take to let in who had connected to it before. */
+const LAST_GUESTS_MS = 1000;
+
 /**
  * A private Unix socket on which other processes of moult open channels. Only the same user may enter, root, and who is trusted.
  * It does not keep the process alive.
  */
 export class Door {
   readonly path: string;
-  #server: Server;
+  #server: Server | undefined;
+  /** What its path leads to, so that it sees when that is another socket, or none. */
+  #identity: string | undefined;
   #role: keyof typeof MAX_PEERS;
   #visit: Visitor;
+  #looking: NodeJS.Timeout | undefined;
+  #isClosed = false;
 
   private constructor(path: string, role: keyof typeof MAX_PEERS, visit: Visitor) {
     this.path = path;
     this.#role = role;
     this.#visit = visit;
-    this.#server = createServer({ pauseOnConnect: true }, (socket) => this.#enter(socket));
-    this.#server.maxConnections = MAX_PEERS[role];
-    markInternal(this.#server);
   }
 
   /**
    * Opens a door at this path, with mode 0600 (0660 where other users are trusted).
    * @throws MOULT_SYSTEM_CALL when it cannot be bound.
    */
-  static open(path: string, role: keyof typeof MAX_PEERS, visit: Visitor): Promise<Door> {
+  static open(path: string, role: keyof typeof MAX_PEERS, visit: Visitor): Door {
     const door = new Door(path, role, visit);
-    return new Promise((resolve, reject) => {
-      door.#server.once('error', (cause) =>
-        reject(
-          new MoultError('MOULT_SYSTEM_CALL', `listening on ${path} failed: ${cause.message}`, { cause }),
-        ),
-      );
-      door.#server.listen(path, () => {
-        closeToOthers(path);
-        door.#server.unref();
-        resolve(door);
-      });
-    });
+    door.#listen(door.#bound());
+    return door;
+  }
+
+  /**
+   * Opens a door at this path where one is bound already, by the program that this process ran before an exec.
+   * @param fd of the bound socket; belongs to the door.
+   */
+  static inherited(fd: number, path: string, role: keyof typeof MAX_PEERS, visit: Visitor): Door {
+    const door = new Door(path, role, visit);
+    closeOnExec(fd);
+    door.#identity = identityAt(path) ?? undefined;
+    door.#listen(fd);
+    return door;
+  }
+
+  /**
+   * Makes the socket anew where its path does not lead to it any more.
+   * @returns whether it had to.
+   * @throws MOULT_SYSTEM_CALL when it cannot be bound; who has connected before is let in all the same.
+   */
+  mend(): boolean {
+    if (this.#isClosed || this.#isThere()) return false;
+    // The folder is private: whatever lies there has been put in the place of this socket.
+    rmSync(this.path, { recursive: true, force: true });
+    const fd = this.#bound();
+    const before = this.#server;
+    this.#listen(fd);
+    setTimeout(() => before?.close(), LAST_GUESTS_MS).unref();
+    return true;
+  }
+
+  /** Looks from now on whether the path still leads here, and makes the socket anew where it does not, as soon as that goes. */
+  keep(): void {
+    this.#looking = setInterval(() => {
+      try {
+        this.mend();
+      } catch {
+        // The disk is full, or the folder is not there yet: the next look tries again.
+      }
+    }, LOOK_MS).unref();
+  }
+
+  /**
+   * Lets nobody in until this process has executed another program, which opens the door again by the descriptor:
+   * who connects meanwhile waits.
+   * @returns the descriptor, which is open over the exec.
+   */
+  keepOverExec(): number {
+    const fd = duplicate(this.#server === undefined ? -1 : descriptorOf(this.#server));
+    clearInterval(this.#looking);
+    this.#server?.close();
+    this.#server = undefined;
+    keepOverExec(fd);
+    return fd;
+  }
+
+  /** The exec failed: lets in who waits, and who comes. @param fd as {@link keepOverExec} returned it. */
+  resume(fd: number): void {
+    closeOnExec(fd);
+    this.#listen(fd);
+    this.keep();
   }
 
   /** Lets nobody in any more, and removes the path. Channels that are open stay open. */
   close(): void {
-    this.#server.close();
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    clearInterval(this.#looking);
+    this.#server?.close();
+    if (identityAt(this.path) === this.#identity) rmSync(this.path, { force: true });
+  }
+
+  // Bound here and not by Node, which would remove the path with the handle, whatever it leads to by then.
+  #bound(): number {
+    const fd = bindUnix(this.path);
+    if (typeof fd === 'string') {
+      const details = { reason: fd };
+      throw new MoultError('MOULT_SYSTEM_CALL', `listening on ${this.path} failed: ${fd}`, { details });
+    }
+    closeToOthers(this.path);
+    this.#identity = identityAt(this.path) ?? undefined;
+    return fd;
+  }
+
+  #listen(fd: number): void {
+    const server = createServer({ pauseOnConnect: true }, (socket) => this.#enter(socket));
+    server.maxConnections = MAX_PEERS[this.#role];
+    markInternal(server);
+    // It listens at once; what may come later, such as EMFILE at an accept, leaves it open.
+    server.on('error', () => {});
+    server.listen({ fd, exclusive: true });
+    server.unref();
+    this.#server = server;
+  }
+
+  // A folder that this process may not enter any more tells nothing.
+  #isThere(): boolean {
+    const found = identityAt(this.path);
+    return found === null || found === this.#identity;
   }
 
   #enter(socket: Socket): void {
@@ -124,5 +214,17 @@ function closeToOthers(path: string): void {
     chmodSync(path, privateMode());
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ERR_ACCESS_DENIED') throw error;
+  }
+}
+
+/** What lies at a path, by its inode; undefined where nothing does, null where that cannot be seen. */
+function identityAt(path: string): string | undefined | null {
+  try {
+    const { dev, ino, birthtimeMs } = lstatSync(path);
+    // An inode that was removed may be given to the next file at once.
+    return `${dev}:${ino}:${birthtimeMs}`;
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    return code === 'ENOENT' || code === 'ENOTDIR' ? undefined : null;
   }
 }

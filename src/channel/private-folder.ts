@@ -1,7 +1,8 @@
-import { chmodSync, lstatSync, mkdirSync } from 'node:fs';
+import { chmodSync, lstatSync, mkdirSync, renameSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { MoultError } from '../errors.js';
+import { wallClockMs } from '../os/clock.js';
 import { trusted } from '../os/peer.js';
 
 /** Where everything of this user's services lies: `$XDG_RUNTIME_DIR/moult`, else a private folder under the temporary one. */
@@ -34,6 +35,26 @@ export function makePrivate(path: string): void {
       `expected ${path} to be a folder of user ${owners.join(' or ')} ${wanted}, found ${describe(stat)}: move it away`,
     );
   }
+}
+
+/**
+ * Makes a private folder again that was there before, where it was removed, replaced, or opened to others.
+ * @returns what was found instead; undefined when it is as it was.
+ * @throws MOULT_PEER_REFUSED when it belongs to somebody else now; what the file system refuses with.
+ */
+export function makePrivateAgain(path: string): string | undefined {
+  const stat = lstatSync(path, { throwIfNoEntry: false });
+  const closed = trusted().length > 0 ? 0o007 : 0o077;
+  if (stat?.isDirectory() === true && (stat.mode & closed) === 0) return undefined;
+  const ours = process.geteuid?.() ?? 0;
+  // What is another user's is not touched.
+  if (stat === undefined || stat.uid !== ours) makePrivate(path);
+  else if (stat.isDirectory()) chmodSync(path, stat.mode & 0o7777 & ~closed);
+  else {
+    renameSync(path, `${path}.aside-${Math.floor(wallClockMs())}`);
+    makePrivate(path);
+  }
+  return stat === undefined ? `${path} was missing` : `${path} was ${describe(stat)}`;
 }
 
 /** The mode of a file or socket in such a folder: its group's too where other users are trusted. */

@@ -227,10 +227,15 @@ async function run(words: readonly string[], flags: RunFlags): Promise<number> {
   const manager = new ServiceManagerLink(started, log);
   const giver =
     carried === undefined && flags.takeOver !== undefined ? new Giver(flags.takeOver, folder) : undefined;
-  const lock = carried === undefined ? claim(folder, giver) : FileLock.inherited(carried.lock);
-  folder.lock = lock;
+  // The lock may be another one later: one that was removed is made anew.
+  folder.lock = carried === undefined ? claim(folder, giver) : FileLock.inherited(carried.lock);
   const upgrade = (held: readonly KeptListener[]) =>
-    becomeNewProgram({ lock: lock.keepOverExec(), cwd: service.cwd, held, manager: started ?? null });
+    becomeNewProgram({
+      lock: folder.lock?.keepOverExec() ?? -1,
+      cwd: service.cwd,
+      held,
+      manager: started ?? null,
+    });
   const outputs = { stdout: process.stdout, stderr: process.stderr };
   const supervisor = new Supervisor(folder, service, options, log, outputs, upgrade, manager);
   if (carried !== undefined) {
@@ -260,12 +265,12 @@ async function run(words: readonly string[], flags: RunFlags): Promise<number> {
     supervisor.abandon();
     // A take-over that failed leaves nothing of its own.
     if (giver?.sharesFolder === false && supervisor.isEmpty) folder.remove();
-    lock.release();
+    folder.release();
     throw error;
   }
   const code = await supervisor.ended;
   if (!supervisor.leavesFolder) folder.remove();
-  lock.release();
+  folder.release();
   for (const name of PASSED_ON) process.off(name, pass);
   process.off('SIGTERM', stop).off('SIGINT', stop).off('SIGQUIT', stop).removeAllListeners('SIGHUP');
   return code;

@@ -61,7 +61,8 @@ export class FileLock {
 
 function isFileAt(fd: number, path: string): boolean {
   try {
-    return fstatSync(fd).ino === statSync(path).ino;
+    const [ours, other] = [fstatSync(fd), statSync(path)];
+    return ours.dev === other.dev && ours.ino === other.ino;
   } catch {
     return false;
   }

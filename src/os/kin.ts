@@ -40,6 +40,11 @@ export function isOfTree(pid: number, leader: number): boolean | undefined {
   return true;
 }
 
+/** The process that leads the session of this one, which may have ended; undefined when this one has. */
+export function sessionOf(pid: number): number | undefined {
+  return kinshipOf(pid)?.session;
+}
+
 /** The inodes of the sockets that a process has open; none where it may not be looked into. */
 export function socketsOf(pid: number): Set<number> {
   const inodes = new Set<number>();

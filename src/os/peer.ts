@@ -20,6 +20,8 @@ export function peerCredentials(socket: number): PeerCredentials {
   return { pid: value.readInt32LE(0), uid: value.readUInt32LE(4), gid: value.readUInt32LE(8) };
 }
 
+const userAtStart = process.geteuid?.() ?? -1;
+
 let trustedUids: ReadonlySet<number> = new Set();
 
 /** Has processes of these users treated like those of this process's own from now on. */
@@ -37,13 +39,22 @@ export function trusted(): number[] {
  * @throws MOULT_PEER_REFUSED
  */
 export function checkPeer(peer: PeerCredentials): void {
-  const ours = process.geteuid?.() ?? -1;
-  if (peer.uid !== ours && peer.uid !== 0 && !trustedUids.has(peer.uid)) {
-    throw new MoultError(
-      'MOULT_PEER_REFUSED',
-      `expected a process of user ${[ours, ...trustedUids].join(' or ')}, process ${peer.pid} is of user ${peer.uid}`,
-    );
-  }
+  if (isTrusted(peer.uid)) return;
+  const users = [...new Set([effectiveUser(), ...trustedUids])];
+  throw new MoultError(
+    'MOULT_PEER_REFUSED',
+    `expected a process of user ${users.join(' or ')}, process ${peer.pid} is of user ${peer.uid}`,
+  );
+}
+
+/** Whether processes of this user are treated like those of this process's own. */
+export function isTrusted(uid: number): boolean {
+  // The user as whom this process began: its supervisor is that user's still when this process has become another's.
+  return uid === effectiveUser() || uid === userAtStart || uid === 0 || trustedUids.has(uid);
+}
+
+function effectiveUser(): number {
+  return process.geteuid?.() ?? -1;
 }
 
 const SIGKILL = 9;

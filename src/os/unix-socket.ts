@@ -15,6 +15,7 @@ import {
   SOCK_STREAM,
   systemCallError,
 } from './libc.js';
+import { type PeerCredentials, peerCredentials } from './peer.js';
 
 /** The longest path of a Unix socket, in bytes. Source: unix(7), sun_path. */
 export const MAX_SOCKET_PATH_BYTES = 107;
@@ -63,21 +64,32 @@ export function connectUnix(path: string): number {
 
 /** Whether a process listens at this path, without ever waiting for it: one that is stopped does. */
 export function isListening(path: string): boolean {
-  const address = unixAddress(path);
+  return listenerAt(path) !== undefined;
+}
+
+/**
+ * Who listens at this path, without ever waiting for it: one that is stopped does, and is known.
+ * @returns undefined when nobody does; null when somebody does whose queue is full.
+ */
+export function listenerAt(path: string, isExact = false): PeerCredentials | null | undefined {
+  const address = unixAddress(path, isExact);
   const fd = libc().socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (fd < 0) throw systemCallError('socket');
-  // EAGAIN: its queue is full.
-  const isThere = libc().connect(fd, address, address.length) === 0 || lastErrorName() === 'EAGAIN';
-  closeDescriptor(fd);
-  return isThere;
+  try {
+    if (libc().connect(fd, address, address.length) === 0) return peerCredentials(fd);
+    // Its queue is full.
+    return lastErrorName() === 'EAGAIN' ? null : undefined;
+  } finally {
+    closeDescriptor(fd);
+  }
 }
 
 /**
  * Binds a Unix socket at exactly this path, owned by no handle of Node, so that none unlinks it on close.
  * @returns the bound descriptor (it does not listen yet), or the name of the error, such as EADDRINUSE.
  */
-export function bindUnix(path: string): number | string {
-  const address = unixAddress(path);
+export function bindUnix(path: string, isExact = false): number | string {
+  const address = unixAddress(path, isExact);
   const fd = libc().socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (fd < 0) throw systemCallError('socket');
   if (libc().bind(fd, address, address.length) === 0) return fd;

@@ -52,6 +52,8 @@ import type { Overseer } from './overseer.js';
 
 /** Fewer listeners than the predecessor had are taken for all when no more came for so long. */
 const FEWER_LISTENERS_MS = 1000;
+/** How long after it found no room the socket at which successors come is tried again. */
+const DOOR_AGAIN_MS = 1000;
 
 /** The service's process as one generation: what it has, and both ends of its handovers. */
 export class Generation implements Estate {
@@ -83,7 +85,8 @@ export class Generation implements Estate {
   #inherited: readonly ListenerItem[];
   #hub: Promise<ThreadHub> | undefined;
   #successorNumber: number | undefined;
-  #doorPath: string | undefined;
+  readonly #doorPath: string;
+  #door: Door | undefined;
   #isEnding = false;
   #beforeEnd: (() => unknown)[] = [];
 
@@ -141,7 +144,8 @@ export class Generation implements Estate {
       const { keeps = false, broadcasts = false } = inheritance;
       this.#successor.inheritFrom(giver, { keeps, broadcasts });
     }
-    this.#openDoor(join(overseer.folder, `g${this.number}-${process.pid}.sock`));
+    this.#doorPath = join(overseer.folder, `g${this.number}-${process.pid}.sock`);
+    this.#openDoorOrRefuse(giver !== undefined);
     overseer.receive(this.#visit);
     http1Moves().then((result) => {
       this.moves = { http1: result };
@@ -201,7 +205,7 @@ export class Generation implements Estate {
   doorsForThreads(): string[] {
     const doors = this.threads.doors();
     const isMet = doors.length > 0 || this.#inherited.some(({ threads = 0 }) => threads > 0);
-    return isMet && this.#doorPath !== undefined ? [...doors, this.#doorPath] : doors;
+    return isMet && this.#door !== undefined ? [...doors, this.#doorPath] : doors;
   }
 
   /** The service found that it cannot serve: ends a handover to it; without one nothing happens. */
@@ -325,6 +329,8 @@ export class Generation implements Estate {
   #expect(generation: number, settings: Settings): void {
     try {
       this.#assertStays();
+      // A successor that is started now must find it.
+      this.#openDoor();
       // Who is to be replaced has proved itself: its own predecessor is not needed any more.
       this.#successor.confirm();
       this.#predecessor.expect(generation, settings);
@@ -355,21 +361,33 @@ export class Generation implements Estate {
     });
     this.#overseer.next(this.number, standing).then((overseer) => {
       this.#attach(overseer);
-      if (this.#doorPath !== undefined) this.#lifeline.send({ type: 'door', path: this.#doorPath });
+      if (this.#door !== undefined) this.#lifeline.send({ type: 'door', path: this.#doorPath });
       if (!this.#isGated) for (const listener of this.listeners.own()) this.#hold(listener);
     });
   }
 
-  #openDoor(path: string): void {
-    Door.open(path, 'predecessor', this.#visit).then(
-      (door) => {
-        process.once('exit', () => door.close());
-        this.#doorPath = path;
-        this.#lifeline.send({ type: 'door', path });
-      },
-      // Without a door this generation serves, but cannot hand over; the supervisor says so at the next restart.
-      () => {},
-    );
+  /** @throws MOULT_SYSTEM_CALL where there is no room for its socket. */
+  #openDoor(): void {
+    if (this.#door === undefined) {
+      const door = Door.open(this.#doorPath, 'predecessor', this.#visit);
+      door.keep();
+      process.once('exit', () => door.close());
+      this.#door = door;
+    } else if (!this.#door.mend()) return;
+    this.#lifeline.send({ type: 'door', path: this.#doorPath });
+  }
+
+  // One that nobody could replace later is not let in. Where nobody else serves it must be, and gets its door when there is room.
+  #openDoorOrRefuse(hasPredecessor: boolean): void {
+    try {
+      this.#openDoor();
+    } catch (error) {
+      const { message } = asMoultError(error, 'MOULT_SYSTEM_CALL');
+      const what = `generation ${this.number} has no socket at which its successor could take over: ${message}`;
+      if (hasPredecessor && !this.#successor.isCommitted)
+        this.refuse(new MoultError('MOULT_SYSTEM_CALL', what));
+      setTimeout(() => this.#openDoorOrRefuse(false), DOOR_AGAIN_MS).unref();
+    }
   }
 
   #visit = (channel: Channel, hello: Message<'hello'>): void => {

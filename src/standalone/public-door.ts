@@ -35,7 +35,7 @@ export class PublicDoor {
   async show(): Promise<void> {
     const own = `${this.#path}~${randomBytes(4).toString('hex')}`;
     try {
-      const door = await Door.open(own, 'predecessor', this.#visit);
+      const door = Door.open(own, 'predecessor', this.#visit);
       this.#door?.close();
       this.#door = door;
       this.#inode = lstatSync(own).ino;

@@ -1,9 +1,11 @@
 import type { Logger } from 'pino';
 import { MoultError } from '../errors.js';
+import { Deadline } from '../os/deadline.js';
 import type { Message } from '../protocol/messages.js';
 import type { GenerationProcess } from './generation-process.js';
 import type { Generations } from './generations.js';
 import type { Journal } from './journal.js';
+import type { SupervisorOptions } from './options.js';
 import type { Probation } from './probation.js';
 import { type LeftBehind, livingGenerations } from './recovery.js';
 import type { Release } from './release.js';
@@ -26,6 +28,7 @@ export interface AdoptionParts {
   readonly probation: Probation;
   readonly releases: Releases;
   readonly reviver: Reviver;
+  readonly options: SupervisorOptions;
   readonly journal: Journal;
   readonly log: Logger;
 }
@@ -41,12 +44,18 @@ export class Adoption {
   /**
    * Reads what the journal tells.
    * @param release completes what the journal does not keep, such as the environment.
+   * @param untold generations that live and of which the journal does not tell.
    * @param known what was recovered for other slots, by what it was started from.
    * @returns the generations that still live.
    */
-  recover(release: Release, known = new Map<string, Release>()): GenerationProcess[] {
+  recover(
+    release: Release,
+    untold: readonly LeftBehind[],
+    known = new Map<string, Release>(),
+  ): GenerationProcess[] {
     const { generations, releases, journal } = this.#parts;
-    const { lastNumber, epoch, living, proved } = livingGenerations(journal.read());
+    const { lastNumber, epoch, living: told, proved } = livingGenerations(journal.read());
+    const living = [...told, ...untold].sort((a, b) => a.generation - b.generation);
     // What was started from the same is one release, as it was for the earlier supervisor after a rollback.
     const pinned = (startedFrom: LeftBehind['startedFrom']) => {
       const key = JSON.stringify(startedFrom);
@@ -55,7 +64,7 @@ export class Adoption {
       return one;
     };
     for (const startedFrom of proved) releases.proved(pinned(startedFrom));
-    generations.countOn(lastNumber, epoch);
+    generations.countOn(Math.max(lastNumber, ...untold.map(({ generation }) => generation)), epoch);
     return living.flatMap((left) => generations.adopt(left, pinned(left.startedFrom)) ?? []);
   }
 
@@ -111,11 +120,32 @@ export class Adoption {
     // Both sides of a probation come back, in whichever order: if the one fails the other resumes.
     if (['committing', 'probation'].includes(state) && successor !== null)
       succession.mayResume(generation, successor);
-    if (accepting) succession.servesAgain(generation, epoch);
+    if (accepting && this.#isSecond(generation)) this.#retire(generation);
+    else if (accepting) succession.servesAgain(generation, epoch);
     else if (state === 'serving') {
       generation.isEnding = true;
       generation.kill();
     }
+  }
+
+  // Where the journal lost the one that served another was started in its place: it must not accept for good.
+  #isSecond(generation: GenerationProcess): boolean {
+    const { current } = this.#parts.generations;
+    return current !== undefined && current !== generation && !current.isAdopted && generation.isAdopted;
+  }
+
+  #retire(generation: GenerationProcess): void {
+    const { generations, options, log } = this.#parts;
+    log.warn(
+      `generation ${generation.number} serves beside generation ${generations.current?.number}, and is retired`,
+    );
+    generation.hasServed();
+    generation.isEnding = true;
+    const timeoutMs = options.drainTimeoutMs;
+    // Its listeners are those of the one that stays.
+    generation.lifeline?.send({ type: 'retire', timeoutMs, keepOpen: true });
+    const late = new Deadline(timeoutMs + options.stopTimeoutMs, () => generation.kill()).unref();
+    generation.exited.then(() => late.clear());
   }
 
   async #othersBack(living: readonly GenerationProcess[]): Promise<void> {

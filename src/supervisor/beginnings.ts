@@ -1,10 +1,13 @@
+import type { Logger } from 'pino';
 import { MoultError } from '../errors.js';
 import { startTicks } from '../os/process.js';
 import type { GenerationProcess } from './generation-process.js';
 import type { Journal, JournalEntry } from './journal.js';
+import { leftBehind, leftDoors, unknownGenerations } from './left-doors.js';
 import type { SupervisorOptions } from './options.js';
 import { type LeftBehind, livingGenerations } from './recovery.js';
 import type { Release } from './release.js';
+import type { RunFolder } from './run-folder.js';
 import type { Slot } from './slot.js';
 import type { Slots } from './slots.js';
 
@@ -14,17 +17,30 @@ interface Left {
   readonly living: readonly GenerationProcess[];
 }
 
+/** What beginnings are made of. */
+export interface BeginningsParts {
+  readonly slots: Slots;
+  readonly options: SupervisorOptions;
+  readonly journal: Journal;
+  readonly folder: RunFolder;
+  readonly log: Logger;
+}
+
 /** How several slots come to serve: those that an earlier supervisor left, or a first one, and then others like it. */
 export class Beginnings {
   readonly #slots: Slots;
   readonly #options: SupervisorOptions;
   readonly #journal: Journal;
+  readonly #folder: RunFolder;
+  readonly #log: Logger;
   #expected = 1;
 
-  constructor(slots: Slots, options: SupervisorOptions, journal: Journal) {
+  constructor({ slots, options, journal, folder, log }: BeginningsParts) {
     this.#slots = slots;
     this.#options = options;
     this.#journal = journal;
+    this.#folder = folder;
+    this.#log = log;
   }
 
   /** With how many slots the start is complete. */
@@ -40,8 +56,13 @@ export class Beginnings {
    */
   recover(release: Release): Left[] {
     const { slots } = this.#options;
-    const entries = this.#journal.read();
-    const alive = livingGenerations(entries).living.filter(({ pid, ticks }) => startTicks(pid) === ticks);
+    const entries = this.#journal.read((lines) => this.#tellLeftOut(lines));
+    const told = livingGenerations(entries).living.filter(({ pid, ticks }) => startTicks(pid) === ticks);
+    const { env: _, ...startedFrom } = release;
+    const untold = unknownGenerations(leftDoors(this.#folder.path), told, startedFrom);
+    for (const { generation, pid } of untold)
+      this.#log.warn(`the journal does not tell of generation ${generation} (process ${pid}), which lives`);
+    const alive = [...told, ...untold];
     if (alive.some(({ slot }) => (slot === undefined) !== (slots === null))) {
       const how = slots === null ? 'with --slots: give it again' : 'without --slots: leave it out';
       const what = 'the generations that an earlier supervisor left were started';
@@ -50,8 +71,42 @@ export class Beginnings {
     const known = new Map<string, Release>();
     return this.#indices(entries, alive).map((index) => {
       const slot = this.#slots.at(index);
-      return { slot, living: slot.adoption.recover(release, known) };
+      return {
+        slot,
+        living: slot.adoption.recover(
+          release,
+          untold.filter((one) => one.slot === index),
+          known,
+        ),
+      };
     });
+  }
+
+  #tellLeftOut(lines: readonly string[]): void {
+    const count = lines.length === 1 ? 'a line' : `${lines.length} lines`;
+    const [first = ''] = lines;
+    this.#log.warn(
+      `${count} of the journal cannot be understood and is left out: ${JSON.stringify(first.slice(0, 200))}`,
+    );
+  }
+
+  /**
+   * Takes over a generation that has come back, and of which nothing is known but its process.
+   * @returns where it belongs; nothing where it has ended, or belongs to no slot.
+   */
+  meet(
+    service: number,
+    number: number,
+    release: Release,
+  ): { slot: Slot | undefined; generation: GenerationProcess | undefined } {
+    const { env: _, ...startedFrom } = release;
+    const left = leftBehind(service, number, startedFrom);
+    const slot = this.#slots.all.find(({ index }) => index === left?.slot);
+    if (left === undefined || slot === undefined) return { slot, generation: undefined };
+    this.#log.warn(
+      `generation ${number} (process ${left.pid}) has come back, of which the journal does not tell`,
+    );
+    return { slot, generation: slot.generations.adopt(left, release) };
   }
 
   // As many as there were, where some of them live.

@@ -28,3 +28,14 @@ export function serviceMaker(control: string, outputs: Outputs, slot?: number): 
     adopt: (number, release, settings, tree) => new GenerationProcess(number, release, settings, tree),
   };
 }
+
+/** The same, after something else that each start needs. */
+export function afterwards(prepare: () => void, maker: GenerationMaker): GenerationMaker {
+  return {
+    start: (...args) => {
+      prepare();
+      return maker.start(...args);
+    },
+    adopt: (...args) => maker.adopt(...args),
+  };
+}

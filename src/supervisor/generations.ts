@@ -6,7 +6,7 @@ import { type Exit, startTicks } from '../os/process.js';
 import type { Settings } from '../protocol/messages.js';
 import type { GenerationMaker } from './generation-maker.js';
 import type { GenerationProcess } from './generation-process.js';
-import type { Journal } from './journal.js';
+import type { Journal, JournalFact } from './journal.js';
 import type { Numbers } from './numbers.js';
 import { type SupervisorOptions, settingsOf } from './options.js';
 import { adoptTree } from './process-tree.js';
@@ -158,21 +158,19 @@ export class Generations {
     const generation = this.#maker.start(number, release, settings, predecessor);
     generation.predecessor = predecessor;
     // One that could not be started has no number by which it could be found again.
-    if (generation.pid > 0) this.#noteStart(generation);
+    if (generation.pid > 0) this.#journal.write(startOf(generation));
     this.#log.debug(`generation ${number} started as process ${generation.pid}: ${release.label}`);
     this.#add(generation);
     return generation;
   }
 
-  #noteStart({ number, pid, release }: GenerationProcess): void {
-    const { command, args, cwd, isDirect, label } = release;
-    this.#journal.write({
-      event: 'start',
-      generation: number,
-      pid,
-      ticks: startTicks(pid) ?? 0,
-      release: { command, args, cwd, isDirect, label },
-    });
+  /** What must be known of those that live after a kill. */
+  facts(): JournalFact[] {
+    const started = this.own().filter(({ pid }) => pid > 0);
+    const facts = started.flatMap((one) => factsOf(one, this.#epoch));
+    const { current } = this;
+    if (current?.isOurs) facts.push({ event: 'serving', generation: current.number, epoch: this.#epoch });
+    return facts;
   }
 
   /** Goes on counting where an earlier supervisor ended. */
@@ -196,10 +194,13 @@ export class Generations {
   ): GenerationProcess | undefined {
     const tree = adoptTree(pid, ticks);
     if (tree === undefined) return undefined;
-    const generation = this.#maker.adopt(number, release, this.settings(false), tree);
+    // Where lines of the journal were lost a number may have been given twice.
+    const own = this.#living.has(number) ? this.takeNumber() : number;
+    const generation = this.#maker.adopt(own, release, this.settings(false), tree);
     generation.isProved = isProved;
     generation.isAdopted = true;
     this.#add(generation);
+    for (const fact of factsOf(generation, this.#epoch)) this.#journal.write(fact);
     return generation;
   }
 
@@ -223,4 +224,20 @@ export class Generations {
     generation.kill();
     this.#onExited(generation, exit);
   }
+}
+
+function factsOf(generation: GenerationProcess, epoch: number): JournalFact[] {
+  const confirmed = { event: 'confirmed', generation: generation.number, epoch } as const;
+  return generation.isProved ? [startOf(generation), confirmed] : [startOf(generation)];
+}
+
+function startOf({ number, pid, release }: GenerationProcess): JournalFact {
+  const { command, args, cwd, isDirect, label } = release;
+  return {
+    event: 'start',
+    generation: number,
+    pid,
+    ticks: startTicks(pid) ?? 0,
+    release: { command, args, cwd, isDirect, label },
+  };
 }

@@ -1,6 +1,7 @@
 import type { Channel } from '../channel/channel.js';
 import { Door } from '../channel/door.js';
 import { MoultError } from '../errors.js';
+import { isOfTree } from '../os/kin.js';
 import type { Message } from '../protocol/messages.js';
 import type { Adoption } from './adoption.js';
 import type { GenerationProcess } from './generation-process.js';
@@ -17,10 +18,20 @@ export interface ReceivingSlot {
   readonly listen: (generation: GenerationProcess, channel: Channel) => void;
 }
 
+/** A generation, and the slot to which it belongs. */
+export interface Place {
+  readonly slot: ReceivingSlot | undefined;
+  readonly generation: GenerationProcess | undefined;
+}
+
 /** What visitors are given, and led to. */
 export interface ReceptionParts {
   /** The slot with the generation of this number, while that lives. */
   readonly slotOf: (generation: number) => ReceivingSlot | undefined;
+  /** The generation to whose processes this one belongs. */
+  readonly placeOf: (pid: number) => Place | undefined;
+  /** Takes over a generation that came back, and that neither was started here nor is in the journal. */
+  readonly unknown: (pid: number, generation: number) => Place;
   readonly held: HeldListeners;
   /** A generation has come, and has been told what it inherits. @param wasThere whether it was there before this supervisor knew it. */
   readonly joined: (generation: GenerationProcess, wasThere: boolean) => void;
@@ -42,9 +53,20 @@ export class Reception {
   }
 
   /** Opens a door at this path. @throws MOULT_SYSTEM_CALL when it cannot be bound. */
-  async open(path: string): Promise<void> {
-    const door = await Door.open(path, 'supervisor', (channel, hello) => this.#visit(channel, hello));
-    this.#doors.set(path, door);
+  open(path: string): void {
+    this.#doors.set(
+      path,
+      Door.open(path, 'supervisor', (channel, hello) => this.#visit(channel, hello)),
+    );
+  }
+
+  /**
+   * Opens the door at this path again where the path does not lead to it any more.
+   * @returns whether it did not.
+   * @throws MOULT_SYSTEM_CALL when it cannot be bound.
+   */
+  mend(path: string): boolean {
+    return this.#doors.get(path)?.mend() ?? false;
   }
 
   /** Lets nobody in any more at this path, or at any. */
@@ -65,9 +87,9 @@ export class Reception {
   }
 
   #join(channel: Channel, hello: Message<'hello'>): void {
-    const slot = this.#parts.slotOf(hello.generation ?? 0);
-    const generation = this.#awaited(hello, slot);
-    if (slot === undefined || generation === undefined) throw notExpected(hello);
+    const { slot, generation } = this.#whose(channel, hello);
+    const isAwaited = generation !== undefined && isFree(generation, hello);
+    if (slot === undefined || generation === undefined || !isAwaited) throw notExpected(hello);
     generation.attach(channel);
     slot.listen(generation, channel);
     const isGivenTo = hello.rejoin === undefined && !generation.isForced;
@@ -90,13 +112,15 @@ export class Reception {
     this.#parts.joined(generation, hello.rejoin !== undefined);
   }
 
-  #awaited(
-    { generation: number, rejoin }: Message<'hello'>,
-    slot: ReceivingSlot | undefined,
-  ): GenerationProcess | undefined {
-    const generation = slot?.generations.numbered(number ?? 0);
-    const isTaken = generation?.lifeline !== undefined && (rejoin === undefined || generation.isReachable);
-    return isTaken || generation?.isEnding ? undefined : generation;
+  // One that comes back is known by its process: where lines of the journal were lost another may have its number.
+  #whose({ peer }: Channel, { generation: number = 0, rejoin }: Message<'hello'>): Place {
+    const byNumber = this.#parts.slotOf(number);
+    const named = { slot: byNumber, generation: byNumber?.generations.numbered(number) };
+    if (rejoin === undefined || peer.pid === 0) return named;
+    const known = this.#parts.placeOf(peer.pid);
+    if (known !== undefined) return known;
+    const isAnother = named.generation?.isOurs && isOfTree(peer.pid, named.generation.pid) === false;
+    return named.generation !== undefined && !isAnother ? named : this.#parts.unknown(peer.pid, number);
   }
 
   // Without a predecessor the listeners come from us.
@@ -104,6 +128,11 @@ export class Reception {
     const { items, descriptors } = this.#parts.held.describe();
     channel.send({ type: 'inherit', epoch, listeners: items }, descriptors);
   }
+}
+
+function isFree(generation: GenerationProcess, { rejoin }: Message<'hello'>): boolean {
+  const isTaken = generation.lifeline !== undefined && (rejoin === undefined || generation.isReachable);
+  return !isTaken && !generation.isEnding;
 }
 
 function notExpected({ generation }: Message<'hello'>): MoultError {

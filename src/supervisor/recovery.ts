@@ -14,7 +14,10 @@ export interface LeftBehind {
   readonly slot?: number | undefined;
 }
 
-/** What a journal tells a new supervisor. Pure. */
+/**
+ * What a journal tells a new supervisor. Where lines of it were lost a number may have been given twice: each start is
+ * a generation of its own, by its process. Pure.
+ */
 export function livingGenerations(entries: readonly JournalEntry[]): {
   lastNumber: number;
   epoch: number;
@@ -24,30 +27,35 @@ export function livingGenerations(entries: readonly JournalEntry[]): {
 } {
   let lastNumber = 0;
   let epoch = 0;
-  const living = new Map<number, LeftBehind>();
+  const living = new Map<string, LeftBehind>();
+  const last = new Map<number, string>();
   const releases = new Map<number, LeftBehind['startedFrom']>();
   const proved: LeftBehind['startedFrom'][] = [];
   for (const entry of entries) {
     const { generation = 0 } = entry;
     lastNumber = Math.max(lastNumber, generation);
     epoch = Math.max(epoch, entry.epoch ?? 0);
+    const process = last.get(generation);
     if (entry.event === 'start') {
       const { pid, ticks, release } = entry as unknown as {
         pid: number;
         ticks: number;
         release: LeftBehind['startedFrom'];
       };
-      releases.set(generation, release);
       const { slot } = entry;
-      living.set(generation, { generation, pid, ticks, startedFrom: release, isProved: false, slot });
+      const started = `${pid} ${ticks}`;
+      const isProved = living.get(started)?.isProved ?? false;
+      releases.set(generation, release);
+      last.set(generation, started);
+      living.set(started, { generation, pid, ticks, startedFrom: release, isProved, slot });
     }
     if (entry.event === 'confirmed') {
       const confirmed = releases.get(generation);
       if (confirmed !== undefined) proved.push(confirmed);
-      const known = living.get(generation);
-      if (known !== undefined) living.set(generation, { ...known, isProved: true });
+      const known = process === undefined ? undefined : living.get(process);
+      if (process !== undefined && known !== undefined) living.set(process, { ...known, isProved: true });
     }
-    if (entry.event === 'exited') living.delete(generation);
+    if (entry.event === 'exited' && process !== undefined) living.delete(process);
   }
   return { lastNumber, epoch, living: [...living.values()], proved };
 }

@@ -10,16 +10,18 @@ import {
   symlinkSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { makePrivate, privateMode, runRoot } from '../channel/private-folder.js';
+import { makePrivate, makePrivateAgain, privateMode, runRoot } from '../channel/private-folder.js';
 import { MoultError } from '../errors.js';
 import { closeDescriptor } from '../os/descriptor.js';
 import { FileLock } from '../os/file-lock.js';
 import { trusted } from '../os/peer.js';
 import { connectUnix, MAX_SOCKET_PATH_BYTES } from '../os/unix-socket.js';
+import { NameSocket } from './name-socket.js';
 
 /** The name of the socket at which commands look for the supervisor. */
 export const CONTROL = 'control.sock';
 const JOURNAL = 'journal.ndjson';
+const LOCK = 'lock';
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 /** Room for the longest name of a socket in the folder. */
 const SOCKET_NAME_BYTES = '/g1234567-1234567.sock'.length;
@@ -40,6 +42,7 @@ export class RunFolder {
   /** Held by the supervisor of this process, as long as it lives. */
   lock: FileLock | undefined;
   #controlName = CONTROL;
+  #nameSocket: NameSocket | undefined;
 
   constructor(name: string, root = runRoot()) {
     this.name = checkName(name);
@@ -101,16 +104,59 @@ export class RunFolder {
    * @throws MOULT_NAME_TAKEN when a living supervisor has it; MOULT_PEER_REFUSED when others could enter it.
    */
   claim(): FileLock {
+    const holder = this.#name.holder();
+    if (holder !== undefined) throw this.#taken(holder);
     makePrivate(join(this.path, '..'));
     makePrivate(this.path);
-    const lock = FileLock.take(join(this.path, 'lock'));
-    if (lock === undefined) {
-      throw new MoultError('MOULT_NAME_TAKEN', `a service named ${this.name} runs already (${this.path})`);
-    }
+    const lock = FileLock.take(join(this.path, LOCK));
+    if (lock === undefined) throw this.#taken();
     this.lock = lock;
     this.clear();
-    if (trusted().length > 0) for (const name of ['lock', JOURNAL]) makeShared(join(this.path, name));
+    this.#share();
     return lock;
+  }
+
+  /**
+   * Makes anew what is missing of the folder and its lock: cleaners of old files, or the end of a login, may remove
+   * both under a living supervisor. Called only by the one that holds the lock.
+   * @returns what was missing; undefined when all is there.
+   * @throws MOULT_NAME_TAKEN when another process has taken the name meanwhile; what the file system refuses with.
+   */
+  restore(): string | undefined {
+    this.#name.hold();
+    const around = makePrivateAgain(join(this.path, '..'));
+    const made = makePrivateAgain(this.path) ?? around;
+    const path = join(this.path, LOCK);
+    if (this.lock === undefined || this.lock.isOf(path)) return made;
+    const lock = FileLock.take(path);
+    if (lock === undefined) throw this.#taken();
+    this.lock.release();
+    this.lock = lock;
+    this.#share();
+    return made ?? `${path} was missing`;
+  }
+
+  /** Lets go of the name: another supervisor may have it. */
+  release(): void {
+    this.lock?.release();
+    this.#nameSocket?.release();
+  }
+
+  get #name(): NameSocket {
+    this.#nameSocket ??= new NameSocket(this.path);
+    return this.#nameSocket;
+  }
+
+  #share(): void {
+    if (trusted().length > 0) for (const name of [LOCK, JOURNAL]) makeShared(join(this.path, name));
+  }
+
+  #taken(pid = 0): MoultError {
+    const who = pid > 0 ? `, under process ${pid}` : '';
+    return new MoultError(
+      'MOULT_NAME_TAKEN',
+      `a service named ${this.name} runs already${who} (${this.path})`,
+    );
   }
 
   /** Removes the socket that an earlier supervisor left. Called only with the lock held. */

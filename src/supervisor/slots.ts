@@ -1,3 +1,4 @@
+import { isOfTree } from '../os/kin.js';
 import type { GenerationProcess } from './generation-process.js';
 import type { Slot } from './slot.js';
 
@@ -30,6 +31,15 @@ export class Slots {
   /** The slot with the generation of this number, while that lives. */
   of(generation: number): Slot | undefined {
     return this.#all.find(({ generations }) => generations.numbered(generation) !== undefined);
+  }
+
+  /** The generation to whose processes this one belongs, and its slot. */
+  placeOf(pid: number): { readonly slot: Slot; readonly generation: GenerationProcess } | undefined {
+    for (const slot of this.#all) {
+      const generation = slot.generations.own().find((one) => isOfTree(pid, one.pid) === true);
+      if (generation !== undefined) return { slot, generation };
+    }
+    return undefined;
   }
 
   /** The one with this index, which is made where there is none. */

@@ -14,13 +14,15 @@ import { Beginnings } from './beginnings.js';
 import { runCheck } from './check.js';
 import { Ending } from './ending.js';
 import { Evening } from './evening.js';
-import { serviceMaker } from './generation-maker.js';
+import { FolderGuard } from './folder-guard.js';
+import { afterwards, serviceMaker } from './generation-maker.js';
 import type { GenerationProcess } from './generation-process.js';
 import { HeldListeners, type KeptListener, type Sharing } from './held-listeners.js';
 import { historyOf } from './history.js';
 import { Homes } from './homes.js';
 import { beInit } from './init.js';
-import { Journal } from './journal.js';
+import { Journal, type JournalFact } from './journal.js';
+import { JournalFile } from './journal-file.js';
 import { takeBackSockets } from './left-sockets.js';
 import { Numbers } from './numbers.js';
 import { serveOperator } from './operator.js';
@@ -68,6 +70,7 @@ export class Supervisor {
   readonly #manager: ServiceManagerLink;
   readonly #takeOver: TakeOver;
   readonly #homes: Homes;
+  readonly #guard: FolderGuard;
 
   constructor(
     folder: RunFolder,
@@ -84,9 +87,14 @@ export class Supervisor {
     this.#log = log;
     this.#replaceProgram = replaceProgram;
     this.#manager = manager;
-    const journal = new Journal(folder.journal, (error) =>
-      log.error(`the journal cannot be written (${String(error)}); the service goes on without it`),
+    const journal = new Journal(
+      new JournalFile(folder.journal, (error) =>
+        log.error(
+          `the journal cannot be written (${String(error)}); the service goes on, and what must be known is written when that goes`,
+        ),
+      ),
     );
+    journal.tellsAnew(() => this.#facts());
     this.#journal = journal;
     const sharing = options.slots === null ? undefined : this.#sharing();
     this.held = new HeldListeners(manager.store, sharing);
@@ -95,10 +103,12 @@ export class Supervisor {
     const ending = new Ending({ slots: () => this.#slots.all, held, manager, options, journal, log });
     const check = (generation: GenerationProcess) => this.#check(generation);
     const numbers = new Numbers();
-    const maker = (index: number | undefined) => (listen: Slot['listen']) =>
-      options.isProgram
+    const maker = (index: number | undefined) => (listen: Slot['listen']) => {
+      const made = options.isProgram
         ? programMaker({ means: () => this.#means(), listen })
         : serviceMaker(folder.control, outputs, index);
+      return afterwards(() => this.#guard.look(), made);
+    };
     const homes = new Homes(() => this.#slots, options.sticky);
     this.#homes = homes;
     const moved = () => homes.tell();
@@ -117,7 +127,7 @@ export class Supervisor {
     });
     const slots = this.#slots;
     const first = slots.at(options.slots === null ? undefined : 0);
-    this.#beginnings = new Beginnings(slots, options, journal);
+    this.#beginnings = new Beginnings({ slots, options, journal, folder, log });
     this.#rolls = new Rolls({
       slots,
       scaling: new Scaling({ slots, options, journal, log }),
@@ -128,6 +138,8 @@ export class Supervisor {
     this.#ending = ending;
     this.#reception = new Reception({
       slotOf: (generation) => slots.of(generation),
+      placeOf: (pid) => slots.placeOf(pid),
+      unknown: (pid, number) => this.#beginnings.meet(pid, number, resolveRelease(service)),
       held,
       joined: (generation, wasThere) => homes.greet(generation, wasThere),
       serve: (channel) => serveOperator(channel, this),
@@ -138,12 +150,15 @@ export class Supervisor {
       cameBack: (generation, how) => this.#takeOver.cameBack(generation, how),
     });
     const reception = this.#reception;
+    const isOurs = () => !this.#isFolderOfOther && !first.cession.isUnderWay;
+    this.#guard = new FolderGuard({ folder, reception, journal, isOurs, log });
     this.#takeOver = new TakeOver({ ...first, held, ending, reception, folder, log, check });
     const evening = new Evening(slots, () => ending.hasBegun || this.#rolls.isUnderWay);
     if (this.#hasSlots && options.sticky === null) evening.start();
     const endInit = process.pid === 1 ? beInit(() => slots.generations()) : () => {};
     this.ended = ending.ended.finally(() => {
       evening.stop();
+      this.#guard.stop();
       endInit();
       this.own.close();
       if (!ending.sparesListeners && !manager.keepsListeners) this.own.removePaths();
@@ -159,6 +174,10 @@ export class Supervisor {
 
   /** Whether the run folder is, or will be again, another supervisor's: then it stays. */
   get leavesFolder(): boolean {
+    return this.#isFolderOfOther || this.#guard.isDisplaced;
+  }
+
+  get #isFolderOfOther(): boolean {
     return this.#first.cession.hasCededFolder || this.#takeOver.isGuest;
   }
 
@@ -187,7 +206,8 @@ export class Supervisor {
     // What the journal of a folder that both have tells is of the other's.
     const left = giver?.sharesFolder && giver.ask() ? [] : this.#beginnings.recover(release);
     const living = left.flatMap((one) => one.living);
-    await this.#reception.open(this.#folder.control);
+    this.#reception.open(this.#folder.control);
+    this.#guard.start();
     const { expected } = this.#beginnings;
     const slots = this.#hasSlots ? { slots: expected } : {};
     this.#journal.write({ event: 'run', pid: process.pid, command: release.label, ...slots });
@@ -215,6 +235,7 @@ export class Supervisor {
   ): Promise<RestartSummary> {
     this.#ending.assertNotBegun();
     this.#first.cession.assertNone();
+    this.#guard.look();
     const { surge = 1, onFailure = 'undo', ...one } = request;
     const watchAll: Watcher = (event) => {
       this.#manager.stage(event);
@@ -379,6 +400,12 @@ export class Supervisor {
       serving: () => this.#manager.serving(this.#servingStatus(), answers),
       tell: (what) => this.#manager.tell(`slot ${index}: ${what}`),
     };
+  }
+
+  #facts(): JournalFact[] {
+    return this.#slots.all.flatMap(({ index, generations }) =>
+      generations.facts().map((fact) => (index === undefined ? fact : { slot: index, ...fact })),
+    );
   }
 
   #sharing(): Sharing {

@@ -312,12 +312,12 @@ export class TakeOver {
     if (ending.hasBegun || lock === undefined) return;
     try {
       if (sharesFolder) {
-        await this.#takeName();
+        this.#takeName();
         return;
       }
       if (foreign.isAlive) {
         rmSync(control, { force: true });
-        await reception.open(control);
+        reception.open(control);
         await foreign.exited;
         reception.close(control);
         if (!this.#isUnproved && lock.isOf(join(folder, 'lock')))
@@ -329,10 +329,10 @@ export class TakeOver {
     }
   }
 
-  async #takeName(): Promise<void> {
+  #takeName(): void {
     const { reception, folder } = this.#parts;
     folder.clear();
-    await reception.open(folder.publicControl);
+    reception.open(folder.publicControl);
     folder.standAlone();
   }
 

@@ -43,7 +43,8 @@ export class ThreadHub {
   /** Opens it. @param shut the memory in which threads see that they may not accept. @throws MOULT_SYSTEM_CALL */
   static async open(around: HubSurroundings, shut: Int32Array): Promise<ThreadHub> {
     const hub = new ThreadHub(around, shut);
-    const door = await Door.open(hub.path, 'threads', hub.#visit);
+    const door = Door.open(hub.path, 'threads', hub.#visit);
+    door.keep();
     process.once('exit', () => door.close());
     return hub;
   }

@@ -84,16 +84,22 @@ export class ServiceThread implements Movables {
     if (accepts) main.unref();
     else main.ref();
     const path = join(dirname(mainDoor), `t${process.pid}-${threadId}.sock`);
-    const door = Door.open(path, 'predecessor', this.#visit).then(
-      () => true,
-      // Without one it serves, and takes no connections of others.
-      () => false,
-    );
-    this.#tested = Promise.all([http1Moves(), door]).then(([result, isOpen]) => {
+    const isOpen = this.#openDoor(path);
+    this.#tested = http1Moves().then((result) => {
       this.moves = { http1: result };
       if (isOpen) main.send({ type: 'door', path });
     });
     process.once('exit', () => this.#closeDescriptors());
+  }
+
+  #openDoor(path: string): boolean {
+    try {
+      Door.open(path, 'predecessor', this.#visit).keep();
+      return true;
+    } catch {
+      // Without one it serves, and takes no connections of others.
+      return false;
+    }
   }
 
   /** What becomes of a listen(): it claims what the process has under this name, or binds it for the process. */

@@ -33,7 +33,7 @@ async function doorAt(
   folder = temporaryFolder(later),
   role: 'supervisor' | 'predecessor' = 'supervisor',
 ): Promise<Door> {
-  const door = await Door.open(join(folder, 'a.sock'), role, visit);
+  const door = Door.open(join(folder, 'a.sock'), role, visit);
   later(() => door.close());
   return door;
 }
@@ -74,14 +74,13 @@ describe('a door', () => {
   tidy('where one is already, or in a folder that is missing, is a typed error', async (later) => {
     const folder = temporaryFolder(later);
     await doorAt(later, () => {}, folder);
-    await assert.rejects(
-      Door.open(join(folder, 'a.sock'), 'supervisor', () => {}),
-      { code: 'MOULT_SYSTEM_CALL', message: /EADDRINUSE/ },
-    );
-    await assert.rejects(
-      Door.open(join(folder, 'none/a.sock'), 'supervisor', () => {}),
-      { code: 'MOULT_SYSTEM_CALL' },
-    );
+    assert.throws(() => Door.open(join(folder, 'a.sock'), 'supervisor', () => {}), {
+      code: 'MOULT_SYSTEM_CALL',
+      message: /EADDRINUSE/,
+    });
+    assert.throws(() => Door.open(join(folder, 'none/a.sock'), 'supervisor', () => {}), {
+      code: 'MOULT_SYSTEM_CALL',
+    });
   });
 
   tidy(

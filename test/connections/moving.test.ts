@@ -721,7 +721,12 @@ describe('the successor of a predecessor that does not go on', () => {
       const b = await side(later, (_request, response) => response.end('successor'));
       const path = join(temporaryFolder(later), 'door.sock');
       const entered = new Promise<Channel>((resolve, reject) => {
-        Door.open(path, 'predecessor', resolve).then((door) => later(() => door.close()), reject);
+        try {
+          const door = Door.open(path, 'predecessor', resolve);
+          later(() => door.close());
+        } catch (error) {
+          reject(error);
+        }
       });
       const giver = fixture(later, 'give-connections.mjs', [path, how]);
       const channel = await soon(entered, 'the predecessor');
@@ -852,7 +857,7 @@ async function successorProcess(
   const entered = new Promise<Channel>((resolve) => {
     enter = resolve;
   });
-  const door = await Door.open(path, 'predecessor', (channel) => enter(channel));
+  const door = Door.open(path, 'predecessor', (channel) => enter(channel));
   later(() => door.close());
   const args = [path, JSON.stringify(options), ...(room === undefined ? [] : [String(room)])];
   const child = fixture(

@@ -1,0 +1,159 @@
+import {
+  closeSync,
+  fstatSync,
+  openSync,
+  readSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
+
+/** Only so much of its end is read, so that a long one cannot hold up a start. */
+const MAX_READ_BYTES = 16 * 1024 * 1024;
+/** From this size on it is written anew with what still matters. */
+const MAX_BYTES = 1024 * 1024;
+
+/** What was read of a file of lines. */
+export interface ReadLines {
+  readonly lines: readonly string[];
+  /** Whether only the end of the file was read. */
+  readonly isCut: boolean;
+}
+
+/**
+ * A file of lines that is only appended to, and that may vanish or find no room at any time: it knows when lines were
+ * lost, and then has what must be known written anew as soon as that goes.
+ */
+export class JournalFile {
+  readonly path: string;
+  /** Lines that tell all that must be known after a kill; asked when lines were lost. */
+  facts: () => readonly string[] = () => [];
+  readonly #onFailure: (error: unknown) => void;
+  readonly #kept = new Map<string, string>();
+  #inode: number | undefined;
+  /** How long it was when a line was last written here; others may have added some. */
+  #size = 0;
+  /** Whether the last line is known to be whole: else the next one would be written into it. */
+  #endsWhole = false;
+  #hasLost = false;
+  #isFailing = false;
+
+  /** @param onFailure is told the first time that a line could not be written. */
+  constructor(path: string, onFailure: (error: unknown) => void) {
+    this.path = path;
+    this.#onFailure = onFailure;
+  }
+
+  /** Adds a line. Where that does not go it is lost. */
+  append(line: string): void {
+    this.#attempt((fd) => this.#add(fd, this.#hasLost ? [...this.#facts(), line] : [line]));
+  }
+
+  /** Counts a line among what must be known, in the place of the one before of the same key. */
+  keep(key: string, line: string): void {
+    this.#kept.set(key, line);
+  }
+
+  /** Writes what must be known where lines were lost, such as on a full disk, or with the whole file. */
+  mend(): void {
+    if (this.#hasLost || !this.#isThere())
+      this.#attempt((fd) => {
+        if (this.#hasLost) this.#add(fd, this.#facts());
+      });
+  }
+
+  /**
+   * Writes the file anew where it has grown long. It is complete at every moment, whenever this process is killed.
+   * @param shorten returns the lines that still matter.
+   */
+  compact(shorten: (lines: readonly string[]) => readonly string[]): void {
+    const fresh = `${this.path}.new`;
+    try {
+      const fd = openSync(this.path, 'r');
+      const { size } = fstatSync(fd);
+      closeSync(fd);
+      if (size <= MAX_BYTES) return;
+      const facts = this.#hasLost ? this.#facts() : this.facts();
+      const lines = [...shorten(this.read().lines), ...facts];
+      writeFileSync(fresh, `${lines.join('\n')}\n`, { mode: 0o600 });
+      renameSync(fresh, this.path);
+      this.#inode = undefined;
+      this.#hasLost = false;
+    } catch {
+      // No room for it: the long one stays.
+      rmSync(fresh, { force: true });
+    }
+  }
+
+  /** Its lines, oldest first; none where it cannot be read. */
+  read(): ReadLines {
+    let fd: number;
+    try {
+      fd = openSync(this.path, 'r');
+    } catch {
+      return { lines: [], isCut: false };
+    }
+    try {
+      const { size } = fstatSync(fd);
+      const bytes = Buffer.alloc(Math.min(size, MAX_READ_BYTES));
+      const length = readSync(fd, bytes, 0, bytes.length, size - bytes.length);
+      return { lines: bytes.toString('utf8', 0, length).split('\n'), isCut: size > bytes.length };
+    } catch {
+      return { lines: [], isCut: false };
+    } finally {
+      closeSync(fd);
+    }
+  }
+
+  #facts(): string[] {
+    return [...this.#kept.values(), ...this.facts()];
+  }
+
+  #attempt(work: (fd: number) => void): void {
+    let fd: number | undefined;
+    try {
+      fd = openSync(this.path, 'a', 0o600);
+      const found = fstatSync(fd);
+      if (!this.#isSame(found)) this.#hasLost = true;
+      this.#inode = found.ino;
+      work(fd);
+      this.#size = fstatSync(fd).size;
+      this.#isFailing = false;
+    } catch (error) {
+      this.#hasLost = true;
+      this.#endsWhole = false;
+      if (!this.#isFailing) this.#onFailure(error);
+      this.#isFailing = true;
+    } finally {
+      if (fd !== undefined) closeSync(fd);
+    }
+  }
+
+  #add(fd: number, lines: readonly string[]): void {
+    const { size } = fstatSync(fd);
+    const start = size === 0 || this.#endsWhole ? '' : '\n';
+    const bytes = Buffer.from(`${start}${lines.join('\n')}\n`);
+    const written = writeSync(fd, bytes);
+    if (written < bytes.length)
+      throw new Error(`ENOSPC: only ${written} of ${bytes.length} bytes were written`);
+    this.#endsWhole = true;
+    this.#hasLost = false;
+  }
+
+  // Somebody has removed it, or emptied it, with all that it told.
+  #isSame({ ino, size }: { readonly ino: number; readonly size: number }): boolean {
+    return this.#inode === undefined || (ino === this.#inode && size >= this.#size);
+  }
+
+  #isThere(): boolean {
+    try {
+      const fd = openSync(this.path, 'r');
+      const found = fstatSync(fd);
+      closeSync(fd);
+      return this.#isSame(found);
+    } catch {
+      return false;
+    }
+  }
+}

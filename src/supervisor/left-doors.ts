@@ -1,0 +1,79 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { isOfTree, sessionOf } from '../os/kin.js';
+import { startTicks } from '../os/process.js';
+import { listenerAt } from '../os/unix-socket.js';
+import type { LeftBehind } from './recovery.js';
+
+const DOOR = /^g(\d{1,9})-(\d{1,10})\.sock$/;
+
+/** The socket of a generation that lives, whoever started it. */
+export interface LeftDoor {
+  readonly path: string;
+  readonly generation: number;
+  /** The process that listens there. */
+  readonly pid: number;
+}
+
+/** The sockets in a run folder at which generations listen. */
+export function leftDoors(folder: string): LeftDoor[] {
+  return namesIn(folder).flatMap((name) => {
+    const generation = Number(DOOR.exec(name)?.[1]);
+    if (!Number.isSafeInteger(generation) || generation < 1) return [];
+    const path = join(folder, name);
+    const pid = listenerAt(path)?.pid ?? 0;
+    return pid > 0 ? [{ path, generation, pid }] : [];
+  });
+}
+
+/**
+ * The generations that live and of which the journal tells nothing, because lines of it were lost.
+ * @param known those of which it tells.
+ * @param startedFrom what they are taken to have been started from.
+ */
+export function unknownGenerations(
+  doors: readonly LeftDoor[],
+  known: readonly LeftBehind[],
+  startedFrom: LeftBehind['startedFrom'],
+): LeftBehind[] {
+  return doors.flatMap(({ generation, pid }) => {
+    if (known.some((one) => isOfTree(pid, one.pid) === true)) return [];
+    return leftBehind(pid, generation, startedFrom) ?? [];
+  });
+}
+
+/**
+ * A generation of which nothing is known but its service's process.
+ * @returns undefined when that has ended.
+ */
+export function leftBehind(
+  service: number,
+  generation: number,
+  startedFrom: LeftBehind['startedFrom'],
+): LeftBehind | undefined {
+  // The process that was started leads a session; the service may be one below it.
+  const leader = sessionOf(service);
+  const pid = leader !== undefined && startTicks(leader) !== undefined ? leader : service;
+  const ticks = startTicks(pid);
+  if (ticks === undefined) return undefined;
+  return { generation, pid, ticks, startedFrom, isProved: false, slot: slotOf(service) };
+}
+
+function namesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch {
+    return [];
+  }
+}
+
+// As it was told when it was started.
+function slotOf(pid: number): number | undefined {
+  try {
+    const variables = readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0');
+    const value = variables.find((one) => one.startsWith('MOULT_SLOT='))?.slice('MOULT_SLOT='.length);
+    return value !== undefined && /^\d{1,4}$/.test(value) ? Number(value) : undefined;
+  } catch {
+    return undefined;
+  }
+}
