@@ -1,5 +1,6 @@
 import ora from 'ora';
 import pc from 'picocolors';
+import { namesOf } from '../lifecycle/listener-names.js';
 import type { RestartSummary, StageEvent } from '../lifecycle/restart-record.js';
 import { showMs } from './option-types.js';
 
@@ -66,7 +67,7 @@ function stageText({ stage, ms, generation, slot, facts }: StageEvent): string {
     spawn: `generation ${generation} started (process ${f.pid})`,
     hello: `it said hello (process ${f.pid}, Node ${String(f.node)})`,
     inherit: `${plural(f.listeners, 'listener')} passed${overlaps ? '' : ', behind a shut gate'}`,
-    ready: facts.said === true ? 'it said that it is ready' : `it claimed ${plural(f.claims, 'listener')}`,
+    ready: `${facts.said === true ? 'it said that it is ready' : `it claimed ${plural(f.claims, 'listener')}`}${lack(facts.closes)}`,
     check: 'it answered its check rightly',
     force: `the predecessor does not answer and is ended: ${plural(f.cut, 'connection')} cut`,
     commit: overlaps
@@ -77,6 +78,10 @@ function stageText({ stage, ms, generation, slot, facts }: StageEvent): string {
   };
   const where = slot === undefined ? '' : `slot ${slot}  `;
   return `${where}${stage.padEnd(12)}${showMs(ms).padStart(8)}  ${what[stage] ?? ''}`;
+}
+
+function lack(closes: unknown): string {
+  return Array.isArray(closes) ? `, and does not listen on ${namesOf(closes.map(String))}` : '';
 }
 
 /** The end of a restart, for people. */
@@ -92,6 +97,9 @@ export function summaryText(summary: RestartSummary): string {
   ];
   for (const { peer, ageMs, reason } of summary.cutConnections?.slice(0, SHOWN_CUTS) ?? []) {
     lines.push(`  ${pc.yellow('cut')}:         ${peer} after ${showMs(ageMs)}: ${reason}`);
+  }
+  if (summary.closes !== undefined) {
+    lines.push(`  ${pc.yellow('closes')}:      ${namesOf(summary.closes)}, on which it does not listen`);
   }
   if (summary.drainedBecause !== undefined) {
     lines.push(

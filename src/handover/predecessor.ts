@@ -9,6 +9,7 @@ import { endIdle, endIdleGently } from '../connections/idle.js';
 import { Inflow } from '../connections/inflow.js';
 import { MoultError } from '../errors.js';
 import { type HandoverState, step } from '../lifecycle/handover.js';
+import { type Lack, lacks } from '../lifecycle/listener-names.js';
 import { epochAfter, monotonicMs } from '../os/clock.js';
 import { Deadline } from '../os/deadline.js';
 import { ProcessHandle } from '../os/peer.js';
@@ -17,6 +18,7 @@ import { type Estate, movableClaims } from './estate.js';
 import type { FlowPeer } from './flow-peer.js';
 import { Giving } from './giving.js';
 import { Leave, type Work } from './leave.js';
+
 import { meetNeighbours, SharingOut, type Taker, takesAny } from './neighbours.js';
 import { Taking } from './taking.js';
 import type { AllSettled } from './threads.js';
@@ -71,6 +73,8 @@ export class Predecessor {
   #process: ProcessHandle | undefined;
   #limit: Deadline | undefined;
   #claims: Claims = [];
+  /** What the successor said last that it is not ready for want of. */
+  #missing: Lack | undefined;
   #theirTasks: readonly string[] = [];
   #theirThreads: readonly string[] = [];
   #giving: Giving | undefined;
@@ -122,7 +126,7 @@ export class Predecessor {
     const counted = this.#estate.threads.counted(items);
     const told = hello.generation === undefined ? { generation: number } : {};
     const { epoch } = this.#estate;
-    const offers = { keeps: true, broadcasts: true };
+    const offers = { keeps: true, broadcasts: true, hearsMissing: true };
     channel.send({ type: 'inherit', epoch, listeners: counted, ...offers, ...told }, descriptors);
     broadcastHub().accept(channel);
     this.#step('hello');
@@ -133,6 +137,9 @@ export class Predecessor {
     this.#flows = this.#estate.flows.join(channel);
     this.#process = new ProcessHandle(channel.peer.pid);
     channel.ref();
+    channel.on('missing', (missing) => {
+      this.#missing = missing;
+    });
     channel.on('ready', (ready) => this.#ready(ready));
     channel.on('abort', ({ error }) => this.fail(MoultError.from(error)));
     // It is about to be replaced itself: its operator has decided.
@@ -286,7 +293,9 @@ export class Predecessor {
     this.#theirTasks = tasks ?? [];
     this.#theirThreads = threads ?? [];
     this.#step('ready');
-    this.#events.stage('ready', { claims: claims.length, said });
+    const closes = this.#notClaimed(claims);
+    const lack = closes.length === 0 ? {} : { closes };
+    this.#events.stage('ready', { claims: claims.length - claims.filter(isLate).length, said, ...lack });
     if (this.#settings?.checked !== true) {
       this.#commitWhenFree();
       return;
@@ -314,6 +323,16 @@ export class Predecessor {
       });
     if (this.#giving === undefined) commit();
     else this.#giving.catchUp(commit, fail);
+  }
+
+  // What clients will find nobody on, unless the successor comes to listen on it after all.
+  #notClaimed(claims: Claims): string[] {
+    const claimed = new Set(claims.filter((claim) => !isLate(claim)).map(({ name }) => name));
+    const { listeners } = this.#estate;
+    return listeners
+      .sockets()
+      .map(({ identity }) => identity.name)
+      .filter((name) => !claimed.has(name));
   }
 
   #stopSharing(): void {
@@ -586,7 +605,7 @@ export class Predecessor {
     const what =
       this.#state === 'expecting'
         ? 'it never listened and never said that it is ready'
-        : 'it has not claimed every listener that this generation has, and not said that it is ready; one that listens on fewer is taken with --allow-fewer-listeners';
+        : whyNotReady(this.#missing);
     this.fail(new MoultError('MOULT_READY_TIMEOUT', `the successor was not ready within ${ms} ms: ${what}`));
   }
 
@@ -607,6 +626,7 @@ export class Predecessor {
     this.#process?.close();
     this.#process = undefined;
     this.#claims = [];
+    this.#missing = undefined;
     this.#theirTasks = [];
     this.#theirThreads = [];
     this.#giving = undefined;
@@ -625,4 +645,15 @@ function timesOf({ drainTimeoutMs, drainSpreadMs = 0 }: DrainSettings): DrainTim
 
 function listenersWithFlows(claims: Claims): ReadonlySet<string> {
   return new Set(claims.filter(({ flows }) => flows === true).map(({ name }) => name));
+}
+
+function isLate({ late }: Claims[number]): boolean {
+  return late === true;
+}
+
+function whyNotReady(missing: Lack | undefined): string {
+  if (missing === undefined || missing.names.length === 0) {
+    return 'it has not claimed every listener that this generation has, and not said that it is ready';
+  }
+  return `it ${lacks(missing)}; one that listens on fewer is taken with --allow-fewer-listeners`;
 }

@@ -18,6 +18,8 @@ export interface SuccessorEvents {
   handBack(channel: Channel, flows: FlowPeer, message: Message<'hand-back'>): void;
   /** The predecessor was told to stop the service, which is this generation's by now. */
   retire(): void;
+  /** There is no way back to the predecessor. */
+  confirmed(): void;
   /** The predecessor is gone, or has nothing more to give. */
   ended(): void;
 }
@@ -101,6 +103,7 @@ export class Successor {
       this.#isGivingUp = false;
       channel.unref();
       this.#estate.state.forget();
+      this.#events.confirmed();
       if (retire) this.#events.retire();
     });
     channel.on('hand-back', (message) => {
@@ -129,15 +132,21 @@ export class Successor {
     await this.#taking?.wantState();
   }
 
-  /** Says that the service is ready, once. @param said whether the service itself said so. */
-  ready(said: boolean): void {
-    if (this.#isReady) return;
+  /**
+   * Says that the service is ready.
+   * @param said whether the service itself said so.
+   * @param late the listeners that it lacks, and that are held for it.
+   * @returns the names of those that it has, or that are held.
+   */
+  ready(said: boolean, late: readonly string[]): string[] {
     this.#isReady = true;
-    const claims = movableClaims(this.#estate);
+    const held = late.map((name) => ({ name, accepts: [], late: true }));
+    const claims = [...movableClaims(this.#estate), ...held];
     const tasks = this.#estate.tasks.names();
     const threads = this.#estate.doorsForThreads();
     const doors = threads.length === 0 ? {} : { threads };
     for (const line of this.#lines) line.send({ type: 'ready', claims, said, tasks, ...doors });
+    return claims.map(({ name }) => name);
   }
 
   /** Where nothing was inherited there is nothing to wait for: the service has served since it listened. */

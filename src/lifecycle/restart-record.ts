@@ -24,6 +24,8 @@ export interface RestartSummary {
   readonly predecessor: number | null;
   /** Listeners that were passed. */
   readonly listeners: number;
+  /** Names of listeners that the successor does not listen on: they close after its probation. */
+  readonly closes?: readonly string[];
   /** Connections that moved. */
   readonly moved: number;
   /** Connections that stay with the predecessor until they end. */
@@ -105,7 +107,7 @@ export class RestartRecord {
 
   summary(nowMs: number): RestartSummary {
     const number = (name: string) => Number(this.#facts[name] ?? 0);
-    const { drainedBecause } = this.#facts;
+    const { drainedBecause, closes } = this.#facts;
     return {
       generation: this.#successor,
       predecessor: this.#predecessor,
@@ -118,6 +120,7 @@ export class RestartRecord {
       pauseP99Ms: number('pauseP99Ms'),
       tookMs: nowMs - this.#startedMs,
       stages: this.#stages,
+      ...(Array.isArray(closes) ? { closes: closes.map(String) } : {}),
       ...(typeof drainedBecause === 'string' ? { drainedBecause } : {}),
     };
   }

@@ -99,12 +99,7 @@ export abstract class Listener {
 
   /** Removes the path of a Unix listener that nobody accepts on any more. */
   removePath(): void {
-    if (this.identity.path === null) return;
-    try {
-      unlinkSync(this.identity.path);
-    } catch {
-      // Somebody removed it before.
-    }
+    if (this.identity.path !== null) removeSocketPath(this.identity.path);
   }
 
   /** Takes the descriptor out, to be claimed anew. */
@@ -124,4 +119,13 @@ export abstract class Listener {
   protected abstract resumeNow(): void;
   /** Called while moult's own copy is still open. */
   protected abstract closeEverywhere(): void;
+}
+
+/** Removes the path of a Unix socket on which nobody accepts any more. */
+export function removeSocketPath(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch {
+    // Somebody removed it before.
+  }
 }

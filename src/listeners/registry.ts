@@ -2,11 +2,11 @@
  * Just over 300 lines: every way in which a listener comes to this generation and leaves it changes the same few lists.
  */
 import type { Server } from 'node:net';
-import { closeDescriptor, duplicate } from '../os/descriptor.js';
+import { closeDescriptor, duplicate, shutDownListener } from '../os/descriptor.js';
 import type { ListenerItem } from '../protocol/messages.js';
 import { DatagramListener } from './datagram-listener.js';
 import { File, fileName } from './file.js';
-import type { Listener, ListenerState, OnClosedByService } from './listener.js';
+import { type Listener, type ListenerState, type OnClosedByService, removeSocketPath } from './listener.js';
 import { freeName } from './name.js';
 import { StreamListener } from './stream-listener.js';
 import { ThreadListener } from './thread-listener.js';
@@ -34,6 +34,7 @@ export class ListenerRegistry {
   #inherited = new Map<string, Inherited>();
   #own = new Map<string, Listener>();
   #givenUp = new Set<string>();
+  #withdrawn = new Set<string>();
   /** Released here; connections of theirs may still come from a generation before this one, and are passed on. */
   #released = new Map<string, StreamListener>();
   #byServer = new WeakMap<Server, StreamListener>();
@@ -71,6 +72,7 @@ export class ListenerRegistry {
 
   /** No slot of the service has this one any more. */
   withdraw(name: string): void {
+    this.#withdrawn.add(name);
     const inherited = this.#inherited.get(name);
     if (inherited === undefined) return;
     closeDescriptor(inherited.fd);
@@ -82,10 +84,15 @@ export class ListenerRegistry {
     return [...this.#own.values()];
   }
 
+  /** Whether whoever had one of this name has closed it since it was passed on. */
+  isWithdrawn(name: string): boolean {
+    return this.#withdrawn.has(name);
+  }
+
   /** The names of sockets that were inherited and not claimed yet, without those that nobody claimed before either. */
   unclaimed(): string[] {
     const sockets = [...this.#inherited.values()].filter(({ item }) => item.family !== 'file' && !item.spare);
-    return sockets.map(({ item }) => item.name);
+    return sockets.map(({ item }) => item.name).filter((name) => !this.#own.has(name));
   }
 
   /** Those by which clients reach the service. */
@@ -222,15 +229,36 @@ export class ListenerRegistry {
     this.#closedWhilePaused.clear();
   }
 
-  /** Closes the copies of what was inherited and never claimed; what others keep open may be claimed by a successor. */
-  dropUnclaimed(): void {
-    for (const [name, { item, fd }] of this.#inherited) {
+  /**
+   * Closes the copies of what was inherited and never claimed; what others keep open may be claimed by a successor.
+   * @param held the names of those for which the service may still come.
+   * @returns which of them are held here.
+   */
+  dropUnclaimed(held: ReadonlySet<string> = new Set()): string[] {
+    const kept: string[] = [];
+    for (const [name, { item, fd }] of [...this.#inherited]) {
       if (this.#isKept(item)) this.#spare(item, fd);
-      else {
+      else if (item.family !== 'file' && (held.has(name) || item.spare) && !this.#own.has(name)) {
+        this.#spare(item, fd);
+        kept.push(name);
+      } else {
         closeDescriptor(fd);
         this.#inherited.delete(name);
       }
     }
+    return kept;
+  }
+
+  /** Closes one for good, for every process, that the service never came to listen on. @returns whether there was one. */
+  closeUnclaimed(name: string): boolean {
+    const inherited = this.#inherited.get(name);
+    if (inherited === undefined) return false;
+    const { item, fd } = inherited;
+    this.#inherited.delete(name);
+    if (item.family === 'tcp' || item.family === 'unix') shutDownListener(fd);
+    if (item.path !== null) removeSocketPath(item.path);
+    closeDescriptor(fd);
+    return true;
   }
 
   /** Gives one up. @param everywhere closes the port for every process, unless other slots accept on it. */

@@ -31,6 +31,7 @@ const ms = v.pipe(v.number(), v.finite(), v.minValue(0));
 const text = (max: number) => v.pipe(v.string(), v.maxLength(max));
 const name = v.pipe(v.string(), v.minLength(1), v.maxLength(512));
 const path = text(4096);
+const names = v.pipe(v.array(name), v.maxLength(MAX_LISTENERS));
 const moverName = v.pipe(v.string(), v.minLength(1), v.maxLength(256));
 const pieceName = v.pipe(v.string(), v.minLength(1), v.maxLength(256));
 
@@ -77,6 +78,10 @@ const settings = v.object({
   waitReady: v.boolean(),
   /** Take the service for ready although it claimed fewer listeners than its predecessor had. */
   allowFewerListeners: v.boolean(),
+  /** How long after its last listen() it is taken for ready then; 1 second where it is not given. */
+  fewerAfterMs: v.optional(ms),
+  /** The listeners that it is to have; all that it inherits where they are not given. */
+  expects: v.optional(names),
   /** The predecessor commits only when the supervisor has checked the successor and says proceed. */
   checked: v.boolean(),
   /** Count responses and those with a status of 5xx. */
@@ -103,6 +108,8 @@ const claims = v.pipe(
       movers: v.optional(v.pipe(v.array(mover), v.maxLength(MAX_MOVERS))),
       /** Whether the service has declared the flows of its datagrams. */
       flows: v.optional(v.boolean()),
+      /** Whether it is only held so far: the service may still come to listen on it. */
+      late: v.optional(v.boolean()),
     }),
   ),
   v.maxLength(MAX_LISTENERS),
@@ -219,7 +226,11 @@ export const schemas = {
     keeps: v.optional(v.boolean()),
     /** Whether broadcasts can be shared on this channel. */
     broadcasts: v.optional(v.boolean()),
+    /** Whether the sender wants to hear what the successor is not ready for want of. */
+    hearsMissing: v.optional(v.boolean()),
   }),
+  /** What the successor does not listen on yet, and what it has opened that was not passed to it. */
+  missing: v.object({ names, opened: names }),
   'state-want': v.object({ pieces: wants }),
   'state-part': v.object({
     name: pieceName,
@@ -355,7 +366,11 @@ export const schemas = {
   // A generation and its supervisor
   welcome: v.object({ generation: count, predecessor: v.nullable(path), settings }),
   hold: v.object({ listener }),
-  release: v.object({ name }),
+  release: v.object({
+    name,
+    /** The service has not listened on it in time: it is closed for good. */
+    late: v.optional(v.boolean()),
+  }),
   /** Another slot of the service has opened a listener, or none has it any more. */
   share: v.object({ listener }),
   withdraw: v.object({ name }),

@@ -22,6 +22,8 @@ export interface Inheritance {
   readonly keeps?: boolean | undefined;
   /** Whether it shares broadcasts. */
   readonly broadcasts?: boolean | undefined;
+  /** Whether whoever gave it wants to hear what this generation is not ready for want of. */
+  readonly hearsMissing?: boolean | undefined;
 }
 
 /** With what a generation begins. */

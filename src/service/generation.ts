@@ -47,11 +47,11 @@ import { Tasks } from '../tasks/tasks.js';
 import { ThreadHub } from '../threads/hub.js';
 import { askToEnd } from './ask-to-end.js';
 import type { Beginning } from './beginning.js';
+import { LateListeners } from './late-listeners.js';
 import type { LifeEvents } from './life-events.js';
 import type { Overseer } from './overseer.js';
+import { Readiness } from './readiness.js';
 
-/** Fewer listeners than the predecessor had are taken for all when no more came for so long. */
-const FEWER_LISTENERS_MS = 1000;
 /** How long after it found no room the socket at which successors come is tried again. */
 const DOOR_AGAIN_MS = 1000;
 
@@ -75,13 +75,12 @@ export class Generation implements Estate {
   #predecessor: Predecessor;
   #successor: Successor;
   #startedAt = wallClockMs();
-  #isTested = false;
   #counter = new ResponseCounter();
-  #hasSaid = false;
-  #waitsForWord: boolean;
+  #readiness: Readiness;
+  #promised: readonly string[] = [];
+  #late: LateListeners | undefined;
+  #hasPredecessor: boolean;
   #isGated: boolean;
-  #expectsListeners: boolean;
-  #fewerTimer: NodeJS.Timeout | undefined;
   #inherited: readonly ListenerItem[];
   #hub: Promise<ThreadHub> | undefined;
   #successorNumber: number | undefined;
@@ -95,17 +94,18 @@ export class Generation implements Estate {
     this.number = number;
     this.epoch = inheritance.epoch;
     this.#settings = settings;
-    this.#waitsForWord = settings.waitReady;
     this.#overseer = overseer;
-    this.#expectsListeners = listeners.some(({ spare }) => !spare);
     this.#inherited = listeners;
+    this.#hasPredecessor = giver !== undefined;
     this.#isGated = giver !== undefined || listeners.length > 0;
     const isShared = settings.sharesListeners === true;
     const events = {
       bound: (listener: Listener) => this.#bound(listener),
-      // Where other slots have it too, the supervisor must know that this one has it again.
-      claimed: (listener: Listener) => (isShared ? this.#bound(listener) : this.#listens(listener)),
+      // Where other slots have it too, or it was held for this one, the supervisor must know that this one has it again.
+      claimed: (listener: Listener) =>
+        isShared || this.#late?.has(listener.identity.name) ? this.#bound(listener) : this.#listens(listener),
       closed: (listener: Listener) => this.#lifeline.send({ type: 'release', name: listener.identity.name }),
+      closedBehindGate: () => this.#readiness.changed(),
     };
     this.listeners = new ListenerRegistry(this.#isGated, events, isShared);
     this.listeners.inherit(listeners, descriptors);
@@ -116,11 +116,21 @@ export class Generation implements Estate {
     });
     this.threads = new Threads({
       listens: (name, address) => this.#threadListens(name, address),
-      ready: () => this.#checkReady(),
+      ready: () => this.#readiness.changed(),
       closed: (name) => {
         const listener = this.listeners.named(name);
         if (listener instanceof ThreadListener) listener.closedByThreads();
       },
+    });
+    const hears = inheritance.hearsMissing === true ? (giver ?? overseer.lifeline) : undefined;
+    this.#readiness = new Readiness({
+      settings,
+      listeners: this.listeners,
+      threads: this.threads,
+      inherited: listeners,
+      hasPredecessor: giver !== undefined,
+      ready: (late) => this.#ready(late),
+      missing: (names, opened) => hears?.send({ type: 'missing', names: [...names], opened: [...opened] }),
     });
     this.listeners.keptByThreads = (listener) => this.threads.countOf(listener.identity.name) > 0;
     this.flows = new FlowExchange(this.listeners);
@@ -149,8 +159,7 @@ export class Generation implements Estate {
     overseer.receive(this.#visit);
     http1Moves().then((result) => {
       this.moves = { http1: result };
-      this.#isTested = true;
-      this.#checkReady();
+      this.#readiness.tested();
     });
   }
 
@@ -168,7 +177,7 @@ export class Generation implements Estate {
 
   /** The service will say when it is ready: until then it is not, whatever it listens on. */
   willSay(): void {
-    this.#waitsForWord = true;
+    this.#readiness.willSay();
   }
 
   /** Whether it accepts, or would if it had a listener. */
@@ -236,8 +245,7 @@ export class Generation implements Estate {
 
   /** The service says that it is ready. */
   said(): void {
-    this.#hasSaid = true;
-    this.#checkReady();
+    this.#readiness.said();
   }
 
   // Within probation the predecessor, which could run it, does so again.
@@ -274,6 +282,7 @@ export class Generation implements Estate {
     return new Successor(this, {
       committed: () => this.#committed(),
       handBack: (channel, flows, message) => {
+        this.#late?.stop();
         this.#predecessor.giveBack(channel, flows, message);
         this.life.emit('drain');
       },
@@ -283,7 +292,9 @@ export class Generation implements Estate {
         this.#overseer.aborted(error);
       },
       retire: () => this.retire(this.#settings.drainTimeoutMs),
+      confirmed: () => this.#late?.confirm(),
       ended: () => {
+        this.#late?.confirm();
         // The predecessor died before it had committed: the overseer will, and until then we must live.
         if (this.#isGated) this.#lifeline.ref();
         this.#predecessor.feedEnded();
@@ -314,7 +325,10 @@ export class Generation implements Estate {
       const [fd] = incoming.take();
       if (fd !== undefined) this.listeners.offer(listener, fd);
     });
-    lifeline.on('withdraw', ({ name }) => this.listeners.withdraw(name));
+    lifeline.on('withdraw', ({ name }) => {
+      this.listeners.withdraw(name);
+      this.#readiness.changed();
+    });
     lifeline.on('check-connection', ({ listener }, incoming) => this.#check(listener, incoming.take()));
     lifeline.on('ask-state', ({ id }) => {
       // Without an answer the overseer knows no more than before; the service goes on.
@@ -362,7 +376,14 @@ export class Generation implements Estate {
     this.#overseer.next(this.number, standing).then((overseer) => {
       this.#attach(overseer);
       if (this.#door !== undefined) this.#lifeline.send({ type: 'door', path: this.#doorPath });
-      if (!this.#isGated) for (const listener of this.listeners.own()) this.#hold(listener);
+      if (this.#isGated) return;
+      for (const listener of this.listeners.own()) this.#hold(listener);
+      const { items, descriptors } = this.listeners.describe();
+      items.forEach((listener, i) => {
+        const fd = descriptors[i];
+        if (fd !== undefined && this.#late?.has(listener.name))
+          this.#lifeline.send({ type: 'hold', listener }, [fd]);
+      });
     });
   }
 
@@ -459,13 +480,13 @@ export class Generation implements Estate {
       watchPipelining(server, listener);
       if (isPlainHttp(server)) countRequests(server, this.connections);
     }
-    this.#checkReady();
+    this.#readiness.changed();
   }
 
   #threadListens(name: string, address: AddressInfo | string): void {
     const listener = this.listeners.named(name);
     if (listener instanceof ThreadListener) listener.boundTo = address;
-    this.#checkReady();
+    this.#readiness.changed();
   }
 
   // The supervisor's copy is what a crash of this process leaves open.
@@ -473,47 +494,28 @@ export class Generation implements Estate {
     this.#lifeline.send({ type: 'hold', listener: listener.item() }, [listener.fd]);
   }
 
-  #checkReady(): void {
-    clearTimeout(this.#fewerTimer);
-    if (!this.#isTested || this.#successor.isReady) return;
-    const isComplete = this.#expectsListeners
-      ? this.listeners.unclaimed().length === 0
-      : this.listeners.sockets().length > 0;
-    const isSaid = this.#hasSaid || (isComplete && !this.#waitsForWord);
-    const missingMs = isSaid ? this.threads.missingMs(this.#expected()) : 0;
-    if (isSaid && missingMs === 0) this.#ready();
-    else if (isSaid) {
-      this.#fewerTimer = setTimeout(() => this.#checkReady(), missingMs);
-    } else if (
-      this.#settings.allowFewerListeners &&
-      !this.#waitsForWord &&
-      this.listeners.sockets().length > 0
-    ) {
-      this.#fewerTimer = setTimeout(() => this.#ready(), FEWER_LISTENERS_MS);
-    }
-  }
-
-  // What is not a thread's any more waits for none; how many threads it has, a service that says it is ready knows best.
-  #expected(): ListenerItem[] {
-    const ofThreads = this.#inherited.filter(
-      ({ name }) => this.listeners.named(name) instanceof ThreadListener,
-    );
-    return this.#hasSaid ? ofThreads.map(({ threads: _, ...item }) => item) : ofThreads;
-  }
-
-  #ready(): void {
-    this.#successor.ready(this.#hasSaid);
+  #ready(late: readonly string[]): void {
+    this.#promised = this.#successor.ready(this.#readiness.hasSaid, late);
     if (!this.#isGated) this.#successor.serveAtOnce();
   }
 
   #committed(): void {
     this.#lifeline.unref();
-    this.listeners.dropUnclaimed();
+    this.#holdLate(this.listeners.dropUnclaimed(new Set(this.#promised)));
     if (this.#isGated) for (const listener of this.listeners.own()) this.#hold(listener);
     this.#isGated = false;
-    this.#lifeline.send({ type: 'serving', epoch: this.epoch, said: this.#hasSaid });
+    this.#lifeline.send({ type: 'serving', epoch: this.epoch, said: this.#readiness.hasSaid });
     this.#overseer.accepts();
     this.life.emit('serve', { resumed: false });
+  }
+
+  // What it said that it has, and closed again to listen anew, is held for it too.
+  #holdLate(names: readonly string[]): void {
+    if (names.length === 0) return;
+    const inMs = Math.max(0, this.#settings.readyTimeoutMs - performance.now());
+    this.#late = new LateListeners(this.listeners, names, inMs, !this.#hasPredecessor, (name) =>
+      this.#lifeline.send({ type: 'release', name, late: true }),
+    );
   }
 
   // As the service is used to: its own handlers run, and whatever it holds itself is closed by it.

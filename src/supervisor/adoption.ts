@@ -54,7 +54,7 @@ export class Adoption {
     known = new Map<string, Release>(),
   ): GenerationProcess[] {
     const { generations, releases, journal } = this.#parts;
-    const { lastNumber, epoch, living: told, proved } = livingGenerations(journal.read());
+    const { lastNumber, epoch, living: told, proved, listened } = livingGenerations(journal.read());
     const living = [...told, ...untold].sort((a, b) => a.generation - b.generation);
     // What was started from the same is one release, as it was for the earlier supervisor after a rollback.
     const pinned = (startedFrom: LeftBehind['startedFrom']) => {
@@ -64,6 +64,7 @@ export class Adoption {
       return one;
     };
     for (const startedFrom of proved) releases.proved(pinned(startedFrom));
+    for (const [startedFrom, names] of listened) releases.listened(pinned(startedFrom), names);
     generations.countOn(Math.max(lastNumber, ...untold.map(({ generation }) => generation)), epoch);
     return living.flatMap((left) => generations.adopt(left, pinned(left.startedFrom)) ?? []);
   }

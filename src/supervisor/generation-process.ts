@@ -9,7 +9,7 @@ import { streamSocketPair } from '../os/descriptor-socket.js';
 import { koffiPath } from '../os/libc.js';
 import type { PeerCredentials } from '../os/peer.js';
 import { type Exit, signal } from '../os/process.js';
-import type { DrainReport, GenerationState, Settings } from '../protocol/messages.js';
+import type { DrainReport, GenerationState, Message, Settings } from '../protocol/messages.js';
 import { variablesFor } from '../service/environment.js';
 import { killTree, type Outputs, type ProcessTree, startTree } from './process-tree.js';
 import type { Release } from './release.js';
@@ -42,6 +42,12 @@ export class GenerationProcess {
   readonly drained: Promise<DrainReport | undefined>;
   /** The listeners that it claimed, once it is ready. */
   claims: ReadonlySet<string> | undefined;
+  /** Those of them that it does not listen on yet, and that are held for it. */
+  late: Set<string> | undefined;
+  /** What it said last that it is not ready for want of. */
+  missing: Omit<Message<'missing'>, 'type'> | undefined;
+  /** Whether it was started because nobody served. */
+  isRevived = false;
   /** Whether its end is asked for, and no crash. */
   isEnding = false;
   /** Whether an earlier supervisor has started it: then it comes here by itself, in its own time. */

@@ -8,7 +8,7 @@ import type { GenerationMaker } from './generation-maker.js';
 import type { GenerationProcess } from './generation-process.js';
 import type { Journal, JournalFact } from './journal.js';
 import type { Numbers } from './numbers.js';
-import { type SupervisorOptions, settingsOf } from './options.js';
+import { type Expectations, type SupervisorOptions, settingsOf } from './options.js';
 import { adoptTree } from './process-tree.js';
 import type { LeftBehind } from './recovery.js';
 import type { Release } from './release.js';
@@ -128,8 +128,8 @@ export class Generations {
   }
 
   /** What the next one is told. */
-  settings(allowFewerListeners: boolean): Settings {
-    return settingsOf(this.#options, allowFewerListeners, this.#saysReady);
+  settings(allowFewerListeners: boolean, expectations: Expectations = {}): Settings {
+    return settingsOf(this.#options, allowFewerListeners, this.#saysReady, expectations);
   }
 
   /** No more are started: the service ends. */

@@ -207,4 +207,11 @@ export class HeldListeners {
   names(): string[] {
     return [...this.#held.keys()];
   }
+
+  /** The names of the sockets that a generation has. */
+  namesOf(generation: number): string[] {
+    return [...this.#held.values()].flatMap(({ item, by }) =>
+      by.has(generation) && !item.spare && item.family !== 'file' ? [item.name] : [],
+    );
+  }
 }

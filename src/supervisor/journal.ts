@@ -14,6 +14,7 @@ export interface JournalEntry {
     | 'restart'
     | 'confirmed'
     | 'undone'
+    | 'listened'
     | 'drained'
     | 'exited'
     | 'scale'

@@ -31,6 +31,9 @@ export function listenTo(generation: GenerationProcess, channel: Line, parts: Li
   listenToListeners(generation, channel, parts);
   listenToHandover(generation, channel, parts);
   const { generations, succession } = parts;
+  channel.on('missing', (missing) => {
+    generation.missing = missing;
+  });
   channel.on('ready', ({ claims, said }) => {
     succession.ready(generation, claims);
     if (generation.isForced) replaceSilent(generation, parts, { claims: claims.length, said });
@@ -46,16 +49,23 @@ export function listenTo(generation: GenerationProcess, channel: Line, parts: Li
 function listenToListeners(
   generation: GenerationProcess,
   channel: Line,
-  { held, cession, log }: LifelineParts,
+  { held, generations, cession, succession, log }: LifelineParts,
 ): void {
   channel.on('hold', ({ listener }, incoming) => {
     const [fd] = incoming.take();
     if (fd !== undefined && !held.takes(listener)) closeDescriptor(fd);
-    else if (fd !== undefined) held.hold(listener, fd, generation.number);
-    else log.error(`no copy of ${listener.name} could be kept: this process may open no more descriptors`);
+    else if (fd !== undefined) {
+      held.hold(listener, fd, generation.number);
+      succession.listens(generation, listener.name);
+    } else log.error(`no copy of ${listener.name} could be kept: this process may open no more descriptors`);
   });
   channel.on('release', (release) => {
     held.release(release.name, generation.number);
+    if (release.late) succession.missed(generation, release.name);
+    else if (generation === generations.current) {
+      // A successor that has not taken over yet need not come to listen on what is closed here.
+      generations.starting()?.lifeline?.send({ type: 'withdraw', name: release.name });
+    }
     cession.heard(generation, release);
   });
 }

@@ -67,11 +67,20 @@ export const defaultOptions: SupervisorOptions = {
   readyAfterMs: null,
 };
 
+/** On what a generation is to listen. */
+export interface Expectations {
+  /** The names of its listeners; all that it inherits where they are not given. */
+  readonly expects?: readonly string[] | undefined;
+  /** How long it is waited for those that are missing, where it may serve without them; milliseconds, default 1000. */
+  readonly fewerAfterMs?: number | undefined;
+}
+
 /** What a generation is told of them. */
 export function settingsOf(
   options: SupervisorOptions,
   allowFewerListeners: boolean,
   waitReady: boolean,
+  { expects, fewerAfterMs }: Expectations = {},
 ): Settings {
   const { readyTimeoutMs, drainTimeoutMs, drainSpreadMs, probationMs, busyTimeoutMs, stopSignal } = options;
   return {
@@ -83,6 +92,8 @@ export function settingsOf(
     stopSignal,
     waitReady,
     allowFewerListeners,
+    ...(expects === undefined ? {} : { expects: [...expects] }),
+    ...(fewerAfterMs === undefined ? {} : { fewerAfterMs }),
     checked: options.check !== null,
     countErrors: options.maxErrorRate !== null,
     ...(options.allowUids.length > 0 ? { allowUids: [...options.allowUids] } : {}),

@@ -126,7 +126,7 @@ export class Reception {
   // Without a predecessor the listeners come from us.
   #bequeath(channel: Channel, epoch: number): void {
     const { items, descriptors } = this.#parts.held.describe();
-    channel.send({ type: 'inherit', epoch, listeners: items }, descriptors);
+    channel.send({ type: 'inherit', epoch, listeners: items, hearsMissing: true }, descriptors);
   }
 }
 

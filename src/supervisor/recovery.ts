@@ -24,6 +24,8 @@ export function livingGenerations(entries: readonly JournalEntry[]): {
   living: LeftBehind[];
   /** The releases that were confirmed, oldest first. */
   proved: LeftBehind['startedFrom'][];
+  /** On what releases listened when they served last. */
+  listened: Map<LeftBehind['startedFrom'], string[]>;
 } {
   let lastNumber = 0;
   let epoch = 0;
@@ -31,6 +33,7 @@ export function livingGenerations(entries: readonly JournalEntry[]): {
   const last = new Map<number, string>();
   const releases = new Map<number, LeftBehind['startedFrom']>();
   const proved: LeftBehind['startedFrom'][] = [];
+  const listened = new Map<LeftBehind['startedFrom'], string[]>();
   for (const entry of entries) {
     const { generation = 0 } = entry;
     lastNumber = Math.max(lastNumber, generation);
@@ -55,7 +58,10 @@ export function livingGenerations(entries: readonly JournalEntry[]): {
       const known = process === undefined ? undefined : living.get(process);
       if (process !== undefined && known !== undefined) living.set(process, { ...known, isProved: true });
     }
+    const release = releases.get(generation);
+    if (entry.event === 'listened' && release !== undefined && Array.isArray(entry.listeners))
+      listened.set(release, entry.listeners.map(String));
     if (entry.event === 'exited' && process !== undefined) living.delete(process);
   }
-  return { lastNumber, epoch, living: [...living.values()], proved };
+  return { lastNumber, epoch, living: [...living.values()], proved, listened };
 }

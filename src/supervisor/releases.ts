@@ -3,6 +3,7 @@ import type { Release } from './release.js';
 /** The releases that have proved themselves, so that a crash or a rollback comes back to exactly them. */
 export class Releases {
   #good: Release[] = [];
+  readonly #listeners = new WeakMap<Release, readonly string[]>();
 
   /** A release was confirmed. One that was there before, as after a rollback, ends those that came after it. */
   proved(release: Release): void {
@@ -15,6 +16,16 @@ export class Releases {
   /** The one to start again after a crash. */
   lastGood(): Release | undefined {
     return this.#good.at(-1);
+  }
+
+  /** On these a release has listened when it served last. */
+  listened(release: Release, names: readonly string[]): void {
+    this.#listeners.set(release, names);
+  }
+
+  /** On what a release listened when it served last; undefined where that is not known. */
+  listenersOf(release: Release): readonly string[] | undefined {
+    return this.#listeners.get(release);
   }
 
   /** The one to go back to. */

@@ -152,7 +152,7 @@ export class Restarts {
   }
 
   async #replace(asked: Asked): Promise<RestartSummary> {
-    const { generations, probation, reviver, service, options, log } = this.#parts;
+    const { generations, probation, releases, reviver, service, options, log } = this.#parts;
     await admit(asked, options, {
       draining: () => this.#draining(),
       inFlight: async () => {
@@ -166,7 +166,9 @@ export class Restarts {
     await this.#undoOver();
     const release = asked.release ?? resolveRelease(service);
     const predecessor = generations.current;
-    const settings = generations.settings(asked.allowFewerListeners);
+    // One that has served before is to have what it had then, whatever the one between listens on.
+    const expects = releases.listenersOf(release);
+    const settings = generations.settings(asked.allowFewerListeners && expects === undefined, { expects });
     reviver.cancel();
     const { number, isForced } = await this.#expected(predecessor, settings, asked.force);
     // Undone while it answered: it may have told already that it calls the next one off.

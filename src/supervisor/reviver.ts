@@ -14,6 +14,7 @@ const LONGEST_TRY_MS = 2000;
 export class Reviver {
   readonly #generations: Generations;
   readonly #releases: Releases;
+  readonly #expects: (generation: GenerationProcess) => readonly string[] | undefined;
   readonly #tell: (what: string) => void;
   readonly #backoff = new Backoff();
   /** What keeps this machine from starting any process may be over soon, and a try costs nothing. */
@@ -21,10 +22,19 @@ export class Reviver {
   #timer: NodeJS.Timeout | undefined;
   #isWaiting = false;
 
-  /** @param tell says that nobody serves, why, and what will be. */
-  constructor(generations: Generations, releases: Releases, tell: (what: string) => void) {
+  /**
+   * @param expects on what the next one is to listen after this one; undefined for all that is held.
+   * @param tell says that nobody serves, why, and what will be.
+   */
+  constructor(
+    generations: Generations,
+    releases: Releases,
+    expects: (generation: GenerationProcess) => readonly string[] | undefined,
+    tell: (what: string) => void,
+  ) {
     this.#generations = generations;
     this.#releases = releases;
+    this.#expects = expects;
     this.#tell = tell;
   }
 
@@ -46,15 +56,16 @@ export class Reviver {
     this.#tell(
       `generation ${generation.number} ${what}; clients wait in the backlog, the last good release starts ${when}`,
     );
+    const expects = this.#expects(generation);
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#start(generation, release), waitMs);
+    this.#timer = setTimeout(() => this.#start(generation, release, expects), waitMs);
   }
 
-  #start(before: GenerationProcess, release: Release): void {
+  #start(before: GenerationProcess, release: Release, expects: readonly string[] | undefined): void {
     if (this.#generations.isClosed) return;
     let next: GenerationProcess;
     try {
-      next = this.#generations.start(release, this.#generations.settings(true));
+      next = this.#generations.start(release, this.#generations.settings(true, { expects }));
     } catch (error) {
       this.revive(
         before,
@@ -62,6 +73,7 @@ export class Reviver {
       );
       return;
     }
+    next.isRevived = true;
     next.exited.then((exit) => {
       if (next.servingSince === undefined && !next.isEnding && this.#isWaiting)
         this.revive(next, describeExit(exit));

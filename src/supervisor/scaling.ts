@@ -1,9 +1,11 @@
 import type { Logger } from 'pino';
 import { MoultError } from '../errors.js';
+import { lacks } from '../lifecycle/listener-names.js';
 import { describeExit } from '../os/process.js';
 import type { GenerationProcess } from './generation-process.js';
+import type { HeldListeners } from './held-listeners.js';
 import type { Journal } from './journal.js';
-import type { SupervisorOptions } from './options.js';
+import type { Expectations, SupervisorOptions } from './options.js';
 import type { Slot } from './slot.js';
 import type { Slots } from './slots.js';
 
@@ -17,6 +19,7 @@ export interface Scaled {
 export class Scaling {
   readonly #parts: {
     readonly slots: Slots;
+    readonly held: HeldListeners;
     readonly options: SupervisorOptions;
     readonly journal: Journal;
     readonly log: Logger;
@@ -24,6 +27,7 @@ export class Scaling {
 
   constructor(parts: {
     readonly slots: Slots;
+    readonly held: HeldListeners;
     readonly options: SupervisorOptions;
     readonly journal: Journal;
     readonly log: Logger;
@@ -61,7 +65,7 @@ export class Scaling {
     const started: { slot: Slot; generation: GenerationProcess }[] = [];
     for (let index = 0; slots.staying.length < count; index += 1) {
       if (taken.has(index)) continue;
-      const generation = slots.startLike(model, index);
+      const generation = slots.startLike(model, index, this.#expectations());
       started.push({ slot: slots.at(index), generation });
     }
     try {
@@ -70,6 +74,16 @@ export class Scaling {
       await this.#end(started.map(({ slot }) => slot));
       throw error;
     }
+  }
+
+  // What all others listen on; with one other, which may have some for itself alone, it is only waited for.
+  #expectations(): Expectations {
+    const { slots, held, options } = this.#parts;
+    const serving = slots.staying.flatMap(({ generations }) => generations.current ?? []);
+    if (serving.length < 2) return { fewerAfterMs: options.readyTimeoutMs / 2 };
+    const [first = [], ...others] = serving.map(({ number }) => held.namesOf(number));
+    const expects = first.filter((name) => others.every((names) => names.includes(name)));
+    return { expects, fewerAfterMs: options.readyTimeoutMs };
   }
 
   async #serves(generation: GenerationProcess): Promise<void> {
@@ -83,7 +97,10 @@ export class Scaling {
     if (how === undefined) return;
     const number = `generation ${generation.number}`;
     if (how === 'late')
-      throw new MoultError('MOULT_READY_TIMEOUT', `${number} was not ready within ${readyTimeoutMs} ms`);
+      throw new MoultError(
+        'MOULT_READY_TIMEOUT',
+        `${number} was not ready within ${readyTimeoutMs} ms${whatIsMissing(generation)}`,
+      );
     const isStarted = how.notStarted === undefined;
     const code = isStarted ? 'MOULT_SUCCESSOR_EXITED' : 'MOULT_START_FAILED';
     throw new MoultError(code, `${number} ${describeExit(how)}${isStarted ? ' before it served' : ''}`, {
@@ -102,4 +119,8 @@ export class Scaling {
     await Promise.all(leaving.map((slot) => slot.leave(heirs)));
     for (const slot of leaving) slots.remove(slot);
   }
+}
+
+function whatIsMissing({ missing }: GenerationProcess): string {
+  return missing === undefined || missing.names.length === 0 ? '' : `: it ${lacks(missing)}`;
 }

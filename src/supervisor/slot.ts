@@ -65,7 +65,12 @@ export class Slot {
     // From what is told to what tells: each knows only those above it.
     this.generations = new Generations(options, surroundings.maker(this.listen), journal, log, numbers);
     this.probation = new Probation(options, check);
-    this.reviver = new Reviver(this.generations, this.releases, (what) => {
+    // One of several may have listeners that the others have not.
+    const expects = ({ number }: GenerationProcess) => {
+      const names = index === undefined ? [] : surroundings.held.namesOf(number);
+      return names.length === 0 ? undefined : names;
+    };
+    this.reviver = new Reviver(this.generations, this.releases, expects, (what) => {
       log.error(what);
       manager.tell(what);
     });

@@ -1,5 +1,6 @@
 import { isOfTree } from '../os/kin.js';
 import type { GenerationProcess } from './generation-process.js';
+import type { Expectations } from './options.js';
 import type { Slot } from './slot.js';
 
 /** The slots of a service: one, or several that share its listeners. */
@@ -58,13 +59,16 @@ export class Slots {
     this.gone.crashes += slot.succession.crashes;
   }
 
-  /** Makes one that begins where another one stands, with the same release. @returns its first generation. */
-  startLike(model: Slot, index: number): GenerationProcess {
+  /**
+   * Makes one that begins where another one stands, with the same release.
+   * @returns its first generation.
+   */
+  startLike(model: Slot, index: number, expectations: Expectations = {}): GenerationProcess {
     const slot = this.at(index);
     const release = model.releases.lastGood() ?? model.generations.current?.release;
     if (release === undefined) throw new Error('the slot to begin like has no release');
     slot.releases.proved(release);
     if (model.generations.sayReady) slot.generations.saidReady();
-    return slot.begin(release);
+    return slot.begin(release, slot.generations.settings(true, expectations));
   }
 }

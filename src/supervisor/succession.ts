@@ -3,6 +3,7 @@
  */
 import type { Logger } from 'pino';
 import type { MoultError } from '../errors.js';
+import { namesOf } from '../lifecycle/listener-names.js';
 import { wallClockMs } from '../os/clock.js';
 import { Deadline } from '../os/deadline.js';
 import { describeExit, type Exit } from '../os/process.js';
@@ -21,8 +22,6 @@ import type { Reviver } from './reviver.js';
 
 /** How long the service may take to answer before the watchdog is let run on. */
 const ANSWER_TIMEOUT_MS = 5000;
-/** A status has room for so many names of listeners. */
-const MAX_NAMES_SHOWN = 8;
 
 /** Who is told how the service does: the service manager, where there is one. */
 export interface Teller {
@@ -65,8 +64,10 @@ export class Succession {
   /** A generation has all its listeners. Where there is no predecessor, or it is gone, the commit is ours to give. */
   ready(generation: GenerationProcess, claims: Message<'ready'>['claims']): void {
     generation.claims = new Set(claims.map(({ name }) => name));
-    if (generation.livingPredecessor === undefined && generation.servingSince === undefined)
-      this.#commit(generation);
+    generation.late = new Set(claims.flatMap(({ name, late }) => (late ? [name] : [])));
+    if (generation.livingPredecessor !== undefined || generation.servingSince !== undefined) return;
+    if (generation.isRevived && this.#hasMovedAway(generation)) this.#startUnheld(generation);
+    else this.#commit(generation);
   }
 
   /** A generation accepts. */
@@ -97,9 +98,8 @@ export class Succession {
     const { generations, held } = this.#parts;
     const { current } = generations;
     if (current === undefined) return 'nobody serves';
-    const names = held.names();
-    const shown = names.slice(0, MAX_NAMES_SHOWN).join(', ') + (names.length > MAX_NAMES_SHOWN ? ', …' : '');
-    return `generation ${current.number} serves ${shown || 'without a listener'} (process ${current.servicePid})`;
+    const shown = namesOf(held.names()) || 'without a listener';
+    return `generation ${current.number} serves ${shown} (process ${current.servicePid})`;
   }
 
   /** A successor has proved itself. */
@@ -129,6 +129,23 @@ export class Succession {
     this.#parts.reviver.cancel();
     this.#parts.held.undo(number);
     this.#failed(number, error, alive);
+  }
+
+  /** A generation has not come to listen in time on what was held for it. */
+  missed(generation: GenerationProcess, name: string): void {
+    generation.late?.delete(name);
+    const { log, manager, options } = this.#parts;
+    const what =
+      `generation ${generation.number} has not listened on ${name} within ${options.readyTimeoutMs} ms (--ready-timeout): ` +
+      'it is closed, who waited there is reset';
+    log.warn(what);
+    manager.tell(what);
+  }
+
+  /** A generation has told of a listener that it has. */
+  listens(generation: GenerationProcess, name: string): void {
+    if (generation.late?.delete(name))
+      this.#parts.log.info(`generation ${generation.number} listens on ${name} now`);
   }
 
   /** A generation has nothing left to do. */
@@ -188,6 +205,7 @@ export class Succession {
   #begins(generation: GenerationProcess, epoch: number): boolean {
     if (generation.servingSince !== undefined) return false;
     const { generations, reviver, manager, journal } = this.#parts;
+    this.#noteListeners(generations.current);
     generation.beginToServe();
     generations.reached(epoch);
     generations.current = generation;
@@ -199,9 +217,43 @@ export class Succession {
     return true;
   }
 
+  // What it has now a rollback to it is to bring back.
+  #noteListeners(generation: GenerationProcess | undefined): void {
+    if (generation === undefined) return;
+    const { releases, held, journal } = this.#parts;
+    const listeners = held.namesOf(generation.number);
+    releases.listened(generation.release, listeners);
+    journal.write({ event: 'listened', generation: generation.number, listeners });
+  }
+
   #onProbation(successor: GenerationProcess, predecessor: GenerationProcess): void {
     this.#limit(predecessor);
     this.#parts.probation.begin(successor, predecessor);
+  }
+
+  // The same release listens elsewhere than it did: it has found its port taken, by us.
+  #hasMovedAway({ claims, late = new Set() }: GenerationProcess): boolean {
+    const { held, options } = this.#parts;
+    const names = held.names();
+    return (
+      options.slots === null &&
+      late.size > 0 &&
+      names.every((name) => late.has(name)) &&
+      [...(claims ?? [])].some((name) => !late.has(name))
+    );
+  }
+
+  // As under any other supervisor: it comes up where nobody holds its port, and finds it free.
+  #startUnheld(generation: GenerationProcess): void {
+    const { held, log } = this.#parts;
+    const { claims, late = new Set<string>() } = generation;
+    const opened = [...(claims ?? [])].filter((name) => !late.has(name));
+    log.error(
+      `generation ${generation.number} listens on ${namesOf(opened)} in place of ${namesOf([...late])}, which was held for it: ` +
+        'it is ended, and started again with nothing held; who waited there is reset',
+    );
+    for (const name of late) held.closeForGood(name);
+    generation.kill();
   }
 
   #commit(generation: GenerationProcess): void {
@@ -216,10 +268,14 @@ export class Succession {
   }
 
   #servesAlone(generation: GenerationProcess): void {
-    const { size } = this.#parts.held;
+    const { late = new Set<string>() } = generation;
+    const size = this.#parts.held.names().filter((name) => !late.has(name)).length;
     this.#prove(generation);
     const what = `${size} listener${size === 1 ? '' : 's'}`;
-    this.#parts.log.info(`generation ${generation.number} serves ${what} (process ${generation.servicePid})`);
+    const waits = late.size === 0 ? '' : `; ${namesOf([...late])} waits for it to listen there, too`;
+    this.#parts.log.info(
+      `generation ${generation.number} serves ${what} (process ${generation.servicePid})${waits}`,
+    );
   }
 
   // It has proved itself: a crash or a rollback may come back to it.

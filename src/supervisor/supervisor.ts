@@ -130,7 +130,7 @@ export class Supervisor {
     this.#beginnings = new Beginnings({ slots, options, journal, folder, log });
     this.#rolls = new Rolls({
       slots,
-      scaling: new Scaling({ slots, options, journal, log }),
+      scaling: new Scaling({ slots, held, options, journal, log }),
       service,
       ending,
       log,

@@ -88,6 +88,7 @@ const right: Record<string, Fields> = {
   },
   refused: { error },
   inherit: { epoch: 1, listeners: [listener] },
+  missing: { names: ['tcp://*:80'], opened: ['tcp://*:0'] },
   ready: {
     claims: [{ name: 'a', accepts: ['http1'], movers: [{ name: 'raw', min: 1, max: 2 }] }],
     said: true,

@@ -296,6 +296,7 @@ class Life {
       aborted: () => {},
       handBack: (channel, flows, message) => this.predecessor.giveBack(channel, flows, message),
       retire: () => {},
+      confirmed: () => {},
       ended: () => this.predecessor.feedEnded(),
     });
     this.lifeline = End.pair(this.pid, 1);
@@ -411,7 +412,7 @@ class World {
       case 'ready':
         if (next?.isAlive && !next.isReady && next.asked === 'has it') {
           next.isReady = true;
-          next.successor.ready(false);
+          next.successor.ready(false, []);
           if (!current.isAlive) this.#commitSelf(next);
         }
         return;

@@ -1,0 +1,133 @@
+import type { Threads } from '../handover/threads.js';
+import type { ListenerRegistry } from '../listeners/registry.js';
+import { ThreadListener } from '../listeners/thread-listener.js';
+import type { ListenerItem, Settings } from '../protocol/messages.js';
+
+/** How long after its last listen() a service with fewer listeners is taken for ready, where the settings do not say. */
+const FEWER_LISTENERS_MS = 1000;
+
+/** Of what readiness is made, and whom it tells. */
+export interface ReadinessParts {
+  readonly settings: Settings;
+  readonly listeners: ListenerRegistry;
+  readonly threads: Threads;
+  /** What was passed to this generation. */
+  readonly inherited: readonly ListenerItem[];
+  /** Whether another generation serves until this one is ready. */
+  readonly hasPredecessor: boolean;
+  /** It is ready. @param late the listeners that it lacks, and that are held for it. */
+  readonly ready: (late: readonly string[]) => void;
+  /** It is not ready for want of listeners. @param opened what it has opened that was not passed to it. */
+  readonly missing: (names: readonly string[], opened: readonly string[]) => void;
+}
+
+/**
+ * When a generation is ready: its service has said so, or listens on all that it is to have. A service that opens its
+ * listeners one after another is waited for; only where that is allowed is it taken with fewer.
+ */
+export class Readiness {
+  readonly #parts: ReadinessParts;
+  #waitsForWord: boolean;
+  #isTested = false;
+  #hasSaid = false;
+  #isReady = false;
+  #told = '';
+  #soon: NodeJS.Immediate | undefined;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(parts: ReadinessParts) {
+    this.#parts = parts;
+    this.#waitsForWord = parts.settings.waitReady;
+  }
+
+  /** Whether the service itself has said that it is ready. */
+  get hasSaid(): boolean {
+    return this.#hasSaid;
+  }
+
+  /** The service will say when it is ready: until then it is not, whatever it listens on. */
+  willSay(): void {
+    this.#waitsForWord = true;
+  }
+
+  /** The service says that it is ready. */
+  said(): void {
+    this.#hasSaid = true;
+    this.#check();
+  }
+
+  /** What this Node can move is known. */
+  tested(): void {
+    this.#isTested = true;
+    this.#check();
+  }
+
+  /** A listener came or went. One that its service closes as soon as it listens was only a try whether the port is free. */
+  changed(): void {
+    this.#soon ??= setImmediate(() => {
+      this.#soon = undefined;
+      this.#check();
+    });
+  }
+
+  /** The listeners that it is to have and has not. */
+  missing(): string[] {
+    const { settings, listeners } = this.#parts;
+    if (settings.expects === undefined) return listeners.unclaimed();
+    return settings.expects.filter(
+      (name) => listeners.named(name) === undefined && !listeners.isWithdrawn(name),
+    );
+  }
+
+  #check(): void {
+    clearTimeout(this.#timer);
+    if (!this.#isTested || this.#isReady) return;
+    const missing = this.missing();
+    const { settings, threads } = this.#parts;
+    const isEnough = missing.length === 0 || settings.allowFewerListeners;
+    const isWhole = missing.length === 0 && this.#hasSome;
+    const isThere = this.#hasSaid ? isEnough : isWhole && !this.#waitsForWord;
+    const threadsMs = isThere ? threads.missingMs(this.#threadsExpected()) : 0;
+    if (isThere && threadsMs === 0) this.#beReady();
+    else if (isThere) this.#timer = setTimeout(() => this.#check(), threadsMs);
+    else if (missing.length > 0) this.#lack(missing);
+  }
+
+  #lack(missing: readonly string[]): void {
+    const { settings, listeners, missing: tell } = this.#parts;
+    const opened = listeners.sockets().flatMap((one) => (one.isInherited ? [] : [one.identity.name]));
+    const told = JSON.stringify([missing, opened]);
+    if (told !== this.#told) tell(missing, opened);
+    this.#told = told;
+    if (!settings.allowFewerListeners || this.#waitsForWord || !this.#mayLack) return;
+    this.#timer = setTimeout(() => this.#beReady(), settings.fewerAfterMs ?? FEWER_LISTENERS_MS);
+  }
+
+  get #hasSome(): boolean {
+    const { listeners, inherited } = this.#parts;
+    const isToHave = ({ name, spare }: ListenerItem) => !spare && !listeners.isWithdrawn(name);
+    return listeners.sockets().length > 0 || inherited.some(isToHave);
+  }
+
+  // One that has none of what its predecessor has would leave every client with nobody.
+  get #mayLack(): boolean {
+    const { settings, listeners, hasPredecessor } = this.#parts;
+    const sockets = listeners.sockets();
+    if (!hasPredecessor) return sockets.length > 0;
+    return sockets.some(
+      ({ isInherited, identity }) => isInherited || settings.expects?.includes(identity.name) === true,
+    );
+  }
+
+  // What is not a thread's any more waits for none; how many threads it has, a service that says it is ready knows best.
+  #threadsExpected(): ListenerItem[] {
+    const { inherited, listeners } = this.#parts;
+    const ofThreads = inherited.filter(({ name }) => listeners.named(name) instanceof ThreadListener);
+    return this.#hasSaid ? ofThreads.map(({ threads: _, ...item }) => item) : ofThreads;
+  }
+
+  #beReady(): void {
+    this.#isReady = true;
+    this.#parts.ready(this.missing());
+  }
+}
