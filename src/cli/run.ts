@@ -14,6 +14,7 @@ import { takePassed } from '../starter/passed.js';
 import { ServiceManagerLink } from '../starter/service-manager.js';
 import { type Check, parseCheck } from '../supervisor/check.js';
 import type { KeptListener } from '../supervisor/held-listeners.js';
+import { LastResort } from '../supervisor/last-resort.js';
 import { supervisorLog } from '../supervisor/log.js';
 import { defaultOptions, type Sticky, type SupervisorOptions } from '../supervisor/options.js';
 import { holdPassed } from '../supervisor/passed-listeners.js';
@@ -235,9 +236,12 @@ async function run(words: readonly string[], flags: RunFlags): Promise<number> {
       cwd: service.cwd,
       held,
       manager: started ?? null,
+      unexpected: lastResort.times,
     });
   const outputs = { stdout: process.stdout, stderr: process.stderr };
   const supervisor = new Supervisor(folder, service, options, log, outputs, upgrade, manager);
+  const goOn = () => supervisor.goOnAsNewProgram();
+  const lastResort = new LastResort({ before: carried?.unexpected ?? [], goOn, log });
   if (carried !== undefined) {
     folder.clear();
     supervisor.held.takeOver(carried.held);
@@ -258,6 +262,8 @@ async function run(words: readonly string[], flags: RunFlags): Promise<number> {
   const pass = (name: NodeJS.Signals) => supervisor.pass(name);
   for (const name of PASSED_ON) process.on(name, pass);
   try {
+    // Where an earlier program of it has left generations, there is something to lose.
+    if (carried !== undefined) lastResort.begin();
     supervisor.openListeners();
     await supervisor.start(giver);
   } catch (error) {
@@ -268,7 +274,9 @@ async function run(words: readonly string[], flags: RunFlags): Promise<number> {
     folder.release();
     throw error;
   }
+  lastResort.begin();
   const code = await supervisor.ended;
+  lastResort.end();
   if (!supervisor.leavesFolder) folder.remove();
   folder.release();
   for (const name of PASSED_ON) process.off(name, pass);

@@ -331,6 +331,20 @@ export class Supervisor {
     return { pid: process.pid };
   }
 
+  /**
+   * Replaces this process's program at once, whatever is under way: what is not committed is called off, as after a
+   * crash of the supervisor.
+   * @returns why it is not the moment for that.
+   * @throws MOULT_SYSTEM_CALL when it cannot be done.
+   */
+  goOnAsNewProgram(): string {
+    if (this.#ending.hasBegun) return 'it is ending';
+    if (this.leavesFolder || this.#first.cession.isUnderWay) return 'another supervisor takes over';
+    const isSeveral = this.#options.isProgram && this.#first.generations.own().length > 1;
+    if (isSeveral) return 'two generations of the program live, whose sockets it would lose track of';
+    return this.#replaceProgram(this.held.keepOverExec());
+  }
+
   /** Lets go of everything after a failed start; generations that live go on. */
   abandon(): void {
     this.#ending.finish(1);

@@ -1,3 +1,4 @@
+import { closeOnExec } from '../os/descriptor.js';
 import { execute } from '../os/execute.js';
 import type { ServiceManager } from '../starter/environment.js';
 import type { KeptListener } from './held-listeners.js';
@@ -18,13 +19,21 @@ export interface Carried {
   readonly cwd: string;
   readonly held: readonly KeptListener[];
   readonly manager: ServiceManager | null;
+  /** When there were errors that nothing expected: milliseconds since 1970. */
+  readonly unexpected?: readonly number[];
 }
 
 /** Executes the program that this process's path holds now. @throws MOULT_SYSTEM_CALL; this program goes on then. */
 export function becomeNewProgram(carried: Carried): never {
   const [, ...words] = process.argv;
   const env = { ...process.env, [VARIABLE]: JSON.stringify(carried) };
-  return execute(process.execPath, [...process.execArgv, '--', ...words], env);
+  try {
+    return execute(process.execPath, [...process.execArgv, '--', ...words], env);
+  } catch (error) {
+    // No process that this program starts may inherit them.
+    for (const fd of [carried.lock, ...carried.held.map((one) => one.fd)]) closeOnExec(fd);
+    throw error;
+  }
 }
 
 /** What the program before left, and removes it from the environment. */

@@ -20,6 +20,13 @@ export class BrokenCalls {
     this.#folder = folder;
   }
 
+  /** Of a service whose supervisor's calls these are. */
+  options(options: SupervisedOptions): SupervisedOptions {
+    const env = { ...options.env, FAULTS: this.#folder };
+    const through = [...(options.through ?? []), 'env', `NODE_OPTIONS=--import=${PRELOAD}`];
+    return { ...options, env, through };
+  }
+
   /** They fail from now on. */
   begin(broken: BrokenCall): void {
     rmSync(path.join(this.#folder, 'calls.log'), { force: true });
@@ -45,14 +52,8 @@ export async function withBrokenCalls(
   options: SupervisedOptions,
   test: (service: Supervised, calls: BrokenCalls) => Promise<void>,
 ): Promise<void> {
-  await withFolder((folder) =>
-    withService(
-      {
-        ...options,
-        env: { ...options.env, FAULTS: folder },
-        through: [...(options.through ?? []), 'env', `NODE_OPTIONS=--import=${PRELOAD}`],
-      },
-      (service) => test(service, new BrokenCalls(folder)),
-    ),
-  );
+  await withFolder((folder) => {
+    const calls = new BrokenCalls(folder);
+    return withService(calls.options(options), (service) => test(service, calls));
+  });
 }

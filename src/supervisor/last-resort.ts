@@ -1,0 +1,73 @@
+import type { Logger } from 'pino';
+import { wallClockMs } from '../os/clock.js';
+
+/** Within so long */
+const WITHIN_MS = 10 * 60_000;
+/** so many errors are outlived. */
+const MOST = 5;
+
+/** What is done about an error that nothing expected. */
+export interface LastResortParts {
+  /** When there were some before, in the programs before this one: milliseconds since 1970. */
+  readonly before: readonly number[];
+  /**
+   * Goes on as a new program, with what this one holds. Returns only where it is not the moment for that, with the
+   * reason; throws where it cannot be done.
+   */
+  readonly goOn: () => string;
+  readonly log: Logger;
+}
+
+/**
+ * For errors that nothing expected, in whatever callback: what they have left undone is not known, so the supervisor
+ * goes on by executing itself anew, as after `moult upgrade`. Where they come too often it ends, as by any such error.
+ */
+export class LastResort {
+  readonly #parts: LastResortParts;
+  #times: readonly number[];
+
+  constructor(parts: LastResortParts) {
+    this.#parts = parts;
+    this.#times = parts.before;
+  }
+
+  /** When there were some: milliseconds since 1970, those that count. */
+  get times(): readonly number[] {
+    const now = wallClockMs();
+    return this.#times.filter((at) => now - at >= 0 && now - at < WITHIN_MS);
+  }
+
+  /** From now on they come here. */
+  begin(): void {
+    this.end();
+    process.on('uncaughtException', this.#meet);
+  }
+
+  /** They end the process again. */
+  end(): void {
+    process.off('uncaughtException', this.#meet);
+  }
+
+  readonly #meet = (error: unknown): void => {
+    this.#times = [...this.times, wallClockMs()];
+    const stack = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    const what = `an error that nothing expected, which is a bug of moult: ${stack}`;
+    if (this.#times.length > MOST) {
+      this.#say(`${what}; it is the ${this.#times.length}th within ${WITHIN_MS / 60_000} min: moult ends`);
+      process.exit(1);
+    }
+    this.#say(`${what}; the supervisor goes on as a new program, with what it holds`);
+    try {
+      this.#say(`it goes on as it is: ${this.#parts.goOn()}`);
+    } catch (cause) {
+      this.#say(`no new program could take its place (${String(cause)}): it goes on as it is`);
+    }
+  };
+
+  // Where it could not be written there is nobody to tell.
+  #say(what: string): void {
+    try {
+      this.#parts.log.error(what);
+    } catch {}
+  }
+}
