@@ -52,6 +52,7 @@ export class Successor {
   /** Whether the predecessor has said that there is no way back. */
   #isConfirmed = false;
   #isGivingUp = false;
+  #isHandingBack = false;
 
   constructor(estate: Estate, events: SuccessorEvents) {
     this.#estate = estate;
@@ -99,7 +100,7 @@ export class Successor {
       if (!this.#isCommitted) this.#events.aborted(MoultError.from(error));
     });
     channel.on('confirm', ({ retire }) => {
-      this.#isConfirmed = true;
+      this.#proved();
       this.#isGivingUp = false;
       channel.unref();
       this.#estate.state.forget();
@@ -109,6 +110,7 @@ export class Successor {
     channel.on('hand-back', (message) => {
       if (!this.#isCommitted) return;
       this.#isGivingUp = false;
+      this.#isHandingBack = true;
       this.#feeds.delete(channel);
       this.#taking?.stop();
       this.#events.handBack(channel, flows, message);
@@ -119,8 +121,15 @@ export class Successor {
     const inflow = new Inflow(channel, connections, (name) => listeners.serverOf(name));
     inflow.over.then(() => {
       this.#feeds.delete(channel);
+      // Whoever could have resumed is gone.
+      if (this.#isCommitted && !this.#isHandingBack) this.#proved();
       this.#events.ended();
     });
+  }
+
+  #proved(): void {
+    this.#isConfirmed = true;
+    this.#estate.listeners.proved();
   }
 
   /**
@@ -198,6 +207,7 @@ export class Successor {
     this.#estate.epoch = epoch;
     const isGiven = line === this.#giver;
     if (isGiven) this.#estate.state.note();
+    if (this.#feeds.size > 0) this.#estate.listeners.onProbation();
     this.#estate.listeners.openGates();
     this.#estate.threads.open(epoch);
     line.send({ type: 'committed' });

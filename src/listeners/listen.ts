@@ -1,10 +1,12 @@
 import { unlinkSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { getSystemErrorMap, getSystemErrorName } from 'node:util';
 import { handleOf, setHandle } from '../node/handle.js';
 import type { ListenRequest } from '../node/listen-hook.js';
-import { behindGate, listeningHandle, shutGate } from '../node/listening-handle.js';
+import { behindGate, listeningHandle, putOffAccess, shutGate } from '../node/listening-handle.js';
 import { resumeTickets } from '../node/tls-tickets.js';
 import { closeDescriptor, duplicate } from '../os/descriptor.js';
+import { byMoult } from '../os/socket-file.js';
 import { bindUnix, isAbandoned, MAX_SOCKET_PATH_BYTES } from '../os/unix-socket.js';
 import type { ListenerIdentity } from './listener.js';
 import { listenerName, otherNames } from './name.js';
@@ -24,23 +26,69 @@ export function listen(registry: ListenerRegistry, request: ListenRequest, proce
   const shared = registry.takeFromThreads(wanted);
   const name = registry.freeName(wanted);
   const inherited =
-    shared ?? registry.inherited(name, ['tcp', 'unix']) ?? registry.inheritedLasting(otherNames(request));
-  if (inherited !== undefined) claim(registry, request, inherited, proceed);
+    shared ??
+    registry.inherited(name, ['tcp', 'unix']) ??
+    registry.inheritedLasting(otherNames(request)) ??
+    inheritedAtPath(registry, request);
+  if (inherited !== undefined) claimAtPath(registry, request, inherited, proceed);
   else if (isUnixPath(request)) bindPath(registry, request, name, proceed);
   else bindAddress(registry, request, name, proceed);
 }
 
-/** Has a server listen on a socket that the registry has inherited. */
+function inheritedAtPath(registry: ListenerRegistry, request: ListenRequest): Inherited | undefined {
+  const path = pathOf(request);
+  return path === undefined ? undefined : registry.inheritedAt(path);
+}
+
+// A Unix listener is its socket and its path: clients must find it where this service asked for it.
+function claimAtPath(
+  registry: ListenerRegistry,
+  request: ListenRequest,
+  inherited: Inherited,
+  proceed: () => void,
+): void {
+  const { file, name } = inherited.item;
+  const path = pathOf(request);
+  if (file === undefined || path === undefined || registry.links === undefined) {
+    claim(registry, request, inherited, proceed);
+    return;
+  }
+  const outcome = registry.links.restore(path, file);
+  if (outcome === 'taken') failListen(request, 'EADDRINUSE');
+  else if (outcome === 'lost') bindAgain(registry, request, name, proceed);
+  else claim(registry, request, inherited, proceed, path);
+}
+
+// No name of the socket is left to be given: another socket takes its place, and serves also who waits on the first.
+function bindAgain(
+  registry: ListenerRegistry,
+  request: ListenRequest,
+  name: string,
+  proceed: () => void,
+): void {
+  bindPath(registry, request, name, proceed);
+  const listener = registry.named(name);
+  if (!(listener instanceof StreamListener) || listener.server !== request.server) return;
+  const before = registry.takeInherited(name);
+  if (before !== undefined) listener.alsoServe(before);
+}
+
+/** Has a server listen on a socket that the registry has inherited. @param path where this service asked for it. */
 export function claim(
   registry: ListenerRegistry,
   request: ListenRequest,
   { item, fd }: Inherited,
   proceed: () => void,
+  path?: string,
 ): void {
   const handle = listeningHandle(fd);
   setHandle(request.server, handle);
+  if (item.family === 'unix') putOffAccess(handle, (change) => registry.whenOpen(change));
+  const { name, family, file, lasting } = item;
+  // One that others opened is theirs to remove.
+  const own = item.path === null ? null : (path ?? item.path);
   const listener = new StreamListener(
-    { name: item.name, family: item.family, path: item.path, isLasting: item.lasting === true },
+    { name, family, path: own, file, links: registry.links, isLasting: lasting === true },
     request.server,
     handle,
     fd,
@@ -91,8 +139,10 @@ function bindPath(
   } finally {
     closeDescriptor(bound);
   }
+  const absolute = pathOf(request) ?? null;
+  const file = absolute === null ? undefined : registry.links?.keep(absolute);
   proceed();
-  register(registry, request, { name, family: 'unix', path: path.startsWith('\0') ? null : path });
+  register(registry, request, { name, family: 'unix', path: absolute, file, links: registry.links });
 }
 
 // The service gave a handle of its own, or that of another of its servers.
@@ -127,6 +177,12 @@ function register(registry: ListenerRegistry, request: ListenRequest, identity: 
   registry.tell(listener);
 }
 
+/** The path that was asked for, wherever this process goes later; undefined where none was, or an abstract name. */
+function pathOf(request: ListenRequest): string | undefined {
+  const { address } = request;
+  return isUnixPath(request) && address !== null && !address.startsWith('\0') ? resolve(address) : undefined;
+}
+
 function isUnixPath(request: ListenRequest): boolean {
   return request.fd === undefined && request.port < 0 && request.address !== null;
 }
@@ -137,7 +193,7 @@ function bind(path: string): number | string {
   let bound = bindUnix(path);
   // The path of a socket that is gone, such as one that a service manager kept and dropped, is in nobody's use.
   if (bound === 'EADDRINUSE' && isAbandoned(path)) {
-    unlinkSync(path);
+    byMoult(() => unlinkSync(path));
     bound = bindUnix(path);
   }
   // Source: libuv src/unix/pipe.c, uv_pipe_bind2: ENOENT becomes EACCES.

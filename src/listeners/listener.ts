@@ -1,6 +1,8 @@
-import { unlinkSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { closeDescriptor } from '../os/descriptor.js';
+import { byMoult } from '../os/socket-file.js';
+import type { SocketLinks } from '../os/socket-links.js';
 import type { ListenerItem } from '../protocol/messages.js';
 
 /**
@@ -17,6 +19,10 @@ export interface ListenerIdentity {
   readonly family: ListenerItem['family'];
   /** The path of a Unix listener that its owner removes on close, else null. */
   readonly path: string | null;
+  /** What names the file of a Unix listener, where its path is kept. */
+  readonly file?: string | undefined;
+  /** What keeps its path. */
+  readonly links?: SocketLinks | undefined;
   /** Whether a service manager keeps it open itself, so that it is never shut down. */
   readonly isLasting?: boolean;
 }
@@ -60,6 +66,12 @@ export abstract class Listener {
     return this.identity.isLasting ? { lasting: true } : {};
   }
 
+  /** What other processes are told of the file of a Unix listener. */
+  protected get atFile(): { file?: string } {
+    const { file } = this.identity;
+    return file === undefined ? {} : { file };
+  }
+
   /** As other processes are told of it. */
   abstract item(): ListenerItem;
 
@@ -97,9 +109,10 @@ export abstract class Listener {
     this.fd = -1;
   }
 
-  /** Removes the path of a Unix listener that nobody accepts on any more. */
+  /** Removes the path of a Unix listener that nobody accepts on any more; another socket that is there by now stays. */
   removePath(): void {
-    if (this.identity.path !== null) removeSocketPath(this.identity.path);
+    const { path, file, links } = this.identity;
+    if (path !== null) removeSocketPath(path, file, links);
   }
 
   /** Takes the descriptor out, to be claimed anew. */
@@ -108,6 +121,12 @@ export abstract class Listener {
     this.fd = -1;
     this.#state = 'closed';
     return fd;
+  }
+
+  /** Gives the socket up for every process, by the descriptor that was taken out before. */
+  releaseAs(fd: number): void {
+    this.fd = fd;
+    this.release(true);
   }
 
   protected closedByService(): void {
@@ -121,11 +140,12 @@ export abstract class Listener {
   protected abstract closeEverywhere(): void;
 }
 
-/** Removes the path of a Unix socket on which nobody accepts any more. */
-export function removeSocketPath(path: string): void {
-  try {
-    unlinkSync(path);
-  } catch {
-    // Somebody removed it before.
+/** Removes the path of a Unix socket on which nobody accepts any more, and its second name where it has one. */
+export function removeSocketPath(path: string, file?: string, links?: SocketLinks): void {
+  if (file === undefined || links === undefined) {
+    byMoult(() => rmSync(path, { force: true }));
+    return;
   }
+  links.remove(path, file);
+  links.forget(file);
 }

@@ -1,8 +1,11 @@
 /*
- * Just over 300 lines: every way in which a listener comes to this generation and leaves it changes the same few lists.
+ * Over 300 lines: every way in which a listener comes to this generation and leaves it changes the same few lists.
  */
 import type { Server } from 'node:net';
+import type { Decide } from '../node/path-decision.js';
 import { closeDescriptor, duplicate, shutDownListener } from '../os/descriptor.js';
+import { isByMoult, realPlace, socketFile } from '../os/socket-file.js';
+import type { SocketLinks } from '../os/socket-links.js';
 import type { ListenerItem } from '../protocol/messages.js';
 import { DatagramListener } from './datagram-listener.js';
 import { File, fileName } from './file.js';
@@ -42,15 +45,24 @@ export class ListenerRegistry {
   #closedWhilePaused = new Map<string, Listener>();
   /** Whether worker threads of this process accept on a listener too. */
   keptByThreads: (listener: StreamListener) => boolean = () => false;
+  /** What keeps the paths of Unix listeners; undefined where nothing does. */
+  readonly links: SocketLinks | undefined;
   #gatesShut: boolean;
+  /** Closed by the service when another generation could still resume. */
+  #closedInProbation = new Map<string, Listener>();
+  #isOnProbation = false;
+  /** What the service asked for that is done when its listeners accept. */
+  #putOff: (() => void)[] = [];
   #events: RegistryEvents;
   #isShared: boolean;
 
   /**
    * @param gatesShut whether listeners wait for {@link openGates}.
    * @param isShared whether other slots of the service accept on them too: then none is closed for every process here.
+   * @param links keeps the paths of Unix listeners.
    */
-  constructor(gatesShut: boolean, events: RegistryEvents, isShared = false) {
+  constructor(gatesShut: boolean, events: RegistryEvents, isShared = false, links?: SocketLinks) {
+    this.links = links;
     this.#gatesShut = gatesShut;
     this.#events = events;
     this.#isShared = isShared;
@@ -175,6 +187,23 @@ export class ListenerRegistry {
     return this.#givenUp.has(name);
   }
 
+  /** The Unix listener that was inherited and is found at this path, or was: however the services spell it. */
+  inheritedAt(path: string): Inherited | undefined {
+    const file = socketFile(path);
+    const place = realPlace(path);
+    return [...this.#inherited.values()].find(({ item }) => {
+      if (item.family !== 'unix' || item.file === undefined) return false;
+      return item.file === file || (item.path !== null && realPlace(item.path) === place);
+    });
+  }
+
+  /** What was inherited under a name is not claimed: its path could not be had, and another socket has taken its name. */
+  takeInherited(name: string): number | undefined {
+    const inherited = this.#inherited.get(name);
+    this.#inherited.delete(name);
+    return inherited?.fd;
+  }
+
   /** What was inherited from a service manager under one of these names. */
   inheritedLasting(names: readonly string[]): Inherited | undefined {
     return names.map((name) => this.#inherited.get(name)).find((found) => found?.item.lasting === true);
@@ -205,6 +234,31 @@ export class ListenerRegistry {
   openGates(): void {
     this.#gatesShut = false;
     for (const listener of this.#own.values()) listener.open();
+    for (const call of this.#putOff.splice(0)) attempt(call);
+  }
+
+  /** Has something done when the listeners accept, now where they do. */
+  whenOpen(call: () => void): void {
+    if (this.#gatesShut) this.#putOff.push(call);
+    else call();
+  }
+
+  /** Another generation can still resume, until {@link proved}: what it needs is not this one's to destroy. */
+  onProbation(): void {
+    this.#isOnProbation = true;
+  }
+
+  /** No other generation can resume any more: what the service has closed since it accepts is closed for good. */
+  proved(): void {
+    this.#isOnProbation = false;
+    for (const [name, listener] of this.#closedInProbation) {
+      const inherited = this.#own.has(name) ? undefined : this.#inherited.get(name);
+      if (inherited === undefined) continue;
+      this.#inherited.delete(name);
+      listener.releaseAs(inherited.fd);
+      this.#closedForGood(listener);
+    }
+    this.#closedInProbation.clear();
   }
 
   /** Accepts no more on any of them. */
@@ -217,6 +271,20 @@ export class ListenerRegistry {
     this.successorHas(new Set());
     for (const listener of this.#own.values()) listener.resume();
   }
+
+  /**
+   * What becomes of a call of the service's that would remove the path of a listener, or change who may connect there:
+   * until this generation accepts its listeners are another one's, and once it has handed over they are again.
+   */
+  readonly decide: Decide = (kind, file, call) => {
+    if (isByMoult()) return 'do';
+    const listener = this.own().find(({ identity }) => identity.file === file);
+    if (listener?.state === 'open' && !this.#isOnProbation) return 'do';
+    if (kind === 'remove') return 'skip';
+    if (listener?.state === 'open') return 'do';
+    if (this.#gatesShut) this.whenOpen(call);
+    return 'skip';
+  };
 
   /** Of those that the service closed when they were paused, the ones of other names are nobody's: they are closed for good. */
   successorHas(names: ReadonlySet<string>): void {
@@ -256,7 +324,7 @@ export class ListenerRegistry {
     const { item, fd } = inherited;
     this.#inherited.delete(name);
     if (item.family === 'tcp' || item.family === 'unix') shutDownListener(fd);
-    if (item.path !== null) removeSocketPath(item.path);
+    if (item.path !== null) removeSocketPath(item.path, item.file, this.links);
     closeDescriptor(fd);
     return true;
   }
@@ -300,6 +368,15 @@ export class ListenerRegistry {
       this.#events.closedBehindGate?.(listener);
       return;
     }
+    const isSpared = was === 'open' && this.#isOnProbation && listener.isInherited && listener.fd >= 0;
+    if (isSpared && !this.#isKept(listener.item())) {
+      // The predecessor may have to accept there again: clients wait in its queue, for whoever does next.
+      const item = { ...listener.item(), spare: true };
+      this.#inherited.set(name, { item, fd: listener.surrenderDescriptor() });
+      this.#closedInProbation.set(name, listener);
+      this.#events.closedBehindGate?.(listener);
+      return;
+    }
     // After commit a paused one is the successor's; only our copy goes, and it is told of when it is ours again.
     if (this.#isKept(listener.item())) this.#spare(listener.item(), listener.surrenderDescriptor());
     else listener.release(was === 'open');
@@ -311,7 +388,7 @@ export class ListenerRegistry {
     const item = listener.item();
     const state = was === 'gated' ? 'gated' : 'open';
     const fd = listener.surrenderDescriptor();
-    const left = new ThreadListener(item, fd, state, listener.isInherited, this.closedByService);
+    const left = new ThreadListener(item, fd, state, listener.isInherited, this.closedByService, this.links);
     if (was === 'paused') left.pause();
     this.#own.set(item.name, left);
   }
@@ -329,6 +406,14 @@ export class ListenerRegistry {
   #closedForGood(listener: Listener): void {
     this.#givenUp.add(listener.identity.name);
     this.#events.closed(listener);
+  }
+}
+
+function attempt(call: () => void): void {
+  try {
+    call();
+  } catch (error) {
+    process.emitWarning(`put off until this generation served: ${String(error)}`, 'MoultWarning');
   }
 }
 

@@ -11,7 +11,8 @@ import {
   shutGate,
 } from '../node/listening-handle.js';
 import { offerTickets } from '../node/tls-tickets.js';
-import { shutDownListener } from '../os/descriptor.js';
+import { closeDescriptor, shutDownListener } from '../os/descriptor.js';
+import { type SocketAccess, setSocketAccess, socketAccess } from '../os/socket-file.js';
 import type { ListenerItem } from '../protocol/messages.js';
 import { Listener, type ListenerIdentity, type OnClosedByService } from './listener.js';
 
@@ -28,6 +29,10 @@ export class StreamListener extends Listener {
   #others = new Set<Server>();
   #handle: StreamHandle;
   #address: AddressInfo | string | null = null;
+  /** Who could connect to its path when this generation last accepted. */
+  #access: SocketAccess | undefined;
+  /** What waits in the queue of the socket before, where the path could not be given to this one's successor. */
+  #before: { readonly fd: number; handle?: StreamHandle } | undefined;
 
   constructor(
     identity: ListenerIdentity,
@@ -59,10 +64,21 @@ export class StreamListener extends Listener {
       family,
       path,
       backlog: this.backlog,
+      ...this.atFile,
       ...this.lasting,
       ...pipelining,
       ...offerTickets(this.server),
     };
+  }
+
+  /** Serves also who waits on the socket that had this address before, to which no new client comes. @param fd belongs to this object. */
+  alsoServe(fd: number): void {
+    this.#before = { fd };
+  }
+
+  override release(everywhere: boolean): void {
+    this.#closeBefore();
+    super.release(everywhere);
   }
 
   /** Another server was given this listener's handle: Node gives it the connections from then on. */
@@ -82,6 +98,7 @@ export class StreamListener extends Listener {
   }
 
   protected openNow(): void {
+    this.#openBefore();
     const error = openGate(this.#handle, this.backlog);
     if (error !== 0) {
       throw new MoultError('MOULT_SYSTEM_CALL', `opening ${this.identity.name} failed with error ${error}`);
@@ -89,6 +106,9 @@ export class StreamListener extends Listener {
   }
 
   protected pauseNow(): void {
+    this.#closeBefore();
+    const { path } = this.identity;
+    if (path !== null) this.#access = socketAccess(path);
     this.#address = this.server.address();
     const address = () => this.#address;
     Object.defineProperty(this.server, 'address', { configurable: true, writable: true, value: address });
@@ -96,6 +116,7 @@ export class StreamListener extends Listener {
   }
 
   protected resumeNow(): void {
+    this.#restorePath();
     const handle = listeningHandle(this.fd);
     inheritOwner(this.#handle, handle);
     Reflect.deleteProperty(this.server, 'address');
@@ -115,6 +136,40 @@ export class StreamListener extends Listener {
   protected closeEverywhere(): void {
     shutDownListener(this.fd);
     this.removePath();
+  }
+
+  #restorePath(): void {
+    const { path, file, links } = this.identity;
+    if (path === null || file === undefined || links === undefined) return;
+    const outcome = links.restore(path, file);
+    try {
+      if (outcome === 'there' || outcome === 'restored') {
+        if (this.#access !== undefined) setSocketAccess(path, this.#access);
+        return;
+      }
+    } catch {
+      // The rights to do so were given away since; who oversees this generation may have them.
+    }
+    if (outcome === 'taken' || outcome === 'lost') {
+      const why = outcome === 'taken' ? 'something else is there' : 'its folder or its file system is gone';
+      process.emitWarning(`clients do not reach this service at ${path} any more: ${why}`, 'MoultWarning');
+    }
+  }
+
+  #openBefore(): void {
+    if (this.#before === undefined) return;
+    const handle = listeningHandle(this.#before.fd);
+    inheritOwner(this.#handle, handle);
+    this.#before.handle = handle;
+    handle.unref();
+    handle.listen(this.backlog);
+  }
+
+  #closeBefore(): void {
+    if (this.#before === undefined) return;
+    if (this.#before.handle !== undefined) closeHandle(this.#before.handle);
+    closeDescriptor(this.#before.fd);
+    this.#before = undefined;
   }
 
   #watch(): void {

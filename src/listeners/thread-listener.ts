@@ -1,5 +1,6 @@
 import type { AddressInfo } from 'node:net';
 import { shutDownListener } from '../os/descriptor.js';
+import type { SocketLinks } from '../os/socket-links.js';
 import type { ListenerItem } from '../protocol/messages.js';
 import { Listener, type OnClosedByService } from './listener.js';
 
@@ -19,9 +20,11 @@ export class ThreadListener extends Listener {
     state: 'gated' | 'open',
     isInherited: boolean,
     onClosedByService: OnClosedByService,
+    links?: SocketLinks,
   ) {
-    const { name, family, path, lasting } = item;
-    super({ name, family, path, isLasting: lasting === true }, fd, state, isInherited, onClosedByService);
+    const { name, family, path, file, lasting } = item;
+    const identity = { name, family, path, file, links, isLasting: lasting === true };
+    super(identity, fd, state, isInherited, onClosedByService);
     this.#item = item;
   }
 

@@ -1,4 +1,5 @@
 import { type Server, Socket } from 'node:net';
+import { getSystemErrorName } from 'node:util';
 import { closeDescriptor, duplicate } from '../os/descriptor.js';
 import { unboundTcpSocket } from '../os/unix-socket.js';
 import { handleOf, type StreamHandle, setHandleOf, symbolOf } from './handle.js';
@@ -116,4 +117,25 @@ function tcpPrototype(): StreamHandle {
     closeHandle(handle);
   }
   return knownTcpPrototype;
+}
+
+/**
+ * Has `listen({ readableAll, writableAll })` change who may connect later. Source: node lib/net.js, Server.prototype.listen;
+ * src/pipe_wrap.cc, PipeWrap::Fchmod.
+ * @param later is given the change to be made.
+ */
+export function putOffAccess(handle: StreamHandle, later: (change: () => void) => void): void {
+  const { fchmod } = handle as StreamHandle & { fchmod?: (mode: number) => number };
+  if (fchmod === undefined) return;
+  Object.defineProperty(handle, 'fchmod', {
+    configurable: true,
+    writable: true,
+    value: (mode: number) => {
+      later(() => {
+        const error = fchmod.call(handle, mode);
+        if (error !== 0) throw new Error(getSystemErrorName(error));
+      });
+      return 0;
+    },
+  });
 }

@@ -52,6 +52,8 @@ const listener = v.object({
   backlog: count,
   /** The path of a Unix listener, else null. */
   path: v.nullable(path),
+  /** What names the file of a Unix listener: its device and inode, in decimal, with a dash between. */
+  file: v.optional(text(64)),
   /** Bytes, base64: session ticket keys of a TLS server, so that its clients can resume. */
   ticketKeys: v.optional(text(256)),
   sessionIdContext: v.optional(text(128)),

@@ -28,11 +28,13 @@ import { ListenerRegistry } from '../listeners/registry.js';
 import { StreamListener } from '../listeners/stream-listener.js';
 import { ThreadListener } from '../listeners/thread-listener.js';
 import { giveToServer, isPlainHttp, requestsInFlight, socketOn } from '../node/http1.js';
+import { decidePaths } from '../node/path-decision.js';
 import { http1Moves } from '../node/self-test.js';
 import { watchTlsSockets } from '../node/tls-sockets.js';
 import { wallClockMs } from '../os/clock.js';
 import { closeDescriptor } from '../os/descriptor.js';
 import { residentBytes } from '../os/kin.js';
+import { SocketLinks } from '../os/socket-links.js';
 import type {
   DrainReport,
   GenerationState,
@@ -107,7 +109,9 @@ export class Generation implements Estate {
       closed: (listener: Listener) => this.#lifeline.send({ type: 'release', name: listener.identity.name }),
       closedBehindGate: () => this.#readiness.changed(),
     };
-    this.listeners = new ListenerRegistry(this.#isGated, events, isShared);
+    const links = new SocketLinks(overseer.folder);
+    this.listeners = new ListenerRegistry(this.#isGated, events, isShared, links);
+    decidePaths(this.listeners.decide);
     this.listeners.inherit(listeners, descriptors);
     const locks = overseer.isFolderOfService ? new TaskLocks(overseer.folder) : undefined;
     this.tasks = new Tasks(locks, {
@@ -269,6 +273,8 @@ export class Generation implements Estate {
       },
       undone: (error, alive) => {
         say({ type: 'undone', generation: heir(), error: error.report(), alive });
+        // What the successor has told of since is not what serves.
+        for (const listener of this.listeners.own()) this.#hold(listener);
         this.#overseer.accepts();
         this.life.emit('failed', error);
         this.life.emit('serve', { resumed: true });

@@ -6,6 +6,8 @@
 const cluster: typeof import('node:cluster').default = require('node:cluster');
 const threads: typeof import('node:worker_threads') = require('node:worker_threads');
 const hooks: Hooks = require('./hooks.cjs');
+const { dirname }: typeof import('node:path') = require('node:path');
+const paths: { keepPaths(folder: string): void } = require('./path-hooks.cjs');
 
 type Hooks = import('../node/listen-hook.js', { with: { 'resolution-mode': 'import' }}).Hooks;
 type Entry = typeof import('./entry.js', { with: { 'resolution-mode': 'import' }});
@@ -28,6 +30,7 @@ function watch(): void {
     return;
   }
   if (!env.MOULT_SUPERVISOR || cluster.isWorker) return;
+  paths.keepPaths(dirname(env.MOULT_SUPERVISOR));
   const shut = new SharedArrayBuffer(4);
   threads.setEnvironmentData(MARK, shut as unknown as Parameters<typeof threads.setEnvironmentData>[1]);
   if (env.MOULT_KOFFI) threads.setEnvironmentData(KOFFI, env.MOULT_KOFFI);

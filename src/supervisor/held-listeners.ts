@@ -1,6 +1,7 @@
-import { unlinkSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { closeDescriptor, closeOnExec, keepOverExec, shutDownListener } from '../os/descriptor.js';
 import type { ListenerItem } from '../protocol/messages.js';
+import type { HeldPaths } from './held-paths.js';
 
 /** A listener that survives an exec; without its secrets. */
 export interface KeptListener {
@@ -42,14 +43,18 @@ export class HeldListeners {
   #undone = new Set<number>();
   readonly #store: ListenerStore | undefined;
   readonly #sharing: Sharing | undefined;
+  /** Keeps the paths of those that have one. */
+  readonly paths: HeldPaths | undefined;
 
   /**
    * @param store keeps copies of them too.
    * @param sharing where several slots accept on them: they are closed for good here, when no slot has them.
+   * @param paths keeps the paths of those that have one.
    */
-  constructor(store?: ListenerStore, sharing?: Sharing) {
+  constructor(store?: ListenerStore, sharing?: Sharing, paths?: HeldPaths) {
     this.#store = store;
     this.#sharing = sharing;
+    this.paths = paths;
   }
 
   /** Whether a copy of one is kept. Files of several slots would share their names. */
@@ -66,6 +71,7 @@ export class HeldListeners {
     const before = this.#held.get(item.name);
     if (before !== undefined) closeDescriptor(before.fd);
     this.#held.set(item.name, { item, fd, by: new Set(before?.by).add(by) });
+    this.paths?.hold(item, by);
     this.#store?.keep(item, fd);
     if (before === undefined) this.#sharing?.opened(item, fd, by);
     // It may have been on its way when the undo was told of.
@@ -76,6 +82,7 @@ export class HeldListeners {
   inherit(item: ListenerItem, fd: number): void {
     // Whose it is the generations say themselves when they claim it, or come back.
     this.#held.set(item.name, { item, fd, by: new Set() });
+    this.paths?.hold(item);
     this.#store?.keep(item, fd);
   }
 
@@ -94,6 +101,7 @@ export class HeldListeners {
   /** A generation was undone: what it alone has had is closed for good, or clients would wait there for nobody. */
   undo(generation: number): void {
     this.#undone.add(generation);
+    this.paths?.letGo(generation);
     for (const [name, { by }] of [...this.#held]) {
       if (by.delete(generation) && !this.#isHad(by)) this.closeForGood(name);
     }
@@ -101,6 +109,7 @@ export class HeldListeners {
 
   /** A generation was confirmed to have a successor, which has told of all that it has itself. */
   handedOn(generation: number): void {
+    this.paths?.letGo(generation);
     if (this.#sharing !== undefined) for (const { by } of this.#held.values()) by.delete(generation);
   }
 
@@ -135,6 +144,7 @@ export class HeldListeners {
     }
     this.#held.delete(name);
     closeDescriptor(held.fd);
+    this.paths?.drop(name);
     this.#store?.drop(name);
   }
 
@@ -155,6 +165,7 @@ export class HeldListeners {
 
   /** Closes our copies of all of them, and nobody else's. */
   letGo(): void {
+    this.paths?.close();
     for (const { fd } of this.#held.values()) closeDescriptor(fd);
     this.#held.clear();
   }
@@ -170,13 +181,7 @@ export class HeldListeners {
     }
     // A datagram socket closes with its last copy; shut down, nobody could answer on it any more.
     if (family === 'tcp' || family === 'unix') shutDownListener(held.fd);
-    if (held.item.path !== null) {
-      try {
-        unlinkSync(held.item.path);
-      } catch {
-        // The service has removed it.
-      }
-    }
+    if (held.item.path !== null && this.paths === undefined) rmSync(held.item.path, { force: true });
     this.#letGoOf(name);
     this.#sharing?.closed(name);
   }

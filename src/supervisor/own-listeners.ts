@@ -1,7 +1,9 @@
-import { unlinkSync } from 'node:fs';
+import { rmSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { MoultError } from '../errors.js';
 import { closeDescriptor, duplicate } from '../os/descriptor.js';
 import { inodeOf } from '../os/foreign-descriptor.js';
+import { socketFile } from '../os/socket-file.js';
 import { Berth, type ProgramSocket } from '../programs/berth.js';
 import { itemOf, listenAgain, open } from '../programs/bind.js';
 import { type Lane, Lanes } from '../programs/lanes.js';
@@ -24,7 +26,7 @@ export class OwnListeners {
   readonly #journal: Journal;
   /** Those that a generation has which is to come back. */
   #awaited: ListenOption[] = [];
-  readonly #paths: string[] = [];
+  readonly #paths: { listener: string; path: string; file: string | undefined }[] = [];
   /** Those of which each generation of a program gets a socket of its own. */
   readonly #lanes = new Map<string, Lanes>();
   /** Which of them those have that an earlier supervisor started. */
@@ -59,7 +61,6 @@ export class OwnListeners {
     this.#manager = manager;
     for (const option of this.#options) {
       const { listener } = option;
-      if (option.family === 'unix') this.#paths.push(option.path);
       const there = left.find((one) => one.listener === listener);
       const one = this.#held.descriptorOf(listener) ?? there?.sockets[there.chosen]?.fd;
       const lanes = option.family === 'tcp' && isProgram ? this.#lanesOf(option, one, there) : undefined;
@@ -188,20 +189,20 @@ export class OwnListeners {
   }
 
   #hold(option: ListenOption, fd: number): void {
-    const item = itemOf(option);
+    const file = option.family === 'unix' ? this.#held.paths?.keep(option.listener, option.path) : undefined;
+    if (option.family === 'unix' && !this.#paths.some(({ listener }) => listener === option.listener))
+      this.#paths.push({ listener: option.listener, path: resolve(option.path), file });
+    const item = { ...itemOf(option), ...(file === undefined ? {} : { file }) };
     this.#held.replace(item, fd);
     // Of a socket unit the service manager has a copy of its own; of this one only what it is given.
     this.#manager?.store?.keep({ ...item, lasting: false }, fd);
   }
 
-  /** The service has ended for good: removes the paths. Nobody else can have bound them since. */
+  /** The service has ended for good: removes the paths, as far as they are these sockets'. */
   removePaths(): void {
-    for (const path of this.#paths) {
-      try {
-        unlinkSync(path);
-      } catch {
-        // Somebody has removed it.
-      }
+    for (const { listener, path, file } of this.#paths) {
+      if (file === undefined || socketFile(path) === file) rmSync(path, { force: true });
+      this.#held.paths?.drop(listener);
     }
   }
 }

@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
 import { closeDescriptor } from '../os/descriptor.js';
+import { socketIdentity } from '../os/socket-identity.js';
 import { type Passed, sortPassed } from '../starter/passed.js';
 import type { ServiceManagerLink } from '../starter/service-manager.js';
 import type { HeldListeners } from './held-listeners.js';
@@ -13,7 +14,9 @@ export function holdPassed(
 ): void {
   const { listeners, dead, others } = sortPassed(passed);
   for (const { item, fd } of listeners) {
-    held.inherit(item, fd);
+    const address = item.lasting ? socketIdentity(fd)?.address : undefined;
+    const file = address?.family === 'unix' ? held.paths?.keep(item.name, address.path) : undefined;
+    held.inherit(file === undefined ? item : { ...item, file }, fd);
     log.info(
       `${item.name} was passed by the service manager${item.lasting ? '' : ', as the last start left it'}`,
     );

@@ -7,6 +7,7 @@ import { checkBudgetMs } from './check.js';
 import type { GenerationProcess } from './generation-process.js';
 import type { Generations } from './generations.js';
 import { Handover } from './handover.js';
+import type { HeldListeners } from './held-listeners.js';
 import type { Journal } from './journal.js';
 import type { SupervisorOptions } from './options.js';
 import type { Probation } from './probation.js';
@@ -50,6 +51,7 @@ export interface RestartParts {
   readonly probation: Probation;
   readonly releases: Releases;
   readonly reviver: Reviver;
+  readonly held: HeldListeners;
   readonly service: ServiceCommand;
   readonly options: SupervisorOptions;
   readonly journal: Journal;
@@ -152,7 +154,7 @@ export class Restarts {
   }
 
   async #replace(asked: Asked): Promise<RestartSummary> {
-    const { generations, probation, releases, reviver, service, options, log } = this.#parts;
+    const { generations, probation, releases, reviver, held, service, options, log } = this.#parts;
     await admit(asked, options, {
       draining: () => this.#draining(),
       inFlight: async () => {
@@ -184,6 +186,8 @@ export class Restarts {
     // The operator has decided: what is in probation is confirmed.
     for (const one of generations.all()) if (one !== predecessor) one.lifeline?.send({ type: 'confirm' });
     this.#isHandingOver = true;
+    // Of several slots each successor's changes come in their turn.
+    if (options.slots === null) held.paths?.guard();
     const successor = this.#start(release, settings, predecessor, number);
     successor.isForced = isForced;
     const toCommitMs = checkBudgetMs(options.check) + options.busyTimeoutMs;

@@ -204,9 +204,10 @@ export class Succession {
   /** @returns whether it did not accept before. */
   #begins(generation: GenerationProcess, epoch: number): boolean {
     if (generation.servingSince !== undefined) return false;
-    const { generations, reviver, manager, journal } = this.#parts;
+    const { generations, reviver, held, manager, journal } = this.#parts;
     this.#noteListeners(generations.current);
     generation.beginToServe();
+    held.paths?.served();
     generations.reached(epoch);
     generations.current = generation;
     reviver.cancel();
@@ -310,6 +311,7 @@ export class Succession {
     const { generations, restarts, probation, manager, journal, log } = this.#parts;
     // It may have exited, and be forgotten, before its predecessor tells.
     const successor = generations.numbered(number);
+    this.#parts.held.paths?.servesAgain();
     const wasInProbation = probation.end(number, error);
     if (successor !== undefined) successor.isEnding = true;
     const wasServing = wasInProbation || successor?.servingSince !== undefined;

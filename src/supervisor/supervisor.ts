@@ -18,6 +18,7 @@ import { FolderGuard } from './folder-guard.js';
 import { afterwards, serviceMaker } from './generation-maker.js';
 import type { GenerationProcess } from './generation-process.js';
 import { HeldListeners, type KeptListener, type Sharing } from './held-listeners.js';
+import { HeldPaths } from './held-paths.js';
 import { historyOf } from './history.js';
 import { Homes } from './homes.js';
 import { beInit } from './init.js';
@@ -97,7 +98,7 @@ export class Supervisor {
     journal.tellsAnew(() => this.#facts());
     this.#journal = journal;
     const sharing = options.slots === null ? undefined : this.#sharing();
-    this.held = new HeldListeners(manager.store, sharing);
+    this.held = new HeldListeners(manager.store, sharing, new HeldPaths(folder.path));
     this.own = new OwnListeners(options.listen, this.held, journal);
     const { held } = this;
     const ending = new Ending({ slots: () => this.#slots.all, held, manager, options, journal, log });

@@ -119,8 +119,8 @@ export class ThreadHub {
 
   #hold(item: ListenerItem, fd: number, isInherited: boolean): Listener {
     const { listeners } = this.#around;
-    const { initialState, closedByService } = listeners;
-    const listener = new ThreadListener(item, fd, initialState, isInherited, closedByService);
+    const { initialState, closedByService, links } = listeners;
+    const listener = new ThreadListener(item, fd, initialState, isInherited, closedByService, links);
     listeners.add(listener);
     listeners.tell(listener);
     return listener;
