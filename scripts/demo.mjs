@@ -20,10 +20,11 @@ const [{ screenOf }, { verify }, { startUnderMoult }, { renderReport }, { descri
       (file) => import(new URL(`../dist/verify/${file}.js`, import.meta.url)),
     ),
   );
+const { print } = await import(new URL('../dist/terminal/print.js', import.meta.url));
 
 const screen = screenOf(process.stdout, process.env);
 const { colours } = screen;
-const say = (text = '') => process.stdout.write(`${text}\n`);
+const say = (text = '') => print(text);
 
 /** Lays out releases/1 to 6, each the demo service with another version. */
 async function layOutReleases(folder) {
@@ -95,7 +96,7 @@ try {
   say();
   for (const line of drawShares(result.load.timeline, screen)) say(line);
   say();
-  process.stdout.write(renderReport(result, screen));
+  say(renderReport(result, screen).trimEnd());
   process.exitCode = result.ok ? 0 : 1;
 } catch (error) {
   process.stderr.write(`${error.code ?? 'error'}: ${error.message}\n`);

@@ -44,6 +44,19 @@ export const errorTable = {
     retry: false,
     remedy: 'Start it with `moult run`, or give the name that `moult status` lists.',
   },
+  MOULT_NO_SUPERVISOR: {
+    meaning: 'The supervisor of the service is gone, and the service lives on without it.',
+    serving: 'unchanged',
+    retry: false,
+    remedy:
+      'Say `moult run` with the same name, options and command as before: it adopts the service as it is. Then `moult stop` can end it.',
+  },
+  MOULT_RUN_FOLDER: {
+    meaning: 'The folder for the sockets and the journal of the service cannot be made or used.',
+    serving: 'unchanged',
+    retry: true,
+    remedy: 'Set XDG_RUNTIME_DIR to a folder that this user may write to, such as a tmpfs or an emptyDir.',
+  },
   MOULT_AMBIGUOUS_NAME: {
     meaning: 'Several services run under moult and no name was given.',
     serving: 'unchanged',

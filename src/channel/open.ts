@@ -3,7 +3,14 @@ import { MoultError } from '../errors.js';
 import { closeDescriptor } from '../os/descriptor.js';
 import { receiveBytesWithDescriptors, sendDescriptors } from '../os/descriptor-socket.js';
 import { checkPeer, type PeerCredentials, peerCredentials } from '../os/peer.js';
-import { connectUnix, isReadable, readExactly, waitReadable, writeAll } from '../os/unix-socket.js';
+import {
+  connectUnix,
+  connectUnixNow,
+  isReadable,
+  readExactly,
+  waitReadable,
+  writeAll,
+} from '../os/unix-socket.js';
 import { decodeBody, decodeHeader, encodeFrame, type Frame, HEADER_BYTES } from '../protocol/frame.js';
 import { type Message, type MessageType, parseMessage } from '../protocol/messages.js';
 import { commonVersion } from '../protocol/version.js';
@@ -30,17 +37,18 @@ export class Opening {
    * Connects, is greeted, and says hello.
    * @param path of the socket, or the descriptor of one that is connected.
    * @param timeoutMs for the whole opening, up to {@link toChannel}.
+   * @param owner the user whose process may answer root, besides root's own; undefined for any user's.
    * @throws MOULT_SYSTEM_CALL when nobody listens there; MOULT_PEER_TIMEOUT; MOULT_PEER_CLOSED;
-   *   MOULT_PROTOCOL_VERSION; MOULT_PROTOCOL_FRAME.
+   *   MOULT_PROTOCOL_VERSION; MOULT_PROTOCOL_FRAME; MOULT_PEER_REFUSED before anything is read.
    */
-  constructor(path: string | number, introduction: Introduction, timeoutMs: number) {
+  constructor(path: string | number, introduction: Introduction, timeoutMs: number, owner?: number) {
     this.#deadlineMs = performance.now() + timeoutMs;
     this.#fd = typeof path === 'number' ? path : connectUnix(path);
     this.#records = -1;
     try {
       this.peer = peerCredentials(this.#fd);
       // Root may operate the service of any user; nobody else is answered by another user's process.
-      if (process.geteuid?.() !== 0) checkPeer(this.peer);
+      if (process.geteuid?.() !== 0 || (owner !== undefined && this.peer.uid !== owner)) checkPeer(this.peer);
       this.greeting = this.#greeting();
       const protocol = commonVersion(this.greeting.protocol);
       this.say({ type: 'hello', protocol, moult: MOULT_VERSION, pid: process.pid, ...introduction });
@@ -132,6 +140,30 @@ export class Opening {
     const { jsonBytes, attachmentBytes } = decodeHeader(header);
     return decodeBody(readExactly(this.#fd, jsonBytes + attachmentBytes, this.#deadlineMs), jsonBytes);
   }
+}
+
+/**
+ * Opens a channel as an operator, without blocking while the supervisor has not greeted: others are spoken to meanwhile.
+ * @param owner of the folder in which the socket lies: besides this user and root, who may answer root.
+ * @throws what {@link Opening} throws.
+ */
+export async function openOperator(path: string, owner: number, timeoutMs: number): Promise<Opening> {
+  const deadlineMs = performance.now() + timeoutMs;
+  const fd = connectUnixNow(path);
+  while (!isReadable(fd) && performance.now() < deadlineMs) {
+    await new Promise<void>((resolve) => {
+      setTimeout(resolve, LOOK_MS);
+    });
+  }
+  const leftMs = Math.max(100, deadlineMs - performance.now());
+  if (isReadable(fd)) return new Opening(fd, { role: 'operator' }, leftMs, owner);
+  let pid = 0;
+  try {
+    ({ pid } = peerCredentials(fd));
+  } finally {
+    closeDescriptor(fd);
+  }
+  throw new MoultError('MOULT_PEER_TIMEOUT', `process ${pid} did not greet within ${timeoutMs} ms`);
 }
 
 /** How long a peer may take to greet, and then to answer hello, when nobody may be kept waiting. */

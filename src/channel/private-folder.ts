@@ -1,6 +1,6 @@
-import { chmodSync, lstatSync, mkdirSync, renameSync } from 'node:fs';
+import { chmodSync, lstatSync, mkdirSync, renameSync, type Stats, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { MoultError } from '../errors.js';
 import { wallClockMs } from '../os/clock.js';
 import { trusted } from '../os/peer.js';
@@ -18,7 +18,7 @@ export function runRoot(env: NodeJS.ProcessEnv = process.env): string {
  */
 export function makePrivate(path: string): void {
   const friends = trusted();
-  const made = mkdirSync(path, { recursive: true, mode: 0o700 });
+  const made = makeFolder(path);
   const ours = process.geteuid?.() ?? 0;
   let stat = lstatSync(path);
   if (made !== undefined && friends.length > 0) {
@@ -55,6 +55,42 @@ export function makePrivateAgain(path: string): string | undefined {
     makePrivate(path);
   }
   return stat === undefined ? `${path} was missing` : `${path} was ${describe(stat)}`;
+}
+
+function makeFolder(path: string): string | undefined {
+  try {
+    return mkdirSync(path, { recursive: true, mode: 0o700 });
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new MoultError(
+      'MOULT_RUN_FOLDER',
+      `the run folder ${path} cannot be made: ${reason}. Set XDG_RUNTIME_DIR to a folder that this user may write to`,
+      { cause },
+    );
+  }
+}
+
+/**
+ * Checks that a folder cannot have been put there by others, so that what answers in it may be believed: in one that
+ * everybody may write to, such as the temporary folder, it must be this user's or root's, and no link. One that is not there passes.
+ * @throws MOULT_PEER_REFUSED
+ */
+export function assertNotPlanted(path: string): void {
+  const ours = process.geteuid?.() ?? 0;
+  let above: Stats;
+  let stat: Stats;
+  try {
+    above = statSync(dirname(path));
+    stat = lstatSync(path);
+  } catch {
+    return;
+  }
+  const isAnybodys = (above.mode & 0o002) !== 0;
+  if (!isAnybodys || (stat.isDirectory() && (stat.uid === ours || stat.uid === 0))) return;
+  throw new MoultError(
+    'MOULT_PEER_REFUSED',
+    `expected ${path} to be a folder of user ${ours}, found ${describe(stat)}, which anybody may have put there: nothing in it is shown. Move it away, or set XDG_RUNTIME_DIR`,
+  );
 }
 
 /** The mode of a file or socket in such a folder: its group's too where other users are trusted. */

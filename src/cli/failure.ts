@@ -1,5 +1,7 @@
-import pc from 'picocolors';
 import { asMoultError, type MoultError } from '../errors.js';
+import { paint } from '../terminal/paint.js';
+import { printJson, tell } from '../terminal/print.js';
+import { visibleLine } from '../terminal/visible.js';
 
 /**
  * Tells a failure on stderr: what happened, who serves now, what to do, the successor's last output.
@@ -7,25 +9,26 @@ import { asMoultError, type MoultError } from '../errors.js';
  */
 export function reportFailure(error: unknown, asJson: boolean): number {
   const told = asMoultError(error, 'MOULT_SYSTEM_CALL');
-  if (asJson)
-    process.stdout.write(`${JSON.stringify({ type: 'result', ok: false, error: told.report() })}\n`);
-  else process.stderr.write(`${failureText(told)}\n`);
+  if (asJson) printJson({ type: 'result', ok: false, error: told.report() });
+  else tell(failureText(told));
   return told.code === 'MOULT_BAD_OPTION' ? 2 : 1;
 }
 
 /** A failure for people. */
 export function failureText(error: MoultError): string {
-  const lines = [`${pc.red('✗')} ${error.message} ${pc.dim(`(${error.code})`)}`];
+  // Further lines of a message are indented: none can pass for a line of ours.
+  const message = error.message.trimEnd().split('\n').join('\n    ');
+  const lines = [`${paint.red('✗')} ${message} ${paint.dim(`(${error.code})`)}`];
   const output = error.details?.output;
   if (Array.isArray(output) && output.length > 0) {
     lines.push(
       '',
-      pc.dim('  its last output:'),
-      ...output.map((line) => `  ${pc.dim('│')} ${String(line)}`),
+      paint.dim('  its last output:'),
+      ...output.map((line) => `  ${paint.dim('│')} ${visibleLine(String(line).replace(/\r$/, ''))}`),
       '',
     );
   }
-  if (error.stage !== undefined) lines.push(`  stage:       ${error.stage}`);
+  if (error.stage !== undefined) lines.push(`  stage:       ${visibleLine(error.stage)}`);
   if (error.serving !== 'unchanged') lines.push(`  serving now: ${servingText(error.serving)}`);
   lines.push(`  what to do:  ${error.remedy}`);
   return lines.join('\n');
@@ -40,6 +43,6 @@ function servingText(serving: string): string {
     case 'none':
       return 'nobody; clients wait in the backlog while the supervisor lives';
     default:
-      return serving;
+      return visibleLine(serving);
   }
 }

@@ -1,9 +1,10 @@
-import Table from 'cli-table3';
 import { Command } from 'commander';
-import pc from 'picocolors';
+import { paint } from '../terminal/paint.js';
+import { print, printJson } from '../terminal/print.js';
+import { screenOf } from '../terminal/screen.js';
+import { type Row, table } from '../terminal/table.js';
 import { ask, findService } from './control.js';
 import { showMs } from './option-types.js';
-import { plainTable } from './table.js';
 
 /** The command `moult history`: past restarts of a running service, with result, reason, stages and times. */
 export function historyCommand(): Command {
@@ -14,28 +15,51 @@ export function historyCommand(): Command {
     .action(async (name: string | undefined, flags: { readonly json?: true }) => {
       const { restarts } = await ask(findService(name), { type: 'history' });
       const all = restarts as Record<string, unknown>[];
-      process.stdout.write(flags.json === true ? `${JSON.stringify(all)}\n` : `${historyText(all)}\n`);
+      if (flags.json === true) printJson(all);
+      else print(historyText(all, screenOf(process.stdout).columns));
     });
 }
 
-/** Past restarts for people. */
-export function historyText(restarts: readonly Record<string, unknown>[]): string {
+/** Past restarts for people, in lines of at most so many places; the reason of one that failed is below it. */
+export function historyText(restarts: readonly Record<string, unknown>[], columns: number): string {
   if (restarts.length === 0) return 'no restart so far';
   const hasSlots = restarts.some(({ slot }) => slot !== undefined);
-  const head = ['when', ...(hasSlots ? ['slot'] : []), 'generation', 'result', 'took', 'moved', 'why'];
-  const table = new Table({ ...plainTable, head });
-  for (const one of restarts) {
+  const head = ['when', ...(hasSlots ? ['slot'] : []), 'generation', 'result', 'took', 'moved'];
+  const rows = restarts.map((one): Row => {
     const result = String(one.result);
-    const colour = result === 'confirmed' || result === 'took over' ? pc.green : pc.red;
-    table.push([
-      new Date(Number(one.at)).toISOString().slice(0, 19).replace('T', ' '),
-      ...(hasSlots ? [String(one.slot ?? '')] : []),
-      String(one.generation),
-      colour(result),
-      one.tookMs === undefined ? '' : showMs(Number(one.tookMs)),
-      one.moved === undefined ? '' : String(one.moved),
-      one.message === undefined ? '' : `${String(one.message)} (${String(one.code)})`,
-    ]);
-  }
-  return table.toString();
+    const isWell = result === 'confirmed' || result === 'took over';
+    return {
+      cells: [
+        localTime(Number(one.at)),
+        ...(hasSlots ? [String(one.slot ?? '')] : []),
+        String(one.generation),
+        result,
+        one.tookMs === undefined ? '' : showMs(Number(one.tookMs)),
+        one.moved === undefined ? '' : String(one.moved),
+      ],
+      paint: { [hasSlots ? 3 : 2]: isWell ? paint.green : paint.red },
+      below: reason(one),
+    };
+  });
+  return table(head, rows, columns).join('\n').trimEnd();
+}
+
+/** So much of a reason is shown; `--json` has the whole. */
+const SHOWN_REASON = 1000;
+
+function reason({ message, code }: Record<string, unknown>): string[] {
+  if (message === undefined) return [];
+  const lines = String(message).slice(0, SHOWN_REASON).split('\n');
+  return [...lines.slice(0, -1), `${lines.at(-1)} (${String(code)})`];
+}
+
+/** A moment in the time of this machine, with how far that is from UTC: `2026-11-28 21:13:23 +01:00`. */
+export function localTime(at: number): string {
+  const date = new Date(at);
+  const behindMin = date.getTimezoneOffset();
+  if (Number.isNaN(behindMin)) return '';
+  const local = new Date(at - behindMin * 60_000).toISOString().slice(0, 19).replace('T', ' ');
+  const size = Math.abs(behindMin);
+  const two = (n: number) => String(n).padStart(2, '0');
+  return `${local} ${behindMin > 0 ? '-' : '+'}${two(Math.floor(size / 60))}:${two(size % 60)}`;
 }

@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import type { RestartSummary, StageEvent } from '../lifecycle/restart-record.js';
+import { print, printJson } from '../terminal/print.js';
 import { ask, findService } from './control.js';
 import { oneOf, positiveNumber, timeOption, wholeNumber } from './option-types.js';
 import { showFor } from './show-stages.js';
@@ -97,9 +98,8 @@ export function restartCommand(): Command {
           (event) => show.stage(event as unknown as StageEvent),
         );
         if (wait !== false) show.done(value as unknown as RestartSummary);
-        else if (flags.json === true)
-          process.stdout.write(`${JSON.stringify({ type: 'result', ok: true, started: true })}\n`);
-        else process.stdout.write(`restart of ${folder.name} has begun; moult status shows how it goes\n`);
+        else if (flags.json === true) printJson({ type: 'result', ok: true, started: true });
+        else print(`restart of ${folder.name} has begun; moult status shows how it goes`);
       } catch (error) {
         show.failed();
         throw error;

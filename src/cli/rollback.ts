@@ -1,6 +1,8 @@
 import { Command } from 'commander';
-import pc from 'picocolors';
 import type { StageEvent } from '../lifecycle/restart-record.js';
+import { paint } from '../terminal/paint.js';
+import { print, printJson } from '../terminal/print.js';
+import { visibleLine } from '../terminal/visible.js';
 import { ask, findService } from './control.js';
 import { showFor } from './show-stages.js';
 
@@ -20,11 +22,8 @@ export function rollbackCommand(): Command {
         show.failed();
         const how =
           value.how === 'resumed' ? 'the predecessor serves again' : 'the release before was started again';
-        process.stdout.write(
-          flags.json === true
-            ? `${JSON.stringify({ type: 'result', ok: true, ...value })}\n`
-            : `${pc.green('✓')} ${how} (generation ${String(value.generation)})\n`,
-        );
+        if (flags.json === true) printJson({ type: 'result', ok: true, ...value });
+        else print(`${paint.green('✓')} ${how} (generation ${visibleLine(String(value.generation))})`);
       } catch (error) {
         show.failed();
         throw error;

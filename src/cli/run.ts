@@ -13,6 +13,7 @@ import { takeServiceManager } from '../starter/environment.js';
 import { takePassed } from '../starter/passed.js';
 import { ServiceManagerLink } from '../starter/service-manager.js';
 import { type Check, parseCheck } from '../supervisor/check.js';
+import { heedHangUps } from '../supervisor/hang-ups.js';
 import type { KeptListener } from '../supervisor/held-listeners.js';
 import { LastResort } from '../supervisor/last-resort.js';
 import { supervisorLog } from '../supervisor/log.js';
@@ -37,6 +38,7 @@ import {
   timeOption,
   wholeNumber,
 } from './option-types.js';
+import { optionsAfter } from './options-after.js';
 
 /** Signals that mean something to the service, and would end the supervisor or mean nothing to it. */
 const PASSED_ON = ['SIGUSR2', 'SIGWINCH'] as const;
@@ -223,6 +225,9 @@ async function run(words: readonly string[], flags: RunFlags): Promise<number> {
   const options = optionsOf(flags, service);
   const folder = new RunFolder(flags.name ?? defaultName(service));
   const log = supervisorLog(folder.name, flags.log);
+  const longOptions = runShape().options.flatMap(({ long }) => long ?? []);
+  const misplaced = optionsAfter(service, process.argv.slice(3), longOptions);
+  if (misplaced !== undefined && carried === undefined) log.warn(misplaced);
   const passed = takePassed(process.env);
   const started = carried?.manager ?? takeServiceManager(process.env);
   const manager = new ServiceManagerLink(started, log);
@@ -258,7 +263,7 @@ async function run(words: readonly string[], flags: RunFlags): Promise<number> {
     untilConfirmed: false,
     whenQuiet: null,
   } as const;
-  process.on('SIGHUP', () => void supervisor.restart(request).catch(() => {}));
+  const forgetHangUps = heedHangUps(log, () => void supervisor.restart(request).catch(() => {}));
   const pass = (name: NodeJS.Signals) => supervisor.pass(name);
   for (const name of PASSED_ON) process.on(name, pass);
   try {
@@ -280,7 +285,8 @@ async function run(words: readonly string[], flags: RunFlags): Promise<number> {
   if (!supervisor.leavesFolder) folder.remove();
   folder.release();
   for (const name of PASSED_ON) process.off(name, pass);
-  process.off('SIGTERM', stop).off('SIGINT', stop).off('SIGQUIT', stop).removeAllListeners('SIGHUP');
+  forgetHangUps();
+  process.off('SIGTERM', stop).off('SIGINT', stop).off('SIGQUIT', stop);
   return code;
 }
 

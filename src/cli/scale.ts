@@ -1,5 +1,7 @@
-import { Command } from 'commander';
-import pc from 'picocolors';
+import { Command, InvalidArgumentError } from 'commander';
+import { paint } from '../terminal/paint.js';
+import { print, printJson } from '../terminal/print.js';
+import { visibleLine } from '../terminal/visible.js';
 import { ask, findService } from './control.js';
 import { slotNumber } from './option-types.js';
 
@@ -7,15 +9,37 @@ import { slotNumber } from './option-types.js';
 export function scaleCommand(): Command {
   return new Command('scale')
     .description('change how many processes share a service that was started with --slots')
-    .argument('<slots>', 'how many from now on, or max for as many as there are cores', slotNumber)
+    .argument('<slots>', 'how many from now on, or max for as many as there are cores')
     .argument('[name]', 'the service (default: the only one that runs)')
     .option('--json', 'print the result as a line of JSON')
-    .action(async (slots: number, name: string | undefined, flags: { readonly json?: true }) => {
-      const value = await ask(findService(name), { type: 'scale', slots });
-      process.stdout.write(
-        flags.json === true
-          ? `${JSON.stringify({ type: 'result', ok: true, ...value })}\n`
-          : `${pc.green('✓')} ${String(value.slots)} slots serve (${String(value.were)} did before)\n`,
-      );
-    });
+    .action(
+      async (
+        first: string,
+        second: string | undefined,
+        flags: { readonly json?: true },
+        command: Command,
+      ) => {
+        const { slots, name } = inEitherOrder(first, second, command);
+        const value = await ask(findService(name), { type: 'scale', slots });
+        if (flags.json === true) printJson({ type: 'result', ok: true, ...value });
+        else
+          print(
+            `${paint.green('✓')} ${visibleLine(`${value.slots} slots serve (${value.were} did before)`)}`,
+          );
+      },
+    );
+}
+
+const NUMBER = /^(\d+|max)$/;
+
+/** `scale 2 api`, and `scale api 2` as other tools have it. A service may be called 2: then the number comes first. */
+function inEitherOrder(first: string, second: string | undefined, command: Command) {
+  const isTurned = !NUMBER.test(first) && second !== undefined && NUMBER.test(second);
+  const [number, name] = isTurned ? [second, first] : [first, second];
+  try {
+    return { slots: slotNumber(number), name };
+  } catch (error) {
+    if (!(error instanceof InvalidArgumentError)) throw error;
+    return command.error(`error: argument 'slots' is invalid. ${error.message}`, { exitCode: 2 });
+  }
 }

@@ -1,13 +1,16 @@
-import ora from 'ora';
-import pc from 'picocolors';
 import { namesOf } from '../lifecycle/listener-names.js';
 import type { RestartSummary, StageEvent } from '../lifecycle/restart-record.js';
+import { LiveLine } from '../terminal/live-line.js';
+import { paint } from '../terminal/paint.js';
+import { print, printJson } from '../terminal/print.js';
+import { screenOf } from '../terminal/screen.js';
+import { visibleLine } from '../terminal/visible.js';
 import { showMs } from './option-types.js';
 
 /** Lines of JSON for programs, a progress display on a terminal, plain lines elsewhere. */
 export function showFor(asJson: boolean, name: string): Show {
   if (asJson) return showJson;
-  return process.stderr.isTTY ? liveStages(name) : showPlain;
+  return screenOf(process.stderr).live ? liveStages(name) : showPlain;
 }
 
 /** How the progress of a restart is shown. */
@@ -18,32 +21,30 @@ export interface Show {
 }
 
 const showJson: Show = {
-  stage: (event) => void process.stdout.write(`${JSON.stringify(event)}\n`),
-  done: (summary) =>
-    void process.stdout.write(
-      `${JSON.stringify({ type: 'result', ok: true, generation: summary.generation, summary })}\n`,
-    ),
+  stage: (event) => printJson(event),
+  done: (summary) => printJson({ type: 'result', ok: true, generation: summary.generation, summary }),
   failed: () => {},
 };
 
 const showPlain: Show = {
-  stage: (event) => void process.stdout.write(`${stageText(event)}\n`),
-  done: (summary) => void process.stdout.write(`${summaryText(summary)}\n`),
+  stage: (event) => print(stageText(event)),
+  done: (summary) => print(summaryText(summary)),
   failed: () => {},
 };
 
 function liveStages(name: string): Show {
-  const spinner = ora({ text: `restarting ${name}`, stream: process.stderr }).start();
+  const line = new LiveLine();
+  line.show(`restarting ${name}`);
   return {
     stage: (event) => {
-      spinner.stopAndPersist({ symbol: pc.green('✓'), text: stageText(event) });
-      spinner.start(WAITING[event.stage] ?? `restarting ${name}`);
+      line.keep(`${paint.green('✓')} ${stageText(event)}`);
+      line.show(WAITING[event.stage] ?? `restarting ${name}`);
     },
     done: (summary) => {
-      spinner.stop();
-      process.stdout.write(`${summaryText(summary)}\n`);
+      line.end();
+      print(summaryText(summary));
     },
-    failed: () => void spinner.stop(),
+    failed: () => line.end(),
   };
 }
 
@@ -77,7 +78,7 @@ function stageText({ stage, ms, generation, slot, facts }: StageEvent): string {
     confirm: 'confirmed',
   };
   const where = slot === undefined ? '' : `slot ${slot}  `;
-  return `${where}${stage.padEnd(12)}${showMs(ms).padStart(8)}  ${what[stage] ?? ''}`;
+  return visibleLine(`${where}${stage.padEnd(12)}${showMs(ms).padStart(8)}  ${what[stage] ?? ''}`);
 }
 
 function lack(closes: unknown): string {
@@ -90,20 +91,24 @@ export function summaryText(summary: RestartSummary): string {
   const { generation, predecessor, listeners, moved, draining, cut, longestPauseMs, tookMs } = summary;
   const from = predecessor === null ? 'nobody' : `generation ${predecessor}`;
   const lines = [
-    `${pc.green('✓')} generation ${generation} took over from ${from} in ${showMs(tookMs)}`,
+    `${paint.green('✓')} generation ${generation} took over from ${from} in ${showMs(tookMs)}`,
     `  listeners:   ${listeners} passed`,
     `  connections: ${moved} moved, ${draining} still with the predecessor, ${cut} cut`,
     `  pause:       ${moved === 0 ? 'none' : `${showMs(longestPauseMs)} at the longest for one connection`}`,
   ];
   for (const { peer, ageMs, reason } of summary.cutConnections?.slice(0, SHOWN_CUTS) ?? []) {
-    lines.push(`  ${pc.yellow('cut')}:         ${peer} after ${showMs(ageMs)}: ${reason}`);
+    lines.push(
+      `  ${paint.yellow('cut')}:         ${visibleLine(`${peer} after ${showMs(ageMs)}: ${reason}`)}`,
+    );
   }
   if (summary.closes !== undefined) {
-    lines.push(`  ${pc.yellow('closes')}:      ${namesOf(summary.closes)}, on which it does not listen`);
+    lines.push(
+      `  ${paint.yellow('closes')}:      ${visibleLine(namesOf(summary.closes))}, on which it does not listen`,
+    );
   }
   if (summary.drainedBecause !== undefined) {
     lines.push(
-      `  ${pc.yellow('note')}:        connections were drained, not moved: ${summary.drainedBecause}`,
+      `  ${paint.yellow('note')}:        connections were drained, not moved: ${visibleLine(summary.drainedBecause)}`,
     );
   }
   return lines.join('\n');
@@ -121,7 +126,7 @@ function rollText(
   );
   const pause = moved === 0 ? '' : `, ${showMs(longestPauseMs)} at the longest for one`;
   const whole = `${plural(slots.length, 'slot')} replaced in ${showMs(tookMs)}: ${plural(moved, 'connection')} moved${pause}, ${draining} draining`;
-  return [`${pc.green('✓')} ${whole}`, ...each].join('\n');
+  return [`${paint.green('✓')} ${whole}`, ...each].join('\n');
 }
 
 function plural(n: number | undefined, word: string): string {

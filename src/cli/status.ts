@@ -1,10 +1,13 @@
-import Table from 'cli-table3';
 import { Command } from 'commander';
-import pc from 'picocolors';
+import { asMoultError, MoultError } from '../errors.js';
+import { isListening } from '../os/unix-socket.js';
 import { RunFolder } from '../supervisor/run-folder.js';
 import type { ServiceStatus } from '../supervisor/status.js';
+import { clearScreen, outliveReader, print, printJson } from '../terminal/print.js';
+import { screenOf } from '../terminal/screen.js';
 import { ask, findService } from './control.js';
-import { plainTable } from './table.js';
+import { type LeftService, leftServices, withoutSupervisor } from './services.js';
+import { leftText, silentText, statusText } from './status-text.js';
 
 const WATCH_MS = 1000;
 
@@ -13,7 +16,19 @@ interface Flags {
   readonly watch?: true;
 }
 
-/** The command `moult status`: every service of this user, or the one named. */
+/** A service whose supervisor did not say how it does. */
+interface Silent {
+  readonly name: string;
+  readonly error: MoultError;
+}
+
+interface All {
+  readonly answered: readonly ServiceStatus[];
+  readonly silent: readonly Silent[];
+  readonly left: readonly LeftService[];
+}
+
+/** The command `moult status`: every service of this user, or the one named. Exit status: 1 where one has no supervisor that answers. */
 export function statusCommand(): Command {
   return new Command('status')
     .description('show what runs')
@@ -21,79 +36,91 @@ export function statusCommand(): Command {
     .option('--json', 'print JSON: one object for a named or only service, else a list')
     .option('--watch', 'show it again each second until interrupted')
     .action(async (name: string | undefined, flags: Flags) => {
+      let isRead = true;
+      outliveReader(() => {
+        isRead = false;
+      });
       do {
-        const statuses = await read(name);
-        if (flags.json === true)
-          process.stdout.write(`${JSON.stringify(statuses.length === 1 ? statuses[0] : statuses)}\n`);
+        const all = name === undefined ? await readAll() : await readOne(name);
+        if (flags.json === true) showJson(all);
         else {
-          if (flags.watch === true && process.stdout.isTTY) process.stdout.write('\x1b[H\x1b[2J');
-          process.stdout.write(`${statuses.map(statusText).join('\n\n')}\n`);
+          if (flags.watch === true) clearScreen();
+          print(textOf(all, screenOf(process.stdout).columns));
         }
+        process.exitCode = all.silent.length + all.left.length > 0 ? 1 : (process.exitCode ?? 0);
         if (flags.watch === true) await new Promise((resolve) => setTimeout(resolve, WATCH_MS));
-      } while (flags.watch === true);
+      } while (flags.watch === true && isRead);
     });
 }
 
-async function read(name: string | undefined): Promise<ServiceStatus[]> {
-  const names = name === undefined ? RunFolder.running() : [name];
-  if (names.length === 0) findService(undefined);
-  const answers = names.map((each) => ask(findService(each), { type: 'status' }));
-  return (await Promise.all(answers)) as unknown as ServiceStatus[];
+async function readOne(name: string): Promise<All> {
+  const status = (await ask(findService(name), { type: 'status' })) as unknown as ServiceStatus;
+  return { answered: [status], silent: [], left: [] };
 }
 
-/** The status of a service, for people. */
-export function statusText(status: ServiceStatus): string {
-  const hasSlots = status.slots !== undefined;
-  const colour = status.state === 'serving' ? pc.green : status.state === 'waiting' ? pc.red : pc.yellow;
-  const head = `${pc.bold(status.name)}  ${colour(status.state)}  ${pc.dim(
-    `supervisor ${status.pid}, up ${age(status.startedAt)}, ` +
-      `${hasSlots ? `${status.slots} slots, ` : ''}${status.restarts} restarts, ${status.crashes} crashes`,
-  )}\n${pc.dim(status.command)}`;
-  const table = new Table({
-    head: [
-      ...(hasSlots ? ['slot'] : []),
-      'generation',
-      'process',
-      'state',
-      'up',
-      'connections',
-      'memory',
-      'listens on',
-    ],
-    ...plainTable,
-  });
-  for (const one of status.generations) {
-    table.push([
-      ...(hasSlots ? [one.slot ?? ''] : []),
-      one.generation,
-      one.pid,
-      one.state,
-      one.startedAt === undefined ? '' : age(one.startedAt),
-      one.connections ?? '',
-      one.memoryBytes === undefined ? '' : `${Math.round(one.memoryBytes / 1024 / 1024)} MB`,
-      one.listeners?.map(({ address }) => addressText(address)).join('\n') ?? '',
-    ]);
+/** All at once, each with its own limit: one that stands still hides no other. */
+async function readAll(): Promise<All> {
+  const left = leftServices();
+  const names = RunFolder.running();
+  if (names.length + left.length === 0) findService(undefined);
+  const answers = await Promise.all(
+    names.map(async (name) => {
+      try {
+        return (await ask(findService(name), { type: 'status' })) as unknown as ServiceStatus;
+      } catch (error) {
+        return { name, error: asMoultError(error, 'MOULT_PEER_CLOSED') };
+      }
+    }),
+  );
+  const answered = answers.filter((one): one is ServiceStatus => !('error' in one));
+  const silent = answers.filter((one): one is Silent => 'error' in one && stillThere(one));
+  const [only] = silent;
+  if (answered.length + left.length === 0 && silent.length <= 1) throw only?.error ?? noneLeft();
+  return { answered, silent, left };
+}
+
+/** One that has just ended is none that hides something. */
+function stillThere({ name }: Silent): boolean {
+  try {
+    return isListening(new RunFolder(name).publicControl);
+  } catch {
+    return false;
   }
-  const notes = status.generations
-    .filter((one) => one.moves !== undefined && one.moves.http1 !== 'yes')
-    .map((one) =>
-      pc.yellow(
-        `generation ${one.generation} drains HTTP/1.1 connections instead of moving them: ${one.moves?.http1}`,
-      ),
-    );
-  return [head, table.toString(), ...notes].join('\n');
 }
 
-function addressText(address: Record<string, unknown>): string {
-  if (typeof address.path === 'string') return address.path;
-  const host = String(address.address ?? '');
-  const port = String(address.port ?? '');
-  const transport = address.transport === 'udp' ? '/udp' : '';
-  return `${host.includes(':') ? `[${host}]` : host}:${port}${transport}`;
+function noneLeft(): MoultError {
+  return new MoultError('MOULT_NOT_RUNNING', 'the service that ran has just ended');
 }
 
-function age(since: number): string {
-  const seconds = Math.max(0, Math.round((Date.now() - since) / 1000));
-  if (seconds < 120) return `${seconds} s`;
-  return seconds < 7200 ? `${Math.round(seconds / 60)} min` : `${Math.round(seconds / 3600)} h`;
+function showJson({ answered, silent, left }: All): void {
+  const all = [
+    ...answered,
+    ...silent.map(({ name, error }) => ({ name, state: 'silent', generations: [], error: error.report() })),
+    ...left.map((one) => ({
+      name: one.name,
+      state: 'unsupervised',
+      command: one.command,
+      startedAt: one.startedAt,
+      generations: one.generations.map(({ generation, pid, slot }) => ({
+        ...(slot === undefined ? {} : { slot }),
+        generation,
+        pid,
+        state: 'unsupervised',
+      })),
+      error: withoutSupervisor(one).report(),
+    })),
+  ].sort((one, other) => (one.name < other.name ? -1 : 1));
+  printJson(all.length === 1 ? all[0] : all);
+}
+
+function textOf({ answered, silent, left }: All, columns: number): string {
+  const blocks = [
+    ...answered.map((status) => ({ name: status.name, text: statusText(status, columns) })),
+    ...silent.map(({ name, error }) => ({ name, text: silentText(name, error, columns) })),
+    ...left.map((one) => ({ name: one.name, text: leftText(one, columns) })),
+  ];
+  return blocks
+    .sort((one, other) => (one.name < other.name ? -1 : 1))
+    .map(({ text }) => text)
+    .join('\n\n');
 }

@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { print, printJson } from '../terminal/print.js';
 import { ask, findService } from './control.js';
 
 /** The command `moult stop`: finishes what is in flight, then ends the service and its supervisor. */
@@ -10,10 +11,7 @@ export function stopCommand(): Command {
     .action(async (name: string | undefined, flags: { readonly json?: true }) => {
       const folder = findService(name);
       await ask(folder, { type: 'stop' });
-      process.stdout.write(
-        flags.json === true
-          ? `${JSON.stringify({ type: 'result', ok: true })}\n`
-          : `${folder.name} has ended\n`,
-      );
+      if (flags.json === true) printJson({ type: 'result', ok: true });
+      else print(`${folder.name} has ended`);
     });
 }

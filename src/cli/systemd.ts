@@ -6,6 +6,8 @@ import { MoultError } from '../errors.js';
 import { namedWorkingDirectory } from '../os/working-directory.js';
 import { defaultName } from '../supervisor/release.js';
 import { checkName } from '../supervisor/run-folder.js';
+import { print } from '../terminal/print.js';
+import { visibleLine } from '../terminal/visible.js';
 import { collect, oneOf } from './option-types.js';
 import { type RunFlags, runShape } from './run.js';
 import { serviceUnit, socketUnit, type UnitChoices } from './unit-files.js';
@@ -44,7 +46,7 @@ export function systemdCommand(): Command {
     .option('--into <folder>', 'write the files there instead of printing them')
     .action((words: string[], flags: Flags) => {
       const files = unitFiles(words.length > 0 ? words : startCommand(), flags);
-      if (flags.into === undefined) process.stdout.write(onePage(files));
+      if (flags.into === undefined) print(onePage(files).trimEnd());
       else writeInto(flags.into, files);
     });
 }
@@ -82,7 +84,7 @@ function writeInto(folder: string, files: ReadonlyMap<string, string>): void {
   mkdirSync(folder, { recursive: true });
   for (const [name, text] of files) {
     writeFileSync(join(folder, name), text);
-    process.stdout.write(`${join(folder, name)}\n`);
+    print(visibleLine(join(folder, name)));
   }
 }
 

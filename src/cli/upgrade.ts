@@ -1,6 +1,8 @@
 import { Command } from 'commander';
 import { MoultError } from '../errors.js';
 import type { ServiceStatus } from '../supervisor/status.js';
+import { print, printJson } from '../terminal/print.js';
+import { visibleLine } from '../terminal/visible.js';
 import { ask, findService } from './control.js';
 
 const LOOK_MS = 100;
@@ -25,11 +27,11 @@ export function upgradeCommand(): Command {
           | undefined;
         if (now === undefined || now.startedAt === before.startedAt || now.state !== 'serving') continue;
         const { pid, version } = now;
-        process.stdout.write(
-          flags.json === true
-            ? `${JSON.stringify({ type: 'result', ok: true, pid, version })}\n`
-            : `the supervisor of ${folder.name} runs moult ${version} (process ${pid}, as before)\n`,
-        );
+        if (flags.json === true) printJson({ type: 'result', ok: true, pid, version });
+        else
+          print(
+            `the supervisor of ${folder.name} runs moult ${visibleLine(version)} (process ${pid}, as before)`,
+          );
         return;
       }
       throw new MoultError(

@@ -1,5 +1,7 @@
 import { Command, type CommanderError, InvalidArgumentError, Option } from 'commander';
-import ora from 'ora';
+import { LiveLine } from '../terminal/live-line.js';
+import { print, printJson, tell } from '../terminal/print.js';
+import { screenOf as terminalOf } from '../terminal/screen.js';
 import type { ClientKind } from '../verify/client-kind.js';
 import type { Load, LoadOptions } from '../verify/load.js';
 import { progressLine } from '../verify/progress.js';
@@ -72,15 +74,23 @@ export function verifyCommand(): Command {
 
 async function run(words: readonly string[], flags: Flags): Promise<number> {
   const progress = new Progress();
-  const interrupted = new AbortController();
-  const interrupt = () => interrupted.abort();
-  process.once('SIGINT', interrupt).once('SIGTERM', interrupt);
+  const [interrupted, forced] = [new AbortController(), new AbortController()];
+  const interrupt = () => {
+    if (!interrupted.signal.aborted) {
+      progress.say('ending: the load first, then the service; once more ends both at once');
+      interrupted.abort();
+    } else if (!forced.signal.aborted) {
+      progress.say('ending at once: requests in flight are cut');
+      forced.abort();
+    } else process.exit(INTERRUPTED);
+  };
+  for (const name of ENDS) process.on(name, interrupt);
   let service: ServiceUnderTest | undefined;
   try {
     progress.show('starting the service');
     service =
       flags.url === undefined
-        ? await startUnderMoult({ command: words })
+        ? await startUnderMoult({ command: words, signal: interrupted.signal, force: forced.signal })
         : runningService({ target: targetOf(flags.url), name: flags.name });
     const result = await verify({
       service,
@@ -92,39 +102,51 @@ async function run(words: readonly string[], flags: Flags): Promise<number> {
     });
     progress.end();
     const screen = screenOf(process.stdout, process.env);
-    process.stdout.write(flags.json === true ? `${reportJson(result)}\n` : renderReport(result, screen));
-    return result.ok ? 0 : 1;
+    if (flags.json === true) printJson(JSON.parse(reportJson(result)));
+    else print(renderReport(result, screen).trimEnd());
+    return forced.signal.aborted ? INTERRUPTED : result.ok ? 0 : 1;
   } catch (error) {
     if (!(error instanceof VerifyError)) throw error;
     progress.end();
-    process.stderr.write(`${error.code}: ${error.message}\n`);
+    tell(`${error.code}: ${error.message}`);
     return 1;
   } finally {
     progress.end();
-    process.off('SIGINT', interrupt).off('SIGTERM', interrupt);
     await service?.stop();
+    for (const name of ENDS) process.off(name, interrupt);
   }
 }
 
+/** A terminal that is closed ends a verification, too. */
+const ENDS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+/** As of a process that SIGINT has ended. */
+const INTERRUPTED = 130;
 const LIVE_LINE_MS = 200;
 
 /** A live line on a terminal, lines elsewhere; on stderr, so that stdout is the report alone. */
 class Progress {
-  readonly #spinner = process.stderr.isTTY ? ora({ stream: process.stderr, discardStdin: false }) : undefined;
+  readonly #line = terminalOf(process.stderr).live ? new LiveLine() : undefined;
   #load: Load | undefined;
   #restart = 'steady state';
   readonly #timer =
-    this.#spinner === undefined ? undefined : setInterval(() => this.#refresh(), LIVE_LINE_MS).unref();
+    this.#line === undefined ? undefined : setInterval(() => this.#refresh(), LIVE_LINE_MS).unref();
 
   show(text: string): void {
-    if (this.#spinner === undefined) process.stderr.write(`${text}\n`);
-    else this.#spinner.start(text);
+    if (this.#line === undefined) tell(text);
+    else this.#line.show(text);
+  }
+
+  /** A line that stays. */
+  say(text: string): void {
+    if (this.#line === undefined) tell(text);
+    else this.#line.keep(text);
   }
 
   #refresh(): void {
-    if (this.#spinner === undefined || this.#load === undefined) return;
+    if (this.#line === undefined || this.#load === undefined) return;
     const { requests, failed, lost } = this.#load.snapshot().total;
-    this.#spinner.text = `${this.#restart}: ${requests.toLocaleString('en-US')} requests, ${failed} failed, ${lost} lost`;
+    const found = `${requests.toLocaleString('en-US')} requests, ${failed} failed, ${lost} lost`;
+    this.#line.show(`${this.#restart}: ${found}`);
   }
 
   tell(event: VerifyEvent): void {
@@ -136,7 +158,7 @@ class Progress {
 
   end(): void {
     clearInterval(this.#timer);
-    this.#spinner?.stop();
+    this.#line?.end();
   }
 }
 

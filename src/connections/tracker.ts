@@ -54,6 +54,13 @@ export class ConnectionTracker {
     return [...this.#open.values()];
   }
 
+  /** The servers that have some of them; also those that listen no more. */
+  servers(): Server[] {
+    const servers = new Set<Server>();
+    for (const { server } of this.#open.values()) servers.add(server);
+    return [...servers];
+  }
+
   of(socket: Socket): Tracked | undefined {
     return this.#open.get(socket);
   }

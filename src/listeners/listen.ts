@@ -18,6 +18,7 @@ import { StreamListener } from './stream-listener.js';
  * registers a new one. @param proceed does what Node would have done.
  */
 export function listen(registry: ListenerRegistry, request: ListenRequest, proceed: () => void): void {
+  registry.failedListens.watch(request);
   if (handleOf(request.server) !== undefined) {
     share(registry, request, proceed);
     return;

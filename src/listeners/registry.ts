@@ -8,6 +8,7 @@ import { isByMoult, realPlace, socketFile } from '../os/socket-file.js';
 import type { SocketLinks } from '../os/socket-links.js';
 import type { ListenerItem } from '../protocol/messages.js';
 import { DatagramListener } from './datagram-listener.js';
+import { FailedListens } from './failed-listen.js';
 import { File, fileName } from './file.js';
 import { type Listener, type ListenerState, type OnClosedByService, removeSocketPath } from './listener.js';
 import { freeName } from './name.js';
@@ -43,6 +44,8 @@ export class ListenerRegistry {
   #byServer = new WeakMap<Server, StreamListener>();
   /** Closed by the service when they were paused: another generation may accept on them, or come to give them back. */
   #closedWhilePaused = new Map<string, Listener>();
+  /** Tells where none of the calls of the service came to a listener. */
+  readonly failedListens = new FailedListens(() => this.#own.size + this.#released.size > 0);
   /** Whether worker threads of this process accept on a listener too. */
   keptByThreads: (listener: StreamListener) => boolean = () => false;
   /** What keeps the paths of Unix listeners; undefined where nothing does. */

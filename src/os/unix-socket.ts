@@ -1,7 +1,7 @@
 import { Buffer } from 'node:buffer';
 import { lstatSync } from 'node:fs';
 import { MoultError } from '../errors.js';
-import { closeDescriptor } from './descriptor.js';
+import { block, closeDescriptor } from './descriptor.js';
 import {
   AF_INET,
   AF_UNIX,
@@ -60,6 +60,24 @@ export function connectUnix(path: string): number {
     throw error;
   }
   return fd;
+}
+
+/**
+ * The same, but never waits: where the queue of who listens is full, because that process is stopped or blocked, it throws.
+ * @throws MOULT_SYSTEM_CALL, with `details.reason`: ECONNREFUSED, ENOENT; EAGAIN where the queue is full.
+ */
+export function connectUnixNow(path: string): number {
+  const address = unixAddress(path);
+  const fd = libc().socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (fd < 0) throw systemCallError('socket');
+  try {
+    if (libc().connect(fd, address, address.length) !== 0) throw systemCallError('connect', path);
+    block(fd);
+    return fd;
+  } catch (error) {
+    closeDescriptor(fd);
+    throw error;
+  }
 }
 
 /** Whether a process listens at this path, without ever waiting for it: one that is stopped does. */

@@ -6,6 +6,8 @@
 import { asMoultError } from '../errors.js';
 import { keepOverExec } from '../os/descriptor.js';
 import { executeByName } from '../os/execute.js';
+import { tell } from '../terminal/print.js';
+import { visibleLine } from '../terminal/visible.js';
 import { FIRST_DESCRIPTOR } from './passing.js';
 import { programEnvironment } from './start.js';
 
@@ -17,7 +19,7 @@ try {
   executeByName(command, args, env);
 } catch (error) {
   const { reason } = asMoultError(error, 'MOULT_SYSTEM_CALL').details ?? {};
-  process.stderr.write(`moult: ${command} cannot be started: ${String(reason ?? error)}\n`);
+  tell(`moult: ${visibleLine(command)} cannot be started: ${String(reason ?? error)}`);
   // As a shell: found but not executable, or not found.
   process.exitCode = reason === 'ENOENT' ? 127 : 126;
 }

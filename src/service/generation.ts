@@ -553,9 +553,9 @@ export class Generation implements Estate {
         address: addressOf(listener),
       })),
       connections: this.connections.size + threads.connections,
-      inFlight: this.listeners
-        .streams()
-        .reduce((sum, { server }) => sum + requestsInFlight(server), threads.inFlight),
+      inFlight: this.connections
+        .servers()
+        .reduce((sum, server) => sum + requestsInFlight(server), threads.inFlight),
       critical: this.critical.size,
       responses: this.#counter.responses + threads.responses,
       errors: this.#counter.errors + threads.errors,

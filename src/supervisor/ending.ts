@@ -13,6 +13,10 @@ import type { Reviver } from './reviver.js';
 /** How long a generation that an earlier supervisor left may take to come to this one. */
 const REJOIN_TIMEOUT_MS = 5000;
 const LOOK_MS = 50;
+/** How long one that is about to be killed may take to say what it has. */
+const LAST_WORD_MS = 300;
+/** What `moult run` ends with when a second stop has cut what was in flight. */
+const CUT_CODE = 1;
 
 /** What an end brings to an end in each slot. */
 export interface EndingSlot {
@@ -41,6 +45,8 @@ export class Ending {
   readonly #parts: EndingParts;
   #state: 'stopping' | 'stopped' | undefined;
   #isLeaving = false;
+  /** Whether it was ended before what was in flight had come to its end. */
+  #isCut = false;
   #end!: (code: number) => void;
 
   constructor(parts: EndingParts) {
@@ -83,7 +89,7 @@ export class Ending {
       return;
     }
     if (this.#state === 'stopping') {
-      for (const { generations } of slots()) for (const one of generations.all()) one.kill();
+      await this.#endAtOnce();
       return;
     }
     this.#state = 'stopping';
@@ -100,7 +106,17 @@ export class Ending {
     if (manager.keepsListeners) held.letGo();
     await this.#allEnded();
     if (!this.sparesListeners) for (const name of held.names()) held.closeForGood(name);
-    this.finish(exitCode);
+    this.finish(this.#isCut ? CUT_CODE : exitCode);
+  }
+
+  // Who said it twice hears what it costs.
+  async #endAtOnce(): Promise<void> {
+    const { slots, log } = this.#parts;
+    this.#isCut = true;
+    const living = slots().flatMap(({ generations }) => generations.all());
+    const cut = await Promise.all(living.map(whatItHas));
+    if (cut.length > 0) log.warn(`ending at once: ${cut.join(', ')}`);
+    for (const one of living) one.kill();
   }
 
   /** The service goes on under another supervisor: waits until the generations here have come to their end. */
@@ -152,6 +168,13 @@ export class Ending {
     await Promise.all(this.#own().map((one) => one.exited));
     clearTimeout(force);
   }
+}
+
+async function whatItHas(one: GenerationProcess): Promise<string> {
+  const state = await one.state(LAST_WORD_MS).catch(() => undefined);
+  if (state === undefined) return `generation ${one.number} is killed`;
+  const { connections, inFlight } = state;
+  return `generation ${one.number} is killed with ${inFlight} requests in flight and ${connections} connections`;
 }
 
 /** By its stop signal alone it would end with all that it has in hand; so it is told when it has come. */

@@ -12,10 +12,9 @@ import {
 import { join } from 'node:path';
 import { makePrivate, makePrivateAgain, privateMode, runRoot } from '../channel/private-folder.js';
 import { MoultError } from '../errors.js';
-import { closeDescriptor } from '../os/descriptor.js';
 import { FileLock } from '../os/file-lock.js';
 import { trusted } from '../os/peer.js';
-import { connectUnix, MAX_SOCKET_PATH_BYTES } from '../os/unix-socket.js';
+import { isListening, MAX_SOCKET_PATH_BYTES } from '../os/unix-socket.js';
 import { NameSocket } from './name-socket.js';
 
 /** The name of the socket at which commands look for the supervisor. */
@@ -108,7 +107,7 @@ export class RunFolder {
     if (holder !== undefined) throw this.#taken(holder);
     makePrivate(join(this.path, '..'));
     makePrivate(this.path);
-    const lock = FileLock.take(join(this.path, LOCK));
+    const lock = this.#takeLock();
     if (lock === undefined) throw this.#taken();
     this.lock = lock;
     this.clear();
@@ -142,6 +141,11 @@ export class RunFolder {
     this.#nameSocket?.release();
   }
 
+  /** The process that has the name, whatever became of the folder; undefined where none has, 0 where its number is not known here. */
+  holder(): number | undefined {
+    return this.#name.holder();
+  }
+
   get #name(): NameSocket {
     this.#nameSocket ??= new NameSocket(this.path);
     return this.#nameSocket;
@@ -159,6 +163,22 @@ export class RunFolder {
     );
   }
 
+  #takeLock(): FileLock | undefined {
+    try {
+      return FileLock.take(join(this.path, LOCK));
+    } catch (cause) {
+      const reason = cause instanceof Error ? cause.message : String(cause);
+      const what = `the run folder ${this.path} cannot be used: ${reason}`;
+      throw new MoultError(
+        'MOULT_RUN_FOLDER',
+        `${what}. Set XDG_RUNTIME_DIR to a folder that this user may write to`,
+        {
+          cause,
+        },
+      );
+    }
+  }
+
   /** Removes the socket that an earlier supervisor left. Called only with the lock held. */
   clear(): void {
     rmSync(this.publicControl, { force: true });
@@ -172,8 +192,7 @@ export class RunFolder {
   /** Whether a living supervisor listens there. Asking must not take the lock, which would make a claim fail. */
   isClaimed(): boolean {
     try {
-      closeDescriptor(connectUnix(this.publicControl));
-      return true;
+      return isListening(this.publicControl);
     } catch {
       return false;
     }

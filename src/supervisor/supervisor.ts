@@ -14,6 +14,7 @@ import { Beginnings } from './beginnings.js';
 import { runCheck } from './check.js';
 import { Ending } from './ending.js';
 import { Evening } from './evening.js';
+import { tellWhatItWaitsFor } from './first-start.js';
 import { FolderGuard } from './folder-guard.js';
 import { afterwards, serviceMaker } from './generation-maker.js';
 import type { GenerationProcess } from './generation-process.js';
@@ -384,6 +385,7 @@ export class Supervisor {
     else {
       const slot = this.#first;
       const first = slot.begin(release, slot.generations.settings(this.held.size > 0));
+      tellWhatItWaitsFor(first, this.#options.isProgram, this.#log);
       this.#beginnings.othersAfter(first, slot);
     }
   }

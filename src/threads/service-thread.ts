@@ -276,7 +276,7 @@ export class ServiceThread implements Movables {
       type: 'counts',
       id,
       connections: this.connections.size,
-      inFlight: this.listeners.streams().reduce((sum, { server }) => sum + requestsInFlight(server), 0),
+      inFlight: this.connections.servers().reduce((sum, server) => sum + requestsInFlight(server), 0),
       responses: this.#counter.responses,
       errors: this.#counter.errors,
     };

@@ -131,6 +131,8 @@ function call(args: readonly string[], options: MoultCommandOptions): Promise<Co
     const child = spawn(process.execPath, [options.cliPath ?? ownCliPath(), ...args], {
       env: options.env ?? process.env,
       stdio: ['ignore', 'pipe', 'pipe'],
+      // A Ctrl-C at the terminal is the verification's, which still has to ask for the service's end.
+      detached: true,
     });
     let stdout = '';
     let stderr = '';

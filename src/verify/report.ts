@@ -1,4 +1,5 @@
-import Table from 'cli-table3';
+import { visibleLine } from '../terminal/visible.js';
+import { padded, widthOf } from '../terminal/width.js';
 import type { Failure } from './failure.js';
 import type { KindReport, LoadReport } from './load.js';
 import { drawLatency } from './picture.js';
@@ -42,19 +43,33 @@ export function verdict(result: VerifyResult): string {
 /** The table of kinds; screens narrower than 104 columns get fewer columns. */
 export function renderTable(load: LoadReport, screen: Screen): string {
   const columns = COLUMNS.filter((column) => screen.columns >= WIDE_COLUMNS || !column.wideOnly);
-  const table = new Table({
-    head: ['clients', ...columns.map((column) => column.head)],
-    colAligns: ['left', ...columns.map(() => 'right' as const)],
-    style: { head: [], border: [], compact: true },
-    chars: screen.unicode ? {} : asciiTable(),
-  });
-  for (const kind of load.kinds) {
-    table.push([`${kind.clients} ${kind.kind}`, ...columns.map((column) => column.cell(kind, screen))]);
-  }
+  const titles = columns.map(({ head }) => head.split('\n'));
+  const lines = [
+    ['clients', ...titles.map(([first = '']) => first)],
+    ['', ...titles.map(([, second = '']) => second)],
+    ...load.kinds.map((kind) => [
+      `${kind.clients} ${kind.kind}`,
+      ...columns.map((column) => column.cell(kind, screen)),
+    ]),
+  ];
   if (load.kinds.length > 1) {
-    table.push([screen.colours.bold('all'), ...columns.map((column) => column.total(load.total, screen))]);
+    lines.push([screen.colours.bold('all'), ...columns.map((column) => column.total(load.total, screen))]);
   }
-  return table.toString();
+  return ruled(lines, 2, screen);
+}
+
+/** Cells in columns, with a rule below so many lines; the first column is for words, the others for numbers. */
+function ruled(lines: readonly (readonly string[])[], headLines: number, { unicode }: Screen): string {
+  const [bar, rule, cross] = unicode ? [' │ ', '─', '─┼─'] : [' | ', '-', '-+-'];
+  const widths = (lines[0] ?? []).map((_, at) => Math.max(...lines.map((line) => widthOf(line[at] ?? ''))));
+  const drawn = lines.map((line) =>
+    line
+      .map((text, at) => padded(text, widths[at] ?? 0, at > 0))
+      .join(bar)
+      .trimEnd(),
+  );
+  drawn.splice(headLines, 0, widths.map((width) => rule.repeat(width)).join(cross));
+  return drawn.join('\n');
 }
 
 interface TableColumn {
@@ -102,7 +117,9 @@ function renderNotes(result: VerifyResult, screen: Screen): string[] {
   const { colours } = screen;
   const notes: string[] = [];
   const statuses = Object.entries(total.statuses).map(([status, count]) => `${status}: ${number(count)}`);
-  const generations = Object.entries(total.generations).map(([name, count]) => `${name}: ${number(count)}`);
+  const generations = Object.entries(total.generations).map(
+    ([name, count]) => `${visibleLine(name)}: ${number(count)}`,
+  );
   const figures = [`responses by status   ${statuses.join(', ')}`];
   const bySlot = result.connectionsBySlot?.at(-1);
   if (bySlot !== undefined) {
@@ -117,14 +134,16 @@ function renderNotes(result: VerifyResult, screen: Screen): string[] {
   const broken = brokenRestarts(result).map(({ restart, outcome }) => {
     const { code, message } = outcome.error ?? { code: 'failed', message: '' };
     const lines = message.trim().split('\n').slice(0, ERROR_LINES);
-    return `  restart ${restart}: ${code} ${lines.join('\n    ')}`.trimEnd();
+    return `  restart ${restart}: ${code} ${lines.map(visibleLine).join('\n    ')}`.trimEnd();
   });
   if (broken.length > 0) notes.push([colours.red('restarts that failed'), ...broken].join('\n'));
   const expected = result.restarts.filter((record) => !record.outcome.ok && record.expectedToFail).length;
   if (expected > 0) notes.push(`${plural(expected, 'restart')} of a broken release failed, as expected`);
   if (failures.length > 0) {
     const reasons = Object.entries(total.reasons).map(([reason, count]) => `${reason}: ${number(count)}`);
-    const lines = failures.slice(0, LISTED_FAILURES).map((failure) => `  ${failureLine(failure, windows)}`);
+    const lines = failures
+      .slice(0, LISTED_FAILURES)
+      .map((failure) => `  ${visibleLine(failureLine(failure, windows))}`);
     const count = total.failed + total.lost + total.duplicated;
     if (count > LISTED_FAILURES) lines.push(`  … and ${number(count - LISTED_FAILURES)} more`);
     notes.push([colours.red('what went wrong'), `  ${reasons.join(', ')}`, ...lines].join('\n'));
@@ -178,14 +197,4 @@ function number(value: number): string {
 
 function plural(count: number, noun: string): string {
   return `${number(count)} ${noun}${count === 1 ? '' : 's'}`;
-}
-
-function asciiTable(): Record<string, string> {
-  const corners = ['top-mid', 'top-left', 'top-right', 'bottom-mid', 'bottom-left', 'bottom-right'];
-  const joints = ['left-mid', 'mid-mid', 'right-mid'];
-  return {
-    ...Object.fromEntries([...corners, ...joints].map((name) => [name, '+'])),
-    ...Object.fromEntries(['top', 'bottom', 'mid'].map((name) => [name, '-'])),
-    ...Object.fromEntries(['left', 'right', 'middle'].map((name) => [name, '|'])),
-  };
 }

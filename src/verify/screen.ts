@@ -1,4 +1,5 @@
-import picocolors from 'picocolors';
+import { paint } from '../terminal/paint.js';
+import { type TextStream, screenOf as terminalScreenOf } from '../terminal/screen.js';
 
 /** What can be shown where a report is written. */
 export interface Screen {
@@ -8,24 +9,23 @@ export interface Screen {
   readonly colours: Colours;
 }
 
-/** Functions that colour a text, or give it back as it is. */
-export type Colours = ReturnType<typeof picocolors.createColors>;
+/** Functions that colour a text; what is written by `print` has them only where there are colours. */
+export type Colours = typeof paint;
 
-/**
- * Finds out what an output stream can show: colours only on a terminal without NO_COLOR, blocks only in a UTF-8
- * locale, 110 columns where there is no terminal.
- */
+/** The width of a report where there is no terminal. */
+const PAPER_COLUMNS = 110;
+
+/** Finds out what an output stream can show: blocks only in a UTF-8 locale, 110 columns where there is no terminal. */
 export function screenOf(
-  stream: { readonly isTTY?: boolean; readonly columns?: number },
+  stream: Pick<TextStream, 'isTTY' | 'columns'>,
   env: Readonly<Record<string, string | undefined>>,
 ): Screen {
-  const terminal = stream.isTTY === true && env.TERM !== 'dumb';
+  const screen = terminalScreenOf(stream, env);
+  const isTerminal = stream.isTTY === true && env.TERM !== 'dumb';
   const locale = env.LC_ALL || env.LC_CTYPE || env.LANG || '';
-  // Containers often name no locale at all, and their terminals show UTF-8 all the same.
-  const unicode = locale === '' ? terminal : /utf-?8/i.test(locale);
   return {
-    columns: Math.max(40, terminal ? (stream.columns ?? 80) : 110),
-    unicode,
-    colours: picocolors.createColors(terminal && !env.NO_COLOR),
+    columns: Math.max(40, isTerminal ? screen.columns : PAPER_COLUMNS),
+    unicode: isTerminal ? screen.unicode : /utf-?8/i.test(locale),
+    colours: paint,
   };
 }

@@ -34,6 +34,10 @@ export interface UnderMoultOptions {
   readonly onOutput?: (text: string) => void;
   /** The script of the command line (default: this package's own). */
   readonly cliPath?: string;
+  /** Calls the start off. */
+  readonly signal?: AbortSignal;
+  /** Ends the service at once, whatever it has in hand; `stop` is to be called all the same. */
+  readonly force?: AbortSignal;
 }
 
 /** A service that was started for a verification. */
@@ -50,7 +54,7 @@ const KEPT_OUTPUT_CHARACTERS = 4_000;
 /**
  * Starts a service under a supervisor of its own, in a run folder of its own, so that it never meets services
  * of the user. Throws VerifyError MOULT_VERIFY_NOT_SERVING (with the last output) or
- * MOULT_VERIFY_NO_LISTENER; nothing is left running then.
+ * MOULT_VERIFY_NO_LISTENER, or MOULT_VERIFY_INTERRUPTED by the signal; nothing is left running then.
  */
 export async function startUnderMoult(options: UnderMoultOptions): Promise<StartedService> {
   // mkdtemp makes the folder 0700. Source: mkdtemp(3).
@@ -64,7 +68,7 @@ export async function startUnderMoult(options: UnderMoultOptions): Promise<Start
     await rm(runFolder, { recursive: true, force: true });
   };
   try {
-    const target = targetOf(await supervisor.serving(options.startTimeoutMs ?? 60_000));
+    const target = targetOf(await supervisor.serving(options.startTimeoutMs ?? 60_000, options.signal));
     return {
       name,
       target,
@@ -118,8 +122,10 @@ class SupervisorProcess {
   readonly #closed: Promise<void>;
   #output = '';
   #over = false;
-  readonly #killOnExit = () => {
+  // The second one means at once.
+  readonly #endAtOnce = () => {
     this.#process.kill('SIGTERM');
+    this.#process.kill('SIGINT');
   };
 
   constructor(name: string, command: MoultCommandOptions, options: UnderMoultOptions) {
@@ -146,18 +152,21 @@ class SupervisorProcess {
     this.#closed = new Promise((resolve) => this.#process.once('close', () => resolve()));
     void this.#ended.then(() => {
       this.#over = true;
-      process.off('exit', this.#killOnExit);
+      process.off('exit', this.#endAtOnce);
     });
-    process.once('exit', this.#killOnExit);
+    process.once('exit', this.#endAtOnce);
+    options.force?.addEventListener('abort', this.#endAtOnce, { once: true });
   }
 
   /** Waits until the service serves; gives its status. */
-  async serving(timeoutMs: number): Promise<Status> {
+  async serving(timeoutMs: number, signal?: AbortSignal): Promise<Status> {
     const giveUpAtMs = performance.now() + timeoutMs;
     while (performance.now() < giveUpAtMs) {
       // Its last words may still be in the pipe; a process that it left behind may hold that open for ever.
       if (this.#over) await this.#within(LAST_OUTPUT_MS, this.#closed);
       if (this.#over) throw this.#notServing(`moult run ended (${await this.#ended})`);
+      if (signal?.aborted === true)
+        throw new VerifyError('MOULT_VERIFY_INTERRUPTED', 'interrupted before the service served');
       const now = await status(this.#name, this.#command);
       if (now?.state === 'serving') return now;
       await Promise.race([pause(STATUS_POLL_MS), this.#ended]);

@@ -5,7 +5,9 @@ export type VerifyErrorCode =
   /** The service serves, but has no TCP or Unix listener to send requests to. */
   | 'MOULT_VERIFY_NO_LISTENER'
   /** A command of moult gave something else than its documented JSON. */
-  | 'MOULT_VERIFY_BAD_OUTPUT';
+  | 'MOULT_VERIFY_BAD_OUTPUT'
+  /** It was called off before the service served. */
+  | 'MOULT_VERIFY_INTERRUPTED';
 
 /** A verification that could not be done, in contrast to one that found failures. */
 export class VerifyError extends Error {

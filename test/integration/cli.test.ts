@@ -32,6 +32,13 @@ describe('a wrong option is told with its name, what was expected and what came:
     [['restart', '--if-busy', 'maybe'], /--if-busy.*Expected wait or refuse.*"maybe"/],
     [['status', '--frob'], /unknown option '--frob'/],
     [['frob'], /unknown command 'frob'/],
+    [['ls'], /no command 'ls': moult status/],
+    [['list', '--json'], /no command 'list': moult status/],
+    [['reload', 'api'], /no command 'reload': moult restart/],
+    [['start', 'x.js'], /no command 'start': moult run/],
+    [['logs'], /no command 'logs': moult keeps no logs/],
+    [['scale', 'api', 'many'], /Expected 1 to 64 or max, received "api"/],
+    [['scale', 'api', '99'], /Expected 1 to 64 or max, received "99"/],
   ] as const) {
     it(`moult ${args.join(' ').replace(fixture(''), '')}`, async () => {
       await withFolder(async (folder) => {
@@ -69,7 +76,10 @@ describe('a service is found by name:', () => {
     await withFolder(async (folder) => {
       const none = await moult(folder, 'status');
       assert.equal(none.code, 1);
-      assert.match(none.stderr, /no service of this user runs under moult .*MOULT_NOT_RUNNING/);
+      assert.match(
+        none.stderr,
+        /no service of this user runs under moult \(looked in .*\/moult\).*MOULT_NOT_RUNNING/,
+      );
       const started: Supervised[] = [];
       const start = async (name: string) => {
         const options = { command: [fixture('http.mjs')], runtimeFolder: folder, name };

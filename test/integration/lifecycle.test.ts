@@ -126,7 +126,7 @@ describe('signals and commands to the supervisor', () => {
     assert.equal(service.output.split('STARTING').length, 2);
   });
 
-  it('a second SIGINT ends everything at once', async () => {
+  it('a second SIGINT ends everything at once, says what it cuts, and the exit status tells of it', async () => {
     const service = await Supervised.start({ command: [fixture('shapes.mjs')] });
     try {
       const client = await download(await service.target());
@@ -134,9 +134,12 @@ describe('signals and commands to the supervisor', () => {
       await service.logs(/stopping/);
       assert.equal(client.ending, undefined);
       process.kill(service.pid, 'SIGINT');
+      await service.logs(
+        /^ending at once: generation 1 is killed with 1 requests in flight and 1 connections$/,
+      );
       await client.ends();
     } finally {
-      assert.equal(await endsWith(service), 0);
+      assert.equal(await endsWith(service), 1);
     }
   });
 });

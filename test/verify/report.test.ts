@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { stripVTControlCharacters } from 'node:util';
+import { unpainted } from '#moult/terminal/paint.js';
+import { rendered } from '#moult/terminal/print.js';
+import { screenOf as terminalOf } from '#moult/terminal/screen.js';
 import type { Failure } from '#moult/verify/failure.js';
 import { drawLatency } from '#moult/verify/picture.js';
 import { describeOutcome } from '#moult/verify/progress.js';
-import { failureLine, renderReport, reportJson, verdict } from '#moult/verify/report.js';
-import { screenOf } from '#moult/verify/screen.js';
+import { failureLine, renderReport as renderMarked, reportJson, verdict } from '#moult/verify/report.js';
+import { type Screen, screenOf } from '#moult/verify/screen.js';
 import { drawShares } from '#moult/verify/shares.js';
 import type { VerifyResult } from '#moult/verify/verify.js';
 
@@ -68,6 +71,12 @@ function resultWith(wrong: readonly Failure[]): VerifyResult {
 
 const plain = { columns: 110, unicode: false, colours: screenOf({}, {}).colours };
 
+/** The report as it is written where there are no colours. */
+function renderReport(result: VerifyResult, screen: Screen, hasColours = false): string {
+  const where = { ...screen, colours: hasColours, live: false };
+  return rendered(renderMarked(result, screen), where);
+}
+
 describe('the report', () => {
   it('ends in a verdict of one line', () => {
     assert.equal(verdict(resultWith([])), '1 restart, 48,120 requests: 0 failed, 0 lost');
@@ -81,7 +90,11 @@ describe('the report', () => {
 
   it('has no colours in a pipe and with NO_COLOR, and has them on a terminal', () => {
     const render = (stream: { isTTY?: boolean }, env: Record<string, string>) =>
-      renderReport(resultWith([]), screenOf(stream, { LANG: 'C.UTF-8', ...env }));
+      renderReport(
+        resultWith([]),
+        screenOf(stream, { LANG: 'C.UTF-8', TERM: 'xterm', ...env }),
+        terminalOf(stream, { TERM: 'xterm', ...env }).colours,
+      );
     const coloured = render({ isTTY: true }, {});
     assert.notEqual(stripVTControlCharacters(coloured), coloured);
     for (const text of [render({}, {}), render({ isTTY: true }, { NO_COLOR: '1' })]) {
@@ -143,7 +156,7 @@ describe('the pictures', () => {
   it('draw bars over time, mark restarts and failures, and fit the screen', () => {
     const { load } = resultWith([failure]);
     for (const columns of [40, 80]) {
-      const lines = drawLatency(load.timeline, load.windows, { ...plain, columns });
+      const lines = drawLatency(load.timeline, load.windows, { ...plain, columns }).map(unpainted);
       assert.ok(
         lines.every((line) => line.length <= columns),
         `within ${columns}`,
@@ -151,13 +164,15 @@ describe('the pictures', () => {
       assert.ok(lines.some((line) => line.includes('x')));
       assert.ok(lines.some((line) => /restarts +\^$/.test(line)));
     }
-    const [, top] = drawLatency(load.timeline, load.windows, plain);
+    const [, top] = drawLatency(load.timeline, load.windows, plain).map(unpainted);
     assert.match(top ?? '', /^ *100 ms/);
     assert.deepEqual(drawLatency([], [], plain), []);
   });
 
   it('draw one row for each version', () => {
-    const rows = drawShares(resultWith([]).load.timeline, plain).filter((line) => /^ +v\d/.test(line));
+    const rows = drawShares(resultWith([]).load.timeline, plain)
+      .map(unpainted)
+      .filter((line) => /^ +v\d/.test(line));
     assert.equal(rows.length, 2);
     assert.match(rows[0] ?? '', /v1 {2}#{13} +130$/);
     assert.match(rows[1] ?? '', /v2 {15}#{17} +170$/);

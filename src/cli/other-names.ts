@@ -1,0 +1,33 @@
+const STATUS = 'moult status shows what runs';
+const RUN = 'moult run <script.js | command …> starts a service, in the foreground';
+const RESTART = 'moult restart [name] replaces a running service by its next version';
+const STOP = 'moult stop [name] ends a service';
+const LOGS =
+  "moult keeps no logs: a service's output is that of its moult run (journalctl -u <unit> under systemd)";
+
+/** What other tools call a command, and which of moult's does it. */
+export const otherNames: Readonly<Record<string, string | undefined>> = {
+  ls: STATUS,
+  list: STATUS,
+  l: STATUS,
+  ps: STATUS,
+  info: STATUS,
+  show: STATUS,
+  describe: STATUS,
+  monit: 'moult status --watch shows what runs, again each second',
+  start: RUN,
+  exec: RUN,
+  reload: RESTART,
+  deploy: RESTART,
+  gracefulReload: RESTART,
+  delete: STOP,
+  del: STOP,
+  kill: STOP,
+  quit: STOP,
+  undo: 'moult rollback [name] goes back to the release before',
+  revert: 'moult rollback [name] goes back to the release before',
+  update: 'moult upgrade [name] replaces the program of the supervisor',
+  startup: 'moult systemd prints a unit that starts a service at boot',
+  logs: LOGS,
+  log: LOGS,
+};

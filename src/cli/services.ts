@@ -1,0 +1,143 @@
+import { readdirSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, dirname, join } from 'node:path';
+import { assertNotPlanted, runRoot } from '../channel/private-folder.js';
+import { MoultError } from '../errors.js';
+import { startTicks } from '../os/process.js';
+import { Journal } from '../supervisor/journal.js';
+import { JournalFile } from '../supervisor/journal-file.js';
+import { type LeftBehind, livingGenerations } from '../supervisor/recovery.js';
+import { RunFolder } from '../supervisor/run-folder.js';
+
+/** A service whose supervisor is gone, while processes of it live. */
+export interface LeftService {
+  readonly name: string;
+  /** As its supervisor noted it. */
+  readonly command: string;
+  /** Milliseconds since 1970. */
+  readonly startedAt: number;
+  readonly generations: readonly LeftBehind[];
+}
+
+/**
+ * The service that a command means: the one named, or the only one that runs.
+ * @throws MOULT_NOT_RUNNING, MOULT_NO_SUPERVISOR, MOULT_AMBIGUOUS_NAME, MOULT_PEER_REFUSED
+ */
+export function findService(name: string | undefined): RunFolder {
+  const root = runRoot();
+  assertNotPlanted(root);
+  if (name !== undefined) return named(name, root);
+  const running = RunFolder.running();
+  const [only, ...more] = running;
+  if (only === undefined) throw noneRuns(root);
+  if (more.length > 0)
+    throw new MoultError('MOULT_AMBIGUOUS_NAME', `several services run: ${running.join(', ')}`);
+  assertNotPlanted(join(root, only));
+  return new RunFolder(only);
+}
+
+/** The services of this user whose supervisor is gone, while processes of theirs live. */
+export function leftServices(root = runRoot()): LeftService[] {
+  return folders(root).flatMap((name) => {
+    const left = leftService(name, root);
+    return left === undefined ? [] : [left];
+  });
+}
+
+/** What is to be said of one of them. */
+export function withoutSupervisor({ name, generations, command }: LeftService): MoultError {
+  const who = generations
+    .map(({ generation, pid }) => `generation ${generation} (process ${pid})`)
+    .join(', ');
+  return new MoultError(
+    'MOULT_NO_SUPERVISOR',
+    `the supervisor of ${name} is gone, and ${who} lives on: moult run --name ${name} with the same options and command (${command}) adopts it`,
+  );
+}
+
+function named(name: string, root: string): RunFolder {
+  const folder = new RunFolder(name);
+  assertNotPlanted(folder.path);
+  if (folder.isClaimed()) return folder;
+  const left = leftService(name, root);
+  if (left !== undefined) throw withoutSupervisor(left);
+  const holder = folder.holder();
+  if (holder !== undefined) {
+    const who = holder > 0 ? ` (process ${holder})` : '';
+    const what = `the supervisor of ${name}${who} lives, but its socket is missing; it makes it anew within seconds`;
+    throw new MoultError('MOULT_PEER_TIMEOUT', what);
+  }
+  const running = RunFolder.running();
+  const others = running.length === 0 ? 'no service runs' : `running now: ${running.join(', ')}`;
+  throw new MoultError(
+    'MOULT_NOT_RUNNING',
+    `expected a running service named ${name}; ${others} (looked in ${root})${elsewhere(root)}`,
+  );
+}
+
+function noneRuns(root: string): MoultError {
+  const [left] = leftServices(root);
+  if (left !== undefined) return withoutSupervisor(left);
+  const what = `no service of this user runs under moult (looked in ${root})${elsewhere(root)}`;
+  return new MoultError('MOULT_NOT_RUNNING', what);
+}
+
+/** Where else services may run whose commands were told another run folder: those of a login, of cron, of units. */
+function elsewhere(root: string): string {
+  const uid = process.geteuid?.() ?? 0;
+  const units = listed('/run').filter((name) => name.startsWith('moult-'));
+  const others = [
+    `/run/user/${uid}/moult`,
+    join(tmpdir(), `moult-${uid}`),
+    `/tmp/moult-${uid}`,
+    ...units.map((name) => `/run/${name}/moult`),
+  ];
+  const found = [...new Set(others)].flatMap((path) => {
+    if (path === root) return [];
+    const names = runningIn(path);
+    if (names.length === 0) return [];
+    const base = basename(path) === 'moult' ? `XDG_RUNTIME_DIR=${dirname(path)}` : 'no XDG_RUNTIME_DIR';
+    return [`; ${names.join(', ')} in ${path} (with ${base})`];
+  });
+  return found.join('');
+}
+
+function runningIn(root: string): string[] {
+  try {
+    assertNotPlanted(root);
+    return RunFolder.running(root);
+  } catch {
+    return [];
+  }
+}
+
+function leftService(name: string, root: string): LeftService | undefined {
+  try {
+    assertNotPlanted(join(root, name));
+    const folder = new RunFolder(name, root);
+    if (folder.isClaimed() || folder.holder() !== undefined) return undefined;
+    const entries = new Journal(new JournalFile(folder.journal, () => {})).read();
+    const generations = livingGenerations(entries).living.filter(
+      ({ pid, ticks }) => Number.isInteger(pid) && pid > 0 && startTicks(pid) === ticks,
+    );
+    if (generations.length === 0) return undefined;
+    const run = entries.findLast(({ event }) => event === 'run');
+    return { name, command: String(run?.command ?? ''), startedAt: Number(run?.at ?? 0), generations };
+  } catch {
+    // A stray folder, or one that this user may not read.
+    return undefined;
+  }
+}
+
+function folders(root: string): string[] {
+  assertNotPlanted(root);
+  return listed(root).sort();
+}
+
+function listed(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch {
+    return [];
+  }
+}
