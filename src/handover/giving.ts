@@ -2,7 +2,9 @@ import type { Channel } from '../channel/channel.js';
 import { asMoultError, type MoultError } from '../errors.js';
 import type { Message } from '../protocol/messages.js';
 import { StateGiver } from '../state/giver.js';
+import type { Want } from '../state/piece.js';
 import { TaskGiver } from '../tasks/giver.js';
+import type { Given } from '../tasks/task.js';
 import type { Estate } from './estate.js';
 
 /** Gives state and tasks to the other side of a handover. Where there are none, everything is done at once. */
@@ -13,7 +15,7 @@ export class Giving {
   /** @param failed told when the other side can never have what it wants. */
   constructor(channel: Channel, estate: Estate, failed: (error: MoultError) => void = () => {}) {
     this.#state = new StateGiver(channel, estate.state);
-    this.#tasks = new TaskGiver(channel, estate.tasks);
+    this.#tasks = new TaskGiver(channel, estate.tasks, this.#state, failed);
     channel.on('state-want', ({ pieces }) => {
       this.#state.copy(pieces).catch((cause) => failed(asMoultError(cause, 'MOULT_STATE_FAILED')));
     });
@@ -23,7 +25,7 @@ export class Giving {
   facts(theirTasks: readonly string[]): Record<string, unknown> {
     const notTaken = [...this.#state.left, ...this.#tasks.left(theirTasks)];
     return {
-      ...(this.#state.hasPieces ? { stateBytes: this.#state.bytes } : {}),
+      ...(this.#state.bytes === undefined ? {} : { stateBytes: this.#state.bytes }),
       ...(notTaken.length === 0 ? {} : { notTaken }),
     };
   }
@@ -33,9 +35,25 @@ export class Giving {
     this.#whenGiven((state) => state.catchUp(), then, failed);
   }
 
-  /** Gives the rest, while nobody serves. */
-  finish(then: () => void, failed: (error: MoultError) => void): void {
+  /** Gives the rest, while nobody serves. @param theirs the tasks of the other side. */
+  finish(theirs: readonly string[], then: () => void, failed: (error: MoultError) => void): void {
+    try {
+      this.#tasks.check(theirs);
+    } catch (cause) {
+      failed(asMoultError(cause, 'MOULT_TASK_FAILED'));
+      return;
+    }
     this.#whenGiven((state) => state.finish(), then, failed);
+  }
+
+  /** Whether the other side puts together what a task gives along in parts. */
+  set takesParts(takesParts: boolean) {
+    this.#tasks.takesParts = takesParts;
+  }
+
+  /** Tells one that may have to serve again what changes here of these. */
+  mirror(wants: readonly Want[]): void {
+    this.#state.mirror(wants);
   }
 
   /** Of these tasks of the other side's, those that it will get from here. */
@@ -45,12 +63,13 @@ export class Giving {
 
   /** The other side serves: tasks follow, and what still changes here. */
   begin(theirs: readonly string[], withinMs: number): void {
-    this.#state.forward();
+    this.#state.follow();
     this.#tasks.begin(theirs, withinMs);
   }
 
   /** Gives the changes back to a predecessor, which has the rest. */
-  giveBack({ state }: Message<'hand-back'>, then: () => void): void {
+  giveBack({ state, taskParts }: Message<'hand-back'>, then: () => void): void {
+    this.takesParts = taskParts === true;
     if (state === undefined || state.length === 0) then();
     else this.#state.giveBack(state).then(then);
   }
@@ -60,10 +79,15 @@ export class Giving {
     this.#whenGiven((state) => state.end(), then, then);
   }
 
-  /** Gives no more: the handover is called off, or undone. */
+  /** Gives no more: the handover is called off, or undone. What changes here is still noted. */
   stop(): void {
     this.#state.stop();
     this.#tasks.stop();
+  }
+
+  /** Notes nothing more for the other side. */
+  forget(): void {
+    this.#state.forget();
   }
 
   /** Whether no task waits for the other side any more. */
@@ -74,6 +98,11 @@ export class Giving {
   /** The tasks that are the other side's by now. */
   get givenTasks(): string[] {
     return this.#tasks.given;
+  }
+
+  /** What a task was given with. */
+  givenWith(name: string): Given | undefined {
+    return this.#tasks.givenWith(name);
   }
 
   /** Goes on with all tasks but those that the other side gives back. */

@@ -20,6 +20,7 @@ import { Giving } from './giving.js';
 import { Leave, type Work } from './leave.js';
 
 import { meetNeighbours, SharingOut, type Taker, takesAny } from './neighbours.js';
+import type { Returning } from './successor.js';
 import { Taking } from './taking.js';
 import type { AllSettled } from './threads.js';
 
@@ -78,6 +79,9 @@ export class Predecessor {
   #theirTasks: readonly string[] = [];
   #theirThreads: readonly string[] = [];
   #giving: Giving | undefined;
+  /** What comes from the successor: of tasks while it serves, all when it hands back. */
+  #taking: Taking | undefined;
+  #whenPartComes: () => void = () => {};
   #flows: FlowPeer | undefined;
   #pausedAtMs = 0;
   #leave: Leave | undefined;
@@ -184,6 +188,7 @@ export class Predecessor {
     this.#step('confirm');
     this.#limit?.clear();
     this.#channel?.send({ type: 'confirm', retire: andRetire });
+    this.#taking?.stop();
     const claimed = new Set(this.#claims.map(({ name }) => name));
     this.#estate.listeners.successorHas(claimed);
     // What the successor did not claim nobody will: that port closes now.
@@ -249,7 +254,7 @@ export class Predecessor {
   }
 
   /** This generation was a successor and must hand back: it accepts no more, and its connections go to the predecessor. */
-  giveBack(channel: Channel, flows: FlowPeer, message: Message<'hand-back'>): void {
+  giveBack(channel: Channel, flows: FlowPeer, message: Message<'hand-back'>, returning: Returning): void {
     // Its own successor, which has not committed, would take over from one that serves no more.
     if (this.#state === 'expecting' || this.#state === 'inheriting' || this.#state === 'ready')
       this.#abort(new MoultError('MOULT_HANDOVER_ABORTED', 'its own predecessor serves again'));
@@ -258,7 +263,7 @@ export class Predecessor {
     this.#stopSharing();
     const { listeners } = this.#estate;
     const work = this.#work();
-    const giving = new Giving(channel, this.#estate);
+    const giving = returning.giving ?? new Giving(channel, this.#estate);
     this.#giving = giving;
     listeners.pause();
     this.#flows = flows;
@@ -278,7 +283,7 @@ export class Predecessor {
       const taker = { channel, claims: message.claims };
       this.#leaveToAll(taker, message.threads ?? [], timesOf(message), work);
     };
-    threads.pause(() => giving.giveBack(message, giveBack));
+    threads.pause(() => returning.whenTaken(() => giving.giveBack(message, giveBack)));
   }
 
   /** Called when connections no longer come from this generation's own predecessor. */
@@ -286,9 +291,10 @@ export class Predecessor {
     this.#leave?.check();
   }
 
-  #ready({ claims, said, tasks, threads }: Message<'ready'>): void {
+  #ready({ claims, said, tasks, threads, taskParts }: Message<'ready'>): void {
     if (this.#state !== 'inheriting') return;
     this.#limit?.clear();
+    if (this.#giving !== undefined) this.#giving.takesParts = taskParts === true;
     this.#claims = claims;
     this.#theirTasks = tasks ?? [];
     this.#theirThreads = threads ?? [];
@@ -364,7 +370,7 @@ export class Predecessor {
       if (isStill()) this.fail(error);
     };
     if (this.#giving === undefined) this.#sayCommit();
-    else this.#giving.finish(() => isStill() && this.#sayCommit(), fail);
+    else this.#giving.finish(this.#theirTasks, () => isStill() && this.#sayCommit(), fail);
   }
 
   #sayCommit(): void {
@@ -374,11 +380,21 @@ export class Predecessor {
     this.#flows?.tell(listenersWithFlows(this.#claims));
     // It counts from here on: the successor may have it although it is never heard of again.
     this.#estate.epoch = epochAfter(this.#estate.epoch);
-    this.#channel?.send({ type: 'commit', epoch: this.#estate.epoch, tasks });
+    this.#sendCommit(tasks);
     const late = `the successor did not open its gates within ${COMMIT_TIMEOUT_MS} ms`;
     this.#limit = new Deadline(COMMIT_TIMEOUT_MS, () =>
       this.fail(new MoultError('MOULT_COMMIT_FAILED', late)),
     );
+  }
+
+  #sendCommit(tasks: readonly string[]): void {
+    const channel = this.#channel;
+    if (channel === undefined) return;
+    this.#whenPartComes = () => {};
+    this.#taking = new Taking(channel, this.#estate, tellKept, () => this.#whenPartComes());
+    const mirrors = this.#estate.state.wants('of tasks');
+    const mirrored = mirrors.length === 0 ? {} : { mirrors };
+    channel.send({ type: 'commit', epoch: this.#estate.epoch, tasks: [...tasks], ...mirrored });
   }
 
   #committed(): void {
@@ -468,6 +484,7 @@ export class Predecessor {
     this.#estate.threads.endWith(ours, (report) => {
       const end = () => {
         giving?.stop();
+        giving?.forget();
         this.#events.drained(report);
         for (const { channel } of this.#heirs) channel.close();
         this.#forget()?.close();
@@ -488,6 +505,7 @@ export class Predecessor {
     this.#channel?.send({ type: 'abort', error: told.report() });
     this.#step('fail');
     this.#giving?.stop();
+    this.#giving?.forget();
     this.#forget()?.close();
     this.#events.aborted(told);
   }
@@ -507,6 +525,7 @@ export class Predecessor {
     this.#limit?.clear();
     const channel = this.#channel;
     const giving = this.#giving;
+    const taking = this.#taking;
     const restoreMs = this.#settings?.readyTimeoutMs ?? RESTORE_TIMEOUT_MS;
     let hasAnswered = false;
     // A restore that takes long may end when this undo is over, and another one is on.
@@ -515,9 +534,10 @@ export class Predecessor {
       if (!isOn() || hasAnswered) return;
       this.#process?.kill();
       this.#forget()?.close();
+      giving?.forget();
       this.#resume(told, false, (epoch) => giving?.resumeTasks(epoch, []));
     };
-    if (!isAlive || channel === undefined) {
+    if (!isAlive || channel === undefined || taking === undefined) {
       end();
       return;
     }
@@ -528,17 +548,16 @@ export class Predecessor {
     limit();
     channel.closed.then(end);
     const tasks = giving?.givenTasks ?? [];
-    const tell = ({ message }: MoultError) =>
-      process.emitWarning(`handed back: ${message}; what this generation had is kept`, 'MoultWarning');
-    const taking = new Taking(channel, this.#estate, tell, () => {
+    this.#whenPartComes = () => {
       if (isOn() && !hasAnswered) limit();
-    });
+    };
     const resume = () => {
       if (!isOn()) return;
       this.#forget();
+      giving?.forget();
       this.#resume(told, true, (epoch) => {
         giving?.resumeTasks(epoch, tasks);
-        taking.expectTasks(epoch, tasks);
+        taking.expectTasks(epoch, tasks, (name) => giving?.givenWith(name));
       });
     };
     channel.on('handed-back', () => {
@@ -549,7 +568,7 @@ export class Predecessor {
       this.takeFrom(channel, (then) => taking.whenTaken(then));
       this.#limit?.clear();
       this.#limit = new Deadline(restoreMs, () => {
-        tell(new MoultError('MOULT_STATE_TIMEOUT', `state was not restored within ${restoreMs} ms`));
+        tellKept(new MoultError('MOULT_STATE_TIMEOUT', `state was not restored within ${restoreMs} ms`));
         resume();
       });
       taking.whenTaken(resume);
@@ -560,7 +579,16 @@ export class Predecessor {
     const state = this.#estate.state.wants();
     const threads = this.#estate.doorsForThreads();
     const doors = threads.length === 0 ? {} : { threads };
-    channel.send({ type: 'hand-back', claims, drainTimeoutMs, ...spread, state, tasks, ...doors });
+    channel.send({
+      type: 'hand-back',
+      claims,
+      drainTimeoutMs,
+      ...spread,
+      state,
+      tasks,
+      ...doors,
+      taskParts: true,
+    });
   }
 
   /**
@@ -630,6 +658,7 @@ export class Predecessor {
     this.#theirTasks = [];
     this.#theirThreads = [];
     this.#giving = undefined;
+    this.#taking = undefined;
     this.#flows = undefined;
     return channel;
   }
@@ -637,6 +666,10 @@ export class Predecessor {
   #step(event: Parameters<typeof step>[1]): void {
     this.#state = step(this.#state, event);
   }
+}
+
+function tellKept({ message }: MoultError): void {
+  process.emitWarning(`handed back: ${message}; what this generation had is kept`, 'MoultWarning');
 }
 
 function timesOf({ drainTimeoutMs, drainSpreadMs = 0 }: DrainSettings): DrainTimes {

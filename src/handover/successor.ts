@@ -6,7 +6,16 @@ import { MoultError } from '../errors.js';
 import type { Message } from '../protocol/messages.js';
 import { type Estate, movableClaims } from './estate.js';
 import type { FlowPeer } from './flow-peer.js';
+import { Giving } from './giving.js';
 import { Taking } from './taking.js';
+
+/** How what this generation has goes back. */
+export interface Returning {
+  /** What has told the predecessor of changes so far. */
+  readonly giving: Giving | undefined;
+  /** Calls back once all that the predecessor has sent is taken. */
+  whenTaken(callback: () => void): void;
+}
 
 /** What a successor tells of its handover. */
 export interface SuccessorEvents {
@@ -15,7 +24,7 @@ export interface SuccessorEvents {
   /** The handover was called off before commit; this generation will be ended. */
   aborted(error: MoultError): void;
   /** The predecessor serves again: what this generation has goes back through this channel. */
-  handBack(channel: Channel, flows: FlowPeer, message: Message<'hand-back'>): void;
+  handBack(channel: Channel, flows: FlowPeer, message: Message<'hand-back'>, returning: Returning): void;
   /** The predecessor was told to stop the service, which is this generation's by now. */
   retire(): void;
   /** There is no way back to the predecessor. */
@@ -47,6 +56,8 @@ export class Successor {
   /** What state and tasks come by, and the channel that they come by. */
   #taking: Taking | undefined;
   #giver: Channel | undefined;
+  /** What tells the predecessor of what changes here. */
+  #mirror: Giving | undefined;
   #isReady = false;
   #isCommitted = false;
   /** Whether the predecessor has said that there is no way back. */
@@ -103,7 +114,7 @@ export class Successor {
       this.#proved();
       this.#isGivingUp = false;
       channel.unref();
-      this.#estate.state.forget();
+      this.#forget(channel);
       this.#events.confirmed();
       if (retire) this.#events.retire();
     });
@@ -112,9 +123,12 @@ export class Successor {
       this.#isGivingUp = false;
       this.#isHandingBack = true;
       this.#feeds.delete(channel);
-      this.#taking?.stop();
-      this.#events.handBack(channel, flows, message);
+      const taking = this.#taking;
+      taking?.stop();
+      const whenTaken = (then: () => void) => (taking === undefined ? then() : taking.whenTaken(then));
+      this.#events.handBack(channel, flows, message, { giving: this.#mirror, whenTaken });
     });
+    channel.closed.then(() => this.#forget(channel));
     this.#feeds.add(channel);
     const flows = this.#estate.flows.join(channel);
     const { connections, listeners } = this.#estate;
@@ -154,7 +168,8 @@ export class Successor {
     const tasks = this.#estate.tasks.names();
     const threads = this.#estate.doorsForThreads();
     const doors = threads.length === 0 ? {} : { threads };
-    for (const line of this.#lines) line.send({ type: 'ready', claims, said, tasks, ...doors });
+    for (const line of this.#lines)
+      line.send({ type: 'ready', claims, said, tasks, ...doors, taskParts: true });
     return claims.map(({ name }) => name);
   }
 
@@ -197,7 +212,7 @@ export class Successor {
     }
   }
 
-  #takeOver(line: Line, { epoch, tasks }: Message<'commit'>): void {
+  #takeOver(line: Line, { epoch, tasks, mirrors }: Message<'commit'>): void {
     if (this.#isCommitted) {
       this.#estate.epoch = Math.max(this.#estate.epoch, epoch);
       line.send({ type: 'committed' });
@@ -206,7 +221,7 @@ export class Successor {
     this.#isCommitted = true;
     this.#estate.epoch = epoch;
     const isGiven = line === this.#giver;
-    if (isGiven) this.#estate.state.note();
+    if (isGiven && this.#giver !== undefined) this.#note(this.#giver, mirrors);
     if (this.#feeds.size > 0) this.#estate.listeners.onProbation();
     this.#estate.listeners.openGates();
     this.#estate.threads.open(epoch);
@@ -214,6 +229,19 @@ export class Successor {
     if (isGiven) this.#taking?.beginTasks(epoch, tasks ?? []);
     else this.#estate.tasks.begin(epoch);
     this.#events.committed();
+  }
+
+  // From the moment in which it has all, so that nothing is missing when it has to give it back.
+  #note(giver: Channel, mirrors: Message<'commit'>['mirrors']): void {
+    this.#estate.state.note(giver);
+    if (mirrors === undefined) return;
+    this.#mirror = new Giving(giver, this.#estate);
+    this.#mirror.mirror(mirrors);
+  }
+
+  #forget(channel: Channel): void {
+    this.#mirror?.stop();
+    this.#estate.state.forget(channel);
   }
 
   #stateFailed(error: MoultError): void {

@@ -2,6 +2,7 @@ import type { Channel } from '../channel/channel.js';
 import type { MoultError } from '../errors.js';
 import { StateTaker } from '../state/taker.js';
 import { TaskTaker } from '../tasks/taker.js';
+import type { Given } from '../tasks/task.js';
 import type { Estate } from './estate.js';
 
 /** Takes state and tasks from the other side of a handover. */
@@ -12,7 +13,9 @@ export class Taking {
   /** @param failed told once, of the first piece of state that could not be taken. @param came told of each part of state. */
   constructor(channel: Channel, estate: Estate, failed: (error: MoultError) => void, came?: () => void) {
     this.#state = new StateTaker(channel, estate.state, failed, came);
-    this.#tasks = new TaskTaker(channel, estate.tasks);
+    const pieces = estate.state;
+    const whenTaken = (callback: () => void) => this.#state.whenTaken(callback);
+    this.#tasks = new TaskTaker(channel, estate.tasks, { pieces, whenTaken });
   }
 
   /** Why a piece of state could not be taken. */
@@ -35,9 +38,12 @@ export class Taking {
     this.#tasks.begin(epoch, expected);
   }
 
-  /** Takes these back, each when it comes. */
-  expectTasks(epoch: number, names: readonly string[]): void {
-    for (const name of names) this.#tasks.expect(name, epoch);
+  /** Takes these back, each when it comes. @param gave what each was given away with: with that it begins where nothing comes. */
+  expectTasks(epoch: number, names: readonly string[], gave: (name: string) => Given | undefined): void {
+    for (const name of names) {
+      const given = gave(name);
+      this.#tasks.expect(name, epoch, given && { data: given.data, origin: 'again' });
+    }
   }
 
   /** Nothing more comes. */

@@ -71,12 +71,14 @@ export class Belongings {
   timers<T>(name: string, run: (id: string, data: T, context: TimerContext) => unknown): Timers<T> {
     const timers = new TimersHolding(name, run);
     this.#tasks.declare(timers);
+    this.#pieces.declare(timers.piece);
     return timers;
   }
 
   jobs<T>(name: string, run: (job: Job<T>) => unknown, options: JobsOptions): Jobs<T> {
     const jobs = new JobsHolding(name, run, options);
     this.#tasks.declare(jobs);
+    this.#pieces.declare(jobs.piece);
     return jobs;
   }
 

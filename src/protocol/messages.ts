@@ -251,11 +251,15 @@ export const schemas = {
     tasks: v.optional(tasks),
     /** Where its worker threads take connections. */
     threads: v.optional(doors),
+    /** Whether it puts together what a task gives along in parts. */
+    taskParts: v.optional(v.boolean()),
   }),
   commit: v.object({
     epoch: count,
     /** The tasks of the successor's that come later, each with its own message. */
     tasks: v.optional(tasks),
+    /** The state of tasks of which the predecessor is told what the successor changes, as long as it may have to resume. */
+    mirrors: v.optional(wants),
   }),
   committed: v.object({}),
   'task-begun': v.object({ name: pieceName }),
@@ -263,7 +267,10 @@ export const schemas = {
     name: pieceName,
     /** Whether it was given before, and this came up afterwards. */
     late: v.optional(v.boolean()),
+    /** Whether the bytes go on in the next frame of this task. */
+    goesOn: v.optional(v.boolean()),
   }),
+  'task-read': v.object({ bytes: count }),
   connections: v.object({
     batch: count,
     items: v.pipe(v.array(connection), v.minLength(1), v.maxLength(MAX_DESCRIPTORS)),
@@ -352,6 +359,8 @@ export const schemas = {
     tasks: v.optional(tasks),
     /** Where the sender's worker threads take connections. */
     threads: v.optional(doors),
+    /** Whether it puts together what a task gives along in parts. */
+    taskParts: v.optional(v.boolean()),
   }),
   'handed-back': v.object({}),
   abort: v.object({ error: errorReport, generation: v.optional(count) }),

@@ -287,9 +287,9 @@ export class Generation implements Estate {
   #asSuccessor(): Successor {
     return new Successor(this, {
       committed: () => this.#committed(),
-      handBack: (channel, flows, message) => {
+      handBack: (channel, flows, message, returning) => {
         this.#late?.stop();
-        this.#predecessor.giveBack(channel, flows, message);
+        this.#predecessor.giveBack(channel, flows, message, returning);
         this.life.emit('drain');
       },
       aborted: (error) => {

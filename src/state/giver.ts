@@ -3,7 +3,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { serialize } from 'node:v8';
 import type { Channel } from '../channel/channel.js';
 import { asMoultError, MoultError } from '../errors.js';
-import { type Parts, type Piece, versionFor, type Want } from './piece.js';
+import { type Parts, type Piece, type PieceLink, versionFor, type Want } from './piece.js';
 import type { Pieces } from './pieces.js';
 
 /** The most bytes of one part that a frame carries; a longer part goes in several. */
@@ -17,6 +17,7 @@ const MOST_ROUNDS = 8;
 
 interface Given {
   readonly piece: Piece;
+  readonly link: PieceLink;
   readonly version: number;
   readonly late: boolean;
   bytes: number;
@@ -25,8 +26,8 @@ interface Given {
 }
 
 /**
- * Gives pieces of state to the other side of a channel: all of each while the service goes on, then in rounds what
- * has changed meanwhile, and at the handover the rest. What changes later is told as it comes.
+ * Gives pieces of state to the other side of a channel: all of each while the service goes on, and from then on what
+ * changes, as it changes; at the handover the rest.
  */
 export class StateGiver {
   #channel: Channel;
@@ -35,8 +36,13 @@ export class StateGiver {
   #onTheWay = 0;
   #room: (() => void) | undefined;
   #isStopped = false;
-  #lateTurn: NodeJS.Immediate | undefined;
-  #lastLate = Promise.resolve();
+  /** Whether what changes is told as it changes. */
+  #isFollowed = false;
+  #isFollowing = false;
+  /** Whether the other side has it all: what cannot be told from then on does not keep it from taking over. */
+  #isOver = false;
+  #failure: MoultError | undefined;
+  #last: Promise<unknown> = Promise.resolve();
 
   constructor(channel: Channel, pieces: Pieces) {
     this.#channel = channel;
@@ -53,15 +59,20 @@ export class StateGiver {
     return this.#given.length > 0;
   }
 
-  /** The pieces that nobody has asked for. */
-  get left(): string[] {
-    const given = new Set(this.#given.map(({ piece }) => piece));
-    return this.#pieces.all().flatMap((piece) => (given.has(piece) ? [] : piece.name));
+  /** Whether the other side has this piece from here. */
+  gives(piece: Piece): boolean {
+    return this.#given.some((given) => given.piece === piece);
   }
 
-  /** The bytes that were given so far. */
-  get bytes(): number {
-    return this.#given.reduce((sum, { bytes }) => sum + bytes, 0);
+  /** The pieces that nobody has asked for. */
+  get left(): string[] {
+    return this.#pieces.all().flatMap((piece) => (piece.isOfTask || this.gives(piece) ? [] : piece.name));
+  }
+
+  /** The bytes of state that were given so far; undefined where there is none. */
+  get bytes(): number | undefined {
+    const given = this.#given.filter(({ piece }) => !piece.isOfTask);
+    return given.length === 0 ? undefined : given.reduce((sum, { bytes }) => sum + bytes, 0);
   }
 
   /**
@@ -70,73 +81,97 @@ export class StateGiver {
    */
   async copy(wants: readonly Want[]): Promise<void> {
     this.#given = this.#agree(wants);
-    for (const given of this.#given) {
-      await this.#send(given, given.piece.copy(given.version), true);
-      this.#channel.send({
-        type: 'state-part',
-        name: given.piece.name,
-        version: given.version,
-        isWhole: true,
-      });
-    }
+    await this.#inTurn(async () => {
+      for (const given of this.#given) {
+        const { piece, link, version } = given;
+        await this.#send(given, link.copy(version), true);
+        if (!this.#isStopped)
+          this.#channel.send({ type: 'state-part', name: piece.name, version, isWhole: true });
+      }
+    });
     await this.catchUp();
-    if (!this.#isStopped) this.#channel.send({ type: 'state-copied' });
+    if (this.#isStopped) return;
+    this.#channel.send({ type: 'state-copied' });
+    // Whoever has to go on without this side lacks nothing that was done here.
+    this.follow();
   }
 
   /** Gives what has changed since, in rounds, until little is left; the service goes on. */
-  async catchUp(): Promise<void> {
-    for (let round = 0; round < MOST_ROUNDS && this.#changes > FEW_CHANGES; round += 1) {
-      for (const given of this.#given.filter(({ piece }) => piece.changes > 0)) {
-        await this.#send(given, given.piece.rest(given.version), true);
-      }
-    }
+  catchUp(): Promise<void> {
+    return this.#inTurn(async () => {
+      for (let round = 0; round < MOST_ROUNDS && this.#changes > FEW_CHANGES; round += 1)
+        await this.#sendChanged(true);
+    });
   }
 
-  /** Gives the rest, while nobody serves. */
-  async finish(): Promise<void> {
-    for (const given of this.#given) await this.#send(given, given.piece.rest(given.version), false);
+  /** Gives the rest, while nobody serves. @throws what could not be given. */
+  finish(): Promise<void> {
+    return this.#inTurn(async () => {
+      for (const given of this.#given) await this.#send(given, given.link.rest(given.version), false);
+      if (this.#failure !== undefined) throw this.#failure;
+      this.#isOver = true;
+    });
   }
 
   /** Gives back to one that has all of it but for what has changed since it gave it away. What cannot be given is left. */
-  async giveBack(wants: readonly Want[]): Promise<void> {
+  giveBack(wants: readonly Want[]): Promise<void> {
     this.#given = wants.flatMap((want) => this.#match(want) ?? []);
-    for (const given of this.#given) {
-      await this.#send(given, given.piece.rest(given.version), false).catch((cause) =>
-        warn(
-          `state ${given.piece.name} was not given back: ${asMoultError(cause, 'MOULT_STATE_FAILED').message}`,
-        ),
-      );
-    }
+    this.#isOver = true;
+    return this.#inTurn(async () => {
+      for (const given of this.#given) {
+        await this.#send(given, given.link.rest(given.version), false).catch((cause) =>
+          warn(
+            `state ${given.piece.name} was not given back: ${asMoultError(cause, 'MOULT_STATE_FAILED').message}`,
+          ),
+        );
+      }
+    });
   }
 
-  /** From now on what changes is told as it comes: the other side serves, and requests are still finished here. */
-  forward(): void {
-    for (const given of this.#given) given.piece.note(() => this.#forwardSoon());
-    // By requests in progress, since the rest was given.
-    if (this.#changes > 0) this.#forwardSoon();
+  /** Tells what changes here to one that has served until now, and may have to again. */
+  mirror(wants: readonly Want[]): void {
+    this.#given = wants.flatMap((want) => this.#match(want) ?? []);
+    this.#isOver = true;
+    this.follow();
+  }
+
+  /** From now on what changes is told as it changes. */
+  follow(): void {
+    this.#isFollowed = true;
+    for (const { link } of this.#given) link.note(() => this.#followSoon());
+    if (this.#changes > 0) this.#followSoon();
+  }
+
+  /** Waits until all that has changed so far is on its way. */
+  settled(): Promise<void> {
+    return this.#inTurn(() => this.#sendChanges());
   }
 
   /** The service has finished here: tells what is left to tell. */
   async end(): Promise<void> {
-    clearImmediate(this.#lateTurn);
-    for (const given of this.#given) {
-      if (given.piece.changes > 0) await this.#sendLate(given, given.piece.rest(given.version));
-      if (given.late) await this.#sendLate(given, given.piece.late(given.version));
-    }
+    await this.#inTurn(async () => {
+      await this.#sendChanges();
+      for (const given of this.#given.filter(({ late }) => late))
+        await this.#tell(given, given.link.late(given.version));
+    });
     this.stop();
+    this.forget();
   }
 
-  /** Gives no more. */
+  /** Gives no more. What changes here is still noted: what comes back must not undo it. */
   stop(): void {
     if (this.#isStopped) return;
     this.#isStopped = true;
-    clearImmediate(this.#lateTurn);
-    for (const { piece } of this.#given) piece.forget();
     this.#makeRoom();
   }
 
+  /** Notes nothing more for the other side. */
+  forget(): void {
+    this.#pieces.forget(this.#channel);
+  }
+
   get #changes(): number {
-    return this.#given.reduce((sum, { piece }) => sum + piece.changes, 0);
+    return this.#given.reduce((sum, { link }) => sum + link.changes, 0);
   }
 
   #agree(wants: readonly Want[]): Given[] {
@@ -155,29 +190,46 @@ export class StateGiver {
     const piece = this.#pieces.get(want.name);
     const version = piece && versionFor(piece, want);
     if (piece === undefined || version === undefined) return undefined;
-    return { piece, version, late: want.late === true && piece.wantsLate, bytes: 0 };
+    const link = this.#pieces.link(piece, this.#channel);
+    return { piece, link, version, late: want.late === true && piece.wantsLate, bytes: 0 };
   }
 
-  #forwardSoon(): void {
-    this.#lateTurn ??= setImmediate(() => {
-      this.#lateTurn = undefined;
-      const changed = this.#given.filter(({ piece }) => piece.changes > 0);
-      for (const given of changed) this.#sendLate(given, given.piece.rest(given.version));
+  // In the same turn of the event loop: whoever is told that something is done may kill this process next.
+  #followSoon(): void {
+    if (this.#isFollowing || this.#isStopped || !this.#isFollowed) return;
+    this.#isFollowing = true;
+    queueMicrotask(() => {
+      this.#isFollowing = false;
+      void this.settled();
     });
   }
 
-  // One after another: a part may go in several frames. What cannot be told any more is lost, and nothing else is.
-  #sendLate(given: Given, parts: Parts): Promise<void> {
-    this.#lastLate = this.#lastLate.then(() => this.#tell(given, parts));
-    return this.#lastLate;
+  async #sendChanges(): Promise<void> {
+    for (const given of this.#given) {
+      if (given.link.changes > 0 && !this.#isStopped) await this.#tell(given, given.link.rest(given.version));
+    }
   }
 
+  async #sendChanged(isPolite: boolean): Promise<void> {
+    for (const given of this.#given) {
+      if (given.link.changes > 0) await this.#send(given, given.link.rest(given.version), isPolite);
+    }
+  }
+
+  // What cannot be told before the handover keeps it from taking place; later it is lost, and nothing else is.
   #tell(given: Given, parts: Parts): Promise<void> {
-    return this.#send(given, parts, false).catch((cause) =>
-      warn(
-        `what changed late in state ${given.piece.name} is lost: ${asMoultError(cause, 'MOULT_STATE_FAILED').message}`,
-      ),
-    );
+    return this.#send(given, parts, false).catch((cause) => {
+      const error = asMoultError(cause, 'MOULT_STATE_FAILED');
+      if (this.#isOver) warn(`what changed late in state ${given.piece.name} is lost: ${error.message}`);
+      else this.#failure ??= error;
+    });
+  }
+
+  // One after another: a part may go in several frames.
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#last.then(work);
+    this.#last = turn.catch(() => {});
+    return turn;
   }
 
   /** @param isPolite lets the service have its turns between two parts. */

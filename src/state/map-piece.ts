@@ -1,14 +1,10 @@
 import { MoultError } from '../errors.js';
-import type { Parts, Piece } from './piece.js';
+import { type Entry, type LinkedMap, MapLink, type MapPart } from './map-link.js';
+import type { Piece, PieceLink } from './piece.js';
 import { type StateMap, watch } from './state-map.js';
 
 /** The most bytes of a map, where the service does not say. */
 export const DEFAULT_MAP_BYTES = 4 * 1024 * 1024 * 1024;
-/** A part holds about so many bytes: serializing it must not hold up the service. */
-const PART_BYTES = 256 * 1024;
-/** How many entries the first part has; from its size follows how many the next may have. */
-const FIRST_ENTRIES = 32;
-const MOST_ENTRIES = 20_000;
 
 /** How a map of the service changes hands. */
 export interface MapOptions<K, V> {
@@ -24,140 +20,100 @@ export interface MapOptions<K, V> {
   readonly maxBytes?: number;
 }
 
-type Entry = [unknown, unknown];
-
-interface MapPart {
-  readonly clear?: true;
-  readonly set?: readonly Entry[];
-  /** Keys, each with the value undefined, so that a migration sees an entry. */
-  readonly delete?: readonly Entry[];
-}
-
 /** A map, given entry by entry. */
-export class MapPiece<K, V> implements Piece {
+export class MapPiece<K, V> implements Piece, LinkedMap<K, V> {
   readonly name: string;
   readonly version: number;
   readonly oldestVersion: number;
   readonly maxBytes: number;
   readonly wantsLate = false;
   readonly isOnePart = false;
-  #map: StateMap<K, V>;
-  #options: MapOptions<K, V>;
-  /** The keys that have changed; undefined while nothing is noted. */
-  #changed: Set<K> | undefined;
-  #wasCleared = false;
+  readonly isOfTask: boolean = false;
+  readonly entries: StateMap<K, V>;
+  readonly #options: MapOptions<K, V>;
+  /** Those that are told of changes. */
+  #following = new Set<MapLink<K, V>>();
+  /** Through which changes come just now: its other side knows them. */
+  #source: MapLink<K, V> | undefined;
 
   constructor(name: string, map: StateMap<K, V>, options: MapOptions<K, V>) {
     this.name = name;
     this.version = options.version ?? 1;
     this.oldestVersion = options.oldestVersion ?? this.version;
     this.maxBytes = options.maxBytes ?? DEFAULT_MAP_BYTES;
-    this.#map = map;
+    this.entries = map;
     this.#options = options;
   }
 
-  get changes(): number {
-    return (this.#changed?.size ?? 0) + (this.#wasCleared ? 1 : 0);
+  link(): PieceLink {
+    return new MapLink(this);
   }
 
-  *copy(version: number): Parts {
-    this.note();
-    yield { clear: true } satisfies MapPart;
-    // The iterator goes on over what is set meanwhile, and leaves out what is deleted before it comes there.
-    yield* this.#inParts(this.#map.entries(), (entries) => ({
-      set: entries.map((entry) => this.#down(entry, version)),
-    }));
-  }
-
-  *rest(version: number): Parts {
-    const changed = this.#changed;
-    if (changed === undefined) {
-      yield* this.copy(version);
-      return;
-    }
-    const wasCleared = this.#wasCleared;
-    this.#changed = new Set();
-    this.#wasCleared = false;
-    if (wasCleared) yield { clear: true } satisfies MapPart;
-    yield* this.#inParts(changed.values(), (keys) => this.#partOf(keys, version));
-  }
-
-  note(onChange: () => void = () => {}): void {
-    this.#changed ??= new Set();
-    watch(this.#map, {
+  follow(link: MapLink<K, V>): void {
+    this.#following.add(link);
+    watch(this.entries, {
       changed: (key) => {
-        this.#changed?.add(key);
-        onChange();
+        for (const each of this.#following) if (each !== this.#source) each.changed(key);
       },
       cleared: () => {
-        this.#changed?.clear();
-        this.#wasCleared = true;
-        onChange();
+        for (const each of this.#following) if (each !== this.#source) each.cleared();
       },
     });
   }
 
-  forget(): void {
-    watch(this.#map, undefined);
-    this.#changed = undefined;
-    this.#wasCleared = false;
+  unfollow(link: MapLink<K, V>): void {
+    this.#following.delete(link);
+    if (this.#following.size === 0) watch(this.entries, undefined);
   }
 
-  // What changes late is told as it changes.
-  *late(): Parts {}
-
-  take(part: unknown, version: number): void {
-    const { clear, set = [], delete: deleted = [] } = part as MapPart;
-    if (clear) this.#map.clear();
-    for (const entry of set) {
-      const [key, value] = this.#up(entry, version);
-      this.#map.set(key, value);
-    }
-    for (const entry of deleted) this.#map.delete(this.#up(entry, version)[0]);
-  }
-
-  drop(): void {
-    this.#map.clear();
-  }
-
-  // A key may have changed once more since it was noted: its value is the one of now, and it is noted again.
-  #partOf(keys: readonly K[], version: number): MapPart {
-    const set: Entry[] = [];
-    const gone: Entry[] = [];
-    for (const key of keys) {
-      const value = this.#map.get(key);
-      if (this.#map.has(key)) set.push(this.#down([key, value as V], version));
-      else gone.push(this.#down([key, undefined as V], version));
-    }
-    return { set, delete: gone };
-  }
-
-  *#inParts<T>(all: Iterator<T>, partOf: (some: readonly T[]) => MapPart): Parts {
-    let entries = FIRST_ENTRIES;
-    for (;;) {
-      const some: T[] = [];
-      while (some.length < entries) {
-        const { done, value } = all.next();
-        if (done) break;
-        some.push(value);
-      }
-      if (some.length === 0) return;
-      const bytes = yield partOf(some);
-      const fitting = Math.ceil((some.length * PART_BYTES) / Math.max(1, bytes));
-      entries = Math.max(1, Math.min(fitting, entries * 4, MOST_ENTRIES));
-    }
-  }
-
-  #up(entry: readonly unknown[], version: number): [K, V] {
-    if (version === this.version) return entry as unknown as [K, V];
-    if (this.#options.up === undefined) throw this.#without('up', version);
-    return this.#options.up(entry as Entry, version);
-  }
-
-  #down(entry: [K, V], version: number): Entry {
+  encode(entry: [K, V], version: number, _link: MapLink<K, V>): Entry {
     if (version === this.version) return entry;
     if (this.#options.down === undefined) throw this.#without('down', version);
     return this.#options.down(entry, version);
+  }
+
+  /** An entry as it came through this link. */
+  protected decode(entry: Entry, version: number, _link: MapLink<K, V>): [K, V] {
+    if (version === this.version) return entry as [K, V];
+    if (this.#options.up === undefined) throw this.#without('up', version);
+    return this.#options.up(entry, version);
+  }
+
+  take(
+    { clear, set = [], delete: gone = [] }: MapPart,
+    version: number,
+    link: MapLink<K, V>,
+    keeps: ReadonlySet<K>,
+  ): void {
+    this.#source = link;
+    try {
+      if (clear) this.clear(keeps);
+      for (const entry of set) {
+        const [key, value] = this.decode(entry, version, link);
+        if (keeps.has(key)) continue;
+        this.entries.set(key, value);
+        link.isKnown(key);
+      }
+      for (const entry of gone) {
+        const [key] = this.decode(entry, version, link);
+        if (keeps.has(key)) continue;
+        // Also where it is not here: others may have it.
+        if (!this.entries.delete(key)) this.entries.touch(key);
+        link.isKnown(key);
+      }
+    } finally {
+      this.#source = undefined;
+    }
+  }
+
+  drop(): void {
+    this.entries.clear();
+  }
+
+  /** Everything that is here is gone at the other side. @param keeps the keys of which it does not know yet. */
+  protected clear(keeps: ReadonlySet<K>): void {
+    if (keeps.size === 0) this.entries.clear();
+    else for (const key of [...this.entries.keys()]) if (!keeps.has(key)) this.entries.delete(key);
   }
 
   #without(what: 'up' | 'down', version: number): MoultError {

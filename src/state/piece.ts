@@ -4,10 +4,7 @@ export type Part = unknown;
 /** The parts of a piece. Each time the next one is asked for, it is told how many bytes the last one had. */
 export type Parts = Generator<Part | Promise<Part>, void, number>;
 
-/**
- * A named piece of what a service has in memory, as it changes hands. A part is anything that can be cloned
- * structurally. The parts of one piece are taken in the order in which they were given.
- */
+/** A named piece of what a service has in memory, as it changes hands. */
 export interface Piece {
   readonly name: string;
   /** The version of the parts that it gives. */
@@ -20,22 +17,36 @@ export interface Piece {
   readonly isOnePart: boolean;
   /** Whether it wants to know what became of it on the other side after it was taken. */
   readonly wantsLate: boolean;
+  /** Whether it belongs to a task: the other side learns at once of each change, whoever of the two serves. */
+  readonly isOfTask: boolean;
+  /** As one other side has it. Each other side has one of its own: what was told to one is still to be told to another. */
+  link(): PieceLink;
+  /** What was taken is not whole, and never will be. */
+  drop(): void;
+}
+
+/**
+ * A piece and one other side: what is given there, and taken from there. A part is anything that can be cloned
+ * structurally. The parts of one piece are taken in the order in which they were given.
+ */
+export interface PieceLink {
   /** All of it; from now on it notes what changes. */
   copy(version: number): Parts;
-  /** How many changes it has noted since they were last given. */
+  /** How many changes it has noted that the other side was not told of. */
   readonly changes: number;
   /** What has changed since the last call of this or of `copy`; all of it where it cannot know. */
   rest(version: number): Parts;
-  /** Notes from now on what changes. @param onChange told at once of each change. */
+  /** Notes from now on what changes here. @param onChange told at once of each change. */
   note(onChange?: () => void): void;
   /** Notes no more. */
   forget(): void;
   /** What there is to tell at the end of one that gave it away, if anything. */
   late(version: number): Parts;
-  /** Takes a part. @throws what the service throws, to say that it cannot read it. */
+  /**
+   * Takes a part. What has changed here, and the other side was not told of, outlasts what comes back from there.
+   * @throws what the service throws, to say that it cannot read it.
+   */
   take(part: Part, version: number): void | Promise<void>;
-  /** What was taken is not whole, and never will be. */
-  drop(): void;
 }
 
 /** A piece as the side that wants it tells of it. */

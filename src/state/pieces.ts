@@ -1,6 +1,7 @@
+import type { Channel } from '../channel/channel.js';
 import { MoultError } from '../errors.js';
 import { MAX_PIECES } from '../protocol/limits.js';
-import type { Piece, Want } from './piece.js';
+import type { Piece, PieceLink, Want } from './piece.js';
 
 /** The longest name of a piece. */
 const MAX_PIECE_NAME = 256;
@@ -8,6 +9,9 @@ const MAX_PIECE_NAME = 256;
 /** The pieces of state of one generation, by their names. */
 export class Pieces {
   #pieces = new Map<string, Piece>();
+  #declared = 0;
+  /** By channel: the other sides with which pieces are exchanged. */
+  #links = new WeakMap<Channel, Map<Piece, PieceLink>>();
 
   /** @throws MOULT_BAD_OPTION for a name that is taken or cannot be used. */
   declare(piece: Piece): void {
@@ -18,8 +22,9 @@ export class Pieces {
     }
     if (this.#pieces.has(name))
       throw new MoultError('MOULT_BAD_OPTION', `state: ${name} is declared already`);
-    if (this.#pieces.size === MAX_PIECES)
+    if (!piece.isOfTask && this.#declared === MAX_PIECES)
       throw new MoultError('MOULT_BAD_OPTION', `state: expected at most ${MAX_PIECES} pieces`);
+    if (!piece.isOfTask) this.#declared += 1;
     this.#pieces.set(name, piece);
   }
 
@@ -35,9 +40,21 @@ export class Pieces {
     return [...this.#pieces.values()];
   }
 
-  /** What this generation can take. */
-  wants(): Want[] {
-    return this.all().map((piece) => ({
+  /** A piece as the other side of this channel has it. */
+  link(piece: Piece, channel: Channel): PieceLink {
+    const links = this.#links.get(channel) ?? new Map<Piece, PieceLink>();
+    this.#links.set(channel, links);
+    const link = links.get(piece) ?? piece.link();
+    links.set(piece, link);
+    return link;
+  }
+
+  /** What this generation can take: of all pieces, or of those of tasks only. */
+  wants(which: 'all' | 'of tasks' = 'all'): Want[] {
+    const ofTasks = this.all().filter(({ isOfTask }) => isOfTask);
+    const declared = which === 'all' ? this.all().filter(({ isOfTask }) => !isOfTask) : [];
+    // Without room in the message a task gives what it has when it ends.
+    return [...declared, ...ofTasks].slice(0, MAX_PIECES).map((piece) => ({
       name: piece.name,
       min: piece.oldestVersion,
       max: piece.version,
@@ -45,13 +62,13 @@ export class Pieces {
     }));
   }
 
-  /** Notes what changes from now on, for a predecessor that may have to serve again. */
-  note(): void {
-    for (const piece of this.all()) piece.note();
+  /** Notes what changes from now on, for the other side of this channel, which may have to serve again. */
+  note(channel: Channel): void {
+    for (const piece of this.all()) this.link(piece, channel).note();
   }
 
-  /** Notes no more. */
-  forget(): void {
-    for (const piece of this.all()) piece.forget();
+  /** Notes nothing more for the other side of this channel. */
+  forget(channel: Channel): void {
+    for (const link of this.#links.get(channel)?.values() ?? []) link.forget();
   }
 }

@@ -103,7 +103,9 @@ export class StateTaker {
 
   async #take({ name, version }: Message<'state-part'>, bytes: Buffer, lastBytes: number): Promise<void> {
     try {
-      if (this.#failure === undefined) await this.#pieces.get(name)?.take(deserialize(bytes), version);
+      const piece = this.#pieces.get(name);
+      if (this.#failure === undefined && piece !== undefined)
+        await this.#pieces.link(piece, this.#channel).take(deserialize(bytes), version);
     } catch (cause) {
       const why = cause instanceof Error ? cause.message : String(cause);
       const told = `state ${name}, version ${version}, could not be restored: ${why}`;

@@ -1,5 +1,5 @@
 import type { Consumer, ConsumerOptions } from './consumer.js';
-import type { Holding } from './holding.js';
+import type { Departure, Holding } from './holding.js';
 
 /** How long a consumer may take to stop, where the service does not say. */
 const STOP_WITHIN_MS = 10_000;
@@ -9,7 +9,6 @@ export class ConsumerHolding implements Holding {
   readonly name: string;
   readonly overlaps: boolean;
   readonly endWithinMs: number;
-  passOn: undefined;
   readonly #consumer: Consumer;
 
   constructor(name: string, consumer: Consumer, options: ConsumerOptions) {
@@ -30,8 +29,8 @@ export class ConsumerHolding implements Holding {
   // It has begun already, and what the former owner gives is for those that have not.
   receive(): void {}
 
-  end(signal: AbortSignal, withinMs: number): unknown {
-    return this.#consumer.stop({ signal, withinMs, changeover: this.#changeover });
+  end({ limit, withinMs }: Departure): unknown {
+    return this.#consumer.stop({ signal: limit, withinMs, changeover: this.#changeover });
   }
 
   finish(): void {}

@@ -1,5 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import type { Holding } from './holding.js';
+import { StateMap } from '../state/state-map.js';
+import type { Departure, Holding } from './holding.js';
+import { type Begun, JobsPiece } from './jobs-piece.js';
 import { Running } from './running.js';
 
 /** One job, as it runs. */
@@ -41,22 +43,30 @@ export interface Jobs<T> {
   readonly size: number;
 }
 
-interface Begun<T> {
+/** As it goes to, and comes from, a generation that does not know the piece. */
+interface Passed<T> {
   readonly id: string;
   readonly data: T;
   readonly saved: unknown;
 }
 
-/** Jobs as a holding. Each is begun on its own: the next generation need not wait for the last one's. */
+/** One that was passed on to a generation that does not know the piece. */
+const PASSED_ON = {};
+
+/** Jobs as a holding: all that are not done are known to both generations of a handover, each runs in one. */
 export class JobsHolding<T> implements Holding, Jobs<T> {
   readonly name: string;
   readonly overlaps = true;
   readonly endWithinMs = undefined;
-  passOn: ((given: unknown) => void) | undefined;
+  readonly piece: JobsPiece<T>;
   readonly #run: (job: Job<T>) => unknown;
   readonly #moves: boolean;
   readonly #running: Running;
-  #begun = new Map<string, Begun<T>>();
+  #begun = new StateMap<string, Begun<T>>();
+  #hasBegun = false;
+  /** Whether those that nobody runs are begun here. */
+  #isHere = true;
+  #passOn: ((given: unknown) => void) | undefined;
   #epoch = 0;
 
   constructor(name: string, run: (job: Job<T>) => unknown, options: JobsOptions) {
@@ -64,60 +74,131 @@ export class JobsHolding<T> implements Holding, Jobs<T> {
     this.#run = run;
     this.#moves = options.changeover === 'move';
     this.#running = new Running(`job of ${name}`);
+    this.piece = new JobsPiece(name, this.#begun, (id) => {
+      if (this.#hasBegun) this.#next(id);
+    });
   }
 
   get size(): number {
     return this.#running.size;
   }
 
+  get passOn(): ((given: unknown) => void) | undefined {
+    return this.#passOn;
+  }
+
+  set passOn(passOn) {
+    this.#passOn = passOn;
+    if (passOn !== undefined) for (const id of [...this.#begun.keys()]) this.#next(id);
+  }
+
   start(data: T): string {
-    const one = { id: randomUUID(), data, saved: undefined };
-    if (this.passOn === undefined) this.#do(one);
-    else this.passOn([one]);
-    return one.id;
+    // Another generation does it: who starts what cannot go there is to hear of it.
+    if (!this.#isHere) structuredClone(data);
+    const id = randomUUID();
+    this.#begun.set(id, { data, saved: undefined, runner: 'nobody' });
+    if (!this.#hasBegun) this.piece.noteOwn(id);
+    this.#next(id);
+    return id;
   }
 
   prepare(): void {}
 
   begin(epoch: number, given: unknown): void {
     this.#epoch = epoch;
-    this.receive(given);
+    this.#hasBegun = true;
+    this.#isHere = true;
+    this.piece.begun();
+    if (given !== undefined) this.receive(given);
+    for (const id of [...this.#begun.keys()]) this.#next(id);
   }
 
   receive(given: unknown): void {
-    for (const one of (given ?? []) as Begun<T>[]) this.#do(one);
+    for (const { id, data, saved } of given as Passed<T>[]) {
+      this.#begun.set(id, { data, saved, runner: 'nobody' });
+      this.#next(id);
+    }
+    // The first that comes back is all that was not done there.
+    for (const [id, { runner }] of [...this.#begun]) if (runner === PASSED_ON) this.#begun.delete(id);
   }
 
-  async end(limit: AbortSignal): Promise<Begun<T>[]> {
-    if (!this.#moves) return [];
-    const all = [...this.#begun.values()];
-    this.#running.abort();
-    await this.#running.over(limit);
-    // Those that came to their end are no longer among them.
-    const left = all.flatMap(({ id }) => this.#begun.get(id) ?? []);
-    for (const { id } of left) this.#begun.delete(id);
-    return left;
+  end({ goesOn }: Departure): void {
+    if (!goesOn) return;
+    this.#isHere = false;
+    if (this.#moves) this.#running.abort();
   }
 
-  finish(limit: AbortSignal): Promise<void> {
-    return this.#running.over(limit);
+  // Each goes on as soon as it has come to rest: what is late in noticing holds up no other.
+  *parts(): Iterable<Passed<T>[]> {
+    yield [];
+  }
+
+  async finish(departure: Departure): Promise<void> {
+    const { goesOn, limit } = departure;
+    if (!goesOn) limit.addEventListener('abort', () => this.#giveUp(), { once: true });
+    await this.#running.over(departure);
+  }
+
+  gone(link: unknown): void {
+    for (const [id, { runner, ...one }] of [...this.#begun]) {
+      if (runner !== link && runner !== PASSED_ON) continue;
+      this.#begun.set(id, { ...one, runner: 'nobody' });
+      this.#next(id);
+    }
+  }
+
+  stay(): void {
+    this.#isHere = true;
+    for (const id of [...this.#begun.keys()]) this.#next(id);
   }
 
   close(): void {}
 
-  #do(one: Begun<T>): void {
-    this.#begun.set(one.id, one);
+  /** Has one that nobody runs done: here, or there. */
+  #next(id: string): void {
+    const one = this.#begun.get(id);
+    if (one?.runner !== 'nobody') return;
+    if (this.#isHere) this.#do(id, one);
+    else if (this.#passOn !== undefined) {
+      this.#begun.set(id, { ...one, runner: PASSED_ON });
+      this.#passOn([{ id, data: one.data, saved: one.saved }] satisfies Passed<T>[]);
+    }
+  }
+
+  #do(id: string, { data, saved }: Begun<T>): void {
     const epoch = this.#epoch;
+    let isOver = false;
+    let last = saved;
+    const note = () => this.#begun.set(id, { data, saved: last, runner: 'here' });
+    const save = (value: unknown) => {
+      if (isOver) return;
+      last = structuredClone(value);
+      note();
+    };
+    note();
     this.#running.run(async (signal) => {
-      const save = (saved: unknown) => this.#begun.set(one.id, { ...one, saved: structuredClone(saved) });
       try {
-        await this.#run({ ...one, signal, epoch, save });
+        await this.#run({ id, data, saved, signal, epoch, save });
       } catch (error) {
-        if (this.#moves && signal.aborted && error === signal.reason) throw error;
-        this.#begun.delete(one.id);
+        isOver = true;
+        if (signal.aborted && error === signal.reason) {
+          this.#begun.set(id, { data, saved: last, runner: 'nobody' });
+          this.#next(id);
+        } else this.#begun.delete(id);
         throw error;
       }
-      this.#begun.delete(one.id);
+      isOver = true;
+      this.#begun.delete(id);
     });
+  }
+
+  // Nobody is there who could go on with them.
+  #giveUp(): void {
+    this.#isHere = false;
+    if (this.#running.size > 0)
+      process.emitWarning(
+        `${this.#running.size} jobs of ${this.name} had not come to their end when the time for it was over`,
+        'MoultWarning',
+      );
   }
 }

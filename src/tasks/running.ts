@@ -1,3 +1,5 @@
+import type { Departure } from './holding.js';
+
 /** Work that runs, and that can be told to stop. */
 export class Running {
   readonly #what: string;
@@ -11,11 +13,6 @@ export class Running {
 
   get size(): number {
     return this.#all.size;
-  }
-
-  /** Aborts when what runs is to stop. */
-  get signal(): AbortSignal {
-    return this.#abort.signal;
   }
 
   /** Runs work. What it throws is told as a warning. @returns when it is over; whether it came to its end. */
@@ -43,12 +40,15 @@ export class Running {
     this.#abort = new AbortController();
   }
 
-  /** Waits until nothing runs. @param limit has all that still runs told to stop. */
-  async over(limit: AbortSignal): Promise<void> {
+  /** Waits until nothing runs, or all stays after all. What still runs when the time is over is told to stop. */
+  async over({ limit, calledOff }: Pick<Departure, 'limit' | 'calledOff'>): Promise<void> {
     const stop = () => this.abort();
     if (limit.aborted) stop();
     limit.addEventListener('abort', stop, { once: true });
-    while (this.#all.size > 0) await Promise.all(this.#all);
+    const stays = new Promise<void>((resolve) => {
+      calledOff.addEventListener('abort', () => resolve(), { once: true });
+    });
+    while (this.#all.size > 0 && !calledOff.aborted) await Promise.race([Promise.all(this.#all), stays]);
     limit.removeEventListener('abort', stop);
   }
 

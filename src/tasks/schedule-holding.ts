@@ -1,4 +1,4 @@
-import type { Holding, Origin } from './holding.js';
+import type { Departure, Holding, Origin } from './holding.js';
 import { Running } from './running.js';
 
 /** With what a periodic task runs. */
@@ -32,7 +32,6 @@ export class ScheduleHolding implements Holding {
   readonly name: string;
   readonly overlaps = false;
   readonly endWithinMs = undefined;
-  passOn: undefined;
   readonly #next: (afterMs: number) => number | undefined;
   readonly #run: (context: TickContext) => unknown;
   readonly #protects: boolean;
@@ -68,15 +67,15 @@ export class ScheduleHolding implements Holding {
 
   receive(): void {}
 
-  async end(limit: AbortSignal): Promise<Ended> {
+  async end(departure: Departure): Promise<Ended> {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    if (this.#protects) await this.#running.over(limit);
+    if (this.#protects) await this.#running.over(departure);
     return { lastMs: this.#lastMs };
   }
 
-  finish(limit: AbortSignal): Promise<void> {
-    return this.#running.over(limit);
+  finish(departure: Departure): Promise<void> {
+    return this.#running.over(departure);
   }
 
   close(): void {}

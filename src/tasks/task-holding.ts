@@ -1,4 +1,4 @@
-import type { Holding } from './holding.js';
+import type { Departure, Holding } from './holding.js';
 import { Running } from './running.js';
 
 /** With what a task runs. */
@@ -27,12 +27,13 @@ interface Ended {
   readonly saved?: unknown;
 }
 
+const NEVER = new AbortController().signal;
+
 /** A task: a function that runs in one generation at a time. */
 export class TaskHolding implements Holding {
   readonly name: string;
   readonly overlaps = false;
   readonly endWithinMs = undefined;
-  passOn: undefined;
   readonly #run: (context: TaskContext) => unknown;
   readonly #finishes: boolean;
   readonly #running: Running;
@@ -49,6 +50,8 @@ export class TaskHolding implements Holding {
   prepare(): void {}
 
   begin(epoch: number, given: unknown): void {
+    // It was to be finished here, and was never anywhere else.
+    if (this.#running.size > 0) return;
     const { isDone, saved } = (given ?? { isDone: false }) as Ended;
     this.#isDone = isDone;
     this.#saved = saved;
@@ -61,9 +64,10 @@ export class TaskHolding implements Holding {
 
   receive(): void {}
 
-  async end(limit: AbortSignal): Promise<Ended> {
+  async end({ limit, calledOff }: Departure): Promise<Ended> {
     if (!this.#finishes) this.#running.abort();
-    await this.#running.over(limit);
+    // What was told to stop does: it begins again when it has.
+    await this.#running.over({ limit, calledOff: this.#finishes ? calledOff : NEVER });
     return this.#isDone ? { isDone: true } : { isDone: false, saved: this.#saved };
   }
 

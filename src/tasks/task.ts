@@ -1,6 +1,6 @@
 import { asMoultError, MoultError } from '../errors.js';
 import type { FileLock } from '../os/file-lock.js';
-import type { Holding, Origin } from './holding.js';
+import type { Departure, Holding, Origin } from './holding.js';
 import type { TaskLocks } from './locks.js';
 
 /** How long after a failed begin the next one follows; twice as long each time, up to the longest. */
@@ -23,34 +23,50 @@ export class Task {
   readonly holding: Holding;
   readonly #locks: TaskLocks | undefined;
   readonly #onFailure: (error: MoultError) => void;
+  readonly #onIdle: () => void;
   #lock: FileLock | undefined;
   #last: Promise<unknown> = Promise.resolve();
   #isHere = false;
   #isLeaving = false;
   #unused = NOTHING;
+  #leaving: Leaving | undefined;
   #arrive: ((given: Given | undefined) => void) | undefined;
   #wake: (() => void) | undefined;
 
-  /** @param onFailure told each time that it could not begin; it is tried again. */
-  constructor(holding: Holding, locks: TaskLocks | undefined, onFailure: (error: MoultError) => void) {
+  /**
+   * @param onFailure told each time that it could not begin; it is tried again.
+   * @param onIdle told when nothing of it ends or finishes here any more.
+   */
+  constructor(
+    holding: Holding,
+    locks: TaskLocks | undefined,
+    onFailure: (error: MoultError) => void,
+    onIdle: () => void,
+  ) {
     this.holding = holding;
     this.#locks = holding.overlaps ? undefined : locks;
     this.#onFailure = onFailure;
+    this.#onIdle = onIdle;
   }
 
   get name(): string {
     return this.holding.name;
   }
 
+  /** Whether nothing of it ends or finishes here. */
+  get isIdle(): boolean {
+    return this.#leaving === undefined;
+  }
+
   /** Has it begin here. @returns when it has, or was told to leave before. */
   begin(epoch: number, given: Given = NOTHING): Promise<void> {
-    this.#isLeaving = false;
+    this.stay();
     return this.#inTurn(() => this.#begin(epoch, given));
   }
 
   /** Has it begin here as soon as its former owner gives it. */
   expect(epoch: number): Promise<void> {
-    this.#isLeaving = false;
+    this.stay();
     const arrival = new Promise<Given | undefined>((resolve) => {
       this.#arrive = resolve;
     });
@@ -66,11 +82,28 @@ export class Task {
     this.#arrive = undefined;
   }
 
-  /** Has it end here. One that is still expected passes through without beginning. @returns what it was let go with. */
-  letGo(withinMs: number): Promise<Given> {
+  /**
+   * Has it end here; what it leaves running is finished. One that is still expected passes through without beginning.
+   * @param goesOn whether another generation has it next.
+   * @returns what it was let go with, as soon as it may begin elsewhere.
+   */
+  letGo(withinMs: number, goesOn: boolean): Promise<Given> {
+    this.stay();
     this.#isLeaving = true;
     this.#wake?.();
-    return this.#inTurn(() => this.#end(withinMs));
+    const leaving = new Leaving();
+    this.#leaving = leaving;
+    const ended = this.#inTurn(() => this.#end(leaving, withinMs, goesOn));
+    ended.then(() => this.#finish(leaving, withinMs, goesOn));
+    return ended;
+  }
+
+  /** It was to leave, and stays: its end is called off as far as it has not come, and nothing ends at a deadline. */
+  stay(): void {
+    this.#isLeaving = false;
+    const leaving = this.#leaving;
+    this.#leaving = undefined;
+    leaving?.callOff();
   }
 
   /** What came up at the former owner after it had given the rest. */
@@ -100,23 +133,32 @@ export class Task {
     this.#unlock();
   }
 
-  async #end(withinMs: number): Promise<Given> {
+  async #end(leaving: Leaving, withinMs: number, goesOn: boolean): Promise<Given> {
     if (!this.#isHere) return this.#unused;
-    const limitMs = this.holding.endWithinMs ?? withinMs;
-    const limit = new AbortController();
-    const timer = setTimeout(() => limit.abort(), limitMs);
+    const { endWithinMs } = this.holding;
+    // One with a time of its own for its end keeps it: it cannot begin again before it has ended.
+    const departure = leaving.within(endWithinMs ?? withinMs, goesOn, endWithinMs !== undefined);
     let data: unknown;
     try {
-      data = await this.holding.end(limit.signal, limitMs);
+      data = await this.holding.end(departure);
     } catch (cause) {
       const { message } = asMoultError(cause, 'MOULT_TASK_FAILED');
       process.emitWarning(`${this.name} failed when it was to end: ${message}`, 'MoultWarning');
     } finally {
-      clearTimeout(timer);
+      leaving.clear();
     }
     this.#isHere = false;
     this.#unlock();
     return { data, origin: 'former' };
+  }
+
+  async #finish(leaving: Leaving, withinMs: number, goesOn: boolean): Promise<void> {
+    if (this.#leaving !== leaving) return;
+    await Promise.resolve(this.holding.finish(leaving.within(withinMs, goesOn, false))).catch(() => {});
+    leaving.clear();
+    if (this.#leaving !== leaving) return;
+    this.#leaving = undefined;
+    this.#onIdle();
   }
 
   #unlock(): void {
@@ -138,5 +180,29 @@ export class Task {
     const turn = this.#last.then(work);
     this.#last = turn.catch(() => {});
     return turn;
+  }
+}
+
+/** The way out of one that leaves: its deadlines, until it stays after all. */
+class Leaving {
+  readonly #calledOff = new AbortController();
+  #timer: NodeJS.Timeout | undefined;
+  #isKept = false;
+
+  /** @param isKept whether the deadline holds although it stays. */
+  within(withinMs: number, goesOn: boolean, isKept: boolean): Departure {
+    const limit = new AbortController();
+    this.#isKept = isKept;
+    this.#timer = setTimeout(() => limit.abort(), withinMs);
+    return { limit: limit.signal, calledOff: this.#calledOff.signal, withinMs, goesOn };
+  }
+
+  clear(): void {
+    clearTimeout(this.#timer);
+  }
+
+  callOff(): void {
+    if (!this.#isKept) this.clear();
+    this.#calledOff.abort();
   }
 }

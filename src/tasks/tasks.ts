@@ -21,7 +21,6 @@ export class Tasks {
   readonly #events: TaskEvents;
   #tasks = new Map<string, Task>();
   #epoch: number | undefined;
-  #leaving = 0;
 
   /** @param locks undefined where generations have no folder in common. */
   constructor(locks: TaskLocks | undefined, events: TaskEvents) {
@@ -37,14 +36,19 @@ export class Tasks {
     }
     if (this.#tasks.has(name)) throw bad(`${name} is declared already`);
     if (this.#tasks.size === MAX_TASKS) throw bad(`expected at most ${MAX_TASKS}`);
-    const task = new Task(holding, this.#locks, (error) => this.#events.failed(error));
+    const task = new Task(
+      holding,
+      this.#locks,
+      (error) => this.#events.failed(error),
+      () => this.check(),
+    );
     this.#tasks.set(name, task);
     if (this.#epoch !== undefined) task.begin(this.#epoch);
   }
 
   /** Whether nothing ends or finishes here. */
   get isIdle(): boolean {
-    return this.#leaving === 0;
+    return this.all().every((task) => task.isIdle);
   }
 
   names(): string[] {
@@ -86,28 +90,22 @@ export class Tasks {
 
   /**
    * Has one end here; what it leaves running is finished.
+   * @param goesOn whether another generation has it next.
    * @returns what it was let go with, as soon as it may begin elsewhere.
    */
-  async letGo(task: Task, withinMs: number): Promise<Given> {
+  letGo(task: Task, withinMs: number, goesOn: boolean): Promise<Given> {
     this.#epoch = undefined;
-    this.#leaving += 1;
-    const given = await task.letGo(withinMs);
-    const limit = new AbortController();
-    const timer = setTimeout(() => limit.abort(), withinMs);
-    Promise.resolve()
-      .then(() => task.holding.finish(limit.signal))
-      .catch(() => {})
-      .then(() => {
-        clearTimeout(timer);
-        this.#leaving -= 1;
-        if (this.isIdle) this.#events.idle();
-      });
-    return given;
+    return task.letGo(withinMs, goesOn);
+  }
+
+  /** Tells once more whether nothing ends here: something that has ended is with the other generation now. */
+  check(): void {
+    if (this.isIdle) this.#events.idle();
   }
 
   /** Has all end here, for good. */
   end(withinMs: number): void {
-    for (const task of this.all()) this.letGo(task, withinMs);
+    for (const task of this.all()) this.letGo(task, withinMs, false);
   }
 
   /** Closes what they have open. */

@@ -1,5 +1,7 @@
-import type { Holding } from './holding.js';
+import { StateMap } from '../state/state-map.js';
+import type { Departure, Holding } from './holding.js';
 import { Running } from './running.js';
+import { TaskMap } from './task-map.js';
 
 /** With what a timer runs. */
 export interface TimerContext {
@@ -26,29 +28,34 @@ export interface Timers<T> {
 }
 
 interface Waiting<T> {
-  readonly id: string;
   readonly dueMs: number;
   readonly data: T;
 }
 
+/** As it goes to, and comes from, a generation that does not know the piece. */
 interface Passed<T> {
-  readonly set?: readonly Waiting<T>[];
+  readonly set?: readonly (Waiting<T> & { readonly id: string })[];
   readonly clear?: readonly string[];
 }
 
 /** The longest time-out that Node takes. */
 const LONGEST_MS = 2 ** 31 - 1;
+/** How many go in one part. */
+const PART_TIMERS = 500;
 
-/** Timers as a holding. */
+/** Timers as a holding: all that wait are known to both generations of a handover, and one has armed them. */
 export class TimersHolding<T> implements Holding, Timers<T> {
   readonly name: string;
   readonly overlaps = false;
   readonly endWithinMs = undefined;
+  readonly piece: TaskMap<Waiting<T>>;
   readonly #run: (id: string, data: T, context: TimerContext) => unknown;
   readonly #running: Running;
-  #waiting = new Map<string, Waiting<T>>();
+  #waiting = new StateMap<string, Waiting<T>>();
   #armed = new Map<string, NodeJS.Timeout>();
   #isHere = false;
+  /** Whether what is changed here is newer than what comes from elsewhere. */
+  #isOwn = true;
   #passOn: ((given: unknown) => void) | undefined;
   #epoch = 0;
 
@@ -56,10 +63,11 @@ export class TimersHolding<T> implements Holding, Timers<T> {
     this.name = name;
     this.#run = run;
     this.#running = new Running(`timer of ${name}`);
+    this.piece = new TaskMap('timers', name, this.#waiting, (id) => this.#arm(id));
   }
 
   get size(): number {
-    return this.#waiting.size;
+    return this.#isHere || this.#isOwn ? this.#waiting.size : 0;
   }
 
   get passOn(): ((given: unknown) => void) | undefined {
@@ -67,76 +75,90 @@ export class TimersHolding<T> implements Holding, Timers<T> {
   }
 
   set passOn(passOn) {
+    if (passOn === undefined && this.#passOn !== undefined) this.#isOwn = true;
     this.#passOn = passOn;
-    if (passOn === undefined || this.#waiting.size === 0) return;
-    // Set since the rest was given.
-    passOn({ set: [...this.#waiting.values()] } satisfies Passed<T>);
-    this.#waiting.clear();
   }
 
   set(id: string, due: number | Date, data: T): void {
+    // Another generation may have it next: who sets what cannot go there is to hear of it.
+    if (!this.#isHere) structuredClone(data);
     const dueMs = typeof due === 'number' ? Date.now() + due : due.getTime();
-    const one = { id, dueMs, data };
-    if (this.passOn === undefined) this.#add(one);
-    else this.passOn({ set: [one] } satisfies Passed<T>);
+    this.#waiting.set(id, { dueMs, data });
+    if (this.#isOwn) this.piece.noteOwn(id);
+    this.passOn?.({ set: [{ id, dueMs, data }] } satisfies Passed<T>);
+    this.#arm(id);
   }
 
   clear(id: string): boolean {
+    const wasHere = this.#waiting.delete(id);
+    // Whoever has them may know it.
+    if (!wasHere && !this.#isHere) this.#waiting.touch(id);
+    if (this.#isOwn) this.piece.noteOwn(id);
     this.passOn?.({ clear: [id] } satisfies Passed<T>);
-    clearTimeout(this.#armed.get(id));
-    this.#armed.delete(id);
-    return this.#waiting.delete(id);
+    this.#arm(id);
+    return wasHere;
   }
 
   prepare(): void {}
 
   begin(epoch: number, given: unknown): void {
     this.#epoch = epoch;
+    const { set } = (given ?? {}) as Passed<T>;
+    if (set !== undefined) this.#takeAll(set);
     this.#isHere = true;
-    // What was set here meanwhile is newer.
-    for (const one of (given as Passed<T> | undefined)?.set ?? []) {
-      if (!this.#waiting.has(one.id)) this.#waiting.set(one.id, one);
-    }
-    for (const one of this.#waiting.values()) this.#arm(one);
+    this.#isOwn = false;
+    this.piece.begun();
+    for (const id of this.#waiting.keys()) this.#arm(id);
   }
 
   receive(given: unknown): void {
     const { set = [], clear = [] } = given as Passed<T>;
-    for (const id of clear) this.clear(id);
-    for (const one of set) this.#add(one);
+    for (const id of clear) this.#waiting.delete(id);
+    for (const { id, dueMs, data } of set) this.#waiting.set(id, { dueMs, data });
+    for (const id of [...clear, ...set.map(({ id }) => id)]) this.#arm(id);
   }
 
-  end(): Passed<T> {
+  end(): void {
     this.#isHere = false;
     for (const timer of this.#armed.values()) clearTimeout(timer);
     this.#armed.clear();
-    const set = [...this.#waiting.values()];
-    this.#waiting.clear();
-    return { set };
   }
 
-  finish(limit: AbortSignal): Promise<void> {
-    return this.#running.over(limit);
+  *parts(): Iterable<Passed<T>> {
+    const all = [...this.#waiting].map(([id, one]) => ({ id, ...one }));
+    for (let at = 0; at === 0 || at < all.length; at += PART_TIMERS)
+      yield { set: all.slice(at, at + PART_TIMERS) };
+  }
+
+  finish(departure: Departure): Promise<void> {
+    return this.#running.over(departure);
   }
 
   close(): void {}
 
-  #add(one: Waiting<T>): void {
-    this.#waiting.set(one.id, one);
-    if (this.#isHere) this.#arm(one);
+  // What it has is all there is, but for what was changed here meanwhile.
+  #takeAll(set: NonNullable<Passed<T>['set']>): void {
+    const ids = new Set(set.map(({ id }) => id));
+    const { own } = this.piece;
+    for (const id of [...this.#waiting.keys()]) if (!ids.has(id) && !own.has(id)) this.#waiting.delete(id);
+    for (const { id, dueMs, data } of set) if (!own.has(id)) this.#waiting.set(id, { dueMs, data });
   }
 
-  #arm(one: Waiting<T>): void {
-    clearTimeout(this.#armed.get(one.id));
+  // Or disarms it, where it waits no more.
+  #arm(id: string): void {
+    clearTimeout(this.#armed.get(id));
+    this.#armed.delete(id);
+    const one = this.#waiting.get(id);
+    if (!this.#isHere || one === undefined) return;
     const waitMs = Math.min(Math.max(0, one.dueMs - Date.now()), LONGEST_MS);
     const timer = setTimeout(() => {
-      if (Date.now() < one.dueMs) this.#arm(one);
-      else this.#fire(one);
+      if (Date.now() < one.dueMs) this.#arm(id);
+      else this.#fire(id, one);
     }, waitMs);
-    this.#armed.set(one.id, timer);
+    this.#armed.set(id, timer);
   }
 
-  #fire({ id, data, dueMs }: Waiting<T>): void {
+  #fire(id: string, { data, dueMs }: Waiting<T>): void {
     this.#armed.delete(id);
     this.#waiting.delete(id);
     const epoch = this.#epoch;

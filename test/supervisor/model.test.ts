@@ -294,7 +294,8 @@ class Life {
     this.successor = new Successor(this.estate, {
       committed: () => {},
       aborted: () => {},
-      handBack: (channel, flows, message) => this.predecessor.giveBack(channel, flows, message),
+      handBack: (channel, flows, message, returning) =>
+        this.predecessor.giveBack(channel, flows, message, returning),
       retire: () => {},
       confirmed: () => {},
       ended: () => this.predecessor.feedEnded(),

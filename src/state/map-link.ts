@@ -1,0 +1,142 @@
+import type { Parts, PieceLink } from './piece.js';
+
+/** A part holds about so many bytes: serializing it must not hold up the service. */
+const PART_BYTES = 256 * 1024;
+/** How many entries the first part has; from its size follows how many the next may have. */
+const FIRST_ENTRIES = 32;
+const MOST_ENTRIES = 20_000;
+
+/** An entry of a map, as it travels. */
+export type Entry = [unknown, unknown];
+
+/** Some of a map, as it travels: what is cleared, then set, then deleted. */
+export interface MapPart {
+  readonly clear?: true;
+  readonly set?: readonly Entry[];
+  /** Keys, each with the value undefined, so that a migration sees an entry. */
+  readonly delete?: readonly Entry[];
+}
+
+/** What a link needs of its map. */
+export interface LinkedMap<K, V> {
+  readonly entries: ReadonlyMap<K, V>;
+  /** Has this link told of all changes from now on, except those that it takes. */
+  follow(link: MapLink<K, V>): void;
+  unfollow(link: MapLink<K, V>): void;
+  /** An entry as it travels to the other side of this link. */
+  encode(entry: [K, V], version: number, link: MapLink<K, V>): Entry;
+  /** Takes a part that came through this link. @param keeps the keys that stay as they are. */
+  take(part: MapPart, version: number, link: MapLink<K, V>, keeps: ReadonlySet<K>): void;
+}
+
+const NONE: ReadonlySet<never> = new Set();
+
+/** A map and one other side: the keys that it was not told of. */
+export class MapLink<K, V> implements PieceLink {
+  readonly #map: LinkedMap<K, V>;
+  /** The keys that have changed; undefined while nothing is noted. */
+  #changed: Set<K> | undefined;
+  #wasCleared = false;
+  #hasCopied = false;
+  #onChange: () => void = () => {};
+
+  constructor(map: LinkedMap<K, V>) {
+    this.#map = map;
+  }
+
+  get changes(): number {
+    return (this.#changed?.size ?? 0) + (this.#wasCleared ? 1 : 0);
+  }
+
+  *copy(version: number): Parts {
+    this.note();
+    this.#hasCopied = true;
+    yield { clear: true } satisfies MapPart;
+    // The iterator goes on over what is set meanwhile, and leaves out what is deleted before it comes there.
+    yield* inParts(this.#map.entries.entries(), (entries) => ({
+      set: entries.map((entry) => this.#map.encode(entry, version, this)),
+    }));
+  }
+
+  *rest(version: number): Parts {
+    const changed = this.#changed;
+    if (changed === undefined) {
+      yield* this.copy(version);
+      return;
+    }
+    const wasCleared = this.#wasCleared;
+    this.#changed = new Set();
+    this.#wasCleared = false;
+    if (wasCleared) yield { clear: true } satisfies MapPart;
+    yield* inParts(changed.values(), (keys) => this.#partOf(keys, version));
+  }
+
+  note(onChange: () => void = () => {}): void {
+    this.#changed ??= new Set();
+    this.#onChange = onChange;
+    this.#map.follow(this);
+  }
+
+  forget(): void {
+    this.#map.unfollow(this);
+    this.#changed = undefined;
+    this.#wasCleared = false;
+    this.#hasCopied = false;
+  }
+
+  // What changes late is told as it changes.
+  *late(): Parts {}
+
+  // What comes back was set there before it learnt of what has changed here since.
+  take(part: unknown, version: number): void {
+    const keeps = this.#hasCopied ? (this.#changed ?? NONE) : NONE;
+    this.#map.take(part as MapPart, version, this, keeps);
+  }
+
+  /** A key has changed here. */
+  changed(key: K): void {
+    this.#changed?.add(key);
+    this.#onChange();
+  }
+
+  /** All keys are gone here. */
+  cleared(): void {
+    this.#changed?.clear();
+    this.#wasCleared = true;
+    this.#onChange();
+  }
+
+  /** The other side has this key as it is here. */
+  isKnown(key: K): void {
+    this.#changed?.delete(key);
+  }
+
+  // A key may have changed once more since it was noted: its value is the one of now, and it is noted again.
+  #partOf(keys: readonly K[], version: number): MapPart {
+    const set: Entry[] = [];
+    const gone: Entry[] = [];
+    const { entries } = this.#map;
+    for (const key of keys) {
+      const value = entries.get(key);
+      if (entries.has(key)) set.push(this.#map.encode([key, value as V], version, this));
+      else gone.push(this.#map.encode([key, undefined as V], version, this));
+    }
+    return { set, delete: gone };
+  }
+}
+
+function* inParts<T>(all: Iterator<T>, partOf: (some: readonly T[]) => MapPart): Parts {
+  let entries = FIRST_ENTRIES;
+  for (;;) {
+    const some: T[] = [];
+    while (some.length < entries) {
+      const { done, value } = all.next();
+      if (done) break;
+      some.push(value);
+    }
+    if (some.length === 0) return;
+    const bytes = yield partOf(some);
+    const fitting = Math.ceil((some.length * PART_BYTES) / Math.max(1, bytes));
+    entries = Math.max(1, Math.min(fitting, entries * 4, MOST_ENTRIES));
+  }
+}
