@@ -16,9 +16,11 @@ export interface Told {
   readonly step?: number;
   readonly id?: string;
   readonly due?: number;
+  readonly part?: number;
+  readonly bytes?: number;
 }
 
-/** The service of keeps.mjs under `moult run`. */
+/** The service of keeps.mjs, or another one that tells as that does, under `moult run`. */
 export class Keeper {
   readonly service: Supervised;
   readonly #folder: string;
@@ -35,15 +37,22 @@ export class Keeper {
     runOptions: readonly string[],
     env: Readonly<Record<string, string>>,
     test: (keeper: Keeper) => Promise<void>,
+    name = 'keeps.mjs',
   ): Promise<void> {
     const folder = mkdtempSync(join(tmpdir(), 'moult-keeps-'));
     writeFileSync(join(folder, 'behaviour'), 'good');
     writeFileSync(join(folder, 'log'), '');
     const port = await freePort();
     const service = await Supervised.start({
-      command: [fixture('keeps.mjs')],
+      command: [fixture(name)],
       runOptions,
-      env: { PORT: String(port), LOG: join(folder, 'log'), BEHAVIOUR: join(folder, 'behaviour'), ...env },
+      env: {
+        PORT: String(port),
+        LOG: join(folder, 'log'),
+        BEHAVIOUR: join(folder, 'behaviour'),
+        GATE: join(folder, 'gate'),
+        ...env,
+      },
     });
     try {
       const keeper = new Keeper(service, folder, port);
@@ -67,6 +76,9 @@ export class Keeper {
 
   /** How the next generation is to behave. */
   behave = (how: string): void => writeFileSync(join(this.#folder, 'behaviour'), how);
+
+  /** Lets go on what waits at the gate. */
+  openGate = (): void => writeFileSync(join(this.#folder, 'gate'), '');
 
   /** What was told so far, in the order in which it was written. */
   told = (what?: string): Told[] => {
