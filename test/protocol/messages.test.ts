@@ -93,7 +93,7 @@ const right: Record<string, Fields> = {
     claims: [{ name: 'a', accepts: ['http1'], movers: [{ name: 'raw', min: 1, max: 2 }] }],
     said: true,
   },
-  commit: { epoch: 1, mirrors: [{ name: 'moult/timers/mail', min: 1, max: 1 }] },
+  commit: { epoch: 1 },
   'state-want': { pieces: [{ name: 'sessions', min: 1, max: 2, late: true }] },
   'state-part': { name: 'sessions', version: 2, goesOn: true },
   'state-read': { bytes: 7 },
