@@ -1,0 +1,119 @@
+// Clients of protocols whose connections end by themselves: each begins an exchange, finishes it, and begins the next.
+// An exchange that was begun and did not come to its end has failed.
+import { once } from 'node:events';
+import net from 'node:net';
+import { setTimeout as pause } from 'node:timers/promises';
+
+const LIMIT_MS = 20_000;
+const PAUSE_MS = 40;
+
+/** Starts `count` clients of a protocol. `stop()` waits for the exchanges under way and gives what was seen. */
+export function startExchanges(protocol, port, count) {
+  const exchange = { smtp: smtpExchange, mqtt: mqttExchange, tcp: connectOnly }[protocol];
+  const seen = { done: 0, failed: [] };
+  let isOver = false;
+  const client = async (number) => {
+    for (let n = 0; !isOver; n += 1) {
+      try {
+        await exchange(port, `${number}-${n}`);
+        seen.done += 1;
+      } catch (error) {
+        seen.failed.push(`${protocol}: ${error.message}`);
+      }
+      await pause(PAUSE_MS * (0.5 + Math.random()));
+    }
+  };
+  const all = Array.from({ length: count }, (_, number) => client(number));
+  return {
+    stop: async () => {
+      isOver = true;
+      await Promise.all(all);
+      return seen;
+    },
+  };
+}
+
+async function smtpExchange(port, id) {
+  const socket = await connect(port);
+  try {
+    const lines = replies(socket);
+    await expectReply(lines, '220');
+    for (const [line, code] of [
+      ['EHLO client.example.com', '250'],
+      ['MAIL FROM:<a@example.com>', '250'],
+      ['RCPT TO:<b@example.com>', '250'],
+      ['DATA', '354'],
+      [`Subject: ${id}\r\n\r\nsome text\r\n.`, '250'],
+      ['QUIT', '221'],
+    ]) {
+      socket.write(`${line}\r\n`);
+      await expectReply(lines, code, line.split(/[\r ]/)[0]);
+    }
+  } finally {
+    socket.destroy();
+  }
+}
+
+async function mqttExchange(port, id) {
+  const { default: mqtt } = await import('mqtt');
+  const client = mqtt.connect({
+    host: '127.0.0.1',
+    port,
+    reconnectPeriod: 0,
+    clientId: `client-${id}-${process.pid}`,
+  });
+  const cut = new Promise((_, reject) => {
+    client.once('error', reject);
+    client.once('close', () => reject(new Error('the connection was closed')));
+  });
+  try {
+    const work = async () => {
+      await once(client, 'connect');
+      await client.subscribeAsync(`t/${id}`, { qos: 1 });
+      const message = once(client, 'message');
+      await client.publishAsync(`t/${id}`, id, { qos: 1 });
+      const [, payload] = await message;
+      if (String(payload) !== id) throw new Error(`expected ${id}, received ${payload}`);
+    };
+    await Promise.race([work(), cut, late()]);
+  } finally {
+    cut.catch(() => {});
+    client.end(true);
+  }
+}
+
+async function connectOnly(port) {
+  (await connect(port)).destroy();
+}
+
+async function connect(port) {
+  const socket = net.connect(port, '127.0.0.1');
+  await once(socket, 'connect');
+  socket.setTimeout(LIMIT_MS, () => socket.destroy(new Error(`nothing came for ${LIMIT_MS} ms`)));
+  return socket;
+}
+
+/** Whole replies, the last line of each. */
+async function* replies(socket) {
+  let text = '';
+  for await (const chunk of socket) {
+    text += chunk;
+    let end = text.indexOf('\r\n');
+    for (; end !== -1; end = text.indexOf('\r\n')) {
+      const line = text.slice(0, end);
+      text = text.slice(end + 2);
+      if (line[3] !== '-') yield line;
+    }
+  }
+}
+
+async function expectReply(lines, code, after = 'the connect') {
+  const { value, done } = await lines.next();
+  if (done) throw new Error(`the connection was closed after ${after}`);
+  if (!value.startsWith(code)) throw new Error(`expected ${code} after ${after}, received ${value}`);
+}
+
+async function late() {
+  await pause(LIMIT_MS, undefined, { ref: false });
+  throw new Error(`not done within ${LIMIT_MS} ms`);
+}
