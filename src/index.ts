@@ -18,7 +18,7 @@ export { openService } from './library/open-service.js';
 export type { ServiceOptions } from './library/options.js';
 export { type MovableResponseList, type MovableResponses, movableResponses } from './library/responses.js';
 export type { Service, ServiceEvents, ServiceMode } from './library/service-interface.js';
-export type { RestartSummary, StageEvent } from './lifecycle/restart-record.js';
+export type { RemainingConnections, RestartSummary, StageEvent } from './lifecycle/restart-record.js';
 export type { EndReport } from './service/life-events.js';
 export type { MapOptions } from './state/map-piece.js';
 export type { StateMap } from './state/state-map.js';

@@ -96,6 +96,7 @@ export function summaryText(summary: RestartSummary): string {
     `  connections: ${moved} moved, ${draining} still with the predecessor, ${cut} cut`,
     `  pause:       ${moved === 0 ? 'none' : `${showMs(longestPauseMs)} at the longest for one connection`}`,
   ];
+  lines.push(...remainingLines(summary.remaining));
   for (const { peer, ageMs, reason } of summary.cutConnections?.slice(0, SHOWN_CUTS) ?? []) {
     lines.push(
       `  ${paint.yellow('cut')}:         ${visibleLine(`${peer} after ${showMs(ageMs)}: ${reason}`)}`,
@@ -116,7 +117,7 @@ export function summaryText(summary: RestartSummary): string {
 
 /** One line a slot, and the whole. */
 function rollText(
-  { moved, draining, longestPauseMs, tookMs }: RestartSummary,
+  { moved, draining, remaining, longestPauseMs, tookMs }: RestartSummary,
   slots: NonNullable<RestartSummary['slots']>,
 ): string {
   const each = slots.map(
@@ -126,7 +127,14 @@ function rollText(
   );
   const pause = moved === 0 ? '' : `, ${showMs(longestPauseMs)} at the longest for one`;
   const whole = `${plural(slots.length, 'slot')} replaced in ${showMs(tookMs)}: ${plural(moved, 'connection')} moved${pause}, ${draining} draining`;
-  return [`${paint.green('✓')} ${whole}`, ...each].join('\n');
+  return [`${paint.green('✓')} ${whole}`, ...each, ...remainingLines(remaining)].join('\n');
+}
+
+/** Why connections have not moved. */
+function remainingLines(remaining: RestartSummary['remaining'] = []): string[] {
+  return remaining.map(
+    ({ reason, connections }) => `  ${paint.yellow('not moved')}:   ${connections}: ${visibleLine(reason)}`,
+  );
 }
 
 function plural(n: number | undefined, word: string): string {

@@ -1,9 +1,12 @@
 import type { Server } from 'node:net';
 import { knownHub } from '../broadcast/shared.js';
 import { asMoultError } from '../errors.js';
-import { socketOn } from '../node/http1.js';
+import { loneSocketOn, socketOn } from '../node/http1.js';
 import { readOn, stopReading } from '../node/standstill.js';
+
+import { closeDescriptor } from '../os/descriptor.js';
 import type { ConnectionItem, Message } from '../protocol/messages.js';
+
 import { decodeCarried } from './carried.js';
 import { begin, moversFor } from './movers.js';
 import type { ConnectionTracker } from './tracker.js';
@@ -17,11 +20,11 @@ interface Belongings {
 /**
  * Takes over a connection that the service has declared movable, with its data. What was sent on it while it was on
  * its way goes out first; it reads when the service has restored what is its own.
- * @param fd the connection's descriptor; it belongs to the socket from now on.
+ * @param descriptors the connection's, and that of what goes along with it; they belong to their sockets from now on.
  * @returns whether it could be restored; one that could not is closed.
  */
 export function adoptCarried(
-  fd: number,
+  { fd, partner }: { readonly fd: number; readonly partner?: number | undefined },
   server: Server,
   item: ConnectionItem,
   { data, heard }: Belongings,
@@ -32,8 +35,10 @@ export function adoptCarried(
   tracker.add(socket, server, ESTABLISHED);
   if (mover === undefined) {
     socket.destroy();
+    if (partner !== undefined) closeDescriptor(partner);
     return false;
   }
+  const end = partner === undefined ? undefined : loneSocketOn(partner);
   let first: Buffer = Buffer.alloc(0);
   // It may not leave again before it has come.
   const arrived = begin(socket, () => socket);
@@ -49,6 +54,7 @@ export function adoptCarried(
     guard();
     arrived();
     mover.abandon(socket);
+    end?.destroy();
     readOn(socket, first);
   };
   const read = () => {
@@ -69,7 +75,7 @@ export function adoptCarried(
     // Whoever listens makes the socket read at once; nothing may be read before all is restored.
     stopReading(socket);
     if (heard !== undefined) knownHub()?.arriving(socket, heard);
-    const restored = mover.restore(socket, saved, late, item.version ?? 0);
+    const restored = mover.restore(socket, saved, late, item.version ?? 0, end);
     if (restored instanceof Promise) {
       guard();
       restored.then(read, fail);

@@ -16,7 +16,8 @@ const ADOPT_TIMEOUT_MS = 2000;
 export interface Departing<T extends object = Tracked> {
   /** By what its sender knows it. */
   readonly tracked: T;
-  readonly descriptor: number;
+  /** Its own, and that of what goes along with it. */
+  readonly descriptors: readonly number[];
   item(): ConnectionItem;
   /**
    * The other side has a copy: gives ours up, without a sign to the client.
@@ -92,7 +93,7 @@ export class Batches<T extends object = Tracked> {
     for (const { tracked } of departing) this.#departing.add(tracked);
     this.#unacknowledged.set(batch, departing);
     const items = departing.map((one) => one.item());
-    const descriptors = departing.map(({ descriptor }) => descriptor);
+    const descriptors = departing.flatMap((one) => one.descriptors);
     this.#channel.send({ type: 'connections', batch, items }, descriptors);
     new Deadline(ACKNOWLEDGE_TIMEOUT_MS, () => {
       if (this.#unacknowledged.has(batch)) this.#events.stuck();

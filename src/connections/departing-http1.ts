@@ -9,7 +9,7 @@ import { headDueAtMs, type Tracked } from './tracker.js';
 /** An HTTP/1.1 connection at rest, frozen, on its way out. */
 export class DepartingHttp1 implements Departing {
   readonly tracked: Tracked;
-  readonly descriptor: number;
+  readonly #descriptor: number;
   readonly #listener: string;
   readonly #frozenAtMs: number;
   readonly #idleLeftMs: number | null;
@@ -20,13 +20,17 @@ export class DepartingHttp1 implements Departing {
    */
   constructor(tracked: Tracked, listener: string, taker: number, frozenAtMs: number, timersNowMs: number) {
     this.tracked = tracked;
-    this.descriptor = descriptorOf(tracked.socket);
+    this.#descriptor = descriptorOf(tracked.socket);
     this.#listener = listener;
     this.#frozenAtMs = frozenAtMs;
     this.#idleLeftMs = timeLeftMs(tracked.socket, timersNowMs);
     // Should we die before the other side may begin, it takes the connection as it stands.
-    giveTo(this.descriptor, taker);
+    giveTo(this.#descriptor, taker);
     tracked.socket.setTimeout(0);
+  }
+
+  get descriptors(): readonly number[] {
+    return [this.#descriptor];
   }
 
   item(): ConnectionItem {
@@ -48,7 +52,7 @@ export class DepartingHttp1 implements Departing {
 
   stay(): void {
     const { socket } = this.tracked;
-    if (!socket.destroyed) giveTo(this.descriptor, process.pid);
+    if (!socket.destroyed) giveTo(this.#descriptor, process.pid);
     thaw(socket);
     if (this.#idleLeftMs !== null && !socket.destroyed) socket.setTimeout(Math.max(1, this.#idleLeftMs));
   }

@@ -1,6 +1,7 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type { ServerResponse } from 'node:http';
 import type { Server, Socket } from 'node:net';
+import { isPiped } from '../node/piped.js';
 import { socketBelow } from '../node/tls-sockets.js';
 import { Http2Farewell } from './http2-sessions.js';
 import { endQuietly } from './idle.js';
@@ -120,6 +121,12 @@ export class Drain {
     this.#finish();
   }
 
+  /** Why a connection is still here. */
+  whyOpen(tracked: Tracked): string {
+    const why = this.#why(tracked) ?? this.#http2.whyOpen(tracked) ?? reasonOf(tracked);
+    return why.slice(0, LONGEST_REASON);
+  }
+
   #spreadOver(spreadMs: number): Spread {
     return new Spread(
       this.#tracker,
@@ -141,10 +148,7 @@ export class Drain {
     this.#spread?.stop();
     for (const tracked of this.#tracker.all()) {
       const { socket, server, openedAtMs } = tracked;
-      const reason = (this.#why(tracked) ?? this.#http2.whyOpen(tracked) ?? reasonOf(tracked)).slice(
-        0,
-        LONGEST_REASON,
-      );
+      const reason = this.whyOpen(tracked);
       this.cut.push({ peer: peerOf(tracked), ageMs: performance.now() - openedAtMs, reason });
       const mover = moverOf(socket, server);
       if (mover !== undefined) mover.abandon(socket);
@@ -163,10 +167,12 @@ function peerOf({ socket }: Tracked): string {
 }
 
 function reasonOf({ socket, server }: Tracked): string {
-  if (webSocketOn(socket) !== undefined) return 'WebSocket: it was not declared movable, and did not end';
-  if ('setSecureContext' in server) return 'TLS: it cannot move, and did not end';
+  if (webSocketOn(socket) !== undefined) return 'WebSocket: its service has not declared it movable';
+  if ('setSecureContext' in server) return 'TLS: it cannot move';
   const inside = socket as Socket & { _httpMessage?: unknown; parser?: unknown };
   if (inside._httpMessage) return 'its response was not finished';
   if (inside.parser) return 'its request was not finished';
-  return 'not HTTP/1.1 (upgraded, or another protocol): it cannot move, and did not end';
+  if (isPiped(socket))
+    return 'passed on by its service, not from plain socket to plain socket: it cannot move';
+  return 'not HTTP/1.1 (upgraded, or another protocol): its service has not declared it movable';
 }

@@ -104,7 +104,7 @@ export class FreshOutflow {
     };
     return {
       tracked: fresh,
-      descriptor: fd,
+      descriptors: [fd],
       item: () => item,
       leave: () => {
         handle.close();

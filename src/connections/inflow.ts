@@ -25,9 +25,11 @@ export interface Receiver {
 /** A connection that may not begin yet. */
 interface Arrival {
   readonly fd: number;
+  /** What goes along with it. */
+  readonly partner: number | undefined;
   /** Its place in the batch. */
   readonly index: number;
-  readonly item: ConnectionItem | undefined;
+  readonly item: ConnectionItem;
   /** Found when it came: this process may give its listeners up before it begins, and serves it all the same. */
   readonly server: Server | undefined;
   readonly into: ((fd: number) => void) | undefined;
@@ -82,18 +84,23 @@ export class Inflow {
     const descriptors = isTaken ? incoming.take() : [];
     // A number that comes twice: the other side has lost count, and what it sent first will not begin.
     this.#drop(batch);
-    this.#arrived.set(
-      batch,
-      descriptors.map((fd, index) => this.#arrival(fd, index, items[index])),
-    );
-    const count = Math.min(items.length, descriptors.length);
+    const arrived: Arrival[] = [];
+    for (const [index, item] of items.entries()) {
+      const count = item.descriptors ?? 1;
+      if (descriptors.length < count) break;
+      const [fd = -1, partner] = descriptors.splice(0, count);
+      arrived.push(this.#arrival(fd, partner, index, item));
+    }
+    for (const fd of descriptors) closeDescriptor(fd);
+    this.#arrived.set(batch, arrived);
+    const count = arrived.length;
     this.#whenReady(() => this.#channel.send({ type: 'connections-received', batch, count }));
   }
 
-  #arrival(fd: number, index: number, item: ConnectionItem | undefined): Arrival {
-    const server = item === undefined ? undefined : this.#serverOf(item.listener);
-    const into = item?.kind === 'fresh' ? this.#receiver?.into(item.listener) : undefined;
-    return { fd, index, item, server, into };
+  #arrival(fd: number, partner: number | undefined, index: number, item: ConnectionItem): Arrival {
+    const server = this.#serverOf(item.listener);
+    const into = item.kind === 'fresh' ? this.#receiver?.into(item.listener) : undefined;
+    return { fd, partner, index, item, server, into };
   }
 
   // As copies, so that none keeps the memory of all.
@@ -115,7 +122,7 @@ export class Inflow {
     if (arrived === undefined) return;
     this.#arrived.delete(batch);
     // The giver keeps these after all.
-    for (const { fd, index } of arrived) if (without.has(index)) closeDescriptor(fd);
+    for (const one of arrived) if (without.has(one.index)) close(one);
     const { pausesMs, failed } = this.#adopt(arrived.filter(({ index }) => !without.has(index)));
     const failures = failed === 0 ? {} : { failed };
     this.#channel.send({ type: 'connections-adopted', batch, pausesMs, ...failures });
@@ -125,25 +132,26 @@ export class Inflow {
   #adopt(arrived: readonly Arrival[]): { pausesMs: number[]; failed: number } {
     const pausesMs: number[] = [];
     let failed = 0;
-    for (const { fd, item, server, into, data, heard } of arrived) {
+    for (const one of arrived) {
+      const { fd, partner, item, server, into, data, heard } = one;
       // The service had closed the listener since it claimed it, and with it would have closed what is idle.
-      if (item === undefined || server === undefined) {
-        closeDescriptor(fd);
+      if (server === undefined) {
+        close(one);
         continue;
       }
       // Its giver died before the data had left it, and what belonged to the connection died with it.
       if (item.kind === 'carried' && data === undefined) {
-        closeDescriptor(fd);
+        close(one);
         failed += 1;
         continue;
       }
       try {
         if (into !== undefined) into(fd);
         else if (item.kind === 'http1') adoptHttp1(fd, server as HttpServer, item, this.#tracker);
-        else if (!adoptCarried(fd, server, item, { data, heard }, this.#tracker)) failed += 1;
+        else if (!adoptCarried({ fd, partner }, server, item, { data, heard }, this.#tracker)) failed += 1;
       } catch {
         // It is no connection at all; the others are.
-        closeDescriptor(fd);
+        close(one);
         continue;
       }
       pausesMs.push(monotonicMs() - item.frozenAtMs);
@@ -152,7 +160,7 @@ export class Inflow {
   }
 
   #drop(batch: number): void {
-    for (const { fd } of this.#arrived.get(batch) ?? []) closeDescriptor(fd);
+    for (const one of this.#arrived.get(batch) ?? []) close(one);
     this.#arrived.delete(batch);
   }
 
@@ -176,10 +184,19 @@ export class Inflow {
 
   #closeTakenBack(): void {
     for (const [batch, arrived] of this.#arrived) {
-      const ours = arrived.filter(({ fd }) => isGivenToUs(fd));
-      for (const one of arrived) if (!ours.includes(one)) closeDescriptor(one.fd);
+      const ours = arrived.filter(isOurs);
+      for (const one of arrived) if (!ours.includes(one)) close(one);
       if (ours.length === 0) this.#arrived.delete(batch);
       else this.#arrived.set(batch, ours);
     }
   }
+}
+
+function close({ fd, partner }: Arrival): void {
+  closeDescriptor(fd);
+  if (partner !== undefined) closeDescriptor(partner);
+}
+
+function isOurs({ fd, partner }: Arrival): boolean {
+  return isGivenToUs(fd) && (partner === undefined || isGivenToUs(partner));
 }

@@ -40,6 +40,8 @@ export interface Mover {
   hold(socket: Socket): void;
   /** Whether what was sent before the hold has reached the socket. */
   isQuiet(socket: Socket): boolean;
+  /** A second socket that goes along with the connection, and is given to {@link Mover.restore}. */
+  partner?(socket: Socket): Socket | undefined;
   /**
    * What goes along; structured-cloneable. Called with reads stopped and a hold: in the turn in which the connection
    * leaves, or, for a mover that has returned a promise before, ahead of that.
@@ -55,9 +57,15 @@ export interface Mover {
   left(socket: Socket): void;
   /**
    * Makes the connection's object anew, on a socket that has not read anything, and sends what came late.
-   * Reading begins when it returns, or when its promise settles.
+   * Reading begins when it returns, or when its promise settles; the mover has a partner read by itself.
    */
-  restore(socket: Socket, saved: unknown, late: unknown, version: number): void | Promise<void>;
+  restore(
+    socket: Socket,
+    saved: unknown,
+    late: unknown,
+    version: number,
+    partner?: Socket,
+  ): void | Promise<void>;
   /** Ends a connection that cannot go on: its `restore` threw, or it is left at the deadline of a drain. */
   abandon(socket: Socket): void;
   /** Connections begin to leave: time for what belongs to no connection, and would be looked for at the other side. */

@@ -15,6 +15,7 @@ import { MAX_BATCH_BYTES, MAX_TOTAL_BYTES } from './carried.js';
 import { DepartingHttp1 } from './departing-http1.js';
 import { allMovers, isGiven, type Mover, moverOf, onLook } from './movers.js';
 import { Parting } from './parting.js';
+import { recogniseProxied } from './proxied.js';
 import { type ConnectionTracker, headDueAtMs, type Tracked } from './tracker.js';
 
 /** The weight of one batch: what the other side adopts in one turn of its event loop. */
@@ -24,6 +25,8 @@ const HTTP1_WEIGHT = 1;
 const CARRIED_WEIGHT = 4;
 /** So long reads are held back for a response: past it, the service must learn again when its client leaves. */
 const FREEZE_LIMIT_MS = 1000;
+/** So often it is looked which connections are passed on by now: an upgrade that was under way ends without a sign. */
+const RECOGNISE_MS = 1000;
 /** A connection that never sent anything and has less than this left is answered 408 here. */
 const MIN_HEAD_LEFT_MS = 1000;
 /** So often a connection whose last bytes the kernel has not taken yet is looked at again. */
@@ -117,6 +120,9 @@ export class Outflow {
       mover.leaving?.();
       this.#offs.push(() => mover.staying?.());
     }
+    this.#recognise();
+    const looks = setInterval(() => this.#recognise(), RECOGNISE_MS).unref();
+    this.#offs.push(() => clearInterval(looks));
     for (const tracked of this.#tracker.all()) if (this.#canGo(tracked)) this.#candidates.add(tracked);
     this.#pump();
   }
@@ -147,6 +153,10 @@ export class Outflow {
     this.#candidates.clear();
     this.#settle();
     this.onIdle();
+  }
+
+  #recognise(): void {
+    for (const tracked of this.#tracker.all()) recogniseProxied(tracked);
   }
 
   #canGo(tracked: Tracked): boolean {

@@ -1,6 +1,7 @@
 /*
  * Just over 300 lines: the states of one connection that is about to leave share its fields.
  */
+import type { Socket } from 'node:net';
 import { asMoultError, MoultError } from '../errors.js';
 import { descriptorOf } from '../node/handle.js';
 import { isEnding, readAgain, stopReading, takeUnread, type Unread, WriteHold } from '../node/standstill.js';
@@ -80,8 +81,8 @@ export class Parting implements Departing {
     this.#again = again;
   }
 
-  get descriptor(): number {
-    return descriptorOf(this.tracked.socket);
+  get descriptors(): number[] {
+    return this.#sockets().map(descriptorOf);
   }
 
   /** How much will probably go along with it. */
@@ -152,6 +153,7 @@ export class Parting implements Departing {
       kind: 'carried',
       mover: this.mover.name,
       version: this.mover.version,
+      ...(this.#sockets().length === 1 ? {} : { descriptors: 2 }),
       idleLeftMs: null,
       headLeftMs: null,
       requests: 0,
@@ -177,11 +179,18 @@ export class Parting implements Departing {
     const data = this.#pack(hold, roomBytes);
     if (data === undefined) return 'stays';
     // Should we die before the other side may begin, it goes on with the data, if that has reached it.
-    giveTo(this.descriptor, this.#taker);
+    const sockets = this.#sockets();
+    for (const one of sockets) giveTo(descriptorOf(one), this.#taker);
     this.mover.left(socket);
     this.#tracker.remove(this.tracked);
-    socket.destroy();
+    for (const one of sockets) one.destroy();
     return { data };
+  }
+
+  #sockets(): Socket[] {
+    const { socket } = this.tracked;
+    const partner = this.mover.partner?.(socket);
+    return partner === undefined ? [socket] : [socket, partner];
   }
 
   #phase(): MoverPhase | undefined {

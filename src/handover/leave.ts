@@ -3,6 +3,7 @@ import { Drain, type DrainTimes } from '../connections/drain.js';
 import type { Outflow } from '../connections/outflow.js';
 import type { SpreadOutflow } from '../connections/spread-outflow.js';
 import type { Tracked } from '../connections/tracker.js';
+import type { RemainingConnections } from '../lifecycle/restart-record.js';
 import { type DatagramListener, quiet } from '../listeners/datagram-listener.js';
 import type { DrainReport } from '../protocol/messages.js';
 import type { Estate } from './estate.js';
@@ -15,6 +16,8 @@ const FLOWS_TIMEOUT_MS = 1000;
 const FLOW_LEFT = 'a flow of datagrams: it had not ended';
 /** At most so many connections are named in a report. */
 const MAX_CUT = 1000;
+/** At most so many reasons are told why connections remain. */
+const MAX_REASONS = 10;
 
 /** What still has work here although another generation accepts, or none. */
 export interface Work {
@@ -70,6 +73,19 @@ export class Leave {
     });
     drain.finished.then(() => this.#finish());
     this.outflow?.start();
+  }
+
+  /** Why connections are still here, the most frequent reason first. */
+  remaining(): RemainingConnections[] {
+    const counts = new Map<string, number>();
+    for (const tracked of this.#estate.connections.all()) {
+      const reason = this.#drain.whyOpen(tracked);
+      counts.set(reason, (counts.get(reason) ?? 0) + 1);
+    }
+    return [...counts]
+      .map(([reason, connections]) => ({ reason, connections }))
+      .sort((a, b) => b.connections - a.connections)
+      .slice(0, MAX_REASONS);
   }
 
   /** Looks whether it is over; called when something ended elsewhere. */

@@ -461,11 +461,13 @@ export class Predecessor {
     if (this.#leave !== leave) return;
     const pauses = [...outflow.pausesMs, ...threads.pausesMs].sort((a, b) => a - b);
     const failed = outflow.failed + threads.notRestored;
+    const remaining = leave.remaining();
     this.#events.stage('connections', {
       moved: outflow.moved + threads.moved,
       ...(failed === 0 ? {} : { notRestored: failed }),
       ...(threads.silent === 0 ? {} : { silentThreads: threads.silent }),
       draining: this.#estate.connections.size + draining,
+      ...(remaining.length === 0 ? {} : { remaining }),
       longestPauseMs: pauses.at(-1) ?? 0,
       pauseP50Ms: pauses[Math.floor(pauses.length / 2)] ?? 0,
       pauseP99Ms: pauses[Math.floor(pauses.length * 0.99)] ?? 0,

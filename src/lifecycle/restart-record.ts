@@ -16,6 +16,14 @@ export interface StageEvent {
   readonly facts: Readonly<Record<string, unknown>>;
 }
 
+/** Connections that stay with the predecessor for one reason. */
+export interface RemainingConnections {
+  /** Why they have not moved. */
+  readonly reason: string;
+  /** How many. */
+  readonly connections: number;
+}
+
 /** How a restart ended, when it ended well. Times in milliseconds. */
 export interface RestartSummary {
   /** The generation that serves now. */
@@ -30,6 +38,8 @@ export interface RestartSummary {
   readonly moved: number;
   /** Connections that stay with the predecessor until they end. */
   readonly draining: number;
+  /** Why these have not moved, the most frequent of at most 10 reasons first; only where there are any. */
+  readonly remaining?: readonly RemainingConnections[];
   /** Connections that were closed although they were not at rest. */
   readonly cut: number;
   /** How long moved connections were in nobody's hands. */
@@ -107,13 +117,14 @@ export class RestartRecord {
 
   summary(nowMs: number): RestartSummary {
     const number = (name: string) => Number(this.#facts[name] ?? 0);
-    const { drainedBecause, closes } = this.#facts;
+    const { drainedBecause, closes, remaining } = this.#facts;
     return {
       generation: this.#successor,
       predecessor: this.#predecessor,
       listeners: number('listeners'),
       moved: number('moved'),
       draining: number('draining'),
+      ...(Array.isArray(remaining) ? { remaining } : {}),
       cut: number('cut'),
       longestPauseMs: number('longestPauseMs'),
       pauseP50Ms: number('pauseP50Ms'),

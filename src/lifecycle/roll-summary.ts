@@ -1,4 +1,4 @@
-import type { RestartSummary } from './restart-record.js';
+import type { RemainingConnections, RestartSummary } from './restart-record.js';
 
 /** How one slot was replaced. */
 export type SlotSummary = RestartSummary & {
@@ -11,6 +11,7 @@ export function rollSummary(slots: readonly SlotSummary[], tookMs: number): Rest
   const most = (of: (one: SlotSummary) => number) => Math.max(0, ...slots.map(of));
   const sum = (of: (one: SlotSummary) => number) => slots.reduce((all, one) => all + of(one), 0);
   const medians = slots.map(({ pauseP50Ms }) => pauseP50Ms).sort((a, b) => a - b);
+  const remaining = remainingOf(slots);
   const drainedBecause = slots.find((one) => one.drainedBecause !== undefined)?.drainedBecause;
   return {
     generation: most(({ generation }) => generation),
@@ -18,6 +19,7 @@ export function rollSummary(slots: readonly SlotSummary[], tookMs: number): Rest
     listeners: most(({ listeners }) => listeners),
     moved: sum(({ moved }) => moved),
     draining: sum(({ draining }) => draining),
+    ...(remaining.length === 0 ? {} : { remaining }),
     cut: sum(({ cut }) => cut),
     longestPauseMs: most(({ longestPauseMs }) => longestPauseMs),
     pauseP50Ms: medians[Math.floor(medians.length / 2)] ?? 0,
@@ -27,4 +29,13 @@ export function rollSummary(slots: readonly SlotSummary[], tookMs: number): Rest
     ...(drainedBecause === undefined ? {} : { drainedBecause }),
     slots,
   };
+}
+
+function remainingOf(slots: readonly SlotSummary[]): RemainingConnections[] {
+  const counts = new Map<string, number>();
+  for (const { reason, connections } of slots.flatMap((one) => one.remaining ?? []))
+    counts.set(reason, (counts.get(reason) ?? 0) + connections);
+  return [...counts]
+    .map(([reason, connections]) => ({ reason, connections }))
+    .sort((a, b) => b.connections - a.connections);
 }

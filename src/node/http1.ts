@@ -154,13 +154,18 @@ export function timerNowMs(): number {
 
 /** A socket object for a connection that another process accepted; it reads when its owner lets it. */
 export function socketOn(fd: number, server: Server): Socket {
-  const options = { fd, readable: true, writable: true, allowHalfOpen: true, manualStart: true };
-  const socket = new Socket(options as ConstructorParameters<typeof Socket>[0]);
+  const socket = loneSocketOn(fd);
   const inside = socket as unknown as ServerSocket;
   inside.server = server;
   inside._server = server;
   (server as unknown as { _connections: number })._connections += 1;
   return socket;
+}
+
+/** The same for one that belongs to no server. */
+export function loneSocketOn(fd: number): Socket {
+  const options = { fd, readable: true, writable: true, allowHalfOpen: true, manualStart: true };
+  return new Socket(options as ConstructorParameters<typeof Socket>[0]);
 }
 
 /** Gives a connection, and the first bytes that were read of it, to an HTTP server, as if it had accepted it. */

@@ -138,6 +138,8 @@ const connection = v.object({
   /** Whose connection it is, and the version of its data: of `carried`. */
   mover: v.optional(moverName),
   version: v.optional(count),
+  /** How many descriptors are its own, one after another: 1 unless it says so. Only to a side that has its mover. */
+  descriptors: v.optional(v.literal(2)),
   /** Milliseconds that the connection may still be idle, or null for no limit. */
   idleLeftMs: v.nullable(ms),
   /** Milliseconds left to send the first head, for a connection that has sent nothing yet; else null. */

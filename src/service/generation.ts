@@ -10,6 +10,7 @@ import { Door } from '../channel/door.js';
 import type { Line } from '../channel/line.js';
 import { trackHttp2Sessions } from '../connections/http2-sessions.js';
 import { watchPipelining } from '../connections/pipelining.js';
+import { moveProxied } from '../connections/proxied.js';
 import { countRequests } from '../connections/request-limit.js';
 import { ResponseCounter } from '../connections/response-counter.js';
 import { ConnectionTracker } from '../connections/tracker.js';
@@ -140,6 +141,7 @@ export class Generation implements Estate {
     this.flows = new FlowExchange(this.listeners);
     this.connections = new ConnectionTracker((server) => this.listeners.of(server) !== undefined);
     this.connections.start();
+    moveProxied();
     this.steering = new Steering({
       estate: this,
       generation: number,

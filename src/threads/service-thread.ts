@@ -7,6 +7,7 @@ import { Opening } from '../channel/open.js';
 import { trackHttp2Sessions } from '../connections/http2-sessions.js';
 import { Inflow } from '../connections/inflow.js';
 import { watchPipelining } from '../connections/pipelining.js';
+import { moveProxied } from '../connections/proxied.js';
 import { countRequests } from '../connections/request-limit.js';
 import { ResponseCounter } from '../connections/response-counter.js';
 import { ConnectionTracker } from '../connections/tracker.js';
@@ -78,6 +79,7 @@ export class ServiceThread implements Movables {
     this.listeners = new ListenerRegistry(!accepts, events, true);
     this.connections = new ConnectionTracker((server) => this.listeners.of(server) !== undefined);
     this.connections.start();
+    moveProxied();
     if (settings.countErrors) this.#counter.start();
     this.#follow(main);
     // A gated listener keeps no thread alive; the wait for its commit does.

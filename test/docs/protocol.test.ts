@@ -11,7 +11,7 @@ interface Schema {
   readonly item?: Schema;
   readonly wrapped?: Schema;
   readonly options?: readonly (Schema | string)[];
-  readonly literal?: string;
+  readonly literal?: string | number;
 }
 
 const all = schemas as unknown as Readonly<Record<string, Schema>>;
@@ -65,7 +65,7 @@ function inWords(schema: Schema | string | undefined): string {
       return schema.pipe?.some(({ type }) => type === 'integer') ? 'count' : 'number ≥ 0';
     }
     case 'literal':
-      return `"${schema.literal}"`;
+      return JSON.stringify(schema.literal);
     case 'picklist':
     case 'union':
       return (schema.options ?? []).map(inWords).join(' or ');
