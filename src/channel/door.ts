@@ -6,6 +6,7 @@ import { markInternal } from '../node/listen-hook.js';
 import { closeDescriptor, closeOnExec, duplicate, keepOverExec } from '../os/descriptor.js';
 import { descriptorSocketPair, sendBytesWithDescriptor } from '../os/descriptor-socket.js';
 import { checkPeer, peerCredentials } from '../os/peer.js';
+import { tryToRemove } from '../os/remove.js';
 import { bindUnix } from '../os/unix-socket.js';
 import { encodeFrame } from '../protocol/frame.js';
 import type { Message } from '../protocol/messages.js';
@@ -123,7 +124,7 @@ export class Door {
     this.#isClosed = true;
     clearInterval(this.#looking);
     this.#server?.close();
-    if (identityAt(this.path) === this.#identity) rmSync(this.path, { force: true });
+    if (identityAt(this.path) === this.#identity) tryToRemove(this.path);
   }
 
   // Bound here and not by Node, which would remove the path with the handle, whatever it leads to by then.

@@ -282,7 +282,8 @@ async function run(words: readonly string[], flags: RunFlags): Promise<number> {
   lastResort.begin();
   const code = await supervisor.ended;
   lastResort.end();
-  if (!supervisor.leavesFolder) folder.remove();
+  const left = supervisor.leavesFolder ? undefined : folder.remove();
+  if (left !== undefined) log.warn(`the run folder could not be removed: ${left.message}`);
   folder.release();
   for (const name of PASSED_ON) process.off(name, pass);
   forgetHangUps();

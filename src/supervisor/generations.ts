@@ -1,8 +1,8 @@
-import { rmSync } from 'node:fs';
 import type { Logger } from 'pino';
 import { MoultError } from '../errors.js';
 import { epochAfter, wallClockMs } from '../os/clock.js';
 import { type Exit, startTicks } from '../os/process.js';
+import { tryToRemove } from '../os/remove.js';
 import type { Settings } from '../protocol/messages.js';
 import type { GenerationMaker } from './generation-maker.js';
 import type { GenerationProcess } from './generation-process.js';
@@ -219,7 +219,7 @@ export class Generations {
     this.#journal.write({ event: 'exited', generation: number, code: exit.code, signal: exit.signal });
     lifeline?.close();
     // One that was killed could not remove it itself.
-    if (door !== undefined) rmSync(door, { force: true });
+    if (door !== undefined) tryToRemove(door);
     // What the tree left behind, such as a service whose wrapper was ended.
     generation.kill();
     this.#onExited(generation, exit);

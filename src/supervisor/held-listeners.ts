@@ -1,5 +1,5 @@
-import { rmSync } from 'node:fs';
 import { closeDescriptor, closeOnExec, keepOverExec, shutDownListener } from '../os/descriptor.js';
+import { tryToRemove } from '../os/remove.js';
 import type { ListenerItem } from '../protocol/messages.js';
 import type { HeldPaths } from './held-paths.js';
 
@@ -181,7 +181,7 @@ export class HeldListeners {
     }
     // A datagram socket closes with its last copy; shut down, nobody could answer on it any more.
     if (family === 'tcp' || family === 'unix') shutDownListener(held.fd);
-    if (held.item.path !== null && this.paths === undefined) rmSync(held.item.path, { force: true });
+    if (held.item.path !== null && this.paths === undefined) tryToRemove(held.item.path);
     this.#letGoOf(name);
     this.#sharing?.closed(name);
   }

@@ -1,13 +1,5 @@
-import {
-  closeSync,
-  fstatSync,
-  openSync,
-  readSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-  writeSync,
-} from 'node:fs';
+import { closeSync, fstatSync, openSync, readSync, renameSync, writeFileSync, writeSync } from 'node:fs';
+import { tryToRemove } from '../os/remove.js';
 
 /** Only so much of its end is read, so that a long one cannot hold up a start. */
 const MAX_READ_BYTES = 16 * 1024 * 1024;
@@ -82,7 +74,7 @@ export class JournalFile {
       this.#hasLost = false;
     } catch {
       // No room for it: the long one stays.
-      rmSync(fresh, { force: true });
+      tryToRemove(fresh);
     }
   }
 

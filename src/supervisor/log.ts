@@ -1,3 +1,4 @@
+import { writeSync } from 'node:fs';
 import { Writable } from 'node:stream';
 import { type Logger, pino } from 'pino';
 import { paint } from '../terminal/paint.js';
@@ -7,7 +8,7 @@ import { visibleLine } from '../terminal/visible.js';
 /** The supervisor's log, on stderr: for people on a terminal, JSON elsewhere. It never holds a secret. */
 export function supervisorLog(name: string, level: string): Logger {
   const options = { name: 'moult', level, base: { service: name, pid: process.pid } };
-  if (!process.stderr.isTTY) return pino(options, pino.destination({ dest: 2, sync: true }));
+  if (!process.stderr.isTTY) return pino(options, { write: writeLine });
   const forPeople = new Writable({
     write(line: Buffer, _, done) {
       tell(lineForPeople(line.toString('utf8')));
@@ -15,6 +16,25 @@ export function supervisorLog(name: string, level: string): Logger {
     },
   });
   return pino(options, forPeople);
+}
+
+/** So long a reader of the log that does not read may hold up the supervisor. */
+const WRITE_MS = 200;
+const RETRY_MS = 5;
+const sleeper = new Int32Array(new SharedArrayBuffer(4));
+
+// A log that cannot be written, such as one on a disk that is full, costs its lines and never the service.
+function writeLine(line: string): void {
+  let rest = Buffer.from(line, 'utf8');
+  const untilMs = performance.now() + WRITE_MS;
+  while (rest.length > 0) {
+    try {
+      rest = rest.subarray(writeSync(2, rest));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EAGAIN' || performance.now() > untilMs) return;
+      Atomics.wait(sleeper, 0, 0, RETRY_MS);
+    }
+  }
 }
 
 /** What pino notes beside the message, and a person need not read. */

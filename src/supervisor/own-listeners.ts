@@ -1,8 +1,8 @@
-import { rmSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { MoultError } from '../errors.js';
 import { closeDescriptor, duplicate } from '../os/descriptor.js';
 import { inodeOf } from '../os/foreign-descriptor.js';
+import { tryToRemove } from '../os/remove.js';
 import { socketFile } from '../os/socket-file.js';
 import { Berth, type ProgramSocket } from '../programs/berth.js';
 import { itemOf, listenAgain, open } from '../programs/bind.js';
@@ -201,7 +201,7 @@ export class OwnListeners {
   /** The service has ended for good: removes the paths, as far as they are these sockets'. */
   removePaths(): void {
     for (const { listener, path, file } of this.#paths) {
-      if (file === undefined || socketFile(path) === file) rmSync(path, { force: true });
+      if (file === undefined || socketFile(path) === file) tryToRemove(path);
       this.#held.paths?.drop(listener);
     }
   }

@@ -1,19 +1,11 @@
 import { randomBytes } from 'node:crypto';
-import {
-  chmodSync,
-  closeSync,
-  openSync,
-  readdirSync,
-  renameSync,
-  rmSync,
-  statSync,
-  symlinkSync,
-} from 'node:fs';
+import { chmodSync, closeSync, openSync, readdirSync, renameSync, statSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { makePrivate, makePrivateAgain, privateMode, runRoot } from '../channel/private-folder.js';
 import { MoultError } from '../errors.js';
 import { FileLock } from '../os/file-lock.js';
 import { trusted } from '../os/peer.js';
+import { tryToRemove } from '../os/remove.js';
 import { isListening, MAX_SOCKET_PATH_BYTES } from '../os/unix-socket.js';
 import { NameSocket } from './name-socket.js';
 
@@ -181,12 +173,13 @@ export class RunFolder {
 
   /** Removes the socket that an earlier supervisor left. Called only with the lock held. */
   clear(): void {
-    rmSync(this.publicControl, { force: true });
+    // Where it is in the way of the next one, that says so.
+    tryToRemove(this.publicControl);
   }
 
-  /** Removes the folder. Called only with the lock held. */
-  remove(): void {
-    rmSync(this.path, { recursive: true, force: true });
+  /** Removes the folder. Called only with the lock held. @returns why it could not. */
+  remove(): Error | undefined {
+    return tryToRemove(this.path);
   }
 
   /** Whether a living supervisor listens there. Asking must not take the lock, which would make a claim fail. */

@@ -1,0 +1,40 @@
+// Breaks every call of the system of a supervisor at every stage, as test/fixtures/faults/calls-matrix.mjs has them, and
+// prints what happened. node scripts/broken-calls.mjs [--only <words>] [--jobs n] [--most n] [--verbose]
+import { parseArgs } from 'node:util';
+import { cells } from '../test/fixtures/faults/calls-matrix.mjs';
+
+const { values } = parseArgs({
+  options: {
+    only: { type: 'string', multiple: true, default: [] },
+    jobs: { type: 'string', default: '2' },
+    most: { type: 'string' },
+    verbose: { type: 'boolean', default: false },
+  },
+});
+const { runCallsCell } = await import('../test/fixtures/faults/calls-cell.mjs');
+const todo = cells.filter(
+  ({ name }) => values.only.length === 0 || values.only.some((word) => name.includes(word)),
+);
+const count = todo.length;
+let broken = 0;
+let fired = 0;
+const work = async () => {
+  for (let cell = todo.shift(); cell !== undefined; cell = todo.shift()) {
+    const seen = await runCallsCell(cell, values.most && Number(values.most));
+    broken += seen.problems.length > 0 ? 1 : 0;
+    fired += seen.fired;
+    print(seen);
+  }
+};
+await Promise.all(Array.from({ length: Number(values.jobs) }, work));
+process.stdout.write(`${count - broken} of ${count} as promised, ${fired} calls have failed\n`);
+process.exitCode = broken === 0 ? 0 : 1;
+
+function print({ name, fired, outcomes, places, problems, seconds, output }) {
+  const ok = problems.length === 0 ? 'ok  ' : 'FAIL';
+  process.stdout.write(
+    `${ok} ${name.padEnd(20)} ${fired} failed, ${JSON.stringify(outcomes)}, ${seconds} s ${JSON.stringify(places)}\n`,
+  );
+  for (const problem of problems) process.stdout.write(`       ${problem}\n`);
+  if (values.verbose && output) process.stdout.write(`${output.replaceAll(/^/gm, '       | ')}\n`);
+}
