@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import { outliveReader, print, tell } from '../terminal/print.js';
 import { MOULT_VERSION } from '../version.js';
+import { takeOwnEnvironment } from './environment.js';
 import { reportFailure } from './failure.js';
 import { historyCommand } from './history.js';
 import { otherNames } from './other-names.js';
@@ -16,6 +17,7 @@ import { verifyCommand } from './verify.js';
 
 /** Runs the command that the command line names; the exit status says how it went. */
 export async function main(): Promise<void> {
+  takeOwnEnvironment();
   outliveReader();
   const program = new Command('moult')
     .description(

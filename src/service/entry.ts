@@ -32,6 +32,11 @@ export function become(env: NodeJS.ProcessEnv): Generation | null {
   return generation;
 }
 
+/** Whether this process is the service. */
+export function isService(): boolean {
+  return generation instanceof Generation;
+}
+
 /** Makes this process a generation that nobody else oversees. @param begin is called with hooks off, for moult's own servers. */
 export function becomeAlone(begin: () => Beginning): Generation {
   generation = null;

@@ -26,7 +26,8 @@ export function variablesFor(
     [SUPERVISOR]: started.supervisor,
     [GENERATION]: String(started.generation),
     [NODE_OPTIONS_WAS]: nodeOptions,
-    NODE_OPTIONS: `${nodeOptions} --require=${JSON.stringify(preload)}`.trim(),
+    // Before the user's own: what those open is the service's too.
+    NODE_OPTIONS: `--require=${JSON.stringify(preload)} ${nodeOptions}`.trim(),
     [KOFFI]: koffi,
     ...(isDirect ? { [DIRECT]: '1' } : {}),
     ...(started.slot === undefined ? {} : { [SLOT]: String(started.slot) }),

@@ -5,11 +5,15 @@
  */
 const cluster: typeof import('node:cluster').default = require('node:cluster');
 const threads: typeof import('node:worker_threads') = require('node:worker_threads');
+const children: Children = require('./children.cjs');
 const hooks: Hooks = require('./hooks.cjs');
 const { dirname }: typeof import('node:path') = require('node:path');
 const paths: { keepPaths(folder: string): void } = require('./path-hooks.cjs');
 
 type Hooks = import('../node/listen-hook.js', { with: { 'resolution-mode': 'import' }}).Hooks;
+type Children = {
+  keepVariables(supervised: NodeJS.ProcessEnv, preload: string): void;
+};
 type Entry = typeof import('./entry.js', { with: { 'resolution-mode': 'import' }});
 type ThreadEntry = typeof import('../threads/entry.js', { with: { 'resolution-mode': 'import' }});
 type DoorAnswer = import('../threads/mark.js', { with: { 'resolution-mode': 'import' }}).DoorAnswer;
@@ -34,8 +38,11 @@ function watch(): void {
   const shut = new SharedArrayBuffer(4);
   threads.setEnvironmentData(MARK, shut as unknown as Parameters<typeof threads.setEnvironmentData>[1]);
   if (env.MOULT_KOFFI) threads.setEnvironmentData(KOFFI, env.MOULT_KOFFI);
+  // The command that was started is the first to come here; what it starts knows by this that it is another process.
+  if (env.MOULT_DIRECT === '1') env.MOULT_DIRECT = String(process.pid);
+  const isHelper = env.MOULT_DIRECT !== undefined && env.MOULT_DIRECT !== String(process.pid);
   const supervised = { ...env };
-  if (env.MOULT_DIRECT) clear(env);
+  children.keepVariables(supervised, __filename);
 
   let entry: Entry | undefined;
   const load = (): Entry => {
@@ -46,15 +53,24 @@ function watch(): void {
   Object.defineProperty(globalThis, Symbol.for('moult.entry.1'), {
     value: () => ({ entry: load(), env: supervised }),
   });
-  hooks.onListen((server, original, args) => load().listen(server, original, args, supervised));
-  hooks.onDatagramBind((socket) => load().bind(socket, supervised));
+  hooks.onListen((server, original, args) => {
+    const [, port] = args;
+    // A port of the system's choice is what a helper of the service tells to the service alone.
+    if ((isHelper && port === 0) || isMoultItself()) original.apply(server, args);
+    else load().listen(server, original, args, supervised);
+  });
+  hooks.onDatagramBind((socket) => {
+    if (!isHelper && !isMoultItself()) load().bind(socket, supervised);
+  });
 
   process.once('worker', () => awaitThreads((answer) => load().admitThread(shut, supervised).then(answer)));
 
   // As users of PM2 and of naught say that they are ready; where a real channel exists it still gets the message.
   const send = process.send?.bind(process) as ((...args: unknown[]) => boolean) | undefined;
   process.send = ((message: unknown, ...rest: unknown[]) => {
-    if (message === 'ready' || message === 'online') load().ready(supervised);
+    // What a helper says there is meant for the service.
+    const isSaid = message === 'ready' || message === 'online';
+    if (isSaid && (!isHelper || entry?.isService())) load().ready(supervised);
     return send?.(message, ...rest) ?? true;
   }) as NonNullable<typeof process.send>;
 }
@@ -97,12 +113,9 @@ function warnOfBinding(): void {
   );
 }
 
-function clear(env: NodeJS.ProcessEnv): void {
-  const was = env.MOULT_NODE_OPTIONS_WAS;
-  if (was) env.NODE_OPTIONS = was;
-  else delete env.NODE_OPTIONS;
-  for (const name of ['SUPERVISOR', 'GENERATION', 'NODE_OPTIONS_WAS', 'DIRECT', 'KOFFI'])
-    delete env[`MOULT_${name}`];
+/** Whether this process is a command of moult that something of the service has started; see cli/environment.ts. */
+function isMoultItself(): boolean {
+  return Object.hasOwn(globalThis, Symbol.for('moult.command.1'));
 }
 
 watch();

@@ -1,3 +1,4 @@
+import { createRequire } from 'node:module';
 import { Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import type { Line } from '../channel/line.js';
@@ -14,7 +15,7 @@ import { variablesFor } from '../service/environment.js';
 import { killTree, type Outputs, type ProcessTree, startTree } from './process-tree.js';
 import type { Release } from './release.js';
 
-const PRELOAD = fileURLToPath(import.meta.resolve('#moult/service/preload.cjs'));
+const PRELOAD = realFile(fileURLToPath(import.meta.resolve('#moult/service/preload.cjs')));
 
 /** The channel to a service, or what stands for one where the service has none. */
 export interface Lifeline extends Line {
@@ -100,7 +101,9 @@ export class GenerationProcess {
       koffiPath(),
       NODE_OPTIONS,
     );
-    const tree = startTree({ ...release, env: { ...release.env, ...variables } }, outputs);
+    // As an argument too: a Node with capabilities, or of another user's, does not heed NODE_OPTIONS.
+    const args = release.isDirect ? ['--require', PRELOAD, ...release.args] : release.args;
+    const tree = startTree({ ...release, args, env: { ...release.env, ...variables } }, outputs);
     return new GenerationProcess(number, release, settings, tree);
   }
 
@@ -281,4 +284,11 @@ export class GenerationProcess {
     this.#questions.get(question)?.(answer);
     this.#questions.delete(question);
   }
+}
+
+// Yarn's Plug'n'Play gives paths that only a process with its hooks can read, and the preload comes before them.
+function realFile(path: string): string {
+  if (process.versions.pnp === undefined) return path;
+  const pnp = createRequire(import.meta.url)('pnpapi') as { resolveVirtual?(path: string): string | null };
+  return pnp.resolveVirtual?.(path) ?? path;
 }

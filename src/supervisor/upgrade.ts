@@ -1,5 +1,6 @@
 import { closeOnExec } from '../os/descriptor.js';
 import { execute } from '../os/execute.js';
+import { withoutNodeOptions } from '../os/node-options.js';
 import type { ServiceManager } from '../starter/environment.js';
 import type { KeptListener } from './held-listeners.js';
 
@@ -26,7 +27,7 @@ export interface Carried {
 /** Executes the program that this process's path holds now. @throws MOULT_SYSTEM_CALL; this program goes on then. */
 export function becomeNewProgram(carried: Carried): never {
   const [, ...words] = process.argv;
-  const env = { ...process.env, [VARIABLE]: JSON.stringify(carried) };
+  const env = { ...withoutNodeOptions(process.env), [VARIABLE]: JSON.stringify(carried) };
   try {
     return execute(process.execPath, [...process.execArgv, '--', ...words], env);
   } catch (error) {
