@@ -15,9 +15,11 @@ export interface ThreadEvents {
   lost(link: ThreadLink): void;
 }
 
-/** A worker thread that listens, as the main thread of its process knows it. */
+/** A worker thread that listens, or another process of the service, as the main thread of its process knows it. */
 export class ThreadLink {
   readonly id: number;
+  /** Its process: this one, or another one of the service. */
+  readonly pid: number;
   readonly channel: Channel;
   /** The listeners that it has. */
   readonly names = new Set<string>();
@@ -31,8 +33,9 @@ export class ThreadLink {
   report: DrainReport | undefined;
   counts: Message<'counts'> | undefined;
 
-  constructor(id: number, channel: Channel, events: ThreadEvents) {
+  constructor(id: number, pid: number, channel: Channel, events: ThreadEvents) {
     this.id = id;
+    this.pid = pid;
     this.channel = channel;
     channel.on('door', ({ path }) => {
       this.door = path;
@@ -62,6 +65,11 @@ export class ThreadLink {
       events.changed();
     });
     channel.closed.then(() => events.lost(this));
+  }
+
+  /** What it is, for people. */
+  get title(): string {
+    return this.pid === process.pid ? `worker thread ${this.id}` : `process ${this.pid}`;
   }
 
   /** Whether it has been told to leave, and has something left, as far as is known. */

@@ -16,7 +16,7 @@ const COUNT_TIMEOUT_MS = 200;
 /** Fewer threads than the predecessor had are taken for all when no more came for so long. */
 const FEWER_THREADS_MS = 2000;
 
-const SILENT = 'the worker thread did not answer: what became of its connections is not known';
+const SILENT = 'it did not answer: what became of its connections is not known';
 
 /** What threads have told of connections that left. */
 export type Settled = Omit<Message<'settled'>, 'type'>;
@@ -60,11 +60,11 @@ export class Threads {
     return this.#links.size;
   }
 
-  /** Leads one more. @param shut the memory in which all threads see that they may not accept. */
-  add(id: number, channel: Channel, shut: Int32Array, isShut: boolean): void {
+  /** Leads one more. @param pid of its process. @param shut the memory in which all threads see that they may not accept. */
+  add(id: number, pid: number, channel: Channel, shut: Int32Array, isShut: boolean): void {
     this.#shut = shut;
     Atomics.store(shut, 0, isShut ? 1 : 0);
-    const link = new ThreadLink(id, channel, {
+    const link = new ThreadLink(id, pid, channel, {
       listens: (_, name, address) => {
         this.#lastListeningMs = performance.now();
         this.#events.listens(name, address);
@@ -87,6 +87,11 @@ export class Threads {
   /** Where other processes' threads bring their connections. */
   doors(): string[] {
     return [...this.#links].map(({ door }) => door).filter((door) => door !== undefined);
+  }
+
+  /** Whether another process than this one listens there. */
+  isOfOther(name: string, pid: number): boolean {
+    return [...this.#links].some((link) => link.pid !== pid && link.names.has(name));
   }
 
   /** How many threads have a listener. */
@@ -261,7 +266,7 @@ function reportOf(link: ThreadLink): DrainReport {
   return {
     moved: link.settled?.moved ?? 0,
     drained: 0,
-    cut: [{ peer: `worker thread ${link.id}`, ageMs, reason: SILENT }],
+    cut: [{ peer: link.title, ageMs, reason: SILENT }],
   };
 }
 

@@ -50,6 +50,8 @@ export class ListenerRegistry {
   keptByThreads: (listener: StreamListener) => boolean = () => false;
   /** What keeps the paths of Unix listeners; undefined where nothing does. */
   readonly links: SocketLinks | undefined;
+  /** Whether another process of the service listens there: then it is not free, as it would be without moult. */
+  isOfMember: (name: string) => boolean = () => false;
   #gatesShut: boolean;
   /** Closed by the service when another generation could still resume. */
   #closedInProbation = new Map<string, Listener>();
@@ -177,7 +179,7 @@ export class ListenerRegistry {
   /** What worker threads of this process have under a name, for a server of the main thread to claim. */
   takeFromThreads(name: string): Inherited | undefined {
     const listener = this.#own.get(name);
-    if (!(listener instanceof ThreadListener) || listener.fd < 0) return undefined;
+    if (!(listener instanceof ThreadListener) || listener.fd < 0 || this.isOfMember(name)) return undefined;
     const item = listener.item();
     const inherited = { item, fd: listener.surrenderDescriptor() };
     this.#own.delete(name);

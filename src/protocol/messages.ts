@@ -203,7 +203,7 @@ export const schemas = {
   }),
   hello: v.object({
     protocol: count,
-    role: v.picklist(['generation', 'successor', 'neighbour', 'operator', 'supervisor', 'thread']),
+    role: v.picklist(['generation', 'member', 'successor', 'neighbour', 'operator', 'supervisor', 'thread']),
     moult: text(64),
     pid: count,
     generation: v.optional(count),
@@ -213,8 +213,10 @@ export const schemas = {
     rejoin: v.optional(
       v.object({ accepting: v.boolean(), epoch: count, state: text(32), successor: v.nullable(count) }),
     ),
-    /** The number of a worker thread of the acceptor's own process. */
+    /** The number of a worker thread of the acceptor's own process; 0 of a process that is a member of its service. */
     thread: v.optional(count),
+    /** Whether other processes of its tree may join this generation. */
+    members: v.optional(v.boolean()),
     /** The names of the listener that it wants, the best first. */
     wants: v.optional(v.pipe(v.array(name), v.minLength(1), v.maxLength(8))),
   }),
@@ -423,6 +425,13 @@ export const schemas = {
     slots: v.pipe(v.array(v.object({ slot: count, door: v.nullable(path) })), v.maxLength(MAX_SLOTS)),
   }),
   drained: v.object({ report: stopped }),
+  /** Where other processes of the tree join the generation; null where they cannot. */
+  'ask-members-door': v.object({ id: count }),
+  'members-door': v.object({
+    /** Of the question; not given to a member. */
+    id: v.optional(count),
+    path: v.nullable(path),
+  }),
   'ask-state': v.object({ id: count }),
   state: v.object({ id: count, state: generationState }),
 

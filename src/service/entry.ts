@@ -5,9 +5,11 @@ import { bind as bindAs } from '../listeners/bind.js';
 import { listen as listenAs } from '../listeners/listen.js';
 import { hookBind } from '../node/bind-hook.js';
 import { type Listen2, throughHook } from '../node/listen-hook.js';
+import type { ServiceThread } from '../threads/service-thread.js';
 import { type Beginning, joinSupervisor } from './beginning.js';
 import { scrub, startedBy } from './environment.js';
 import { Generation } from './generation.js';
+import { joinService } from './member.js';
 
 /** This process's generation; null when it is not the service, undefined while that is not known. */
 let generation: Generation | null | undefined;
@@ -30,6 +32,20 @@ export function become(env: NodeJS.ProcessEnv): Generation | null {
     }
   }
   return generation;
+}
+
+/** This process's place in a service that another process of its tree is; null when there is none, undefined while that is not known. */
+let member: ServiceThread | null | undefined;
+
+function becomeMember(env: NodeJS.ProcessEnv): ServiceThread | null {
+  if (member === undefined) {
+    const started = startedBy(env);
+    // Set first: moult's own servers listen while it joins.
+    member = null;
+    if (started !== undefined) member = joinService(started.supervisor, started.generation);
+    if (member !== null) scrub(process.env);
+  }
+  return member;
 }
 
 /** Whether this process is the service. */
@@ -55,8 +71,11 @@ export function listen(
     // A path that holds the process's number is for itself alone: tools such as tsx speak to their children by one.
     const isOwnAffair = request.port < 0 && request.address !== null && namesThisProcess(request.address);
     const mine = isOwnAffair ? null : become(env);
-    if (mine === null) proceed();
-    else listenAs(mine.listeners, request, proceed);
+    // Of another process of the service only what has a port of its own is known by its name in the next generation.
+    const joined = mine === null && request.port > 0 ? becomeMember(env) : null;
+    if (mine !== null) listenAs(mine.listeners, request, proceed);
+    else if (joined !== null) joined.listen(request, proceed);
+    else proceed();
   };
   throughHook(decide, server, original, args);
 }
@@ -71,7 +90,7 @@ export function bind(socket: Socket, env: NodeJS.ProcessEnv): void {
 
 /** Called when a worker thread is about to listen. @returns where it joins this process's generation; null when this process is not the service. */
 export async function admitThread(shut: SharedArrayBuffer, env: NodeJS.ProcessEnv): Promise<string | null> {
-  return become(env)?.doorForThreads(new Int32Array(shut)) ?? null;
+  return become(env)?.doorForThreads(new Int32Array(shut)) ?? becomeMember(env)?.mainDoor ?? null;
 }
 
 /** Called when the service says that it is ready. */

@@ -5,6 +5,7 @@ import { EventEmitter } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { broadcastHub } from '../broadcast/shared.js';
+import { getEnvironmentData } from 'node:worker_threads';
 import type { Channel } from '../channel/channel.js';
 import { Door } from '../channel/door.js';
 import type { Line } from '../channel/line.js';
@@ -48,6 +49,7 @@ import { Pieces } from '../state/pieces.js';
 import { TaskLocks } from '../tasks/locks.js';
 import { Tasks } from '../tasks/tasks.js';
 import { ThreadHub } from '../threads/hub.js';
+import { MARK } from '../threads/mark.js';
 import { askToEnd } from './ask-to-end.js';
 import type { Beginning } from './beginning.js';
 import { LateListeners } from './late-listeners.js';
@@ -138,6 +140,7 @@ export class Generation implements Estate {
       missing: (names, opened) => hears?.send({ type: 'missing', names: [...names], opened: [...opened] }),
     });
     this.listeners.keptByThreads = (listener) => this.threads.countOf(listener.identity.name) > 0;
+    this.listeners.isOfMember = (name) => this.threads.isOfOther(name, process.pid);
     this.flows = new FlowExchange(this.listeners);
     this.connections = new ConnectionTracker((server) => this.listeners.of(server) !== undefined);
     this.connections.start();
@@ -338,6 +341,10 @@ export class Generation implements Estate {
       this.#readiness.changed();
     });
     lifeline.on('check-connection', ({ listener }, incoming) => this.#check(listener, incoming.take()));
+    lifeline.on('ask-members-door', ({ id }) => {
+      const tell = (path: string | null) => lifeline.send({ type: 'members-door', id, path });
+      this.doorForThreads(sharedMark()).then(tell, () => tell(null));
+    });
     lifeline.on('ask-state', ({ id }) => {
       // Without an answer the overseer knows no more than before; the service goes on.
       this.#describe().then(
@@ -565,6 +572,12 @@ export class Generation implements Estate {
       memoryBytes: residentBytes(process.pid),
     };
   }
+}
+
+// What threads of this process look at, too.
+function sharedMark(): Int32Array {
+  const mark = getEnvironmentData(MARK);
+  return new Int32Array(mark instanceof SharedArrayBuffer ? mark : new SharedArrayBuffer(4));
 }
 
 function addressOf(listener: Listener): Record<string, unknown> {

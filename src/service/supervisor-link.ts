@@ -106,6 +106,7 @@ export class SupervisorLink implements Overseer {
       role: 'generation',
       generation,
       node: process.version,
+      members: true,
       rejoin: standing(),
     }));
     return new SupervisorLink(this.#path, channel, new DirectOutput(output));
@@ -119,7 +120,11 @@ export class SupervisorLink implements Overseer {
 export function openLifeline(path: string, generation: number, timeoutMs: number): Opening | null {
   try {
     const { version: node, argv } = process;
-    return new Opening(path, { role: 'generation', generation, node, entry: argv[1] ?? '' }, timeoutMs);
+    return new Opening(
+      path,
+      { role: 'generation', generation, node, entry: argv[1] ?? '', members: true },
+      timeoutMs,
+    );
   } catch (error) {
     if (!(error instanceof MoultError) || error.code !== 'MOULT_SYSTEM_CALL') throw error;
     process.emitWarning(

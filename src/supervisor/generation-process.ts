@@ -59,6 +59,8 @@ export class GenerationProcess {
   isUndone = false;
   /** Whether its predecessor does not answer: its listeners come from the supervisor, which ends that one when it is ready. */
   isForced = false;
+  /** Whether other processes of its tree may join it. */
+  takesMembers = false;
   /** The generation from which it takes over, or took over. */
   predecessor: GenerationProcess | undefined;
   #servingSince: number | undefined;
@@ -202,6 +204,7 @@ export class GenerationProcess {
     });
     // Answers may come after their question was given up; they must not be out of order then.
     lifeline.on('state', ({ id, state }) => this.#answer(`state ${id}`, state));
+    lifeline.on('members-door', ({ id, path }) => this.#answer(`members ${id}`, path));
     lifeline.on('gave', ({ moved }) => this.#answer('gave', moved));
     lifeline.on('expecting', ({ generation, error }) => this.#answer(`expecting ${generation}`, error));
   }
@@ -212,6 +215,15 @@ export class GenerationProcess {
     return this.#ask(`state ${id}`, timeoutMs, () =>
       this.lifeline?.send({ type: 'ask-state', id }),
     ) as Promise<GenerationState>;
+  }
+
+  /** Where other processes of its tree join it; null where they cannot. @throws MOULT_PEER_CLOSED, MOULT_PEER_TIMEOUT */
+  async membersDoor(timeoutMs: number): Promise<string | null> {
+    if (!this.takesMembers) return null;
+    const id = ++this.#asked;
+    return this.#ask(`members ${id}`, timeoutMs, () =>
+      this.lifeline?.send({ type: 'ask-members-door', id }),
+    ) as Promise<string | null>;
   }
 
   /** Has it give so many connections to the one behind this door. @returns how many have moved. @throws MOULT_PEER_CLOSED, MOULT_PEER_TIMEOUT */

@@ -9,6 +9,9 @@ import type { Generations } from './generations.js';
 import type { HeldListeners } from './held-listeners.js';
 import type { Restarts } from './restarts.js';
 
+/** How long a generation may take to say where others join it; who asks stands still meanwhile. */
+const MEMBERS_TIMEOUT_MS = 2000;
+
 /** What a generation is led to: the slot to which it belongs. */
 export interface ReceivingSlot {
   readonly generations: Generations;
@@ -77,6 +80,7 @@ export class Reception {
   #visit(channel: Channel, hello: Message<'hello'>): void {
     if (hello.role === 'operator') this.#parts.serve(channel);
     else if (hello.role === 'generation') this.#join(channel, hello);
+    else if (hello.role === 'member') this.#leadToMembers(channel, hello);
     else if (hello.role === 'supervisor') this.#parts.cede(channel);
     else {
       throw new MoultError(
@@ -90,6 +94,7 @@ export class Reception {
     const { slot, generation } = this.#whose(channel, hello);
     const isAwaited = generation !== undefined && isFree(generation, hello);
     if (slot === undefined || generation === undefined || !isAwaited) throw notExpected(hello);
+    generation.takesMembers = hello.members === true;
     generation.attach(channel);
     slot.listen(generation, channel);
     const isGivenTo = hello.rejoin === undefined && !generation.isForced;
@@ -110,6 +115,20 @@ export class Reception {
       slot.restarts.handoverTo(generation)?.stage('hello', facts);
     }
     this.#parts.joined(generation, hello.rejoin !== undefined);
+  }
+
+  // Another process of a generation that is there: what it listens on changes hands with the rest.
+  #leadToMembers(channel: Channel, { generation: number = 0 }: Message<'hello'>): void {
+    const generation = this.#parts.slotOf(number)?.generations.numbered(number);
+    const answer = (path: string | null) => {
+      channel.send({ type: 'members-door', path });
+      channel.close();
+    };
+    if (generation === undefined || generation.isEnding || !generation.isReachable) answer(null);
+    else
+      generation.membersDoor(MEMBERS_TIMEOUT_MS).then(answer, () => {
+        answer(null);
+      });
   }
 
   // One that comes back is known by its process: where lines of the journal were lost another may have its number.

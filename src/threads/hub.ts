@@ -12,6 +12,9 @@ import { descriptorOf } from '../node/handle.js';
 import { closeDescriptor } from '../os/descriptor.js';
 import type { ListenerItem, Message, Settings } from '../protocol/messages.js';
 
+/** How long a port that a process of the service has left is kept open for the one that comes in its place. */
+const CLAIM_AGAIN_MS = 5000;
+
 /** What the main thread's generation is to its threads. */
 export interface HubSurroundings {
   readonly number: number;
@@ -24,7 +27,7 @@ export interface HubSurroundings {
 }
 
 /**
- * Lets worker threads of this process in, and says what each of their listen() calls gets: one socket for a name,
+ * Lets worker threads of this process in, and other processes of the service, and says what each of their listen() calls gets: one socket for a name,
  * however many threads ask for it.
  */
 export class ThreadHub {
@@ -33,6 +36,8 @@ export class ThreadHub {
   readonly #shut: Int32Array;
   /** Names that a thread is about to bind, and the threads that wait for what becomes of it. */
   readonly #binding = new Map<string, (() => void)[]>();
+  /** Names that other processes of the service have asked for. */
+  readonly #ofProcesses = new Set<string>();
 
   private constructor(around: HubSurroundings, shut: Int32Array) {
     this.#around = around;
@@ -50,17 +55,20 @@ export class ThreadHub {
   }
 
   #visit = (channel: Channel, hello: Message<'hello'>): void => {
-    const { role, thread, wants } = hello;
-    if (role !== 'thread' || thread === undefined || channel.peer.pid !== process.pid) {
-      throw new MoultError('MOULT_NOT_EXPECTED', `expected a thread of this process, met ${role}`);
+    const { role, thread, wants, pid } = hello;
+    if (role !== 'thread' || thread === undefined) {
+      throw new MoultError(
+        'MOULT_NOT_EXPECTED',
+        `expected a thread or a process of the service, met ${role}`,
+      );
     }
-    if (wants === undefined) this.#join(channel, thread);
-    else this.#answer(channel, wants);
+    if (wants === undefined) this.#join(channel, thread, pid);
+    else this.#answer(channel, wants, pid);
   };
 
-  #join(channel: Channel, thread: number): void {
+  #join(channel: Channel, thread: number, pid: number): void {
     const { number, settings, mayAccept, threads, listeners } = this.#around;
-    threads.add(thread, channel, this.#shut, !mayAccept);
+    threads.add(thread, pid, channel, this.#shut, !mayAccept);
     // What it bound without asking: a handle of its own.
     channel.on('hold', ({ listener }, incoming) => {
       const [fd] = incoming.take();
@@ -68,32 +76,46 @@ export class ThreadHub {
       if (listeners.named(listener.name) === undefined) this.#hold(listener, fd, false);
       else closeDescriptor(fd);
     });
-    const door = join(this.#around.folder, `t${process.pid}-${thread}.sock`);
+    const door = join(this.#around.folder, `t${pid}-${thread}.sock`);
     const remove = () => removePath(door);
     process.once('exit', remove);
     channel.closed.then(() => {
       process.off('exit', remove);
       remove();
+      if (pid !== process.pid) setTimeout(() => this.#closeLeft(), CLAIM_AGAIN_MS).unref();
     });
     channel.send({ type: 'thread-welcome', generation: number, settings, accepts: mayAccept });
   }
 
-  #answer(channel: Channel, wants: readonly string[]): void {
+  // A process that is gone for good leaves nobody at its port, as it would without moult.
+  #closeLeft(): void {
+    const { threads, listeners } = this.#around;
+    for (const listener of listeners.own()) {
+      const isLeft = listener instanceof ThreadListener && threads.countOf(listener.identity.name) === 0;
+      if (isLeft && this.#ofProcesses.delete(listener.identity.name)) listener.closedByThreads();
+    }
+  }
+
+  #answer(channel: Channel, wants: readonly string[], pid: number): void {
     const [name = ''] = wants;
-    const known = this.#known(wants) ?? this.#claim(wants);
+    const known = this.#isOfOther(name, pid) ? undefined : (this.#known(wants) ?? this.#claim(wants));
+    if (pid !== process.pid) this.#ofProcesses.add(name);
     if (known !== undefined) {
       channel.send({ type: 'inherit', epoch: 0, listeners: [known.item()] }, [known.fd]);
       return;
     }
+    const { listeners } = this.#around;
     const waiting = this.#binding.get(name);
     if (waiting !== undefined) {
-      waiting.push(() => this.#answer(channel, wants));
+      waiting.push(() => this.#answer(channel, wants, pid));
       return;
     }
     this.#binding.set(name, []);
     channel.on('hold', ({ listener }, incoming) => {
       const [fd] = incoming.take();
-      if (fd !== undefined) this.#hold(listener, fd, false);
+      if (fd === undefined) return;
+      if (listeners.named(listener.name) === undefined) this.#hold(listener, fd, false);
+      else closeDescriptor(fd);
     });
     channel.closed.then(() => {
       const next = this.#binding.get(name) ?? [];
@@ -101,6 +123,13 @@ export class ThreadHub {
       for (const answer of next) answer();
     });
     channel.send({ type: 'inherit', epoch: 0, listeners: [] });
+  }
+
+  // Between processes a port is taken: who asks for it binds it itself, and learns so from the kernel.
+  #isOfOther(name: string, pid: number): boolean {
+    const { threads, listeners } = this.#around;
+    const isOurs = listeners.streams().some(({ identity }) => identity.name === name);
+    return threads.isOfOther(name, pid) || (pid !== process.pid && isOurs);
   }
 
   #known(wants: readonly string[]): Listener | undefined {

@@ -28,31 +28,44 @@ import { closeDescriptor } from '../os/descriptor.js';
 import type { Message } from '../protocol/messages.js';
 import { Departure } from './departure.js';
 
+/** What a process of the service that joins another one does differently from a thread. */
+export interface MemberTerms {
+  /** How long the other one may take to answer. */
+  readonly timeoutMs: number;
+  /** The service has come to its end here: this process is to end as well. */
+  readonly end: (stopSignal: string) => void;
+}
+
 /** How long the main thread may take to answer a thread that is about to listen. */
 const OPENING_TIMEOUT_MS = 60_000;
 
 /**
  * Joins the main thread of this process, whose socket for threads is here.
  * @param shut not 0 while no thread may accept.
+ * @param member where that main thread is another process's.
  * @throws MOULT_PEER_TIMEOUT, MOULT_PEER_CLOSED
  */
-export function joinMain(door: string, shut: Int32Array): ServiceThread {
-  const opening = new Opening(door, { role: 'thread', thread: threadId }, OPENING_TIMEOUT_MS);
+export function joinMain(door: string, shut: Int32Array, member?: MemberTerms): ServiceThread {
+  const timeoutMs = member?.timeoutMs ?? OPENING_TIMEOUT_MS;
+  const opening = new Opening(door, { role: 'thread', thread: threadId }, timeoutMs);
   try {
     const { message } = opening.hear('thread-welcome');
-    return new ServiceThread(door, opening.toChannel(), message, shut);
+    return new ServiceThread(door, opening.toChannel(), message, shut, member);
   } catch (error) {
     opening.abandon();
     throw error;
   }
 }
 
-/** A worker thread of the service that listens: what it has, as its main thread says. */
+/** A worker thread of the service that listens, or another process of it: what it has, as its main thread says. */
 export class ServiceThread implements Movables {
   readonly listeners: ListenerRegistry;
   readonly connections: ConnectionTracker;
   moves: { http1: string } = { http1: 'its self-test is not over' };
-  readonly #mainDoor: string;
+  /** Where the threads of the service join. */
+  readonly mainDoor: string;
+  readonly #member: MemberTerms | undefined;
+  readonly #stopSignal: string;
   readonly #main: Channel;
   readonly #generation: number;
   readonly #shut: Int32Array;
@@ -63,9 +76,17 @@ export class ServiceThread implements Movables {
   #departure: Departure | undefined;
   #feeds = new Set<Channel>();
 
-  constructor(mainDoor: string, main: Channel, welcome: Message<'thread-welcome'>, shut: Int32Array) {
+  constructor(
+    mainDoor: string,
+    main: Channel,
+    welcome: Message<'thread-welcome'>,
+    shut: Int32Array,
+    member?: MemberTerms,
+  ) {
     const { accepts, generation, settings } = welcome;
-    this.#mainDoor = mainDoor;
+    this.mainDoor = mainDoor;
+    this.#member = member;
+    this.#stopSignal = settings.stopSignal;
     this.#main = main;
     this.#generation = generation;
     this.#shut = shut;
@@ -113,9 +134,9 @@ export class ServiceThread implements Movables {
     const name = this.listeners.freeName(listenerName(request));
     const wants = [name, ...otherNames(request)];
     const asked = new Opening(
-      this.#mainDoor,
+      this.mainDoor,
       { role: 'thread', thread: threadId, wants },
-      OPENING_TIMEOUT_MS,
+      this.#member?.timeoutMs ?? OPENING_TIMEOUT_MS,
     );
     let answer: ReturnType<typeof asked.hear<'inherit'>>;
     try {
@@ -161,7 +182,10 @@ export class ServiceThread implements Movables {
     main.on('retire', ({ timeoutMs, keepOpen, heirs = [] }) => this.#retire(timeoutMs, keepOpen, heirs));
     main.on('check-connection', ({ listener }, incoming) => this.#check(listener, incoming.take()));
     main.on('ask-state', ({ id }) => main.send(this.#counts(id)));
-    main.on('end', () => main.unref());
+    main.on('end', () => {
+      main.unref();
+      this.#member?.end(this.#stopSignal);
+    });
   }
 
   #open(): void {

@@ -1,0 +1,40 @@
+import { Opening } from '../channel/open.js';
+import { joinMain, type ServiceThread } from '../threads/service-thread.js';
+import { askToEnd } from './ask-to-end.js';
+
+/** How long each of those that are asked may take; this process stands still meanwhile, and one of them may wait for it. */
+const ANSWER_TIMEOUT_MS = 3000;
+
+/**
+ * Joins a service that another process of this one's tree is: what this process listens on changes hands with the rest, led
+ * by that process as worker threads are by their main thread.
+ * @param supervisor the path of its socket.
+ * @returns null when the service takes nobody, or does not answer; said as a warning, for its ports stay behind then.
+ */
+export function joinService(supervisor: string, generation: number): ServiceThread | null {
+  try {
+    const door = askForDoor(supervisor, generation);
+    if (door === null) return null;
+    return joinMain(door, new Int32Array(new SharedArrayBuffer(4)), {
+      timeoutMs: ANSWER_TIMEOUT_MS,
+      end: (stopSignal) => askToEnd(stopSignal as NodeJS.Signals),
+    });
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    process.emitWarning(
+      `process ${process.pid} listens beside the service that moult knows, and could not join it (${why}): a restart leaves its ports behind`,
+      'MoultWarning',
+    );
+    return null;
+  }
+}
+
+function askForDoor(supervisor: string, generation: number): string | null {
+  const { version: node } = process;
+  const asked = new Opening(supervisor, { role: 'member', generation, node }, ANSWER_TIMEOUT_MS);
+  try {
+    return asked.hear('members-door').message.path;
+  } finally {
+    asked.abandon();
+  }
+}
