@@ -9,7 +9,7 @@ import { closeDescriptor } from '../os/descriptor.js';
 import { streamSocketPair } from '../os/descriptor-socket.js';
 import { koffiPath } from '../os/libc.js';
 import type { PeerCredentials } from '../os/peer.js';
-import { type Exit, signal } from '../os/process.js';
+import { type Exit, signal, startTicks } from '../os/process.js';
 import type { DrainReport, GenerationState, Message, Settings } from '../protocol/messages.js';
 import { variablesFor } from '../service/environment.js';
 import { killTree, type Outputs, type ProcessTree, startTree } from './process-tree.js';
@@ -63,6 +63,8 @@ export class GenerationProcess {
   takesMembers = false;
   /** The generation from which it takes over, or took over. */
   predecessor: GenerationProcess | undefined;
+  /** When the service's process was started, as the kernel counts. */
+  #serviceTicks: number | undefined;
   #servingSince: number | undefined;
   #served!: () => void;
   #told!: (report: DrainReport | undefined) => void;
@@ -166,6 +168,12 @@ export class GenerationProcess {
     return this.lifeline !== undefined && !this.lifeline.isClosed;
   }
 
+  /** Whether the service's process has ended, as far as that can be known here. */
+  get hasLostService(): boolean {
+    const isClosed = this.lifeline?.isClosed === true;
+    return isClosed && this.#serviceTicks !== undefined && startTicks(this.servicePid) !== this.#serviceTicks;
+  }
+
   /** Signals the service. */
   signalService(name: NodeJS.Signals): void {
     if (this.exit === undefined) signal(this.servicePid, name);
@@ -198,6 +206,7 @@ export class GenerationProcess {
   /** The service has shown itself: from now on it is reached through this channel. */
   attach(lifeline: Lifeline): void {
     this.lifeline = lifeline;
+    this.#serviceTicks = startTicks(lifeline.peer.pid);
     lifeline.on('door', ({ path }) => {
       this.door = path;
       this.onDoor();

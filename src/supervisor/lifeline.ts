@@ -8,6 +8,7 @@ import type { Generations } from './generations.js';
 import type { HeldListeners } from './held-listeners.js';
 import type { Restarts } from './restarts.js';
 import type { Succession } from './succession.js';
+import { endWithService } from './wrapper.js';
 
 /** What is told of what a generation says. */
 export interface LifelineParts {
@@ -30,7 +31,8 @@ const ANSWER_TIMEOUT_MS = 1000;
 export function listenTo(generation: GenerationProcess, channel: Line, parts: LifelineParts): void {
   listenToListeners(generation, channel, parts);
   listenToHandover(generation, channel, parts);
-  const { generations, succession } = parts;
+  const { generations, succession, log } = parts;
+  endWithService(generation, channel, log);
   channel.on('missing', (missing) => {
     generation.missing = missing;
   });

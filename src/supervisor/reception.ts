@@ -150,6 +150,8 @@ export class Reception {
 }
 
 function isFree(generation: GenerationProcess, { rejoin }: Message<'hello'>): boolean {
+  // A wrapper starts its service again: it could not have the listeners, and the next generation starts at once.
+  if (generation.isOurs && generation.hasLostService && rejoin === undefined) generation.kill();
   const isTaken = generation.lifeline !== undefined && (rejoin === undefined || generation.isReachable);
   return !isTaken && !generation.isEnding;
 }
