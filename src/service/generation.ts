@@ -4,8 +4,8 @@
 import { EventEmitter } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { broadcastHub } from '../broadcast/shared.js';
 import { getEnvironmentData } from 'node:worker_threads';
+import { broadcastHub } from '../broadcast/shared.js';
 import type { Channel } from '../channel/channel.js';
 import { Door } from '../channel/door.js';
 import type { Line } from '../channel/line.js';

@@ -34,14 +34,17 @@ export function endWithService(generation: GenerationProcess, channel: Line, log
     else later(generation.isEnding ? FOLLOW_MS : PASS_ON_MS, end);
   };
   const end = () => {
-    if (!generation.isEnding) {
-      const { number, servicePid, pid } = generation;
-      log.warn(
-        `generation ${number}: its service, process ${servicePid}, has ended, but process ${pid}, which started it, goes on: it is ended, too`,
-      );
+    if (generation.isEnding) {
+      signal(generation.pid, 'SIGTERM');
+      later(END_MS, () => generation.kill());
+      return;
     }
-    signal(generation.pid, 'SIGTERM');
-    later(END_MS, () => generation.kill());
+    const { number, servicePid, pid } = generation;
+    log.warn(
+      `generation ${number}: its service, process ${servicePid}, has ended, but process ${pid}, which started it, goes on: it is ended, too`,
+    );
+    // Asked to end, some end with success; but the service has failed.
+    generation.kill();
   };
   channel.closed.then(look);
 }

@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { mkdtemp, rename, rm, symlink } from 'node:fs/promises';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -42,6 +43,20 @@ export async function until<T>(
   }
 }
 
+/** Ports that are free just now. */
+export async function freePorts(count: number): Promise<number[]> {
+  const servers = await Promise.all(
+    Array.from({ length: count }, async () => {
+      const server = createServer();
+      await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+      return server;
+    }),
+  );
+  const ports = servers.map((server) => (server.address() as { port: number }).port);
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
+  return ports;
+}
+
 /** How a service is to be started under moult. */
 export interface SupervisedOptions {
   readonly command: readonly string[];
@@ -52,6 +67,8 @@ export interface SupervisedOptions {
   readonly node?: string;
   /** The script of a moult that is installed elsewhere (default: the one that was built here). */
   readonly cli?: string;
+  /** NODE_OPTIONS in the environment of `moult run` (default: none). */
+  readonly nodeOptions?: string;
   /** Whether to wait until it serves (default: yes). */
   readonly waits?: boolean;
   /** The folder for its sockets (default: one of its own). */
@@ -103,9 +120,10 @@ export class Supervised {
     this.#node = options.node ?? process.execPath;
     const named = options.name === null ? [] : ['--name', this.name];
     const args = ['run', ...named, ...(options.runOptions ?? []), '--', ...options.command];
+    const nodeOptions = options.nodeOptions === undefined ? {} : { NODE_OPTIONS: options.nodeOptions };
     const [command = '', ...words] = [...(options.through ?? []), this.#node, options.cli ?? cli, ...args];
     this.process = spawn(command, words, {
-      env: this.#env,
+      env: { ...this.#env, ...nodeOptions },
       ...options.user,
       ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
       stdio: ['ignore', 'pipe', 'pipe'],

@@ -1,0 +1,194 @@
+import assert from 'node:assert/strict';
+import { writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { describe, it } from 'node:test';
+import { RawClient } from './raw-client.js';
+import { freePorts, type Supervised, until, withFolder, withService } from './supervised.js';
+
+const runOptions = ['--probation', '100ms', '--drain-timeout', '3s', '--ready-timeout', '15s'];
+
+/** Listens on the ports that its arguments name, and says on the first request's answer which process it is. */
+const SERVER = `
+  const http = require('node:http');
+  for (const port of process.argv.slice(2)) {
+    const server = http.createServer({ keepAliveTimeout: 600_000 }, (_, response) =>
+      response.end(String(process.pid)));
+    server.listen(Number(port), '127.0.0.1');
+  }`;
+
+/** Starts what its arguments say, and ends with it. */
+const launcher = (start: string) => `
+  const { spawn, spawnSync, fork, execFileSync } = require('node:child_process');
+  const [, , ...ports] = process.argv;
+  const server = __dirname + '/server.cjs';
+  const child = (${start})();
+  if (child.on) {
+    for (const name of ['SIGTERM', 'SIGINT']) process.on(name, () => child.kill(name));
+    child.on('exit', (code) => process.exit(code ?? 1));
+  }`;
+
+const SERVICE_WITH_CHILD = `
+  const http = require('node:http');
+  const { fork } = require('node:child_process');
+  const [, , port, childPort] = process.argv;
+  const answer = (_, response) => response.end(String(process.pid));
+  if (childPort === undefined) {
+    http.createServer({ keepAliveTimeout: 600_000 }, answer).listen(Number(port), '127.0.0.1');
+    process.on('disconnect', () => process.exit());
+  } else {
+    const start = () => fork(__filename, [childPort]);
+    if (process.env.CHILD_FIRST) start().on('spawn', () => setTimeout(listen, 500));
+    else listen(start);
+    function listen(then) {
+      http.createServer({ keepAliveTimeout: 600_000 }, answer).listen(Number(port), '127.0.0.1', then);
+    }
+  }`;
+
+async function whoAnswers(port: number): Promise<string> {
+  const client = await RawClient.connect({ host: '127.0.0.1', port });
+  try {
+    return (await client.get('/')).body.toString();
+  } finally {
+    client.close();
+  }
+}
+
+async function isUp(port: number): Promise<void> {
+  await until(`port ${port} answers`, () => whoAnswers(port).catch(() => undefined));
+}
+
+/** Restarts twice: at each port another process answers each time, on a connection that stays and on new ones. */
+async function allChangesHands(service: Supervised, ports: readonly number[]): Promise<void> {
+  for (const port of ports) await isUp(port);
+  const kept = await Promise.all(ports.map((port) => RawClient.connect({ host: '127.0.0.1', port })));
+  const ask = () => Promise.all(kept.map(async (client) => (await client.get('/')).body.toString()));
+  let before = await ask();
+  for (let n = 0; n < 2; n += 1) {
+    await service.restart();
+    const after = await ask();
+    after.forEach((pid, i) => {
+      assert.notEqual(pid, before[i], `port ${ports[i]} has changed hands`);
+    });
+    assert.deepEqual(await Promise.all(ports.map(whoAnswers)), after);
+    before = after;
+  }
+  for (const client of kept) client.close();
+  await service.alone();
+}
+
+interface Tree {
+  readonly files: Readonly<Record<string, string>>;
+  readonly command: (ports: readonly string[]) => readonly string[];
+  readonly ports: number;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+const server = { 'server.cjs': SERVER };
+const trees: Record<string, Tree> = {
+  'two services that a shell starts': {
+    files: server,
+    command: ([a, b]) => ['sh', '-c', `node server.cjs ${a} & node server.cjs ${b} & wait`],
+    ports: 2,
+  },
+  'three services in nested shells, one of which comes late': {
+    files: server,
+    command: ([a, b, c]) => [
+      'sh',
+      '-c',
+      `sh -c "node server.cjs ${a}; exit 1" & sh -c "sleep 0.5; sh -c 'node server.cjs ${b} & wait'" & node server.cjs ${c} & wait`,
+    ],
+    ports: 3,
+  },
+  'a service and its forked child with a port': {
+    files: { 'service.cjs': SERVICE_WITH_CHILD },
+    command: (ports) => ['service.cjs', ...ports],
+    ports: 2,
+  },
+  'a service whose forked child listens first': {
+    files: { 'service.cjs': SERVICE_WITH_CHILD },
+    command: (ports) => ['node', 'service.cjs', ...ports],
+    ports: 2,
+    env: { CHILD_FIRST: '1' },
+  },
+  'a launcher in Node with two services': {
+    files: {
+      ...server,
+      'launcher.cjs': launcher(
+        "() => { spawn(process.execPath, [server, ports[1]], { stdio: 'inherit' }); return spawn(process.execPath, [server, ports[0]]); }",
+      ),
+    },
+    command: (ports) => ['launcher.cjs', ...ports],
+    ports: 2,
+  },
+};
+
+const launchers = {
+  spawn: "() => spawn(process.execPath, [server, ...ports], { stdio: 'inherit' })",
+  'spawn with an environment of its own':
+    "() => spawn(process.execPath, [server, ...ports], { env: { A: 'b' } })",
+  'spawn with NODE_OPTIONS of its own':
+    "() => spawn(process.execPath, [server, ...ports], { env: { ...process.env, NODE_OPTIONS: '--no-deprecation' } })",
+  'spawn of a shell':
+    "() => spawn('exec node ' + [server, ...ports].join(' '), { shell: true, stdio: 'inherit' })",
+  fork: '() => fork(server, ports)',
+  'fork without flags': '() => fork(server, ports, { execArgv: [] })',
+  spawnSync: "() => spawnSync(process.execPath, [server, ...ports], { stdio: 'inherit' })",
+};
+for (const [how, start] of Object.entries(launchers)) {
+  trees[`a launcher in Node that uses ${how}`] = {
+    files: { ...server, 'launcher.cjs': launcher(start) },
+    command: (ports) => ['node', 'launcher.cjs', ...ports],
+    ports: 1,
+  };
+}
+
+describe('what listens in the tree of a service changes hands', () => {
+  for (const [what, { files, command, ports: count, env = {} }] of Object.entries(trees)) {
+    it(`of ${what}`, async () => {
+      await withFolder(async (folder) => {
+        for (const [name, text] of Object.entries(files)) await writeFile(path.join(folder, name), text);
+        const ports = await freePorts(count);
+        const options = { command: command(ports.map(String)), cwd: folder, env, runOptions };
+        await withService(options, (service) => allChangesHands(service, ports));
+      });
+    });
+  }
+});
+
+describe('a preload of the user that listens', () => {
+  const preload = (port: number | undefined) => `
+    const server = require('node:http').createServer((_, response) => response.end(String(process.pid)));
+    server.listen(${port}, '127.0.0.1').on('error', (error) => console.error('PRELOAD', error.code));`;
+
+  for (const where of ['an environment file', 'the environment of moult run'] as const) {
+    it(`belongs to the service, from NODE_OPTIONS in ${where}`, async () => {
+      await withFolder(async (folder) => {
+        const [port, metrics] = await freePorts(2);
+        const file = path.join(folder, 'metrics.cjs');
+        await writeFile(file, preload(metrics));
+        await writeFile(path.join(folder, 'server.cjs'), SERVER);
+        await writeFile(path.join(folder, 'service.env'), `NODE_OPTIONS=--require ${file}\n`);
+        const isFile = where === 'an environment file';
+        const options = {
+          command: ['server.cjs', String(port)],
+          cwd: folder,
+          runOptions: [...runOptions, ...(isFile ? ['--env-file', 'service.env'] : [])],
+          ...(isFile ? {} : { nodeOptions: `--require=${file}` }),
+        };
+        await withService(options, async (service) => {
+          await isUp(port ?? 0);
+          const { pid } = await service.current();
+          assert.equal(await whoAnswers(metrics ?? 0), String(pid));
+          await allChangesHands(service, [port ?? 0, metrics ?? 0]);
+          await service.moult('upgrade', service.name);
+          await until(
+            'the supervisor is back',
+            async () => (await service.status().catch(() => undefined)) ?? false,
+          );
+          await allChangesHands(service, [port ?? 0, metrics ?? 0]);
+          assert.doesNotMatch(service.output, /PRELOAD/);
+        });
+      });
+    });
+  }
+});
