@@ -170,6 +170,8 @@ const right: Record<string, Fields> = {
   withdraw: { name: 'a' },
   scale: { slots: 8 },
   drained: { report: { moved: 1, drained: 1, cut: [{ peer: '::1', ageMs: 1, reason: 'slow' }] } },
+  'ask-members-door': { id: 1 },
+  'members-door': { path: null },
   'ask-state': { id: 1 },
   state: { id: 1, state },
   restart: {
