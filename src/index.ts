@@ -2,6 +2,8 @@
  * What a program imports to be a service that can be restarted without loss. Importing it starts nothing.
  * @module moult
  */
+
+export type { Subscription } from './broadcast/feeds.js';
 export {
   type ErrorCode,
   type ErrorFacts,

@@ -1,15 +1,42 @@
-import type { BroadcastHub } from './hub.js';
+import type { BroadcastHub, Topic } from './hub.js';
 
 /** So many messages are kept of those that the generation which counts has not passed on yet. */
 const MAX_SPARE = 10_000;
 /** How long a mark may take to come back from the broker; then there is another one. */
 const MARK_TIMEOUT_MS = 250;
 
+/** How long a generation that was there before may be silent; then it has no such feed. */
+const SILENCE_MS = 1000;
+
 /** What a feed sends into the broker, for all generations to see at the same place among its messages. */
 export interface Mark {
   readonly id: string;
   /** Whose copies count from here on; null for no change. */
   readonly owner: string | null;
+}
+
+/** What is told of a subscription at a broker; see `Broadcast.feed`. */
+export interface Subscription<T> {
+  /** Messages come from now on: the broker has confirmed it. */
+  subscribed(): void;
+  /** A message has come. */
+  received(message: T): void;
+  /** A text has come that a generation published as a mark. */
+  marked(text: string): void;
+  /** It is over in this process. */
+  close(): void;
+}
+
+/** What takes its messages from a subscription. */
+export interface Feedable<T> {
+  /** Opens it. @param mark publishes a text, which every generation gets in its place among the messages. */
+  feed(mark: (text: string) => void): Subscription<T>;
+}
+
+interface Copy {
+  readonly value: unknown;
+  /** What is dealt with in this process, where that is another object. */
+  readonly sent: unknown;
 }
 
 /** All feeds of a process, and whether it serves. */
@@ -26,10 +53,15 @@ export class Feeds {
     return this.#isServing;
   }
 
-  /** @param mark sends a mark into the broker. */
-  open(topic: string, mark: (mark: Mark) => void): Feed {
+  /** Whether copies of this process count. */
+  get isNeeded(): boolean {
+    return [...this.#feeds.values()].some((feed) => feed.isNeeded);
+  }
+
+  /** @param topic under which its messages are sent on. @param mark sends a mark into the broker. */
+  open(topic: Topic, mark: (mark: Mark) => void): Feed {
     const feed = new Feed(topic, this.#hub, mark);
-    this.#feeds.set(topic, feed);
+    this.#feeds.set(topic.name, feed);
     return feed;
   }
 
@@ -61,7 +93,7 @@ export class Feeds {
   }
 
   close(feed: Feed): void {
-    if (this.#feeds.get(feed.topic) === feed) this.#feeds.delete(feed.topic);
+    if (this.#feeds.get(feed.topic.name) === feed) this.#feeds.delete(feed.topic.name);
     feed.close();
   }
 }
@@ -72,14 +104,16 @@ export class Feeds {
  * What the others have got since then and were not passed on they keep, should the one that counts die.
  */
 export class Feed {
-  readonly topic: string;
+  readonly topic: Topic;
   readonly #hub: BroadcastHub;
   readonly #send: (mark: Mark) => void;
-  readonly #spare: unknown[] = [];
+  readonly #spare: Copy[] = [];
   /** How many messages of an era were passed on before this side has got them, or has seen its mark. */
   readonly #early = new Map<string, number>();
   /** What came before this generation's copies counted, and may not have been passed on. */
-  #left: { readonly owner: string | null; readonly era: string; readonly values: unknown[] } | undefined;
+  #left: { owner: string | null; readonly era: string; readonly values: Copy[] } | undefined;
+  /** What has come since, and waits for them. */
+  readonly #waiting: (Copy & { readonly era: string })[] = [];
   #era = '';
   #owner: string | null;
   #isAligned = true;
@@ -87,7 +121,7 @@ export class Feed {
   #mark: NodeJS.Timeout | undefined;
   #marks = 0;
 
-  constructor(topic: string, hub: BroadcastHub, send: (mark: Mark) => void) {
+  constructor(topic: Topic, hub: BroadcastHub, send: (mark: Mark) => void) {
     this.topic = topic;
     this.#hub = hub;
     this.#send = send;
@@ -95,13 +129,14 @@ export class Feed {
     this.#isAligned = this.#owner !== null;
   }
 
-  get #counts(): boolean {
+  /** Whether the copies of this generation count. */
+  get counts(): boolean {
     return this.#owner === this.#hub.id;
   }
 
-  /** Whether it is not known yet of which generation copies count. */
-  get isWaiting(): boolean {
-    return !this.#isAligned;
+  /** Whether this process has something of it that no other can send on. */
+  get isNeeded(): boolean {
+    return this.counts || this.#left !== undefined;
   }
 
   /** Another generation was there before this one. */
@@ -121,8 +156,9 @@ export class Feed {
 
   /** A message came from the broker. @param sent what is dealt with in this process, where that is another object. */
   received(value: unknown, sent: unknown = value): void {
-    if (this.#counts) {
-      this.#hub.publish(this.topic, value, { fed: this.#era, sent });
+    if (this.counts) {
+      if (this.#left !== undefined) this.#waiting.push({ value, sent, era: this.#era });
+      else this.#publish([{ value, sent }], this.#era);
       return;
     }
     if (!this.#isAligned) return;
@@ -131,20 +167,19 @@ export class Feed {
       this.#early.set(this.#era, early - 1);
       return;
     }
-    this.#spare.push(value);
+    this.#spare.push({ value, sent });
     if (this.#spare.length > MAX_SPARE) this.#spare.shift();
   }
 
-  /** A mark came from the broker, in its place among the messages. */
+  /** A mark came from the broker, in its place among the messages. Those of other services are none of ours. */
   marked({ id, owner }: Mark): void {
+    if (!this.#hub.knows(id.slice(0, id.lastIndexOf('.')))) return;
     clearTimeout(this.#mark);
     this.#mark = undefined;
     this.#isAligned = true;
-    if (owner === this.#hub.id && !this.#counts) {
+    if (owner === this.#hub.id && !this.counts) {
       // Those before the mark are still the former owner's to pass on, as long as it lives.
-      this.#left = { owner: this.#owner, era: this.#era, values: this.#spare.splice(0) };
-      this.#owner = owner;
-      this.#takeLeft();
+      this.#wait(this.#owner);
     }
     if (owner !== null) this.#owner = owner;
     this.#spare.length = 0;
@@ -152,21 +187,26 @@ export class Feed {
     this.#early.clear();
     if (early > 0) this.#early.set(id, early);
     this.#era = id;
+    this.#takeLeft();
+    this.#hub.feedMoved();
     if (this.#hub.feeds.isServing) this.take();
   }
 
   /** A message of that era was passed on by the generation that counts. */
   forwarded(era: string, origin: string): void {
     this.#owner ??= origin;
-    if (this.#left?.era === era) this.#left.values.shift();
-    else if (era === this.#era && this.#isAligned && this.#spare.length > 0) this.#spare.shift();
+    if (this.#left?.era === era) {
+      this.#left.owner ??= origin;
+      this.#left.values.shift();
+      this.#takeLeft();
+    } else if (era === this.#era && this.#isAligned && this.#spare.length > 0) this.#spare.shift();
     else this.#early.set(era, (this.#early.get(era) ?? 0) + 1);
   }
 
   /** This generation's copies are to count. */
   take(): void {
     this.#takeLeft();
-    if (this.#counts || !this.#isSubscribed) return;
+    if (this.counts || !this.#isSubscribed) return;
     if (this.#hub.isShared) {
       if (this.#isAligned) this.#ask(this.#hub.id);
       return;
@@ -178,16 +218,34 @@ export class Feed {
     this.#publish(this.#spare.splice(0), this.#era);
   }
 
-  // What the former owner has not passed on, and cannot any more.
-  #takeLeft(): void {
-    const left = this.#left;
-    if (left === undefined || left.owner === null || this.#hub.isLinkedTo(left.owner)) return;
-    this.#left = undefined;
-    this.#publish(left.values, left.era);
+  #wait(owner: string | null): void {
+    const left = { owner, era: this.#era, values: this.#spare.splice(0) };
+    this.#left = left;
+    // One that has no such feed passes nothing on.
+    setTimeout(() => {
+      if (this.#left !== left || left.owner !== null) return;
+      left.values.length = 0;
+      this.#takeLeft();
+    }, SILENCE_MS).unref();
   }
 
-  #publish(values: readonly unknown[], era: string): void {
-    for (const value of values) this.#hub.publish(this.topic, value, { fed: era });
+  // When the former owner has passed on all before the mark, or cannot any more, those after it have their turn: so all
+  // are in order, there and here.
+  #takeLeft(): void {
+    const left = this.#left;
+    if (left === undefined) return;
+    const isGone = left.owner !== null && !this.#hub.isLinkedTo(left.owner);
+    if (left.values.length > 0 && !isGone) return;
+    this.#left = undefined;
+    this.#publish(left.values, left.era);
+    for (const copy of this.#waiting.splice(0)) this.#publish([copy], copy.era);
+    this.#hub.feedMoved();
+  }
+
+  #publish(values: readonly Copy[], era: string): void {
+    for (const { value, sent } of values) {
+      this.#hub.publish(this.topic.name, value, { fed: era, sent, by: this.topic });
+    }
   }
 
   /** Ends it here. */

@@ -9,6 +9,8 @@ import { MessageLog } from './message-log.js';
 
 /** What waits for the slowest peer has room for this; a peer that leaves more unread is left out. */
 export const MAX_WAITING_BYTES = 16 * 1024 * 1024;
+/** So many senders are known; those that have sent last. Two generations of each slot are far fewer. */
+const MAX_SENDERS = 512;
 /** How long a generation that ends waits for what it has sent to be dealt with elsewhere. */
 const FLUSH_TIMEOUT_MS = 2000;
 
@@ -32,7 +34,10 @@ export interface Topic {
 interface Waiting {
   readonly message: BroadcastMessage;
   readonly value: { readonly sent: unknown } | undefined;
+  readonly by: Topic | undefined;
 }
+
+const NO_BYTES = Buffer.alloc(0);
 
 /**
  * What this process shares with the other generations of its service, and those of other slots: messages by name, each
@@ -45,11 +50,15 @@ export class BroadcastHub {
   readonly feeds: Feeds;
   readonly #log = new MessageLog();
   readonly #positions: Positions = new Map();
-  readonly #topics = new Map<string, Topic>();
+  /** All that take part, or have. */
+  readonly #known = new Set<string>();
+  readonly #topics = new Map<string, Set<Topic>>();
   readonly #links = new Set<Link>();
   readonly #gaps: GapStore;
   readonly #onUse: (() => void)[] = [];
-  readonly #holds = new Set<Positions>();
+  /** Up to where messages are not kept any more. */
+  readonly #forgotten: Positions = new Map();
+  #pins = 0;
   readonly #waiting: Waiting[] = [];
   readonly #drained: (() => void)[] = [];
   #openings = 0;
@@ -90,12 +99,13 @@ export class BroadcastHub {
 
   /** Whether it knows a sender: its messages come by themselves. */
   knows(origin: string): boolean {
-    return origin === this.id || this.#positions.has(origin);
+    return origin === this.id || this.#known.has(origin);
   }
 
   /** Deals with messages of this name from now on. */
   declare(topic: Topic): void {
-    this.#topics.set(topic.name, topic);
+    const same = this.#topics.get(topic.name) ?? new Set();
+    this.#topics.set(topic.name, same.add(topic));
     for (const told of this.#onUse.splice(0)) told();
   }
 
@@ -104,7 +114,8 @@ export class BroadcastHub {
   }
 
   withdraw(topic: Topic): void {
-    if (this.#topics.get(topic.name) === topic) this.#topics.delete(topic.name);
+    const same = this.#topics.get(topic.name);
+    if (same?.delete(topic) && same.size === 0) this.#topics.delete(topic.name);
   }
 
   /** Calls back as soon as a name is used here. */
@@ -118,10 +129,10 @@ export class BroadcastHub {
    * @returns whether more may be sent at once; else {@link drained} says when.
    * @throws MOULT_BAD_OPTION, MOULT_DATA_TOO_LARGE
    */
-  publish(topic: string, value: unknown, { fed, sent = value }: PublishOptions = {}): boolean {
-    const payload = encodeMessage(topic, value);
+  publish(topic: string, value: unknown, { fed, sent = value, by }: PublishOptions = {}): boolean {
+    const payload = by === undefined || this.#isKept ? encodeMessage(topic, value) : NO_BYTES;
     this.#seq += 1;
-    this.#accept({ origin: this.id, seq: this.#seq, topic, payload, fed }, { sent });
+    this.#accept({ message: { origin: this.id, seq: this.#seq, topic, payload, fed }, value: { sent }, by });
     return !this.isFull;
   }
 
@@ -160,6 +171,26 @@ export class BroadcastHub {
     });
   }
 
+  /**
+   * Whether what clients may lack that have been sent messages up to there is still kept. A generation that is no neighbour
+   * may be behind with what all neighbours are past.
+   */
+  canTake(heard: readonly { origin: string; seq: number }[]): boolean {
+    return heard.every(({ origin, seq }) => seq >= (this.#forgotten.get(origin) ?? 0));
+  }
+
+  /** Clients may come: nothing is forgotten. @returns ends that. */
+  pin(): () => void {
+    this.#pins += 1;
+    let isOver = false;
+    return () => {
+      if (isOver) return;
+      isOver = true;
+      this.#pins -= 1;
+      this.#forget();
+    };
+  }
+
   /** A client comes from another generation. @param heard up to where it was sent messages there. */
   arriving(client: object, heard: readonly { origin: string; seq: number }[]): void {
     const positions = positionsOf(heard);
@@ -170,26 +201,17 @@ export class BroadcastHub {
   /** It is set up: it gets what it has missed. */
   arrived(client: object): void {
     for (const message of this.clients.missedBy(client)) {
-      guarded(() => this.#topics.get(message.topic)?.deliverTo?.(client, message));
+      for (const topic of this.#topics.get(message.topic) ?? []) {
+        guarded(() => topic.deliverTo?.(client, message));
+      }
     }
-  }
-
-  /**
-   * Clients are on their way to another generation, which may not forget yet what they were not sent.
-   * @returns ends that.
-   */
-  hold(): () => void {
-    if (this.#links.size === 0) return () => {};
-    const held = this.#safe();
-    this.#holds.add(held);
-    return () => {
-      if (this.#holds.delete(held)) this.#schedule();
-    };
   }
 
   /** Settles when all has been dealt with at the other side of a channel, or that takes too long. */
   async flushed(timeoutMs = FLUSH_TIMEOUT_MS): Promise<void> {
-    const isFlushed = () => [...this.#links].every((link) => link.isFlushed);
+    // Whose copies of a feed count goes when another's do.
+    const isFlushed = () =>
+      !this.isShared || ([...this.#links].every((link) => link.isFlushed) && !this.feeds.isNeeded);
     if (isFlushed()) return;
     await new Promise<void>((resolve) => {
       const limit = setTimeout(resolve, timeoutMs).unref();
@@ -204,6 +226,11 @@ export class BroadcastHub {
     });
   }
 
+  /** Whether anybody may need again what is sent now. */
+  get #isKept(): boolean {
+    return this.#links.size + this.#openings > 0;
+  }
+
   #introduction(): Message<'broadcast-join'> {
     return { type: 'broadcast-join', id: this.id, heard: listOf(this.#positions), first: this.#isFresh };
   }
@@ -213,8 +240,12 @@ export class BroadcastHub {
     for (const { origin, seq } of join.heard) {
       const isNews = seq > (this.#positions.get(origin) ?? 0);
       const isBeginning = this.#isFresh || (join.first && origin === join.id);
-      if (isNews && isBeginning && origin !== this.id) this.#positions.set(origin, seq);
+      if (!isNews || !isBeginning || origin === this.id) continue;
+      this.#positions.set(origin, seq);
+      this.#forgotten.set(origin, seq);
     }
+    if (!this.#positions.has(join.id)) this.#positions.set(join.id, 0);
+    for (const origin of [join.id, ...this.#positions.keys()]) this.#known.add(origin);
     const heard = join.first ? listOf(this.#positions) : join.heard;
     this.#isFresh = false;
     const link = new Link(
@@ -223,6 +254,7 @@ export class BroadcastHub {
       { ...join, heard },
       {
         received: (from, messages) => this.#received(from, messages),
+        heardOf: (origin) => this.#known.add(origin),
         acknowledged: () => this.#acknowledged(),
         closed: (closed) => this.#closed(closed),
       },
@@ -235,18 +267,19 @@ export class BroadcastHub {
   #received(link: Link, messages: readonly BroadcastMessage[]): void {
     for (const message of messages) {
       const isOnlySource = [...this.#links].every((one) => one === link);
-      for (const next of this.#gaps.take(message, isOnlySource)) this.#accept(next);
+      for (const next of this.#gaps.take(message, isOnlySource))
+        this.#accept({ message: next, value: undefined, by: undefined });
     }
     this.#schedule();
   }
 
   #giveUpGaps(): void {
-    for (const next of this.#gaps.giveUp()) this.#accept(next);
+    for (const next of this.#gaps.giveUp()) this.#accept({ message: next, value: undefined, by: undefined });
   }
 
   // What is sent while one is dealt with comes after it, for every client.
-  #accept(message: BroadcastMessage, value?: { readonly sent: unknown }): void {
-    this.#waiting.push({ message, value });
+  #accept(waiting: Waiting): void {
+    this.#waiting.push(waiting);
     if (this.#isDelivering) return;
     this.#isDelivering = true;
     try {
@@ -259,17 +292,28 @@ export class BroadcastHub {
     this.#schedule();
   }
 
-  #deliver({ message, value }: Waiting): void {
-    this.#positions.set(message.origin, message.seq);
-    if (this.#links.size + this.#openings > 0) {
+  #deliver({ message, value, by }: Waiting): void {
+    this.#note(message);
+    if (this.#isKept) {
       this.#log.add(message);
       this.#limit();
-    }
+    } else this.#forgotten.set(message.origin, message.seq);
     if (message.fed !== undefined && value === undefined)
       this.feeds.forwarded(message.topic, message.fed, message.origin);
     this.clients.note(message);
     const isDue = (client: object) => this.clients.isDue(client, message);
-    guarded(() => this.#topics.get(message.topic)?.deliver(message, isDue, value));
+    const topics = by === undefined ? this.#topics.get(message.topic) : [by];
+    for (const topic of topics ?? []) guarded(() => topic.deliver(message, isDue, value));
+  }
+
+  // The oldest are those of generations that are gone for long.
+  #note({ origin, seq }: BroadcastMessage): void {
+    this.#positions.delete(origin);
+    this.#positions.set(origin, seq);
+    const [oldest] = this.#positions.keys();
+    if (this.#positions.size <= MAX_SENDERS || oldest === undefined) return;
+    this.#positions.delete(oldest);
+    this.#forgotten.delete(oldest);
   }
 
   #limit(): void {
@@ -283,8 +327,12 @@ export class BroadcastHub {
         }
         link.skipTo(this.#log.start + 1);
       }
-      this.#log.forgetBefore(this.#log.start + 1);
+      this.#forgetBefore(this.#log.start + 1);
     }
+  }
+
+  #forgetBefore(index: number): void {
+    for (const { origin, seq } of this.#log.forgetBefore(index)) this.#forgotten.set(origin, seq);
   }
 
   #acknowledged(): void {
@@ -302,8 +350,13 @@ export class BroadcastHub {
   }
 
   #forget(): void {
-    if (this.#openings > 0) return;
-    this.#log.forgetBefore(Math.min(this.#log.end, ...[...this.#links].map(({ low }) => low)));
+    if (this.#openings + this.#pins > 0) return;
+    this.#forgetBefore(Math.min(this.#log.end, ...[...this.#links].map(({ low }) => low)));
+  }
+
+  /** A feed has come to another generation. */
+  feedMoved(): void {
+    this.#tellDrained();
   }
 
   #tellDrained(): void {
@@ -315,16 +368,9 @@ export class BroadcastHub {
     this.#isScheduled = true;
     process.nextTick(() => {
       this.#isScheduled = false;
-      const heard = this.#safe();
-      for (const link of this.#links) link.flush(heard);
+      for (const link of this.#links) link.flush(this.#positions);
       this.#tellDrained();
     });
-  }
-
-  /** Up to where no client is on its way that was not sent it. */
-  #safe(): Positions {
-    const [oldest] = this.#holds;
-    return oldest ?? new Map(this.#positions);
   }
 }
 
@@ -333,6 +379,8 @@ interface PublishOptions {
   readonly fed?: string;
   /** What is dealt with in this process, where that is another object. */
   readonly sent?: unknown;
+  /** Who alone deals with it in this process; then it is made bytes only where somebody else is to have it. */
+  readonly by?: Topic;
 }
 
 // What a service's own code throws must not keep the message from anybody else.

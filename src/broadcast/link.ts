@@ -1,5 +1,6 @@
 import type { Channel } from '../channel/channel.js';
-import { MAX_BROADCASTS, MAX_HEARD, type Message } from '../protocol/messages.js';
+import { MAX_BROADCASTS, MAX_HEARD } from '../protocol/limits.js';
+import type { Message } from '../protocol/messages.js';
 import { type BroadcastMessage, includes, MAX_MESSAGE_BYTES, type Positions } from './message.js';
 import type { MessageLog } from './message-log.js';
 
@@ -11,6 +12,8 @@ export type Conversation = Pick<Channel, 'on' | 'send' | 'closed' | 'isClosed'>;
 /** What a link tells its hub. */
 export interface LinkEvents {
   received(link: Link, messages: readonly BroadcastMessage[]): void;
+  /** There is such a sender. */
+  heardOf(origin: string): void;
   /** The other side has dealt with more. */
   acknowledged(): void;
   closed(link: Link): void;
@@ -25,6 +28,7 @@ export class Link {
   /** How many messages it was not sent, because it did not read. */
   skipped = 0;
   readonly #channel: Conversation;
+  readonly #events: LinkEvents;
   readonly #log: MessageLog;
   readonly #sending: BroadcastMessage[] = [];
   readonly #told: Positions = new Map();
@@ -34,6 +38,7 @@ export class Link {
 
   constructor(channel: Conversation, log: MessageLog, join: Message<'broadcast-join'>, events: LinkEvents) {
     this.#channel = channel;
+    this.#events = events;
     this.#log = log;
     this.peer = join.id;
     this.#heard = positionsOf(join.heard);
@@ -118,7 +123,7 @@ export class Link {
   #news(heard: Positions): { origin: string; seq: number }[] {
     const news: { origin: string; seq: number }[] = [];
     for (const [origin, seq] of heard) {
-      if (seq <= (this.#told.get(origin) ?? 0) || news.length >= MAX_HEARD) continue;
+      if (seq <= (this.#told.get(origin) ?? -1) || news.length >= MAX_HEARD) continue;
       this.#told.set(origin, seq);
       news.push({ origin, seq });
     }
@@ -127,7 +132,8 @@ export class Link {
 
   #learn(heard: Message<'broadcast-heard'>['heard']): void {
     for (const { origin, seq } of heard) {
-      if (seq > (this.#heard.get(origin) ?? 0)) this.#heard.set(origin, seq);
+      this.#events.heardOf(origin);
+      if (seq > (this.#heard.get(origin) ?? -1)) this.#heard.set(origin, seq);
     }
     while (this.#sending[0] !== undefined && includes(this.#heard, this.#sending[0])) {
       this.#sendingBytes -= this.#sending.shift()?.payload.length ?? 0;

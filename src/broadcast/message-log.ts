@@ -30,11 +30,13 @@ export class MessageLog {
     this.bytes += message.payload.length;
   }
 
-  /** Forgets all before this number. */
-  forgetBefore(index: number): void {
+  /** Forgets all before this number. @returns what is gone. */
+  forgetBefore(index: number): BroadcastMessage[] {
     const count = Math.min(index, this.end) - this.#start;
-    if (count <= 0) return;
-    for (const { payload } of this.#messages.splice(0, count)) this.bytes -= payload.length;
+    if (count <= 0) return [];
+    const gone = this.#messages.splice(0, count);
+    for (const { payload } of gone) this.bytes -= payload.length;
     this.#start += count;
+    return gone;
   }
 }

@@ -55,8 +55,7 @@ export class Batches<T extends object = Tracked> {
   #channel: Channel;
   #events: BatchEvents<T>;
   #unacknowledged = new Map<number, readonly Departing<T>[]>();
-  /** Those that have left and have not arrived; each holds back what their broadcasts may be forgotten. */
-  #unadopted = new Map<number, () => void>();
+  #unadopted = new Set<number>();
   /** Those that are on their way: sent twice, two sockets would share one stream. */
   #departing = new Set<T>();
   #last = 0;
@@ -69,7 +68,7 @@ export class Batches<T extends object = Tracked> {
     channel.on('connections-adopted', ({ batch, pausesMs, failed }) => {
       this.pausesMs.push(...pausesMs);
       this.failed += failed ?? 0;
-      this.#arrived(batch);
+      this.#unadopted.delete(batch);
       this.#events.progress();
     });
   }
@@ -94,7 +93,9 @@ export class Batches<T extends object = Tracked> {
     this.#unacknowledged.set(batch, departing);
     const items = departing.map((one) => one.item());
     const descriptors = departing.flatMap((one) => one.descriptors);
-    this.#channel.send({ type: 'connections', batch, items }, descriptors);
+    const heard = items.some(({ kind }) => kind === 'carried') ? knownHub()?.heard : undefined;
+    const told = heard === undefined ? {} : { heard };
+    this.#channel.send({ type: 'connections', batch, items, ...told }, descriptors);
     new Deadline(ACKNOWLEDGE_TIMEOUT_MS, () => {
       if (this.#unacknowledged.has(batch)) this.#events.stuck();
     }).unref();
@@ -109,14 +110,9 @@ export class Batches<T extends object = Tracked> {
     for (const batch of this.#unacknowledged.keys()) this.#channel.send({ type: 'connections-kept', batch });
     const staying = [...this.#unacknowledged.values()].flat();
     this.#unacknowledged.clear();
-    for (const batch of [...this.#unadopted.keys()]) this.#arrived(batch);
+    this.#unadopted.clear();
     this.#departing.clear();
     for (const one of staying) one.stay();
-  }
-
-  #arrived(batch: number): void {
-    this.#unadopted.get(batch)?.();
-    this.#unadopted.delete(batch);
   }
 
   // From here on the other side holds a copy; ours must be gone before it begins to read.
@@ -128,7 +124,7 @@ export class Batches<T extends object = Tracked> {
     }
     this.#unacknowledged.delete(batch);
     // Before any leaves: whoever sees that none is left must see that not all have arrived.
-    this.#unadopted.set(batch, knownHub()?.hold() ?? (() => {}));
+    this.#unadopted.add(batch);
     const heard = knownHub()?.heard;
     const without: number[] = [];
     const staying: Departing<T>[] = [];

@@ -1,5 +1,6 @@
 import type { Server as HttpServer } from 'node:http';
 import type { Server } from 'node:net';
+import { knownHub } from '../broadcast/shared.js';
 import type { Channel, Incoming } from '../channel/channel.js';
 import { monotonicMs } from '../os/clock.js';
 import { closeDescriptor } from '../os/descriptor.js';
@@ -53,6 +54,8 @@ export class Inflow {
   #receiver: Receiver | undefined;
   #whenReady: (then: () => void) => void;
   #arrived = new Map<number, readonly Arrival[]>();
+  /** What keeps broadcasts that those of a batch may lack. */
+  #pins = new Map<number, () => void>();
 
   /**
    * @param receiver of those that were accepted on the other side and belong here.
@@ -79,11 +82,16 @@ export class Inflow {
   }
 
   // Fewer descriptors than connections: this process may open no more, and the rest stays where it is.
-  #arrive({ batch, items }: Message<'connections'>, incoming: Incoming): void {
-    const isTaken = items.every(({ kind }) => kind !== 'fresh') || this.#receiver?.mayTake() === true;
+  #arrive({ batch, items, heard }: Message<'connections'>, incoming: Incoming): void {
+    const mayTake = items.every(({ kind }) => kind !== 'fresh') || this.#receiver?.mayTake() === true;
+    // What was broadcast and they were not sent must be here; the giver will have it in a moment.
+    const isTaken = mayTake && (heard === undefined || knownHub()?.canTake(heard) !== false);
     const descriptors = isTaken ? incoming.take() : [];
     // A number that comes twice: the other side has lost count, and what it sent first will not begin.
     this.#drop(batch);
+    if (heard !== undefined && descriptors.length > 0) {
+      this.#pins.set(batch, knownHub()?.pin() ?? (() => {}));
+    }
     const arrived: Arrival[] = [];
     for (const [index, item] of items.entries()) {
       const count = item.descriptors ?? 1;
@@ -125,6 +133,7 @@ export class Inflow {
     for (const one of arrived) if (without.has(one.index)) close(one);
     const { pausesMs, failed } = this.#adopt(arrived.filter(({ index }) => !without.has(index)));
     const failures = failed === 0 ? {} : { failed };
+    this.#unpin(batch);
     this.#channel.send({ type: 'connections-adopted', batch, pausesMs, ...failures });
   }
 
@@ -162,6 +171,12 @@ export class Inflow {
   #drop(batch: number): void {
     for (const one of this.#arrived.get(batch) ?? []) close(one);
     this.#arrived.delete(batch);
+    this.#unpin(batch);
+  }
+
+  #unpin(batch: number): void {
+    this.#pins.get(batch)?.();
+    this.#pins.delete(batch);
   }
 
   async #closed(giver: ProcessHandle): Promise<void> {
@@ -180,6 +195,7 @@ export class Inflow {
       else this.#drop(batch);
     }
     this.#arrived.clear();
+    for (const batch of [...this.#pins.keys()]) this.#unpin(batch);
   }
 
   #closeTakenBack(): void {

@@ -1,3 +1,4 @@
+import type { Mark, Subscription } from '../broadcast/feeds.js';
 import { BroadcastHub, type Topic } from '../broadcast/hub.js';
 import { type BroadcastMessage, decodeMessage } from '../broadcast/message.js';
 import { broadcastHub } from '../broadcast/shared.js';
@@ -17,6 +18,14 @@ export interface Broadcast<T> {
   send(message: T): boolean;
   /** Settles when the others keep up: at once, where they do. */
   drained(): Promise<void>;
+  /**
+   * Takes its messages from a subscription at a broker outside, such as Redis, that every generation has: each message
+   * is dealt with once, although two generations receive it. The broker must give all subscribers its messages in one
+   * order; for Redis there is `redisPubSub` of `moult/redis-pub-sub`.
+   * @param mark publishes a text so that every generation receives it in its place among the messages, and gives it to
+   *   `marked`.
+   */
+  feed(mark: (text: string) => void): Subscription<T>;
   /** Deals with messages of this name no more in this process, and passes on what others send. */
   close(): void;
 }
@@ -82,7 +91,18 @@ function open<T>(hub: BroadcastHub, topic: Topic): Broadcast<T> {
   return {
     send: (message) => hub.publish(topic.name, message),
     drained: () => hub.drained(),
+    feed: (mark) => subscriptionOf<T>(hub, topic, mark),
     close: () => hub.withdraw(topic),
+  };
+}
+
+function subscriptionOf<T>(hub: BroadcastHub, topic: Topic, mark: (text: string) => void): Subscription<T> {
+  const feed = hub.feeds.open(topic, (one) => mark(JSON.stringify(one)));
+  return {
+    subscribed: () => feed.subscribed(),
+    received: (message) => feed.received(message),
+    marked: (text) => feed.marked(JSON.parse(text) as Mark),
+    close: () => hub.feeds.close(feed),
   };
 }
 

@@ -111,12 +111,39 @@ export interface NamespaceInsides extends Omit<EventEmitter, 'emit'> {
   emitReserved(event: string, socket: SocketInsides): void;
 }
 
+/** What is sent to several clients. */
+export interface BroadcastPacket {
+  readonly type: number;
+  readonly data: unknown;
+  readonly nsp?: string;
+  readonly id?: number;
+}
+
+/** Source: socket.io-adapter 2.5, dist/in-memory-adapter.js; @socket.io/redis-adapter 8.3, dist/index.js. */
 export interface AdapterInsides {
-  broadcastWithAck(packet: { id?: number }, options: BroadcastOptions, ...rest: unknown[]): void;
+  /** By which other servers know this one; not of the adapter in memory. */
+  uid?: string | undefined;
+  readonly rooms: ReadonlyMap<string, ReadonlySet<string>>;
+  readonly sids: ReadonlyMap<string, ReadonlySet<string>>;
+  broadcast(packet: BroadcastPacket, options: BroadcastOptions): void;
+  broadcastWithAck(packet: { id?: number }, options: object, ...rest: unknown[]): void;
+  /** Calls back with all sockets here that are meant. */
+  apply(options: BroadcastOptions, callback: (socket: SocketInsides) => void): void;
+  /** Called before {@link apply} by each broadcast. */
+  _encode(packet: BroadcastPacket, options: object): unknown;
+  /** Of the adapter for Redis: whether it looks at what is sent to one room. */
+  hasRoom?(room: string): boolean;
 }
 
 export interface BroadcastOptions {
-  readonly flags?: { readonly timeout?: number };
+  readonly rooms: ReadonlySet<string>;
+  readonly except?: ReadonlySet<string>;
+  readonly flags?: {
+    readonly timeout?: number;
+    readonly local?: boolean;
+    /** Of moult: who sent it, or a mark of a feed. */
+    readonly moult?: string | { readonly id: string; readonly owner: string | null };
+  };
 }
 
 /** The server of Socket.IO. */
@@ -125,6 +152,8 @@ export interface ServerInsides {
   readonly httpServer?: unknown;
   readonly encoder: { encode(packet: object): unknown[] };
   readonly _nsps: Map<string, NamespaceInsides>;
+  readonly opts?: { readonly connectionStateRecovery?: object };
+  path(): string;
   bind(engine: Engine): unknown;
   _checkNamespace(name: string, auth: object, found: (nsp: NamespaceInsides | false) => void): void;
   on(event: string, listener: (namespace: NamespaceInsides) => void): unknown;

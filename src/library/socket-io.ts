@@ -5,6 +5,7 @@
  */
 import type { Server, Socket } from 'socket.io';
 import { MoultError } from '../errors.js';
+import { shareBroadcasts } from './socket-io-broadcast.js';
 import { type Engine, insidesOf, type ServerInsides, socketInsides } from './socket-io-insides.js';
 import { type Rehearsed, SocketMover } from './socket-io-mover.js';
 import { rehearse } from './socket-io-rehearsal.js';
@@ -55,6 +56,7 @@ export function moveSockets<Data = unknown>(io: Server, options: MovableSockets<
   }
   const insides = insidesOf(io);
   const sessions = new Sessions(insides);
+  shareBroadcasts(insides, sessions, options.name ?? insides.path());
   const use = (engine: Engine) => useEngine(insides, engine, sessions, options);
   if (insides.engine !== undefined) use(insides.engine);
   const own = insides.bind;

@@ -11,6 +11,7 @@ import { type Broadcast, broadcastTo as toClients } from './broadcast.js';
 import { OPEN, socketOf } from './ws-insides.js';
 import { cameFromElsewhere, WebSocketMover, webSocketOn } from './ws-mover.js';
 
+export type { Subscription } from '../broadcast/feeds.js';
 export type { Broadcast } from './broadcast.js';
 
 /** What a service says of the WebSockets of a server. */

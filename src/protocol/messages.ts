@@ -5,7 +5,7 @@
 import * as v from 'valibot';
 import { MoultError } from '../errors.js';
 import type { Frame } from './frame.js';
-import { MAX_PIECES, MAX_TASKS } from './limits.js';
+import { MAX_BROADCASTS, MAX_HEARD, MAX_PIECES, MAX_TASKS } from './limits.js';
 
 /** At most this many descriptors travel with one record. Source: SCM_MAX_FD, Linux include/net/scm.h. */
 export const MAX_DESCRIPTORS = 253;
@@ -21,10 +21,6 @@ export const MAX_SLOTS = 64;
 export const MAX_THREADS = 256;
 /** At most this many kinds of connections may be declared movable for one listener. */
 export const MAX_MOVERS = 64;
-/** At most this many broadcast messages travel in one frame. */
-export const MAX_BROADCASTS = 256;
-/** Of at most this many senders one message tells how far their broadcasts have come. */
-export const MAX_HEARD = 1024;
 
 const count = v.pipe(v.number(), v.integer(), v.minValue(0));
 const ms = v.pipe(v.number(), v.finite(), v.minValue(0));
@@ -278,6 +274,8 @@ export const schemas = {
   connections: v.object({
     batch: count,
     items: v.pipe(v.array(connection), v.minLength(1), v.maxLength(MAX_DESCRIPTORS)),
+    /** Up to where the giver is with broadcasts. */
+    heard: v.optional(heard),
   }),
   'connections-received': v.object({ batch: count, count }),
   'connections-data': v.object({

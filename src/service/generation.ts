@@ -155,7 +155,7 @@ export class Generation implements Estate {
     this.#predecessor = this.#asPredecessor();
     this.#successor = this.#asSuccessor();
     this.life.on('serve', () => broadcastHub().feeds.serve());
-    this.life.on('yield', () => broadcastHub().feeds.yield());
+    for (const over of ['yield', 'drain'] as const) this.life.on(over, () => broadcastHub().feeds.yield());
     this.#attach(overseer);
     // A gated listener does not keep the process alive; the wait for its commit does.
     if (this.#isGated && giver === undefined) overseer.lifeline.ref();

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { setTimeout as pause } from 'node:timers/promises';
+import { io as connectTo } from 'socket.io-client';
 import WebSocket from 'ws';
 import { until } from './supervised.js';
 
@@ -44,39 +45,80 @@ export class Audience {
   }
 }
 
-/** WebSockets in rooms of a chat; some of them talk all the time. */
-export class ChatClients {
+/** A client that is sent texts, and may say some. */
+interface Member {
+  say(text: string): void;
+  close(): void;
+}
+
+type Join = (
+  port: number,
+  tell: { text(text: string): void; said(text: string): void; ended(): void },
+) => Promise<Member>;
+
+/** A WebSocket of a chat. */
+export const byWebSocket: Join = async (port, { text, said, ended }) => {
+  const ws = new WebSocket(`ws://127.0.0.1:${port}/?room=all`);
+  ws.on('message', (data) => {
+    const words = String(data);
+    if (words.startsWith('said ')) said(words.slice(5));
+    else text(words);
+  });
+  ws.on('close', ended);
+  ws.on('error', () => {});
+  await once(ws, 'open');
+  return { say: (words) => ws.send(words), close: () => ws.terminate() };
+};
+
+/** A client of Socket.IO, in a room. */
+export const bySocketIo: Join = async (port, { text, said, ended }) => {
+  const socket = connectTo(`http://127.0.0.1:${port}`, {
+    transports: ['websocket'],
+    reconnection: false,
+    forceNew: true,
+    auth: { room: 'all' },
+  });
+  socket.on('text', text);
+  socket.on('said', said);
+  socket.on('disconnect', ended);
+  await new Promise<void>((resolve, reject) => {
+    socket.once('connect', resolve);
+    socket.once('connect_error', reject);
+  });
+  return { say: (words) => socket.emit('say', words), close: () => socket.disconnect() };
+};
+
+/** Clients that stay connected; some of them talk all the time, and others outside may do so, too. */
+export class Crowd {
   readonly audience = new Audience();
   readonly said: string[] = [];
-  #sockets: WebSocket[] = [];
+  readonly #members: Member[] = [];
   #isOver = false;
   #talking: Promise<void>[] = [];
 
-  async connect(port: number, count: number): Promise<void> {
+  async connect(join: Join, port: number, count: number): Promise<void> {
     for (let i = 0; i < count; i += 1) {
-      const ws = new WebSocket(`ws://127.0.0.1:${port}/?room=all`);
-      const hear = this.audience.join();
-      ws.on('message', (data) => {
-        const text = String(data);
-        if (text.startsWith('said ')) this.said.push(text.slice(5));
-        else hear(text);
-      });
-      ws.on('close', () => {
+      const ended = () => {
         this.audience.ended += this.#isOver ? 0 : 1;
-      });
-      ws.on('error', () => {});
-      this.#sockets.push(ws);
-      await once(ws, 'open');
+      };
+      const said = (text: string) => this.said.push(text);
+      this.#members.push(await join(port, { text: this.audience.join(), said, ended }));
     }
   }
 
   /** So many of them say a number, again and again. */
   talk(count: number, everyMs: number): void {
-    this.#talking = this.#sockets.slice(0, count).map(async (ws, which) => {
-      for (let number = 0; !this.#isOver; number += 1) {
-        ws.send(`t${which} ${number}`);
-        await pause(everyMs);
-      }
+    for (const [which, member] of this.#members.slice(0, count).entries()) {
+      this.#repeat(everyMs, (number) => member.say(`t${which} ${number}`));
+    }
+  }
+
+  /** Somebody outside sends numbers to all, again and again. */
+  hearFrom(name: string, everyMs: number, send: (text: string) => unknown): void {
+    this.#repeat(everyMs, async (number) => {
+      const text = `${name} ${number}`;
+      await send(text);
+      this.said.push(text);
     });
   }
 
@@ -91,6 +133,16 @@ export class ChatClients {
 
   close(): void {
     this.#isOver = true;
-    for (const ws of this.#sockets) ws.terminate();
+    for (const member of this.#members) member.close();
+  }
+
+  #repeat(everyMs: number, say: (number: number) => unknown): void {
+    const talk = async () => {
+      for (let number = 0; !this.#isOver; number += 1) {
+        await say(number);
+        await pause(everyMs);
+      }
+    };
+    this.#talking.push(talk());
   }
 }

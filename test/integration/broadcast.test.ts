@@ -1,32 +1,118 @@
 import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
-import { ChatClients } from './broadcast-clients.js';
-import { fixture, withService } from './supervised.js';
+import { after, before, describe, it } from 'node:test';
+import { createAdapter } from '@socket.io/redis-adapter';
+import { Redis } from 'ioredis';
+import { Server } from 'socket.io';
+import { brokerOf } from '../support/brokers.js';
+import { lacksServer, serverFor } from '../support/message-service.js';
+import { bySocketIo, byWebSocket, Crowd } from './broadcast-clients.js';
+import { fixture, type Supervised, withService } from './supervised.js';
 
 const CLIENTS = 60;
+/** Whether each restart is undone. */
+const RESTARTS = [false, true, false, true, false];
+
+interface Terms {
+  readonly file: string;
+  readonly env?: Record<string, string>;
+  readonly runOptions?: readonly string[];
+  readonly restarts?: readonly boolean[];
+  begin(crowd: Crowd, service: Supervised): Promise<void>;
+}
+
+/** Restarts a service while a crowd is sent messages all the time, and fails unless each came once to each. */
+async function nothingIsLost({
+  file,
+  env = {},
+  runOptions = [],
+  restarts = RESTARTS,
+  begin,
+}: Terms): Promise<Crowd> {
+  const crowd = new Crowd();
+  const options = {
+    command: ['node', fixture(file)],
+    env,
+    runOptions: ['--probation', '20s', ...runOptions],
+  };
+  await withService(options, async (service) => {
+    try {
+      await begin(crowd, service);
+      for (const isUndone of restarts) {
+        const { moved } = await service.restart();
+        assert.equal(moved, CLIENTS);
+        if (!isUndone) continue;
+        const { code, stderr } = await service.moult('rollback', service.name);
+        assert.equal(code, 0, stderr);
+      }
+      await crowd.finish();
+      assert.ok(crowd.said.length > 100, `${crowd.said.length} said`);
+    } finally {
+      crowd.close();
+    }
+  });
+  return crowd;
+}
 
 describe('what is broadcast while clients move', () => {
   it('comes to every WebSocket of a chat once, over restarts and undos', async () => {
-    await withService(
-      { command: ['node', fixture('chat.mjs')], runOptions: ['--probation', '20s'] },
-      async (service) => {
-        const chat = new ChatClients();
-        try {
-          await chat.connect((await service.target()).port, CLIENTS);
-          chat.talk(6, 20);
-          for (const isUndone of [false, true, false, true, false]) {
-            const { moved } = await service.restart();
-            assert.equal(moved, CLIENTS);
-            if (!isUndone) continue;
-            const { code, stderr } = await service.moult('rollback', service.name);
-            assert.equal(code, 0, stderr);
-          }
-          await chat.finish();
-          assert.ok(chat.said.length > 100, `${chat.said.length} said`);
-        } finally {
-          chat.close();
-        }
+    await nothingIsLost({
+      file: 'chat.mjs',
+      begin: async (crowd, service) => {
+        await crowd.connect(byWebSocket, (await service.target()).port, CLIENTS);
+        crowd.talk(6, 20);
       },
-    );
+    });
+  });
+
+  it('comes to every client of a room of Socket.IO once', async () => {
+    await nothingIsLost({
+      file: 'socket.io-rooms.mjs',
+      begin: async (crowd, service) => {
+        await crowd.connect(bySocketIo, (await service.target()).port, CLIENTS);
+        crowd.talk(6, 20);
+      },
+    });
+  });
+});
+
+const broker = await brokerOf('redis-streams');
+const skip = lacksServer(broker);
+
+describe('what comes over Redis while clients move', { skip }, () => {
+  const server = serverFor(broker, skip);
+  let redis: Redis;
+  before(() => {
+    if (skip === false) redis = new Redis(server().url);
+  });
+  after(() => redis?.disconnect());
+
+  it('comes to every WebSocket once', async () => {
+    await nothingIsLost({
+      file: 'redis-numbers.mjs',
+      env: { REDIS_URL: server().url },
+      begin: async (crowd, service) => {
+        await crowd.connect(byWebSocket, (await service.target()).port, CLIENTS);
+        crowd.hearFrom('p', 4, (text) => redis.publish('numbers', text));
+      },
+    });
+  });
+
+  it('comes to every client of a room of Socket.IO once, from its generations and from other servers', async () => {
+    const other = new Server();
+    const subscriber = redis.duplicate();
+    other.adapter(createAdapter(redis, subscriber));
+    try {
+      await nothingIsLost({
+        file: 'socket.io-rooms.mjs',
+        env: { REDIS_URL: server().url },
+        begin: async (crowd, service) => {
+          await crowd.connect(bySocketIo, (await service.target()).port, CLIENTS);
+          crowd.talk(4, 25);
+          crowd.hearFrom('o', 8, (text) => other.to('all').emit('text', text));
+        },
+      });
+    } finally {
+      subscriber.disconnect();
+    }
   });
 });

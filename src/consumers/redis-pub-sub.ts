@@ -1,0 +1,58 @@
+/**
+ * Messages of Redis Pub/Sub, to clients that may be on their way between two generations. It imports nothing of `ioredis`
+ * but types.
+ *
+ * @module moult/redis-pub-sub
+ */
+import type { Redis } from 'ioredis';
+import type { Feedable } from '../broadcast/feeds.js';
+
+export type { Feedable, Subscription } from '../broadcast/feeds.js';
+
+/** What is subscribed to. */
+export interface RedisPubSubOptions<T> {
+  /** A client for commands; a second one, made of it by `duplicate()`, subscribes. */
+  readonly redis: Redis;
+  /** The channels, at least one. */
+  readonly channels: readonly string[];
+  /** Makes of what was published what is broadcast; default: the text. */
+  read?(text: string, channel: string): T;
+}
+
+/**
+ * Has what is published in Redis broadcast in this service. Every generation subscribes, and for as long as there are two
+ * each message counts once: none is missed while the one takes over from the other, none comes twice.
+ *
+ * ```js
+ * const numbers = broadcastTo(wss, 'numbers');
+ * redisPubSub(numbers, { redis, channels: ['numbers'] });
+ * ```
+ * Generations find the place where one takes over from the other by a message of their own, in the channel
+ * `_moult.<the first channel>`; where permissions are set, it must be allowed. Not with Redis Cluster, whose nodes have no
+ * common order.
+ * @param to what `broadcastTo` or `service.broadcast` gave.
+ * @returns unsubscribes.
+ */
+export function redisPubSub<T = string>(
+  to: Feedable<T>,
+  { redis, channels, read = (text) => text as T }: RedisPubSubOptions<T>,
+): () => Promise<void> {
+  const marks = `_moult.${channels[0] ?? ''}`;
+  // Away with Redis, it comes back with it, and asks anew.
+  const subscription = to.feed((text) => void redis.publish(marks, text).catch(() => {}));
+  const subscriber = redis.duplicate();
+  subscriber.on('error', () => {});
+  subscriber.on('message', (channel: string, text: string) => {
+    if (channel === marks) subscription.marked(text);
+    else subscription.received(read(text, channel));
+  });
+  subscriber.subscribe(marks, ...channels).then(
+    () => subscription.subscribed(),
+    // It was closed before.
+    () => {},
+  );
+  return async () => {
+    subscription.close();
+    subscriber.disconnect();
+  };
+}

@@ -1,0 +1,35 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import fc from 'fast-check';
+import { World } from './world.js';
+
+/** Sequences in `npm test`; `MOULT_SEQUENCES=5000 npm test -- broadcast/model` is the proof. */
+const SEQUENCES = Number(process.env.MOULT_SEQUENCES ?? 300);
+
+const which = fc.nat(20);
+/** What may happen, with where it happens. */
+const step = fc.oneof(
+  { weight: 8, arbitrary: fc.record({ kind: fc.constant('send' as const), which, other: which }) },
+  { weight: 8, arbitrary: fc.record({ kind: fc.constant('deliver' as const), which, other: which }) },
+  { weight: 6, arbitrary: fc.record({ kind: fc.constant('move' as const), which, other: which }) },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant('set up' as const), which, other: which }) },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant('start' as const), which, other: which }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant('introduce' as const), which, other: which }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant('end' as const), which, other: which }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant('kill' as const), which, other: which }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant('turn' as const), which, other: which }) },
+);
+
+describe('broadcasts over any order of what may happen', () => {
+  it('reach every client once, and those of one sender in order', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 60 }), async (steps) => {
+        const world = new World();
+        for (const { kind, which: one, other } of steps) await world.step(kind, one, other);
+        await world.settle();
+        assert.deepEqual(world.problems(), []);
+      }),
+      { numRuns: SEQUENCES, interruptAfterTimeLimit: 600_000, markInterruptAsFailure: true },
+    );
+  });
+});
