@@ -134,7 +134,14 @@ export class Door {
       const details = { reason: fd };
       throw new MoultError('MOULT_SYSTEM_CALL', `listening on ${this.path} failed: ${fd}`, { details });
     }
-    closeToOthers(this.path);
+    try {
+      closeToOthers(this.path);
+    } catch (cause) {
+      closeDescriptor(fd);
+      tryToRemove(this.path);
+      const what = `closing ${this.path} to others failed: ${String(cause)}`;
+      throw new MoultError('MOULT_SYSTEM_CALL', what, { cause });
+    }
     this.#identity = identityAt(this.path) ?? undefined;
     return fd;
   }

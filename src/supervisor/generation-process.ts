@@ -174,6 +174,17 @@ export class GenerationProcess {
     return isClosed && this.#serviceTicks !== undefined && startTicks(this.servicePid) !== this.#serviceTicks;
   }
 
+  /** Settles when all that it has said is heard: its channel ends behind that. */
+  async hasSaidAll(withinMs: number): Promise<void> {
+    if (!this.isReachable) return;
+    let limit: NodeJS.Timeout | undefined;
+    const late = new Promise<void>((resolve) => {
+      limit = setTimeout(resolve, withinMs);
+    });
+    await Promise.race([this.lifeline?.closed, late]);
+    clearTimeout(limit);
+  }
+
   /** Signals the service. */
   signalService(name: NodeJS.Signals): void {
     if (this.exit === undefined) signal(this.servicePid, name);

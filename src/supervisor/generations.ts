@@ -13,6 +13,9 @@ import { adoptTree } from './process-tree.js';
 import type { LeftBehind } from './recovery.js';
 import type { Release } from './release.js';
 
+/** How long what one said before its end may take to be read, where its end is heard of first. */
+const LAST_WORDS_MS = 250;
+
 /** The generations of one slot that live, which of them serves, and how far both are counted. */
 export class Generations {
   #current: GenerationProcess | undefined;
@@ -206,7 +209,11 @@ export class Generations {
 
   #add(generation: GenerationProcess): void {
     this.#living.set(generation.number, generation);
-    generation.exited.then((exit) => this.#exited(generation, exit));
+    generation.exited.then(async (exit) => {
+      if (generation !== this.#current && generation.servingSince !== undefined)
+        await generation.hasSaidAll(LAST_WORDS_MS);
+      this.#exited(generation, exit);
+    });
   }
 
   #exited(generation: GenerationProcess, exit: Exit): void {

@@ -46,6 +46,7 @@ import { generationStatus, type ServiceStatus, type SupervisorState } from './st
 import type { Teller } from './succession.js';
 import { type Giver, TakeOver } from './take-over.js';
 
+const OPEN_AGAIN_MS = 500;
 const UPGRADE_DELAY_MS = 50;
 
 /** Starts generations of one service, keeps copies of their listeners, and replaces them on request. */
@@ -208,7 +209,7 @@ export class Supervisor {
     // What the journal of a folder that both have tells is of the other's.
     const left = giver?.sharesFolder && giver.ask() ? [] : this.#beginnings.recover(release);
     const living = left.flatMap((one) => one.living);
-    this.#reception.open(this.#folder.control);
+    await this.#openDoor(living.length > 0);
     this.#guard.start();
     const { expected } = this.#beginnings;
     const slots = this.#hasSlots ? { slots: expected } : {};
@@ -376,6 +377,21 @@ export class Supervisor {
       ...(this.#hasSlots ? { slots: this.#slots.staying.length } : {}),
       generations,
     };
+  }
+
+  // What lives is not left alone because there is no room for a socket just now.
+  async #openDoor(isAwaited: boolean): Promise<void> {
+    for (let isTold = false; ; isTold = true) {
+      try {
+        this.#reception.open(this.#folder.control);
+        return;
+      } catch (error) {
+        if (!isAwaited || this.#ending.hasBegun) throw error;
+        if (!isTold) this.#log.error(`${String(error)}: what lives goes on, and this is tried again`);
+      }
+      await new Promise((resolve) => setTimeout(resolve, OPEN_AGAIN_MS));
+      this.#folder.clear();
+    }
   }
 
   async #begin(release: Release, giver: Giver | undefined): Promise<void> {
