@@ -279,7 +279,7 @@ export class Channel {
 export function takeRecord(records: number, frame: Frame, receivedTag: number): Incoming {
   const announced = frame.message.descriptors;
   if (announced === undefined) return besideOf(frame.attachment, [], false);
-  const record = reserve.use(() => receiveDescriptors(records));
+  const record = reserve.useToReceive(() => receiveDescriptors(records));
   const beside = besideOf(frame.attachment, record?.descriptors ?? [], record?.truncated ?? false);
   if (
     record === undefined ||

@@ -1,13 +1,13 @@
 import { chmodSync, lstatSync, rmSync } from 'node:fs';
-import { createServer, type Server, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { asMoultError, MoultError } from '../errors.js';
 import { descriptorOf } from '../node/handle.js';
-import { markInternal } from '../node/listen-hook.js';
+import { OwnAccept } from '../node/own-accept.js';
 import { closeDescriptor, closeOnExec, duplicate, keepOverExec } from '../os/descriptor.js';
 import { descriptorSocketPair, sendBytesWithDescriptor } from '../os/descriptor-socket.js';
 import { checkPeer, peerCredentials } from '../os/peer.js';
 import { tryToRemove } from '../os/remove.js';
-import { bindUnix } from '../os/unix-socket.js';
+import { bindUnix, listenOn } from '../os/unix-socket.js';
 import { encodeFrame } from '../protocol/frame.js';
 import type { Message } from '../protocol/messages.js';
 import { PROTOCOL } from '../protocol/version.js';
@@ -23,6 +23,8 @@ const MAX_PEERS = { predecessor: 192, supervisor: 512, threads: 512 } as const;
 /** What a door does with a peer that has said who it is. It may throw to refuse it. */
 export type Visitor = (channel: Channel, hello: Message<'hello'>) => void;
 
+/** So many who connect wait to be let in. */
+const BACKLOG = 511;
 /** How often a door that is kept looks whether its path still leads to it. */
 const LOOK_MS = 1000;
 /** How long a socket whose path is gone may take to let in who had connected to it before. */
@@ -34,7 +36,7 @@ const LAST_GUESTS_MS = 1000;
  */
 export class Door {
   readonly path: string;
-  #server: Server | undefined;
+  #accept: OwnAccept | undefined;
   /** What its path leads to, so that it sees when that is another socket, or none. */
   #identity: string | undefined;
   #role: keyof typeof MAX_PEERS;
@@ -80,7 +82,7 @@ export class Door {
     // The folder is private: whatever lies there has been put in the place of this socket.
     rmSync(this.path, { recursive: true, force: true });
     const fd = this.#bound();
-    const before = this.#server;
+    const before = this.#accept;
     this.#listen(fd);
     setTimeout(() => before?.close(), LAST_GUESTS_MS).unref();
     return true;
@@ -103,10 +105,10 @@ export class Door {
    * @returns the descriptor, which is open over the exec.
    */
   keepOverExec(): number {
-    const fd = duplicate(this.#server === undefined ? -1 : descriptorOf(this.#server));
+    const fd = duplicate(this.#accept?.fd ?? -1);
     clearInterval(this.#looking);
-    this.#server?.close();
-    this.#server = undefined;
+    this.#accept?.close();
+    this.#accept = undefined;
     keepOverExec(fd);
     return fd;
   }
@@ -123,7 +125,7 @@ export class Door {
     if (this.#isClosed) return;
     this.#isClosed = true;
     clearInterval(this.#looking);
-    this.#server?.close();
+    this.#accept?.close();
     if (identityAt(this.path) === this.#identity) tryToRemove(this.path);
   }
 
@@ -147,14 +149,8 @@ export class Door {
   }
 
   #listen(fd: number): void {
-    const server = createServer({ pauseOnConnect: true }, (socket) => this.#enter(socket));
-    server.maxConnections = MAX_PEERS[this.#role];
-    markInternal(server);
-    // It listens at once; what may come later, such as EMFILE at an accept, leaves it open.
-    server.on('error', () => {});
-    server.listen({ fd, exclusive: true });
-    server.unref();
-    this.#server = server;
+    listenOn(fd, BACKLOG);
+    this.#accept = new OwnAccept(fd, MAX_PEERS[this.#role], (socket) => this.#enter(socket));
   }
 
   // A folder that this process may not enter any more tells nothing.
@@ -188,8 +184,8 @@ export class Door {
       socket.resume();
     } catch (error) {
       for (const fd of [mine, theirs]) if (fd >= 0) closeDescriptor(fd);
-      socket.end(encodeFrame({ type: 'refused', error: asMoultError(error, 'MOULT_SYSTEM_CALL').report() }));
       socket.on('error', () => {});
+      socket.end(encodeFrame({ type: 'refused', error: withoutRoom(error).report() }));
       socket.resume();
     }
   }
@@ -214,6 +210,14 @@ export class Door {
       }
     });
   }
+}
+
+function withoutRoom(error: unknown): MoultError {
+  const told = asMoultError(error, 'MOULT_SYSTEM_CALL');
+  const { reason } = told.details ?? {};
+  if (reason !== 'EMFILE' && reason !== 'ENFILE') return told;
+  const what = `process ${process.pid} may open no more descriptors, so it can let nobody in: raise its limit`;
+  return new MoultError('MOULT_DESCRIPTORS', what, { cause: error });
 }
 
 // The folder is private already; this is the second lock. With Node's permissions a service may not be able to turn it.

@@ -221,7 +221,7 @@ async function run(words: readonly string[], flags: RunFlags): Promise<number> {
   const carried = takeCarried(process.env);
   const service = { words, cwd: carried?.cwd ?? namedWorkingDirectory(), envFiles: flags.envFile ?? [] };
   trustUids(flags.allowUid ?? []);
-  reserve.keep(RESERVED_DESCRIPTORS);
+  reserve.keep(RESERVED_DESCRIPTORS, true);
   const options = optionsOf(flags, service);
   const folder = new RunFolder(flags.name ?? defaultName(service));
   const log = supervisorLog(folder.name, flags.log);

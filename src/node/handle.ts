@@ -18,6 +18,12 @@ export interface StreamHandle {
   onconnection: unknown;
 }
 
+/** One that can be told into which buffer to read. */
+export interface WatchingHandle extends StreamHandle {
+  useUserBuffer(buffer: Uint8Array): void;
+  onread: unknown;
+}
+
 /** A socket or server with its handle in sight. */
 interface WithHandle {
   _handle?: StreamHandle | null;

@@ -1,11 +1,6 @@
 import { Socket } from 'node:net';
 import { closeDescriptor, duplicate } from '../os/descriptor.js';
-import { type StreamHandle, setHandleOf } from './handle.js';
-
-interface WatchingHandle extends StreamHandle {
-  useUserBuffer(buffer: Uint8Array): void;
-  onread: unknown;
-}
+import { setHandleOf, type WatchingHandle } from './handle.js';
 
 /**
  * Calls back once when a connection has bytes to be read, or has ended, without reading any. A copy of the descriptor

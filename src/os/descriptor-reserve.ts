@@ -11,6 +11,7 @@ const REFILL_MS = 1000;
 export class DescriptorReserve {
   #kept: number[] = [];
   #size = 0;
+  #isForReceived = false;
   #inUse = 0;
   #timer: NodeJS.Timeout | undefined;
 
@@ -19,9 +20,13 @@ export class DescriptorReserve {
     return this.#kept.length;
   }
 
-  /** Keeps so many from now on, as far as there is room. */
-  keep(size: number): void {
+  /**
+   * Keeps so many from now on, as far as there is room.
+   * @param isForReceived whether what is received may take their place, too: not where that may be thousands.
+   */
+  keep(size: number, isForReceived = false): void {
     this.#size = size;
+    this.#isForReceived = isForReceived;
     this.#refill();
   }
 
@@ -36,6 +41,11 @@ export class DescriptorReserve {
       this.#inUse -= 1;
       this.#refill();
     }
+  }
+
+  /** The same for what receives descriptors. */
+  useToReceive<T>(work: () => T): T {
+    return this.#isForReceived ? this.use(work) : work();
   }
 
   /** Keeps none any more. */

@@ -70,6 +70,7 @@ interface Libc {
   connect(fd: number, address: Buffer, length: number): number;
   bind(fd: number, address: Buffer, length: number): number;
   listen(fd: number, backlog: number): number;
+  accept4(fd: number, address: null, length: null, flags: number): number;
   getsockname(fd: number, address: Buffer, length: Int32Array): number;
   getsockopt(fd: number, level: number, option: number, value: Buffer, length: Int32Array): number;
   setsockopt(fd: number, level: number, option: number, value: Buffer, length: number): number;
@@ -154,6 +155,7 @@ function load(): Libc {
     connect: lib.func('int connect(int fd, void *address, uint length)'),
     bind: lib.func('int bind(int fd, void *address, uint length)'),
     listen: lib.func('int listen(int fd, int backlog)'),
+    accept4: lib.func('int accept4(int fd, void *address, void *length, int flags)'),
     getsockname: lib.func('int getsockname(int fd, void *address, void *length)'),
     getsockopt: lib.func('int getsockopt(int fd, int level, int option, void *value, void *length)'),
     setsockopt: lib.func('int setsockopt(int fd, int level, int option, void *value, uint length)'),

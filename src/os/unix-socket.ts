@@ -116,6 +116,22 @@ export function bindUnix(path: string, isExact = false): number | string {
   return reason;
 }
 
+/** Has a bound socket listen. @throws MOULT_SYSTEM_CALL */
+export function listenOn(fd: number, backlog: number): void {
+  if (libc().listen(fd, backlog) !== 0) throw systemCallError('listen', `descriptor ${fd}`);
+}
+
+/** The next connection of a listening socket, without waiting. @returns its descriptor, or the name of the error, such as EAGAIN. */
+export function acceptConnection(fd: number): number | string {
+  for (;;) {
+    const accepted = libc().accept4(fd, null, null, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (accepted >= 0) return accepted;
+    const reason = lastErrorName();
+    // One that has gone meanwhile.
+    if (reason !== 'EINTR' && reason !== 'ECONNABORTED') return reason;
+  }
+}
+
 /** A TCP socket that is neither bound nor connected. The caller closes it. */
 export function unboundTcpSocket(): number {
   const fd = libc().socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

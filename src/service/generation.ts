@@ -35,6 +35,7 @@ import { http1Moves } from '../node/self-test.js';
 import { watchTlsSockets } from '../node/tls-sockets.js';
 import { wallClockMs } from '../os/clock.js';
 import { closeDescriptor } from '../os/descriptor.js';
+import { reserve } from '../os/descriptor-reserve.js';
 import { residentBytes } from '../os/kin.js';
 import { SocketLinks } from '../os/socket-links.js';
 import type {
@@ -59,6 +60,9 @@ import { Readiness } from './readiness.js';
 
 /** How long after it found no room the socket at which successors come is tried again. */
 const DOOR_AGAIN_MS = 1000;
+
+/** A successor can be let in, and its process be watched, although the service may open no more descriptors. */
+const RESERVED_DESCRIPTORS = 6;
 
 /** The service's process as one generation: what it has, and both ends of its handovers. */
 export class Generation implements Estate {
@@ -407,6 +411,7 @@ export class Generation implements Estate {
     if (this.#door === undefined) {
       const door = Door.open(this.#doorPath, 'predecessor', this.#visit);
       door.keep();
+      reserve.keep(RESERVED_DESCRIPTORS);
       process.once('exit', () => door.close());
       this.#door = door;
     } else if (!this.#door.mend()) return;

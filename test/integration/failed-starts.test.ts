@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { readdirSync } from 'node:fs';
 import { mkdir, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, it } from 'node:test';
@@ -7,6 +9,7 @@ import { withBrokenCalls } from './broken-calls.js';
 import { PYTHON, SERVER, skip } from './python-program.js';
 import { askOnce } from './raw-client.js';
 import { whenAllServe } from './slots-of.js';
+import { nothingLost, strictLoad } from './strict-load.js';
 import { fixture, pointAt, Supervised, until, withFolder, withService } from './supervised.js';
 
 /** Every way in which Node tells of it: by an event without streams, by an event, and by throwing. */
@@ -101,7 +104,7 @@ describe('a process that cannot be started', () => {
           calls.begin({ call, error });
           const failure = await service.failingRestart();
           assert.ok(calls.end() > 0, `${call} ${error}`);
-          assert.match(failure.message, new RegExp(error));
+          assert.match(failure.message, new RegExp(`${error}|may open no more descriptors`));
           assert.ok(!service.isOver);
           assert.equal((await service.current()).pid, pid);
           await service.restart();
@@ -256,6 +259,24 @@ describe('a service that does not answer', () => {
         await servesOn(service, now.pid);
         await service.restart();
       });
+    });
+  });
+});
+
+describe('a service that may open no more descriptors', () => {
+  it('is restarted all the same: its door has some in reserve', async () => {
+    await withService({ command: [fixture('http.cjs')], runOptions: SHORT }, async (service) => {
+      const load = strictLoad(await service.target(), { 'kept-alive': 24 });
+      await until('the load runs', () => load.snapshot().total.answered > 100);
+      for (let n = 0; n < 2; n += 1) {
+        const { pid = -1 } = await service.current();
+        const open = readdirSync(`/proc/${pid}/fd`).length;
+        execFileSync('prlimit', ['--pid', String(pid), `--nofile=${open}:`]);
+        const { moved } = await service.restart();
+        assert.ok(moved > 0, 'connections moved');
+        await service.alone();
+      }
+      await nothingLost(load);
     });
   });
 });
