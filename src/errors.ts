@@ -139,6 +139,13 @@ export const errorTable = {
     retry: true,
     remedy: 'Read its output, mend the release, restart again.',
   },
+  MOULT_NOT_WATCHED: {
+    meaning:
+      'Another restart or a stop confirmed the successor before it had been watched for its probation time: it serves or was replaced, and nothing failed.',
+    serving: 'successor',
+    retry: false,
+    remedy: 'See moult status; wait for one restart before you ask for the next.',
+  },
   MOULT_ROLLED_BACK: {
     meaning: 'The operator asked for the predecessor back.',
     serving: 'predecessor',

@@ -21,7 +21,8 @@ export class ProbationWatch {
    */
   constructor(watched: {
     readonly successor: GenerationProcess;
-    readonly predecessor: GenerationProcess;
+    /** With whose errors its own are compared; undefined where there is none. */
+    readonly predecessor: GenerationProcess | undefined;
     readonly options: SupervisorOptions;
     readonly check: () => Promise<void>;
     readonly fail: (error: MoultError) => void;
@@ -63,12 +64,14 @@ export class ProbationWatch {
       if (!wasNotMade(error)) throw error;
     });
     if (options.maxErrorRate === null) return;
-    this.#baseline ??= share(await predecessor.state(options.hangTimeoutMs).catch(() => undefined));
+    this.#baseline ??= share(await predecessor?.state(options.hangTimeoutMs).catch(() => undefined));
     const now = share(state);
     if (state.responses >= MIN_RESPONSES && now > this.#baseline + options.maxErrorRate) {
       throw new MoultError(
         'MOULT_PROBATION_FAILED',
-        `generation ${successor.number} answers ${percent(now)} of its requests with 5xx, generation ${predecessor.number} answered ${percent(this.#baseline)}`,
+        `generation ${successor.number} answers ${percent(now)} of its requests with 5xx, ${
+          predecessor === undefined ? 'expected' : `generation ${predecessor.number} answered`
+        } ${percent(this.#baseline)}`,
       );
     }
   }

@@ -124,7 +124,8 @@ export class Restarts {
       const { force = false } = request;
       const asked = { ifBusy, allowFewerListeners, whenQuiet, force, release };
       const summary = await this.#queue.enqueue(ifBusy, asked);
-      if (untilConfirmed || untilDrained) await this.#parts.probation.confirmed(summary.generation);
+      if (untilConfirmed) await this.#parts.probation.watched(summary.generation);
+      else if (untilDrained) await this.#parts.probation.confirmed(summary.generation);
       return untilDrained ? await this.#withDrain(summary) : summary;
     } finally {
       this.#watchers.delete(watch);

@@ -253,7 +253,7 @@ export class Rolls {
   async #confirmed({ slots = [] }: RestartSummary): Promise<void> {
     const { staying } = this.#parts.slots;
     const of = (index: number) => staying.find((slot) => slot.index === index);
-    await Promise.all(slots.map(({ slot, generation }) => of(slot)?.probation.confirmed(generation)));
+    await Promise.all(slots.map(({ slot, generation }) => of(slot)?.probation.watched(generation)));
   }
 
   async #rollBack(): Promise<RolledBack> {

@@ -15,7 +15,7 @@ import type { Generations } from './generations.js';
 import type { HeldListeners } from './held-listeners.js';
 import type { Journal } from './journal.js';
 import type { SupervisorOptions } from './options.js';
-import type { Probation } from './probation.js';
+import type { LoneEnd, Probation } from './probation.js';
 import type { Releases } from './releases.js';
 import type { Restarts } from './restarts.js';
 import type { Reviver } from './reviver.js';
@@ -174,15 +174,14 @@ export class Succession {
 
   /** A generation has ended. */
   exited(generation: GenerationProcess, exit: Exit): void {
-    const { generations, restarts, probation, releases, reviver, ending, cession, manager, log } =
-      this.#parts;
+    const { generations, restarts, releases, reviver, ending, cession, manager, log } = this.#parts;
     const successor = generations.all().find((one) => one.predecessor === generation && !one.isEnding);
     const hasHeir = successor !== undefined && successor.servingSince === undefined;
     // The predecessor died before it had committed: the successor takes over as soon as it is ready.
     if (hasHeir && successor.claims !== undefined) this.#commit(successor);
     if (successor !== undefined && !hasHeir) {
       // There is nobody left to go back to.
-      if (probation.predecessor === generation) this.confirmed(successor.number);
+      this.#goesOnAlone(generation, successor);
       restarts.handoverTo(successor)?.predecessorLost();
     }
     if (ending.hasBegun || cession.outlives(generation)) return;
@@ -271,12 +270,42 @@ export class Succession {
   #servesAlone(generation: GenerationProcess): void {
     const { late = new Set<string>() } = generation;
     const size = this.#parts.held.names().filter((name) => !late.has(name)).length;
-    this.#prove(generation);
+    this.#watchAlone(generation);
     const what = `${size} listener${size === 1 ? '' : 's'}`;
     const waits = late.size === 0 ? '' : `; ${namesOf([...late])} waits for it to listen there, too`;
     this.#parts.log.info(
       `generation ${generation.number} serves ${what} (process ${generation.servicePid})${waits}`,
     );
+  }
+
+  // Where there is a release to come back to, one that serves alone has to prove itself as any other.
+  #watchAlone(generation: GenerationProcess): void {
+    const { releases, probation } = this.#parts;
+    const known = releases.lastGood();
+    if (known === undefined || known === generation.release) this.#prove(generation);
+    else probation.beginAlone(generation, this.#loneEnd(generation));
+  }
+
+  // There is nobody left to go back to.
+  #goesOnAlone(predecessor: GenerationProcess, successor: GenerationProcess): void {
+    const { probation, held } = this.#parts;
+    if (!probation.goesOnAlone(predecessor, this.#loneEnd(successor))) return;
+    held.handedOn(predecessor.number);
+    successor.predecessor = undefined;
+  }
+
+  #loneEnd(generation: GenerationProcess): LoneEnd {
+    const { options, log, manager } = this.#parts;
+    return {
+      proved: () => this.confirmed(generation.number),
+      failed: ({ message, code }) => {
+        const what = `generation ${generation.number} failed in its probation: ${message} (${code})`;
+        log.error(what);
+        manager.tell(what);
+        // The last good release is started in its place.
+        if (options.restart !== 'never') generation.kill();
+      },
+    };
   }
 
   // It has proved itself: a crash or a rollback may come back to it.

@@ -267,7 +267,9 @@ export class Supervisor {
     const resumed = await probation.takeBack();
     if (resumed !== undefined && generations.current === resumed)
       return { generation: resumed.number, how: 'resumed' };
-    const release = releases.before();
+    // One that has not proved itself is no release to count from.
+    const isUnproved = generations.current?.isProved === false;
+    const release = isUnproved ? releases.lastGood() : releases.before();
     if (release === undefined) {
       throw new MoultError('MOULT_NOTHING_TO_ROLL_BACK', 'no release before this one has proved itself here');
     }

@@ -1,0 +1,137 @@
+import assert from 'node:assert/strict';
+import { writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { describe, it } from 'node:test';
+import { freePort } from '../standalone/alone.js';
+import { askOnce } from './raw-client.js';
+import { pointAt, type Supervised, until, withFolder, withService } from './supervised.js';
+
+const PROBATION_MS = 1500;
+
+/** Answers with its release and its process; ends by itself so long after its start, where that is given. */
+const release = (name: string, endsAfterMs?: number) => `
+  require('node:http')
+    .createServer((q, r) => r.end(JSON.stringify({ generation: '${name} ' + process.pid })))
+    .listen(process.env.PORT, '127.0.0.1');
+  ${endsAfterMs === undefined ? '' : `setTimeout(() => { throw new Error('no database'); }, ${endsAfterMs});`}`;
+
+interface Scene {
+  readonly service: Supervised;
+  readonly target: { host: string; port: number };
+  deploy(name: string, endsAfterMs?: number): Promise<void>;
+}
+
+async function withReleases(test: (scene: Scene) => Promise<void>): Promise<void> {
+  await withFolder(async (folder) => {
+    const link = path.join(folder, 'current.cjs');
+    const port = await freePort();
+    const deploy = async (name: string, endsAfterMs?: number) => {
+      const file = path.join(folder, `${name}.cjs`);
+      await writeFile(file, release(name, endsAfterMs));
+      await pointAt(link, file);
+    };
+    await deploy('good');
+    const options = {
+      command: [link],
+      env: { PORT: String(port) },
+      runOptions: ['--probation', `${PROBATION_MS}ms`, '--drain-timeout', '2s', '--stop-timeout', '2s'],
+    };
+    await withService(options, (service) => test({ service, target: { host: '127.0.0.1', port }, deploy }));
+  });
+}
+
+/** Crashes it again and again, until its next start is due only later. */
+async function waiting(service: Supervised): Promise<void> {
+  for (let generation = 1; ; generation += 1) {
+    process.kill((await service.current()).pid, 'SIGKILL');
+    await until('it has crashed', async () => (await service.status()).crashes === generation);
+    if (service.log().some((line) => /starts in 1600 ms/.test(line))) return;
+    await service.logs(new RegExp(`generation ${generation + 1} serves`));
+  }
+}
+
+describe('moult restart --wait=confirmed', () => {
+  it('fails for a release that ends within probation although nobody served before, and the last good one is back', async () => {
+    await withReleases(async ({ service, target, deploy }) => {
+      await waiting(service);
+      await deploy('bad', 400);
+      const error = await service.failingRestart('--wait=confirmed');
+      assert.equal(error.code, 'MOULT_SUCCESSOR_LOST');
+      assert.equal(error.serving, 'none');
+      await until('the last good release serves', async () =>
+        (await askOnce(target).catch(() => '')).startsWith('good'),
+      );
+    });
+  });
+
+  it('is answered at the end of probation, and not before, when nobody served before', async () => {
+    await withReleases(async ({ service, target, deploy }) => {
+      await waiting(service);
+      await deploy('next');
+      const beganMs = performance.now();
+      const { generation } = await service.restart('--wait=confirmed');
+      assert.ok(performance.now() - beganMs >= PROBATION_MS - 20);
+      assert.equal((await service.current()).generation, generation);
+      assert.match(await askOnce(target), /^next/);
+      // From now on it is the last good one.
+      process.kill((await service.current()).pid, 'SIGKILL');
+      await service.logs(new RegExp(`generation ${generation + 1} serves`));
+      assert.match(await askOnce(target), /^next/);
+    });
+  });
+
+  it('fails when the predecessor dies within probation, and then the successor', async () => {
+    await withReleases(async ({ service, target, deploy }) => {
+      const { pid } = await service.current();
+      await deploy('bad', 1100);
+      const failing = service.failingRestart('--wait=confirmed');
+      await until('the successor serves', async () =>
+        (await askOnce(target).catch(() => '')).startsWith('bad'),
+      );
+      process.kill(pid, 'SIGKILL');
+      const error = await failing;
+      assert.equal(error.code, 'MOULT_SUCCESSOR_LOST');
+      await until('the last good release serves', async () =>
+        (await askOnce(target).catch(() => '')).startsWith('good'),
+      );
+    });
+  });
+
+  it('is watched for the rest of the time when the predecessor dies within probation', async () => {
+    await withReleases(async ({ service, target, deploy }) => {
+      const { pid } = await service.current();
+      await deploy('next');
+      const beganMs = performance.now();
+      const restarting = service.restart('--wait=confirmed');
+      await until('the successor serves', async () => (await askOnce(target)).startsWith('next'));
+      process.kill(pid, 'SIGKILL');
+      await restarting;
+      assert.ok(performance.now() - beganMs >= PROBATION_MS - 20);
+      assert.match(await askOnce(target), /^next/);
+    });
+  });
+
+  it('says so when another restart confirms it before its time', async () => {
+    await withReleases(async ({ service, target, deploy }) => {
+      await deploy('next');
+      const first = service.failingRestart('--wait=confirmed');
+      await until('the first serves', async () => (await askOnce(target)).startsWith('next'));
+      await until('it is told of', async () => (await service.status()).restarts === 1);
+      await deploy('last');
+      await service.restart();
+      assert.equal((await first).code, 'MOULT_NOT_WATCHED');
+      assert.match(await askOnce(target), /^last/);
+    });
+  });
+
+  it('goes back to the release that has proved itself when a rollback is asked for meanwhile', async () => {
+    await withReleases(async ({ service, target, deploy }) => {
+      await waiting(service);
+      await deploy('next');
+      await service.restart();
+      assert.match(await askOnce(target), /^next/);
+      assert.equal((await service.moult('rollback', service.name)).code, 0);
+      assert.match(await askOnce(target), /^good/);
+    });
+  });
+});
