@@ -139,6 +139,13 @@ export const errorTable = {
     retry: true,
     remedy: 'Read its output, mend the release, restart again.',
   },
+  MOULT_NOT_REACHED: {
+    meaning: 'Looked at from outside, the generation is not found where its clients look for it.',
+    serving: 'predecessor',
+    retry: true,
+    remedy:
+      'Read which listener is missing, and since when; mend the release, or free the address or the path.',
+  },
   MOULT_NOT_WATCHED: {
     meaning:
       'Another restart or a stop confirmed the successor before it had been watched for its probation time: it serves or was replaced, and nothing failed.',

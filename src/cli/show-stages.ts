@@ -56,7 +56,8 @@ const WAITING: Readonly<Record<string, string>> = {
   hello: 'passing the listeners',
   inherit: 'waiting until it is ready',
   ready: 'checking it, and switching over',
-  commit: 'moving connections',
+  commit: 'looking from outside, and moving connections',
+  look: 'moving connections',
   check: 'switching over',
 };
 
@@ -75,6 +76,8 @@ function stageText({ stage, ms, generation, slot, facts }: StageEvent): string {
       ? 'it accepts; the predecessor stays until it has proved itself'
       : 'it accepts; the predecessor does no more',
     connections: `${plural(f.moved, 'connection')} moved, ${f.draining} still with the predecessor`,
+    look: `looked at from outside: ${plural(f.looked, 'listener')} found`,
+    verify: 'its probation is over; looking from outside once more',
     confirm: 'confirmed',
   };
   const where = slot === undefined ? '' : `slot ${slot}  `;

@@ -32,6 +32,8 @@ const BUSY_TIMEOUT_MS = 30_000;
 const CHECK_BACKSTOP_MS = 10 * 60_000;
 /** How long a living successor may take to stop accepting when it must hand back; then it is ended. */
 const HAND_BACK_TIMEOUT_MS = 2000;
+/** How long the supervisor may take to look from outside; one that is gone does not keep two generations for ever. */
+const VERIFY_TIMEOUT_MS = 20_000;
 /** How long what it has handed back may take to be restored, where the settings do not say. */
 const RESTORE_TIMEOUT_MS = 30_000;
 
@@ -176,6 +178,7 @@ export class Predecessor {
         this.#undo(error, false);
         break;
       case 'probation':
+      case 'verifying':
         this.#undo(error, this.#channel !== undefined && !this.#channel.isClosed);
         break;
       default:
@@ -184,7 +187,7 @@ export class Predecessor {
 
   /** Ends probation: the successor has proved itself, or the operator has decided. @param andRetire has the successor retire, too. */
   confirm(andRetire = false): void {
-    if (this.#state !== 'probation') return;
+    if (this.#state !== 'probation' && this.#state !== 'verifying') return;
     this.#step('confirm');
     this.#limit?.clear();
     this.#channel?.send({ type: 'confirm', retire: andRetire });
@@ -210,6 +213,7 @@ export class Predecessor {
         this.#retirement = retirement;
         return;
       case 'probation':
+      case 'verifying':
         for (const { channel } of retirement.heirs) channel.close();
         this.confirm();
         return;
@@ -414,8 +418,19 @@ export class Predecessor {
         this.#settled(leave, theirs),
       );
     });
-    this.#limit = new Deadline(probationMs, () => this.confirm());
+    this.#limit = new Deadline(probationMs, () => this.#elapsed());
     if (this.#retirement !== undefined) this.confirm();
+  }
+
+  // Nothing has failed. Whether clients find the successor where they should is seen from outside only.
+  #elapsed(): void {
+    if (this.#settings?.looked !== true) {
+      this.confirm();
+      return;
+    }
+    this.#step('elapsed');
+    this.#events.stage('verify', {});
+    this.#limit = new Deadline(VERIFY_TIMEOUT_MS, () => this.confirm());
   }
 
   // What only threads of the other side serve goes to them. Until they have been met all is served here.
@@ -433,7 +448,7 @@ export class Predecessor {
       return;
     }
     meetNeighbours(doors, this.#generation).then((met) => {
-      const isStill = this.#state === 'probation' || this.#state === 'draining';
+      const isStill = ['probation', 'verifying', 'draining'].includes(this.#state);
       if (isStill && this.#channel === taker.channel) {
         this.#heirs = met;
         then(this.#leaveTo([taker, ...met], times, work));
@@ -624,7 +639,7 @@ export class Predecessor {
       this.fail(reason);
       return;
     }
-    const isAfterCommit = this.#state === 'committing' || this.#state === 'probation';
+    const isAfterCommit = ['committing', 'probation', 'verifying'].includes(this.#state);
     const code = isAfterCommit ? 'MOULT_SUCCESSOR_LOST' : 'MOULT_SUCCESSOR_EXITED';
     const why = reason === undefined ? 'it closed its connection' : reason.message;
     this.fail(new MoultError(code, `the successor was lost while ${this.#state}: ${why}`));

@@ -10,6 +10,7 @@ import type { Receiver } from '../connections/inflow.js';
 import { RequestKeys } from '../connections/request-keys.js';
 import { StreamListener } from '../listeners/stream-listener.js';
 import { peerAddress, type Steer } from '../node/accepted.js';
+import type { StreamHandle } from '../node/handle.js';
 import { isPlainHttp } from '../node/http1.js';
 import type { Message } from '../protocol/messages.js';
 import { type Arrival, Elsewhere } from './elsewhere.js';
@@ -29,6 +30,8 @@ export interface SteeringParts {
   readonly generation: number;
   /** Whether this generation accepts. */
   isServing(): boolean;
+  /** Whether a connection is no client's, and was taken by somebody else. */
+  isTaken?(handle: StreamHandle, listener: string): boolean;
   /** No connection is on its way to another slot, or waits for one, any more. */
   idle(): void;
 }
@@ -130,6 +133,7 @@ export class Steering implements Receiver {
 
   #steer(listener: StreamListener): Steer {
     return (handle, serve) => {
+      if (this.#parts.isTaken?.(handle, listener.identity.name)) return true;
       if (this.#elsewhere.size === 0) return false;
       const address = peerAddress(handle);
       // A Unix socket has none, and of one that is gone the server is to hear.

@@ -8,6 +8,7 @@ export type HandoverState =
   | 'ready'
   | 'committing'
   | 'probation'
+  | 'verifying'
   | 'undoing'
   | 'draining'
   | 'ended';
@@ -19,6 +20,7 @@ export type HandoverEvent =
   | 'ready'
   | 'commit'
   | 'committed'
+  | 'elapsed'
   | 'confirm'
   | 'fail'
   | 'resume'
@@ -42,7 +44,11 @@ export const table: Readonly<Record<HandoverState, Row>> = {
   inheriting: { accepts: 'predecessor', on: { ready: 'ready', fail: 'serving' } },
   ready: { accepts: 'predecessor', on: { commit: 'committing', fail: 'serving' } },
   committing: { accepts: 'none', on: { committed: 'probation', fail: 'undoing' } },
-  probation: { accepts: 'successor', on: { confirm: 'draining', fail: 'undoing' } },
+  probation: {
+    accepts: 'successor',
+    on: { elapsed: 'verifying', confirm: 'draining', fail: 'undoing' },
+  },
+  verifying: { accepts: 'successor', on: { confirm: 'draining', fail: 'undoing' } },
   undoing: { accepts: 'none', on: { resume: 'serving' } },
   draining: { accepts: 'successor', on: { drained: 'ended' } },
   ended: { accepts: 'successor', on: {} },
@@ -69,6 +75,15 @@ export function step(state: HandoverState, event: HandoverEvent): HandoverState 
 }
 
 /** The stages of a restart as its operator is shown them, in order. */
-export const stages = ['spawn', 'hello', 'inherit', 'ready', 'commit', 'connections', 'confirm'] as const;
+export const stages = [
+  'spawn',
+  'hello',
+  'inherit',
+  'ready',
+  'commit',
+  'look',
+  'connections',
+  'confirm',
+] as const;
 /** One of {@link stages}. */
 export type Stage = (typeof stages)[number];

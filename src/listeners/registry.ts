@@ -3,10 +3,11 @@
  */
 import type { Server } from 'node:net';
 import type { Decide } from '../node/path-decision.js';
+import { wallClockMs } from '../os/clock.js';
 import { closeDescriptor, duplicate, shutDownListener } from '../os/descriptor.js';
 import { isByMoult, realPlace, socketFile } from '../os/socket-file.js';
 import type { SocketLinks } from '../os/socket-links.js';
-import type { ListenerItem } from '../protocol/messages.js';
+import { type ListenerItem, MAX_LISTENERS } from '../protocol/messages.js';
 import { DatagramListener } from './datagram-listener.js';
 import { FailedListens } from './failed-listen.js';
 import { File, fileName } from './file.js';
@@ -56,6 +57,8 @@ export class ListenerRegistry {
   /** Closed by the service when another generation could still resume. */
   #closedInProbation = new Map<string, Listener>();
   #isOnProbation = false;
+  /** When the service closed a listener that was open, in milliseconds since 1970, by its name. */
+  readonly closedAt = new Map<string, number>();
   /** What the service asked for that is done when its listeners accept. */
   #putOff: (() => void)[] = [];
   #events: RegistryEvents;
@@ -217,6 +220,7 @@ export class ListenerRegistry {
   /** Registers a listener: one that was bound here, or that was inherited and is claimed by it. */
   add(listener: Listener): void {
     const { name } = listener.identity;
+    this.closedAt.delete(name);
     if (listener.isInherited) this.#inherited.delete(name);
     this.#own.set(name, listener);
     if (listener instanceof StreamListener) this.#byServer.set(listener.server, listener);
@@ -360,6 +364,7 @@ export class ListenerRegistry {
     }
     // One that was released may be closed long after; its name may be another's by then.
     if (this.#own.get(name) === listener) this.#own.delete(name);
+    if (was === 'open' && this.closedAt.size < MAX_LISTENERS) this.closedAt.set(name, wallClockMs());
     if (was === 'gated' && !listener.isInherited) {
       // Bound by this generation alone, and wanted no more before anybody could reach it.
       listener.release(!this.#isShared);

@@ -1,4 +1,5 @@
 import { Socket } from 'node:net';
+import { peerName, socketIdentity } from '../os/socket-identity.js';
 import { type StreamHandle, setHandleOf } from './handle.js';
 
 /*
@@ -54,4 +55,17 @@ export function peerAddress(accepted: StreamHandle): string | undefined {
   };
   const name: { address?: string } = {};
   return getpeername?.call(accepted, name) === 0 ? name.address : undefined;
+}
+
+/**
+ * What an accepted connection of this very machine comes from: its port, or the abstract name that a Unix socket was bound to.
+ * @returns undefined for one from elsewhere, or without a name.
+ */
+export function probedFrom(accepted: StreamHandle): string | undefined {
+  const peer = peerName(accepted.fd);
+  if (peer === undefined || peer.family === 'other') return undefined;
+  if (peer.family === 'unix') return peer.path.startsWith('\0') ? peer.path.slice(1) : undefined;
+  const ours = socketIdentity(accepted.fd)?.address;
+  // No other connection has both addresses and both ports.
+  return ours !== undefined && 'host' in ours && ours.host === peer.host ? String(peer.port) : undefined;
 }

@@ -46,7 +46,7 @@ export function beginToListen(fd: number, backlog: number): string | undefined {
 }
 
 /** An address of the Internet as the kernel takes it. Source: ip(7), ipv6(7). */
-function socketAddress(host: string, port: number): Buffer {
+export function socketAddress(host: string, port: number): Buffer {
   if (isIPv4(host)) {
     const address = Buffer.alloc(16);
     address.writeUInt16LE(AF_INET, 0);

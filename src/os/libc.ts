@@ -27,6 +27,7 @@ export const SCM_RIGHTS = 1;
 export const SCM_CREDENTIALS = 2;
 export const SO_REUSEADDR = 2;
 export const SO_TYPE = 3;
+export const SO_ERROR = 4;
 export const SO_REUSEPORT = 15;
 export const SO_PASSCRED = 16;
 export const SO_PEERCRED = 17;
@@ -52,6 +53,7 @@ export const O_CLOEXEC = 0o2000000;
 export const WNOHANG = 1;
 export const SHUT_RDWR = 2;
 export const POLLIN = 1;
+export const POLLOUT = 4;
 export const EPOLL_CTL_DEL = 2;
 export const LOCK_EX = 2;
 export const LOCK_NB = 4;
@@ -72,6 +74,7 @@ interface Libc {
   listen(fd: number, backlog: number): number;
   accept4(fd: number, address: null, length: null, flags: number): number;
   getsockname(fd: number, address: Buffer, length: Int32Array): number;
+  getpeername(fd: number, address: Buffer, length: Int32Array): number;
   getsockopt(fd: number, level: number, option: number, value: Buffer, length: Int32Array): number;
   setsockopt(fd: number, level: number, option: number, value: Buffer, length: number): number;
   fcntl(fd: number, command: number, value: number): number;
@@ -157,6 +160,7 @@ function load(): Libc {
     listen: lib.func('int listen(int fd, int backlog)'),
     accept4: lib.func('int accept4(int fd, void *address, void *length, int flags)'),
     getsockname: lib.func('int getsockname(int fd, void *address, void *length)'),
+    getpeername: lib.func('int getpeername(int fd, void *address, void *length)'),
     getsockopt: lib.func('int getsockopt(int fd, int level, int option, void *value, void *length)'),
     setsockopt: lib.func('int setsockopt(int fd, int level, int option, void *value, uint length)'),
     fcntl: lib.func('int fcntl(int fd, int command, int value)'),

@@ -48,6 +48,14 @@ export function socketIdentity(fd: number): SocketIdentity | undefined {
   };
 }
 
+/** Where the other side of a connection is bound. @returns undefined when there is none. Source: getpeername(2). */
+export function peerName(fd: number): SocketName | undefined {
+  const bytes = Buffer.alloc(MAX_ADDRESS_BYTES);
+  const length = new Int32Array([bytes.length]);
+  if (libc().getpeername(fd, bytes, length) !== 0) return undefined;
+  return nameOf(fd, bytes.subarray(0, Math.min(length[0] ?? 0, bytes.length)));
+}
+
 function nameOf(fd: number, bytes: Buffer): SocketName {
   const family = bytes.length < 2 ? -1 : bytes.readUInt16LE(0);
   if (family === AF_UNIX) return { family: 'unix', path: pathOf(bytes.subarray(2)) };

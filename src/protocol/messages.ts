@@ -84,6 +84,8 @@ const settings = v.object({
   checked: v.boolean(),
   /** Count responses and those with a status of 5xx. */
   countErrors: v.boolean(),
+  /** The predecessor confirms only when the supervisor has looked from outside at the end of probation. */
+  looked: v.optional(v.boolean()),
   /** Users whose processes may be peers, besides the same user and root. */
   allowUids: v.optional(v.pipe(v.array(count), v.maxLength(64))),
   /** Other slots of the service accept on the same listeners: the supervisor alone closes them for good. */
@@ -389,7 +391,24 @@ export const schemas = {
   withdraw: v.object({ name }),
   expect: v.object({ generation: count, settings }),
   expecting: v.object({ generation: count, error: v.optional(errorReport) }),
-  door: v.object({ path }),
+  door: v.object({
+    path,
+    /** Whether the sender knows `look`. */
+    looks: v.optional(v.boolean()),
+  }),
+  /** Connections of the supervisor's own are coming, which are nobody's affair; none any more where there are none. */
+  look: v.object({
+    id: count,
+    probes: v.pipe(v.array(v.object({ listener: name, from: text(128) })), v.maxLength(MAX_LISTENERS)),
+  }),
+  looking: v.object({
+    id: count,
+    /** The names of the listeners on which the sender accepts. */
+    listeners: v.pipe(v.array(name), v.maxLength(MAX_LISTENERS)),
+    /** Those that its service has closed, and when, in milliseconds since 1970. */
+    closed: v.pipe(v.array(v.object({ name, at: v.number() })), v.maxLength(MAX_LISTENERS)),
+  }),
+  seen: v.object({ id: count, listener: name }),
   progress: v.object({
     generation: count,
     stage: text(32),

@@ -55,6 +55,7 @@ import { askToEnd } from './ask-to-end.js';
 import type { Beginning } from './beginning.js';
 import { LateListeners } from './late-listeners.js';
 import type { LifeEvents } from './life-events.js';
+import { LookedAt } from './looked-at.js';
 import type { Overseer } from './overseer.js';
 import { Readiness } from './readiness.js';
 
@@ -80,6 +81,7 @@ export class Generation implements Estate {
   moves: { http1: string } = { http1: 'its self-test is not over' };
   epoch = 0;
   #overseer: Overseer;
+  readonly #lookedAt: LookedAt;
   #settings: Settings;
   #predecessor: Predecessor;
   #successor: Successor;
@@ -119,6 +121,7 @@ export class Generation implements Estate {
     const links = new SocketLinks(overseer.folder);
     this.listeners = new ListenerRegistry(this.#isGated, events, isShared, links);
     decidePaths(this.listeners.decide);
+    this.#lookedAt = new LookedAt(this.listeners);
     this.listeners.inherit(listeners, descriptors);
     const locks = overseer.isFolderOfService ? new TaskLocks(overseer.folder) : undefined;
     this.tasks = new Tasks(locks, {
@@ -153,6 +156,7 @@ export class Generation implements Estate {
       estate: this,
       generation: number,
       isServing: () => this.isServing,
+      isTaken: (handle, listener) => this.#lookedAt.takes(handle, listener),
       idle: () => this.#predecessor.feedEnded(),
     });
     if (settings.countErrors) this.#counter.start();
@@ -323,6 +327,7 @@ export class Generation implements Estate {
     const { lifeline } = overseer;
     lifeline.unref();
     this.#successor.heed(lifeline);
+    this.#lookedAt.heed(lifeline);
     lifeline.on('expect', ({ generation, settings }) => this.#expect(generation, settings));
     lifeline.on('abort', ({ error, generation }) =>
       this.#predecessor.fail(MoultError.from(error), generation),
@@ -394,7 +399,7 @@ export class Generation implements Estate {
     });
     this.#overseer.next(this.number, standing).then((overseer) => {
       this.#attach(overseer);
-      if (this.#door !== undefined) this.#lifeline.send({ type: 'door', path: this.#doorPath });
+      if (this.#door !== undefined) this.#lifeline.send({ type: 'door', path: this.#doorPath, looks: true });
       if (this.#isGated) return;
       for (const listener of this.listeners.own()) this.#hold(listener);
       const { items, descriptors } = this.listeners.describe();
@@ -415,7 +420,7 @@ export class Generation implements Estate {
       process.once('exit', () => door.close());
       this.#door = door;
     } else if (!this.#door.mend()) return;
-    this.#lifeline.send({ type: 'door', path: this.#doorPath });
+    this.#lifeline.send({ type: 'door', path: this.#doorPath, looks: true });
   }
 
   // One that nobody could replace later is not let in. Where nobody else serves it must be, and gets its door when there is room.

@@ -112,15 +112,17 @@ export class Adoption {
     const { generations, restarts, succession } = this.#parts;
     generation.lifeline?.send({ type: 'direct-output' });
     generations.reached(epoch);
-    if (['committing', 'probation', 'draining', 'undoing'].includes(state)) generation.hasServed();
+    if (['committing', 'probation', 'verifying', 'draining', 'undoing'].includes(state))
+      generation.hasServed();
     // A handover that lost its supervisor before commit is called off.
     if (['expecting', 'inheriting', 'ready'].includes(state) && !restarts.hasHandover) {
       const error = new MoultError('MOULT_HANDOVER_ABORTED', 'the supervisor was replaced');
       generation.lifeline?.send({ type: 'abort', error: error.report() });
     }
     // Both sides of a probation come back, in whichever order: if the one fails the other resumes.
-    if (['committing', 'probation'].includes(state) && successor !== null)
+    if (['committing', 'probation', 'verifying'].includes(state) && successor !== null)
       succession.mayResume(generation, successor);
+    if (state === 'verifying' && successor !== null) succession.verify(generation, successor);
     if (accepting && this.#isSecond(generation)) this.#retire(generation);
     else if (accepting) succession.servesAgain(generation, epoch);
     else if (state === 'serving') {

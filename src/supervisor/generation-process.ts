@@ -68,6 +68,10 @@ export class GenerationProcess {
   #servingSince: number | undefined;
   #served!: () => void;
   #told!: (report: DrainReport | undefined) => void;
+  /** Whether it can tell connections of looks from those of clients. */
+  looks = false;
+  #lookId = 0;
+  #seen: (listener: string) => void = () => {};
   #asked = 0;
   #questions = new Map<string, (answer: unknown) => void>();
 
@@ -218,8 +222,13 @@ export class GenerationProcess {
   attach(lifeline: Lifeline): void {
     this.lifeline = lifeline;
     this.#serviceTicks = startTicks(lifeline.peer.pid);
-    lifeline.on('door', ({ path }) => {
+    lifeline.on('looking', (looking) => this.#answer(`looking ${looking.id}`, looking));
+    lifeline.on('seen', ({ id, listener }) => {
+      if (id === this.#lookId) this.#seen(listener);
+    });
+    lifeline.on('door', ({ path, looks }) => {
       this.door = path;
+      this.looks = looks === true;
       this.onDoor();
     });
     // Answers may come after their question was given up; they must not be out of order then.
@@ -244,6 +253,30 @@ export class GenerationProcess {
     return this.#ask(`members ${id}`, timeoutMs, () =>
       this.lifeline?.send({ type: 'ask-members-door', id }),
     ) as Promise<string | null>;
+  }
+
+  /**
+   * Announces connections that are no client's.
+   * @param seen is called with the name of each listener at which one was accepted.
+   * @returns what it listens on. @throws MOULT_PEER_CLOSED, MOULT_PEER_TIMEOUT
+   */
+  look(
+    probes: Message<'look'>['probes'],
+    seen: (listener: string) => void,
+    timeoutMs: number,
+  ): Promise<Pick<Message<'looking'>, 'listeners' | 'closed'>> {
+    const id = ++this.#asked;
+    this.#lookId = id;
+    this.#seen = seen;
+    return this.#ask(`looking ${id}`, timeoutMs, () =>
+      this.lifeline?.send({ type: 'look', id, probes }),
+    ) as Promise<Message<'looking'>>;
+  }
+
+  /** None of them comes any more. */
+  lookIsOver(): void {
+    this.lifeline?.send({ type: 'look', id: this.#lookId, probes: [] });
+    this.#seen = () => {};
   }
 
   /** Has it give so many connections to the one behind this door. @returns how many have moved. @throws MOULT_PEER_CLOSED, MOULT_PEER_TIMEOUT */

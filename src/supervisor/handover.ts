@@ -1,10 +1,11 @@
-import { MoultError } from '../errors.js';
+import { asMoultError, MoultError } from '../errors.js';
 import { RestartRecord, type RestartSummary, type StageEvent } from '../lifecycle/restart-record.js';
 import { monotonicMs, wallClockMs } from '../os/clock.js';
 import { Deadline } from '../os/deadline.js';
 import { describeExit, type Exit } from '../os/process.js';
 import type { Settings } from '../protocol/messages.js';
 import type { GenerationProcess } from './generation-process.js';
+import type { Look } from './outside-look.js';
 
 /** How much longer than the service's own limit the supervisor waits, for a predecessor that is hung. */
 const BACKSTOP_MS = 10_000;
@@ -18,6 +19,9 @@ export class Handover {
   readonly #onStage: (event: StageEvent) => void;
   readonly #toCommitMs: number;
   readonly #record: RestartRecord;
+  readonly #look: () => Promise<Look>;
+  /** What was seen from outside since the commit: nothing, while it is not known, or what is wrong. */
+  #seen: Promise<MoultError | undefined> | undefined;
   #isSettled = false;
   #hasCommitted = false;
   #limit: Deadline | undefined;
@@ -30,7 +34,9 @@ export class Handover {
     settings: Settings,
     toCommitMs: number,
     onStage: (event: StageEvent) => void,
+    look: () => Promise<Look> = async () => ({ looked: 0 }),
   ) {
+    this.#look = look;
     this.#toCommitMs = toCommitMs;
     this.successor = successor;
     this.#predecessor = predecessor;
@@ -67,6 +73,7 @@ export class Handover {
   committed(): void {
     this.#hasCommitted = true;
     this.#limit?.clear();
+    this.#lookFromOutside();
     // Without a predecessor there is nothing to move.
     if (this.#predecessor === undefined || this.#predecessor.exit !== undefined) {
       this.stage('commit', {});
@@ -98,11 +105,40 @@ export class Handover {
     this.successor.exited.then((exit) => this.#reject(this.#explain(error, exit)));
   }
 
+  // Meanwhile connections move: it is over before they have, as a rule.
+  #lookFromOutside(): Promise<MoultError | undefined> {
+    this.#seen ??= this.#look().then(
+      ({ looked }) => {
+        if (!this.#isSettled) this.stage('look', { looked });
+        return undefined;
+      },
+      (error) => asMoultError(error, 'MOULT_NOT_REACHED'),
+    );
+    return this.#seen;
+  }
+
+  // It is said to have succeeded only when somebody has looked.
   #succeed(): void {
-    if (this.#isSettled) return;
-    this.#isSettled = true;
-    this.#limit?.clear();
-    this.#resolve(this.#record.summary(monotonicMs()));
+    this.#lookFromOutside().then((wrong) => {
+      if (this.#isSettled) return;
+      if (wrong !== undefined) {
+        this.#undo(wrong);
+        return;
+      }
+      this.#isSettled = true;
+      this.#limit?.clear();
+      this.#resolve(this.#record.summary(monotonicMs()));
+    });
+  }
+
+  // The predecessor says how that went; without one nobody serves.
+  #undo(error: MoultError): void {
+    const { lifeline, exit } = this.#predecessor ?? {};
+    if (lifeline === undefined || lifeline.isClosed || exit !== undefined) this.fail(error);
+    else {
+      this.successor.isUndone = true;
+      lifeline.send({ type: 'undo', error: error.report() });
+    }
   }
 
   #exited(exit: Exit): void {

@@ -81,6 +81,7 @@ function listenToHandover(predecessor: GenerationProcess, channel: Line, parts: 
     if (stage === 'confirm') succession.confirmed(number);
     if (successor === undefined) return;
     restarts.handoverTo(successor)?.stage(stage, facts);
+    if (stage === 'verify') succession.verify(predecessor, number);
     if (stage === 'ready') checkBeforeCommit(predecessor, successor, parts);
     // The successor says so itself, unless it hangs just then: its probation must begin all the same.
     if (stage === 'commit' && !successor.isEnding) succession.serving(successor, generations.epoch + 1);

@@ -96,6 +96,7 @@ export function settingsOf(
     ...(fewerAfterMs === undefined ? {} : { fewerAfterMs }),
     checked: options.check !== null,
     countErrors: options.maxErrorRate !== null,
+    looked: true,
     ...(options.allowUids.length > 0 ? { allowUids: [...options.allowUids] } : {}),
     ...(options.slots === null ? {} : { sharesListeners: true }),
   };

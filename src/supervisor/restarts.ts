@@ -10,6 +10,7 @@ import { Handover } from './handover.js';
 import type { HeldListeners } from './held-listeners.js';
 import type { Journal } from './journal.js';
 import type { SupervisorOptions } from './options.js';
+import type { OutsideLook } from './outside-look.js';
 import type { Probation } from './probation.js';
 import { type Release, resolveRelease, type ServiceCommand } from './release.js';
 import type { Releases } from './releases.js';
@@ -52,6 +53,7 @@ export interface RestartParts {
   readonly releases: Releases;
   readonly reviver: Reviver;
   readonly held: HeldListeners;
+  readonly look: OutsideLook;
   readonly service: ServiceCommand;
   readonly options: SupervisorOptions;
   readonly journal: Journal;
@@ -155,7 +157,7 @@ export class Restarts {
   }
 
   async #replace(asked: Asked): Promise<RestartSummary> {
-    const { generations, probation, releases, reviver, held, service, options, log } = this.#parts;
+    const { generations, probation, releases, reviver, held, look, service, options, log } = this.#parts;
     await admit(asked, options, {
       draining: () => this.#draining(),
       inFlight: async () => {
@@ -192,7 +194,14 @@ export class Restarts {
     const successor = this.#start(release, settings, predecessor, number);
     successor.isForced = isForced;
     const toCommitMs = checkBudgetMs(options.check) + options.busyTimeoutMs;
-    const handover = new Handover(successor, predecessor, settings, toCommitMs, (event) => this.#tell(event));
+    const handover = new Handover(
+      successor,
+      predecessor,
+      settings,
+      toCommitMs,
+      (event) => this.#tell(event),
+      () => look.at(successor),
+    );
     this.#handover = handover;
     try {
       const summary = await handover.done;

@@ -13,6 +13,7 @@ import type { Journal } from './journal.js';
 import { listenTo } from './lifeline.js';
 import type { Numbers } from './numbers.js';
 import type { SupervisorOptions } from './options.js';
+import type { OutsideLook } from './outside-look.js';
 import { Probation } from './probation.js';
 import type { Release, ServiceCommand } from './release.js';
 import { Releases } from './releases.js';
@@ -32,6 +33,8 @@ export interface SlotSurroundings {
   readonly maker: (listen: Slot['listen']) => GenerationMaker;
   readonly numbers: Numbers;
   readonly held: HeldListeners;
+  /** Looks from outside whether a generation is found. */
+  readonly look: OutsideLook;
   readonly manager: Teller;
   readonly ending: Ending;
   readonly journal: Journal;

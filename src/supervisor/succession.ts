@@ -2,7 +2,7 @@
  * Just over 300 lines: every way in which it changes who serves is here, so that they can be read against each other.
  */
 import type { Logger } from 'pino';
-import type { MoultError } from '../errors.js';
+import { asMoultError, type MoultError } from '../errors.js';
 import { namesOf } from '../lifecycle/listener-names.js';
 import { wallClockMs } from '../os/clock.js';
 import { Deadline } from '../os/deadline.js';
@@ -15,6 +15,7 @@ import type { Generations } from './generations.js';
 import type { HeldListeners } from './held-listeners.js';
 import type { Journal } from './journal.js';
 import type { SupervisorOptions } from './options.js';
+import type { OutsideLook } from './outside-look.js';
 import type { LoneEnd, Probation } from './probation.js';
 import type { Releases } from './releases.js';
 import type { Restarts } from './restarts.js';
@@ -39,6 +40,7 @@ export interface SuccessionParts {
   readonly releases: Releases;
   readonly reviver: Reviver;
   readonly held: HeldListeners;
+  readonly look: OutsideLook;
   readonly manager: Teller;
   readonly ending: Pick<Ending, 'hasBegun' | 'finish' | 'stop'>;
   readonly cession: Cession;
@@ -81,6 +83,7 @@ export class Succession {
   /** A generation has come back to this supervisor, and accepts. Its predecessor may come back later. */
   servesAgain(generation: GenerationProcess, epoch: number): void {
     if (!this.#begins(generation, epoch)) return;
+    this.#lookAlone(generation);
     if (generation.livingPredecessor !== undefined)
       this.#onProbation(generation, generation.livingPredecessor);
   }
@@ -129,6 +132,32 @@ export class Succession {
     this.#parts.reviver.cancel();
     this.#parts.held.undo(number);
     this.#failed(number, error, alive);
+  }
+
+  /** The probation of this successor is over but for a look from outside; its predecessor waits for that. */
+  verify(predecessor: GenerationProcess, number: number): void {
+    const { generations, look } = this.#parts;
+    const successor = generations.numbered(number);
+    if (successor === undefined) return;
+    look.at(successor).then(
+      () => predecessor.lifeline?.send({ type: 'confirm' }),
+      (error) => {
+        successor.isUndone = true;
+        const told = asMoultError(error, 'MOULT_NOT_REACHED');
+        predecessor.lifeline?.send({ type: 'undo', error: told.report() });
+      },
+    );
+  }
+
+  // Nobody can be gone back to: who operates it is told.
+  #lookAlone(generation: GenerationProcess): void {
+    const { generations, look, log, manager } = this.#parts;
+    look.at(generation).catch((error: unknown) => {
+      if (generations.current !== generation || generation.exit !== undefined) return;
+      const { message, code } = asMoultError(error, 'MOULT_NOT_REACHED');
+      log.error(`${message} (${code})`);
+      manager.tell(message);
+    });
   }
 
   /** A generation has not come to listen in time on what was held for it. */
@@ -271,6 +300,7 @@ export class Succession {
     const { late = new Set<string>() } = generation;
     const size = this.#parts.held.names().filter((name) => !late.has(name)).length;
     this.#watchAlone(generation);
+    if (this.#parts.restarts.handoverTo(generation) === undefined) this.#lookAlone(generation);
     const what = `${size} listener${size === 1 ? '' : 's'}`;
     const waits = late.size === 0 ? '' : `; ${namesOf([...late])} waits for it to listen there, too`;
     this.#parts.log.info(

@@ -29,6 +29,7 @@ import { takeBackSockets } from './left-sockets.js';
 import { Numbers } from './numbers.js';
 import { serveOperator } from './operator.js';
 import type { SupervisorOptions } from './options.js';
+import { OutsideLook } from './outside-look.js';
 import { OwnListeners } from './own-listeners.js';
 import type { Outputs } from './process-tree.js';
 import { ProgramGeneration, type ProgramMeans } from './program-generation.js';
@@ -73,6 +74,7 @@ export class Supervisor {
   readonly #manager: ServiceManagerLink;
   readonly #takeOver: TakeOver;
   readonly #homes: Homes;
+  readonly #look: OutsideLook;
   readonly #guard: FolderGuard;
 
   constructor(
@@ -117,7 +119,10 @@ export class Supervisor {
     const moved = () => homes.tell();
     const connections = ({ pid }: GenerationProcess) =>
       connectionsOf(pid, held.describe().descriptors).length;
-    const surroundings = { folder, service, options, numbers, held, ending, check, connections, moved };
+    const acceptors = (one: GenerationProcess) => this.#acceptors(one);
+    const look = new OutsideLook({ held, withinMs: options.hangTimeoutMs, acceptors });
+    this.#look = look;
+    const surroundings = { look, folder, service, options, numbers, held, ending, check, connections, moved };
     this.#slots = new Slots((index) => {
       const ours = { ...surroundings, index, maker: maker(index) };
       if (index === undefined) return new Slot({ ...ours, manager, journal, log });
@@ -265,8 +270,10 @@ export class Supervisor {
     }
     const { probation, generations, releases } = this.#first;
     const resumed = await probation.takeBack();
-    if (resumed !== undefined && generations.current === resumed)
+    if (resumed !== undefined && generations.current === resumed) {
+      await this.#look.at(resumed);
       return { generation: resumed.number, how: 'resumed' };
+    }
     // One that has not proved itself is no release to count from.
     const isUnproved = generations.current?.isProved === false;
     const release = isUnproved ? releases.lastGood() : releases.before();
@@ -435,6 +442,13 @@ export class Supervisor {
       serving: () => this.#manager.serving(this.#servingStatus(), answers),
       tell: (what) => this.#manager.tell(`slot ${index}: ${what}`),
     };
+  }
+
+  // Slots share their listeners: any of them accepts in place of another.
+  #acceptors(generation: GenerationProcess): GenerationProcess[] {
+    if (!this.#hasSlots) return [generation];
+    const serving = this.#slots.generations().filter((one) => one.servingSince !== undefined);
+    return [...new Set([generation, ...serving])];
   }
 
   #facts(): JournalFact[] {

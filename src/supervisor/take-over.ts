@@ -201,7 +201,7 @@ export class TakeOver {
     const successor = generations.numbered(number ?? 0);
     const handover = restarts.handoverTo(number ?? undefined);
     if (number === null || handover === undefined) return;
-    if (['probation', 'draining', 'ended'].includes(state) && successor !== undefined) {
+    if (['probation', 'verifying', 'draining', 'ended'].includes(state) && successor !== undefined) {
       succession.serving(successor, epoch);
       // How many connections have moved was told to nobody.
       handover.predecessorLost();

@@ -11,6 +11,7 @@ const states = [
   'ready',
   'committing',
   'probation',
+  'verifying',
   'undoing',
   'draining',
   'ended',
@@ -21,6 +22,7 @@ const events = [
   'ready',
   'commit',
   'committed',
+  'elapsed',
   'confirm',
   'fail',
   'resume',
@@ -42,6 +44,9 @@ const designed = [
   ['ready', 'fail', 'serving'],
   ['committing', 'committed', 'probation'],
   ['committing', 'fail', 'undoing'],
+  ['probation', 'elapsed', 'verifying'],
+  ['verifying', 'confirm', 'draining'],
+  ['verifying', 'fail', 'undoing'],
   ['probation', 'confirm', 'draining'],
   ['probation', 'fail', 'undoing'],
   ['undoing', 'resume', 'serving'],
@@ -104,7 +109,7 @@ describe('the table of a handover', () => {
   it('undoes everything before the confirmation, and nothing after it', () => {
     for (const state of states) {
       const isBefore = ['expecting', 'inheriting', 'ready'].includes(state);
-      const isAfter = ['committing', 'probation'].includes(state);
+      const isAfter = ['committing', 'probation', 'verifying'].includes(state);
       assert.equal(next(state, 'fail'), isBefore ? 'serving' : isAfter ? 'undoing' : undefined, state);
     }
   });

@@ -235,6 +235,8 @@ class Life {
         if (listener.state === 'paused') listener.state = 'open';
       },
       successorHas: () => {},
+      onProbation: () => {},
+      proved: () => {},
       openGates: () => {
         if (listener.state === 'gated') listener.state = 'open';
       },

@@ -1,0 +1,57 @@
+import type { Line } from '../channel/line.js';
+import type { ListenerRegistry } from '../listeners/registry.js';
+import { probedFrom } from '../node/accepted.js';
+import type { StreamHandle } from '../node/handle.js';
+import type { Message } from '../protocol/messages.js';
+
+/** A supervisor that is gone in the middle of a look takes nothing back. */
+const FORGET_MS = 60_000;
+
+/**
+ * Answers the supervisor, which looks from outside whether clients reach this generation: the connections that it
+ * announces are told of and closed before the service sees them.
+ */
+export class LookedAt {
+  readonly #listeners: ListenerRegistry;
+  /** By the listener and what the connection comes from, the number of the look. */
+  readonly #awaited = new Map<string, number>();
+  #line: Line | undefined;
+  #forget: NodeJS.Timeout | undefined;
+
+  constructor(listeners: ListenerRegistry) {
+    this.#listeners = listeners;
+  }
+
+  /** Answers on this line from now on. */
+  heed(line: Line): void {
+    this.#line = line;
+    line.on('look', (look) => this.#expect(line, look));
+  }
+
+  /** Whether a connection was the supervisor's. It is closed then. */
+  takes(accepted: StreamHandle, listener: string): boolean {
+    if (this.#awaited.size === 0) return false;
+    const from = probedFrom(accepted);
+    const key = `${listener} ${from}`;
+    const id = from === undefined ? undefined : this.#awaited.get(key);
+    if (id === undefined) return false;
+    this.#awaited.delete(key);
+    accepted.close();
+    this.#line?.send({ type: 'seen', id, listener });
+    return true;
+  }
+
+  #expect(line: Line, { id, probes }: Message<'look'>): void {
+    clearTimeout(this.#forget);
+    for (const [key, other] of this.#awaited) if (other === id) this.#awaited.delete(key);
+    for (const { listener, from } of probes) this.#awaited.set(`${listener} ${from}`, id);
+    if (probes.length > 0) this.#forget = setTimeout(() => this.#awaited.clear(), FORGET_MS).unref();
+    const open = this.#listeners.sockets().filter(({ state }) => state === 'open');
+    line.send({
+      type: 'looking',
+      id,
+      listeners: open.map(({ identity }) => identity.name),
+      closed: [...this.#listeners.closedAt].map(([name, at]) => ({ name, at })),
+    });
+  }
+}

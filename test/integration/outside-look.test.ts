@@ -1,0 +1,155 @@
+import assert from 'node:assert/strict';
+import { rename, writeFile } from 'node:fs/promises';
+import { connect, createServer } from 'node:net';
+import path from 'node:path';
+import { describe, it } from 'node:test';
+import { freePort } from '../standalone/alone.js';
+import { eventOf } from '../support/events.js';
+import { askOnce } from './raw-client.js';
+import { pointAt, type Supervised, until, withFolder, withService } from './supervised.js';
+
+/** Listens on two ports and a path, and does what `then` says of its servers when it has begun to serve. */
+const release = (then: string) => `
+  const http = require('node:http');
+  const answer = (q, r) => r.end(JSON.stringify({ generation: String(process.pid) }));
+  const counted = (server) => server.on('connection', () => console.log('MET A CLIENT'));
+  const [first, second, third] = [0, 1, 2].map(() => counted(http.createServer(answer)));
+  const { A, B, SOCK } = process.env;
+  first.listen(A, '127.0.0.1');
+  second.listen(B, '::');
+  third.listen(SOCK);
+  const whenServing = (work) => {
+    const look = setInterval(() => {
+      if (!process.env.WAIT || require('node:fs').existsSync(process.env.WAIT)) { clearInterval(look); work(); }
+    }, 5);
+  };
+  ${then}`;
+
+interface Scene {
+  readonly service: Supervised;
+  readonly ports: readonly [number, number];
+  readonly socket: string;
+  deploy(then: string): Promise<void>;
+  /** From now on what the release does when it serves is done. */
+  go(): Promise<void>;
+}
+
+async function withRelease(probation: string, test: (scene: Scene) => Promise<void>): Promise<void> {
+  await withFolder(async (folder) => {
+    const link = path.join(folder, 'current.cjs');
+    const ports = [await freePort(), await freePort()] as const;
+    const socket = path.join(folder, 'app.sock');
+    const WAIT = path.join(folder, 'go');
+    let n = 0;
+    const deploy = async (then: string) => {
+      n += 1;
+      await writeFile(path.join(folder, `${n}.cjs`), release(then));
+      await pointAt(link, path.join(folder, `${n}.cjs`));
+    };
+    await deploy('');
+    const env = { A: String(ports[0]), B: String(ports[1]), SOCK: socket, WAIT };
+    const times = ['--drain-timeout', '2s', '--stop-timeout', '2s', '--hang-timeout', '2s'];
+    const options = { command: [link], env, runOptions: ['--probation', probation, ...times] };
+    const go = () => writeFile(WAIT, '');
+    await withService(options, (service) => test({ service, ports, socket, deploy, go }));
+  });
+}
+
+describe('the look from outside', () => {
+  it('finds every listener at commit and at the end of probation, and its connections never reach the service', async () => {
+    await withRelease('300ms', async ({ service, ports, socket }) => {
+      const { code, lines } = await service.restartLines('--wait=confirmed');
+      assert.equal(code, 0);
+      const events = lines as { stage?: string; facts?: Record<string, unknown> }[];
+      const looks = events.filter(({ stage }) => stage === 'look');
+      assert.deepEqual(
+        looks.map(({ facts }) => facts),
+        [{ looked: 3 }],
+      );
+      assert.ok(events.some(({ stage }) => stage === 'verify'));
+      assert.doesNotMatch(service.output, /MET A CLIENT/);
+      const pid = String((await service.current()).pid);
+      for (const target of [...ports.map((port) => ({ host: '127.0.0.1', port })), { socketPath: socket }])
+        assert.equal(await askOnce(target), pid);
+      assert.match(service.output, /MET A CLIENT/);
+    });
+  });
+
+  for (const [what, then, name] of [
+    ['a port', 'second.close();', /tcp:\/\/\*|tcp:\/\/\[::\]/],
+    ['a path', 'third.close();', /unix:/],
+    ['a port, and opens another', "first.close(); first.listen(0, '127.0.0.1');", /127\.0\.0\.1:0 instead/],
+  ] as const) {
+    it(`undoes a release before confirm that closes ${what}, and says which and since when`, async () => {
+      await withRelease('700ms', async ({ service, ports, socket, deploy, go }) => {
+        const before = String((await service.current()).pid);
+        await deploy(`whenServing(() => { ${then} });`);
+        const failing = service.failingRestart('--wait=confirmed');
+        await until('it has taken over', async () => (await service.status()).restarts === 1);
+        await go();
+        const error = await failing;
+        assert.equal(error.code, 'MOULT_NOT_REACHED');
+        assert.match(error.message, /has closed .*, \d+\.\d s ago/);
+        assert.match(error.message, name);
+        assert.equal(error.serving, 'predecessor');
+        for (const target of [...ports.map((port) => ({ host: '127.0.0.1', port })), { socketPath: socket }])
+          assert.equal(await askOnce(target), before);
+      });
+    });
+  }
+
+  it('undoes a restart when something else took the path, and says what and since when', async () => {
+    await withRelease('500ms', async ({ service, socket }) => {
+      const failing = service.failingRestart('--wait=confirmed');
+      await until('it has taken over', async () => (await service.status()).restarts === 1);
+      const other = createServer().listen(`${socket}.other`);
+      await eventOf(other, 'listening');
+      await rename(`${socket}.other`, socket);
+      const error = await failing;
+      assert.equal(error.code, 'MOULT_NOT_REACHED');
+      assert.match(error.message, /something else is at .*app\.sock, \d+\.\d s ago/);
+      await new Promise((resolve) => other.close(resolve));
+    });
+  });
+
+  it('tells of a path that was taken when a crashed service is back', async () => {
+    await withRelease('300ms', async ({ service, socket }) => {
+      const { pid } = await service.current();
+      const other = createServer().listen(`${socket}.other`);
+      await eventOf(other, 'listening');
+      process.kill(pid, 'SIGSTOP');
+      await rename(`${socket}.other`, socket);
+      process.kill(pid, 'SIGKILL');
+      await until(
+        'it is told',
+        () => service.output.includes('EADDRINUSE') || service.output.includes('something else is at'),
+      );
+      await new Promise((resolve) => other.close(resolve));
+      await until(
+        'it is found again',
+        async () => (await askOnce({ socketPath: socket }).catch(() => '')) !== '',
+      );
+    });
+  });
+
+  it('does not take a client of the same machine for its own', async () => {
+    await withRelease('300ms', async ({ service, ports }) => {
+      const asking = new AbortController();
+      let answered = 0;
+      const clients = Array.from({ length: 4 }, async () => {
+        while (!asking.signal.aborted) {
+          await askOnce({ host: '127.0.0.1', port: ports[0] });
+          answered += 1;
+        }
+      });
+      for (let restart = 0; restart < 3; restart += 1) await service.restart('--wait=confirmed');
+      asking.abort();
+      await Promise.all(clients);
+      const met = service.output.match(/MET A CLIENT/g)?.length ?? 0;
+      assert.equal(met, answered, 'the service met each client, and nobody else');
+      const socket = connect(ports[0], '127.0.0.1');
+      await eventOf(socket, 'connect');
+      socket.destroy();
+    });
+  });
+});
