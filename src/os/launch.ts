@@ -1,7 +1,11 @@
 import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
+import type { MoultError } from '../errors.js';
+import { closeDescriptor } from './descriptor.js';
 import { reserve } from './descriptor-reserve.js';
+import { largePipe } from './pipe.js';
 import { type Exit, signal } from './process.js';
 
 /** How a process is to be started. */
@@ -48,7 +52,29 @@ const REASONS: Readonly<Record<string, string>> = {
  * As all here it never throws: how a start may fail is told by `exited`, whatever the failure.
  */
 export function launch(what: Launch): Launched {
-  return start(what, true, ['ignore', 'pipe', 'pipe']);
+  const outputs: [number, number][] = [];
+  try {
+    reserve.use(() => {
+      for (let n = 0; n < 2; n += 1) outputs.push(largePipe());
+    });
+  } catch (error) {
+    closeAll(outputs.flat());
+    const { message, details } = error as MoultError;
+    return failed(what, Object.assign(new Error(`spawn: ${message}`), { code: details?.reason }));
+  }
+  // Pipes, not the sockets that Node would make: only those can be opened by a name such as /dev/stdout. Source: open(2), ENXIO.
+  const [out = -1, err = -1] = outputs.map(([, end]) => end);
+  const launched = start(what, true, ['ignore', out, err]);
+  closeAll([out, err]);
+  const [stdout = null, stderr = null] = outputs.map(
+    ([fd]) => new Socket({ fd, readable: true, writable: false }),
+  );
+  for (const stream of [stdout, stderr]) stream?.on('error', () => {});
+  return { ...launched, stdout, stderr };
+}
+
+function closeAll(fds: readonly number[]): void {
+  for (const fd of fds) closeDescriptor(fd);
 }
 
 /** The same, with this process's own output for its output, and copies of these descriptors from 3 on, in their order. */
@@ -79,15 +105,7 @@ function start(what: Launch, detached: boolean, stdio: StdioOptions): Launched {
   try {
     child = reserve.use(() => spawn(command, args, { cwd, env: { ...env }, detached, stdio }));
   } catch (error) {
-    const exit = notStarted(what, error);
-    return {
-      pid: -1,
-      stdout: null,
-      stderr: null,
-      exited: Promise.resolve(exit),
-      kill: () => {},
-      unref: () => {},
-    };
+    return failed(what, error);
   }
   // Without a process theirs are not connected, and say so.
   for (const stream of [child.stdout, child.stderr]) stream?.on('error', () => {});
@@ -116,6 +134,11 @@ function start(what: Launch, detached: boolean, stdio: StdioOptions): Launched {
     },
     unref: () => child.unref(),
   };
+}
+
+function failed(what: Launch, error: unknown): Launched {
+  const exited = Promise.resolve(notStarted(what, error));
+  return { pid: -1, stdout: null, stderr: null, exited, kill: () => {}, unref: () => {} };
 }
 
 function notStarted({ cwd }: Launch, error: unknown): Exit {

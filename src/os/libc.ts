@@ -42,6 +42,7 @@ export const MSG_TRUNC = 0x20;
 export const MSG_CMSG_CLOEXEC = 0x40000000;
 export const MSG_NOSIGNAL = 0x4000;
 export const F_DUPFD_CLOEXEC = 1030;
+export const F_SETPIPE_SZ = 1031;
 export const F_SETFD = 2;
 export const F_SETOWN = 8;
 export const F_GETOWN = 9;

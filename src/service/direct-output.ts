@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import { betweenWrites } from '../node/standstill.js';
 import { closeDescriptor, replaceDescriptor } from '../os/descriptor.js';
 import { leaveEventLoops } from '../os/epoll.js';
+import { readOn } from './first-output.js';
 
 /**
  * The supervisor's own standard output and error, for the time when the service's output need not come
@@ -9,10 +10,16 @@ import { leaveEventLoops } from '../os/epoll.js';
  */
 export class DirectOutput {
   #descriptors: readonly number[];
+  /** Of the pipes with which this process was started. */
+  #ends: readonly number[];
 
-  /** @param descriptors of standard output and standard error; they belong to this object. */
-  constructor(descriptors: readonly number[]) {
-    this.#descriptors = descriptors;
+  /**
+   * @param descriptors of standard output and standard error, then the ends at which the supervisor reads what this
+   *   process was started with; they belong to this object.
+   */
+  constructor([output, error, ...ends]: readonly number[]) {
+    this.#descriptors = [output, error].filter((fd) => fd !== undefined);
+    this.#ends = ends;
     // Until the change a write may meet the closed end of a supervisor that has just died.
     for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
   }
@@ -22,17 +29,26 @@ export class DirectOutput {
    * afterwards do so too.
    */
   begin(): void {
-    const [output, error, ...others] = this.#descriptors;
+    const [output, error] = this.#descriptors;
     this.#descriptors = [];
     if (output !== undefined) put(output, process.stdout);
     if (error !== undefined) put(error, process.stderr);
+  }
+
+  /** The supervisor is gone: what comes through the old pipes is read here, or writing there would fail. */
+  readOn(): void {
+    const [output, error, ...others] = this.#ends;
+    this.#ends = [];
+    if (output !== undefined) readOn(output, () => waiting.get(1) ?? 1);
+    if (error !== undefined) readOn(error, () => waiting.get(2) ?? 2);
     for (const fd of others) closeDescriptor(fd);
   }
 
   /** Gives them up. */
   close(): void {
-    for (const fd of this.#descriptors) closeDescriptor(fd);
+    for (const fd of [...this.#descriptors, ...this.#ends]) closeDescriptor(fd);
     this.#descriptors = [];
+    this.#ends = [];
   }
 }
 

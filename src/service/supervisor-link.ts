@@ -29,6 +29,10 @@ export class SupervisorLink implements Overseer {
     this.lifeline = lifeline;
     this.#output = output;
     lifeline.on('direct-output', () => this.releaseOutput());
+    lifeline.closed.then(() => {
+      this.releaseOutput();
+      output.readOn();
+    });
   }
 
   async restart(): Promise<RestartSummary> {

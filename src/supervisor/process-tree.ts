@@ -1,4 +1,6 @@
+import { Socket } from 'node:net';
 import type { Writable } from 'node:stream';
+import { descriptorOf } from '../node/handle.js';
 import { type Launch, type Launched, launch } from '../os/launch.js';
 import { type Exit, reap, signal, startTicks } from '../os/process.js';
 import { OutputTail, passThrough } from './output.js';
@@ -20,6 +22,8 @@ export interface ProcessTree {
   readonly exited: Promise<Exit>;
   /** The last lines that it wrote, as far as they came through this program. */
   readonly output: OutputTail;
+  /** The descriptors at which this program reads its output and its error output; none where it does not. */
+  readonly outputEnds?: () => number[];
 }
 
 /** Starts a tree; a command that cannot be started is a tree that has ended with code 127. */
@@ -28,7 +32,9 @@ export function startTree(what: Launch, outputs: Outputs): ProcessTree {
   const output = new OutputTail();
   if (first.stdout !== null) passThrough(first.stdout, outputs.stdout, output);
   if (first.stderr !== null) passThrough(first.stderr, outputs.stderr, output);
-  return treeOf(first, output);
+  const outputEnds = () =>
+    [first.stdout, first.stderr].map((stream) => (stream instanceof Socket ? descriptorOf(stream) : -1));
+  return { ...treeOf(first, output), outputEnds };
 }
 
 /** The tree that begins with this process. @param output what it writes, as far as that comes through this program. */

@@ -105,8 +105,9 @@ export class Reception {
       predecessor: predecessor?.door ?? null,
       settings: generation.settings,
     } as const;
-    // Our own output, for the time when it no longer comes through us.
-    channel.send(welcome, [1, 2]);
+    // Our own output, for the time when it no longer comes through us; and where we read it until then.
+    const ends = hello.rejoin === undefined ? (generation.tree.outputEnds?.() ?? []) : [];
+    channel.send(welcome, [1, 2, ...(ends.every((fd) => fd >= 0) ? ends : [])]);
     if (hello.rejoin !== undefined && !generation.isOurs) this.#parts.cameBack(generation, hello.rejoin);
     else if (hello.rejoin !== undefined) slot.adoption.rejoin(generation, hello.rejoin);
     else {
