@@ -95,6 +95,13 @@ export const errorTable = {
     retry: true,
     remedy: 'Read its last output, mend the release, restart again.',
   },
+  MOULT_UPGRADE_FAILED: {
+    meaning: 'The program of the supervisor was not replaced by the moult that is installed now.',
+    serving: 'unchanged',
+    retry: true,
+    remedy:
+      'Install moult whole, with its packages, and say `moult upgrade` again; the message says what is missing.',
+  },
   MOULT_START_FAILED: {
     meaning: 'No process could be started for the successor.',
     serving: 'predecessor',

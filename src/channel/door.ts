@@ -106,7 +106,6 @@ export class Door {
    */
   keepOverExec(): number {
     const fd = duplicate(this.#accept?.fd ?? -1);
-    clearInterval(this.#looking);
     this.#accept?.close();
     this.#accept = undefined;
     keepOverExec(fd);
@@ -117,7 +116,6 @@ export class Door {
   resume(fd: number): void {
     closeOnExec(fd);
     this.#listen(fd);
-    this.keep();
   }
 
   /** Lets nobody in any more, and removes the path. Channels that are open stay open. */
@@ -156,7 +154,7 @@ export class Door {
   // A folder that this process may not enter any more tells nothing.
   #isThere(): boolean {
     const found = identityAt(this.path);
-    return found === null || found === this.#identity;
+    return found === null || (found !== undefined && found === this.#identity);
   }
 
   #enter(socket: Socket): void {

@@ -1,4 +1,5 @@
 import { lstatSync } from 'node:fs';
+import type { Channel, Channel } from '../channel/channel.js';
 import { openOperator } from '../channel/open.js';
 import { MoultError } from '../errors.js';
 import type { Message } from '../protocol/messages.js';
@@ -24,11 +25,16 @@ const LASTING: Partial<Record<Question['type'], string>> = {
   stop: 'stop',
 };
 
-/** Asks the supervisor of a service one thing, and returns its answer. @throws what it answered with. */
+/**
+ * Asks the supervisor of a service one thing, and returns its answer.
+ * @param afterwards is waited for before the channel is closed.
+ * @throws what it answered with.
+ */
 export async function ask(
   folder: RunFolder,
   question: Question,
   onEvent: (event: Record<string, unknown>) => void = () => {},
+  afterwards: (channel: Channel) => Promise<void> = async () => {},
 ): Promise<Record<string, unknown>> {
   const owner = lstatSync(folder.path).uid;
   const opening = await openOperator(folder.control, owner, OPENING_TIMEOUT_MS);
@@ -44,7 +50,10 @@ export async function ask(
     channel.send(question);
     if (what !== undefined) heedInterrupts = tellAtInterrupt(folder.name, what);
     const message = await answer;
-    if (message.type === 'result' && message.ok) return message.value ?? {};
+    if (message.type === 'result' && message.ok) {
+      await afterwards(channel);
+      return message.value ?? {};
+    }
     throw MoultError.from(
       message.error ?? { code: 'MOULT_HANDOVER_ABORTED', message: 'the supervisor gave no reason' },
     );

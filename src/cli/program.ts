@@ -5,6 +5,7 @@ import { takeOwnEnvironment } from './environment.js';
 import { reportFailure } from './failure.js';
 import { historyCommand } from './history.js';
 import { otherNames } from './other-names.js';
+import { rehearseCommand } from './rehearse.js';
 import { restartCommand } from './restart.js';
 import { rollbackCommand } from './rollback.js';
 import { runCommand } from './run.js';
@@ -44,6 +45,7 @@ export async function main(): Promise<void> {
     verifyCommand(),
   ];
   for (const command of commands) program.addCommand(command.copyInheritedSettings(program));
+  program.addCommand(rehearseCommand().copyInheritedSettings(program), { hidden: true });
   const hint = otherNames[process.argv[2] ?? ''];
   if (hint !== undefined)
     program.error(`error: moult has no command '${process.argv[2]}': ${hint}`, { exitCode: 2 });

@@ -9,21 +9,21 @@ import { isSupportedPlatform } from '../os/libc.js';
 import { trustUids } from '../os/peer.js';
 import { namedWorkingDirectory } from '../os/working-directory.js';
 import { assertDifferent, type ListenOption, parseListen } from '../programs/listen-option.js';
-import { takeServiceManager } from '../starter/environment.js';
+import { type ServiceManager, takeServiceManager } from '../starter/environment.js';
 import { takePassed } from '../starter/passed.js';
 import { ServiceManagerLink } from '../starter/service-manager.js';
 import { type Check, parseCheck } from '../supervisor/check.js';
 import { heedHangUps } from '../supervisor/hang-ups.js';
-import type { KeptListener } from '../supervisor/held-listeners.js';
 import { LastResort } from '../supervisor/last-resort.js';
 import { supervisorLog } from '../supervisor/log.js';
 import { defaultOptions, type Sticky, type SupervisorOptions } from '../supervisor/options.js';
 import { holdPassed } from '../supervisor/passed-listeners.js';
+import { rehearse } from '../supervisor/rehearsal.js';
 import { defaultName, isNodeCommand, type ServiceCommand } from '../supervisor/release.js';
 import { RunFolder } from '../supervisor/run-folder.js';
-import { Supervisor } from '../supervisor/supervisor.js';
+import { type NextProgram, Supervisor } from '../supervisor/supervisor.js';
 import { Giver } from '../supervisor/take-over.js';
-import { becomeNewProgram, takeCarried } from '../supervisor/upgrade.js';
+import { becomeNewProgram, CARRIED_FORMAT, takeCarried } from '../supervisor/upgrade.js';
 import {
   collect,
   collectNumbers,
@@ -235,20 +235,13 @@ async function run(words: readonly string[], flags: RunFlags): Promise<number> {
     carried === undefined && flags.takeOver !== undefined ? new Giver(flags.takeOver, folder) : undefined;
   // The lock may be another one later: one that was removed is made anew.
   folder.lock = carried === undefined ? claim(folder, giver) : FileLock.inherited(carried.lock);
-  const upgrade = (held: readonly KeptListener[]) =>
-    becomeNewProgram({
-      lock: folder.lock?.keepOverExec() ?? -1,
-      cwd: service.cwd,
-      held,
-      manager: started ?? null,
-      unexpected: lastResort.times,
-    });
+  const next = nextProgram(folder, service, started ?? null, () => lastResort.times);
   const outputs = { stdout: process.stdout, stderr: process.stderr };
-  const supervisor = new Supervisor(folder, service, options, log, outputs, upgrade, manager);
+  const supervisor = new Supervisor(folder, service, options, log, outputs, next, manager);
   const goOn = () => supervisor.goOnAsNewProgram();
   const lastResort = new LastResort({ before: carried?.unexpected ?? [], goOn, log });
   if (carried !== undefined) {
-    folder.clear();
+    if (carried.control === undefined) folder.clear();
     supervisor.held.takeOver(carried.held);
   }
   holdPassed(passed, supervisor.held, manager, log);
@@ -270,7 +263,7 @@ async function run(words: readonly string[], flags: RunFlags): Promise<number> {
     // Where an earlier program of it has left generations, there is something to lose.
     if (carried !== undefined) lastResort.begin();
     supervisor.openListeners();
-    await supervisor.start(giver);
+    await supervisor.start(giver, carried?.control);
   } catch (error) {
     manager.tell(`the start failed: ${asMoultError(error, 'MOULT_SYSTEM_CALL').message}`);
     supervisor.abandon();
@@ -289,6 +282,24 @@ async function run(words: readonly string[], flags: RunFlags): Promise<number> {
   forgetHangUps();
   process.off('SIGTERM', stop).off('SIGINT', stop).off('SIGQUIT', stop);
   return code;
+}
+
+/** @param unexpected when there were errors that nothing expected. */
+function nextProgram(
+  folder: RunFolder,
+  { cwd }: ServiceCommand,
+  manager: ServiceManager | null,
+  unexpected: () => readonly number[],
+): NextProgram {
+  const known = { format: CARRIED_FORMAT, cwd, manager };
+  return {
+    rehearse: (held, living) => rehearse({ ...known, lock: -1, held, living }),
+    become: (held, control) => {
+      const lock = folder.lock?.keepOverExec() ?? -1;
+      const bound = control === undefined ? {} : { control };
+      return becomeNewProgram({ ...known, lock, held, ...bound, unexpected: unexpected() });
+    },
+  };
 }
 
 /** @throws MOULT_NAME_TAKEN when a living supervisor has the name, and this one is not to take over from it. */

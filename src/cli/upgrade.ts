@@ -1,5 +1,6 @@
 import { Command } from 'commander';
-import { MoultError } from '../errors.js';
+import { type ErrorReport, MoultError } from '../errors.js';
+import type { RunFolder } from '../supervisor/run-folder.js';
 import type { ServiceStatus } from '../supervisor/status.js';
 import { print, printJson } from '../terminal/print.js';
 import { visibleLine } from '../terminal/visible.js';
@@ -17,7 +18,7 @@ export function upgradeCommand(): Command {
     .action(async (name: string | undefined, flags: { readonly json?: true }) => {
       const folder = findService(name);
       const before = (await ask(folder, { type: 'status' })) as unknown as ServiceStatus;
-      await ask(folder, { type: 'upgrade' });
+      await replaced(folder);
       const limit = performance.now() + LIMIT_MS;
       while (performance.now() < limit) {
         await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
@@ -39,4 +40,18 @@ export function upgradeCommand(): Command {
         `the supervisor did not come back within ${LIMIT_MS} ms; its log says why`,
       );
     });
+}
+
+/** Asks for it, and waits until the program is another one. @throws why it is not. */
+async function replaced(folder: RunFolder): Promise<void> {
+  let fail!: (error: MoultError) => void;
+  const failure = new Promise<never>((_, reject) => {
+    fail = reject;
+  });
+  failure.catch(() => {});
+  const onEvent = (event: Record<string, unknown>) => fail(MoultError.from(event as unknown as ErrorReport));
+  // It closes with the program that answered.
+  await ask(folder, { type: 'upgrade' }, onEvent, (channel) =>
+    Promise.race([failure, channel.closed.then(() => {})]),
+  );
 }

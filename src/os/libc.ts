@@ -1,4 +1,3 @@
-import { realpathSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { endianness } from 'node:os';
 import { getSystemErrorName } from 'node:util';
@@ -114,13 +113,8 @@ export function isSupportedPlatform(): boolean {
   return process.platform === 'linux' && endianness() === 'LE' && /64/.test(process.arch);
 }
 
-/** Under this name the preload of a service keeps what its supervisor said of {@link koffiPath}, also for worker threads. */
+/** Under this name the preload of a service keeps what its supervisor said of where koffi is, also for worker threads. */
 export const KOFFI = 'moult.koffi';
-
-/** The real path of the package by which libc is called, as this process finds it. */
-export function koffiPath(): string {
-  return realpathSync(createRequire(import.meta.url).resolve('koffi'));
-}
 
 // In a service packages may be found in other ways than here, with --preserve-symlinks for example.
 function loadKoffi(): typeof import('koffi') {

@@ -1,14 +1,15 @@
-import { fileURLToPath } from 'node:url';
+import { calledNode } from '../os/called.js';
 import { type Launch, type Launched, launchWithDescriptors } from '../os/launch.js';
 import { misleading, type PassedSocket, passingVariables } from './passing.js';
 
-const EXEC = fileURLToPath(import.meta.resolve('#moult/programs/exec.js'));
 /** Where NODE_OPTIONS waits for the program: it is not meant for the process that becomes it. */
 const NODE_OPTIONS_OF_PROGRAM = 'MOULT_NODE_OPTIONS_WAS';
 
 /** How a program is to be started. */
 export interface ProgramStart {
   readonly launch: Launch;
+  /** The file that becomes the program. */
+  readonly exec: string;
   readonly sockets: readonly PassedSocket[];
   readonly generation: number;
   /** Where it may say how it does; undefined for nowhere. */
@@ -16,7 +17,7 @@ export interface ProgramStart {
 }
 
 /** Starts a program with its sockets. The process that is started becomes the program. */
-export function startProgram({ launch, sockets, generation, notifySocket }: ProgramStart): Launched {
+export function startProgram({ launch, exec, sockets, generation, notifySocket }: ProgramStart): Launched {
   const env: Record<string, string | undefined> = { ...launch.env };
   for (const name of misleading(env)) delete env[name];
   Object.assign(env, passingVariables(sockets, generation, process.pid), {
@@ -27,7 +28,7 @@ export function startProgram({ launch, sockets, generation, notifySocket }: Prog
   delete env.NODE_OPTIONS;
   const { command, args, cwd } = launch;
   return launchWithDescriptors(
-    { command: process.execPath, args: ['--', EXEC, command, ...args], cwd, env },
+    { command: calledNode(), args: ['--', exec, command, ...args], cwd, env },
     sockets.map(({ fd }) => fd),
   );
 }

@@ -2,6 +2,7 @@ import type { Settings } from '../protocol/messages.js';
 import { GenerationProcess } from './generation-process.js';
 import type { Outputs, ProcessTree } from './process-tree.js';
 import type { Release } from './release.js';
+import type { ServiceFiles } from './service-files.js';
 
 /** Makes generations of one kind of service. */
 export interface GenerationMaker {
@@ -19,12 +20,18 @@ export interface GenerationMaker {
 /**
  * Makes generations of a service that speaks with its supervisor itself.
  * @param control the socket at which it finds that.
+ * @param files finds what of moult a process of the service loads.
  * @param slot of the service, where it has several.
  */
-export function serviceMaker(control: string, outputs: Outputs, slot?: number): GenerationMaker {
+export function serviceMaker(
+  control: string,
+  outputs: Outputs,
+  files: () => ServiceFiles,
+  slot?: number,
+): GenerationMaker {
   return {
     start: (number, release, settings) =>
-      GenerationProcess.start(number, release, settings, control, outputs, slot),
+      GenerationProcess.start(number, release, settings, control, outputs, files(), slot),
     adopt: (number, release, settings, tree) => new GenerationProcess(number, release, settings, tree),
   };
 }

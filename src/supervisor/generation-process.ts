@@ -1,21 +1,20 @@
-import { createRequire } from 'node:module';
+import { existsSync } from 'node:fs';
 import { Socket } from 'node:net';
-import { fileURLToPath } from 'node:url';
+import { isAbsolute } from 'node:path';
 import type { Line } from '../channel/line.js';
 import { type ErrorReport, MoultError } from '../errors.js';
+import { calledNode } from '../os/called.js';
 import { wallClockMs } from '../os/clock.js';
 import { Deadline } from '../os/deadline.js';
 import { closeDescriptor } from '../os/descriptor.js';
 import { streamSocketPair } from '../os/descriptor-socket.js';
-import { koffiPath } from '../os/libc.js';
 import type { PeerCredentials } from '../os/peer.js';
 import { type Exit, signal, startTicks } from '../os/process.js';
 import type { DrainReport, GenerationState, Message, Settings } from '../protocol/messages.js';
 import { variablesFor } from '../service/environment.js';
 import { killTree, type Outputs, type ProcessTree, startTree } from './process-tree.js';
 import type { Release } from './release.js';
-
-const PRELOAD = realFile(fileURLToPath(import.meta.resolve('#moult/service/preload.cjs')));
+import type { ServiceFiles } from './service-files.js';
 
 /** The channel to a service, or what stands for one where the service has none. */
 export interface Lifeline extends Line {
@@ -99,19 +98,23 @@ export class GenerationProcess {
     settings: Settings,
     supervisor: string,
     outputs: Outputs,
+    files: ServiceFiles,
     slot?: number,
   ): GenerationProcess {
     const { NODE_OPTIONS } = release.env;
     const variables = variablesFor(
       { supervisor, generation: number, slot },
       release.isDirect,
-      PRELOAD,
-      koffiPath(),
+      files.preload,
+      files.koffi,
       NODE_OPTIONS,
     );
     // As an argument too: a Node with capabilities, or of another user's, does not heed NODE_OPTIONS.
-    const args = release.isDirect ? ['--require', PRELOAD, ...release.args] : release.args;
-    const tree = startTree({ ...release, args, env: { ...release.env, ...variables } }, outputs);
+    const args = release.isDirect ? ['--require', files.preload, ...release.args] : release.args;
+    // The Node of an older release may be gone, as after an update.
+    const isGone = release.isDirect && isAbsolute(release.command) && !existsSync(release.command);
+    const command = isGone ? calledNode() : release.command;
+    const tree = startTree({ ...release, command, args, env: { ...release.env, ...variables } }, outputs);
     return new GenerationProcess(number, release, settings, tree);
   }
 
@@ -292,12 +295,6 @@ export class GenerationProcess {
    *   number may not be used again: the answer to it may still come.
    */
   async expect(generation: number, settings: Settings, timeoutMs: number): Promise<void> {
-    if (this.door === undefined) {
-      throw new MoultError(
-        'MOULT_PEER_CLOSED',
-        `generation ${this.number} has no socket at which it could hand over`,
-      );
-    }
     const refusal = await this.#ask(`expecting ${generation}`, timeoutMs, () =>
       this.lifeline?.send({ type: 'expect', generation, settings }),
     ).catch((error: MoultError) => {
@@ -305,6 +302,12 @@ export class GenerationProcess {
       throw error;
     });
     if (refusal !== undefined) throw MoultError.from(refusal as ErrorReport);
+    // One that has just come back tells of its door before it answers.
+    if (this.door !== undefined) return;
+    const what = `generation ${this.number} has no socket at which it could hand over`;
+    const error = new MoultError('MOULT_PEER_CLOSED', what);
+    this.lifeline?.send({ type: 'abort', error: error.report() });
+    throw error;
   }
 
   /** It was told to expect this one, or may yet hear so: it does not come. */
@@ -349,11 +352,4 @@ export class GenerationProcess {
     this.#questions.get(question)?.(answer);
     this.#questions.delete(question);
   }
-}
-
-// Yarn's Plug'n'Play gives paths that only a process with its hooks can read, and the preload comes before them.
-function realFile(path: string): string {
-  if (process.versions.pnp === undefined) return path;
-  const pnp = createRequire(import.meta.url)('pnpapi') as { resolveVirtual?(path: string): string | null };
-  return pnp.resolveVirtual?.(path) ?? path;
 }

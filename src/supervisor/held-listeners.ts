@@ -192,13 +192,18 @@ export class HeldListeners {
     return { items: all.map(({ item }) => item), descriptors: all.map(({ fd }) => fd) };
   }
 
-  /** Keeps all of them over the next exec of this process. @returns what the next program needs to take them over. */
-  keepOverExec(): KeptListener[] {
+  /** What the next program of this process needs to take them over. */
+  kept(): KeptListener[] {
     return [...this.#held.values()].map(({ item, fd }) => {
-      keepOverExec(fd);
       const { ticketKeys, sessionIdContext, ...open } = item;
       return { item: open, fd };
     });
+  }
+
+  /** Keeps all of them over the next exec of this process. */
+  keepOverExec(): KeptListener[] {
+    for (const { fd } of this.#held.values()) keepOverExec(fd);
+    return this.kept();
   }
 
   /** Takes over what the program before an exec kept. */

@@ -1,5 +1,5 @@
 import type { Channel } from '../channel/channel.js';
-import { asMoultError } from '../errors.js';
+import { asMoultError, type MoultError } from '../errors.js';
 import type { StageEvent } from '../lifecycle/restart-record.js';
 import type { RestartRequest, Watcher } from './restarts.js';
 import type { RollRequest } from './rolls.js';
@@ -12,7 +12,7 @@ export interface Operated {
   rollback(watch: Watcher): Promise<object>;
   scale(slots: number): Promise<object>;
   stop(): Promise<void>;
-  upgradeSoon(): object;
+  upgradeSoon(onFailure: (error: MoultError) => void): Promise<object>;
 }
 
 /** Answers what an operator asks over a channel; each question gets one result. */
@@ -34,7 +34,10 @@ export function serveOperator(channel: Channel, supervisor: Operated): void {
   channel.on('stop', () => answer(supervisor.stop().then(() => ({}))));
   channel.on('rollback', () => answer(supervisor.rollback(watch)));
   channel.on('upgrade', () => {
-    answer(Promise.resolve().then(() => supervisor.upgradeSoon()));
+    // What goes wrong after the answer is told as an event; where all goes well the channel closes with the program.
+    const failed = (error: MoultError) =>
+      channel.send({ type: 'event', event: { type: 'upgrade-failed', ...error.report() } });
+    answer(supervisor.upgradeSoon(failed));
   });
   channel.on('scale', ({ slots }) => answer(supervisor.scale(slots)));
   channel.on('restart', ({ wait, surge, onFailure, ...request }) => {

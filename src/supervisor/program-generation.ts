@@ -28,6 +28,8 @@ export interface ProgramMeans {
   stopping(generation: number): void;
   /** The private folder for the sockets at which programs speak. */
   readonly folder: string;
+  /** The file of moult's that becomes a program. */
+  readonly exec: () => string;
   /** Ready so long after its start, unless it has said so before; null for not by time. */
   readonly readyAfterMs: number | null;
   readonly stopSignal: NodeJS.Signals;
@@ -103,6 +105,7 @@ export class ProgramGeneration extends GenerationProcess {
     }
     const started = startProgram({
       launch: release,
+      exec: means.exec(),
       sockets: berth.sockets,
       generation: number,
       notifySocket: notify.path,

@@ -63,6 +63,24 @@ export class Reception {
     );
   }
 
+  /** Opens the door at this path by the descriptor that the program before an exec kept. */
+  inherit(path: string, fd: number): void {
+    this.#doors.set(
+      path,
+      Door.inherited(fd, path, 'supervisor', (channel, hello) => this.#visit(channel, hello)),
+    );
+  }
+
+  /** Lets nobody in at this path until the next exec: who comes waits there. @returns the descriptor of the socket. */
+  keepOverExec(path: string): number | undefined {
+    return this.#doors.get(path)?.keepOverExec();
+  }
+
+  /** The exec failed: lets in who waits. */
+  resume(path: string, fd: number): void {
+    this.#doors.get(path)?.resume(fd);
+  }
+
   /**
    * Opens the door at this path again where the path does not lead to it any more.
    * @returns whether it did not.

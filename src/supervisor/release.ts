@@ -2,6 +2,7 @@ import { existsSync, readFileSync, realpathSync, statSync } from 'node:fs';
 import { basename, dirname, extname, join, resolve } from 'node:path';
 import { parseEnv } from 'node:util';
 import { MoultError } from '../errors.js';
+import { calledNode } from '../os/called.js';
 import type { Launch } from '../os/launch.js';
 
 const SCRIPTS = new Set(['.js', '.mjs', '.cjs', '.ts', '.mts', '.cts']);
@@ -35,7 +36,7 @@ export function resolveRelease(service: ServiceCommand, env: NodeJS.ProcessEnv =
   if (isScript(first, service.cwd)) {
     const script = real(resolve(service.cwd, first), 'the script');
     return {
-      command: process.execPath,
+      command: calledNode(),
       args: [script, ...rest],
       cwd,
       env: variables,

@@ -2,7 +2,7 @@
  * Over 300 lines: it makes the parts and passes questions on to them, one short method each; what they do is in the parts.
  */
 import type { Logger } from 'pino';
-import { MoultError } from '../errors.js';
+import { asMoultError, MoultError } from '../errors.js';
 import type { RestartSummary } from '../lifecycle/restart-record.js';
 import { wallClockMs } from '../os/clock.js';
 import { startTicks } from '../os/process.js';
@@ -41,6 +41,7 @@ import type { RestartRequest, Watcher } from './restarts.js';
 import { type RolledBack, type RollRequest, Rolls } from './rolls.js';
 import type { RunFolder } from './run-folder.js';
 import { type Scaled, Scaling } from './scaling.js';
+import { ServiceFilesFinder } from './service-files.js';
 import { Slot } from './slot.js';
 import { Slots } from './slots.js';
 import { generationStatus, type ServiceStatus, type SupervisorState } from './status.js';
@@ -48,7 +49,16 @@ import type { Teller } from './succession.js';
 import { type Giver, TakeOver } from './take-over.js';
 
 const OPEN_AGAIN_MS = 500;
+/** The answer to who asked gets out first. */
 const UPGRADE_DELAY_MS = 50;
+
+/** The program that this process can become. */
+export interface NextProgram {
+  /** Has it started beside this one, to see that it could take over. @throws MOULT_UPGRADE_FAILED */
+  rehearse(held: readonly KeptListener[], living: readonly number[]): Promise<unknown>;
+  /** Becomes it. @param control the socket at which it is reached. @throws MOULT_SYSTEM_CALL; nothing has changed then. */
+  become(held: readonly KeptListener[], control: number | undefined): never;
+}
 
 /** Starts generations of one service, keeps copies of their listeners, and replaces them on request. */
 export class Supervisor {
@@ -61,8 +71,9 @@ export class Supervisor {
   readonly #service: ServiceCommand;
   readonly #options: SupervisorOptions;
   readonly #log: Logger;
-  readonly #replaceProgram: (held: readonly KeptListener[]) => never;
+  readonly #next: NextProgram;
   readonly #startedAt = wallClockMs();
+  #isBeingReplaced = false;
   /** Whether there were as many slots as it was started with. */
   #hasBeenWhole = false;
   readonly #journal: Journal;
@@ -76,6 +87,7 @@ export class Supervisor {
   readonly #homes: Homes;
   readonly #look: OutsideLook;
   readonly #guard: FolderGuard;
+  readonly #files: ServiceFilesFinder;
 
   constructor(
     folder: RunFolder,
@@ -83,14 +95,14 @@ export class Supervisor {
     options: SupervisorOptions,
     log: Logger,
     outputs: Outputs,
-    replaceProgram: (held: readonly KeptListener[]) => never,
+    next: NextProgram,
     manager: ServiceManagerLink,
   ) {
     this.#folder = folder;
     this.#service = service;
     this.#options = options;
     this.#log = log;
-    this.#replaceProgram = replaceProgram;
+    this.#next = next;
     this.#manager = manager;
     const journal = new Journal(
       new JournalFile(folder.journal, (error) =>
@@ -111,7 +123,7 @@ export class Supervisor {
     const maker = (index: number | undefined) => (listen: Slot['listen']) => {
       const made = options.isProgram
         ? programMaker({ means: () => this.#means(), listen })
-        : serviceMaker(folder.control, outputs, index);
+        : serviceMaker(folder.control, outputs, () => this.#files.find(), index);
       return afterwards(() => this.#guard.look(), made);
     };
     const homes = new Homes(() => this.#slots, options.sticky);
@@ -157,6 +169,7 @@ export class Supervisor {
       },
       cameBack: (generation, how) => this.#takeOver.cameBack(generation, how),
     });
+    this.#files = new ServiceFilesFinder(folder.path, (what) => log.error(what));
     const reception = this.#reception;
     const isOurs = () => !this.#isFolderOfOther && !first.cession.isUnderWay;
     this.#guard = new FolderGuard({ folder, reception, journal, isOurs, log });
@@ -167,6 +180,7 @@ export class Supervisor {
     this.ended = ending.ended.finally(() => {
       evening.stop();
       this.#guard.stop();
+      this.#files.close();
       endInit();
       this.own.close();
       if (!ending.sparesListeners && !manager.keepsListeners) this.own.removePaths();
@@ -206,15 +220,17 @@ export class Supervisor {
   /**
    * Opens the door, and takes over the generations that an earlier supervisor left, or starts the first.
    * @param giver the supervisor from which the first takes over, where there is one.
+   * @param control the socket of the door, where the program before an exec has bound it.
    * @throws MOULT_BAD_OPTION when the command cannot be resolved; MOULT_PEER_TIMEOUT when an earlier
    *   generation lives but does not come back; any code of a handover when a take-over failed.
    */
-  async start(giver?: Giver): Promise<void> {
+  async start(giver?: Giver, control?: number): Promise<void> {
     const release = resolveRelease(this.#service);
     // What the journal of a folder that both have tells is of the other's.
     const left = giver?.sharesFolder && giver.ask() ? [] : this.#beginnings.recover(release);
     const living = left.flatMap((one) => one.living);
-    await this.#openDoor(living.length > 0);
+    if (control === undefined) await this.#openDoor(living.length > 0);
+    else this.#reception.inherit(this.#folder.control, control);
     this.#guard.start();
     const { expected } = this.#beginnings;
     const slots = this.#hasSlots ? { slots: expected } : {};
@@ -241,6 +257,7 @@ export class Supervisor {
     watch: Watcher = () => {},
     release?: Release,
   ): Promise<RestartSummary> {
+    this.#assertNotReplaced();
     this.#ending.assertNotBegun();
     this.#first.cession.assertNone();
     this.#guard.look();
@@ -264,6 +281,7 @@ export class Supervisor {
    * @throws MOULT_NOTHING_TO_ROLL_BACK, or any code of a handover.
    */
   async rollback(watch: Watcher = () => {}): Promise<RolledBack> {
+    this.#assertNotReplaced();
     if (this.#hasSlots) {
       this.#ending.assertNotBegun();
       return this.#rolls.rollback(watch);
@@ -296,6 +314,7 @@ export class Supervisor {
    * @throws MOULT_BAD_OPTION where it was started without slots; MOULT_STOPPING; what {@link Scaling.to} throws.
    */
   async scale(slots: number): Promise<Scaled> {
+    this.#assertNotReplaced();
     this.#ending.assertNotBegun();
     if (!this.#hasSlots) {
       const what = 'the service was started without slots: start it with --slots, 1 or more, to scale it';
@@ -321,10 +340,26 @@ export class Supervisor {
 
   /**
    * Replaces this process's program by the one that its path holds now, in a moment, so that the answer gets
-   * out first. The generations serve on and come back to it.
-   * @throws MOULT_RESTART_IN_PROGRESS, MOULT_STOPPING
+   * out first. The generations serve on and come back to it. Who connects meanwhile waits.
+   * @param onFailure is told where the kernel refuses after the answer; this program goes on then.
+   * @throws MOULT_RESTART_IN_PROGRESS, MOULT_STOPPING, MOULT_UPGRADE_FAILED
    */
-  upgradeSoon(): { pid: number } {
+  async upgradeSoon(onFailure: (error: MoultError) => void): Promise<{ pid: number }> {
+    this.#assertReplaceable();
+    const living = this.#slots.generations().filter(({ isOurs }) => isOurs);
+    await this.#next.rehearse(
+      this.held.kept(),
+      living.map(({ number }) => number),
+    );
+    this.#assertReplaceable();
+    this.#isBeingReplaced = true;
+    const control = this.#reception.keepOverExec(this.#folder.control);
+    setTimeout(() => this.#upgrade(control, onFailure), UPGRADE_DELAY_MS);
+    return { pid: process.pid };
+  }
+
+  #assertReplaceable(): void {
+    this.#assertNotReplaced();
     this.#ending.assertNotBegun();
     this.#first.cession.assertNone();
     this.#takeOver.assertProved();
@@ -339,8 +374,14 @@ export class Supervisor {
         'an older generation of the program has not ended yet',
       );
     }
-    setTimeout(() => this.#upgrade(), UPGRADE_DELAY_MS);
-    return { pid: process.pid };
+  }
+
+  // Only who has connected before learns of it: the others are let in by the next program.
+  #assertNotReplaced(): void {
+    if (!this.#isBeingReplaced) return;
+    const what =
+      'the program of the supervisor is just being replaced (moult upgrade): ask again in a moment';
+    throw new MoultError('MOULT_RESTART_IN_PROGRESS', what, { serving: 'unchanged' });
   }
 
   /**
@@ -354,7 +395,7 @@ export class Supervisor {
     if (this.leavesFolder || this.#first.cession.isUnderWay) return 'another supervisor takes over';
     const isSeveral = this.#options.isProgram && this.#first.generations.own().length > 1;
     if (isSeveral) return 'two generations of the program live, whose sockets it would lose track of';
-    return this.#replaceProgram(this.held.keepOverExec());
+    return this.#next.become(this.held.keepOverExec(), undefined);
   }
 
   /** Lets go of everything after a failed start; generations that live go on. */
@@ -484,6 +525,7 @@ export class Supervisor {
       turned: () => own.keepChosen(),
       stopping: (generation) => this.#journal.write({ event: 'stopping', generation }),
       folder,
+      exec: () => this.#files.find().exec,
       readyAfterMs,
       stopSignal,
       warn,
@@ -513,12 +555,17 @@ export class Supervisor {
     return this.#hasBeenWhole && slots.every(({ serves }) => serves) ? 'serving' : 'starting';
   }
 
-  #upgrade(): void {
+  #upgrade(control: number | undefined, onFailure: (error: MoultError) => void): void {
     this.#log.info('upgrading the supervisor in place');
     try {
-      this.#replaceProgram(this.held.keepOverExec());
+      this.#ending.assertNotBegun();
+      this.#next.become(this.held.keepOverExec(), control);
     } catch (error) {
+      this.#isBeingReplaced = false;
+      if (control !== undefined) this.#reception.resume(this.#folder.control, control);
       this.#log.error(`the supervisor could not be replaced (${String(error)}) and goes on as it was`);
+      const { message } = asMoultError(error, 'MOULT_SYSTEM_CALL');
+      onFailure(new MoultError('MOULT_UPGRADE_FAILED', message, { serving: 'unchanged' }));
     }
   }
 

@@ -1,3 +1,4 @@
+import { calledNode, calledScript } from '../os/called.js';
 import { closeOnExec } from '../os/descriptor.js';
 import { execute } from '../os/execute.js';
 import { withoutNodeOptions } from '../os/node-options.js';
@@ -10,12 +11,21 @@ import type { KeptListener } from './held-listeners.js';
  * connection close and come back to the new program as they would after a crash.
  */
 
-const VARIABLE = 'MOULT_UPGRADE';
+/** The variable in which the one program tells the next what it leaves. */
+export const VARIABLE = 'MOULT_UPGRADE';
+/** Which {@link Carried} this program gives and takes: another number for what an older one would misread. */
+export const CARRIED_FORMAT = 1;
 
 /** What passes from one program of a supervisor to the next. */
 export interface Carried {
+  /** Which format it is; none for that of programs before there was a number. */
+  readonly format?: number;
   /** The descriptor of the lock of the run folder. */
   readonly lock: number;
+  /** That of the socket at which it is reached: who connects within the exec waits there. */
+  readonly control?: number;
+  /** The generations that live, to see whether the journal tells of them. */
+  readonly living?: readonly number[];
   /** The working directory as it was named at the first start. */
   readonly cwd: string;
   readonly held: readonly KeptListener[];
@@ -24,12 +34,27 @@ export interface Carried {
   readonly unexpected?: readonly number[];
 }
 
+/**
+ * The command line of this program, as the paths by which it was called lead now.
+ * @param word in the place of the command `run`.
+ */
+export function programCommand(word?: string): {
+  readonly command: string;
+  readonly args: readonly string[];
+} {
+  const [, , run = 'run', ...words] = process.argv;
+  return {
+    command: calledNode(),
+    args: [...process.execArgv, '--', calledScript(), word ?? run, ...words],
+  };
+}
+
 /** Executes the program that this process's path holds now. @throws MOULT_SYSTEM_CALL; this program goes on then. */
 export function becomeNewProgram(carried: Carried): never {
-  const [, ...words] = process.argv;
+  const { command, args } = programCommand();
   const env = { ...withoutNodeOptions(process.env), [VARIABLE]: JSON.stringify(carried) };
   try {
-    return execute(process.execPath, [...process.execArgv, '--', ...words], env);
+    return execute(command, args, env);
   } catch (error) {
     // No process that this program starts may inherit them.
     for (const fd of [carried.lock, ...carried.held.map((one) => one.fd)]) closeOnExec(fd);

@@ -1,0 +1,77 @@
+import { MoultError } from '../errors.js';
+import { launch } from '../os/launch.js';
+import { withoutNodeOptions } from '../os/node-options.js';
+import { describeExit } from '../os/process.js';
+import { CARRIED_FORMAT, type Carried, programCommand, VARIABLE } from './upgrade.js';
+
+/** How long the new program may take to load and to answer. */
+const TIMEOUT_MS = 15_000;
+const MAX_OUTPUT_BYTES = 16_384;
+
+/** What a program says that could take over from this one. */
+export interface Rehearsed {
+  readonly type: 'rehearsed';
+  /** Of moult. */
+  readonly version: string;
+  /** Of what it takes over. */
+  readonly format: number;
+}
+
+/**
+ * Starts the program that this process is to become beside it: it loads all of itself, reads what it would take over,
+ * and says so, without touching anything.
+ * @throws MOULT_UPGRADE_FAILED when it does not say yes; nothing has changed then.
+ */
+export async function rehearse(carried: Carried): Promise<Rehearsed> {
+  const { command, args } = programCommand('rehearse');
+  const env = { ...withoutNodeOptions(process.env), [VARIABLE]: JSON.stringify(carried) };
+  const child = launch({ command, args, cwd: '/', env });
+  let said = '';
+  let failures = '';
+  child.stdout?.on('data', (chunk: Buffer) => {
+    said = (said + chunk.toString('utf8')).slice(-MAX_OUTPUT_BYTES);
+  });
+  child.stderr?.on('data', (chunk: Buffer) => {
+    failures = (failures + chunk.toString('utf8')).slice(-MAX_OUTPUT_BYTES);
+  });
+  let isLate = false;
+  const late = setTimeout(() => {
+    isLate = true;
+    child.kill();
+  }, TIMEOUT_MS);
+  const exit = await child.exited;
+  clearTimeout(late);
+  for (const stream of [child.stdout, child.stderr]) stream?.destroy();
+  const answer = answerIn(said);
+  if (exit.code === 0 && answer?.format === CARRIED_FORMAT) return answer;
+  const how = isLate ? `did not answer within ${TIMEOUT_MS} ms` : describeExit(exit);
+  const why =
+    answer === undefined
+      ? `it ${how}: ${lastLines(failures)}`
+      : `it takes over format ${answer.format}, this one gives ${CARRIED_FORMAT}`;
+  throw new MoultError(
+    'MOULT_UPGRADE_FAILED',
+    `the moult that is installed now (${args.find((word) => word.endsWith('.js')) ?? command}) could not take over; ${why}`,
+    { serving: 'unchanged' },
+  );
+}
+
+function answerIn(output: string): Rehearsed | undefined {
+  for (const line of output.split('\n').reverse()) {
+    try {
+      const answer = JSON.parse(line) as Rehearsed;
+      if (answer.type === 'rehearsed') return answer;
+    } catch {
+      // Something that a preload of the user's said.
+    }
+  }
+  return undefined;
+}
+
+function lastLines(text: string): string {
+  const lines = text.split('\n').filter((line) => line.trim() !== '');
+  const error = lines.findIndex((line) => /Error|✗/.test(line));
+  return (
+    (error < 0 ? lines.slice(-3) : lines.slice(error, error + 3)).join(' ').slice(0, 600) || 'it said nothing'
+  );
+}
