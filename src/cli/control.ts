@@ -1,5 +1,5 @@
 import { lstatSync } from 'node:fs';
-import type { Channel, Channel } from '../channel/channel.js';
+import type { Channel } from '../channel/channel.js';
 import { openOperator } from '../channel/open.js';
 import { MoultError } from '../errors.js';
 import type { Message } from '../protocol/messages.js';

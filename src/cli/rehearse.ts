@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
 import { Script } from 'node:vm';
 import type { Command } from 'commander';
 import { MoultError } from '../errors.js';
@@ -10,7 +11,7 @@ import { livingGenerations } from '../supervisor/recovery.js';
 import type { Rehearsed } from '../supervisor/rehearsal.js';
 import { defaultName } from '../supervisor/release.js';
 import { RunFolder } from '../supervisor/run-folder.js';
-import { ServiceFilesFinder } from '../supervisor/service-files.js';
+import { loadedBy, ServiceFilesFinder } from '../supervisor/service-files.js';
 import { CARRIED_FORMAT, type Carried, takeCarried } from '../supervisor/upgrade.js';
 import { printJson } from '../terminal/print.js';
 import { MOULT_VERSION } from '../version.js';
@@ -44,16 +45,11 @@ function assertLoads(): void {
     throw new MoultError('MOULT_BAD_OPTION', what);
   });
   const { preload } = files.find();
-  for (const path of [
-    preload,
-    ...['hooks.cjs', '../standalone/service-bundle.cjs'].map(
-      (name) => new URL(name, `file://${preload}`).pathname,
-    ),
-  ])
-    new Script(
-      `(function (exports, require, module, __filename, __dirname) {${readFileSync(path, 'utf8')}\n})`,
-      { filename: path },
-    );
+  for (const name of loadedBy(dirname(preload), basename(preload))) {
+    const filename = join(dirname(preload), name);
+    const text = readFileSync(filename, 'utf8');
+    new Script(`(function (exports, require, module, __filename, __dirname) {${text}\n})`, { filename });
+  }
   files.close();
 }
 

@@ -25,8 +25,6 @@ export interface ServiceFiles {
 
 const PRELOAD = 'dist/service/preload.cjs';
 const EXEC = 'dist/programs/exec.js';
-/** All of moult that a service loads, beside koffi. */
-const LOADED = [PRELOAD, 'dist/service/hooks.cjs', 'dist/standalone/service-bundle.cjs'];
 const MANIFEST = 'package.json';
 
 interface Kept {
@@ -93,8 +91,9 @@ export class ServiceFilesFinder {
 
 /** @param koffi its folder, where it is known. */
 function filesIn(folder: string, koffi?: string): ServiceFiles | undefined {
-  if (!LOADED.every((name) => existsSync(join(folder, name)))) return undefined;
   try {
+    // One that it loads later may be missing too.
+    loadedBy(folder, PRELOAD);
     const found = koffi ?? createRequire(join(folder, MANIFEST)).resolve('koffi');
     if (!existsSync(found)) return undefined;
     return { preload: join(folder, PRELOAD), koffi: realpathSync(found), exec: join(folder, EXEC) };
@@ -118,8 +117,8 @@ function packageOf(script: string): string | undefined {
 function kept(folder: string): Kept[] {
   const open: Kept[] = [];
   try {
-    for (const place of [MANIFEST, ...LOADED, EXEC, ...chunksOf(folder, EXEC)])
-      open.push({ place, fd: openSync(join(folder, place), 'r') });
+    const places = [MANIFEST, ...loadedBy(folder, PRELOAD), ...loadedBy(folder, EXEC)];
+    for (const place of places) open.push({ place, fd: openSync(join(folder, place), 'r') });
     for (const path of koffiFiles(folder)) {
       const below = path.slice(path.lastIndexOf('/node_modules/') + 1);
       open.push({ place: below, fd: openSync(path, 'r') });
@@ -131,15 +130,16 @@ function kept(folder: string): Kept[] {
   }
 }
 
-/** The files beside it that a bundle imports, and those that they import. */
-function chunksOf(folder: string, file: string, found = new Set<string>()): Set<string> {
-  for (const [, name = ''] of readFileSync(join(folder, file), 'utf8').matchAll(
-    /(?:from|import) ?"([^"]+)"/g,
-  )) {
+/**
+ * A file of the package, and those of the package that it loads.
+ * @throws Error where one is missing.
+ */
+export function loadedBy(folder: string, file: string, found = new Set<string>()): Set<string> {
+  found.add(file);
+  const text = readFileSync(join(folder, file), 'utf8');
+  for (const [, name = ''] of text.matchAll(/(?:\bfrom|\bimport|\brequire\() ?["'](\.{1,2}\/[^"']+)["']/g)) {
     const place = join(dirname(file), name);
-    if (!name.startsWith('.') || found.has(place)) continue;
-    found.add(place);
-    chunksOf(folder, place, found);
+    if (!found.has(place)) loadedBy(folder, place, found);
   }
   return found;
 }
