@@ -39,7 +39,10 @@ interface Kept {
  * copy, made from descriptors that are kept open.
  */
 export class ServiceFilesFinder {
-  readonly #own = join(dirname(fileURLToPath(import.meta.resolve('#moult/service/preload.cjs'))), '../..');
+  readonly #own = join(
+    dirname(realFile(fileURLToPath(import.meta.resolve('#moult/service/preload.cjs')))),
+    '../..',
+  );
   readonly #copies: string;
   readonly #kept: readonly Kept[];
   readonly #onFailure: (what: string) => void;
@@ -57,7 +60,11 @@ export class ServiceFilesFinder {
   /** Where they are now. */
   find(): ServiceFiles {
     const called = packageOf(calledScript());
-    return filesIn(this.#own) ?? (called === undefined ? undefined : filesIn(called)) ?? this.#copy();
+    return (
+      filesIn(this.#own, () => createRequire(import.meta.url).resolve('koffi')) ??
+      (called === undefined ? undefined : filesIn(called)) ??
+      this.#copy()
+    );
   }
 
   /** Lets go of what is kept. */
@@ -66,7 +73,7 @@ export class ServiceFilesFinder {
   }
 
   #copy(): ServiceFiles {
-    const files = () => filesIn(this.#copies, join(this.#copies, 'node_modules/koffi'));
+    const files = () => filesIn(this.#copies, () => join(this.#copies, 'node_modules/koffi'));
     const there = files();
     if (there !== undefined) return there;
     try {
@@ -89,12 +96,12 @@ export class ServiceFilesFinder {
   }
 }
 
-/** @param koffi its folder, where it is known. */
-function filesIn(folder: string, koffi?: string): ServiceFiles | undefined {
+/** @param findKoffi where it is not found as any package that one there needs. */
+function filesIn(folder: string, findKoffi?: () => string): ServiceFiles | undefined {
   try {
     // One that it loads later may be missing too.
     loadedBy(folder, PRELOAD);
-    const found = koffi ?? createRequire(join(folder, MANIFEST)).resolve('koffi');
+    const found = findKoffi?.() ?? createRequire(join(folder, MANIFEST)).resolve('koffi');
     if (!existsSync(found)) return undefined;
     return { preload: join(folder, PRELOAD), koffi: realpathSync(found), exec: join(folder, EXEC) };
   } catch {
@@ -154,4 +161,11 @@ function koffiFiles(folder: string): string[] {
     return package_ === undefined ? [] : [join(package_, MANIFEST)];
   });
   return [...new Set([...loaded, ...manifests])];
+}
+
+// Yarn's Plug'n'Play gives paths that only a process with its hooks can read, and the preload comes before them.
+function realFile(path: string): string {
+  if (process.versions.pnp === undefined) return path;
+  const pnp = createRequire(import.meta.url)('pnpapi') as { resolveVirtual?(path: string): string | null };
+  return pnp.resolveVirtual?.(path) ?? path;
 }
