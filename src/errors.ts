@@ -214,6 +214,13 @@ export const errorTable = {
     retry: false,
     remedy: 'Stop and start the service once with the new moult.',
   },
+  MOULT_TOO_LARGE: {
+    meaning: 'A message is larger than the older release of moult at the other side can take.',
+    serving: 'unchanged',
+    retry: false,
+    remedy:
+      'Have both sides run this release: `moult upgrade` for the supervisor, then stop and start the service once.',
+  },
   MOULT_PROTOCOL_FRAME: {
     meaning: 'A frame was malformed, truncated or over its limits.',
     serving: 'unchanged',
@@ -360,6 +367,10 @@ export interface ErrorReport {
   readonly details?: Readonly<Record<string, unknown>> | undefined;
 }
 
+/** The longest message and name of a stage that travel, in UTF-16 units. Source: docs/protocol.md, error-report. */
+const MAX_MESSAGE = 16_384;
+const MAX_STAGE = 32;
+
 /** By it every copy of this package in a process knows the errors of the others. */
 const BRAND = Symbol.for('moult.error.1');
 
@@ -406,8 +417,11 @@ export class MoultError extends Error {
 
   /** The error as plain data, to be sent to another process. */
   report(): ErrorReport {
-    const { code, message, serving, stage, retry, remedy, details } = this;
-    return { code, message, serving, stage, retry, remedy, details };
+    const { code, serving, stage, retry, remedy, details } = this;
+    // The protocol has no room for longer ones.
+    const message =
+      this.message.length > MAX_MESSAGE ? `${this.message.slice(0, MAX_MESSAGE - 1)}…` : this.message;
+    return { code, message, serving, stage: stage?.slice(0, MAX_STAGE), retry, remedy, details };
   }
 
   /** The error that another process reported. An unknown code becomes `MOULT_HANDOVER_ABORTED`. */

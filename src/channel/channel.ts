@@ -4,29 +4,20 @@
 import type { Socket } from 'node:net';
 import { asMoultError, MoultError } from '../errors.js';
 import { closeDescriptor, duplicate } from '../os/descriptor.js';
-import { reserve } from '../os/descriptor-reserve.js';
-import { receiveDescriptors, sendDescriptors } from '../os/descriptor-socket.js';
+import { sendDescriptors } from '../os/descriptor-socket.js';
 import type { PeerCredentials } from '../os/peer.js';
 import { encodeFrame, type Frame, FrameReader } from '../protocol/frame.js';
 import { type Message, type MessageType, parseMessage } from '../protocol/messages.js';
+import { assertForOlder, cutInParts, goesInOne, PartsReader } from '../protocol/parts.js';
+import { Beside, type Incoming } from './beside.js';
 
 /** How long a record that the kernel does not take yet waits for the next try. */
 const RETRY_MS = 5;
 /** How long a peer may take to read the last messages of a closed channel. */
 const CLOSE_GRACE_MS = 1000;
-/** A peer that leaves so much unread is taken for dead. */
+/** A peer that leaves so much unread is taken for dead; more than the longest message. */
 const MAX_UNREAD_BYTES = 16 * 1024 * 1024;
-
-/** What came beside a message. */
-export interface Incoming {
-  readonly attachment: Buffer;
-  /** Whether the kernel dropped descriptors, because this process may open no more. */
-  readonly truncated: boolean;
-  /** How many descriptors came. */
-  readonly count: number;
-  /** Takes the descriptors over; those that no handler takes are closed when it returns. */
-  take(): number[];
-}
+const NO_BYTES = Buffer.alloc(0);
 
 type Handler<T extends MessageType> = (message: Message<T>, incoming: Incoming) => void;
 
@@ -46,16 +37,19 @@ interface Outgoing {
  */
 export class Channel {
   readonly peer: PeerCredentials;
+  /** Whether the other side takes messages in parts: one from before them does not say so. */
+  takesParts = false;
   /** Settles when the channel is closed by either side; the reason when something went wrong. */
   readonly closed: Promise<MoultError | undefined>;
   #socket: Socket;
   #records: number;
   #reader = new FrameReader();
+  #parts = new PartsReader();
+  #beside: Beside;
   #handlers = new Map<MessageType, Handler<never>>();
   #outbox: Outgoing[] = [];
   #waitingBytes = 0;
   #sentTag = 0;
-  #receivedTag = 0;
   #retry: NodeJS.Timeout | undefined;
   #isClosed = false;
   #settle!: (reason: MoultError | undefined) => void;
@@ -69,7 +63,7 @@ export class Channel {
     this.#records = records;
     this.peer = peer;
     this.#sentTag = tags.sent;
-    this.#receivedTag = tags.received;
+    this.#beside = new Beside(records, tags.received);
     this.closed = new Promise((resolve) => {
       this.#settle = resolve;
     });
@@ -141,22 +135,47 @@ export class Channel {
     }
   }
 
-  /** Sends a message, with descriptors beside it; the sender's own stay open, and may be closed when this returns. */
+  /**
+   * Sends a message, with descriptors beside it; the sender's own stay open, and may be closed when this returns. What does
+   * not go in one frame goes in parts.
+   * @throws MOULT_TOO_LARGE where the other side takes no parts; MOULT_PROTOCOL_FRAME where it is too long for parts, too.
+   */
   send<T extends MessageType>(
     message: Message<T>,
     descriptors: readonly number[] = [],
-    attachment?: Buffer,
+    attachment: Buffer = NO_BYTES,
   ): void {
     if (this.#isClosed) return;
-    const tag = descriptors.length > 0 ? ++this.#sentTag : 0;
-    const beside = descriptors.length > 0 ? { descriptors: descriptors.length } : {};
-    const frame = encodeFrame({ ...message, ...beside }, attachment);
-    const outgoing = { frame, tag, descriptors, areOurs: false };
-    this.#outbox.push(outgoing);
-    this.#waitingBytes += frame.length;
+    const json = Buffer.from(JSON.stringify(message), 'utf8');
+    // Room for the number of descriptors.
+    const isOne = goesInOne(json.length + 32, descriptors.length);
+    if (!this.takesParts) assertForOlder(message, json.length, descriptors.length);
+    const outgoing =
+      isOne || !this.takesParts
+        ? [this.#outgoing(message, descriptors, attachment)]
+        : this.#inParts(json, descriptors, attachment);
+    for (const one of outgoing) {
+      this.#outbox.push(one);
+      this.#waitingBytes += one.frame.length;
+    }
     this.#flush();
     // The caller may close its own, and their numbers come to mean other files, before the kernel takes them.
-    if (this.#outbox.includes(outgoing)) this.#keep(outgoing);
+    for (const one of outgoing) if (this.#outbox.includes(one)) this.#keep(one);
+  }
+
+  #outgoing(message: object, descriptors: readonly number[], attachment: Buffer): Outgoing {
+    const tag = descriptors.length > 0 ? ++this.#sentTag : 0;
+    const beside = descriptors.length > 0 ? { descriptors: descriptors.length } : {};
+    return { frame: encodeFrame({ ...message, ...beside }, attachment), tag, descriptors, areOurs: false };
+  }
+
+  #inParts(json: Buffer, descriptors: readonly number[], attachment: Buffer): Outgoing[] {
+    let from = 0;
+    return cutInParts(json, descriptors.length, attachment).map((part) => {
+      const own = descriptors.slice(from, from + part.descriptors);
+      from += part.descriptors;
+      return this.#outgoing(part.message, own, part.attachment);
+    });
   }
 
   #keep(outgoing: Outgoing): void {
@@ -167,7 +186,10 @@ export class Channel {
       outgoing.areOurs = true;
     } catch (cause) {
       for (const fd of copies) closeDescriptor(fd);
-      this.#outbox.pop();
+      // Nothing of it, and of what follows, may be sent: the descriptors are the caller's.
+      const at = this.#outbox.indexOf(outgoing);
+      for (const { descriptors, areOurs } of this.#outbox.splice(at))
+        if (areOurs) for (const fd of descriptors) closeDescriptor(fd);
       this.#close(asMoultError(cause, 'MOULT_DESCRIPTORS'));
     }
   }
@@ -220,12 +242,14 @@ export class Channel {
 
   #peerEnded(): void {
     const cut = new MoultError('MOULT_PROTOCOL_FRAME', 'the other side ended in the middle of a frame');
-    this.#close(this.#reader.isInFrame ? cut : undefined);
+    this.#close(this.#reader.isInFrame || this.#parts.isInside ? cut : undefined);
   }
 
-  #receive(frame: Frame): void {
-    const incoming = takeRecord(this.#records, frame, this.#receivedTag);
-    if (incoming.count > 0 || incoming.truncated) this.#receivedTag += 1;
+  #receive(part: Frame): void {
+    this.#beside.receive(part);
+    const frame = this.#parts.push(part, this.#beside.count, this.#beside.isTruncated);
+    if (frame === undefined) return;
+    const incoming = this.#beside.take(frame.attachment);
     try {
       const message = parseMessage(frame);
       const handler = this.#handlers.get(message.type);
@@ -242,6 +266,7 @@ export class Channel {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#handlers.clear();
+    this.#beside.close();
     this.#settle(reason);
     // What was sent before goes out first; a peer that does not take it must not hold us up for ever.
     const limit = setTimeout(() => {
@@ -273,39 +298,4 @@ export class Channel {
     this.#outbox = [];
     this.#waitingBytes = 0;
   }
-}
-
-/** The record that belongs to a frame, if the frame speaks of one. */
-export function takeRecord(records: number, frame: Frame, receivedTag: number): Incoming {
-  const announced = frame.message.descriptors;
-  if (announced === undefined) return besideOf(frame.attachment, [], false);
-  const record = reserve.useToReceive(() => receiveDescriptors(records));
-  const beside = besideOf(frame.attachment, record?.descriptors ?? [], record?.truncated ?? false);
-  if (
-    record === undefined ||
-    record.tag !== receivedTag + 1 ||
-    (!record.truncated && beside.count !== announced)
-  ) {
-    for (const fd of beside.take()) closeDescriptor(fd);
-    throw new MoultError(
-      'MOULT_DESCRIPTORS',
-      `expected ${String(announced)} descriptors beside ${frame.message.type}, received ${record === undefined ? 'none' : record.descriptors.length}`,
-    );
-  }
-  return beside;
-}
-
-/** What comes beside a message; the descriptors belong to it until they are taken. */
-export function besideOf(attachment: Buffer, descriptors: number[], truncated: boolean): Incoming {
-  let mine = descriptors;
-  return {
-    attachment,
-    truncated,
-    count: descriptors.length,
-    take() {
-      const taken = mine;
-      mine = [];
-      return taken;
-    },
-  };
 }

@@ -171,6 +171,7 @@ export class Door {
         role: this.#role === 'threads' ? 'predecessor' : this.#role,
         moult: MOULT_VERSION,
         pid: process.pid,
+        parts: true,
       };
       sendBytesWithDescriptor(fd, encodeFrame(greeting), theirs);
       closeDescriptor(theirs);
@@ -194,6 +195,7 @@ export class Door {
     channel.on('hello', (hello) => {
       clearTimeout(timer);
       channel.off('hello');
+      channel.takesParts = hello.parts === true;
       try {
         if (hello.protocol < PROTOCOL.min || hello.protocol > PROTOCOL.max) {
           throw new MoultError(

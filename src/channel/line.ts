@@ -1,12 +1,14 @@
 import type { MoultError } from '../errors.js';
 import { closeDescriptor, duplicate } from '../os/descriptor.js';
 import type { Message, MessageType } from '../protocol/messages.js';
-import { besideOf, type Incoming } from './channel.js';
+import { besideOf, type Incoming } from './beside.js';
 
 /** A conversation in messages: a `Channel` to another process, or a {@link localLine} within this one. */
 export interface Line {
   readonly closed: Promise<MoultError | undefined>;
   readonly isClosed: boolean;
+  /** Whether the other side takes messages in parts: more than 253 listeners, or more than 1 MiB. */
+  readonly takesParts: boolean;
   on<T extends MessageType>(type: T, handler: (message: Message<T>, incoming: Incoming) => void): unknown;
   off(type: MessageType): void;
   send<T extends MessageType>(message: Message<T>, descriptors?: readonly number[]): void;
@@ -22,6 +24,7 @@ class LocalEnd implements Line {
   /** It is never closed: it lives as long as its process. */
   readonly closed = new Promise<undefined>(() => {});
   readonly isClosed = false;
+  readonly takesParts = true;
   other: LocalEnd | undefined;
   #handlers = new Map<MessageType, Handler>();
   #alive: NodeJS.Timeout | undefined;

@@ -13,12 +13,14 @@ import {
 } from '../os/unix-socket.js';
 import { decodeBody, decodeHeader, encodeFrame, type Frame, HEADER_BYTES } from '../protocol/frame.js';
 import { type Message, type MessageType, parseMessage } from '../protocol/messages.js';
+import { PartsReader } from '../protocol/parts.js';
 import { commonVersion } from '../protocol/version.js';
 import { MOULT_VERSION } from '../version.js';
-import { Channel, type Incoming, takeRecord } from './channel.js';
+import { Beside, type Incoming } from './beside.js';
+import { Channel } from './channel.js';
 
 /** What the opening side says of itself. */
-export type Introduction = Omit<Message<'hello'>, 'type' | 'protocol' | 'moult' | 'pid'>;
+export type Introduction = Omit<Message<'hello'>, 'type' | 'protocol' | 'moult' | 'pid' | 'parts'>;
 
 /**
  * The opening of a channel, spoken synchronously: a service must have its listeners at its first listen()
@@ -51,7 +53,14 @@ export class Opening {
       if (process.geteuid?.() !== 0 || (owner !== undefined && this.peer.uid !== owner)) checkPeer(this.peer);
       this.greeting = this.#greeting();
       const protocol = commonVersion(this.greeting.protocol);
-      this.say({ type: 'hello', protocol, moult: MOULT_VERSION, pid: process.pid, ...introduction });
+      this.say({
+        type: 'hello',
+        protocol,
+        moult: MOULT_VERSION,
+        pid: process.pid,
+        parts: true,
+        ...introduction,
+      });
     } catch (error) {
       this.abandon();
       throw error;
@@ -76,9 +85,9 @@ export class Opening {
    * @throws what the other side refused with; MOULT_PROTOCOL_ORDER; MOULT_PEER_TIMEOUT; MOULT_PEER_CLOSED
    */
   hear<T extends MessageType>(type: T): { message: Message<T>; incoming: Incoming } {
-    const frame = this.#frame();
-    const incoming = takeRecord(this.#records, frame, this.#receivedTag);
-    if (incoming.count > 0 || incoming.truncated) this.#receivedTag += 1;
+    const beside = new Beside(this.#records, this.#receivedTag);
+    const { frame, incoming } = this.#whole(beside);
+    this.#receivedTag = beside.tag;
     try {
       const message = parseMessage(frame);
       if (message.type === 'refused') throw MoultError.from(message.error);
@@ -99,6 +108,7 @@ export class Opening {
       sent: this.#sentTag,
       received: this.#receivedTag,
     });
+    channel.takesParts = this.greeting.parts === true;
     this.#fd = -1;
     this.#records = -1;
     return channel;
@@ -134,6 +144,21 @@ export class Opening {
       );
     }
     return message;
+  }
+
+  #whole(beside: Beside): { frame: Frame; incoming: Incoming } {
+    try {
+      const parts = new PartsReader();
+      for (;;) {
+        const frame = this.#frame();
+        beside.receive(frame);
+        const whole = parts.push(frame, beside.count, beside.isTruncated);
+        if (whole !== undefined) return { frame: whole, incoming: beside.take(whole.attachment) };
+      }
+    } catch (error) {
+      beside.close();
+      throw error;
+    }
   }
 
   #frame(header = readExactly(this.#fd, HEADER_BYTES, this.#deadlineMs)): Frame {

@@ -1,7 +1,8 @@
 import type { Server as HttpServer } from 'node:http';
 import type { Server } from 'node:net';
 import { knownHub } from '../broadcast/shared.js';
-import type { Channel, Incoming } from '../channel/channel.js';
+import type { Incoming } from '../channel/beside.js';
+import type { Channel } from '../channel/channel.js';
 import { monotonicMs } from '../os/clock.js';
 import { closeDescriptor } from '../os/descriptor.js';
 import { isGivenToUs } from '../os/ownership.js';

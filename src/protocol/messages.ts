@@ -10,7 +10,7 @@ import { MAX_BROADCASTS, MAX_HEARD, MAX_PIECES, MAX_TASKS } from './limits.js';
 /** At most this many descriptors travel with one record. Source: SCM_MAX_FD, Linux include/net/scm.h. */
 export const MAX_DESCRIPTORS = 253;
 /** At most this many listeners may one service have. */
-export const MAX_LISTENERS = 253;
+export const MAX_LISTENERS = 65_536;
 /** At most this many names of flows travel in one message; so many of 256 characters fit into its JSON. */
 export const MAX_FLOW_KEYS = 512;
 /** At most this many datagrams travel in one message. */
@@ -198,12 +198,16 @@ export const schemas = {
     role: v.picklist(['supervisor', 'predecessor']),
     moult: text(64),
     pid: count,
+    /** Whether the sender takes messages in parts. */
+    parts: v.optional(v.boolean()),
   }),
   hello: v.object({
     protocol: count,
     role: v.picklist(['generation', 'member', 'successor', 'neighbour', 'operator', 'supervisor', 'thread']),
     moult: text(64),
     pid: count,
+    /** Whether the sender takes messages in parts. */
+    parts: v.optional(v.boolean()),
     generation: v.optional(count),
     node: v.optional(text(64)),
     entry: v.optional(text(4096)),
@@ -219,6 +223,15 @@ export const schemas = {
     wants: v.optional(v.pipe(v.array(name), v.minLength(1), v.maxLength(8))),
   }),
   refused: v.object({ error: errorReport }),
+
+  // On every channel, where both sides have said so: a message that does not go in one frame
+  part: v.object({}),
+  whole: v.object({
+    /** How long the JSON is that came in the attachments of the parts. */
+    bytes: count,
+    /** How many descriptors came beside them. */
+    count,
+  }),
 
   // The handover
   inherit: v.object({

@@ -356,10 +356,9 @@ export class Generation implements Estate {
     });
     lifeline.on('ask-state', ({ id }) => {
       // Without an answer the overseer knows no more than before; the service goes on.
-      this.#describe().then(
-        (state) => lifeline.send({ type: 'state', id, state }),
-        () => {},
-      );
+      this.#describe()
+        .then((state) => lifeline.send({ type: 'state', id, state }))
+        .catch(() => {});
     });
     lifeline.closed.then(() => this.#overseerLost());
   }

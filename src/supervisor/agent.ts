@@ -201,6 +201,7 @@ function lifelineOf(line: Line, program: ProgramGeneration): Lifeline {
     get isClosed() {
       return isClosed;
     },
+    takesParts: true,
     peer: { pid: program.pid },
     on: (type, handler) => line.on(type, handler),
     off: (type) => line.off(type),

@@ -18,17 +18,21 @@ export interface Operated {
 /** Answers what an operator asks over a channel; each question gets one result. */
 export function serveOperator(channel: Channel, supervisor: Operated): void {
   const answer = (work: Promise<object>) => {
-    work.then(
-      (value) => channel.send({ type: 'result', ok: true, value: value as Record<string, unknown> }),
-      (error) =>
-        channel.send({
-          type: 'result',
-          ok: false,
-          error: asMoultError(error, 'MOULT_HANDOVER_ABORTED').report(),
-        }),
-    );
+    work
+      .then((value) => channel.send({ type: 'result', ok: true, value: value as Record<string, unknown> }))
+      .catch((error) => {
+        // Also an answer that is too long for whoever asked.
+        const report = asMoultError(error, 'MOULT_HANDOVER_ABORTED').report();
+        channel.send({ type: 'result', ok: false, error: report });
+      });
   };
-  const watch = (event: StageEvent) => channel.send({ type: 'event', event: { ...event } });
+  const watch = (event: StageEvent) => {
+    try {
+      channel.send({ type: 'event', event: { ...event } });
+    } catch {
+      // It has more facts than an older command takes; the result tells the end.
+    }
+  };
   channel.on('status', () => answer(supervisor.status()));
   channel.on('history', () => answer(Promise.resolve({ restarts: supervisor.history() })));
   channel.on('stop', () => answer(supervisor.stop().then(() => ({}))));

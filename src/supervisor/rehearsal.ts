@@ -2,7 +2,7 @@ import { MoultError } from '../errors.js';
 import { launch } from '../os/launch.js';
 import { withoutNodeOptions } from '../os/node-options.js';
 import { describeExit } from '../os/process.js';
-import { CARRIED_FORMAT, type Carried, programCommand, VARIABLE } from './upgrade.js';
+import { CARRIED_FORMAT, type Carried, programCommand, variablesOf } from './upgrade.js';
 
 /** How long the new program may take to load and to answer. */
 const TIMEOUT_MS = 15_000;
@@ -24,7 +24,7 @@ export interface Rehearsed {
  */
 export async function rehearse(carried: Carried): Promise<Rehearsed> {
   const { command, args } = programCommand('rehearse');
-  const env = { ...withoutNodeOptions(process.env), [VARIABLE]: JSON.stringify(carried) };
+  const env = { ...withoutNodeOptions(process.env), ...variablesOf(carried) };
   const child = launch({ command, args, cwd: '/', env });
   let said = '';
   let failures = '';

@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import { asMoultError, MoultError } from '../errors.js';
 import type { RestartSummary, StageEvent } from '../lifecycle/restart-record.js';
 import type { Settings } from '../protocol/messages.js';
+import { OLDER_LISTENERS } from '../protocol/parts.js';
 import { admit, type QuietRequest } from './admission.js';
 import { checkBudgetMs } from './check.js';
 import type { GenerationProcess } from './generation-process.js';
@@ -175,6 +176,7 @@ export class Restarts {
     const expects = releases.listenersOf(release);
     const settings = generations.settings(asked.allowFewerListeners && expects === undefined, { expects });
     reviver.cancel();
+    assertPasses(predecessor, held.size);
     const { number, isForced } = await this.#expected(predecessor, settings, asked.force);
     // Undone while it answered: it may have told already that it calls the next one off.
     if (
@@ -334,4 +336,11 @@ export class Restarts {
     starting.kill();
     await starting.exited;
   }
+}
+
+/** @throws MOULT_TOO_LARGE where the predecessor's release of moult cannot pass so many listeners: a successor would be started in vain. */
+function assertPasses(predecessor: GenerationProcess | undefined, listeners: number): void {
+  if (predecessor?.lifeline?.takesParts !== false || listeners <= OLDER_LISTENERS) return;
+  const what = `generation ${predecessor.number} was started by an older release of moult, which passes at most ${OLDER_LISTENERS} listeners`;
+  throw new MoultError('MOULT_TOO_LARGE', `${what}, and there are ${listeners}: it serves on`);
 }

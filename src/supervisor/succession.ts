@@ -217,7 +217,8 @@ export class Succession {
     // What follows while this supervisor takes over is decided there; another one's is not ours to replace.
     if ((generations.areArriving || !generation.isOurs) && !hasHeir) return;
     if (generation === generations.current) this.#crashed(generation, exit, hasHeir);
-    else if (releases.lastGood() === undefined && generations.starting() === undefined) {
+    // A successor that failed is not the service, whatever is known of the one that serves.
+    else if (this.#isOnly(generation) && releases.lastGood() === undefined) {
       const when = exit.notStarted === undefined ? ' before it was ready' : '';
       const what = `the service ${describeExit(exit)}${when}`;
       log.error(what);
@@ -227,6 +228,13 @@ export class Succession {
     else if (generation.servingSince !== undefined && !generation.isEnding) {
       log.warn(`generation ${generation.number} ${describeExit(exit)} while it was draining`);
     }
+  }
+
+  /** Whether nobody serves besides it, nor is about to. */
+  #isOnly({ predecessor }: GenerationProcess): boolean {
+    const { generations } = this.#parts;
+    const hasPredecessor = predecessor !== undefined && predecessor.exit === undefined;
+    return !hasPredecessor && generations.current === undefined && generations.starting() === undefined;
   }
 
   /** @returns whether it did not accept before. */

@@ -12,9 +12,12 @@ import type { KeptListener } from './held-listeners.js';
  */
 
 /** The variable in which the one program tells the next what it leaves. */
-export const VARIABLE = 'MOULT_UPGRADE';
+const VARIABLE = 'MOULT_UPGRADE';
 /** Which {@link Carried} this program gives and takes: another number for what an older one would misread. */
 export const CARRIED_FORMAT = 1;
+/** The kernel takes none of more than 128 KiB, with its name. Source: execve(2), MAX_ARG_STRLEN. */
+const MAX_VARIABLE = 120_000;
+const NOT_ASCII = /[^ -~]/g;
 
 /** What passes from one program of a supervisor to the next. */
 export interface Carried {
@@ -52,7 +55,7 @@ export function programCommand(word?: string): {
 /** Executes the program that this process's path holds now. @throws MOULT_SYSTEM_CALL; this program goes on then. */
 export function becomeNewProgram(carried: Carried): never {
   const { command, args } = programCommand();
-  const env = { ...withoutNodeOptions(process.env), [VARIABLE]: JSON.stringify(carried) };
+  const env = { ...withoutNodeOptions(process.env), ...variablesOf(carried) };
   try {
     return execute(command, args, env);
   } catch (error) {
@@ -64,7 +67,29 @@ export function becomeNewProgram(carried: Carried): never {
 
 /** What the program before left, and removes it from the environment. */
 export function takeCarried(env: NodeJS.ProcessEnv): Carried | undefined {
-  const text = env[VARIABLE];
+  let text = env[VARIABLE];
   delete env[VARIABLE];
+  for (let more = 1; ; more += 1) {
+    const name = `${VARIABLE}_${more}`;
+    if (text === undefined || env[name] === undefined) break;
+    text += env[name];
+    delete env[name];
+  }
   return text === undefined ? undefined : (JSON.parse(text) as Carried);
+}
+
+/**
+ * What this program leaves, as variables of the environment: one where that is long enough, as older releases know it, else as
+ * many as are needed, cut between any two characters.
+ */
+export function variablesOf(carried: Carried): Record<string, string> {
+  const text = JSON.stringify(carried).replace(
+    NOT_ASCII,
+    (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
+  const variables: Record<string, string> = {};
+  for (let [from, more] = [0, 0]; from < text.length; from += MAX_VARIABLE, more += 1) {
+    variables[more === 0 ? VARIABLE : `${VARIABLE}_${more}`] = text.slice(from, from + MAX_VARIABLE);
+  }
+  return variables;
 }

@@ -100,6 +100,7 @@ describe('a door', () => {
       assert.deepEqual(heard.texts, ['one', 'two']);
       assert.deepEqual(heard.greeting, {
         type: 'greeting',
+        parts: true,
         protocol: PROTOCOL,
         role: 'supervisor',
         moult: (heard.greeting as { moult: string }).moult,

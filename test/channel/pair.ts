@@ -13,6 +13,7 @@ export function channels(later: Later): [Channel, Channel] {
   const [nearRecords, farRecords] = descriptorSocketPair();
   const one = new Channel(socketOf(near), nearRecords, SELF);
   const other = new Channel(socketOf(far), farRecords, SELF);
+  for (const each of [one, other]) each.takesParts = true;
   later(() => one.close());
   later(() => other.close());
   return [one, other];

@@ -87,6 +87,8 @@ const right: Record<string, Fields> = {
     rejoin: { accepting: true, epoch: 1, state: 'serving', successor: null },
   },
   refused: { error },
+  part: {},
+  whole: { bytes: 7, count: 300 },
   inherit: { epoch: 1, listeners: [listener] },
   missing: { names: ['tcp://*:80'], opened: ['tcp://*:0'] },
   ready: {
