@@ -109,6 +109,13 @@ export const errorTable = {
     remedy:
       'See the reason: what the user, the container or the machine allows, or a command that is not there.',
   },
+  MOULT_OTHER_ADDRESS: {
+    meaning:
+      'The successor listens on another form of an address of its predecessor, which keeps it from being opened.',
+    serving: 'predecessor',
+    retry: false,
+    remedy: 'Listen on the same host as before, or stop the service and start it again.',
+  },
   MOULT_READY_TIMEOUT: {
     meaning: 'The successor was not ready in time.',
     serving: 'predecessor',

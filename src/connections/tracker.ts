@@ -22,6 +22,7 @@ export interface Tracked {
 /** The open connections of the service's listeners, however they came. */
 export class ConnectionTracker {
   #open = new Map<Socket, Tracked>();
+  #hasHadAny = false;
   #isOurs: (server: Server) => boolean;
   #onOpened = new Set<(tracked: Tracked) => void>();
   #onClosed = new Set<(tracked: Tracked) => void>();
@@ -43,6 +44,11 @@ export class ConnectionTracker {
       const { socket } = message as { socket: Socket & { server?: Server } };
       if (socket.server !== undefined && this.#isOurs(socket.server)) this.add(socket, socket.server);
     });
+  }
+
+  /** Whether there has been one. */
+  get hasHadAny(): boolean {
+    return this.#hasHadAny;
   }
 
   get size(): number {
@@ -84,6 +90,7 @@ export class ConnectionTracker {
   add(socket: Socket, server: Server, carried?: Carried): void {
     const tracked = { socket, server, openedAtMs: performance.now(), carried };
     this.#open.set(socket, tracked);
+    this.#hasHadAny = true;
     socket.on('close', this.#close);
     for (const callback of this.#onOpened) callback(tracked);
   }

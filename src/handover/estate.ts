@@ -45,7 +45,7 @@ export interface Estate extends Movables {
 /** The listeners of this generation, each with the kinds of connections that it can take for it. */
 export function movableClaims({ listeners, moves }: Movables): Message<'ready'>['claims'] {
   const http1 = moves.http1 === 'yes' ? (['http1'] as const) : [];
-  return listeners.own().map((listener) => {
+  return listeners.lasting().map((listener) => {
     const { name } = listener.identity;
     if (listener instanceof DatagramListener && flowsOf(listener.socket) !== undefined) {
       return { name, accepts: [], flows: true };

@@ -115,6 +115,7 @@ export class Leave {
       this.#estate.threads.isDrained &&
       flows?.isDone !== false &&
       !this.#estate.isBeingFed() &&
+      !this.#estate.listeners.hasMomentary &&
       this.#estate.tasks.isIdle &&
       giving?.isOver !== false &&
       (this.outflow === undefined || this.outflow.isIdle)

@@ -195,7 +195,7 @@ export class Predecessor {
     const claimed = new Set(this.#claims.map(({ name }) => name));
     this.#estate.listeners.successorHas(claimed);
     // What the successor did not claim nobody will: that port closes now.
-    for (const listener of this.#estate.listeners.own()) {
+    for (const listener of this.#estate.listeners.lasting()) {
       const isClaimed = claimed.has(listener.identity.name);
       this.#estate.listeners.release(listener, !isClaimed);
       if (!isClaimed) this.#events.released(listener.identity.name);
@@ -234,12 +234,13 @@ export class Predecessor {
     this.#heirs = retirement.heirs;
     const work = this.#work();
     this.#estate.listeners.pause();
+    if (retirement.heirs.length === 0) this.#estate.listeners.closeMomentary();
     // A thread must not be accepting on a socket that is shut down.
     this.#estate.threads.pause(() => this.#endRetired(retirement, work));
   }
 
   #endRetired(retirement: Retirement, work: Work): void {
-    for (const listener of this.#estate.listeners.own()) {
+    for (const listener of this.#estate.listeners.lasting()) {
       this.#estate.listeners.release(listener, !retirement.keepOpen);
       if (!retirement.keepOpen) this.#events.released(listener.identity.name);
     }
@@ -280,7 +281,7 @@ export class Predecessor {
     const giveBack = () => {
       flows.tell(listenersWithFlows(message.claims));
       channel.send({ type: 'handed-back' });
-      for (const listener of listeners.own()) listeners.release(listener, false);
+      for (const listener of listeners.lasting()) listeners.release(listener, false);
       giving.begin(message.tasks ?? [], message.drainTimeoutMs);
       threads.leave(message.threads ?? [], timesOf(message));
       threads.confirm();
@@ -341,8 +342,7 @@ export class Predecessor {
     const { listeners } = this.#estate;
     return listeners
       .sockets()
-      .map(({ identity }) => identity.name)
-      .filter((name) => !claimed.has(name));
+      .flatMap(({ identity }) => (identity.isMomentary || claimed.has(identity.name) ? [] : [identity.name]));
   }
 
   #stopSharing(): void {

@@ -1,5 +1,7 @@
 import { constants } from 'node:os';
 import type { BindRequest } from '../node/bind-hook.js';
+import { stopReceiving } from '../node/datagram-handle.js';
+import { onHandleClose } from '../node/listening-handle.js';
 import { duplicate, shareAddress } from '../os/descriptor.js';
 import { DatagramListener } from './datagram-listener.js';
 import { datagramName } from './name.js';
@@ -27,9 +29,33 @@ function claim(registry: ListenerRegistry, request: BindRequest, { item, fd }: I
 
 function bindAnew(registry: ListenerRegistry, request: BindRequest, name: string): number {
   let error = request.proceed();
+  if (error === -constants.errno.EADDRINUSE) {
+    const held = registry.inheritedOverlapping(
+      { address: request.address, port: request.port, fd: request.fd, flags: request.flags },
+      'udp',
+    );
+    if (held !== undefined) return standIn(registry, request, held, name);
+  }
   if (error === -constants.errno.EADDRINUSE && registry.hasGivenUp(name)) error = bindBeside(request);
   if (error === 0) add(registry, request, name, duplicate(request.handle.fd), false);
   return error;
+}
+
+// As a server that asks for another form of what is held: it has a socket that is not its own, and receives nothing.
+function standIn(
+  registry: ListenerRegistry,
+  request: BindRequest,
+  { item, fd }: Inherited,
+  name: string,
+): number {
+  const error = request.take(fd);
+  if (error !== 0) return error;
+  stopReceiving(request.handle);
+  onHandleClose(
+    request.handle,
+    registry.standsIn(name, item.name, () => {}),
+  );
+  return 0;
 }
 
 // This generation has closed that port, and the supervisor's copy of it closes in a moment.

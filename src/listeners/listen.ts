@@ -3,13 +3,21 @@ import { resolve } from 'node:path';
 import { getSystemErrorMap, getSystemErrorName } from 'node:util';
 import { handleOf, setHandle } from '../node/handle.js';
 import type { ListenRequest } from '../node/listen-hook.js';
-import { behindGate, listeningHandle, putOffAccess, shutGate } from '../node/listening-handle.js';
+import {
+  behindGate,
+  closeHandle,
+  listeningHandle,
+  onHandleClose,
+  putOffAccess,
+  shutGate,
+} from '../node/listening-handle.js';
 import { resumeTickets } from '../node/tls-tickets.js';
 import { closeDescriptor, duplicate } from '../os/descriptor.js';
 import { byMoult } from '../os/socket-file.js';
+import { socketIdentity } from '../os/socket-identity.js';
 import { bindUnix, isAbandoned, MAX_SOCKET_PATH_BYTES } from '../os/unix-socket.js';
 import type { ListenerIdentity } from './listener.js';
-import { listenerName, otherNames } from './name.js';
+import { listenerName, momentaryName, otherNames } from './name.js';
 import type { Inherited, ListenerRegistry } from './registry.js';
 import { StreamListener } from './stream-listener.js';
 
@@ -23,7 +31,7 @@ export function listen(registry: ListenerRegistry, request: ListenRequest, proce
     share(registry, request, proceed);
     return;
   }
-  const wanted = listenerName(request);
+  const wanted = wantedName(registry, request);
   const shared = registry.takeFromThreads(wanted);
   const name = registry.freeName(wanted);
   const inherited =
@@ -31,9 +39,54 @@ export function listen(registry: ListenerRegistry, request: ListenRequest, proce
     registry.inherited(name, ['tcp', 'unix']) ??
     registry.inheritedLasting(otherNames(request)) ??
     inheritedAtPath(registry, request);
+  const other = inherited === undefined ? registry.inheritedOverlapping(request) : undefined;
   if (inherited !== undefined) claimAtPath(registry, request, inherited, proceed);
+  else if (other !== undefined) standIn(registry, request, other, proceed);
   else if (isUnixPath(request)) bindPath(registry, request, name, proceed);
   else bindAddress(registry, request, name, proceed);
+}
+
+// Who looks for a free port first, by listening on any, asks for the one that it was given then.
+function wantedName(registry: ListenerRegistry, request: ListenRequest): string {
+  const wanted = listenerName(request);
+  const given = request.port > 0 ? registry.nameOfGivenPort(request.port) : undefined;
+  const inherited = given === undefined ? undefined : registry.inherited(given, ['tcp']);
+  const isAny = given !== undefined && listenerName({ ...request, port: 0 }) === unnumbered(given);
+  return isAny && (inherited === undefined || portOf(inherited.fd) === request.port)
+    ? unnumbered(given)
+    : wanted;
+}
+
+function unnumbered(name: string): string {
+  return name.replace(/#\d+$/, '');
+}
+
+function portOf(fd: number): number | undefined {
+  const address = socketIdentity(fd)?.address;
+  return address !== undefined && 'port' in address ? address.port : undefined;
+}
+
+/**
+ * The server asks for another form of an address that is held for the service, such as every address. As it would where
+ * nobody else has the port, it listens, but on a socket that is not its own: programs that look whether a port is free ask so, and
+ * close at once. The registry tells of one that stays.
+ */
+function standIn(
+  registry: ListenerRegistry,
+  request: ListenRequest,
+  { item, fd }: Inherited,
+  proceed: () => void,
+): void {
+  const handle = listeningHandle(fd);
+  shutGate(handle);
+  setHandle(request.server, handle);
+  const bindAnew = () => {
+    closeHandle(handle);
+    setHandle(request.server, null);
+    bindAddress(registry, request, registry.freeName(listenerName(request)), proceed);
+  };
+  onHandleClose(handle, registry.standsIn(listenerName(request), item.name, bindAnew));
+  proceed();
 }
 
 function inheritedAtPath(registry: ListenerRegistry, request: ListenRequest): Inherited | undefined {
@@ -102,6 +155,7 @@ export function claim(
   registry.add(listener);
   resumeTickets(request.server, item);
   proceed();
+  noteGivenPort(registry, request, item.name);
   registry.tell(listener);
 }
 
@@ -161,9 +215,27 @@ function share(registry: ListenerRegistry, request: ListenRequest, proceed: () =
     });
 }
 
-function register(registry: ListenerRegistry, request: ListenRequest, identity: ListenerIdentity): void {
+function noteGivenPort(registry: ListenerRegistry, request: ListenRequest, name: string): void {
+  const address = request.port === 0 ? request.server.address() : null;
+  if (typeof address === 'object' && address !== null) registry.gavePort(address.port, name);
+}
+
+// A port of which nobody can know beforehand is passed on to a successor only where it is opened at the start, as that one will.
+function withLife(
+  registry: ListenerRegistry,
+  request: ListenRequest,
+  identity: ListenerIdentity,
+): ListenerIdentity {
+  const address = request.port === 0 ? request.server.address() : null;
+  if (typeof address !== 'object' || address === null || !registry.opensForMoment()) return identity;
+  return { ...identity, name: momentaryName(identity.name, address.port), isMomentary: true };
+}
+
+function register(registry: ListenerRegistry, request: ListenRequest, asked: ListenerIdentity): void {
   const handle = handleOf(request.server);
   if (handle === undefined) return;
+  const identity = withLife(registry, request, asked);
+  noteGivenPort(registry, request, asked.name);
   const listener = new StreamListener(
     identity,
     request.server,

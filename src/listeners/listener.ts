@@ -25,6 +25,8 @@ export interface ListenerIdentity {
   readonly links?: SocketLinks | undefined;
   /** Whether a service manager keeps it open itself, so that it is never shut down. */
   readonly isLasting?: boolean;
+  /** Whether it was opened for a moment, such as for one transfer: it is no part of what changes hands. */
+  readonly isMomentary?: boolean;
 }
 
 /** Told when the service itself closed a listener, with the state that it had until then. */

@@ -1,10 +1,12 @@
 import { realpathSync } from 'node:fs';
+import { isIPv6 } from 'node:net';
 import { basename, dirname, join, resolve } from 'node:path';
 import type { BindRequest } from '../node/bind-hook.js';
 import type { ListenRequest } from '../node/listen-hook.js';
-import type { SocketName } from '../os/socket-identity.js';
+import { type SocketName, socketIdentity } from '../os/socket-identity.js';
 
-const IPV6_ONLY = 1;
+/** Source: libuv include/uv.h, uv_tcp_flags, UV_TCP_IPV6ONLY. */
+export const IPV6_ONLY = 1;
 
 type InternetName = Extract<SocketName, { port: number }>;
 
@@ -35,6 +37,11 @@ export function datagramName({ address, port, fd, flags }: BindRequest): string 
 export function freeName(name: string, isTaken: (name: string) => boolean): string {
   if (!isTaken(name)) return name;
   for (let n = 2; ; n += 1) if (!isTaken(`${name}#${n}`)) return `${name}#${n}`;
+}
+
+/** The name of a listener that stays with the generation that opened it: no other one asks for it. */
+export function momentaryName(name: string, port: number): string {
+  return `${name}@${port}`;
 }
 
 /** The name that a service asks for when it listens where a socket is bound. */
@@ -77,4 +84,22 @@ function realFolder(path: string): string {
   } catch {
     return path;
   }
+}
+
+/** Whether a socket is bound where another one cannot be, because both would have the same port of some address. */
+export function overlaps(
+  asked: { readonly host: string; readonly port: number; readonly ipv6Only: boolean },
+  bound: number,
+): boolean {
+  const address = socketIdentity(bound)?.address;
+  if (address === undefined || !('port' in address) || address.port !== asked.port) return false;
+  if (asked.host === address.host) return true;
+  const [one, other] = [reach(asked.host, asked.ipv6Only), reach(address.host, address.ipv6Only)];
+  return one.families.some((family) => other.families.includes(family)) && (one.isAny || other.isAny);
+}
+
+function reach(host: string, ipv6Only: boolean): { families: number[]; isAny: boolean } {
+  if (host === '0.0.0.0') return { families: [4], isAny: true };
+  if (host === '::') return { families: ipv6Only ? [6] : [4, 6], isAny: true };
+  return { families: [isIPv6(host) ? 6 : 4], isAny: false };
 }

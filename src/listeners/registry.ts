@@ -2,6 +2,7 @@
  * Over 300 lines: every way in which a listener comes to this generation and leaves it changes the same few lists.
  */
 import type { Server } from 'node:net';
+import type { ListenRequest } from '../node/listen-hook.js';
 import type { Decide } from '../node/path-decision.js';
 import { wallClockMs } from '../os/clock.js';
 import { closeDescriptor, duplicate, shutDownListener } from '../os/descriptor.js';
@@ -12,9 +13,12 @@ import { DatagramListener } from './datagram-listener.js';
 import { FailedListens } from './failed-listen.js';
 import { File, fileName } from './file.js';
 import { type Listener, type ListenerState, type OnClosedByService, removeSocketPath } from './listener.js';
-import { freeName } from './name.js';
+import { freeName, IPV6_ONLY, overlaps } from './name.js';
 import { StreamListener } from './stream-listener.js';
 import { ThreadListener } from './thread-listener.js';
+
+/** For so long at most a service looks whether a port is free by listening on it. */
+const STAND_IN_MS = 1000;
 
 /** What the registry tells of. */
 export interface RegistryEvents {
@@ -26,6 +30,8 @@ export interface RegistryEvents {
   closed(listener: Listener): void;
   /** The service closed one that had not accepted yet. */
   closedBehindGate?(listener: Listener): void;
+  /** The service goes on listening in another form on an address that is held for it. */
+  otherForm?(asked: string, held: string, bindAnew: () => void): void;
 }
 
 /** A socket of the predecessor that has not been claimed. */
@@ -53,6 +59,10 @@ export class ListenerRegistry {
   readonly links: SocketLinks | undefined;
   /** Whether another process of the service listens there: then it is not free, as it would be without moult. */
   isOfMember: (name: string) => boolean = () => false;
+  /** Whether what is opened now on whatever port is free is opened for a moment: the service has started. */
+  hasStarted: () => boolean = () => false;
+  /** Ports that the service was given when it asked for any, with the names of those listeners. */
+  readonly #givenPorts = new Map<number, string>();
   #gatesShut: boolean;
   /** Closed by the service when another generation could still resume. */
   #closedInProbation = new Map<string, Listener>();
@@ -118,6 +128,31 @@ export class ListenerRegistry {
   /** Those by which clients reach the service. */
   sockets(): Listener[] {
     return this.own().filter((listener) => !(listener instanceof File));
+  }
+
+  /** Those that change hands: all but what was opened for a moment. */
+  lasting(): Listener[] {
+    return this.own().filter(({ identity }) => identity.isMomentary !== true);
+  }
+
+  /** Whether one that was opened for a moment is still open. */
+  get hasMomentary(): boolean {
+    return this.own().some(({ identity }) => identity.isMomentary === true);
+  }
+
+  /** A listener that asked for any port has been given this one. */
+  gavePort(port: number, name: string): void {
+    this.#givenPorts.set(port, name);
+  }
+
+  /** The name of the listener that asked for any port and was given this one: who asks for it now has been looking for a free one. */
+  nameOfGivenPort(port: number): string | undefined {
+    return this.#givenPorts.get(port);
+  }
+
+  /** Whether a listener on any free port is opened for a moment: others were opened when the service started. */
+  opensForMoment(): boolean {
+    return this.hasStarted() && this.lasting().some((listener) => !(listener instanceof File));
   }
 
   /**
@@ -217,6 +252,28 @@ export class ListenerRegistry {
     return names.map((name) => this.#inherited.get(name)).find((found) => found?.item.lasting === true);
   }
 
+  /** What was inherited and not claimed yet, and keeps this request from being bound: another form of the same address. */
+  inheritedOverlapping(
+    { address, port, fd, flags }: Pick<ListenRequest, 'address' | 'port' | 'fd' | 'flags'>,
+    family: 'tcp' | 'udp' = 'tcp',
+  ): Inherited | undefined {
+    if (fd !== undefined || port <= 0) return undefined;
+    const asked = { host: address ?? '::', port, ipv6Only: (flags & IPV6_ONLY) !== 0 };
+    return [...this.#inherited.values()].find(
+      ({ item, fd: held }) => item.family === family && !this.#own.has(item.name) && overlaps(asked, held),
+    );
+  }
+
+  /**
+   * A server listens in another form on what is held under a name, and not in truth.
+   * @param bindAnew has it listen in truth, once that is closed.
+   * @returns to be called when it is closed.
+   */
+  standsIn(asked: string, held: string, bindAnew: () => void): () => void {
+    const timer = setTimeout(() => this.#events.otherForm?.(asked, held, bindAnew), STAND_IN_MS).unref();
+    return () => clearTimeout(timer);
+  }
+
   /** Registers a listener: one that was bound here, or that was inherited and is claimed by it. */
   add(listener: Listener): void {
     const { name } = listener.identity;
@@ -270,9 +327,18 @@ export class ListenerRegistry {
     this.#closedInProbation.clear();
   }
 
-  /** Accepts no more on any of them. */
+  /** Accepts no more on any of those that change hands. */
   pause(): void {
-    for (const listener of this.#own.values()) listener.pause();
+    for (const listener of this.lasting()) listener.pause();
+  }
+
+  /** Closes those that were opened for a moment, also where somebody may be about to come. */
+  closeMomentary(): void {
+    for (const listener of this.own()) {
+      if (listener.identity.isMomentary !== true) continue;
+      listener.pause();
+      this.release(listener, true);
+    }
   }
 
   /** Accepts again on all of them; those that the service has closed meanwhile are closed for good. */
@@ -326,6 +392,11 @@ export class ListenerRegistry {
     return kept;
   }
 
+  /** Whether one was passed on and is not claimed yet. */
+  isUnclaimed(name: string): boolean {
+    return this.#inherited.has(name);
+  }
+
   /** Closes one for good, for every process, that the service never came to listen on. @returns whether there was one. */
   closeUnclaimed(name: string): boolean {
     const inherited = this.#inherited.get(name);
@@ -347,7 +418,7 @@ export class ListenerRegistry {
 
   /** The open listeners as a successor is told of them, and their descriptors in the same order. */
   describe(): { items: ListenerItem[]; descriptors: number[] } {
-    const listeners = this.own().filter((listener) => listener.fd >= 0);
+    const listeners = this.lasting().filter((listener) => listener.fd >= 0);
     const spare = [...this.#inherited.values()].filter(({ item }) => item.spare);
     return {
       items: [...listeners.map((listener) => listener.item()), ...spare.map(({ item }) => item)],

@@ -88,6 +88,11 @@ export function bind(socket: Socket, env: NodeJS.ProcessEnv): void {
   });
 }
 
+/** The names of listeners that are held for this process, and on which it does not listen yet; undefined while it is not known whether it is the service. */
+export function held(): readonly string[] | undefined {
+  return generation === null ? [] : generation?.held();
+}
+
 /** Called when a worker thread is about to listen. @returns where it joins this process's generation; null when this process is not the service. */
 export async function admitThread(shut: SharedArrayBuffer, env: NodeJS.ProcessEnv): Promise<string | null> {
   return become(env)?.doorForThreads(new Int32Array(shut)) ?? becomeMember(env)?.mainDoor ?? null;

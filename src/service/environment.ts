@@ -5,6 +5,8 @@ export interface StartedBy {
   readonly generation: number;
   /** Which of several processes of the service it is, from 0 on; for the service itself. */
   readonly slot?: number | undefined;
+  /** The names of the listeners that are held for the service. */
+  readonly held?: readonly string[] | undefined;
 }
 
 const SUPERVISOR = 'MOULT_SUPERVISOR';
@@ -13,6 +15,9 @@ const NODE_OPTIONS_WAS = 'MOULT_NODE_OPTIONS_WAS';
 const DIRECT = 'MOULT_DIRECT';
 const SLOT = 'MOULT_SLOT';
 const KOFFI = 'MOULT_KOFFI';
+const HELD = 'MOULT_HELD';
+/** More than this is not passed: the environment of a process has a limit. */
+const MAX_HELD_CHARACTERS = 32_768;
 
 /** The variables that start a process as this generation. @param isDirect whether the command itself is the service, not a wrapper. @param koffi the path of the package by which libc is called. */
 export function variablesFor(
@@ -31,7 +36,13 @@ export function variablesFor(
     [KOFFI]: koffi,
     ...(isDirect ? { [DIRECT]: '1' } : {}),
     ...(started.slot === undefined ? {} : { [SLOT]: String(started.slot) }),
+    ...heldVariable(started.held ?? []),
   };
+}
+
+function heldVariable(names: readonly string[]): Record<string, string> {
+  const value = JSON.stringify(names);
+  return names.length === 0 || value.length > MAX_HELD_CHARACTERS ? {} : { [HELD]: value };
 }
 
 /** Who started this process, or undefined when it was not moult. */
@@ -47,5 +58,5 @@ export function scrub(env: NodeJS.ProcessEnv): void {
   const was = env[NODE_OPTIONS_WAS];
   if (was) env.NODE_OPTIONS = was;
   else delete env.NODE_OPTIONS;
-  for (const name of [SUPERVISOR, GENERATION, NODE_OPTIONS_WAS, DIRECT, KOFFI]) delete env[name];
+  for (const name of [SUPERVISOR, GENERATION, NODE_OPTIONS_WAS, DIRECT, KOFFI, HELD]) delete env[name];
 }

@@ -92,6 +92,7 @@ export class Generation implements Estate {
   #late: LateListeners | undefined;
   #hasPredecessor: boolean;
   #isGated: boolean;
+  #hasTakenOver = false;
   #inherited: readonly ListenerItem[];
   #hub: Promise<ThreadHub> | undefined;
   #successorNumber: number | undefined;
@@ -115,7 +116,18 @@ export class Generation implements Estate {
       // Where other slots have it too, or it was held for this one, the supervisor must know that this one has it again.
       claimed: (listener: Listener) =>
         isShared || this.#late?.has(listener.identity.name) ? this.#bound(listener) : this.#listens(listener),
-      closed: (listener: Listener) => this.#lifeline.send({ type: 'release', name: listener.identity.name }),
+      closed: (listener: Listener) => {
+        if (listener.identity.isMomentary) this.#predecessor.feedEnded();
+        else this.#lifeline.send({ type: 'release', name: listener.identity.name });
+      },
+      otherForm: (asked: string, held: string, bindAnew: () => void) => {
+        if (this.#hasPredecessor) this.#readiness.otherForm(asked, held);
+        // Nobody else will serve on the one that is held: this release listens elsewhere.
+        else if (this.listeners.closeUnclaimed(held)) {
+          this.#lifeline.send({ type: 'release', name: held });
+          bindAnew();
+        }
+      },
       closedBehindGate: () => this.#readiness.changed(),
     };
     const links = new SocketLinks(overseer.folder);
@@ -144,10 +156,14 @@ export class Generation implements Estate {
       inherited: listeners,
       hasPredecessor: giver !== undefined,
       ready: (late) => this.#ready(late),
+      refuse: (error) => this.refuse(error),
       missing: (names, opened) => hears?.send({ type: 'missing', names: [...names], opened: [...opened] }),
     });
     this.listeners.keptByThreads = (listener) => this.threads.countOf(listener.identity.name) > 0;
     this.listeners.isOfMember = (name) => this.threads.isOfOther(name, process.pid);
+    // Before that one on any free port is as much part of the service as any other, and its successor gets it.
+    this.listeners.hasStarted = () =>
+      this.connections.hasHadAny || this.#hasTakenOver || performance.now() > settings.readyTimeoutMs;
     this.flows = new FlowExchange(this.listeners);
     this.connections = new ConnectionTracker((server) => this.listeners.of(server) !== undefined);
     this.connections.start();
@@ -195,6 +211,11 @@ export class Generation implements Estate {
   /** The service will say when it is ready: until then it is not, whatever it listens on. */
   willSay(): void {
     this.#readiness.willSay();
+  }
+
+  /** The names of listeners that are held for it, and on which it does not listen yet. */
+  held(): string[] {
+    return [...this.listeners.unclaimed(), ...(this.#late?.names ?? [])];
   }
 
   /** Whether it accepts, or would if it had a listener. */
@@ -400,7 +421,7 @@ export class Generation implements Estate {
       this.#attach(overseer);
       if (this.#door !== undefined) this.#lifeline.send({ type: 'door', path: this.#doorPath, looks: true });
       if (this.#isGated) return;
-      for (const listener of this.listeners.own()) this.#hold(listener);
+      for (const listener of this.listeners.lasting()) this.#hold(listener);
       const { items, descriptors } = this.listeners.describe();
       items.forEach((listener, i) => {
         const fd = descriptors[i];
@@ -491,14 +512,16 @@ export class Generation implements Estate {
   }
 
   #bound(listener: Listener): void {
-    if (listener.state === 'open') this.#hold(listener);
+    // Not before it has lasted for a turn: our copy keeps the port of one that is closed at once from being bound anew.
+    const isToHold = () => listener.state === 'open' && !listener.identity.isMomentary;
+    if (isToHold()) setImmediate(() => isToHold() && this.#hold(listener));
     this.#listens(listener);
   }
 
   #listens(listener: Listener): void {
     if (listener instanceof StreamListener) {
       const { server } = listener;
-      this.steering.watch(listener);
+      if (!listener.identity.isMomentary) this.steering.watch(listener);
       trackHttp2Sessions(server);
       watchTlsSockets(server);
       watchPipelining(server, listener);
@@ -526,7 +549,8 @@ export class Generation implements Estate {
   #committed(): void {
     this.#lifeline.unref();
     this.#holdLate(this.listeners.dropUnclaimed(new Set(this.#promised)));
-    if (this.#isGated) for (const listener of this.listeners.own()) this.#hold(listener);
+    if (this.#isGated) for (const listener of this.listeners.lasting()) this.#hold(listener);
+    this.#hasTakenOver = this.#isGated;
     this.#isGated = false;
     this.#lifeline.send({ type: 'serving', epoch: this.epoch, said: this.#readiness.hasSaid });
     this.#overseer.accepts();

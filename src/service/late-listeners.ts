@@ -35,7 +35,12 @@ export class LateListeners {
     }, inMs).unref();
   }
 
-  /** Whether one is held. */
+  /** Those on which the service has not come to listen so far. */
+  get names(): string[] {
+    return [...this.#names].filter((name) => this.#listeners.isUnclaimed(name));
+  }
+
+  /** Whether one is held, or was. */
   has(name: string): boolean {
     return this.#names.has(name);
   }

@@ -6,14 +6,17 @@
 const cluster: typeof import('node:cluster').default = require('node:cluster');
 const threads: typeof import('node:worker_threads') = require('node:worker_threads');
 const children: Children = require('./children.cjs');
+const fs: typeof import('node:fs') = require('node:fs');
+const path: typeof import('node:path') = require('node:path');
 const hooks: Hooks = require('./hooks.cjs');
-const { dirname }: typeof import('node:path') = require('node:path');
 const paths: { keepPaths(folder: string): void } = require('./path-hooks.cjs');
+const connecting: ConnectHook = require('./connect-hook.cjs');
 
 type Hooks = import('../node/listen-hook.js', { with: { 'resolution-mode': 'import' }}).Hooks;
 type Children = {
   keepVariables(supervised: NodeJS.ProcessEnv, preload: string): void;
 };
+type ConnectHook = { refuseConnectionsTo(held: () => readonly string[]): void };
 type Entry = typeof import('./entry.js', { with: { 'resolution-mode': 'import' }});
 type ThreadEntry = typeof import('../threads/entry.js', { with: { 'resolution-mode': 'import' }});
 type DoorAnswer = import('../threads/mark.js', { with: { 'resolution-mode': 'import' }}).DoorAnswer;
@@ -34,7 +37,7 @@ function watch(): void {
     return;
   }
   if (!env.MOULT_SUPERVISOR || cluster.isWorker) return;
-  paths.keepPaths(dirname(env.MOULT_SUPERVISOR));
+  paths.keepPaths(path.dirname(env.MOULT_SUPERVISOR));
   const shut = new SharedArrayBuffer(4);
   threads.setEnvironmentData(MARK, shut as unknown as Parameters<typeof threads.setEnvironmentData>[1]);
   if (env.MOULT_KOFFI) threads.setEnvironmentData(KOFFI, env.MOULT_KOFFI);
@@ -62,6 +65,8 @@ function watch(): void {
   hooks.onDatagramBind((socket) => {
     if (!isHelper && !isMoultItself()) load().bind(socket, supervised);
   });
+  const held = heldBefore(supervised);
+  connecting.refuseConnectionsTo(() => entry?.held() ?? held());
 
   process.once('worker', () => awaitThreads((answer) => load().admitThread(shut, supervised).then(answer)));
 
@@ -73,6 +78,30 @@ function watch(): void {
     if (isSaid && (!isHelper || entry?.isService())) load().ready(supervised);
     return send?.(message, ...rest) ?? true;
   }) as NonNullable<typeof process.send>;
+}
+
+// Before the service has shown itself it may be any process of the tree; when it has, the others reach it as ever.
+function heldBefore({
+  MOULT_HELD,
+  MOULT_SUPERVISOR = '',
+  MOULT_GENERATION,
+}: NodeJS.ProcessEnv): () => string[] {
+  let names: string[] = [];
+  try {
+    names = JSON.parse(MOULT_HELD ?? '[]') as string[];
+  } catch {
+    // Somebody has changed it: nothing is refused.
+  }
+  const isDoor = (file: string) => file.startsWith(`g${MOULT_GENERATION}-`);
+  return () => {
+    if (names.length === 0) return names;
+    try {
+      if (fs.readdirSync(path.dirname(MOULT_SUPERVISOR)).some(isDoor)) names = [];
+    } catch {
+      names = [];
+    }
+    return names;
+  };
 }
 
 // A thread that is about to listen waits for the answer. Nothing is loaded before that: most workers never listen.

@@ -1,10 +1,14 @@
+import { MoultError } from '../errors.js';
 import type { Threads } from '../handover/threads.js';
+import type { Listener } from '../listeners/listener.js';
 import type { ListenerRegistry } from '../listeners/registry.js';
 import { ThreadListener } from '../listeners/thread-listener.js';
 import type { ListenerItem, Settings } from '../protocol/messages.js';
 
 /** How long after its last listen() a service with fewer listeners is taken for ready, where the settings do not say. */
 const FEWER_LISTENERS_MS = 1000;
+/** So often it is looked whether a server is listened to by now. */
+const LOOK_MS = 50;
 
 /** Of what readiness is made, and whom it tells. */
 export interface ReadinessParts {
@@ -17,6 +21,8 @@ export interface ReadinessParts {
   readonly hasPredecessor: boolean;
   /** It is ready. @param late the listeners that it lacks, and that are held for it. */
   readonly ready: (late: readonly string[]) => void;
+  /** It listens, in another form, on an address that is held for it, and that its predecessor has. */
+  readonly refuse: (error: MoultError) => void;
   /** It is not ready for want of listeners. @param opened what it has opened that was not passed to it. */
   readonly missing: (names: readonly string[], opened: readonly string[]) => void;
 }
@@ -34,6 +40,7 @@ export class Readiness {
   #told = '';
   #soon: NodeJS.Immediate | undefined;
   #timer: NodeJS.Timeout | undefined;
+  #look: NodeJS.Timeout | undefined;
 
   constructor(parts: ReadinessParts) {
     this.#parts = parts;
@@ -70,13 +77,33 @@ export class Readiness {
     });
   }
 
+  /** Its service listens in a form in which it cannot while the predecessor lives: it will never be ready. */
+  otherForm(asked: string, held: string): void {
+    if (this.#isReady) return;
+    const what = `it listens on ${asked}, which cannot be opened while ${held} is open, on which its predecessor listens`;
+    this.#parts.refuse(new MoultError('MOULT_OTHER_ADDRESS', what));
+  }
+
   /** The listeners that it is to have and has not. */
   missing(): string[] {
     const { settings, listeners } = this.#parts;
-    if (settings.expects === undefined) return listeners.unclaimed();
+    if (settings.expects === undefined) return [...listeners.unclaimed(), ...this.#idle()];
     return settings.expects.filter(
-      (name) => listeners.named(name) === undefined && !listeners.isWithdrawn(name),
+      (name) =>
+        (listeners.named(name) === undefined || this.#idle().includes(name)) && !listeners.isWithdrawn(name),
     );
+  }
+
+  // A server that nobody listens to is no service: it only looks whether the port is free.
+  #idle(): string[] {
+    return this.#parts.listeners
+      .streams()
+      .flatMap(({ server, identity }) => (server.listenerCount('connection') === 0 ? [identity.name] : []));
+  }
+
+  get #sockets(): Listener[] {
+    const idle = this.#idle();
+    return this.#parts.listeners.sockets().filter(({ identity }) => !idle.includes(identity.name));
   }
 
   #check(): void {
@@ -91,6 +118,12 @@ export class Readiness {
     if (isThere && threadsMs === 0) this.#beReady();
     else if (isThere) this.#timer = setTimeout(() => this.#check(), threadsMs);
     else if (missing.length > 0) this.#lack(missing);
+    // Who is to listen to a server may come to it later.
+    if (!isThere && this.#idle().length > 0)
+      this.#look ??= setTimeout(() => {
+        this.#look = undefined;
+        this.#check();
+      }, LOOK_MS);
   }
 
   #lack(missing: readonly string[]): void {
@@ -106,13 +139,13 @@ export class Readiness {
   get #hasSome(): boolean {
     const { listeners, inherited } = this.#parts;
     const isToHave = ({ name, spare }: ListenerItem) => !spare && !listeners.isWithdrawn(name);
-    return listeners.sockets().length > 0 || inherited.some(isToHave);
+    return this.#sockets.length > 0 || inherited.some(isToHave);
   }
 
   // One that has none of what its predecessor has would leave every client with nobody.
   get #mayLack(): boolean {
-    const { settings, listeners, hasPredecessor } = this.#parts;
-    const sockets = listeners.sockets();
+    const { settings, hasPredecessor } = this.#parts;
+    const sockets = this.#sockets;
     if (!hasPredecessor) return sockets.length > 0;
     return sockets.some(
       ({ isInherited, identity }) => isInherited || settings.expects?.includes(identity.name) === true,
@@ -128,6 +161,9 @@ export class Readiness {
 
   #beReady(): void {
     this.#isReady = true;
-    this.#parts.ready(this.missing());
+    const { inherited, ready } = this.#parts;
+    // What a service manager keeps open itself is held for whoever claims it, and for ever.
+    const lasting = new Set(inherited.flatMap(({ name, lasting }) => (lasting ? [name] : [])));
+    ready(this.missing().filter((name) => !lasting.has(name)));
   }
 }

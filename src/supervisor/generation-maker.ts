@@ -21,17 +21,26 @@ export interface GenerationMaker {
  * Makes generations of a service that speaks with its supervisor itself.
  * @param control the socket at which it finds that.
  * @param files finds what of moult a process of the service loads.
+ * @param held the names of the listeners that are held for it.
  * @param slot of the service, where it has several.
  */
 export function serviceMaker(
   control: string,
   outputs: Outputs,
   files: () => ServiceFiles,
+  held: () => readonly string[],
   slot?: number,
 ): GenerationMaker {
   return {
     start: (number, release, settings) =>
-      GenerationProcess.start(number, release, settings, control, outputs, files(), slot),
+      GenerationProcess.start(
+        number,
+        release,
+        settings,
+        { supervisor: control, held: held(), slot },
+        outputs,
+        files(),
+      ),
     adopt: (number, release, settings, tree) => new GenerationProcess(number, release, settings, tree),
   };
 }

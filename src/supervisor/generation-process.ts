@@ -11,7 +11,7 @@ import { streamSocketPair } from '../os/descriptor-socket.js';
 import type { PeerCredentials } from '../os/peer.js';
 import { type Exit, signal, startTicks } from '../os/process.js';
 import type { DrainReport, GenerationState, Message, Settings } from '../protocol/messages.js';
-import { variablesFor } from '../service/environment.js';
+import { type StartedBy, variablesFor } from '../service/environment.js';
 import { killTree, type Outputs, type ProcessTree, startTree } from './process-tree.js';
 import type { Release } from './release.js';
 import type { ServiceFiles } from './service-files.js';
@@ -96,14 +96,13 @@ export class GenerationProcess {
     number: number,
     release: Release,
     settings: Settings,
-    supervisor: string,
+    around: Omit<StartedBy, 'generation'>,
     outputs: Outputs,
     files: ServiceFiles,
-    slot?: number,
   ): GenerationProcess {
     const { NODE_OPTIONS } = release.env;
     const variables = variablesFor(
-      { supervisor, generation: number, slot },
+      { ...around, generation: number },
       release.isDirect,
       files.preload,
       files.koffi,

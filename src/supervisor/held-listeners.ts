@@ -218,6 +218,11 @@ export class HeldListeners {
     return [...this.#held.keys()];
   }
 
+  /** The names of those that somebody has, or has had. */
+  claimable(): string[] {
+    return [...this.#held.values()].flatMap(({ item }) => (item.spare ? [] : [item.name]));
+  }
+
   /** The names of the sockets that a generation has. */
   namesOf(generation: number): string[] {
     return [...this.#held.values()].flatMap(({ item, by }) =>

@@ -252,13 +252,14 @@ function underSystemd(type: string, overUsr: string | undefined): void {
   });
 
   it('closes a stored listener that the next start does not want', async () => {
-    const unit = await installPlaces('moves');
+    const unit = await installPlaces('moves', { runOptions: ['--ready-timeout', '2s'] });
     const elsewhere = { port: await freePort(), host: '127.0.0.1' };
     unit.place({ port: unit.port, host: '127.0.0.1' });
     await unit.start();
     unit.place(elsewhere);
     await unit.systemctl('restart');
-    assert.equal(await unit.property('NFileDescriptorStore'), '1');
+    const stored = async () => (await unit.property('NFileDescriptorStore')) === '1';
+    await until('what it does not listen on is stored no more', stored);
     assert.equal(await refusal(unit.port), 'ECONNREFUSED');
     const load = unit.load(NEW_ONES, elsewhere);
     await unit.systemctl('restart');

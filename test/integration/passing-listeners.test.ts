@@ -1,0 +1,153 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { writeFile } from 'node:fs/promises';
+import net from 'node:net';
+import path from 'node:path';
+import { describe, it } from 'node:test';
+import { pathToFileURL } from 'node:url';
+import type { Target } from '#moult/verify/target.js';
+import { RawClient } from './raw-client.js';
+import { fixture, root, until, withFolder, withService } from './supervised.js';
+
+const host = '127.0.0.1';
+const runOptions = ['--probation', '100ms', '--drain-timeout', '5s'];
+
+const { freePort } = (await import(pathToFileURL(path.join(root, 'test/fixtures/faults/cell.mjs')).href)) as {
+  freePort(): Promise<number>;
+};
+
+/** The answer of the service, as JSON. @throws where it is refused or reset */
+async function asks(target: Target, where = '/'): Promise<{ pid: number; port: number }> {
+  const client = await RawClient.connect(target);
+  const { body } = await client.get(where, 'Connection: close\r\n');
+  client.close();
+  return JSON.parse(body?.toString() ?? '{}') as { pid: number; port: number };
+}
+
+/** What comes on a connection, until it ends. */
+async function reads(port: number): Promise<{ pid: number }> {
+  const socket = net.connect(port, host);
+  let text = '';
+  socket.setEncoding('utf8').on('data', (chunk: string) => {
+    text += chunk;
+  });
+  await once(socket, 'close');
+  return JSON.parse(text) as { pid: number };
+}
+
+describe('a service that looks whether its port is taken', () => {
+  for (const PROBE of [
+    'the same address',
+    'the same address, later',
+    'the same address, for a while',
+    'every address',
+    'exclusive',
+    'connecting',
+    'connecting by name',
+    'a request',
+    'a datagram socket',
+    'any port',
+  ]) {
+    it(`keeps it through a restart and a crash: by ${PROBE}`, async () => {
+      const env = { PROBE, PORT: String(await freePort()), WAIT: '300' };
+      await withService({ command: [fixture('probes.cjs')], env, runOptions }, async (service) => {
+        const target = await until('it listens', async () => {
+          const { listeners = [] } = await service.current();
+          const [address] = listeners.flatMap((one) => ('port' in one.address ? [one.address.port] : []));
+          return address !== undefined && { host, port: Number(address) };
+        });
+        if (PROBE !== 'any port') assert.equal(target.port, Number(env.PORT));
+        const failures: string[] = [];
+        let isOver = false;
+        const asking = (async () => {
+          while (!isOver) {
+            await asks(target).catch((error: NodeJS.ErrnoException) => failures.push(String(error)));
+          }
+        })();
+        const { generation } = await service.restart();
+        await service.alone();
+        isOver = true;
+        await asking;
+        assert.deepEqual(failures, []);
+        const second = await service.current();
+        assert.equal(second.generation, generation);
+        process.kill(second.pid, 'SIGKILL');
+        assert.notEqual((await asks(target)).pid, second.pid);
+      });
+    });
+  }
+
+  it('is refused early, by name, where it listens in a form in which it cannot', async () => {
+    await withFolder(async (folder) => {
+      const file = path.join(folder, 'env');
+      const port = await freePort();
+      const listens = (form: string) => writeFile(file, `PORT=${port}\nHOST=${form}\n`);
+      await listens(host);
+      const options = {
+        command: [fixture('transfers.cjs')],
+        runOptions: [...runOptions, '--env-file', file],
+      };
+      await withService(options, async (service) => {
+        const { pid } = await asks({ host, port });
+        await listens('0.0.0.0');
+        const error = await service.failingRestart();
+        assert.equal(error.code, 'MOULT_OTHER_ADDRESS');
+        assert.match(error.message, new RegExp(`0\\.0\\.0\\.0:${port}, .* tcp://127\\.0\\.0\\.1:${port}`));
+        assert.equal((await asks({ host, port })).pid, pid);
+      });
+    });
+  });
+});
+
+describe('a port that is opened for a moment', () => {
+  it('stays with the generation that opened it, keeps no restart waiting, and gives its data', async () => {
+    const port = await freePort();
+    const env = { PORT: String(port) };
+    await withService({ command: [fixture('transfers.cjs')], env, runOptions }, async (service) => {
+      const target = { host, port };
+      const first = await asks(target);
+      const { port: transfer } = await asks(target, '/transfer/0');
+      await service.restart('--wait', 'confirmed');
+      const second = await asks(target);
+      assert.notEqual(second.pid, first.pid);
+      const { port: other } = await asks(target, '/transfer/0');
+      assert.notEqual(other, transfer);
+      // The older generation has nothing else left, and waits for whoever asked for this.
+      assert.deepEqual(await reads(transfer), first);
+      await service.alone();
+      assert.deepEqual(await reads(other), second);
+    });
+  });
+
+  it('is closed at the deadline of the drain where nobody comes, and at a stop', async () => {
+    const port = await freePort();
+    const env = { PORT: String(port) };
+    const options = [...runOptions.slice(0, 2), '--drain-timeout', '1s'];
+    await withService({ command: [fixture('transfers.cjs')], env, runOptions: options }, async (service) => {
+      const target = { host, port };
+      const { port: transfer } = await asks(target, '/transfer/0');
+      await service.restart();
+      await service.alone();
+      await assert.rejects(once(net.connect(transfer, host), 'connect'), { code: 'ECONNREFUSED' });
+      await asks(target, '/transfer/0');
+    });
+  });
+
+  it('is waited for where it has a number of its own, until its service has closed it', async () => {
+    const [port, transfer] = [await freePort(), await freePort()];
+    const env = { PORT: String(port) };
+    await withService({ command: [fixture('transfers.cjs')], env, runOptions }, async (service) => {
+      const target = { host, port };
+      const first = await asks(target);
+      await asks(target, `/transfer/${transfer}`);
+      const restart = service.restart();
+      await until('the successor waits', async () => {
+        const { generations } = await service.status();
+        return generations.some(({ state, generation }) => generation === 1 && state === 'inheriting');
+      });
+      assert.deepEqual(await reads(transfer), first);
+      await restart;
+      assert.notEqual((await asks(target)).pid, first.pid);
+    });
+  });
+});
