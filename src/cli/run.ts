@@ -182,7 +182,10 @@ export function runShape(): Command {
     .option('--program', 'the command is a program that knows nothing of moult, in whatever language')
     .option('--no-program', 'the command ends in a Node service, whatever it is and --listen says')
     .addOption(
-      new Option('--ready-after <time>', 'a program is ready so long after its start').argParser(duration),
+      new Option(
+        '--ready-after <time>',
+        'a program, or a service that shows no listener, is ready so long after its start',
+      ).argParser(duration),
     )
     .option(
       '--take-over <path>',

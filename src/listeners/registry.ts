@@ -260,7 +260,8 @@ export class ListenerRegistry {
     if (fd !== undefined || port <= 0) return undefined;
     const asked = { host: address ?? '::', port, ipv6Only: (flags & IPV6_ONLY) !== 0 };
     return [...this.#inherited.values()].find(
-      ({ item, fd: held }) => item.family === family && !this.#own.has(item.name) && overlaps(asked, held),
+      ({ item, fd: held }) =>
+        item.family === family && item.lasting !== true && !this.#own.has(item.name) && overlaps(asked, held),
     );
   }
 

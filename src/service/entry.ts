@@ -88,6 +88,16 @@ export function bind(socket: Socket, env: NodeJS.ProcessEnv): void {
   });
 }
 
+/** Called when the process has lived for as long as a service without a listener takes to be ready. */
+export function lives(env: NodeJS.ProcessEnv): void {
+  try {
+    become(env)?.lives();
+  } catch (error) {
+    // The service itself has asked for nothing, so that nothing may fail for it.
+    process.emitWarning(`it cannot be restarted: ${String(error)}`, 'MoultWarning');
+  }
+}
+
 /** The names of listeners that are held for this process, and on which it does not listen yet; undefined while it is not known whether it is the service. */
 export function held(): readonly string[] | undefined {
   return generation === null ? [] : generation?.held();

@@ -7,6 +7,8 @@ export interface StartedBy {
   readonly slot?: number | undefined;
   /** The names of the listeners that are held for the service. */
   readonly held?: readonly string[] | undefined;
+  /** A service that shows no listener is ready so many milliseconds after its start; undefined for never. */
+  readonly readyAfterMs?: number | undefined;
 }
 
 const SUPERVISOR = 'MOULT_SUPERVISOR';
@@ -16,6 +18,7 @@ const DIRECT = 'MOULT_DIRECT';
 const SLOT = 'MOULT_SLOT';
 const KOFFI = 'MOULT_KOFFI';
 const HELD = 'MOULT_HELD';
+const READY_AFTER = 'MOULT_READY_AFTER';
 /** More than this is not passed: the environment of a process has a limit. */
 const MAX_HELD_CHARACTERS = 32_768;
 
@@ -37,6 +40,7 @@ export function variablesFor(
     ...(isDirect ? { [DIRECT]: '1' } : {}),
     ...(started.slot === undefined ? {} : { [SLOT]: String(started.slot) }),
     ...heldVariable(started.held ?? []),
+    ...(started.readyAfterMs === undefined ? {} : { [READY_AFTER]: String(started.readyAfterMs) }),
   };
 }
 
@@ -58,5 +62,6 @@ export function scrub(env: NodeJS.ProcessEnv): void {
   const was = env[NODE_OPTIONS_WAS];
   if (was) env.NODE_OPTIONS = was;
   else delete env.NODE_OPTIONS;
-  for (const name of [SUPERVISOR, GENERATION, NODE_OPTIONS_WAS, DIRECT, KOFFI, HELD]) delete env[name];
+  for (const name of [SUPERVISOR, GENERATION, NODE_OPTIONS_WAS, DIRECT, KOFFI, HELD, READY_AFTER])
+    delete env[name];
 }

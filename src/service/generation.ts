@@ -281,6 +281,11 @@ export class Generation implements Estate {
     return this.#successor.takeState();
   }
 
+  /** The service has lived for as long as one without a listener takes to be ready. */
+  lives(): void {
+    this.#readiness.lives();
+  }
+
   /** The service says that it is ready. */
   said(): void {
     this.#readiness.said();

@@ -11,6 +11,7 @@ const path: typeof import('node:path') = require('node:path');
 const hooks: Hooks = require('./hooks.cjs');
 const paths: { keepPaths(folder: string): void } = require('./path-hooks.cjs');
 const connecting: ConnectHook = require('./connect-hook.cjs');
+const { isLastOfTree }: { isLastOfTree(): boolean } = require('./last-of-tree.cjs');
 
 type Hooks = import('../node/listen-hook.js', { with: { 'resolution-mode': 'import' }}).Hooks;
 type Children = {
@@ -67,6 +68,15 @@ function watch(): void {
   });
   const held = heldBefore(supervised);
   connecting.refuseConnectionsTo(() => entry?.held() ?? held());
+
+  // One that shows no listener is known by its life: the command itself, or below a wrapper the last Node process.
+  const readyAfterMs = Number(supervised.MOULT_READY_AFTER ?? 0);
+  if (readyAfterMs > 0 && !isHelper) {
+    setTimeout(() => {
+      const isIt = supervised.MOULT_DIRECT !== undefined || entry?.isService() || isLastOfTree();
+      if (isIt && !isMoultItself()) load().lives(supervised);
+    }, readyAfterMs).unref();
+  }
 
   process.once('worker', () => awaitThreads((answer) => load().admitThread(shut, supervised).then(answer)));
 

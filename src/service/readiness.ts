@@ -36,6 +36,7 @@ export class Readiness {
   #waitsForWord: boolean;
   #isTested = false;
   #hasSaid = false;
+  #hasLived = false;
   #isReady = false;
   #told = '';
   #soon: NodeJS.Immediate | undefined;
@@ -60,6 +61,12 @@ export class Readiness {
   /** The service says that it is ready. */
   said(): void {
     this.#hasSaid = true;
+    this.#check();
+  }
+
+  /** The service has lived for as long as one without a listener takes to be ready. */
+  lives(): void {
+    this.#hasLived = true;
     this.#check();
   }
 
@@ -112,7 +119,7 @@ export class Readiness {
     const missing = this.missing();
     const { settings, threads } = this.#parts;
     const isEnough = missing.length === 0 || settings.allowFewerListeners;
-    const isWhole = missing.length === 0 && this.#hasSome;
+    const isWhole = missing.length === 0 && (this.#hasSome || this.#hasLived);
     const isThere = this.#hasSaid ? isEnough : isWhole && !this.#waitsForWord;
     const threadsMs = isThere ? threads.missingMs(this.#threadsExpected()) : 0;
     if (isThere && threadsMs === 0) this.#beReady();

@@ -21,6 +21,7 @@ export interface GenerationMaker {
  * Makes generations of a service that speaks with its supervisor itself.
  * @param control the socket at which it finds that.
  * @param files finds what of moult a process of the service loads.
+ * @param readyAfterMs how long after its start one that shows no listener is ready.
  * @param held the names of the listeners that are held for it.
  * @param slot of the service, where it has several.
  */
@@ -29,18 +30,15 @@ export function serviceMaker(
   outputs: Outputs,
   files: () => ServiceFiles,
   held: () => readonly string[],
+  readyAfterMs: number,
   slot?: number,
 ): GenerationMaker {
   return {
-    start: (number, release, settings) =>
-      GenerationProcess.start(
-        number,
-        release,
-        settings,
-        { supervisor: control, held: held(), slot },
-        outputs,
-        files(),
-      ),
+    start: (number, release, settings) => {
+      const lives = settings.waitReady ? {} : { readyAfterMs };
+      const around = { supervisor: control, held: held(), slot, ...lives };
+      return GenerationProcess.start(number, release, settings, around, outputs, files());
+    },
     adopt: (number, release, settings, tree) => new GenerationProcess(number, release, settings, tree),
   };
 }

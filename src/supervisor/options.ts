@@ -44,7 +44,10 @@ export interface SupervisorOptions {
   readonly listen: readonly ListenOption[];
   /** Whether the command is a program that knows nothing of moult. */
   readonly isProgram: boolean;
-  /** A program is ready so long after its start, unless it says so before; null for not by time. */
+  /**
+   * A program, or a service that shows no listener, is ready so long after its start, unless it says so before; null for
+   * not by time of a program, and 3 s of a service, or half of the ready time-out where that is less.
+   */
   readonly readyAfterMs: number | null;
 }
 

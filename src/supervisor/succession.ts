@@ -53,6 +53,7 @@ export interface SuccessionParts {
 export class Succession {
   readonly #parts: SuccessionParts;
   #crashes = 0;
+  #hasToldWhyReady = false;
 
   constructor(parts: SuccessionParts) {
     this.#parts = parts;
@@ -309,10 +310,22 @@ export class Succession {
     const size = this.#parts.held.names().filter((name) => !late.has(name)).length;
     this.#watchAlone(generation);
     if (this.#parts.restarts.handoverTo(generation) === undefined) this.#lookAlone(generation);
-    const what = `${size} listener${size === 1 ? '' : 's'}`;
+    const what = size === 0 ? 'without a listener' : `${size} listener${size === 1 ? '' : 's'}`;
     const waits = late.size === 0 ? '' : `; ${namesOf([...late])} waits for it to listen there, too`;
     this.#parts.log.info(
       `generation ${generation.number} serves ${what} (process ${generation.servicePid})${waits}`,
+    );
+    this.#tellWhyReady(generation, size);
+  }
+
+  // Once: what is taken for its being ready is to be known, in case that it is not.
+  #tellWhyReady({ startedAt, number }: GenerationProcess, listeners: number): void {
+    const { generations, options, log } = this.#parts;
+    if (listeners > 0 || options.isProgram || generations.sayReady || this.#hasToldWhyReady) return;
+    this.#hasToldWhyReady = true;
+    log.info(
+      `generation ${number} has shown no listener in ${Math.round(wallClockMs() - startedAt)} ms: that it lives is taken for its being ready ` +
+        "(--ready-after says for how long; process.send('ready') says it in its own time)",
     );
   }
 

@@ -51,6 +51,8 @@ import { type Giver, TakeOver } from './take-over.js';
 const OPEN_AGAIN_MS = 500;
 /** The answer to who asked gets out first. */
 const UPGRADE_DELAY_MS = 50;
+/** How long after its start a service that shows no listener is taken for ready, where no option says. */
+const READY_AFTER_MS = 3000;
 
 /** The program that this process can become. */
 export interface NextProgram {
@@ -120,10 +122,18 @@ export class Supervisor {
     const ending = new Ending({ slots: () => this.#slots.all, held, manager, options, journal, log });
     const check = (generation: GenerationProcess) => this.#check(generation);
     const numbers = new Numbers();
+    const readyAfterMs = options.readyAfterMs ?? Math.min(READY_AFTER_MS, options.readyTimeoutMs / 2);
     const maker = (index: number | undefined) => (listen: Slot['listen']) => {
       const made = options.isProgram
         ? programMaker({ means: () => this.#means(), listen })
-        : serviceMaker(folder.control, outputs, () => this.#files.find(), () => held.claimable(), index);
+        : serviceMaker(
+            folder.control,
+            outputs,
+            () => this.#files.find(),
+            () => held.claimable(),
+            readyAfterMs,
+            index,
+          );
       return afterwards(() => this.#guard.look(), made);
     };
     const homes = new Homes(() => this.#slots, options.sticky);
