@@ -21,6 +21,13 @@ const { cells, cut, faults, stages, document } = (await load('matrix.mjs')) as {
   stages: readonly { stage: string }[];
   document(): string;
 };
+const brokenCalls = (await load('calls-matrix.mjs')) as {
+  cells: readonly (Cell & { errors: readonly string[] })[];
+  cut: readonly string[];
+};
+const { runCallsCell } = (await load('calls-cell.mjs')) as {
+  runCallsCell(cell: object, most: number): Promise<{ fired: number; problems: string[]; output?: string }>;
+};
 const { runCell } = (await load('cell.mjs')) as {
   runCell(cell: Cell): Promise<{ problems: string[]; output?: string }>;
 };
@@ -51,6 +58,19 @@ describe('a fault', () => {
     it(`at ${name}: ${cell.text}`, async () => {
       const { problems, output } = await runCell(cell);
       assert.deepEqual(problems, [], output);
+    });
+  }
+});
+
+// All of them: node scripts/broken-calls.mjs
+describe('a call of the system that fails in the supervisor', () => {
+  for (const name of brokenCalls.cut) {
+    const cell = brokenCalls.cells.find((one) => one.name === name);
+    if (cell === undefined) throw new Error(`no cell ${name}`);
+    it(`at ${name}: ${cell.text}`, async () => {
+      const { fired, problems, output } = await runCallsCell({ ...cell, errors: cell.errors.slice(0, 1) }, 1);
+      assert.deepEqual(problems, [], output);
+      assert.ok(fired > 0);
     });
   }
 });
