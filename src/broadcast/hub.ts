@@ -9,6 +9,9 @@ import { MessageLog } from './message-log.js';
 
 /** What waits for the slowest peer has room for this; a peer that leaves more unread is left out. */
 export const MAX_WAITING_BYTES = 16 * 1024 * 1024;
+/** Between slots so much is kept for one that is linked a moment later. */
+const RECENT_MESSAGES = 1000;
+const RECENT_BYTES = 1024 * 1024;
 /** So many senders are known; those that have sent last. Two generations of each slot are far fewer. */
 const MAX_SENDERS = 512;
 /** How long a generation that ends waits for what it has sent to be dealt with elsewhere. */
@@ -59,6 +62,7 @@ export class BroadcastHub {
   /** Up to where messages are not kept any more. */
   readonly #forgotten: Positions = new Map();
   #pins = 0;
+  #recent = 0;
   readonly #waiting: Waiting[] = [];
   readonly #drained: (() => void)[] = [];
   #openings = 0;
@@ -100,6 +104,11 @@ export class BroadcastHub {
   /** Whether it knows a sender: its messages come by themselves. */
   knows(origin: string): boolean {
     return origin === this.id || this.#known.has(origin);
+  }
+
+  /** Others may come that lack what was sent last: some of it is kept, also where nobody takes part yet. */
+  keepRecent(): void {
+    this.#recent = RECENT_MESSAGES;
   }
 
   /** Deals with messages of this name from now on. */
@@ -228,7 +237,7 @@ export class BroadcastHub {
 
   /** Whether anybody may need again what is sent now. */
   get #isKept(): boolean {
-    return this.#links.size + this.#openings > 0;
+    return this.#links.size + this.#openings + this.#recent > 0;
   }
 
   #introduction(): Message<'broadcast-join'> {
@@ -297,6 +306,7 @@ export class BroadcastHub {
     if (this.#isKept) {
       this.#log.add(message);
       this.#limit();
+      if (this.#links.size === 0) this.#forget();
     } else this.#forgotten.set(message.origin, message.seq);
     if (message.fed !== undefined && value === undefined)
       this.feeds.forwarded(message.topic, message.fed, message.origin);
@@ -351,7 +361,9 @@ export class BroadcastHub {
 
   #forget(): void {
     if (this.#openings + this.#pins > 0) return;
-    this.#forgetBefore(Math.min(this.#log.end, ...[...this.#links].map(({ low }) => low)));
+    const isMuch = this.#log.bytes > RECENT_BYTES;
+    const kept = isMuch ? this.#log.end : Math.max(this.#log.start, this.#log.end - this.#recent);
+    this.#forgetBefore(Math.min(kept, ...[...this.#links].map(({ low }) => low)));
   }
 
   /** A feed has come to another generation. */

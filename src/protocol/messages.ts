@@ -219,6 +219,8 @@ export const schemas = {
     thread: v.optional(count),
     /** Whether other processes of its tree may join this generation. */
     members: v.optional(v.boolean()),
+    /** Of a generation: whether it may be told of peers. Of a neighbour: it comes to share broadcasts. */
+    shares: v.optional(v.boolean()),
     /** The names of the listener that it wants, the best first. */
     wants: v.optional(v.pipe(v.array(name), v.minLength(1), v.maxLength(8))),
   }),
@@ -456,6 +458,10 @@ export const schemas = {
   }),
   drained: v.object({ report: stopped }),
   /** Where other processes of the tree join the generation; null where they cannot. */
+  /** The generations that serve in other slots: broadcasts are shared with them. */
+  peers: v.object({
+    peers: v.pipe(v.array(v.object({ generation: count, door: path })), v.maxLength(MAX_SLOTS)),
+  }),
   'ask-members-door': v.object({ id: count }),
   'members-door': v.object({
     /** Of the question; not given to a member. */

@@ -57,6 +57,7 @@ import { LateListeners } from './late-listeners.js';
 import type { LifeEvents } from './life-events.js';
 import { LookedAt } from './looked-at.js';
 import type { Overseer } from './overseer.js';
+import { Peers } from './peers.js';
 import { Readiness } from './readiness.js';
 
 /** How long after it found no room the socket at which successors come is tried again. */
@@ -100,10 +101,12 @@ export class Generation implements Estate {
   #door: Door | undefined;
   #isEnding = false;
   #beforeEnd: (() => unknown)[] = [];
+  readonly #peers: Peers;
 
   constructor({ number, settings, overseer, inheritance, giver }: Beginning) {
     const { listeners, descriptors } = inheritance;
     this.number = number;
+    this.#peers = new Peers(number);
     this.epoch = inheritance.epoch;
     this.#settings = settings;
     this.#overseer = overseer;
@@ -366,6 +369,7 @@ export class Generation implements Estate {
       else meetNeighbours(heirs, this.number).then((met) => this.retire(timeoutMs, keepOpen, met));
     });
     lifeline.on('homes', (homes) => this.steering.learn(homes));
+    lifeline.on('peers', ({ peers }) => this.#peers.learn(peers));
     lifeline.on('give', ({ door, count }) => this.#give(door, count));
     lifeline.on('share', ({ listener }, incoming) => {
       const [fd] = incoming.take();
@@ -462,6 +466,10 @@ export class Generation implements Estate {
   }
 
   #visit = (channel: Channel, hello: Message<'hello'>): void => {
+    if (hello.role === 'neighbour' && hello.shares === true) {
+      broadcastHub().accept(channel);
+      return;
+    }
     if (hello.role === 'neighbour') {
       this.#receiveNeighbour(channel);
       return;

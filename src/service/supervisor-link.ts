@@ -111,6 +111,7 @@ export class SupervisorLink implements Overseer {
       generation,
       node: process.version,
       members: true,
+      shares: true,
       rejoin: standing(),
     }));
     return new SupervisorLink(this.#path, channel, new DirectOutput(output));
@@ -126,7 +127,7 @@ export function openLifeline(path: string, generation: number, timeoutMs: number
     const { version: node, argv } = process;
     return new Opening(
       path,
-      { role: 'generation', generation, node, entry: argv[1] ?? '', members: true },
+      { role: 'generation', generation, node, entry: argv[1] ?? '', members: true, shares: true },
       timeoutMs,
     );
   } catch (error) {

@@ -58,6 +58,8 @@ export class GenerationProcess {
   isUndone = false;
   /** Whether its predecessor does not answer: its listeners come from the supervisor, which ends that one when it is ready. */
   isForced = false;
+  /** Whether it may be told of those that serve in other slots. */
+  sharesBroadcasts = false;
   /** Whether other processes of its tree may join it. */
   takesMembers = false;
   /** The generation from which it takes over, or took over. */

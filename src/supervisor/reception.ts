@@ -113,6 +113,7 @@ export class Reception {
     const isAwaited = generation !== undefined && isFree(generation, hello);
     if (slot === undefined || generation === undefined || !isAwaited) throw notExpected(hello);
     generation.takesMembers = hello.members === true;
+    generation.sharesBroadcasts = hello.shares === true;
     generation.attach(channel);
     slot.listen(generation, channel);
     const isGivenTo = hello.rejoin === undefined && !generation.isForced;

@@ -23,6 +23,7 @@ import { HeldPaths } from './held-paths.js';
 import { historyOf } from './history.js';
 import { Homes } from './homes.js';
 import { beInit } from './init.js';
+import { Introductions } from './introductions.js';
 import { Journal, type JournalFact } from './journal.js';
 import { JournalFile } from './journal-file.js';
 import { takeBackSockets } from './left-sockets.js';
@@ -138,7 +139,11 @@ export class Supervisor {
     };
     const homes = new Homes(() => this.#slots, options.sticky);
     this.#homes = homes;
-    const moved = () => homes.tell();
+    const introductions = new Introductions(() => this.#slots);
+    const moved = () => {
+      homes.tell();
+      introductions.tell();
+    };
     const connections = ({ pid }: GenerationProcess) =>
       connectionsOf(pid, held.describe().descriptors).length;
     const acceptors = (one: GenerationProcess) => this.#acceptors(one);
@@ -171,7 +176,10 @@ export class Supervisor {
       placeOf: (pid) => slots.placeOf(pid),
       unknown: (pid, number) => this.#beginnings.meet(pid, number, resolveRelease(service)),
       held,
-      joined: (generation, wasThere) => homes.greet(generation, wasThere),
+      joined: (generation, wasThere) => {
+        homes.greet(generation, wasThere);
+        introductions.tell();
+      },
       serve: (channel) => serveOperator(channel, this),
       cede: (channel) => {
         if (options.slots !== null) throw severalSlots();

@@ -6,6 +6,7 @@ import { Server } from 'socket.io';
 import { brokerOf } from '../support/brokers.js';
 import { lacksServer, serverFor } from '../support/message-service.js';
 import { bySocketIo, byWebSocket, Crowd } from './broadcast-clients.js';
+import { portOf, whenAllServe } from './slots-of.js';
 import { fixture, type Supervised, withService } from './supervised.js';
 
 const CLIENTS = 60;
@@ -71,6 +72,33 @@ describe('what is broadcast while clients move', () => {
         await crowd.connect(bySocketIo, (await service.target()).port, CLIENTS);
         crowd.talk(6, 20);
       },
+    });
+  });
+
+  it('comes to every WebSocket once in three slots, over rolls and while slots come and go', async () => {
+    const crowd = new Crowd();
+    const options = {
+      command: ['node', fixture('chat.mjs')],
+      runOptions: ['--slots', '3', '--probation', '1s'],
+    };
+    await withService(options, async (service) => {
+      try {
+        await whenAllServe(service, 3);
+        await crowd.connect(byWebSocket, await portOf(service), CLIENTS);
+        crowd.talk(6, 20);
+        for (let roll = 0; roll < 2; roll += 1) {
+          const { code, stderr } = await service.moult('restart', service.name);
+          assert.equal(code, 0, stderr);
+        }
+        for (const slots of [4, 2]) {
+          const { code, stderr } = await service.moult('scale', String(slots), service.name);
+          assert.equal(code, 0, stderr);
+        }
+        await crowd.finish();
+        assert.ok(crowd.said.length > 100, `${crowd.said.length} said`);
+      } finally {
+        crowd.close();
+      }
     });
   });
 });
