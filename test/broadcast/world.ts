@@ -22,7 +22,7 @@ const CLIENTS = 4;
 const MOST_ALIVE = 4;
 
 /** What is on its way to one end of a channel, in order. */
-class End {
+export class End {
   readonly queue: (() => void)[] = [];
   readonly closed: Promise<undefined>;
   isClosed = false;

@@ -1,0 +1,128 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { setImmediate as turn } from 'node:timers/promises';
+import { BroadcastHub, MAX_WAITING_BYTES } from '#moult/broadcast/hub.js';
+import type { Conversation } from '#moult/broadcast/link.js';
+import { decodeMessage, MAX_MESSAGE_BYTES } from '#moult/broadcast/message.js';
+import { MoultError } from '#moult/errors.js';
+import { End } from './world.js';
+
+interface Pair {
+  readonly near: BroadcastHub;
+  readonly far: BroadcastHub;
+  /** What the far side has been given. */
+  readonly got: unknown[];
+  /** Everything that is on its way arrives, in both directions. */
+  arrive(): Promise<void>;
+}
+
+async function pair(): Promise<Pair> {
+  const [near, far] = [new BroadcastHub('near'), new BroadcastHub('far')];
+  const got: unknown[] = [];
+  near.declare({ name: 'news', deliver: () => {} });
+  far.declare({ name: 'news', deliver: (message) => got.push(decodeMessage(message)) });
+  const [one, other] = [new End(), new End()];
+  one.other = other;
+  other.other = one;
+  far.accept(other as unknown as Conversation);
+  near.join(one as unknown as Conversation);
+  const arrive = async () => {
+    for (let quiet = 0; quiet < 3; quiet += 1) {
+      for (const { queue } of [one, other]) {
+        for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
+          next();
+          quiet = 0;
+        }
+      }
+      await turn();
+    }
+  };
+  await arrive();
+  return { near, far, got, arrive };
+}
+
+const KIB = 1024;
+
+describe('broadcasts between two processes', () => {
+  it('are refused with their size when they are too large, and nobody gets them', async () => {
+    const { near, got, arrive } = await pair();
+    const large = Buffer.alloc(MAX_MESSAGE_BYTES);
+    assert.throws(
+      () => near.publish('news', large),
+      (error) =>
+        error instanceof MoultError &&
+        error.code === 'MOULT_DATA_TOO_LARGE' &&
+        new RegExp(`at most ${MAX_MESSAGE_BYTES} bytes, received one of \\d{7}`).test(error.message),
+    );
+    near.publish('news', 'small');
+    await arrive();
+    assert.deepEqual(got, ['small']);
+  });
+
+  it('are refused when no other process can have them', async () => {
+    const { near } = await pair();
+    assert.throws(() => near.publish('news', () => {}), { code: 'MOULT_BAD_OPTION' });
+  });
+
+  it('say when the other side does not keep up, and when it does again', async () => {
+    const { near, got, arrive } = await pair();
+    const part = Buffer.alloc(64 * KIB);
+    let sent = 0;
+    for (; near.publish('news', part); sent += 1) {
+      assert.ok(sent < 100, 'what is on its way has a limit');
+      await turn();
+    }
+    const drained = near.drained();
+    await arrive();
+    await drained;
+    assert.equal(got.length, sent + 1);
+  });
+
+  it('are bounded for one that does not read, which is told, and gets the latest', async () => {
+    const { near, got, arrive } = await pair();
+    const warnings: string[] = [];
+    const note = ({ message }: Error) => warnings.push(message);
+    process.on('warning', note);
+    const part = 'x'.repeat(256 * KIB);
+    const count = 2 * (MAX_WAITING_BYTES / part.length);
+    for (let i = 0; i < count; i += 1) near.publish('news', `${i} ${part}`);
+    await arrive();
+    await turn();
+    process.off('warning', note);
+    const numbers = got.map((text) => Number(String(text).split(' ')[0]));
+    assert.equal(numbers.at(-1), count - 1);
+    assert.ok(
+      numbers.length < count && numbers.length >= MAX_WAITING_BYTES / part.length - 1,
+      `${numbers.length}`,
+    );
+    assert.ok(
+      numbers.every((number, i) => i === 0 || number > (numbers[i - 1] ?? 0)),
+      'they are in order',
+    );
+    assert.ok(
+      warnings.some((text) => /has left more than \d+ bytes of broadcast messages unread/.test(text)),
+    );
+    assert.ok(
+      warnings.some((text) => text.startsWith(`${count - numbers.length} broadcast messages`)),
+      warnings.join(),
+    );
+  });
+
+  it('that are sent while one is dealt with come after it', () => {
+    const hub = new BroadcastHub();
+    const order: string[] = [];
+    const clients = [{}, {}];
+    hub.declare({
+      name: 'news',
+      deliver(message) {
+        const text = decodeMessage(message) as string;
+        for (const [which] of clients.entries()) {
+          order.push(`${which} ${text}`);
+          if (text === 'question' && which === 0) hub.publish('news', 'answer');
+        }
+      },
+    });
+    hub.publish('news', 'question');
+    assert.deepEqual(order, ['0 question', '1 question', '0 answer', '1 answer']);
+  });
+});
