@@ -17,6 +17,9 @@ interface Period {
   /** Settles when the successor is confirmed; rejects when the handover is undone. */
   readonly outcome: Promise<void>;
   readonly settle: (error?: MoultError) => void;
+  /** Settles when nobody can resume any more although it goes on. */
+  readonly alone: Promise<void>;
+  readonly goesOn: () => void;
 }
 
 /** What ends the probation of a generation without a predecessor, which says so itself elsewhere. */
@@ -85,6 +88,7 @@ export class Probation {
     const period = this.#period;
     if (period?.predecessor !== predecessor || period.successor.exit !== undefined) return false;
     period.predecessor = undefined;
+    period.goesOn();
     this.#goOnAlone(period, then);
     return true;
   }
@@ -95,6 +99,15 @@ export class Probation {
    */
   async confirmed(number: number): Promise<void> {
     if (this.#period?.successor.number === number) await this.#period.outcome;
+  }
+
+  /**
+   * Settles as {@link confirmed}, or when there is nobody any more who could resume.
+   * @throws the reason when it is undone.
+   */
+  async irrevocable(number: number): Promise<void> {
+    const period = this.#period;
+    if (period?.successor.number === number) await Promise.race([period.outcome, period.alone]);
   }
 
   /**
@@ -158,6 +171,10 @@ export class Probation {
       settle = (error) => (error === undefined ? resolve() : reject(error));
     });
     outcome.catch(() => {});
+    let goesOn!: () => void;
+    const alone = new Promise<void>((resolve) => {
+      goesOn = resolve;
+    });
     const check = () => this.#check(successor);
     const watch = new ProbationWatch({ successor, predecessor, options: this.#options, check, fail });
     const beganMs = performance.now();
@@ -170,6 +187,8 @@ export class Probation {
       wasWatched: false,
       outcome,
       settle,
+      alone,
+      goesOn,
     };
     this.#period = period;
     this.#last = period;

@@ -269,7 +269,7 @@ export class TakeOver {
     const { generations, probation, reviver, ending, log } = this.#parts;
     const successor = generations.numbered(number);
     try {
-      await probation.confirmed(number);
+      await probation.irrevocable(number);
     } catch (error) {
       const { message, code } = asMoultError(error, 'MOULT_HANDOVER_ABORTED');
       log.error(`the take-over was undone: ${message} (${code}); ${offer.name} serves as before`);

@@ -142,11 +142,17 @@ describe('the look from outside', () => {
           answered += 1;
         }
       });
-      for (let restart = 0; restart < 3; restart += 1) await service.restart('--wait=confirmed');
+      let moved = 0;
+      for (let restart = 0; restart < 3; restart += 1)
+        moved += (await service.restart('--wait=confirmed')).moved;
       asking.abort();
       await Promise.all(clients);
       const met = service.output.match(/MET A CLIENT/g)?.length ?? 0;
-      assert.equal(met, answered, 'the service met each client, and nobody else');
+      // One that moves is met a second time.
+      assert.ok(
+        met >= answered && met <= answered + moved,
+        `met ${met}, answered ${answered}, moved ${moved}`,
+      );
       const socket = connect(ports[0], '127.0.0.1');
       await eventOf(socket, 'connect');
       socket.destroy();
