@@ -7,6 +7,7 @@ import {
   AF_NETLINK,
   AF_UNIX,
   libc,
+  MSG_DONTWAIT,
   NETLINK_SOCK_DIAG,
   SOCK_CLOEXEC,
   SOCK_RAW,
@@ -20,8 +21,12 @@ import {
 
 const HEADER_BYTES = 16;
 const NLM_F_REQUEST = 1;
+const NLM_F_DUMP = 0x300;
+/** No part of an answer is longer. Source: Linux net/netlink/af_netlink.c, netlink_dump. */
+const PART_BYTES = 32_768;
 const SOCK_DIAG_BY_FAMILY = 20;
 const IPPROTO_TCP = 6;
+const TCP_LISTEN = 10;
 const INET_REQUEST_BYTES = 56;
 const INET_INODE_AT = 68;
 const UNIX_REQUEST_BYTES = 24;
@@ -77,22 +82,78 @@ export function unixPeerInode(ourInode: number): number | undefined {
   return undefined;
 }
 
+/** A TCP socket on which somebody listens. */
+export interface TcpListener extends TcpEnd {
+  readonly inode: number;
+}
+
+/** All TCP sockets of this network namespace on which somebody listens. @throws MOULT_SYSTEM_CALL where the kernel does not tell. */
+export function tcpListeners(): TcpListener[] {
+  return [AF_INET, AF_INET6].flatMap((family) => {
+    const request = Buffer.alloc(INET_REQUEST_BYTES);
+    request[0] = family;
+    request[1] = IPPROTO_TCP;
+    request.writeUInt32LE(1 << TCP_LISTEN, 4);
+    return dump(request).map((answer) => ({
+      host: hostOf(answer.subarray(8, family === AF_INET ? 12 : 24)),
+      port: answer.readUInt16BE(4),
+      inode: answer.readUInt32LE(INET_INODE_AT),
+    }));
+  });
+}
+
+function hostOf(bytes: Buffer): string {
+  if (bytes.length === 4) return bytes.join('.');
+  const groups = Array.from({ length: 8 }, (_, i) => bytes.readUInt16BE(i * 2).toString(16)).join(':');
+  // As URLs write it.
+  return new URL(`http://[${groups}]`).hostname.slice(1, -1);
+}
+
+/** The bodies of all answers. */
+function dump(request: Buffer): Buffer[] {
+  const answers: Buffer[] = [];
+  converse(request, NLM_F_REQUEST | NLM_F_DUMP, (next) => {
+    for (let part = next(); ; part = next()) {
+      for (let at = 0; at + HEADER_BYTES <= part.length; ) {
+        const bytes = part.readUInt32LE(at);
+        // Its end, or an error.
+        if (bytes < HEADER_BYTES || part.readUInt16LE(at + 4) !== SOCK_DIAG_BY_FAMILY) return;
+        answers.push(Buffer.from(part.subarray(at + HEADER_BYTES, at + bytes)));
+        at += Math.ceil(bytes / 4) * 4;
+      }
+      if (part.length < HEADER_BYTES) return;
+    }
+  });
+  return answers.filter((answer) => answer.length >= INET_INODE_AT + 4);
+}
+
 /** The body of the one answer; undefined when the kernel knows no such socket. */
 function ask(request: Buffer): Buffer | undefined {
+  let body: Buffer | undefined;
+  converse(request, NLM_F_REQUEST, (next) => {
+    const answer = next();
+    if (answer.length >= HEADER_BYTES && answer.readUInt16LE(4) === SOCK_DIAG_BY_FAMILY)
+      body = answer.subarray(HEADER_BYTES);
+  });
+  return body;
+}
+
+/** Asks the kernel. @param hear is given what reads the next part of the answer; an empty one is the end. */
+function converse(request: Buffer, flags: number, hear: (next: () => Buffer) => void): void {
   const message = Buffer.alloc(HEADER_BYTES + request.length);
   message.writeUInt32LE(message.length, 0);
   message.writeUInt16LE(SOCK_DIAG_BY_FAMILY, 4);
-  message.writeUInt16LE(NLM_F_REQUEST, 6);
+  message.writeUInt16LE(flags, 6);
   request.copy(message, HEADER_BYTES);
   const fd = libc().socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
   if (fd < 0) throw systemCallError('socket(NETLINK_SOCK_DIAG)');
   try {
     // The kernel answers within the send.
     if (libc().send(fd, message, message.length, 0) < 0) throw systemCallError('send(NETLINK_SOCK_DIAG)');
-    const answer = Buffer.alloc(8192);
-    const bytes = libc().recv(fd, answer, answer.length, 0);
-    if (bytes < HEADER_BYTES || answer.readUInt16LE(4) !== SOCK_DIAG_BY_FAMILY) return undefined;
-    return answer.subarray(HEADER_BYTES, bytes);
+    hear(() => {
+      const part = Buffer.alloc(PART_BYTES);
+      return part.subarray(0, Math.max(0, libc().recv(fd, part, part.length, MSG_DONTWAIT)));
+    });
   } finally {
     closeDescriptor(fd);
   }

@@ -48,6 +48,7 @@ import { Slots } from './slots.js';
 import { generationStatus, type ServiceStatus, type SupervisorState } from './status.js';
 import type { Teller } from './succession.js';
 import { type Giver, TakeOver } from './take-over.js';
+import { UnseenWatch } from './unseen-listeners.js';
 
 const OPEN_AGAIN_MS = 500;
 /** The answer to who asked gets out first. */
@@ -194,9 +195,17 @@ export class Supervisor {
     this.#takeOver = new TakeOver({ ...first, held, ending, reception, folder, log, check });
     const evening = new Evening(slots, () => ending.hasBegun || this.#rolls.isUnderWay);
     if (this.#hasSlots && options.sticky === null) evening.start();
+    const unseen = new UnseenWatch({
+      generations: () => slots.generations(),
+      held,
+      folder: folder.path,
+      log,
+    });
+    if (!options.isProgram) unseen.start();
     const endInit = process.pid === 1 ? beInit(() => slots.generations()) : () => {};
     this.ended = ending.ended.finally(() => {
       evening.stop();
+      unseen.stop();
       this.#guard.stop();
       this.#files.close();
       endInit();

@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, it } from 'node:test';
+import { unseenListeners } from '#moult/supervisor/unseen-listeners.js';
 import { RawClient } from './raw-client.js';
-import { freePorts, type Supervised, until, withFolder, withService } from './supervised.js';
+import { freePorts, Supervised, until, withFolder, withService } from './supervised.js';
 
 const runOptions = ['--probation', '100ms', '--drain-timeout', '3s', '--ready-timeout', '15s'];
 
@@ -191,4 +192,69 @@ describe('a preload of the user that listens', () => {
       });
     });
   }
+});
+
+describe('what moult does not see in the tree of a service', () => {
+  const python = (port: number) =>
+    `python3 -c "import socket,time; s=socket.socket(); s.setsockopt(1,2,1); s.bind(('127.0.0.1',${port})); s.listen(); time.sleep(600)"`;
+  const unseen: Record<string, (a: number, b: number) => readonly string[]> = {
+    'a program in another language': (a, b) => ['sh', '-c', `${python(b)} & exec node server.cjs ${a}`],
+    'a Node process whose environment was emptied': (a, b) => [
+      'sh',
+      '-c',
+      `env -i "$(command -v node)" server.cjs ${b} & exec node server.cjs ${a}`,
+    ],
+    'a detached process': (a, b) => [
+      'node',
+      '-e',
+      `process.argv = ['node', 'server.cjs', '${a}']; require('./server.cjs');
+       setTimeout(() => require('child_process').spawn(process.execPath, ['server.cjs', '${b}'],
+         { detached: true, stdio: 'ignore' }), 500)`,
+    ],
+    'a Unix socket of a helper': (a, b) => [
+      'sh',
+      '-c',
+      `node server.cjs ${a} & sleep 0.5; node -e "require('net').createServer().listen('helper-${b}.sock')"`,
+    ],
+    'all that there is, because moult is not let in': (_, b) => ['sh', '-c', `exec ${python(b)}`],
+  };
+  for (const [what, command] of Object.entries(unseen)) {
+    it(`is told of at the start, by its address and process: ${what}`, async () => {
+      await withFolder(async (folder) => {
+        await writeFile(path.join(folder, 'server.cjs'), SERVER);
+        const [a = 0, b = 0] = await freePorts(2);
+        const options = { command: command(a, b), cwd: folder, runOptions, waits: false };
+        const service = await Supervised.start(options);
+        try {
+          const told = await service.logs(
+            new RegExp(`process \\d+ \\(.*\\) listens on \\S*${b}\\S*, which moult does not see`),
+          );
+          assert.match(told, /the new release finds it taken/);
+          const count = () => service.log().filter((line) => line.includes('does not see')).length;
+          assert.equal(count(), 1);
+        } finally {
+          await service.kill();
+        }
+      });
+    });
+  }
+
+  it('is nothing where moult sees all', async () => {
+    await withFolder(async (folder) => {
+      await writeFile(path.join(folder, 'server.cjs'), SERVER);
+      const ports = await freePorts(2);
+      const command = ['sh', '-c', `node server.cjs ${ports[0]} & node server.cjs ${ports[1]} & wait`];
+      await withService({ command, cwd: folder, runOptions }, async (service) => {
+        for (const port of ports) await isUp(port);
+        const sure = unseenListeners(service.pid, [], folder).map(({ address }) => address);
+        assert.deepEqual(
+          sure.filter((one) => one.startsWith('127.')).sort(),
+          ports.map((port) => `127.0.0.1:${port}`).sort(),
+        );
+        await service.restart();
+        await service.alone();
+        assert.ok(!service.log().some((line) => line.includes('does not see')), service.output);
+      });
+    });
+  });
 });
