@@ -46,7 +46,7 @@ export interface SupervisorOptions {
   readonly isProgram: boolean;
   /**
    * A program, or a service that shows no listener, is ready so long after its start, unless it says so before; null for
-   * not by time of a program, and 3 s of a service, or half of the ready time-out where that is less.
+   * not by time of a program with sockets, else 3 s, or half of the ready time-out where that is less.
    */
   readonly readyAfterMs: number | null;
 }

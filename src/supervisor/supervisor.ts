@@ -124,7 +124,7 @@ export class Supervisor {
     const ending = new Ending({ slots: () => this.#slots.all, held, manager, options, journal, log });
     const check = (generation: GenerationProcess) => this.#check(generation);
     const numbers = new Numbers();
-    const readyAfterMs = options.readyAfterMs ?? Math.min(READY_AFTER_MS, options.readyTimeoutMs / 2);
+    const readyAfterMs = readyAfterOf(options);
     const maker = (index: number | undefined) => (listen: Slot['listen']) => {
       const made = options.isProgram
         ? programMaker({ means: () => this.#means(), listen })
@@ -542,7 +542,10 @@ export class Supervisor {
   }
 
   #means(): ProgramMeans {
-    const { readyAfterMs, stopSignal } = this.#options;
+    const { listen, waitReady, stopSignal } = this.#options;
+    // One that has sockets is ready when it accepts on them.
+    const mayAccept = listen.length > 0 || this.held.size > 0 || waitReady;
+    const readyAfterMs = mayAccept ? this.#options.readyAfterMs : readyAfterOf(this.#options);
     const { path: folder } = this.#folder;
     const warn = (what: string) => this.#log.warn(what);
     const { own } = this;
@@ -610,4 +613,9 @@ export class Supervisor {
 function severalSlots(): MoultError {
   const what = 'this service runs in slots, which cannot be taken over: stop it, or restart it where it is';
   return new MoultError('MOULT_BAD_OPTION', what);
+}
+
+/** How long after its start a service that shows no listener is taken for ready, in milliseconds. */
+function readyAfterOf({ readyAfterMs, readyTimeoutMs }: SupervisorOptions): number {
+  return readyAfterMs ?? Math.min(READY_AFTER_MS, readyTimeoutMs / 2);
 }

@@ -131,6 +131,30 @@ describe('a worker that listens on nothing', () => {
     });
   });
 
+  it('may be a program in another language', async () => {
+    await withFolder(async (folder) => {
+      const script = path.join(folder, 'worker.sh');
+      const lines = ['#!/bin/sh', 'trap "echo $$ ends >>"$BEATS"; exit 0" TERM'];
+      lines.push('while :; do echo "$$ works" >>"$BEATS"; sleep 0.05; done');
+      await writeFile(script, `${lines.join('\n')}\n`);
+      await chmod(script, 0o755);
+      const options = ['--program', '--probation', '300ms', '--ready-timeout', '1s'];
+      await withWorker({ command: [script], runOptions: options }, async ({ service, whoHas }) => {
+        await service.logs(/generation 1 serves without a listener/);
+        const first = await service.current();
+        assert.deepEqual(await whoHas('works'), [first.pid]);
+        await service.restart('--wait', 'confirmed');
+        const { pid } = await service.current();
+        assert.notEqual(pid, first.pid);
+        await until('the first has ended by its own handler', async () =>
+          (await whoHas('ends')).includes(first.pid),
+        );
+        process.kill(pid, 'SIGKILL');
+        await service.logs(/generation 3 serves without a listener/);
+      });
+    });
+  });
+
   it('is found below a wrapper', async () => {
     await withFolder(async (folder) => {
       const script = path.join(folder, 'start.sh');
