@@ -426,7 +426,7 @@ export class Generation implements Estate {
       state: this.#predecessor.state,
       successor: this.#successorNumber ?? null,
     });
-    this.#overseer.next(this.number, standing).then((overseer) => {
+    this.#overseer.next(this.number, standing, (overseer) => {
       this.#attach(overseer);
       if (this.#door !== undefined) this.#lifeline.send({ type: 'door', path: this.#doorPath, looks: true });
       if (this.#isGated) return;
@@ -474,6 +474,7 @@ export class Generation implements Estate {
       this.#receiveNeighbour(channel);
       return;
     }
+    if (hello.role === 'supervisor' && this.#overseer.meet?.(channel) === true) return;
     if (hello.role !== 'successor')
       throw new MoultError('MOULT_NOT_EXPECTED', `expected a successor, met ${hello.role}`);
     if (hello.generation === undefined) this.#receiveStranger(channel, hello);

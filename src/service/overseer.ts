@@ -51,8 +51,14 @@ export interface Overseer {
   /** Lets the service's output go where it must go while nobody oversees it. */
   releaseOutput(): void;
   /**
+   * A supervisor has come to this generation, which may not be able to go there itself.
+   * @returns false where none is waited for; by default none ever is.
+   */
+  meet?(supervisor: Channel): boolean;
+  /**
    * Waits for the next overseer after this one was lost, without keeping the process alive.
    * @param standing is asked at the moment of introduction.
+   * @param follow is called once, with the next overseer.
    */
-  next(generation: number, standing: () => Standing): Promise<Overseer>;
+  next(generation: number, standing: () => Standing, follow: (overseer: Overseer) => void): void;
 }

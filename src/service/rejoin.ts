@@ -14,14 +14,25 @@ export interface Rejoined {
 /**
  * Tries until a supervisor answers at this path, without ever blocking the service or keeping it alive.
  * @param introduce what to say of oneself at that moment.
+ * @param isOver asked before each try.
+ * @returns undefined when it was over before.
  */
-export async function rejoin(path: string, introduce: () => Introduction): Promise<Rejoined> {
+export async function rejoin(
+  path: string,
+  introduce: () => Introduction,
+  isOver: () => boolean,
+): Promise<Rejoined | undefined> {
   for (let waitMs = FIRST_MS; ; waitMs = Math.min(LONGEST_MS, waitMs * 1.5)) {
     await new Promise<void>((resolve) => {
       setTimeout(resolve, waitMs).unref();
     });
+    if (isOver()) return undefined;
     const opening = await openWhenGreeted(path, introduce);
     if (opening === undefined) continue;
+    if (isOver()) {
+      opening.abandon();
+      return undefined;
+    }
     try {
       const { incoming } = opening.hear('welcome');
       return { output: incoming.take(), channel: opening.toChannel() };

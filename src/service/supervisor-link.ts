@@ -3,6 +3,8 @@ import type { Channel } from '../channel/channel.js';
 import { Opening, openWhenGreeted } from '../channel/open.js';
 import { MoultError } from '../errors.js';
 import type { RestartSummary } from '../lifecycle/restart-record.js';
+import { PROTOCOL } from '../protocol/version.js';
+import { MOULT_VERSION } from '../version.js';
 import { DirectOutput } from './direct-output.js';
 import type { Overseer, Standing } from './overseer.js';
 import { rejoin } from './rejoin.js';
@@ -21,6 +23,7 @@ export class SupervisorLink implements Overseer {
   readonly mayEnd = Promise.resolve();
   readonly #path: string;
   #output: DirectOutput;
+  #meet: ((supervisor: Channel) => void) | undefined;
 
   /** @param path of the supervisor's socket. @param output of the supervisor; belongs to this object. */
   constructor(path: string, lifeline: Channel, output: DirectOutput) {
@@ -105,16 +108,35 @@ export class SupervisorLink implements Overseer {
     this.#output.begin();
   }
 
-  async next(generation: number, standing: () => Standing): Promise<Overseer> {
-    const { channel, output } = await rejoin(this.#path, () => ({
-      role: 'generation',
-      generation,
-      node: process.version,
-      members: true,
-      shares: true,
-      rejoin: standing(),
-    }));
-    return new SupervisorLink(this.#path, channel, new DirectOutput(output));
+  next(generation: number, standing: () => Standing, follow: (overseer: Overseer) => void): void {
+    let isOver = false;
+    const introduce = () => {
+      const known = { role: 'generation', generation, node: process.version } as const;
+      return { ...known, members: true, shares: true, rejoin: standing() };
+    };
+    // What a supervisor says next must find who listens: all of it is done in the turn of the welcome.
+    const goOn = (channel: Channel, output: number[]) => {
+      isOver = true;
+      this.#meet = undefined;
+      follow(new SupervisorLink(this.#path, channel, new DirectOutput(output)));
+    };
+    this.#meet = (channel) => {
+      channel.on('welcome', (_, incoming) => {
+        if (isOver) channel.close();
+        else goOn(channel, incoming.take());
+      });
+      channel.on('refused', () => channel.close());
+      const known = { protocol: PROTOCOL.max, moult: MOULT_VERSION, pid: process.pid };
+      channel.send({ type: 'hello', ...known, ...introduce() });
+    };
+    rejoin(this.#path, introduce, () => isOver).then((rejoined) => {
+      if (rejoined !== undefined) goOn(rejoined.channel, rejoined.output);
+    });
+  }
+
+  meet(supervisor: Channel): boolean {
+    this.#meet?.(supervisor);
+    return this.#meet !== undefined;
   }
 }
 

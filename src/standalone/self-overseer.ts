@@ -253,9 +253,7 @@ export class SelfOverseer implements Overseer {
   releaseOutput(): void {}
 
   // A line within the process is never lost.
-  next(): Promise<Overseer> {
-    return new Promise(() => {});
-  }
+  next(): void {}
 
   async #begin(): Promise<RestartSummary> {
     const number = ++this.#lastNumber;

@@ -12,6 +12,7 @@ import { type Expectations, type SupervisorOptions, settingsOf } from './options
 import { adoptTree } from './process-tree.js';
 import type { LeftBehind } from './recovery.js';
 import type { Release } from './release.js';
+import { noteFolder } from './release-files.js';
 
 /** How long what one said before its end may take to be read, where its end is heard of first. */
 const LAST_WORDS_MS = 250;
@@ -160,6 +161,7 @@ export class Generations {
     const number = taken ?? this.takeNumber();
     const generation = this.#maker.start(number, release, settings, predecessor);
     generation.predecessor = predecessor;
+    noteFolder(release);
     // One that could not be started has no number by which it could be found again.
     if (generation.pid > 0) this.#journal.write(startOf(generation));
     this.#log.debug(`generation ${number} started as process ${generation.pid}: ${release.label}`);
@@ -239,12 +241,12 @@ function factsOf(generation: GenerationProcess, epoch: number): JournalFact[] {
 }
 
 function startOf({ number, pid, release }: GenerationProcess): JournalFact {
-  const { command, args, cwd, isDirect, label } = release;
+  const { command, args, cwd, isDirect, label, files = {} } = release;
   return {
     event: 'start',
     generation: number,
     pid,
     ticks: startTicks(pid) ?? 0,
-    release: { command, args, cwd, isDirect, label },
+    release: { command, args, cwd, isDirect, label, files },
   };
 }

@@ -1,5 +1,6 @@
 import type { Channel } from '../channel/channel.js';
 import { Door } from '../channel/door.js';
+import { openWhenGreeted } from '../channel/open.js';
 import { MoultError } from '../errors.js';
 import { isOfTree } from '../os/kin.js';
 import type { Message } from '../protocol/messages.js';
@@ -7,6 +8,7 @@ import type { Adoption } from './adoption.js';
 import type { GenerationProcess } from './generation-process.js';
 import type { Generations } from './generations.js';
 import type { HeldListeners } from './held-listeners.js';
+import type { LeftDoor } from './left-doors.js';
 import type { Restarts } from './restarts.js';
 
 /** How long a generation may take to say where others join it; who asks stands still meanwhile. */
@@ -88,6 +90,25 @@ export class Reception {
    */
   mend(path: string): boolean {
     return this.#doors.get(path)?.mend() ?? false;
+  }
+
+  /**
+   * Goes to a generation that may not be able to come here: one that has given up its privileges cannot enter the folder
+   * any more, but its own socket was made before.
+   */
+  async call({ path, generation }: LeftDoor): Promise<void> {
+    const opening = await openWhenGreeted(path, () => ({ role: 'supervisor', generation }));
+    const channel = opening?.toChannel();
+    channel?.on('refused', () => channel.close());
+    channel?.on('hello', (hello) => {
+      channel.off('hello');
+      try {
+        this.#join(channel, hello);
+      } catch {
+        // It has come here by itself meanwhile.
+        channel.close();
+      }
+    });
   }
 
   /** Lets nobody in any more at this path, or at any. */

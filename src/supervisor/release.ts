@@ -4,6 +4,7 @@ import { parseEnv } from 'node:util';
 import { MoultError } from '../errors.js';
 import { calledNode } from '../os/called.js';
 import type { Launch } from '../os/launch.js';
+import { type ReleaseFiles, releaseFiles } from './release-files.js';
 
 const SCRIPTS = new Set(['.js', '.mjs', '.cjs', '.ts', '.mts', '.cts']);
 
@@ -21,6 +22,8 @@ export interface Release extends Launch {
   readonly isDirect: boolean;
   /** For people: the program that it runs. */
   readonly label: string;
+  /** What it is known by; none where an earlier version of moult has noted it. */
+  readonly files?: ReleaseFiles;
 }
 
 /**
@@ -35,9 +38,11 @@ export function resolveRelease(service: ServiceCommand, env: NodeJS.ProcessEnv =
   const variables = { ...readEnvFiles(service.envFiles, service.cwd), ...env, PWD: cwd };
   if (isScript(first, service.cwd)) {
     const script = real(resolve(service.cwd, first), 'the script');
+    const args = [script, ...rest];
     return {
       command: calledNode(),
-      args: [script, ...rest],
+      args,
+      files: releaseFiles(args, cwd),
       cwd,
       env: variables,
       isDirect: true,
@@ -59,6 +64,7 @@ export function resolveRelease(service: ServiceCommand, env: NodeJS.ProcessEnv =
     cwd,
     env: variables,
     isDirect,
+    files: releaseFiles(args, cwd),
     label: service.words.join(' '),
   };
 }

@@ -28,6 +28,11 @@ export class Releases {
     return this.#listeners.get(release);
   }
 
+  /** Whether it has proved itself before. */
+  isKnown(release: Release): boolean {
+    return this.#good.includes(release);
+  }
+
   /** The one to go back to. */
   before(): Release | undefined {
     return this.#good.at(-2);

@@ -14,6 +14,7 @@ import type { SupervisorOptions } from './options.js';
 import type { OutsideLook } from './outside-look.js';
 import type { Probation } from './probation.js';
 import { type Release, resolveRelease, type ServiceCommand } from './release.js';
+import { assertUnchanged } from './release-files.js';
 import type { Releases } from './releases.js';
 import { RestartQueue } from './restart-queue.js';
 import type { Reviver } from './reviver.js';
@@ -171,6 +172,8 @@ export class Restarts {
     if (generations.starting() !== undefined) await this.#otherStartOver();
     await this.#undoOver();
     const release = asked.release ?? resolveRelease(service);
+    // Going back to what was overwritten since would start something else.
+    if (releases.isKnown(release)) await assertUnchanged(release);
     const predecessor = generations.current;
     // One that has served before is to have what it had then, whatever the one between listens on.
     const expects = releases.listenersOf(release);

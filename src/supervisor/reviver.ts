@@ -5,6 +5,7 @@ import { Backoff } from './backoff.js';
 import type { GenerationProcess } from './generation-process.js';
 import type { Generations } from './generations.js';
 import type { Release } from './release.js';
+import { changes, named } from './release-files.js';
 import type { Releases } from './releases.js';
 
 const FIRST_TRY_MS = 100;
@@ -61,6 +62,14 @@ export class Reviver {
     this.#timer = setTimeout(() => this.#start(generation, release, expects), waitMs);
   }
 
+  async #tellWhatChanged(next: GenerationProcess, release: Release): Promise<void> {
+    const changed = await changes(release);
+    if (changed.length > 0)
+      this.#tell(
+        `generation ${next.number} is not the last good release as it was: its files were changed since (${named(changed)}), and it starts what they hold now`,
+      );
+  }
+
   #start(before: GenerationProcess, release: Release, expects: readonly string[] | undefined): void {
     if (this.#generations.isClosed) return;
     let next: GenerationProcess;
@@ -74,6 +83,7 @@ export class Reviver {
       return;
     }
     next.isRevived = true;
+    void this.#tellWhatChanged(next, release);
     next.exited.then((exit) => {
       if (next.servingSince === undefined && !next.isEnding && this.#isWaiting)
         this.revive(next, describeExit(exit));

@@ -26,6 +26,7 @@ import { beInit } from './init.js';
 import { Introductions } from './introductions.js';
 import { Journal, type JournalFact } from './journal.js';
 import { JournalFile } from './journal-file.js';
+import { leftDoors } from './left-doors.js';
 import { takeBackSockets } from './left-sockets.js';
 import { Numbers } from './numbers.js';
 import { serveOperator } from './operator.js';
@@ -51,6 +52,8 @@ import { type Giver, TakeOver } from './take-over.js';
 import { UnseenWatch } from './unseen-listeners.js';
 
 const OPEN_AGAIN_MS = 500;
+/** How often those that do not come back are called. */
+const CALL_MS = 500;
 /** The answer to who asked gets out first. */
 const UPGRADE_DELAY_MS = 50;
 /** How long after its start a service that shows no listener is taken for ready, where no option says. */
@@ -78,6 +81,7 @@ export class Supervisor {
   readonly #next: NextProgram;
   readonly #startedAt = wallClockMs();
   #isBeingReplaced = false;
+  #calling: NodeJS.Timeout | undefined;
   /** Whether there were as many slots as it was started with. */
   #hasBeenWhole = false;
   readonly #journal: Journal;
@@ -207,6 +211,7 @@ export class Supervisor {
       evening.stop();
       unseen.stop();
       this.#guard.stop();
+      clearInterval(this.#calling);
       this.#files.close();
       endInit();
       this.own.close();
@@ -267,6 +272,7 @@ export class Supervisor {
       this.#resume(living);
     }
     const begin = () => this.#begin(release, giver);
+    this.#calling = setInterval(() => this.#callThoseAway(), CALL_MS).unref();
     if (living.length === 0) await begin();
     else if (this.#hasSlots) await this.#beginnings.allBack(left, release);
     else await this.#first.adoption.allBack(living, giver && begin);
@@ -468,6 +474,15 @@ export class Supervisor {
       }
       await new Promise((resolve) => setTimeout(resolve, OPEN_AGAIN_MS));
       this.#folder.clear();
+    }
+  }
+
+  #callThoseAway(): void {
+    const isAway = (one: GenerationProcess) => one.isAdopted && !one.isReachable && one.exit === undefined;
+    if (this.#options.isProgram || !this.#slots.generations().some(isAway)) return;
+    for (const door of leftDoors(this.#folder.path)) {
+      const generation = this.#slots.placeOf(door.pid)?.generation;
+      if (generation !== undefined && isAway(generation)) void this.#reception.call(door);
     }
   }
 

@@ -1,0 +1,138 @@
+import { createHash } from 'node:crypto';
+import { readFileSync, statSync } from 'node:fs';
+import { readdir, stat } from 'node:fs/promises';
+import { dirname, extname, isAbsolute, join } from 'node:path';
+import { MoultError } from '../errors.js';
+import type { Release } from './release.js';
+
+/*
+ * Releases are often written over each other in one folder: then the one before is no more, whatever its path is. What a
+ * release consists of is noted when it starts, so that this is seen.
+ */
+
+/** What is read whole: the entry, and what says which packages belong to it. */
+const MANIFESTS = [
+  'package.json',
+  'package-lock.json',
+  'npm-shrinkwrap.json',
+  'yarn.lock',
+  'pnpm-lock.yaml',
+  'bun.lock',
+  'node_modules/.package-lock.json',
+  '.next/BUILD_ID',
+];
+const MAX_HASHED_BYTES = 8 * 1024 * 1024;
+/** So many files of a release are looked at, those nearest to its folder first. */
+const MAX_FILES = 20_000;
+const CODE = new Set(['.js', '.cjs', '.mjs', '.ts', '.cts', '.mts', '.jsx', '.tsx', '.node', '.wasm']);
+/** What programs write while they run, and what no release is made of. */
+const PASSED_OVER = new Set(['.git', '.cache', '.vite', 'tmp', 'temp', 'logs', 'coverage']);
+const MAX_NAMES_TOLD = 3;
+
+/** The contents of what a release is known by: a hash for each path, null for one that cannot be read. */
+export type ReleaseFiles = Readonly<Record<string, string | null>>;
+
+/** Notes what a release is known by. @param args of its command. */
+export function releaseFiles(args: readonly string[], cwd: string): ReleaseFiles {
+  const entry = args.find((word) => isAbsolute(word) && CODE.has(extname(word)));
+  const folder = packageFolder(entry === undefined ? cwd : dirname(entry));
+  const there = MANIFESTS.map((name) => join(folder, name)).filter((path) => hashOf(path) !== null);
+  const paths = entry === undefined ? there : [entry, ...there];
+  return Object.fromEntries(paths.map((path) => [path, hashOf(path)]));
+}
+
+const folders = new WeakMap<Release, Promise<ReadonlyMap<string, string>>>();
+
+/** Notes in the background which code lies in the folder of a release that starts now. */
+export function noteFolder(release: Release): void {
+  if (Object.keys(release.files ?? {}).length === 0 || folders.has(release)) return;
+  folders.set(release, codeIn(folderOf(release)));
+}
+
+/** Those of what a release is known by that are not what they were. */
+export function changedFiles({ files = {} }: Release): string[] {
+  return Object.keys(files).filter((path) => hashOf(path) !== files[path]);
+}
+
+/**
+ * What of a release is not as it was when it started.
+ * @returns paths of files, or of folders in which code was changed, added or removed.
+ */
+export async function changes(release: Release): Promise<string[]> {
+  const changed = changedFiles(release);
+  const before = await folders.get(release);
+  if (changed.length > 0 || before === undefined) return changed;
+  const now = await codeIn(folderOf(release));
+  return [...new Set([...before.keys(), ...now.keys()])].filter((path) => before.get(path) !== now.get(path));
+}
+
+/** @throws MOULT_NOTHING_TO_ROLL_BACK when a release cannot be started again as it was. */
+export async function assertUnchanged(release: Release): Promise<void> {
+  const changed = await changes(release);
+  if (changed.length === 0) return;
+  throw new MoultError(
+    'MOULT_NOTHING_TO_ROLL_BACK',
+    `the files of the release before were changed since it started (${named(changed)}), so starting ${release.label} would start other code: deploy that release again, and restart`,
+    { serving: 'unchanged' },
+  );
+}
+
+/** The first few of some paths, for people. */
+export function named(paths: readonly string[]): string {
+  const more = paths.length - MAX_NAMES_TOLD;
+  return paths.slice(0, MAX_NAMES_TOLD).join(', ') + (more > 0 ? ` and ${more} more` : '');
+}
+
+function folderOf({ files = {}, cwd }: Release): string {
+  const [entry] = Object.keys(files);
+  return packageFolder(entry === undefined ? cwd : dirname(entry));
+}
+
+/** The folder of the package to which another one belongs; itself where it belongs to none. */
+function packageFolder(from: string): string {
+  for (let folder = from; ; folder = dirname(folder)) {
+    if (hashOf(join(folder, 'package.json')) !== null) return folder;
+    if (folder === dirname(folder)) return from;
+  }
+}
+
+function hashOf(path: string): string | null {
+  try {
+    const { size, mtimeMs } = statSync(path);
+    if (size > MAX_HASHED_BYTES) return `${size} ${mtimeMs}`;
+    return createHash('sha256').update(readFileSync(path)).digest('base64').slice(0, 22);
+  } catch {
+    return null;
+  }
+}
+
+/** Each folder below this one that has code, with what tells a change of it. */
+async function codeIn(root: string): Promise<Map<string, string>> {
+  const found = new Map<string, string>();
+  let left = MAX_FILES;
+  for (let level = [root]; level.length > 0 && left > 0; ) {
+    const next: string[] = [];
+    for (const folder of level) {
+      if (left <= 0) break;
+      const entries = await readdir(folder, { withFileTypes: true }).catch(() => []);
+      const code = entries.filter((one) => one.isFile() && CODE.has(extname(one.name))).slice(0, left);
+      left -= code.length;
+      const facts = await Promise.all(
+        code.map(async ({ name }) => {
+          const { size, mtimeMs, ino } = await stat(join(folder, name)).catch(() => ({
+            size: 0,
+            mtimeMs: 0,
+            ino: 0,
+          }));
+          return `${name} ${size} ${mtimeMs} ${ino}`;
+        }),
+      );
+      if (facts.length > 0)
+        found.set(folder, createHash('sha256').update(facts.sort().join('\n')).digest('base64').slice(0, 16));
+      for (const one of entries)
+        if (one.isDirectory() && !PASSED_OVER.has(one.name)) next.push(join(folder, one.name));
+    }
+    level = next;
+  }
+  return found;
+}

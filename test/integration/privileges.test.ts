@@ -1,0 +1,58 @@
+// A service that gives up its privileges cannot enter the run folder any more; it is called by who can.
+import assert from 'node:assert/strict';
+import { rmSync } from 'node:fs';
+import { describe, it } from 'node:test';
+import { fixture, Supervised, until, withFolder, withService } from './supervised.js';
+
+const runOptions = ['--probation', '200ms', '--drain-timeout', '2s', '--stop-timeout', '2s'];
+const command = [fixture('drops-privileges.cjs')];
+
+async function user(service: Supervised): Promise<string> {
+  const { host, port } = await service.target();
+  return (await fetch(`http://${host}:${port}`, { headers: { connection: 'close' } })).text();
+}
+
+describe('a service that has given up its privileges', {
+  skip: process.getuid?.() !== 0 && 'needs root',
+}, () => {
+  for (const after of [0, 300]) {
+    it(`${after} ms after it listened comes back after an upgrade, and is restarted then`, async () => {
+      await withService({ command, runOptions, env: { DROP_AFTER_MS: String(after) } }, async (service) => {
+        await until('it has', async () => (await user(service)) === '65534');
+        const { pid } = await service.current();
+        const { code, stderr } = await service.moult('upgrade', service.name);
+        assert.equal(code, 0, stderr);
+        assert.equal((await service.current()).pid, pid);
+        await service.restart();
+        await until('the next one has', async () => (await user(service)) === '65534');
+        await service.alone();
+        assert.equal((await service.moult('upgrade', service.name)).code, 0);
+      });
+    });
+  }
+
+  for (const how of ['', ' and the journal is gone']) {
+    it(`is adopted when its supervisor was killed${how}`, async () => {
+      await withFolder(async (runtimeFolder) => {
+        const first = await Supervised.start({ command, runOptions, runtimeFolder });
+        let second: Supervised | undefined;
+        try {
+          await until('it has', async () => (await user(first)) === '65534');
+          const { pid } = await first.current();
+          first.process.kill('SIGKILL');
+          await until('it is dead', () => first.isOver);
+          if (how !== '') rmSync(first.folder.journal);
+          second = await Supervised.start({ command, runOptions, runtimeFolder });
+          assert.equal((await second.current()).pid, pid);
+          await second.restart();
+          await second.alone();
+          await second.stop();
+          await first.assertNothingLeft();
+        } finally {
+          await second?.kill();
+          await first.kill();
+        }
+      });
+    });
+  }
+});

@@ -1,0 +1,123 @@
+// Releases that are written over each other: what is no more cannot be gone back to, and is not said to serve.
+import assert from 'node:assert/strict';
+import { mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { describe, it } from 'node:test';
+import { pointAt, type Supervised, type SupervisedOptions, withFolder, withService } from './supervised.js';
+
+const runOptions = ['--probation', '100ms', '--drain-timeout', '2s', '--stop-timeout', '2s'];
+
+/** Writes a release whose answer depends on all of its files. */
+function write(folder: string, release: number): void {
+  mkdirSync(path.join(folder, 'node_modules/dep'), { recursive: true });
+  mkdirSync(path.join(folder, 'lib'), { recursive: true });
+  writeFileSync(
+    path.join(folder, 'package.json'),
+    JSON.stringify({ name: 'app', version: `${release}.0.0` }),
+  );
+  for (const name of ['node_modules/dep/index.js', 'lib/part.js'])
+    writeFileSync(path.join(folder, name), `module.exports = ${release};`);
+  const text = `const parts = [require('dep'), require('./lib/part.js')];
+require('node:http').createServer((_, response) => response.end(parts.join())).listen(0, '127.0.0.1');`;
+  writeFileSync(path.join(folder, 'server.cjs'), text);
+}
+
+async function served(service: Supervised): Promise<string> {
+  const { host, port } = await service.target();
+  return (await fetch(`http://${host}:${port}`, { headers: { connection: 'close' } })).text();
+}
+
+async function deploy(service: Supervised): Promise<void> {
+  await service.restart('--wait=confirmed');
+  await service.alone();
+}
+
+describe('a rollback to a release', () => {
+  const changes: [string, (folder: string) => void][] = [
+    [
+      'all was written anew',
+      (folder) => {
+        rmSync(folder, { recursive: true });
+        write(folder, 2);
+      },
+    ],
+    ['the entry was', (folder) => writeFileSync(path.join(folder, 'server.cjs'), serverOf('other'))],
+    ['only package.json was', (folder) => writeFileSync(path.join(folder, 'package.json'), '{"name":"app"}')],
+    [
+      'only a dependency was',
+      (folder) => writeFileSync(path.join(folder, 'node_modules/dep/index.js'), 'exports.a = 1'),
+    ],
+    ['only a part of it was', (folder) => writeFileSync(path.join(folder, 'lib/part.js'), 'exports.b = 22')],
+    [
+      'a part of it was removed, and the entry no more needs it',
+      (folder) => {
+        rmSync(path.join(folder, 'lib/part.js'));
+        writeFileSync(path.join(folder, 'server.cjs'), serverOf('less'));
+      },
+    ],
+  ];
+  for (const [what, change] of changes) {
+    it(`is refused with what changed, where ${what}`, async () => {
+      await withFolder(async (folder) => {
+        const app = path.join(folder, 'app');
+        write(app, 1);
+        const options: SupervisedOptions = { command: [path.join(app, 'server.cjs')], runOptions };
+        await withService(options, async (service) => {
+          // The folder has been looked at by then: that goes on beside the start.
+          await deploy(service);
+          change(app);
+          await deploy(service);
+          const before = await served(service);
+          const { code, stderr } = await service.moult('rollback', service.name);
+          assert.equal(code, 1, stderr);
+          assert.match(stderr, /MOULT_NOTHING_TO_ROLL_BACK/);
+          assert.match(stderr, /were changed since it started/);
+          assert.equal(await served(service), before);
+          const { stdout } = await service.moult('history', service.name, '--json');
+          assert.match(stdout, /MOULT_NOTHING_TO_ROLL_BACK/);
+        });
+      });
+    });
+  }
+
+  it('goes back where its files are as they were: in folders of their own, and behind a link that leads there again', async () => {
+    await withFolder(async (folder) => {
+      const link = path.join(folder, 'current');
+      for (const release of [1, 2]) write(path.join(folder, String(release)), release);
+      symlinkSync(path.join(folder, '1'), link);
+      await withService({ command: ['server.cjs'], cwd: link, runOptions }, async (service) => {
+        assert.equal(await served(service), '1,1');
+        await deploy(service);
+        await pointAt(link, path.join(folder, '2'));
+        await deploy(service);
+        assert.equal(await served(service), '2,2');
+        const { code, stderr } = await service.moult('rollback', service.name);
+        assert.equal(code, 0, stderr);
+        assert.equal(await served(service), '1,1');
+        await service.alone();
+        await pointAt(link, path.join(folder, '1'));
+        await deploy(service);
+        assert.equal(await served(service), '1,1');
+      });
+    });
+  });
+
+  it('a crash says that it starts other files than the last good release had', async () => {
+    await withFolder(async (folder) => {
+      const app = path.join(folder, 'app');
+      write(app, 1);
+      await withService({ command: [path.join(app, 'server.cjs')], runOptions }, async (service) => {
+        const { pid } = await service.current();
+        writeFileSync(path.join(app, 'server.cjs'), serverOf('overwritten'));
+        process.kill(pid, 'SIGKILL');
+        await service.logs(
+          /its files were changed since \(.*server\.cjs\), and it starts what they hold now/,
+        );
+      });
+    });
+  });
+});
+
+function serverOf(answer: string): string {
+  return `require('node:http').createServer((_, response) => response.end('${answer}')).listen(0, '127.0.0.1');`;
+}
