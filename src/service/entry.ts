@@ -9,6 +9,7 @@ import type { ServiceThread } from '../threads/service-thread.js';
 import { type Beginning, joinSupervisor } from './beginning.js';
 import { scrub, startedBy } from './environment.js';
 import { Generation } from './generation.js';
+import { canCallLibc } from './libc-reach.js';
 import { joinService } from './member.js';
 
 /** This process's generation; null when it is not the service, undefined while that is not known. */
@@ -25,7 +26,7 @@ export function become(env: NodeJS.ProcessEnv): Generation | null {
     const started = startedBy(env);
     // Set first: moult's own servers listen while it begins.
     generation = null;
-    if (started !== undefined) {
+    if (started !== undefined && canCallLibc()) {
       const beginning = joinSupervisor(started.supervisor, started.generation);
       generation = beginning === null ? null : new Generation(beginning);
       if (generation !== null) scrub(process.env);
@@ -42,7 +43,7 @@ function becomeMember(env: NodeJS.ProcessEnv): ServiceThread | null {
     const started = startedBy(env);
     // Set first: moult's own servers listen while it joins.
     member = null;
-    if (started !== undefined) member = joinService(started.supervisor, started.generation);
+    if (started !== undefined && canCallLibc()) member = joinService(started.supervisor, started.generation);
     if (member !== null) scrub(process.env);
   }
   return member;
