@@ -34,7 +34,7 @@ export class Handover {
     settings: Settings,
     toCommitMs: number,
     onStage: (event: StageEvent) => void,
-    look: () => Promise<Look> = async () => ({ looked: 0 }),
+    look: () => Promise<Look> = async () => ({ looked: 0, lookMs: 0 }),
   ) {
     this.#look = look;
     this.#toCommitMs = toCommitMs;
@@ -108,8 +108,8 @@ export class Handover {
   // Meanwhile connections move: it is over before they have, as a rule.
   #lookFromOutside(): Promise<MoultError | undefined> {
     this.#seen ??= this.#look().then(
-      ({ looked }) => {
-        if (!this.#isSettled) this.stage('look', { looked });
+      (look) => {
+        if (!this.#isSettled) this.stage('look', { ...look });
         return undefined;
       },
       (error) => asMoultError(error, 'MOULT_NOT_REACHED'),

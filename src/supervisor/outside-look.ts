@@ -20,6 +20,8 @@ const NO_WAY_THERE = ['EHOSTUNREACH', 'ENETUNREACH', 'EADDRNOTAVAIL', 'EACCES', 
 export interface Look {
   /** How many listeners were looked at. */
   readonly looked: number;
+  /** How long that took, in milliseconds. */
+  readonly lookMs: number;
 }
 
 interface LookParts {
@@ -63,7 +65,8 @@ export class OutsideLook {
     // Programs that do not know of looks would see a client: of those the kernel is asked.
     const witnesses = acceptors(generation).filter((one) => one.looks && one.isReachable);
     const looked = this.#listeners(generation, witnesses.includes(generation));
-    const untilMs = performance.now() + withinMs;
+    const beganMs = performance.now();
+    const untilMs = beganMs + withinMs;
     const problems: string[] = [];
     try {
       const seen = new Set<string>();
@@ -88,7 +91,7 @@ export class OutsideLook {
       for (const one of witnesses) one.lookIsOver();
       for (const { probe } of looked) probe?.close();
     }
-    if (problems.length === 0) return { looked: looked.length };
+    if (problems.length === 0) return { looked: looked.length, lookMs: performance.now() - beganMs };
     throw new MoultError(
       'MOULT_NOT_REACHED',
       `clients do not reach generation ${generation.number}: ${[...new Set(problems)].join('; ')}`,

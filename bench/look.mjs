@@ -1,0 +1,52 @@
+// What the look from outside adds to a restart: a service with ten listeners (8 ports, 2 paths), restarted again and again.
+// node bench/look.mjs [restarts]
+import { execFile, spawn } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+
+const restarts = Number(process.argv[2] ?? 20);
+const cli = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
+const folder = mkdtempSync(join(tmpdir(), 'moult-look-'));
+const script = join(folder, 'service.cjs');
+writeFileSync(
+  script,
+  `const { createServer } = require('node:http');
+for (let i = 0; i < 10; i += 1)
+  createServer((q, r) => r.end()).listen(i < 8 ? { port: 0, host: '127.0.0.1' } : { path: '${folder}/' + i + '.sock' });`,
+);
+const env = { ...process.env, XDG_RUNTIME_DIR: folder };
+const run = spawn(process.execPath, [cli, 'run', '--name', 'look', '--probation', '50ms', script], {
+  env,
+  stdio: 'ignore',
+});
+const moult = (...args) => promisify(execFile)(process.execPath, [cli, ...args], { env });
+try {
+  for (let serves = false; !serves; await pause(100))
+    serves = await moult('status', 'look').then(
+      ({ stdout }) => stdout.includes('serving'),
+      () => false,
+    );
+  const looks = [];
+  for (let n = 0; n < restarts; n += 1) {
+    const { stdout } = await moult('restart', 'look', '--json', '--wait=confirmed');
+    const events = stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    looks.push(events.find(({ stage }) => stage === 'look').facts.lookMs);
+  }
+  looks.sort((a, b) => a - b);
+  const ms = (value) => `${value.toFixed(1)} ms`;
+  const median = looks[Math.floor(looks.length / 2)];
+  console.log(
+    `${restarts} restarts, 10 listeners: ${ms(looks[0])} at least, ${ms(median)} median, ${ms(looks.at(-1))} at most`,
+  );
+} finally {
+  run.kill('SIGTERM');
+  await new Promise((resolve) => run.once('exit', resolve));
+  rmSync(folder, { recursive: true, force: true });
+}
