@@ -10,8 +10,11 @@ import { portOf, whenAllServe } from './slots-of.js';
 import { fixture, type Supervised, withService } from './supervised.js';
 
 const CLIENTS = 60;
-/** Whether each restart is undone. */
-const RESTARTS = [false, true, false, true, false];
+/** Whether each restart is undone. `MOULT_RESTARTS=20 npm test -- integration/broadcast` is the proof: every third one is. */
+const RESTARTS =
+  process.env.MOULT_RESTARTS === undefined
+    ? [false, true, false, true, false]
+    : Array.from({ length: Number(process.env.MOULT_RESTARTS) }, (_, i) => i % 3 === 1);
 
 interface Terms {
   readonly file: string;
