@@ -1,5 +1,5 @@
 import type { Channel } from '../channel/channel.js';
-import { type Introduction, openWhenGreeted } from '../channel/open.js';
+import { type Introduction, type Opening, openWhenGreeted } from '../channel/open.js';
 
 /** The first and the longest wait between two tries to reach a supervisor. */
 const FIRST_MS = 100;
@@ -12,13 +12,13 @@ export interface Rejoined {
 }
 
 /**
- * Tries until a supervisor answers at this path, without ever blocking the service or keeping it alive.
+ * Tries until a supervisor answers at one of these paths, without ever blocking the service or keeping it alive.
  * @param introduce what to say of oneself at that moment.
  * @param isOver asked before each try.
  * @returns undefined when it was over before.
  */
 export async function rejoin(
-  path: string,
+  paths: readonly string[],
   introduce: () => Introduction,
   isOver: () => boolean,
 ): Promise<Rejoined | undefined> {
@@ -27,7 +27,7 @@ export async function rejoin(
       setTimeout(resolve, waitMs).unref();
     });
     if (isOver()) return undefined;
-    const opening = await openWhenGreeted(path, introduce);
+    const opening = await openAny(paths, introduce);
     if (opening === undefined) continue;
     if (isOver()) {
       opening.abandon();
@@ -41,4 +41,15 @@ export async function rejoin(
       opening.abandon();
     }
   }
+}
+
+async function openAny(
+  paths: readonly string[],
+  introduce: () => Introduction,
+): Promise<Opening | undefined> {
+  for (const path of paths) {
+    const opening = await openWhenGreeted(path, introduce);
+    if (opening !== undefined) return opening;
+  }
+  return undefined;
 }

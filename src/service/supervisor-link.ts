@@ -1,4 +1,4 @@
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { Channel } from '../channel/channel.js';
 import { Opening, openWhenGreeted } from '../channel/open.js';
 import { MoultError } from '../errors.js';
@@ -8,6 +8,9 @@ import { MOULT_VERSION } from '../version.js';
 import { DirectOutput } from './direct-output.js';
 import type { Overseer, Standing } from './overseer.js';
 import { rejoin } from './rejoin.js';
+
+/** Where a supervisor is found that came when the path of the one before was gone. */
+const PUBLIC = 'control.sock';
 
 /** Longer than any restart: the supervisor itself keeps the deadlines. */
 const ANSWER_TIMEOUT_MS = 24 * 3_600_000;
@@ -129,7 +132,7 @@ export class SupervisorLink implements Overseer {
       const known = { protocol: PROTOCOL.max, moult: MOULT_VERSION, pid: process.pid };
       channel.send({ type: 'hello', ...known, ...introduce() });
     };
-    rejoin(this.#path, introduce, () => isOver).then((rejoined) => {
+    rejoin([this.#path, join(this.folder, PUBLIC)], introduce, () => isOver).then((rejoined) => {
       if (rejoined !== undefined) goOn(rejoined.channel, rejoined.output);
     });
   }

@@ -212,8 +212,9 @@ export class Generations {
   #add(generation: GenerationProcess): void {
     this.#living.set(generation.number, generation);
     generation.exited.then(async (exit) => {
-      if (generation !== this.#current && generation.servingSince !== undefined)
-        await generation.hasSaidAll(LAST_WORDS_MS);
+      // One that was killed has no last words, and others wait for the news.
+      const hasFinished = exit.signal !== 'SIGKILL' && generation.servingSince !== undefined;
+      if (hasFinished && generation !== this.#current) await generation.hasSaidAll(LAST_WORDS_MS);
       this.#exited(generation, exit);
     });
   }

@@ -1,5 +1,14 @@
 import { randomBytes } from 'node:crypto';
-import { chmodSync, closeSync, openSync, readdirSync, renameSync, statSync, symlinkSync } from 'node:fs';
+import {
+  chmodSync,
+  closeSync,
+  lstatSync,
+  openSync,
+  readdirSync,
+  renameSync,
+  statSync,
+  symlinkSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { makePrivate, makePrivateAgain, privateMode, runRoot } from '../channel/private-folder.js';
 import { MoultError } from '../errors.js';
@@ -33,6 +42,8 @@ export class RunFolder {
   /** Held by the supervisor of this process, as long as it lives. */
   lock: FileLock | undefined;
   #controlName = CONTROL;
+  /** Where its supervisor was reached while the folder was another one's: generations still come there. */
+  #formerControl: string | undefined;
   #nameSocket: NameSocket | undefined;
 
   constructor(name: string, root = runRoot()) {
@@ -82,11 +93,17 @@ export class RunFolder {
    * told the other socket is led there, also when the supervisor is another one by then.
    */
   standAlone(): void {
-    const own = this.control;
-    const link = `${own}.new`;
-    symlinkSync(CONTROL, link);
-    renameSync(link, own);
+    this.#formerControl = this.control;
+    this.#lead(this.#formerControl);
     this.#controlName = CONTROL;
+  }
+
+  // In one step, also where a socket lies there.
+  #lead(path: string): void {
+    const link = `${path}.new`;
+    tryToRemove(link);
+    symlinkSync(CONTROL, link);
+    renameSync(link, path);
   }
 
   /**
@@ -117,6 +134,8 @@ export class RunFolder {
     this.#name.hold();
     const around = makePrivateAgain(join(this.path, '..'));
     const made = makePrivateAgain(this.path) ?? around;
+    const former = this.#formerControl;
+    if (former !== undefined && !isLink(former)) this.#lead(former);
     const path = join(this.path, LOCK);
     if (this.lock === undefined || this.lock.isOf(path)) return made;
     const lock = FileLock.take(path);
@@ -208,6 +227,14 @@ export class RunFolder {
       }
     };
     return names.filter(isRunning).sort();
+  }
+}
+
+function isLink(path: string): boolean {
+  try {
+    return lstatSync(path).isSymbolicLink();
+  } catch {
+    return false;
   }
 }
 

@@ -1,6 +1,7 @@
 // What lies on disk may vanish, be replaced, or find no room: the supervisor is found again, and nobody serves twice.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
 import {
   appendFileSync,
   chmodSync,
@@ -216,5 +217,30 @@ describe('a disk without room', { skip: process.getuid?.() !== 0 && 'only root m
         execFileSync('umount', ['-l', small]);
       }
     });
+  });
+});
+
+describe('a run folder that another supervisor has taken over', () => {
+  it('may be removed too: what that one started comes back to it, and to the next', async () => {
+    const options = { command: [fixture('http.cjs')], runOptions: ['--probation', '200ms'] };
+    const first = await Supervised.start(options);
+    const { runtimeFolder } = first;
+    const runOptions = [...options.runOptions, '--take-over', first.folder.path];
+    const second = await Supervised.start({ ...options, runOptions, runtimeFolder, waits: false });
+    assert.equal(await first.ended, 0);
+    rmSync(first.folder.path, { recursive: true });
+    await second.logs(/the run folder is made anew/);
+    // It is given the same path as those before it.
+    await second.restart();
+    const pid = await second.alone();
+    const ended = once(second.process, 'exit');
+    second.process.kill('SIGKILL');
+    await ended;
+    const third = await Supervised.start({ ...options, runtimeFolder });
+    await third.logs(/is adopted/);
+    assert.equal((await third.current()).pid, pid);
+    await third.stop();
+    await second.kill();
+    await first.kill();
   });
 });
