@@ -34,6 +34,8 @@ const CHECK_BACKSTOP_MS = 10 * 60_000;
 const HAND_BACK_TIMEOUT_MS = 2000;
 /** How long the supervisor may take to look from outside; one that is gone does not keep two generations for ever. */
 const VERIFY_TIMEOUT_MS = 20_000;
+/** How long what one has said until its end may take to be heard. */
+const LAST_WORDS_MS = 1000;
 /** How long what it has handed back may take to be restored, where the settings do not say. */
 const RESTORE_TIMEOUT_MS = 30_000;
 
@@ -547,12 +549,23 @@ export class Predecessor {
     let hasAnswered = false;
     // A restore that takes long may end when this undo is over, and another one is on.
     const isOn = () => this.#state === 'undoing' && this.#channel === channel;
-    const end = () => {
+    const resumeWithout = () => {
       if (!isOn() || hasAnswered) return;
-      this.#process?.kill();
       this.#forget()?.close();
       giving?.forget();
       this.#resume(told, false, (epoch) => giving?.resumeTasks(epoch, []));
+    };
+    const end = () => {
+      if (!isOn() || hasAnswered) return;
+      this.#process?.kill();
+      if (taking === undefined || channel === undefined || channel.isClosed) {
+        resumeWithout();
+        return;
+      }
+      // What it has said of its tasks until its end is heard first.
+      this.#limit?.clear();
+      this.#limit = new Deadline(LAST_WORDS_MS, resumeWithout);
+      channel.closed.then(() => taking.whenTaken(resumeWithout));
     };
     if (!isAlive || channel === undefined || taking === undefined) {
       end();

@@ -33,7 +33,8 @@ export class StateGiver {
   #channel: Channel;
   #pieces: Pieces;
   #given: Given[] = [];
-  #onTheWay = 0;
+  #sentBytes = 0;
+  #readBytes = 0;
   #room: (() => void) | undefined;
   #isStopped = false;
   /** Whether what changes is told as it changes. */
@@ -48,7 +49,8 @@ export class StateGiver {
     this.#channel = channel;
     this.#pieces = pieces;
     channel.on('state-read', ({ bytes }) => {
-      this.#onTheWay = Math.max(0, this.#onTheWay - bytes);
+      this.#readBytes = Math.min(this.#sentBytes, this.#readBytes + bytes);
+      for (const { link } of this.#given) link.read?.(this.#readBytes);
       this.#makeRoom();
     });
     channel.closed.then(() => this.stop());
@@ -258,9 +260,9 @@ export class StateGiver {
     return isNew;
   }
 
-  async #sendPart({ piece: { name }, version }: Given, bytes: Buffer): Promise<void> {
+  async #sendPart({ piece: { name }, link, version }: Given, bytes: Buffer): Promise<void> {
     for (let at = 0; at < bytes.length; at += FRAME_BYTES) {
-      while (this.#onTheWay >= WINDOW_BYTES && !this.#isStopped) {
+      while (this.#sentBytes - this.#readBytes >= WINDOW_BYTES && !this.#isStopped) {
         await new Promise<void>((resolve) => {
           this.#room = resolve;
         });
@@ -268,9 +270,10 @@ export class StateGiver {
       if (this.#isStopped) return;
       const piece = bytes.subarray(at, at + FRAME_BYTES);
       const goesOn = at + FRAME_BYTES < bytes.length;
-      this.#onTheWay += piece.length;
+      this.#sentBytes += piece.length;
       this.#channel.send({ type: 'state-part', name, version, ...(goesOn ? { goesOn } : {}) }, [], piece);
     }
+    link.sent?.(this.#sentBytes);
   }
 
   #makeRoom(): void {

@@ -37,6 +37,8 @@ export class MapLink<K, V> implements PieceLink {
   /** The keys that have changed; undefined while nothing is noted. */
   #changed: Set<K> | undefined;
   #wasCleared = false;
+  /** Keys on their way, and when the other side has them: in bytes that it has read. */
+  #onTheWay: { readonly keys: readonly K[]; upTo: number }[] = [];
   #hasCopied = false;
   #onChange: () => void = () => {};
 
@@ -68,7 +70,10 @@ export class MapLink<K, V> implements PieceLink {
     this.#changed = new Set();
     this.#wasCleared = false;
     if (wasCleared) yield { clear: true } satisfies MapPart;
-    yield* inParts(changed.values(), (keys) => this.#partOf(keys, version));
+    yield* inParts(changed.values(), (keys) => {
+      if (this.#hasCopied) this.#onTheWay.push({ keys, upTo: Number.POSITIVE_INFINITY });
+      return this.#partOf(keys, version);
+    });
   }
 
   note(onChange: () => void = () => {}): void {
@@ -82,15 +87,27 @@ export class MapLink<K, V> implements PieceLink {
     this.#changed = undefined;
     this.#wasCleared = false;
     this.#hasCopied = false;
+    this.#onTheWay = [];
   }
 
   // What changes late is told as it changes.
   *late(): Parts {}
 
-  // What comes back was set there before it learnt of what has changed here since.
+  // The one that gave it away is right where both have changed a key at once: that is what the other one learns next.
   take(part: unknown, version: number): void {
-    const keeps = this.#hasCopied ? (this.#changed ?? NONE) : NONE;
+    const keeps = this.#hasCopied
+      ? new Set([...(this.#changed ?? []), ...this.#onTheWay.flatMap(({ keys }) => keys)])
+      : NONE;
     this.#map.take(part as MapPart, version, this, keeps);
+  }
+
+  sent(upTo: number): void {
+    const last = this.#onTheWay.at(-1);
+    if (last !== undefined && last.upTo === Number.POSITIVE_INFINITY) last.upTo = upTo;
+  }
+
+  read(upTo: number): void {
+    while ((this.#onTheWay[0]?.upTo ?? Number.POSITIVE_INFINITY) <= upTo) this.#onTheWay.shift();
   }
 
   /** A key has changed here. */

@@ -43,10 +43,14 @@ export interface PieceLink {
   /** What there is to tell at the end of one that gave it away, if anything. */
   late(version: number): Parts;
   /**
-   * Takes a part. What has changed here, and the other side was not told of, outlasts what comes back from there.
+   * Takes a part. What has changed here, and the other side did not know when it sent this, outlasts what comes from there.
    * @throws what the service throws, to say that it cannot read it.
    */
   take(part: Part, version: number): void | Promise<void>;
+  /** The part that was given last is on its way: the other side has it when it has read so many bytes in all. */
+  sent?(upTo: number): void;
+  /** The other side has read so many bytes in all. */
+  read?(upTo: number): void;
 }
 
 /** A piece as the side that wants it tells of it. */

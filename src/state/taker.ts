@@ -103,9 +103,10 @@ export class StateTaker {
 
   async #take({ name, version }: Message<'state-part'>, bytes: Buffer, lastBytes: number): Promise<void> {
     try {
-      const piece = this.#pieces.get(name);
-      if (this.#failure === undefined && piece !== undefined)
-        await this.#pieces.link(piece, this.#channel).take(deserialize(bytes), version);
+      const piece = this.#failure === undefined ? this.#pieces.get(name) : undefined;
+      const taken = piece && this.#pieces.link(piece, this.#channel).take(deserialize(bytes), version);
+      // At once where it is: what changes here next was changed by one that knew.
+      if (taken instanceof Promise) await taken;
     } catch (cause) {
       const why = cause instanceof Error ? cause.message : String(cause);
       const told = `state ${name}, version ${version}, could not be restored: ${why}`;

@@ -147,9 +147,9 @@ export class JobsHolding<T> implements Holding, Jobs<T> {
     }
   }
 
+  // What the other one had it may have done: only what comes up from now on.
   stay(): void {
     this.#isHere = true;
-    for (const id of [...this.#begun.keys()]) this.#next(id);
   }
 
   close(): void {}

@@ -1,7 +1,8 @@
+import { monotonicMs } from '../os/clock.js';
 import { StateMap } from '../state/state-map.js';
 import type { Departure, Holding } from './holding.js';
 import { Running } from './running.js';
-import { TaskMap } from './task-map.js';
+import { TimersPiece, type Waiting } from './timers-piece.js';
 
 /** With what a timer runs. */
 export interface TimerContext {
@@ -27,14 +28,9 @@ export interface Timers<T> {
   readonly size: number;
 }
 
-interface Waiting<T> {
-  readonly dueMs: number;
-  readonly data: T;
-}
-
 /** As it goes to, and comes from, a generation that does not know the piece. */
 interface Passed<T> {
-  readonly set?: readonly (Waiting<T> & { readonly id: string })[];
+  readonly set?: readonly (Pick<Waiting<T>, 'dueMs' | 'data'> & { readonly id: string })[];
   readonly clear?: readonly string[];
 }
 
@@ -48,7 +44,7 @@ export class TimersHolding<T> implements Holding, Timers<T> {
   readonly name: string;
   readonly overlaps = false;
   readonly endWithinMs = undefined;
-  readonly piece: TaskMap<Waiting<T>>;
+  readonly piece: TimersPiece<T>;
   readonly #run: (id: string, data: T, context: TimerContext) => unknown;
   readonly #running: Running;
   #waiting = new StateMap<string, Waiting<T>>();
@@ -63,7 +59,7 @@ export class TimersHolding<T> implements Holding, Timers<T> {
     this.name = name;
     this.#run = run;
     this.#running = new Running(`timer of ${name}`);
-    this.piece = new TaskMap('timers', name, this.#waiting, (id) => this.#arm(id));
+    this.piece = new TimersPiece(name, this.#waiting, (id) => this.#arm(id));
   }
 
   get size(): number {
@@ -83,16 +79,18 @@ export class TimersHolding<T> implements Holding, Timers<T> {
     // Another generation may have it next: who sets what cannot go there is to hear of it.
     if (!this.#isHere) structuredClone(data);
     const dueMs = typeof due === 'number' ? Date.now() + due : due.getTime();
-    this.#waiting.set(id, { dueMs, data });
+    this.#waiting.set(id, { dueMs, data, setAtMs: monotonicMs() });
     if (this.#isOwn) this.piece.noteOwn(id);
     this.passOn?.({ set: [{ id, dueMs, data }] } satisfies Passed<T>);
     this.#arm(id);
   }
 
   clear(id: string): boolean {
+    const nowMs = monotonicMs();
+    this.piece.isGone(id, nowMs, nowMs);
     const wasHere = this.#waiting.delete(id);
-    // Whoever has them may know it.
-    if (!wasHere && !this.#isHere) this.#waiting.touch(id);
+    // The other generation may know it.
+    if (!wasHere) this.#waiting.touch(id);
     if (this.#isOwn) this.piece.noteOwn(id);
     this.passOn?.({ clear: [id] } satisfies Passed<T>);
     this.#arm(id);
@@ -114,7 +112,7 @@ export class TimersHolding<T> implements Holding, Timers<T> {
   receive(given: unknown): void {
     const { set = [], clear = [] } = given as Passed<T>;
     for (const id of clear) this.#waiting.delete(id);
-    for (const { id, dueMs, data } of set) this.#waiting.set(id, { dueMs, data });
+    for (const { id, dueMs, data } of set) this.#waiting.set(id, { dueMs, data, setAtMs: 0 });
     for (const id of [...clear, ...set.map(({ id }) => id)]) this.#arm(id);
   }
 
@@ -125,7 +123,7 @@ export class TimersHolding<T> implements Holding, Timers<T> {
   }
 
   *parts(): Iterable<Passed<T>> {
-    const all = [...this.#waiting].map(([id, one]) => ({ id, ...one }));
+    const all = [...this.#waiting].map(([id, { dueMs, data }]) => ({ id, dueMs, data }));
     for (let at = 0; at === 0 || at < all.length; at += PART_TIMERS)
       yield { set: all.slice(at, at + PART_TIMERS) };
   }
@@ -141,7 +139,8 @@ export class TimersHolding<T> implements Holding, Timers<T> {
     const ids = new Set(set.map(({ id }) => id));
     const { own } = this.piece;
     for (const id of [...this.#waiting.keys()]) if (!ids.has(id) && !own.has(id)) this.#waiting.delete(id);
-    for (const { id, dueMs, data } of set) if (!own.has(id)) this.#waiting.set(id, { dueMs, data });
+    for (const { id, dueMs, data } of set)
+      if (!own.has(id)) this.#waiting.set(id, { dueMs, data, setAtMs: 0 });
   }
 
   // Or disarms it, where it waits no more.
@@ -158,8 +157,10 @@ export class TimersHolding<T> implements Holding, Timers<T> {
     this.#armed.set(id, timer);
   }
 
-  #fire(id: string, { data, dueMs }: Waiting<T>): void {
+  #fire(id: string, { data, dueMs, setAtMs }: Waiting<T>): void {
     this.#armed.delete(id);
+    // One that is set anew elsewhere at this moment is another one.
+    this.piece.isGone(id, setAtMs, monotonicMs());
     this.#waiting.delete(id);
     const epoch = this.#epoch;
     this.#running.run((signal) => this.#run(id, data, { at: new Date(dueMs), signal, epoch }));

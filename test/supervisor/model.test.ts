@@ -3,7 +3,6 @@ import { createServer, type Server } from 'node:http';
 import { after, before, describe, it, mock } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import fc from 'fast-check';
-import type { Channel } from '#moult/channel/channel.js';
 import { ConnectionTracker } from '#moult/connections/tracker.js';
 import { MoultError } from '#moult/errors.js';
 import { CriticalSections } from '#moult/handover/critical-sections.js';
@@ -14,13 +13,14 @@ import { Successor } from '#moult/handover/successor.js';
 import { Threads } from '#moult/handover/threads.js';
 import { epochAfter } from '#moult/os/clock.js';
 import { ProcessHandle } from '#moult/os/peer.js';
-import type { Message, MessageType, Settings } from '#moult/protocol/messages.js';
+import type { Message, Settings } from '#moult/protocol/messages.js';
 import { MapPiece } from '#moult/state/map-piece.js';
 import { Pieces } from '#moult/state/pieces.js';
 import { StateMap } from '#moult/state/state-map.js';
 import { WholePiece } from '#moult/state/whole-piece.js';
 import type { Holding } from '#moult/tasks/holding.js';
 import { Tasks } from '#moult/tasks/tasks.js';
+import { End } from './end.js';
 
 /*
  * The real Predecessor and Successor of several generations in one process, over channels that deliver a
@@ -41,86 +41,6 @@ const settings: Settings = {
 
 /** Of each kind of sequence; MODEL_RUNS makes it more. */
 const RUNS = Number(process.env.MODEL_RUNS ?? 250);
-
-type Handler = (message: unknown, incoming: unknown) => void;
-
-/** One end of a conversation; what the other sends waits until {@link deliver}. */
-class End {
-  readonly peer: { pid: number };
-  readonly closed: Promise<MoultError | undefined>;
-  isClosed = false;
-  other!: End;
-  #inbox: { message: { type: MessageType }; attachment: Buffer }[] = [];
-  #handlers = new Map<string, Handler>();
-  #settle!: (reason: MoultError | undefined) => void;
-
-  constructor(pid: number) {
-    this.peer = { pid };
-    this.closed = new Promise((resolve) => {
-      this.#settle = resolve;
-    });
-  }
-
-  static pair(nearPid: number, farPid: number): [End, End] {
-    const near = new End(farPid);
-    const far = new End(nearPid);
-    near.other = far;
-    far.other = near;
-    return [near, far];
-  }
-
-  on(type: string, handler: Handler): this {
-    this.#handlers.set(type, handler);
-    return this;
-  }
-
-  off(type: string): void {
-    this.#handlers.delete(type);
-  }
-
-  ref(): void {}
-  unref(): void {}
-
-  send(message: { type: MessageType }, _descriptors: number[] = [], attachment = Buffer.alloc(0)): void {
-    if (!this.isClosed && !this.other.isClosed) this.other.#inbox.push({ message, attachment });
-  }
-
-  close(reason?: MoultError): void {
-    if (this.isClosed) return;
-    this.isClosed = true;
-    this.#handlers.clear();
-    this.#inbox = [];
-    this.#settle(reason);
-  }
-
-  /** Takes the next message, or learns that the other side is gone. @returns whether there was anything. */
-  deliver(): boolean {
-    if (this.isClosed) return false;
-    const next = this.#inbox.shift();
-    if (next === undefined) {
-      if (!this.other.isClosed) return false;
-      this.close();
-      return true;
-    }
-    const { message, attachment } = next;
-    const handler = this.#handlers.get(message.type);
-    if (handler === undefined) this.close(new MoultError('MOULT_PROTOCOL_ORDER', message.type));
-    else {
-      try {
-        handler(message, { take: () => [], count: 0, attachment });
-      } catch (error) {
-        // As the real channel does; but only what moult itself says may come this way.
-        if (!(error instanceof MoultError)) wrong.push(`${message.type}: ${(error as Error).stack}`);
-        this.close(error as MoultError);
-      }
-    }
-    return true;
-  }
-
-  get channel(): Channel {
-    return this as unknown as Channel;
-  }
-}
 
 /** A listener of one generation; the socket itself lives until somebody closes it everywhere. */
 class FakeListener {
@@ -531,6 +451,7 @@ async function microtasks(): Promise<void> {
 }
 
 async function play(sequence: readonly Command[]): Promise<void> {
+  End.unexpected = (what) => wrong.push(what);
   byPid.clear();
   newestEpoch.clear();
   wrong.length = 0;

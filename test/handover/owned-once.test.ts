@@ -1,0 +1,438 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it, mock } from 'node:test';
+import { setImmediate as turn } from 'node:timers/promises';
+import fc from 'fast-check';
+import { MoultError } from '#moult/errors.js';
+import { epochAfter } from '#moult/os/clock.js';
+import { ProcessHandle } from '#moult/os/peer.js';
+import type { Message, Settings } from '#moult/protocol/messages.js';
+import { End } from '../supervisor/end.js';
+import { Owner, PARTS, Record } from './owners.js';
+
+/*
+ * The real two ends of handovers, with real timers, jobs, maps and values, over channels that deliver a message only when
+ * they are told to. What was acknowledged is noted beside, and at the end each of it must have come to pass: once.
+ */
+
+/** Of each kind of sequence; MODEL_RUNS makes it more. */
+const RUNS = Number(process.env.MODEL_RUNS ?? 50);
+
+const settings: Settings = {
+  readyTimeoutMs: 3000,
+  drainTimeoutMs: 8000,
+  probationMs: 4000,
+  stopSignal: 'SIGTERM',
+  waitReady: false,
+  allowFewerListeners: false,
+  checked: false,
+  countErrors: false,
+};
+
+const commands = [
+  'restart',
+  'ask',
+  'ready',
+  'up',
+  'down',
+  'turns',
+  'undo',
+  'confirm',
+  'kill giver',
+  'kill taker',
+  'kill server',
+  'second',
+  'six seconds',
+  'step',
+  'set',
+  'set late',
+  'clear',
+  'clear late',
+  'stay',
+  'stay late',
+  'move',
+  'move late',
+  'change',
+  'change late',
+] as const;
+
+type Command = (typeof commands)[number];
+
+/** The supervisor as far as it takes part, and all generations that live. */
+class World {
+  record = new Record();
+  owners: Owner[] = [];
+  #count = 0;
+
+  constructor() {
+    const first = this.#add();
+    first.gate = 'open';
+    first.successor.serveAtOnce();
+    Owner.isOnTheWay = () => this.ends.some((end) => end.waiting > 0);
+  }
+
+  get ends(): End[] {
+    return this.owners.flatMap(({ giver }) => giver ?? []).filter((end) => !end.isClosed);
+  }
+
+  /** Who accepts; else whoever would if nobody were between. */
+  get server(): Owner | undefined {
+    const served = this.owners.filter(({ hasServed }) => hasServed);
+    return served.find(({ accepts }) => accepts) ?? served.at(-1);
+  }
+
+  /** One in which requests may be in progress although it accepts no more. */
+  get former(): Owner | undefined {
+    return this.owners.filter(({ hasServed, accepts }) => hasServed && !accepts).at(-1);
+  }
+
+  /** The newest handover that is not over. */
+  get handover(): { readonly giver: Owner; readonly taker: Owner } | undefined {
+    const taker = this.owners.filter(({ source }) => source !== undefined).at(-1);
+    return taker?.source === undefined ? undefined : { giver: taker.source, taker };
+  }
+
+  async do(command: Command): Promise<void> {
+    const { record, handover } = this;
+    const isLate = command.endsWith('late');
+    const who = isLate ? this.former : this.server;
+    switch (command.split(' ')[0]) {
+      case 'restart':
+        this.#restart();
+        return;
+      case 'ask':
+        await this.#ask();
+        return;
+      case 'ready':
+        this.#ready();
+        return;
+      case 'up':
+        for (const { giver } of [...this.owners]) giver?.[1].deliver();
+        return;
+      case 'down':
+        for (const { giver } of [...this.owners]) giver?.[0].deliver();
+        return;
+      case 'turns':
+        await turns();
+        return;
+      case 'undo':
+        if (handover?.giver.isAlive)
+          handover.giver.predecessor.fail(new MoultError('MOULT_ROLLED_BACK', 'asked for'));
+        return;
+      case 'confirm':
+        if (handover?.giver.isAlive) handover.giver.predecessor.confirm();
+        return;
+      case 'kill':
+        if (command === 'kill server') this.kill(this.server);
+        else this.kill(command === 'kill giver' ? handover?.giver : handover?.taker);
+        return;
+      case 'second':
+        mock.timers.tick(1000);
+        return;
+      case 'six':
+        mock.timers.tick(6000);
+        return;
+      case 'step':
+        for (const owner of this.owners) owner.step();
+        return;
+      case 'set':
+        who?.set(`timer ${record.set.size}`, [500, 5000, 20_000][record.set.size % 3] ?? 0);
+        return;
+      case 'clear': {
+        const id = [...record.set].filter((one) => !record.cleared.has(one) && !record.fired.has(one)).at(-1);
+        if (id !== undefined) who?.clear(id);
+        return;
+      }
+      case 'stay':
+      case 'move':
+        who?.start(command.startsWith('stay') ? 'stay' : 'move', `job ${record.started.size}`);
+        return;
+      case 'change':
+        who?.change();
+    }
+  }
+
+  /** What the supervisor does when it sees how things are. */
+  tidy(): void {
+    for (const owner of [...this.owners]) {
+      const { source } = owner;
+      if (source === undefined || owner.successor.isCommitted) continue;
+      if (source.isAlive && source.predecessor.state === 'serving') this.dies(owner);
+      else if (!source.isAlive && owner.isReady) this.#commit(owner);
+    }
+  }
+
+  kill(owner: Owner | undefined): void {
+    if (owner === undefined || !owner.isAlive) return;
+    const { record } = this;
+    record.wasKilled = true;
+    const { source } = owner;
+    const takers = this.owners.filter((one) => one.source === owner && one.isAlive);
+    const giverState = source?.isAlive ? source.predecessor.state : undefined;
+    const goesBack =
+      !owner.isProved &&
+      (giverState === 'committing' || giverState === 'probation' || giverState === 'undoing');
+    const state = owner.predecessor.state;
+    if (goesBack && owner.successor.isCommitted) record.hasLostMaps = true;
+    const isNotYet = !owner.successor.isCommitted && source?.isAlive === true;
+    // One that has handed back, and has only something left to finish.
+    const isLeftover = state === 'draining' && (source?.isAlive === true || takers.length > 0);
+    const hasHeir = takers.some(({ asked }) => asked === 'has it') && state !== 'undoing';
+    if (!isNotYet && !goesBack && !isLeftover && !hasHeir) record.hasLostAll = true;
+    if (state === 'undoing') record.hasLostAll = true;
+    this.dies(owner);
+  }
+
+  dies(owner: Owner): void {
+    owner.isAlive = false;
+    owner.lifeline[0].close();
+    owner.giver?.[0].close();
+    for (const other of this.owners) if (other.source === owner) other.giver?.[1].close();
+  }
+
+  #add(): Owner {
+    this.#count += 1;
+    const owner = new Owner(this.#count, this.record, (one) => this.dies(one));
+    this.owners.push(owner);
+    return owner;
+  }
+
+  #restart(): void {
+    const current = this.owners.find(({ accepts }) => accepts);
+    // As the supervisor: an undo comes to its end first.
+    if (this.owners.some(({ isAlive, predecessor }) => isAlive && predecessor.state === 'undoing')) return;
+    if (current === undefined || current.predecessor.state !== 'serving' || current.successor.isGivingUp)
+      return;
+    current.isProved ||= current.source !== undefined;
+    current.successor.confirm();
+    current.predecessor.expect(this.#count + 1, settings);
+    const next = this.#add();
+    const [near, far] = End.pair(next.pid, current.pid);
+    next.giver = [near, far];
+    next.source = current;
+    next.successor.inheritFrom(near.channel, { keeps: true, broadcasts: true });
+    near.on('inherit', () => near.off('inherit'));
+    current.predecessor.receive(far.channel, {
+      type: 'hello',
+      generation: next.number,
+    } as unknown as Message<'hello'>);
+    near.deliver();
+  }
+
+  async #ask(): Promise<void> {
+    const next = this.owners.at(-1);
+    if (next === undefined || !next.isAlive || next.asked !== 'not' || next.source === undefined) return;
+    next.asked = 'waits';
+    next.successor.takeState().then(
+      () => {
+        next.asked = 'has it';
+      },
+      () => {},
+    );
+    for (let i = 0; i < 20 && next.asked === 'waits'; i += 1) {
+      while (next.giver?.some((end) => end.deliver()));
+      await turn();
+    }
+  }
+
+  #ready(): void {
+    const next = this.owners.at(-1);
+    if (!next?.isAlive || next.isReady || next.asked !== 'has it') return;
+    next.isReady = true;
+    next.successor.ready(false, []);
+  }
+
+  // Nobody is left who could say it.
+  #commit(next: Owner): void {
+    if (!next.isAlive) return;
+    next.lifeline[1].on('ready', () => {}).on('committed', () => {});
+    while (next.lifeline[1].deliver());
+    const epoch = epochAfter(Math.max(...this.owners.map(({ estate }) => estate.epoch)));
+    next.lifeline[1].send({ type: 'commit', epoch } as never);
+    next.lifeline[0].deliver();
+  }
+}
+
+async function turns(): Promise<void> {
+  for (let i = 0; i < 3; i += 1) await turn();
+}
+
+async function microtasks(): Promise<void> {
+  for (let i = 0; i < 60; i += 1) await Promise.resolve();
+}
+
+let world: World;
+/** How far sequences came, over all of them. */
+const reached = new Map<string, number>();
+
+async function play(sequence: readonly Command[]): Promise<World> {
+  world = new World();
+  End.unexpected = (what) => world.record.wrong.push(what);
+  for (const command of sequence) {
+    await world.do(command);
+    await microtasks();
+    world.tidy();
+    await microtasks();
+    assert.deepEqual(world.record.wrong, [], `after ${command}`);
+  }
+  // Left to itself everything comes to its end: first what was said is heard, then time goes on.
+  for (let round = 0; round < 16; round += 1) {
+    for (let i = 0; i < 50 && world.ends.some((end) => end.deliver()); i += 1) await microtasks();
+    await turns();
+    world.tidy();
+    for (const owner of world.owners.filter(({ isAlive }) => isAlive)) owner.step();
+    await turns();
+    if (round > 3) mock.timers.tick(round % 2 === 0 ? 1000 : 7000);
+    await microtasks();
+  }
+  check(world);
+  return world;
+}
+
+function check({ record, owners }: World): void {
+  assert.deepEqual(record.wrong, []);
+  for (const [id, times] of record.fired) assert.ok(times === 1, `${id} was run ${times} times`);
+  for (const [name, times] of record.done) assert.ok(times === 1, `${name} was done ${times} times`);
+  for (const [name, parts] of record.parts)
+    assert.equal(new Set(parts).size, parts.length, `${name} did parts twice: ${parts}`);
+  const server = owners.find(({ accepts }) => accepts);
+  if (server === undefined || record.hasLostAll) {
+    reached.set('lost', (reached.get('lost') ?? 0) + 1);
+    return;
+  }
+  reached.set('kept', (reached.get('kept') ?? 0) + 1);
+  if (record.wasKilled) reached.set('kept though killed', (reached.get('kept though killed') ?? 0) + 1);
+  for (const id of record.set)
+    assert.ok(record.cleared.has(id) || record.fired.has(id), `${id} was set, and never run`);
+  for (const name of record.started) {
+    assert.deepEqual(
+      record.parts.get(name),
+      Array.from({ length: PARTS }, (_, part) => part),
+      name,
+    );
+    assert.ok(record.done.has(name), `${name} was started, and never done`);
+  }
+  if (!record.hasLostMaps)
+    assert.deepEqual(
+      [...server.map.keys()].sort((a, b) => a - b),
+      [...record.keys],
+      'what was set in the map',
+    );
+  if (!record.wasKilled) assert.equal(server.counter.count, record.count, 'what was added to the value');
+  assert.ok(server.counter.count <= record.count, 'nothing was added twice');
+}
+
+const talk: readonly Command[] = Array.from(
+  { length: 6 },
+  () => ['up', 'up', 'down', 'down', 'turns'] as const,
+).flat();
+const some: readonly Command[] = ['set', 'stay', 'change', 'move', 'set', 'set'];
+const late: readonly Command[] = [
+  'set late',
+  'clear late',
+  'stay late',
+  'change late',
+  'move late',
+  'change',
+];
+const handover: readonly Command[] = ['restart', 'ask', 'change', 'set', 'move', 'ready', ...talk];
+const far: readonly (readonly Command[])[] = [
+  [
+    ...some,
+    'step',
+    ...handover,
+    ...late,
+    'step',
+    'undo',
+    ...late,
+    ...talk,
+    ...late,
+    ...handover,
+    'undo',
+    ...talk,
+  ],
+  [
+    ...some,
+    ...handover,
+    ...late,
+    'confirm',
+    ...talk,
+    ...late,
+    ...handover,
+    ...late,
+    'undo',
+    ...talk,
+    ...some,
+  ],
+  [...some, ...handover, ...late, ...handover, ...late, 'undo', ...talk, ...late, ...handover],
+  [
+    ...some,
+    ...handover,
+    ...late,
+    'step',
+    'kill taker',
+    ...talk,
+    ...late,
+    ...handover,
+    'kill giver',
+    ...talk,
+    ...some,
+  ],
+];
+
+describe('what was acknowledged, over handovers in any order of events', () => {
+  const { kill, hasEnded } = ProcessHandle.prototype;
+
+  before(() => {
+    const by = (pid: number) => world.owners.find((owner) => owner.pid === pid);
+    ProcessHandle.prototype.kill = function (this: ProcessHandle) {
+      // One that was killed is still in this process.
+      const owner = by(this.pid);
+      if (owner?.source?.isAlive) world.kill(owner);
+      return true;
+    };
+    ProcessHandle.prototype.hasEnded = function (this: ProcessHandle) {
+      return by(this.pid)?.isAlive !== true;
+    };
+    mock.timers.enable({ apis: ['setTimeout', 'setInterval', 'setImmediate', 'Date'] });
+  });
+
+  after(() => {
+    mock.timers.reset();
+    Object.assign(ProcessHandle.prototype, { kill, hasEnded });
+  });
+
+  it('comes to pass once where a handover goes its way', async () => {
+    for (const sequence of far) {
+      const { record } = await play(sequence);
+      assert.ok(record.started.size >= 4 && record.set.size >= 6 && record.keys.size >= 4, 'enough was done');
+      assert.equal(record.hasLostAll, false);
+    }
+  });
+
+  it('does where one thing comes in between, whatever it is and wherever', async () => {
+    for (const sequence of far) {
+      const every = RUNS > 250 ? 1 : 97;
+      for (let i = 0; i < (sequence.length + 1) * commands.length; i += every) {
+        const at = Math.floor(i / commands.length);
+        for (const command of commands.slice(i % commands.length, (i % commands.length) + 1)) {
+          await play(sequence.toSpliced(at, 0, command)).catch((cause: Error) => {
+            throw new Error(`${command} before step ${at} of ${sequence}: ${cause.message}`, { cause });
+          });
+        }
+      }
+    }
+  });
+
+  it('does in any sequence', async () => {
+    const extra = fc.tuple(fc.nat(60), fc.constantFrom(...commands));
+    await fc.assert(
+      fc.asyncProperty(fc.nat(far.length - 1), fc.array(extra, { maxLength: 12 }), async (which, extras) => {
+        const mixed = [...(far[which] ?? [])];
+        for (const [at, command] of extras) mixed.splice(at, 0, command);
+        await play(mixed);
+      }),
+      { numRuns: RUNS, includeErrorInReport: true },
+    );
+    assert.ok((reached.get('kept though killed') ?? 0) > 0, `${[...reached]}`);
+  });
+});

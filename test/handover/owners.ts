@@ -1,0 +1,232 @@
+import { createServer, type Server } from 'node:http';
+import { ConnectionTracker } from '#moult/connections/tracker.js';
+import type { MoultError } from '#moult/errors.js';
+import { CriticalSections } from '#moult/handover/critical-sections.js';
+import type { Estate } from '#moult/handover/estate.js';
+import type { FlowPeer } from '#moult/handover/flow-peer.js';
+import { Predecessor } from '#moult/handover/predecessor.js';
+import { Successor } from '#moult/handover/successor.js';
+import { Threads } from '#moult/handover/threads.js';
+import { MapPiece } from '#moult/state/map-piece.js';
+import { Pieces } from '#moult/state/pieces.js';
+import { StateMap } from '#moult/state/state-map.js';
+import { WholePiece } from '#moult/state/whole-piece.js';
+import { type Job, JobsHolding } from '#moult/tasks/jobs-holding.js';
+import { Tasks } from '#moult/tasks/tasks.js';
+import { TimersHolding } from '#moult/tasks/timers-holding.js';
+import { End } from '../supervisor/end.js';
+
+/** How many parts each job has. */
+export const PARTS = 3;
+
+/** What services were told that it is done, and what they did. */
+export class Record {
+  readonly set = new Set<string>();
+  readonly cleared = new Set<string>();
+  readonly fired = new Map<string, number>();
+  readonly started = new Set<string>();
+  readonly parts = new Map<string, number[]>();
+  readonly done = new Map<string, number>();
+  readonly keys = new Set<number>();
+  count = 0;
+  /** What must not be. */
+  readonly wrong: string[] = [];
+  /** Whether anything was killed; then values of which only the killed one knew are gone. */
+  wasKilled = false;
+  /** Whether one was killed that had accepted in probation: what it set in maps is gone. */
+  hasLostMaps = false;
+  /** Whether one was killed of which nobody had a copy: all is gone. */
+  hasLostAll = false;
+  /** Whether messages were dropped that a living process had not read. */
+  hasDropped = false;
+}
+
+/** No datagrams here. */
+const noFlows = {
+  tell: () => {},
+  stopTelling: () => {},
+  close: () => {},
+  isDone: true,
+} as unknown as FlowPeer;
+const server: Server = createServer();
+
+/** One generation in this process, with a service that has timers, jobs, a value and a map. */
+export class Owner {
+  readonly number: number;
+  readonly pid: number;
+  readonly estate: Estate;
+  readonly predecessor: Predecessor;
+  readonly successor: Successor;
+  readonly lifeline: [End, End];
+  readonly timers: TimersHolding<string>;
+  readonly jobs: { readonly stay: JobsHolding<string>; readonly move: JobsHolding<string> };
+  readonly map = new StateMap<number, number>();
+  readonly #record: Record;
+  gate: 'gated' | 'open' | 'paused' | 'closed' = 'gated';
+  isAlive = true;
+  isReady = false;
+  /** Whether it has said that it needs its predecessor no more. */
+  isProved = false;
+  asked: 'not' | 'waits' | 'has it' = 'not';
+  counter = { count: 0 };
+  /** Towards the generation before: the ends of this side, and of that. */
+  giver: [End, End] | undefined;
+  source: Owner | undefined;
+  #waiting: (() => void)[] = [];
+
+  constructor(number: number, record: Record, died: (owner: Owner) => void) {
+    this.number = number;
+    this.#record = record;
+    // No process can have such a number.
+    this.pid = 2 ** 30 + number;
+    const state = new Pieces();
+    state.declare(new MapPiece('map', this.map, {}));
+    state.declare(
+      new WholePiece('counter', {
+        save: () => this.counter,
+        restore: (value) => {
+          this.counter = value;
+        },
+        late: (atEnd, atHandover) => {
+          this.counter.count += atEnd.count - atHandover.count;
+        },
+      }),
+    );
+    const failed = (error: MoultError) => record.wrong.push(String(error.stack));
+    const tasks = new Tasks(undefined, { failed, idle: () => this.predecessor.feedEnded() });
+    this.timers = new TimersHolding('timers', (id) => this.#fire(id));
+    const run = (job: Job<string>) => this.#work(job);
+    this.jobs = {
+      stay: new JobsHolding('stay', run, {}),
+      move: new JobsHolding('move', run, { changeover: 'move' }),
+    };
+    for (const holding of [this.timers, this.jobs.stay, this.jobs.move]) {
+      tasks.declare(holding);
+      state.declare(holding.piece);
+    }
+    this.estate = this.#asEstate(state, tasks);
+    this.predecessor = new Predecessor(this.estate, {
+      stage: () => {},
+      aborted: () => {},
+      undone: () => {},
+      released: () => {},
+      drained: () => died(this),
+    });
+    this.successor = new Successor(this.estate, {
+      committed: () => {},
+      aborted: () => {},
+      handBack: (channel, flows, message, returning) =>
+        this.predecessor.giveBack(channel, flows, message, returning),
+      retire: () => {},
+      confirmed: () => {},
+      ended: () => this.predecessor.feedEnded(),
+    });
+    this.lifeline = End.pair(this.pid, 1);
+    this.successor.heed(this.lifeline[0].channel);
+  }
+
+  get accepts(): boolean {
+    return this.isAlive && this.gate === 'open';
+  }
+
+  /** Whether requests may still be in progress here. */
+  get hasServed(): boolean {
+    return this.isAlive && this.successor.isCommitted && this.predecessor.state !== 'ended';
+  }
+
+  set(id: string, ms: number): void {
+    this.#record.set.add(id);
+    this.timers.set(id, ms, id);
+  }
+
+  clear(id: string): void {
+    this.#record.cleared.add(id);
+    this.timers.clear(id);
+  }
+
+  start(kind: 'stay' | 'move', name: string): void {
+    this.#record.started.add(name);
+    this.jobs[kind].start(name);
+  }
+
+  change(): void {
+    this.#record.count += 1;
+    this.#record.keys.add(this.#record.count);
+    this.counter.count += 1;
+    this.map.set(this.#record.count, this.number);
+  }
+
+  /** Has each job that runs here do its next part. */
+  step(): void {
+    for (const go of this.#waiting.splice(0)) go();
+  }
+
+  #fire(id: string): void {
+    if (!this.isAlive) return;
+    const { fired, cleared, wrong } = this.#record;
+    fired.set(id, (fired.get(id) ?? 0) + 1);
+    if (cleared.has(id) && !Owner.isOnTheWay())
+      wrong.push(`${id} was run by ${this.number} after it was cleared`);
+  }
+
+  async #work({ data: name, saved, signal, save }: Job<string>): Promise<void> {
+    for (let part = Number(saved ?? 0); part < PARTS; part += 1) {
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+      // Whoever is killed does nothing more.
+      if (!this.isAlive) await new Promise(() => {});
+      signal.throwIfAborted();
+      this.#record.parts.set(name, [...(this.#record.parts.get(name) ?? []), part]);
+      save(part + 1);
+    }
+    this.#record.done.set(name, (this.#record.done.get(name) ?? 0) + 1);
+  }
+
+  /** Whether anything that one side has said is still to be heard by another. */
+  static isOnTheWay: () => boolean = () => false;
+
+  #asEstate(state: Pieces, tasks: Tasks): Estate {
+    const listener = { identity: { name: 'a', family: 'tcp', path: null }, fd: 3, server };
+    const own = () => (this.gate === 'closed' ? [] : [listener]);
+    const listeners = {
+      own,
+      streams: own,
+      sockets: own,
+      datagrams: () => [],
+      describe: () => ({ items: own().map(({ identity }) => identity), descriptors: [] }),
+      pause: () => this.#gate('open', 'paused'),
+      resume: () => this.#gate('paused', 'open'),
+      successorHas: () => {},
+      onProbation: () => {},
+      proved: () => {},
+      openGates: () => this.#gate('gated', 'open'),
+      release: () => {
+        this.gate = 'closed';
+      },
+      of: () => undefined,
+      serverOf: () => server,
+    };
+    return {
+      listeners,
+      connections: new ConnectionTracker(() => false),
+      moves: { http1: 'not in this test' },
+      critical: new CriticalSections(),
+      steering: {
+        stopHoming: () => {},
+        doorOf: () => undefined,
+        mayTake: () => false,
+        into: () => undefined,
+      },
+      threads: new Threads({ listens: () => {}, ready: () => {}, closed: () => {} }),
+      doorsForThreads: () => [],
+      state,
+      tasks,
+      flows: { join: () => noFlows },
+      epoch: this.number,
+      isBeingFed: () => this.successor.isBeingFed || this.predecessor.isBeingFed,
+    } as unknown as Estate;
+  }
+
+  #gate(from: 'gated' | 'open' | 'paused', to: 'open' | 'paused'): void {
+    if (this.gate === from) this.gate = to;
+  }
+}
