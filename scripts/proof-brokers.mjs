@@ -5,6 +5,8 @@
 //
 //   node scripts/proof-brokers.mjs --broker rabbitmq --changeover overlap --messages 1000 --restarts 3 --per-second 100
 //
+// With --undone each third restart is undone.
+//
 // A minute or two for each broker and way. "longest ms" is the longest time in which nothing was handled, "at change" the
 // longest while one generation had begun and the one before had not stopped, or neither had it. What is beyond the
 // control run, or the producer's own longest pause, is due to the restarts.
@@ -30,6 +32,7 @@ const { values } = parseArgs({
     messages: { type: 'string', default: '10000' },
     restarts: { type: 'string', default: '20' },
     'per-second': { type: 'string', default: '200' },
+    undone: { type: 'boolean', default: false },
   },
 });
 
@@ -95,10 +98,11 @@ async function prove(bench, { name, changeover, messages, restarts, perSecond })
     ...terms,
     messages,
     parts: restarts,
-    during: ({ service }) => service.restart('--wait=confirmed'),
+    probation: values.undone ? '1s' : undefined,
+    during: ({ service, part }) => change(service, part),
   });
   const { problems } = found;
-  if (found.generations !== restarts + 1) {
+  if (!values.undone && found.generations !== restarts + 1) {
     problems.push(`handled by ${found.generations} generations, not ${restarts + 1}`);
   }
   const most = bench.mostConnections(restarts);
@@ -111,6 +115,14 @@ async function prove(bench, { name, changeover, messages, restarts, perSecond })
   }
   for (const problem of [...control.problems, ...problems]) say(`    ${problem}`);
   return control.problems.length + problems.length;
+}
+
+/** A restart; with --undone each third one is undone. */
+async function change(service, part) {
+  if (!values.undone || part % 3 !== 0) return service.restart('--wait=confirmed');
+  await service.restart();
+  const { code, stderr } = await service.moult('rollback', service.name);
+  if (code !== 0) throw new Error(`moult rollback: ${stderr}`);
 }
 
 /** Those of the folder that are message services, by their names. */

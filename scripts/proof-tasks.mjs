@@ -6,6 +6,7 @@
 //          one owner at any time, fenced by its epoch, and an owner again soon
 //
 //   node scripts/proof-tasks.mjs cron jobs kills --rounds 40
+//   node scripts/proof-tasks.mjs cron jobs --undone     a third of the restarts is undone
 //
 // Exit status 1 if something was missed, doubled, or had two owners.
 import { spawn } from 'node:child_process';
@@ -39,7 +40,11 @@ const SOUND_MS = 10_000;
 const PARTS = { cron: proveCron, jobs: proveJobs, kills: proveKills };
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { rounds: { type: 'string', default: '40' }, seconds: { type: 'string', default: '60' } },
+  options: {
+    rounds: { type: 'string', default: '40' },
+    seconds: { type: 'string', default: '60' },
+    undone: { type: 'boolean', default: false },
+  },
 });
 
 const unknown = positionals.find((name) => !Object.hasOwn(PARTS, name));
@@ -60,7 +65,7 @@ async function start(fixture, probation, env = {}) {
   let rest = '';
   const service = await startUnderMoult({
     command: [path.join(root, `test/fixtures/services/${fixture}.mjs`)],
-    runOptions: ['--probation', probation],
+    runOptions: ['--probation', values.undone ? '30s' : probation],
     env,
     onOutput: (text) => {
       const all = (rest + text).split('\n');
@@ -89,7 +94,16 @@ async function start(fixture, probation, env = {}) {
       .filter((one) => one.what === what);
   const ask = (to) =>
     fetch(`http://127.0.0.1:${service.target.port}${to}`, { headers: { connection: 'close' } });
-  return { ...service, lines, next, told, ask };
+  let restarts = 0;
+  /** A restart; with --undone each third one is undone half a second later. */
+  const restart = async () => {
+    restarts += 1;
+    const outcome = await service.restart();
+    if (!outcome.ok || !values.undone || restarts % 3 !== 0) return outcome;
+    await pause(500);
+    return service.rollback();
+  };
+  return { ...service, restart, lines, next, told, ask };
 }
 
 async function proveCron() {

@@ -38,10 +38,19 @@ export class Bench {
   /**
    * One run of the service: `messages` are sent, or more of them until `during` is over, which is called as often as
    * there are parts, in the middle of each.
+   * @param probation of each restart, as `moult run` takes it.
    * @param isCut whether the broker is away meanwhile: what it has not confirmed comes again.
    * @returns what came of it, with everything that is not as promised as `problems`.
    */
-  async run({ changeover, messages, perSecond, parts = 0, during = async () => {}, isCut = false }) {
+  async run({
+    changeover,
+    messages,
+    perSecond,
+    parts = 0,
+    during = async () => {},
+    isCut = false,
+    probation = '50ms',
+  }) {
     this.#runs += 1;
     const log = path.join(this.#folder, `handled-${this.#runs}`);
     writeFileSync(log, '');
@@ -49,7 +58,7 @@ export class Bench {
     const service = await this.#Supervised.start({
       command: [SERVICE],
       env: { BROKER: this.#name, BROKER_URL: this.server.url, CHANGEOVER: changeover, HANDLED: log },
-      runOptions: ['--probation', '50ms'],
+      runOptions: ['--probation', probation],
     });
     try {
       const stream = new Stream(await this.broker.producer(this.server.url), messages, perSecond);

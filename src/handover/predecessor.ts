@@ -558,14 +558,15 @@ export class Predecessor {
     const end = () => {
       if (!isOn() || hasAnswered) return;
       this.#process?.kill();
-      if (taking === undefined || channel === undefined || channel.isClosed) {
+      if (taking === undefined || channel === undefined) {
         resumeWithout();
         return;
       }
       // What it has said of its tasks until its end is heard first.
       this.#limit?.clear();
       this.#limit = new Deadline(LAST_WORDS_MS, resumeWithout);
-      channel.closed.then(() => taking.whenTaken(resumeWithout));
+      if (channel.isClosed) taking.whenTaken(resumeWithout);
+      else channel.closed.then(() => taking.whenTaken(resumeWithout));
     };
     if (!isAlive || channel === undefined || taking === undefined) {
       end();

@@ -92,6 +92,15 @@ export async function restart(
   };
 }
 
+/** Undoes the last restart, or goes back to the release before; says whether the command succeeded, and what it said. */
+export async function rollback(
+  name: string,
+  options: MoultCommandOptions,
+): Promise<{ readonly ok: boolean; readonly said: string }> {
+  const { code, stdout, stderr } = await call(['rollback', name], options);
+  return { ok: code === 0, said: (stdout + stderr).trim() };
+}
+
 /** Changes how many slots a service has; says whether the command succeeded, and what it said. */
 export async function scale(
   name: string,

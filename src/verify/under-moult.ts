@@ -8,6 +8,7 @@ import {
   type MoultCommandOptions,
   ownCliPath,
   restart,
+  rollback,
   type Status,
   scale,
   status,
@@ -43,6 +44,8 @@ export interface UnderMoultOptions {
 /** A service that was started for a verification. */
 export interface StartedService extends ServiceUnderTest {
   readonly name: string;
+  /** Undoes the last restart, or goes back to the release before. */
+  rollback(): ReturnType<typeof rollback>;
   /** Changes how many slots it has. */
   scale(slots: number): ReturnType<typeof scale>;
 }
@@ -74,6 +77,7 @@ export async function startUnderMoult(options: UnderMoultOptions): Promise<Start
       target,
       restart: () => restart(name, command),
       connectionsBySlot: () => connectionsBySlot(name, command),
+      rollback: () => rollback(name, command),
       scale: (slots) => scale(name, slots, command),
       stop: cleanUp,
     };
