@@ -5,16 +5,22 @@ import { StateGiver } from '../state/giver.js';
 import type { Want } from '../state/piece.js';
 import { TaskGiver } from '../tasks/giver.js';
 import type { Given } from '../tasks/task.js';
+import type { Tasks } from '../tasks/tasks.js';
 import type { Estate } from './estate.js';
+
+/** How long what is told to end at the deadline may take to heed it, so that the other side knows how far it came. */
+const HEED_MS = 1000;
 
 /** Gives state and tasks to the other side of a handover. Where there are none, everything is done at once. */
 export class Giving {
   readonly #state: StateGiver;
   readonly #tasks: TaskGiver;
+  readonly #ownTasks: Tasks;
 
   /** @param failed told when the other side can never have what it wants. */
   constructor(channel: Channel, estate: Estate, failed: (error: MoultError) => void = () => {}) {
     this.#state = new StateGiver(channel, estate.state);
+    this.#ownTasks = estate.tasks;
     this.#tasks = new TaskGiver(channel, estate.tasks, this.#state, failed);
     channel.on('state-want', ({ pieces }) => {
       this.#state.copy(pieces).catch((cause) => failed(asMoultError(cause, 'MOULT_STATE_FAILED')));
@@ -74,9 +80,9 @@ export class Giving {
     else this.#state.giveBack(state).then(then);
   }
 
-  /** The service has finished here: tells what is left to tell. */
+  /** The service has finished here: tells what is left to tell, also of what was told to end just now. */
   end(then: () => void): void {
-    this.#whenGiven((state) => state.end(), then, then);
+    this.#ownTasks.settled(HEED_MS).then(() => this.#whenGiven((state) => state.end(), then, then));
   }
 
   /** Gives no more: the handover is called off, or undone. What changes here is still noted. */

@@ -21,6 +21,7 @@ export class Tasks {
   readonly #events: TaskEvents;
   #tasks = new Map<string, Task>();
   #epoch: number | undefined;
+  #waiting: (() => void)[] = [];
 
   /** @param locks undefined where generations have no folder in common. */
   constructor(locks: TaskLocks | undefined, events: TaskEvents) {
@@ -100,7 +101,21 @@ export class Tasks {
 
   /** Tells once more whether nothing ends here: something that has ended is with the other generation now. */
   check(): void {
-    if (this.isIdle) this.#events.idle();
+    if (!this.isIdle) return;
+    for (const go of this.#waiting.splice(0)) go();
+    this.#events.idle();
+  }
+
+  /** Waits until nothing ends or finishes here, or the time is over. */
+  async settled(withinMs: number): Promise<void> {
+    if (this.isIdle) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, withinMs);
+      this.#waiting.push(() => {
+        clearTimeout(timer);
+        resolve();
+      });
+    });
   }
 
   /** Has all end here, for good. */

@@ -179,6 +179,8 @@ class World {
     const hasHeir = takers.some(({ asked }) => asked === 'has it') && state !== 'undoing';
     if (!isNotYet && !goesBack && !isLeftover && !hasHeir) record.hasLostAll = true;
     if (state === 'undoing') record.hasLostAll = true;
+    // What requests still do in its predecessor has nowhere to go.
+    if (owner.isProved && source?.isAlive) record.hasLostAll = true;
     this.dies(owner);
   }
 
