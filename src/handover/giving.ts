@@ -82,7 +82,9 @@ export class Giving {
 
   /** The service has finished here: tells what is left to tell, also of what was told to end just now. */
   end(then: () => void): void {
-    this.#ownTasks.settled(HEED_MS).then(() => this.#whenGiven((state) => state.end(), then, then));
+    const end = () => this.#whenGiven((state) => state.end(), then, then);
+    if (this.#ownTasks.isIdle) end();
+    else this.#ownTasks.settled(HEED_MS).then(end);
   }
 
   /** Gives no more: the handover is called off, or undone. What changes here is still noted. */
