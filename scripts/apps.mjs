@@ -76,6 +76,7 @@ process.exitCode = bad === 0 ? 0 : 1;
 function rowOf(app, seen) {
   const closed = Object.entries(seen.webSocketsClosed ?? {}).map(([code, count]) => `${count} with ${code}`);
   const remarks = [
+    ...(app.known === undefined ? [] : [app.known]),
     ...(app.speaks.length > 1 || app.speaks[0] !== 'http' ? [`speaks ${app.speaks.join(', ')}`] : []),
     ...(seen.toldToClose > 0 ? [`${seen.toldToClose} connections told to close`] : []),
     ...(closed.length > 0 ? [`WebSockets drain: of 10, opened again, ${closed.join(', ')} closed`] : []),

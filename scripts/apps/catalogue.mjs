@@ -8,6 +8,7 @@
 // request    what its HTTP clients ask for (default: /)
 // clients    strict HTTP clients by kind (default: CLIENTS)
 // env        variables to set
+// known      why connections are lost, where moult says at the start that they will be: then that is no problem
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 
@@ -168,6 +169,7 @@ export const CATALOGUE = [
     args: ([port]) => [port],
     env: ([port]) => ({ PORT: port, MULTICAST: 'false' }),
     request: '/gun.js',
+    known: 'node:cluster: connections of its workers end with them, as moult says at the start',
   },
   {
     name: 'y-websocket',

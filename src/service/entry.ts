@@ -7,6 +7,7 @@ import { hookBind } from '../node/bind-hook.js';
 import { type Listen2, throughHook } from '../node/listen-hook.js';
 import type { ServiceThread } from '../threads/service-thread.js';
 import { type Beginning, joinSupervisor } from './beginning.js';
+import { tellOfWorkers } from './cluster-workers.js';
 import { scrub, startedBy } from './environment.js';
 import { Generation } from './generation.js';
 import { canCallLibc } from './libc-reach.js';
@@ -29,7 +30,10 @@ export function become(env: NodeJS.ProcessEnv): Generation | null {
     if (started !== undefined && canCallLibc()) {
       const beginning = joinSupervisor(started.supervisor, started.generation);
       generation = beginning === null ? null : new Generation(beginning);
-      if (generation !== null) scrub(process.env);
+      if (generation !== null) {
+        scrub(process.env);
+        tellOfWorkers();
+      }
     }
   }
   return generation;

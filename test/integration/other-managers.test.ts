@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { freePort } from '../examples/alone.js';
-import { fixture, withService } from './supervised.js';
+import { fixture, until, withService } from './supervised.js';
 
 const conventions = {
   'pm2.cjs': ['PM2: ready by message, ended by SIGINT', ['--wait-ready']],
@@ -63,6 +63,30 @@ describe('a service that was written for another manager', () => {
       assert.notEqual(second, first);
       assert.equal(await ask('/'), second);
       assert.match(service.stdout, new RegExp(`pool of ${first} closed`));
+    });
+  });
+
+  it('forks workers and knows of no signal: it is told at its start what moves, and answers what it has begun', async () => {
+    const port = await freePort();
+    const options = {
+      command: [fixture('plain-cluster.cjs')],
+      env: { PORT: String(port) },
+      runOptions: ['--probation', '100ms'],
+    };
+    await withService(options, async (service) => {
+      const { pid: first } = await service.current();
+      await service.writes(/workers of node:cluster accept for this service/);
+      const ask = async (path: string) =>
+        Number(await (await fetch(`http://127.0.0.1:${port}${path}`)).text());
+      const slow = Array.from({ length: 8 }, () => ask('/slow'));
+      await until('they are asked', async () => (await ask('/')) === first);
+      await service.restart();
+      assert.deepEqual(
+        await Promise.all(slow),
+        slow.map(() => first),
+      );
+      await service.alone();
+      assert.notEqual(await ask('/'), first);
     });
   });
 });
