@@ -170,7 +170,10 @@ class World {
     const giverState = source?.isAlive ? source.predecessor.state : undefined;
     const goesBack =
       !owner.isProved &&
-      (giverState === 'committing' || giverState === 'probation' || giverState === 'undoing');
+      (giverState === 'committing' ||
+        giverState === 'verifying' ||
+        giverState === 'probation' ||
+        giverState === 'undoing');
     const state = owner.predecessor.state;
     if (goesBack && owner.successor.isCommitted) record.hasLostMaps = true;
     const isNotYet = !owner.successor.isCommitted && source?.isAlive === true;

@@ -196,6 +196,7 @@ export class Owner {
       pause: () => this.#gate('open', 'paused'),
       resume: () => this.#gate('paused', 'open'),
       successorHas: () => {},
+      lasting: own,
       onProbation: () => {},
       proved: () => {},
       openGates: () => this.#gate('gated', 'open'),

@@ -155,6 +155,7 @@ class Life {
         if (listener.state === 'paused') listener.state = 'open';
       },
       successorHas: () => {},
+      lasting: own,
       onProbation: () => {},
       proved: () => {},
       openGates: () => {
