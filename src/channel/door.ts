@@ -7,6 +7,7 @@ import { closeDescriptor, closeOnExec, duplicate, keepOverExec } from '../os/des
 import { descriptorSocketPair, sendBytesWithDescriptor } from '../os/descriptor-socket.js';
 import { checkPeer, peerCredentials } from '../os/peer.js';
 import { tryToRemove } from '../os/remove.js';
+import { socketIdentity } from '../os/socket-identity.js';
 import { bindUnix, listenOn } from '../os/unix-socket.js';
 import { encodeFrame } from '../protocol/frame.js';
 import type { Message } from '../protocol/messages.js';
@@ -147,7 +148,8 @@ export class Door {
   }
 
   #listen(fd: number): void {
-    listenOn(fd, BACKLOG);
+    // One that came over an exec accepts already.
+    if (socketIdentity(fd)?.isListening !== true) listenOn(fd, BACKLOG);
     this.#accept = new OwnAccept(fd, MAX_PEERS[this.#role], (socket) => this.#enter(socket));
   }
 

@@ -127,7 +127,7 @@ export class OutsideLook {
       const fd = descriptors[i] ?? -1;
       if (item.family === 'file' || item.spare || !isOf(generation, item.name)) return [];
       const target = areProbed && item.family !== 'udp' ? targetOf(item, fd) : undefined;
-      return [{ item, probe: target === undefined ? undefined : ProbeConnection.to(target) }];
+      return [{ item, probe: target === undefined ? undefined : probeOf(target) }];
     });
   }
 
@@ -154,6 +154,15 @@ export class OutsideLook {
       if (isLate) return `nobody accepted a connection to ${name} within ${this.#parts.withinMs} ms`;
       await new Promise((resolve) => setTimeout(resolve, waitMs));
     }
+    return undefined;
+  }
+}
+
+// What this process lacks itself proves nothing of the service, which tells what it has, as the kernel does.
+function probeOf(target: ProbeTarget): ProbeConnection | undefined {
+  try {
+    return ProbeConnection.to(target);
+  } catch {
     return undefined;
   }
 }

@@ -110,13 +110,13 @@ describe('a broken release', () => {
     [
       'hangs before it listens',
       'broken/hangs.mjs',
-      /MOULT_READY_TIMEOUT: .*never listened/,
+      /MOULT_READY_TIMEOUT: .*has not listened on tcp/,
       'waiting for the database',
     ],
     [
       'listens on another port',
       'broken/other-port.mjs',
-      /MOULT_READY_TIMEOUT: .*not claimed every listener/,
+      /MOULT_READY_TIMEOUT: .*has not listened on .*and has opened .* instead/,
       'listening elsewhere',
     ],
   ] as const) {
