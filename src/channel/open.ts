@@ -39,18 +39,23 @@ export class Opening {
    * Connects, is greeted, and says hello.
    * @param path of the socket, or the descriptor of one that is connected.
    * @param timeoutMs for the whole opening, up to {@link toChannel}.
-   * @param owner the user whose process may answer root, besides root's own; undefined for any user's.
+   * @param owners the users whose processes may answer root, besides root's own; undefined for any user's.
    * @throws MOULT_SYSTEM_CALL when nobody listens there; MOULT_PEER_TIMEOUT; MOULT_PEER_CLOSED;
    *   MOULT_PROTOCOL_VERSION; MOULT_PROTOCOL_FRAME; MOULT_PEER_REFUSED before anything is read.
    */
-  constructor(path: string | number, introduction: Introduction, timeoutMs: number, owner?: number) {
+  constructor(
+    path: string | number,
+    introduction: Introduction,
+    timeoutMs: number,
+    owners?: readonly number[],
+  ) {
     this.#deadlineMs = performance.now() + timeoutMs;
     this.#fd = typeof path === 'number' ? path : connectUnix(path);
     this.#records = -1;
     try {
       this.peer = peerCredentials(this.#fd);
       // Root may operate the service of any user; nobody else is answered by another user's process.
-      if (process.geteuid?.() !== 0 || (owner !== undefined && this.peer.uid !== owner)) checkPeer(this.peer);
+      if (process.geteuid?.() !== 0 || owners?.includes(this.peer.uid) === false) checkPeer(this.peer);
       this.greeting = this.#greeting();
       const protocol = commonVersion(this.greeting.protocol);
       this.say({
@@ -169,10 +174,14 @@ export class Opening {
 
 /**
  * Opens a channel as an operator, without blocking while the supervisor has not greeted: others are spoken to meanwhile.
- * @param owner of the folder in which the socket lies: besides this user and root, who may answer root.
+ * @param owners who may answer root, besides root's own processes.
  * @throws what {@link Opening} throws.
  */
-export async function openOperator(path: string, owner: number, timeoutMs: number): Promise<Opening> {
+export async function openOperator(
+  path: string,
+  owners: readonly number[],
+  timeoutMs: number,
+): Promise<Opening> {
   const deadlineMs = performance.now() + timeoutMs;
   const fd = connectUnixNow(path);
   while (!isReadable(fd) && performance.now() < deadlineMs) {
@@ -181,7 +190,7 @@ export async function openOperator(path: string, owner: number, timeoutMs: numbe
     });
   }
   const leftMs = Math.max(100, deadlineMs - performance.now());
-  if (isReadable(fd)) return new Opening(fd, { role: 'operator' }, leftMs, owner);
+  if (isReadable(fd)) return new Opening(fd, { role: 'operator' }, leftMs, owners);
   let pid = 0;
   try {
     ({ pid } = peerCredentials(fd));

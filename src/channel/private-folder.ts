@@ -93,6 +93,17 @@ export function assertNotPlanted(path: string): void {
   );
 }
 
+/**
+ * The users who may listen at a socket in a private folder: the folder's owner, and where its group is let in and
+ * nobody else, whoever of them has put the socket there, such as a supervisor that took over from another user's.
+ * @throws what the file system says when the folder is not there.
+ */
+export function ownersOf(folder: string, socket: string): number[] {
+  const { uid, mode } = lstatSync(folder);
+  const found = (mode & 0o027) === 0o020 ? lstatSync(socket, { throwIfNoEntry: false }) : undefined;
+  return found?.isSocket() === true ? [uid, found.uid] : [uid];
+}
+
 /** The mode of a file or socket in such a folder: its group's too where other users are trusted. */
 export function privateMode(): number {
   return trusted().length > 0 ? 0o660 : 0o600;

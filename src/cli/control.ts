@@ -1,6 +1,6 @@
-import { lstatSync } from 'node:fs';
 import type { Channel } from '../channel/channel.js';
 import { openOperator } from '../channel/open.js';
+import { ownersOf } from '../channel/private-folder.js';
 import { MoultError } from '../errors.js';
 import type { Message } from '../protocol/messages.js';
 import type { RunFolder } from '../supervisor/run-folder.js';
@@ -36,8 +36,8 @@ export async function ask(
   onEvent: (event: Record<string, unknown>) => void = () => {},
   afterwards: (channel: Channel) => Promise<void> = async () => {},
 ): Promise<Record<string, unknown>> {
-  const owner = lstatSync(folder.path).uid;
-  const opening = await openOperator(folder.control, owner, OPENING_TIMEOUT_MS);
+  const owners = ownersOf(folder.path, folder.control);
+  const opening = await openOperator(folder.control, owners, OPENING_TIMEOUT_MS);
   const channel = opening.toChannel();
   let heedInterrupts = () => {};
   try {
