@@ -112,11 +112,14 @@ export class Ending {
   // Who said it twice hears what it costs.
   async #endAtOnce(): Promise<void> {
     const { slots, log } = this.#parts;
-    this.#isCut = true;
     const living = slots().flatMap(({ generations }) => generations.all());
-    const cut = await Promise.all(living.map(whatItHas));
-    if (cut.length > 0) log.warn(`ending at once: ${cut.join(', ')}`);
-    for (const one of living) one.kill();
+    const words = await Promise.all(living.map(async (one) => ({ one, has: await whatItHas(one) })));
+    // One that came to its end meanwhile has cut nothing.
+    const cut = words.filter(({ one }) => one.exit === undefined);
+    if (cut.length === 0) return;
+    this.#isCut = true;
+    log.warn(`ending at once: ${cut.map(({ has }) => has).join(', ')}`);
+    for (const { one } of cut) one.kill();
   }
 
   /** The service goes on under another supervisor: waits until the generations here have come to their end. */

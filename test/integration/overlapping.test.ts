@@ -6,7 +6,7 @@ import { describe, it } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { RawClient } from './raw-client.js';
 import { portOf, whenAllServe } from './slots-of.js';
-import { fixture, type Supervised, until, withFolder, withService } from './supervised.js';
+import { fixture, type Supervised, until, withFolder, within, withService } from './supervised.js';
 
 /** @returns which generation answers, or why none did. */
 function ask(port: number, path = '/', agent: Agent | false = false): Promise<string> {
@@ -188,6 +188,8 @@ describe('the last answer of a pipelining client, at a stop', () => {
       client.write(get('/'));
       await client.response(2);
       client.close();
+      // By itself: a second signal would end it at once.
+      await within('it has drained', service.ended);
     });
   });
 });
