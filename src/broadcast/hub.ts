@@ -86,6 +86,11 @@ export class BroadcastHub {
     return this.#links.size > 0;
   }
 
+  /** Whether another generation was asked to take part, and has not answered yet. */
+  get isOpening(): boolean {
+    return this.#openings > 0;
+  }
+
   /** Whether messages wait for another generation that is slow. */
   get isFull(): boolean {
     return [...this.#links].some((link) => link.isFull);
@@ -99,6 +104,11 @@ export class BroadcastHub {
   /** Whether a process is at the other end of a link. */
   isLinkedTo(origin: string): boolean {
     return [...this.#links].some(({ peer }) => peer === origin);
+  }
+
+  /** Whether a process at the other end of a link says of feeds what it has passed on. */
+  saysPassed(origin: string): boolean {
+    return [...this.#links].some(({ peer, saysPassed }) => peer === origin && saysPassed);
   }
 
   /** Whether it knows a sender: its messages come by themselves. */
@@ -153,9 +163,8 @@ export class BroadcastHub {
   /** The other side of a channel may join, which it says itself. */
   accept(channel: Conversation): void {
     channel.on('broadcast-join', (join) => {
-      const isFresh = this.#isFresh;
       channel.send(this.#introduction());
-      this.#join(channel, join, isFresh);
+      this.#join(channel, join);
     });
   }
 
@@ -163,19 +172,22 @@ export class BroadcastHub {
   join(channel: Conversation): void {
     this.whenUsed(() => {
       if (channel.isClosed) return;
-      const isFresh = this.#isFresh;
       // What is sent before the answer is for the other side, too.
       this.#openings += 1;
       let isOpening = true;
       const opened = () => {
-        if (isOpening) this.#openings -= 1;
+        if (!isOpening) return;
         isOpening = false;
+        this.#openings -= 1;
+        this.feeds.look();
       };
       channel.closed.then(opened);
       channel.on('broadcast-join', (join) => {
-        this.#join(channel, join, isFresh);
+        this.#join(channel, join);
         opened();
       });
+      // What a feed brings until the answer comes, the other side has passed on to all clients that there are.
+      if (this.#isFresh) this.feeds.joining();
       channel.send(this.#introduction());
     });
   }
@@ -241,10 +253,16 @@ export class BroadcastHub {
   }
 
   #introduction(): Message<'broadcast-join'> {
-    return { type: 'broadcast-join', id: this.id, heard: listOf(this.#positions), first: this.#isFresh };
+    return {
+      type: 'broadcast-join',
+      id: this.id,
+      heard: listOf(this.#positions),
+      first: this.#isFresh,
+      saysPassed: true,
+    };
   }
 
-  #join(channel: Conversation, join: Message<'broadcast-join'>, wasFresh: boolean): void {
+  #join(channel: Conversation, join: Message<'broadcast-join'>): void {
     // What was sent before nobody has who could bring a client that was not sent it.
     for (const { origin, seq } of join.heard) {
       const isNews = seq > (this.#positions.get(origin) ?? 0);
@@ -269,7 +287,6 @@ export class BroadcastHub {
       },
     );
     this.#links.add(link);
-    if (wasFresh) this.feeds.joined();
     this.#schedule();
   }
 
@@ -310,6 +327,7 @@ export class BroadcastHub {
     } else this.#forgotten.set(message.origin, message.seq);
     if (message.fed !== undefined && value === undefined)
       this.feeds.forwarded(message.topic, message.fed, message.origin);
+    if (value === undefined) guarded(() => this.feeds.told(message));
     this.clients.note(message);
     const isDue = (client: object) => this.clients.isDue(client, message);
     const topics = by === undefined ? this.#topics.get(message.topic) : [by];

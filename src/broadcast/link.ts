@@ -23,6 +23,8 @@ export interface LinkEvents {
 export class Link {
   /** The other side's own messages have this sender. */
   readonly peer: string;
+  /** Whether it says of feeds what it has passed on; older releases do not. */
+  readonly saysPassed: boolean;
   /** All before this number the other side has dealt with, and sends no client that has not been sent it. */
   low: number;
   /** How many messages it was not sent, because it did not read. */
@@ -41,6 +43,7 @@ export class Link {
     this.#events = events;
     this.#log = log;
     this.peer = join.id;
+    this.saysPassed = join.saysPassed === true;
     this.#heard = positionsOf(join.heard);
     this.#next = log.start;
     this.low = log.start;

@@ -1,4 +1,5 @@
-import type { Mark, Subscription } from '../broadcast/feeds.js';
+import type { Mark } from '../broadcast/feed.js';
+import type { Subscription } from '../broadcast/feeds.js';
 import { BroadcastHub, type Topic } from '../broadcast/hub.js';
 import { type BroadcastMessage, decodeMessage } from '../broadcast/message.js';
 import { broadcastHub } from '../broadcast/shared.js';

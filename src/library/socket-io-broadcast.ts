@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import type { Feed, Mark } from '../broadcast/feeds.js';
+import type { Feed, Mark } from '../broadcast/feed.js';
 import type { Topic } from '../broadcast/hub.js';
 import type { BroadcastMessage } from '../broadcast/message.js';
 import { broadcastHub } from '../broadcast/shared.js';

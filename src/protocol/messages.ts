@@ -345,6 +345,8 @@ export const schemas = {
     heard,
     /** Whether it shares broadcasts for the first time. */
     first: v.boolean(),
+    /** Whether it says of what comes from a broker up to which mark it has passed on all. */
+    saysPassed: v.optional(v.boolean()),
   }),
   broadcast: v.object({
     /** In the order of the attachment, which holds them one after the other. */
