@@ -214,17 +214,20 @@ describe('across a restart', () => {
 
   it('an event stream goes on at the predecessor, and is cut and named at the drain timeout', async () => {
     const runOptions = ['--drain-timeout', '2s', '--probation', '50ms'];
-    await withShapes({ runOptions }, async ({ service, connect }) => {
+    await withShapes({ runOptions }, async ({ service, target, connect }) => {
       const first = await service.current();
       const client = await connect();
       client.write(get('/sse'));
       await client.reads(/data: \d+ 1\n/);
-      await service.restart();
+      const restart = service.restart();
+      await until('the second accepts', async () => (await askOnce(target)) !== String(first.pid));
       const events = () => [...client.text.matchAll(/data: (\d+) \d+\n/g)].length;
+      // From here on: the command says that all went well only a second later, half of the time-out.
       const before = events();
-      await until('more events have come', () => events() > before + 5);
+      await restart;
       await service.logs(/generation 1: cut the connection of 127\.0\.0\.1:\d+ .*response was not finished/);
       await client.ends();
+      assert.ok(events() > before + 5, `${events()} events, ${before} of them before the second accepted`);
       const pids = new Set([...client.text.matchAll(/data: (\d+) /g)].map((match) => Number(match[1])));
       assert.deepEqual([...pids], [first.pid]);
       await service.alone();
