@@ -30,6 +30,25 @@ const KOFFI = 'moult.koffi';
 /** As in threads/mark.ts, which is not loaded until it is needed. */
 const ASKING = 'moult.threads.1';
 
+/** A process that is busier than this is still loading: a large service, or a slow machine. */
+const SETTLED_SHARE = 0.3;
+const SETTLED_LOOK_MS = 1000;
+
+/** Calls back when the process has lived for a time, and then has had little to do for a second. */
+function onceSettled(afterMs: number, then: () => void): void {
+  const look = (before: import('node:perf_hooks').EventLoopUtilization): void => {
+    const { utilization } = performance.eventLoopUtilization(before);
+    if (utilization < SETTLED_SHARE) then();
+    else wait(SETTLED_LOOK_MS);
+  };
+  const wait = (ms: number): void => {
+    const before = performance.eventLoopUtilization();
+    setTimeout(() => look(before), ms).unref();
+  };
+  const firstMs = Math.max(0, afterMs - SETTLED_LOOK_MS);
+  setTimeout(() => wait(afterMs - firstMs), firstMs).unref();
+}
+
 function watch(): void {
   const { env } = process;
   if (!threads.isMainThread) {
@@ -72,10 +91,11 @@ function watch(): void {
   // One that shows no listener is known by its life: the command itself, or below a wrapper the last Node process.
   const readyAfterMs = Number(supervised.MOULT_READY_AFTER ?? 0);
   if (readyAfterMs > 0 && !isHelper) {
-    setTimeout(() => {
+    const live = () => {
       const isIt = supervised.MOULT_DIRECT !== undefined || entry?.isService() || isLastOfTree();
       if (isIt && !isMoultItself()) load().lives(supervised);
-    }, readyAfterMs).unref();
+    };
+    onceSettled(readyAfterMs, live);
   }
 
   process.once('worker', () => awaitThreads((answer) => load().admitThread(shut, supervised).then(answer)));

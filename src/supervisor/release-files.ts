@@ -56,14 +56,15 @@ export function changedFiles({ files = {} }: Release): string[] {
 
 /**
  * What of a release is not as it was when it started.
- * @returns paths of files, or of folders in which code was changed, added or removed.
+ * @returns paths of files that were changed or removed. A file that came beside them is no part of it: releases of one file
+ *   each may share a folder, and programs write code, too.
  */
 export async function changes(release: Release): Promise<string[]> {
   const changed = changedFiles(release);
   const before = await folders.get(release);
   if (changed.length > 0 || before === undefined) return changed;
   const now = await codeIn(folderOf(release));
-  return [...new Set([...before.keys(), ...now.keys()])].filter((path) => before.get(path) !== now.get(path));
+  return [...before.keys()].filter((path) => before.get(path) !== now.get(path));
 }
 
 /** @throws MOULT_NOTHING_TO_ROLL_BACK when a release cannot be started again as it was. */
@@ -106,7 +107,7 @@ function hashOf(path: string): string | null {
   }
 }
 
-/** Each folder below this one that has code, with what tells a change of it. */
+/** Each file below this folder that has code, with what tells a change of it. */
 async function codeIn(root: string): Promise<Map<string, string>> {
   const found = new Map<string, string>();
   let left = MAX_FILES;
@@ -117,18 +118,13 @@ async function codeIn(root: string): Promise<Map<string, string>> {
       const entries = await readdir(folder, { withFileTypes: true }).catch(() => []);
       const code = entries.filter((one) => one.isFile() && CODE.has(extname(one.name))).slice(0, left);
       left -= code.length;
-      const facts = await Promise.all(
+      await Promise.all(
         code.map(async ({ name }) => {
-          const { size, mtimeMs, ino } = await stat(join(folder, name)).catch(() => ({
-            size: 0,
-            mtimeMs: 0,
-            ino: 0,
-          }));
-          return `${name} ${size} ${mtimeMs} ${ino}`;
+          const path = join(folder, name);
+          const facts = await stat(path).catch(() => undefined);
+          if (facts !== undefined) found.set(path, `${facts.size} ${facts.mtimeMs} ${facts.ino}`);
         }),
       );
-      if (facts.length > 0)
-        found.set(folder, createHash('sha256').update(facts.sort().join('\n')).digest('base64').slice(0, 16));
       for (const one of entries)
         if (one.isDirectory() && !PASSED_OVER.has(one.name)) next.push(join(folder, one.name));
     }

@@ -78,7 +78,11 @@ describe('the look from outside', () => {
   for (const [what, then, name] of [
     ['a port', 'second.close();', /tcp:\/\/\*|tcp:\/\/\[::\]/],
     ['a path', 'third.close();', /unix:/],
-    ['a port, and opens another', "first.close(); first.listen(0, '127.0.0.1');", /127\.0\.0\.1:0 instead/],
+    [
+      'a port, and opens another',
+      "first.close(); first.listen(0, '127.0.0.1');",
+      /127\.0\.0\.1:0@\d+ instead/,
+    ],
   ] as const) {
     it(`undoes a release before confirm that closes ${what}, and says which and since when`, async () => {
       await withRelease('700ms', async ({ service, ports, socket, deploy, go }) => {
