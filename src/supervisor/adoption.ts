@@ -144,6 +144,7 @@ export class Adoption {
     );
     generation.hasServed();
     generation.isEnding = true;
+    generation.isSecond = true;
     const timeoutMs = options.drainTimeoutMs;
     // Its listeners are those of the one that stays.
     generation.lifeline?.send({ type: 'retire', timeoutMs, keepOpen: true });

@@ -50,6 +50,8 @@ export class GenerationProcess {
   isRevived = false;
   /** Whether its end is asked for, and no crash. */
   isEnding = false;
+  /** Whether it came back beside another that serves: it ends, and what it listens on is not the service's. */
+  isSecond = false;
   /** Whether an earlier supervisor has started it: then it comes here by itself, in its own time. */
   isAdopted = false;
   /** Whether it was confirmed: a crash or a rollback may come back to its release. */

@@ -55,7 +55,9 @@ function listenToListeners(
 ): void {
   channel.on('hold', ({ listener }, incoming) => {
     const [fd] = incoming.take();
-    if (fd !== undefined && !held.takes(listener)) closeDescriptor(fd);
+    // Of the same name another is served, perhaps at another port.
+    const isUnwanted = generation.isSecond || !held.takes(listener);
+    if (fd !== undefined && isUnwanted) closeDescriptor(fd);
     else if (fd !== undefined) {
       held.hold(listener, fd, generation.number);
       succession.listens(generation, listener.name);
