@@ -7,7 +7,9 @@ export function historyOf(entries: readonly JournalEntry[]): Record<string, unkn
   for (const entry of entries) {
     if (entry.event === 'restart') {
       const { event, ok, ...facts } = entry;
-      restarts.push({ ...facts, result: ok === true ? 'took over' : 'failed' });
+      // Past commit a failure is undone.
+      const failed = facts.stage === 'probation' ? 'undone' : 'failed';
+      restarts.push({ ...facts, result: ok === true ? 'took over' : failed });
     }
     if (entry.event === 'drained') {
       const by = restarts.findLast(({ predecessor }) => predecessor === entry.generation);
