@@ -10,6 +10,8 @@ const CLIENTS = 100;
 const REPEATS = 6;
 const STRETCH_MS = 2000;
 const PROBATION_MS = 6000;
+/** A message of 100 bytes and its header. Source: RFC 6455, section 5.2. */
+const FRAME_BYTES = 102;
 
 /** @param {{ say(text: string): void, isQuick: boolean }} options */
 export async function run({ say, isQuick }) {
@@ -61,8 +63,11 @@ async function measure(how, note) {
     const before = await clients.ask({ type: 'look' });
     await during();
     const after = await clients.ask({ type: 'look' });
-    if (after.closed > 0) throw new Error(`${after.closed} WebSockets were closed`);
-    return ((after.received - before.received) * 1000) / (after.at - before.at);
+    if (after.closed.length > 0) {
+      const codes = [...new Set(after.closed)].join(', ');
+      throw new Error(`${after.closed.length} WebSockets were closed (${codes})\n${moult.output()}`);
+    }
+    return ((after.bytes - before.bytes) / FRAME_BYTES) * (1000 / (after.at - before.at));
   };
   try {
     await clients.ask({ type: 'open', port: moult.port, count: CLIENTS });

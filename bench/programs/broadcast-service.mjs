@@ -20,8 +20,10 @@ function send() {
   else for (const ws of wss.clients) ws.send(text);
 }
 
-function turn() {
+async function turn() {
   if (!service.isServing) return;
+  // Its own clients are not all: others lie in another generation.
+  await all?.drained();
   let waiting = 0;
   for (const ws of wss.clients) waiting = Math.max(waiting, ws.bufferedAmount);
   if (waiting < WAITING_BYTES) for (let i = 0; i < AT_ONCE; i += 1) send();

@@ -6,6 +6,11 @@ import type { MessageLog } from './message-log.js';
 
 /** So many bytes may be on their way to a peer that has not dealt with them; the rest waits in the log. */
 const WINDOW_BYTES = 1024 * 1024;
+/**
+ * So many messages may be: each is work for every client there, in one turn where they come together, and connections
+ * and answers wait for that turn.
+ */
+const WINDOW_MESSAGES = 2 * MAX_BROADCASTS;
 
 export type Conversation = Pick<Channel, 'on' | 'send' | 'closed' | 'isClosed'>;
 
@@ -66,7 +71,11 @@ export class Link {
 
   /** Whether more waits than may be on its way. */
   get isFull(): boolean {
-    return !this.#channel.isClosed && this.#next < this.#log.end && this.#sendingBytes >= WINDOW_BYTES;
+    return !this.#channel.isClosed && this.#next < this.#log.end && this.#isWindowFull;
+  }
+
+  get #isWindowFull(): boolean {
+    return this.#sendingBytes >= WINDOW_BYTES || this.#sending.length >= WINDOW_MESSAGES;
   }
 
   /** Sends what may be sent now, and up to where this side is. */
@@ -103,7 +112,7 @@ export class Link {
   #batch(): BroadcastMessage[] {
     const batch: BroadcastMessage[] = [];
     let bytes = 0;
-    while (batch.length < MAX_BROADCASTS && this.#sendingBytes < WINDOW_BYTES) {
+    while (batch.length < MAX_BROADCASTS && !this.#isWindowFull) {
       const message = this.#log.at(this.#next);
       if (message === undefined) break;
       const { length } = message.payload;

@@ -5,7 +5,7 @@ import { isPiped } from '../node/piped.js';
 import { socketBelow } from '../node/tls-sockets.js';
 import { Http2Farewell } from './http2-sessions.js';
 import { endQuietly } from './idle.js';
-import { moverOf } from './movers.js';
+import { isGiven, moverOf } from './movers.js';
 import { closeAfter } from './pipelining.js';
 import { Spread } from './spread.js';
 import type { ConnectionTracker, Tracked } from './tracker.js';
@@ -167,7 +167,7 @@ function peerOf({ socket }: Tracked): string {
 }
 
 function reasonOf({ socket, server }: Tracked): string {
-  if (webSocketOn(socket) !== undefined) return 'WebSocket: its service has not declared it movable';
+  if (webSocketOn(socket) !== undefined) return `WebSocket: ${whyNoWebSocketMoves(socket, server)}`;
   if ('setSecureContext' in server) return 'TLS: it cannot move';
   const inside = socket as Socket & { _httpMessage?: unknown; parser?: unknown };
   if (inside._httpMessage) return 'its response was not finished';
@@ -175,4 +175,11 @@ function reasonOf({ socket, server }: Tracked): string {
   if (isPiped(socket))
     return 'passed on by its service, not from plain socket to plain socket: it cannot move';
   return 'not HTTP/1.1 (upgraded, or another protocol): its service has not declared it movable';
+}
+
+function whyNoWebSocketMoves(socket: Socket, server: Server): string {
+  if (!isGiven(socket, server)) return 'its service has not declared it movable';
+  return socket.writableLength > 0
+    ? 'its client had not read what was sent'
+    : 'something was pending on it, or a message was not finished';
 }

@@ -78,6 +78,18 @@ describe('broadcasts between two processes', () => {
     assert.equal(got.length, sent + 1);
   });
 
+  it('that are small count, too: each is work for all clients of the other side', async () => {
+    const { near, got, arrive } = await pair();
+    let sent = 1;
+    for (; near.publish('news', 'x'); sent += 1) {
+      assert.ok(sent < 2000, 'what is on its way has a limit');
+      await turn();
+    }
+    await arrive();
+    await near.drained();
+    assert.equal(got.length, sent);
+  });
+
   it('are bounded for one that does not read, which is told, and gets the latest', async () => {
     const { near, got, arrive } = await pair();
     const warnings: string[] = [];
