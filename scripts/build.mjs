@@ -5,6 +5,8 @@ import { createHash } from 'node:crypto';
 import { chmodSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
+/** Read whole, it costs a command as much as all else; of what it does not use of it nothing is left. */
+const INLINED = ['valibot'];
 const root = fileURLToPath(new URL('..', import.meta.url));
 const run = (command, args) =>
   execFileSync(command, args, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] });
@@ -17,6 +19,8 @@ if (!existsSync(stamp) || readFileSync(stamp, 'utf8') !== lock) {
   run('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error']);
   writeFileSync(stamp, lock);
 }
+const { dependencies, peerDependencies } = JSON.parse(readFileSync(`${root}package.json`, 'utf8'));
+const DEPENDENCIES = Object.keys({ ...dependencies, ...peerDependencies });
 rmSync(`${root}dist`, { recursive: true, force: true });
 run(process.execPath, [`${root}node_modules/typescript/bin/tsc`, '-p', root]);
 const { build } = await import('esbuild');
@@ -32,7 +36,7 @@ async function bundleCommands() {
     ...common(entries),
     chunkNames: 'chunks/[hash]',
     splitting: true,
-    packages: 'external',
+    external: DEPENDENCIES.filter((name) => !INLINED.includes(name)),
     format: 'esm',
   });
 }

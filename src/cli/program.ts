@@ -3,18 +3,24 @@ import { outliveReader, print, tell } from '../terminal/print.js';
 import { MOULT_VERSION } from '../version.js';
 import { takeOwnEnvironment } from './environment.js';
 import { reportFailure } from './failure.js';
-import { historyCommand } from './history.js';
 import { otherNames } from './other-names.js';
-import { rehearseCommand } from './rehearse.js';
-import { restartCommand } from './restart.js';
-import { rollbackCommand } from './rollback.js';
-import { runCommand } from './run.js';
-import { scaleCommand } from './scale.js';
-import { statusCommand } from './status.js';
-import { stopCommand } from './stop.js';
-import { systemdCommand } from './systemd.js';
-import { upgradeCommand } from './upgrade.js';
-import { verifyCommand } from './verify.js';
+
+/** Each command is a file of its own; what only another one needs is not loaded. */
+const commands: Readonly<Record<string, () => Promise<Command>>> = {
+  run: async () => (await import('./run.js')).runCommand(),
+  restart: async () => (await import('./restart.js')).restartCommand(),
+  rollback: async () => (await import('./rollback.js')).rollbackCommand(),
+  scale: async () => (await import('./scale.js')).scaleCommand(),
+  status: async () => (await import('./status.js')).statusCommand(),
+  history: async () => (await import('./history.js')).historyCommand(),
+  stop: async () => (await import('./stop.js')).stopCommand(),
+  upgrade: async () => (await import('./upgrade.js')).upgradeCommand(),
+  systemd: async () => (await import('./systemd.js')).systemdCommand(),
+  verify: async () => (await import('./verify.js')).verifyCommand(),
+  rehearse: async () => (await import('./rehearse.js')).rehearseCommand(),
+};
+/** What `moult upgrade` starts, and nobody else. */
+const HIDDEN = 'rehearse';
 
 /** Runs the command that the command line names; the exit status says how it went. */
 export async function main(): Promise<void> {
@@ -32,23 +38,14 @@ export async function main(): Promise<void> {
     })
     .showHelpAfterError('(moult <command> --help shows what it takes)')
     .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2));
-  const commands = [
-    runCommand(),
-    restartCommand(),
-    rollbackCommand(),
-    scaleCommand(),
-    statusCommand(),
-    historyCommand(),
-    stopCommand(),
-    upgradeCommand(),
-    systemdCommand(),
-    verifyCommand(),
-  ];
-  for (const command of commands) program.addCommand(command.copyInheritedSettings(program));
-  program.addCommand(rehearseCommand().copyInheritedSettings(program), { hidden: true });
-  const hint = otherNames[process.argv[2] ?? ''];
-  if (hint !== undefined)
-    program.error(`error: moult has no command '${process.argv[2]}': ${hint}`, { exitCode: 2 });
+  const name = process.argv[2] ?? '';
+  for (const one of Object.hasOwn(commands, name) ? [name] : Object.keys(commands)) {
+    const command = await commands[one]?.();
+    if (command !== undefined)
+      program.addCommand(command.copyInheritedSettings(program), { hidden: one === HIDDEN });
+  }
+  const hint = otherNames[name];
+  if (hint !== undefined) program.error(`error: moult has no command '${name}': ${hint}`, { exitCode: 2 });
   await program.parseAsync().catch((error: unknown) => {
     process.exitCode = reportFailure(error, process.argv.includes('--json'));
   });
