@@ -55,6 +55,41 @@ export function socketsOf(pid: number): Set<number> {
   return inodes;
 }
 
+/** Whether a process has a socket open; undefined where it may not be looked into. */
+export function hasSocket(pid: number, inode: number): boolean | undefined {
+  let fds: string[];
+  try {
+    fds = readdirSync(`/proc/${pid}/fd`);
+  } catch (error) {
+    // One that has ended has none.
+    return (error as NodeJS.ErrnoException).code === 'ENOENT' ? false : undefined;
+  }
+  return fds.some((fd) => socketInode(`/proc/${pid}/fd/${fd}`) === inode);
+}
+
+/** A process, and the name of its program. */
+export interface NamedProcess {
+  readonly pid: number;
+  readonly name: string;
+}
+
+/** A process that has a socket open; undefined where none of those that may be looked into has. */
+export function holderOf(inode: number): NamedProcess | undefined {
+  for (const entry of names('/proc')) {
+    if (/^\d+$/.test(entry) && hasSocket(Number(entry), inode) === true)
+      return { pid: Number(entry), name: nameOf(Number(entry)) };
+  }
+  return undefined;
+}
+
+function nameOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/comm`, 'utf8').trim();
+  } catch {
+    return 'ended since';
+  }
+}
+
 /** The inode of the socket at a path of /proc. */
 function socketInode(path: string): number | undefined {
   try {

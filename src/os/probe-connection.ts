@@ -9,6 +9,8 @@ import {
   AF_UNIX,
   lastErrorName,
   libc,
+  MSG_DONTWAIT,
+  MSG_PEEK,
   POLLOUT,
   SO_ERROR,
   SOCK_CLOEXEC,
@@ -106,6 +108,12 @@ export class ProbeConnection {
     const address = socketIdentity(this.#fd)?.address;
     if (address === undefined || !('port' in address)) return undefined;
     return tcpPeerInode(address, this.#target);
+  }
+
+  /** Whether who accepted it has said something, or has ended it: so somebody did. */
+  isAnswered(): boolean {
+    const got = libc().recv(this.#fd, Buffer.alloc(1), 1, MSG_PEEK | MSG_DONTWAIT);
+    return got >= 0 || lastErrorName() !== 'EAGAIN';
   }
 
   /** Ends it; who accepted it reads its end. */

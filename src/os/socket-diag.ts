@@ -28,6 +28,7 @@ const SOCK_DIAG_BY_FAMILY = 20;
 const IPPROTO_TCP = 6;
 const TCP_LISTEN = 10;
 const INET_REQUEST_BYTES = 56;
+const INET_STATE_AT = 1;
 const INET_INODE_AT = 68;
 const UNIX_REQUEST_BYTES = 24;
 const UNIX_MESSAGE_BYTES = 16;
@@ -56,9 +57,9 @@ export function tcpPeerInode(ours: TcpEnd, theirs: TcpEnd): number | undefined {
   // No cookie: whichever socket has these addresses.
   request.fill(0xff, 48);
   const answer = ask(request);
-  return answer === undefined || answer.length < INET_INODE_AT + 4
-    ? undefined
-    : answer.readUInt32LE(INET_INODE_AT);
+  if (answer === undefined || answer.length < INET_INODE_AT + 4) return undefined;
+  // Where there is no such connection the kernel answers with who listens. Source: Linux net/ipv4/inet_hashtables.c, __inet_lookup.
+  return answer[INET_STATE_AT] === TCP_LISTEN ? undefined : answer.readUInt32LE(INET_INODE_AT);
 }
 
 /**

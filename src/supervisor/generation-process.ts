@@ -262,7 +262,7 @@ export class GenerationProcess {
   }
 
   /**
-   * Announces connections that are no client's.
+   * Announces connections that are no client's, in place of those that were announced for the same look.
    * @param seen is called with the name of each listener at which one was accepted.
    * @returns what it listens on. @throws MOULT_PEER_CLOSED, MOULT_PEER_TIMEOUT
    */
@@ -271,8 +271,8 @@ export class GenerationProcess {
     seen: (listener: string) => void,
     timeoutMs: number,
   ): Promise<Pick<Message<'looking'>, 'listeners' | 'closed'>> {
-    const id = ++this.#asked;
-    this.#lookId = id;
+    if (this.#lookId === 0) this.#lookId = ++this.#asked;
+    const id = this.#lookId;
     this.#seen = seen;
     return this.#ask(`looking ${id}`, timeoutMs, () =>
       this.lifeline?.send({ type: 'look', id, probes }),
@@ -282,6 +282,7 @@ export class GenerationProcess {
   /** None of them comes any more. */
   lookIsOver(): void {
     this.lifeline?.send({ type: 'look', id: this.#lookId, probes: [] });
+    this.#lookId = 0;
     this.#seen = () => {};
   }
 

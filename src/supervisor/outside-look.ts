@@ -1,20 +1,13 @@
 import { MoultError } from '../errors.js';
 import { namesOf } from '../lifecycle/listener-names.js';
 import { wallClockMs } from '../os/clock.js';
-import { socketsOf, treeOf } from '../os/kin.js';
-import { ProbeConnection, type ProbeTarget } from '../os/probe-connection.js';
+import type { ProbeTarget } from '../os/probe-connection.js';
 import { type SocketName, socketIdentity } from '../os/socket-identity.js';
 import { MAX_SOCKET_PATH_BYTES } from '../os/unix-socket.js';
 import type { ListenerItem } from '../protocol/messages.js';
 import type { GenerationProcess } from './generation-process.js';
 import type { HeldListeners } from './held-listeners.js';
-
-/** How often it is looked whether a connection was accepted, at first and later. */
-const LOOK_MS = 1;
-const MAX_LOOK_MS = 100;
-const ASK_AFTER_MS = 8;
-/** What a kernel says of an address that cannot be reached from this very machine, which proves nothing. */
-const NO_WAY_THERE = ['EHOSTUNREACH', 'ENETUNREACH', 'EADDRNOTAVAIL', 'EACCES', 'EPERM', 'ETIMEDOUT'];
+import { type Acceptance, Probes, type Said } from './probes.js';
 
 /** What was found. */
 export interface Look {
@@ -24,17 +17,15 @@ export interface Look {
   readonly lookMs: number;
 }
 
-interface LookParts {
+interface LookParts extends Acceptance {
   readonly held: HeldListeners;
   /** How long a generation may take to accept, in milliseconds. */
   readonly withinMs: number;
-  /** All that may accept in place of one, such as those of other slots, with it. */
-  readonly acceptors: (generation: GenerationProcess) => readonly GenerationProcess[];
 }
 
 interface Looked {
   readonly item: ListenerItem;
-  readonly probe: ProbeConnection | undefined;
+  readonly target: ProbeTarget | undefined;
 }
 
 /**
@@ -44,6 +35,7 @@ interface Looked {
 export class OutsideLook {
   readonly #parts: LookParts;
   #last: Promise<unknown> = Promise.resolve();
+  #probes: Probes | undefined;
 
   constructor(parts: LookParts) {
     this.#parts = parts;
@@ -60,36 +52,41 @@ export class OutsideLook {
     return look;
   }
 
+  /** Who may accept has changed. */
+  turned(): void {
+    this.#probes?.turned();
+  }
+
   async #look(generation: GenerationProcess): Promise<Look> {
-    const { held, withinMs, acceptors } = this.#parts;
+    const { held, withinMs } = this.#parts;
     // Programs that do not know of looks would see a client: of those the kernel is asked.
-    const witnesses = acceptors(generation).filter((one) => one.looks && one.isReachable);
-    const looked = this.#listeners(generation, witnesses.includes(generation));
+    const areProbed = generation.looks && generation.isReachable;
+    const looked = this.#listeners(generation, areProbed);
     const beganMs = performance.now();
-    const untilMs = beganMs + withinMs;
     const problems: string[] = [];
+    const probes = new Probes(generation, this.#parts, withinMs);
+    this.#probes = probes;
     try {
-      const seen = new Set<string>();
-      const own = await this.#announce(generation, witnesses, looked, seen);
+      const targets = looked.flatMap(({ item, target }) =>
+        target === undefined ? [] : [[item.name, target] as const],
+      );
+      const own = await probes.announce(new Map(targets));
       const isOpen = (name: string) => own === undefined || own.listeners.includes(name);
       if (own !== undefined) problems.push(...missing(generation, this.#expected(generation), own));
       for (const { path, name, outcome, since } of held.paths?.look() ?? []) {
         const what = outcome === 'taken' ? `something else is at ${path}` : `${path} is gone`;
         if (isOf(generation, name)) problems.push(`${name} is not found: ${what}${ago(since)}`);
       }
-      const open = looked.filter(({ item }) => isOpen(item.name));
-      for (const { item } of open) {
+      for (const { item } of looked.filter(({ item: { name } }) => isOpen(name))) {
         // It may have brought another copy meanwhile.
         const fd = held.descriptorOf(item.name);
         if (item.family !== 'udp' && fd !== undefined && socketIdentity(fd)?.isListening !== true)
           problems.push(`${item.name} was shut down: nobody accepts there`);
       }
-      for (const { probe } of open) probe?.start();
-      const found = await Promise.all(open.map((one) => this.#accepted(one, witnesses, seen, untilMs)));
-      problems.push(...found.flatMap((problem) => problem ?? []));
+      problems.push(...(await probes.follow(isOpen)));
     } finally {
-      for (const one of witnesses) one.lookIsOver();
-      for (const { probe } of looked) probe?.close();
+      this.#probes = undefined;
+      probes.close();
     }
     if (problems.length === 0) return { looked: looked.length, lookMs: performance.now() - beganMs };
     throw new MoultError(
@@ -97,24 +94,6 @@ export class OutsideLook {
       `clients do not reach generation ${generation.number}: ${[...new Set(problems)].join('; ')}`,
       { details: { generation: generation.number, problems } },
     );
-  }
-
-  /** @returns what it says of itself. @throws MOULT_PEER_CLOSED, MOULT_PEER_TIMEOUT */
-  async #announce(
-    generation: GenerationProcess,
-    witnesses: readonly GenerationProcess[],
-    looked: readonly Looked[],
-    seen: Set<string>,
-  ): Promise<Awaited<ReturnType<GenerationProcess['look']>> | undefined> {
-    const probes = looked.flatMap(({ item, probe }) =>
-      probe === undefined ? [] : [{ listener: item.name, from: probe.from }],
-    );
-    const answers = witnesses.map((one) => {
-      const answer = one.look(probes, (name) => seen.add(name), this.#parts.withinMs);
-      // What another slot does is no affair of this one.
-      return one === generation ? answer : answer.catch(() => undefined);
-    });
-    return (await Promise.all(answers))[witnesses.indexOf(generation)];
   }
 
   #expected({ predecessor }: GenerationProcess): ReadonlySet<string> {
@@ -126,50 +105,9 @@ export class OutsideLook {
     return items.flatMap((item, i) => {
       const fd = descriptors[i] ?? -1;
       if (item.family === 'file' || item.spare || !isOf(generation, item.name)) return [];
-      const target = areProbed && item.family !== 'udp' ? targetOf(item, fd) : undefined;
-      return [{ item, probe: target === undefined ? undefined : probeOf(target) }];
+      return [{ item, target: areProbed && item.family !== 'udp' ? targetOf(item, fd) : undefined }];
     });
   }
-
-  /** @returns what is wrong. */
-  async #accepted(
-    { item: { name }, probe }: Looked,
-    witnesses: readonly GenerationProcess[],
-    seen: ReadonlySet<string>,
-    untilMs: number,
-  ): Promise<string | undefined> {
-    if (probe === undefined) return undefined;
-    for (let waitMs = LOOK_MS; !seen.has(name); waitMs = Math.min(waitMs * 2, MAX_LOOK_MS)) {
-      const state = probe.look();
-      if (typeof state === 'object') {
-        if (NO_WAY_THERE.includes(state.failed)) return undefined;
-        return `a connection to ${name} failed with ${state.failed}`;
-      }
-      const isLate = performance.now() > untilMs;
-      // A worker thread does not tell, nor does another process of the tree; and it costs more to ask the kernel.
-      const inode = state === 'connected' && (isLate || waitMs > ASK_AFTER_MS) ? probe.acceptedAs() : 0;
-      const isAccepted = inode !== undefined && inode > 0;
-      if (isAccepted && witnesses.some((one) => isHeldBy(one, inode))) return undefined;
-      if (isLate && isAccepted) return `a connection to ${name} was accepted by another process`;
-      if (isLate) return `nobody accepted a connection to ${name} within ${this.#parts.withinMs} ms`;
-      await new Promise((resolve) => setTimeout(resolve, waitMs));
-    }
-    return undefined;
-  }
-}
-
-// What this process lacks itself proves nothing of the service, which tells what it has, as the kernel does.
-function probeOf(target: ProbeTarget): ProbeConnection | undefined {
-  try {
-    return ProbeConnection.to(target);
-  } catch {
-    return undefined;
-  }
-}
-
-function isHeldBy({ servicePid, pid }: GenerationProcess, inode: number): boolean {
-  const has = (one: number) => socketsOf(one).has(inode);
-  return has(servicePid) || (pid > 0 && treeOf(pid).some(has));
 }
 
 function isOf({ claims, late }: GenerationProcess, name: string): boolean {
@@ -179,7 +117,7 @@ function isOf({ claims, late }: GenerationProcess, name: string): boolean {
 function missing(
   generation: GenerationProcess,
   expected: ReadonlySet<string>,
-  { listeners, closed }: Awaited<ReturnType<GenerationProcess['look']>>,
+  { listeners, closed }: Said,
 ): string[] {
   const lacks = [...expected].filter((name) => !listeners.includes(name) && isOf(generation, name));
   const instead = listeners.filter((name) => generation.claims?.has(name) !== true);

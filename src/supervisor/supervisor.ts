@@ -148,11 +148,13 @@ export class Supervisor {
     const moved = () => {
       homes.tell();
       introductions.tell();
+      this.#look.turned();
     };
     const connections = ({ pid }: GenerationProcess) =>
       connectionsOf(pid, held.describe().descriptors).length;
     const acceptors = (one: GenerationProcess) => this.#acceptors(one);
-    const look = new OutsideLook({ held, withinMs: options.hangTimeoutMs, acceptors });
+    const living = () => this.#slots.generations();
+    const look = new OutsideLook({ held, withinMs: options.hangTimeoutMs, acceptors, living });
     this.#look = look;
     const surroundings = { look, folder, service, options, numbers, held, ending, check, connections, moved };
     this.#slots = new Slots((index) => {
@@ -527,11 +529,14 @@ export class Supervisor {
     };
   }
 
-  // Slots share their listeners: any of them accepts in place of another.
+  // Slots share their listeners: any of them accepts in place of another. One that was left by an earlier supervisor
+  // may not have come back yet.
   #acceptors(generation: GenerationProcess): GenerationProcess[] {
-    if (!this.#hasSlots) return [generation];
-    const serving = this.#slots.generations().filter((one) => one.servingSince !== undefined);
-    return [...new Set([generation, ...serving])];
+    const others = this.#slots.all.filter(({ generations }) => !generations.all().includes(generation));
+    const accepting = others.flatMap(({ generations }) =>
+      generations.all().filter((one) => one === generations.current || (one.isAdopted && !one.isReachable)),
+    );
+    return [generation, ...accepting];
   }
 
   #facts(): JournalFact[] {
