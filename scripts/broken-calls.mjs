@@ -18,9 +18,11 @@ const todo = cells.filter(
 const count = todo.length;
 let broken = 0;
 let fired = 0;
+const results = {};
 const work = async () => {
   for (let cell = todo.shift(); cell !== undefined; cell = todo.shift()) {
     const seen = await runCallsCell(cell, values.most && Number(values.most));
+    results[seen.name] = { places: seen.places, fired: seen.fired, kept: seen.problems.length === 0 };
     broken += seen.problems.length > 0 ? 1 : 0;
     fired += seen.fired;
     print(seen);
@@ -30,11 +32,12 @@ await Promise.all(Array.from({ length: Number(values.jobs) }, work));
 process.stdout.write(`${count - broken} of ${count} as promised, ${fired} calls have failed\n`);
 process.exitCode = broken === 0 ? 0 : 1;
 
-function print({ name, fired, outcomes, places, problems, seconds, output }) {
+function print({ name, places, fired, outcomes, missed, problems, seconds, output }) {
   const ok = problems.length === 0 ? 'ok  ' : 'FAIL';
   process.stdout.write(
-    `${ok} ${name.padEnd(20)} ${fired} failed, ${JSON.stringify(outcomes)}, ${seconds} s ${JSON.stringify(places)}\n`,
+    `${ok} ${name.padEnd(20)} ${places} places, ${fired} failed, ${JSON.stringify(outcomes)}, ${seconds} s\n`,
   );
+  for (const place of missed) process.stdout.write(`       not reached again: ${place}\n`);
   for (const problem of problems) process.stdout.write(`       ${problem}\n`);
   if (values.verbose && output) process.stdout.write(`${output.replaceAll(/^/gm, '       | ')}\n`);
 }

@@ -1,6 +1,6 @@
 // A night of chaos: a service under moult and strict clients, and one thing after the other that goes wrong around it.
-//   node scripts/chaos.mjs [--minutes 60] [--seed N] [--steps n] [--verbose]
-// The seed is printed, and gives the same sequence of actions again. An oracle knows which requests may fail: those on
+//   node scripts/chaos.mjs [--minutes 60] [--seed N] [--steps n] [--slots n]… [--operation NAME]… [--trouble NAME]… [--verbose]
+// (--slots 0 is a service without slots; only those that are named are taken.) The seed is printed, and gives the same sequence of actions again. An oracle knows which requests may fail: those on
 // connections of a process that was killed. Everything else is unexplained, and the exit code is 1. As root it needs
 // mounts of its own, and starts itself in a mount namespace; else the disk is not filled.
 import { spawnSync } from 'node:child_process';
@@ -12,6 +12,9 @@ const { values } = parseArgs({
     minutes: { type: 'string', default: '60' },
     seed: { type: 'string', default: String(Date.now() % 1_000_000) },
     steps: { type: 'string' },
+    slots: { type: 'string', multiple: true },
+    operation: { type: 'string', multiple: true },
+    trouble: { type: 'string', multiple: true },
     verbose: { type: 'boolean', default: false },
   },
 });
@@ -35,6 +38,11 @@ if (process.geteuid() === 0 && process.env.MOULT_CHAOS_MOUNTS === undefined) {
     steps: values.steps === undefined ? Number.POSITIVE_INFINITY : Number(values.steps),
     say: (text) => process.stdout.write(`${text}\n`),
     isVerbose: values.verbose,
+    only: {
+      slots: values.slots?.map((n) => Number(n) || undefined),
+      operations: values.operation,
+      troubles: values.trouble,
+    },
   });
   process.exitCode = unexplained.length === 0 ? 0 : 1;
 }

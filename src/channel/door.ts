@@ -4,6 +4,7 @@ import { asMoultError, MoultError } from '../errors.js';
 import { descriptorOf } from '../node/handle.js';
 import { OwnAccept } from '../node/own-accept.js';
 import { closeDescriptor, closeOnExec, duplicate, keepOverExec } from '../os/descriptor.js';
+import { reserve } from '../os/descriptor-reserve.js';
 import { descriptorSocketPair, sendBytesWithDescriptor } from '../os/descriptor-socket.js';
 import { checkPeer, peerCredentials } from '../os/peer.js';
 import { tryToRemove } from '../os/remove.js';
@@ -106,7 +107,7 @@ export class Door {
    * @returns the descriptor, which is open over the exec.
    */
   keepOverExec(): number {
-    const fd = duplicate(this.#accept?.fd ?? -1);
+    const fd = reserve.use(() => duplicate(this.#accept?.fd ?? -1));
     this.#accept?.close();
     this.#accept = undefined;
     keepOverExec(fd);

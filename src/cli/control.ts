@@ -16,6 +16,12 @@ const LOOK_TIMEOUT_MS = 5000;
 
 type Question = Message<'restart' | 'rollback' | 'scale' | 'history' | 'upgrade' | 'stop' | 'status'>;
 
+/** How long to wait before it is asked again whose program is just being replaced, and how often: an upgrade takes no second. */
+const AGAIN_MS = 100;
+const MOST_TIMES = 50;
+/** Changes nothing, so it may be asked again after the connection broke. */
+const HARMLESS = ['status', 'history'];
+
 /** What goes on in the supervisor when the command that asked for it is ended. */
 const LASTING: Partial<Record<Question['type'], string>> = {
   restart: 'restart',
@@ -26,7 +32,7 @@ const LASTING: Partial<Record<Question['type'], string>> = {
 };
 
 /**
- * Asks the supervisor of a service one thing, and returns its answer.
+ * Asks the supervisor of a service one thing, and returns its answer; in the moment of an upgrade that of its next program.
  * @param afterwards is waited for before the channel is closed.
  * @throws what it answered with.
  */
@@ -35,6 +41,30 @@ export async function ask(
   question: Question,
   onEvent: (event: Record<string, unknown>) => void = () => {},
   afterwards: (channel: Channel) => Promise<void> = async () => {},
+): Promise<Record<string, unknown>> {
+  for (let times = 1; ; times += 1) {
+    try {
+      return await askOnce(folder, question, onEvent, afterwards);
+    } catch (error) {
+      if (times === MOST_TIMES || !isReplaced(error, question)) throw error;
+    }
+    await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+  }
+}
+
+// Who connects while the program is replaced waits in its queue; only who was connected before is here.
+function isReplaced(error: unknown, { type }: Question): boolean {
+  if (!(error instanceof MoultError)) return false;
+  return (
+    error.details?.isReplaced === true || (error.code === 'MOULT_PEER_CLOSED' && HARMLESS.includes(type))
+  );
+}
+
+async function askOnce(
+  folder: RunFolder,
+  question: Question,
+  onEvent: (event: Record<string, unknown>) => void,
+  afterwards: (channel: Channel) => Promise<void>,
 ): Promise<Record<string, unknown>> {
   const owners = ownersOf(folder.path, folder.control);
   const opening = await openOperator(folder.control, owners, OPENING_TIMEOUT_MS);

@@ -6,6 +6,8 @@ if (major < 20 || (major === 20 && minor < 19)) {
   process.stderr.write(`moult needs Node 20.19 or later, and this is Node ${process.versions.node}\n`);
   process.exitCode = 1;
 } else {
+  if (process.env.MOULT_UPGRADE !== undefined && process.argv[2] === 'run')
+    (await import('./early-signals.js')).hearEarly();
   const { main } = await import('./program.js');
   await main();
 }

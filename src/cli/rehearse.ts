@@ -9,7 +9,7 @@ import { Journal } from '../supervisor/journal.js';
 import { JournalFile } from '../supervisor/journal-file.js';
 import { livingGenerations } from '../supervisor/recovery.js';
 import type { Rehearsed } from '../supervisor/rehearsal.js';
-import { defaultName } from '../supervisor/release.js';
+import { defaultName, resolveRelease } from '../supervisor/release.js';
 import { RunFolder } from '../supervisor/run-folder.js';
 import { loadedBy, ServiceFilesFinder } from '../supervisor/service-files.js';
 import { CARRIED_FORMAT, type Carried, takeCarried } from '../supervisor/upgrade.js';
@@ -63,6 +63,8 @@ function assertKnows(
     throw new MoultError('MOULT_PROTOCOL_VERSION', what);
   }
   const service = { words, cwd, envFiles: flags.envFile ?? [] };
+  // Without its command the next program could not begin.
+  resolveRelease(service);
   const folder = new RunFolder(flags.name ?? defaultName(service));
   const journal = new Journal(new JournalFile(folder.journal, () => {}));
   const told = livingGenerations(journal.read()).living.filter(({ pid, ticks }) => startTicks(pid) === ticks);

@@ -24,6 +24,7 @@ import { RunFolder } from '../supervisor/run-folder.js';
 import { type NextProgram, Supervisor } from '../supervisor/supervisor.js';
 import { Giver } from '../supervisor/take-over.js';
 import { becomeNewProgram, CARRIED_FORMAT, takeCarried } from '../supervisor/upgrade.js';
+import { passEarlyOn } from './early-signals.js';
 import {
   collect,
   collectNumbers,
@@ -252,6 +253,7 @@ async function run(words: readonly string[], flags: RunFlags): Promise<number> {
   const stop = () => void supervisor.stop();
   // As process 1 of a container what has no handler is not even heard; SIGQUIT is the stop signal of some images.
   process.on('SIGTERM', stop).on('SIGINT', stop).on('SIGQUIT', stop);
+  passEarlyOn(['SIGTERM', 'SIGINT', 'SIGQUIT']);
   // The log tells how it went; who sent a signal has nobody to answer to.
   const request = {
     ifBusy: 'wait',
@@ -259,7 +261,7 @@ async function run(words: readonly string[], flags: RunFlags): Promise<number> {
     untilConfirmed: false,
     whenQuiet: null,
   } as const;
-  const forgetHangUps = heedHangUps(log, () => void supervisor.restart(request).catch(() => {}));
+  const forgetHangUps = heedHangUps(log, () => supervisor.restartUnasked(request));
   const pass = (name: NodeJS.Signals) => supervisor.pass(name);
   for (const name of PASSED_ON) process.on(name, pass);
   try {
@@ -276,6 +278,8 @@ async function run(words: readonly string[], flags: RunFlags): Promise<number> {
     throw error;
   }
   lastResort.begin();
+  if (carried?.restarts) supervisor.restartUnasked(request);
+  passEarlyOn(['SIGHUP', 'SIGUSR2']);
   const code = await supervisor.ended;
   lastResort.end();
   const left = supervisor.leavesFolder ? undefined : folder.remove();
@@ -297,10 +301,9 @@ function nextProgram(
   const known = { format: CARRIED_FORMAT, cwd, manager };
   return {
     rehearse: (held, living) => rehearse({ ...known, lock: -1, held, living }),
-    become: (held, control) => {
+    become: (held, leaves) => {
       const lock = folder.lock?.keepOverExec() ?? -1;
-      const bound = control === undefined ? {} : { control };
-      return becomeNewProgram({ ...known, lock, held, ...bound, unexpected: unexpected() });
+      return becomeNewProgram({ ...known, lock, held, ...leaves, unexpected: unexpected() });
     },
   };
 }

@@ -2,6 +2,7 @@ import { Buffer } from 'node:buffer';
 import { lstatSync } from 'node:fs';
 import { MoultError } from '../errors.js';
 import { block, closeDescriptor } from './descriptor.js';
+import { reserve } from './descriptor-reserve.js';
 import {
   AF_INET,
   AF_UNIX,
@@ -91,6 +92,10 @@ export function isListening(path: string): boolean {
  */
 export function listenerAt(path: string, isExact = false): PeerCredentials | null | undefined {
   const address = unixAddress(path, isExact);
+  return reserve.use(() => listenerOf(address));
+}
+
+function listenerOf(address: Buffer): PeerCredentials | null | undefined {
   const fd = libc().socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (fd < 0) throw systemCallError('socket');
   try {

@@ -11,10 +11,10 @@ export interface LastResortParts {
   /** When there were some before, in the programs before this one: milliseconds since 1970. */
   readonly before: readonly number[];
   /**
-   * Goes on as a new program, with what this one holds. Returns only where it is not the moment for that, with the
-   * reason; throws where it cannot be done.
+   * Goes on as a new program, with what this one holds. Settles only where it is not the moment for that, with the
+   * reason; rejects where it cannot be done.
    */
-  readonly goOn: () => string;
+  readonly goOn: () => Promise<string>;
   readonly log: Logger;
 }
 
@@ -25,6 +25,7 @@ export interface LastResortParts {
 export class LastResort {
   readonly #parts: LastResortParts;
   #times: readonly number[];
+  #isGoingOn = false;
 
   constructor(parts: LastResortParts) {
     this.#parts = parts;
@@ -49,6 +50,11 @@ export class LastResort {
   }
 
   readonly #meet = (error: unknown): void => {
+    // What comes until the new program has shown that it loads is of the same fault.
+    if (this.#isGoingOn) {
+      this.#say(`another error that nothing expected: ${String(error)}`);
+      return;
+    }
     this.#times = [...this.times, wallClockMs()];
     const stack = error instanceof Error ? (error.stack ?? error.message) : String(error);
     const what = `an error that nothing expected, which is a bug of moult: ${stack}`;
@@ -57,11 +63,16 @@ export class LastResort {
       process.exit(1);
     }
     this.#say(`${what}; the supervisor goes on as a new program, with what it holds`);
-    try {
-      this.#say(`it goes on as it is: ${this.#parts.goOn()}`);
-    } catch (cause) {
-      this.#say(`no new program could take its place (${String(cause)}): it goes on as it is`);
-    }
+    this.#isGoingOn = true;
+    this.#parts
+      .goOn()
+      .then(
+        (why) => this.#say(`it goes on as it is: ${why}`),
+        (cause) => this.#say(`no new program could take its place (${String(cause)}): it goes on as it is`),
+      )
+      .finally(() => {
+        this.#isGoingOn = false;
+      });
   };
 
   // Where it could not be written there is nobody to tell.

@@ -26,7 +26,7 @@ import { beInit } from './init.js';
 import { Introductions } from './introductions.js';
 import { Journal, type JournalFact } from './journal.js';
 import { JournalFile } from './journal-file.js';
-import { leftDoors } from './left-doors.js';
+import { type LeftDoor, leftDoors } from './left-doors.js';
 import { takeBackSockets } from './left-sockets.js';
 import { Numbers } from './numbers.js';
 import { serveOperator } from './operator.js';
@@ -63,8 +63,11 @@ const READY_AFTER_MS = 3000;
 export interface NextProgram {
   /** Has it started beside this one, to see that it could take over. @throws MOULT_UPGRADE_FAILED */
   rehearse(held: readonly KeptListener[], living: readonly number[]): Promise<unknown>;
-  /** Becomes it. @param control the socket at which it is reached. @throws MOULT_SYSTEM_CALL; nothing has changed then. */
-  become(held: readonly KeptListener[], control: number | undefined): never;
+  /** Becomes it. @param leaves the socket at which it is reached, and whether a restart is to begin. @throws MOULT_SYSTEM_CALL; nothing has changed then. */
+  become(
+    held: readonly KeptListener[],
+    leaves: { readonly control?: number; readonly restarts?: boolean },
+  ): never;
 }
 
 /** Starts generations of one service, keeps copies of their listeners, and replaces them on request. */
@@ -81,6 +84,8 @@ export class Supervisor {
   readonly #next: NextProgram;
   readonly #startedAt = wallClockMs();
   #isBeingReplaced = false;
+  /** The restart that was asked for within that moment. */
+  #owed: (() => void) | undefined;
   #calling: NodeJS.Timeout | undefined;
   /** Whether there were as many slots as it was started with. */
   #hasBeenWhole = false;
@@ -261,7 +266,8 @@ export class Supervisor {
   async start(giver?: Giver, control?: number): Promise<void> {
     const release = resolveRelease(this.#service);
     // What the journal of a folder that both have tells is of the other's.
-    const left = giver?.sharesFolder && giver.ask() ? [] : this.#beginnings.recover(release);
+    const left =
+      giver?.sharesFolder && giver.ask() ? [] : await this.#recover(release, control !== undefined);
     const living = left.flatMap((one) => one.living);
     if (control === undefined) await this.#openDoor(living.length > 0);
     else this.#reception.inherit(this.#folder.control, control);
@@ -308,6 +314,13 @@ export class Supervisor {
           : this.#first.restarts.restart(one, watchAll, release),
       () => this.#servingStatus(),
     );
+  }
+
+  /** The same for who waits for no answer; in the moment of an upgrade the next program begins it. */
+  restartUnasked(request: RestartRequest): void {
+    const restart = () => void this.restart(request).catch(() => {});
+    if (this.#isBeingReplaced) this.#owed = restart;
+    else restart();
   }
 
   /**
@@ -381,14 +394,11 @@ export class Supervisor {
    */
   async upgradeSoon(onFailure: (error: MoultError) => void): Promise<{ pid: number }> {
     this.#assertReplaceable();
-    const living = this.#slots.generations().filter(({ isOurs }) => isOurs);
-    await this.#next.rehearse(
-      this.held.kept(),
-      living.map(({ number }) => number),
-    );
+    await this.#rehearse();
     this.#assertReplaceable();
-    this.#isBeingReplaced = true;
+    // Throws before anything has changed.
     const control = this.#reception.keepOverExec(this.#folder.control);
+    this.#isBeingReplaced = true;
     setTimeout(() => this.#upgrade(control, onFailure), UPGRADE_DELAY_MS);
     return { pid: process.pid };
   }
@@ -416,21 +426,41 @@ export class Supervisor {
     if (!this.#isBeingReplaced) return;
     const what =
       'the program of the supervisor is just being replaced (moult upgrade): ask again in a moment';
-    throw new MoultError('MOULT_RESTART_IN_PROGRESS', what, { serving: 'unchanged' });
+    throw new MoultError('MOULT_RESTART_IN_PROGRESS', what, {
+      serving: 'unchanged',
+      details: { isReplaced: true },
+    });
+  }
+
+  #rehearse(): Promise<unknown> {
+    const living = this.#slots.generations().filter(({ isOurs }) => isOurs);
+    return this.#next.rehearse(
+      this.held.kept(),
+      living.map(({ number }) => number),
+    );
   }
 
   /**
-   * Replaces this process's program at once, whatever is under way: what is not committed is called off, as after a
-   * crash of the supervisor.
+   * Replaces this process's program as soon as it is known to load, whatever is under way: what is not committed is called
+   * off, as after a crash of the supervisor.
    * @returns why it is not the moment for that.
-   * @throws MOULT_SYSTEM_CALL when it cannot be done.
+   * @throws MOULT_UPGRADE_FAILED, MOULT_SYSTEM_CALL when it cannot be done.
    */
-  goOnAsNewProgram(): string {
+  async goOnAsNewProgram(): Promise<string> {
+    const before = this.#whyNotAnew();
+    if (before !== undefined) return before;
+    await this.#rehearse();
+    return this.#whyNotAnew() ?? this.#next.become(this.held.keepOverExec(), {});
+  }
+
+  #whyNotAnew(): string | undefined {
+    if (this.#isBeingReplaced) return 'its program is just being replaced (moult upgrade)';
     if (this.#ending.hasBegun) return 'it is ending';
     if (this.leavesFolder || this.#first.cession.isUnderWay) return 'another supervisor takes over';
     const isSeveral = this.#options.isProgram && this.#first.generations.own().length > 1;
-    if (isSeveral) return 'two generations of the program live, whose sockets it would lose track of';
-    return this.#next.become(this.held.keepOverExec(), undefined);
+    return isSeveral
+      ? 'two generations of the program live, whose sockets it would lose track of'
+      : undefined;
   }
 
   /** Lets go of everything after a failed start; generations that live go on. */
@@ -464,6 +494,19 @@ export class Supervisor {
     };
   }
 
+  // Neither by the program that takes the place of one that served it.
+  async #recover(release: Release, isInItsPlace: boolean): Promise<ReturnType<Beginnings['recover']>> {
+    for (let isTold = false; ; isTold = true) {
+      try {
+        return this.#beginnings.recover(release);
+      } catch (error) {
+        if (!isInItsPlace || this.#ending.hasBegun) throw error;
+        if (!isTold) this.#log.error(`${String(error)}: what lives goes on, and this is tried again`);
+      }
+      await new Promise((resolve) => setTimeout(resolve, OPEN_AGAIN_MS));
+    }
+  }
+
   // What lives is not left alone because there is no room for a socket just now.
   async #openDoor(isAwaited: boolean): Promise<void> {
     for (let isTold = false; ; isTold = true) {
@@ -482,9 +525,18 @@ export class Supervisor {
   #callThoseAway(): void {
     const isAway = (one: GenerationProcess) => one.isAdopted && !one.isReachable && one.exit === undefined;
     if (this.#options.isProgram || !this.#slots.generations().some(isAway)) return;
-    for (const door of leftDoors(this.#folder.path)) {
+    for (const door of this.#leftDoors()) {
       const generation = this.#slots.placeOf(door.pid)?.generation;
-      if (generation !== undefined && isAway(generation)) void this.#reception.call(door);
+      if (generation !== undefined && isAway(generation)) this.#reception.call(door).catch(() => {});
+    }
+  }
+
+  #leftDoors(): LeftDoor[] {
+    try {
+      return leftDoors(this.#folder.path);
+    } catch {
+      // There is no room for a socket just now: the next look may see them.
+      return [];
     }
   }
 
@@ -609,13 +661,16 @@ export class Supervisor {
     this.#log.info('upgrading the supervisor in place');
     try {
       this.#ending.assertNotBegun();
-      this.#next.become(this.held.keepOverExec(), control);
+      const bound = control === undefined ? {} : { control };
+      this.#next.become(this.held.keepOverExec(), { ...bound, restarts: this.#owed !== undefined });
     } catch (error) {
       this.#isBeingReplaced = false;
       if (control !== undefined) this.#reception.resume(this.#folder.control, control);
       this.#log.error(`the supervisor could not be replaced (${String(error)}) and goes on as it was`);
       const { message } = asMoultError(error, 'MOULT_SYSTEM_CALL');
       onFailure(new MoultError('MOULT_UPGRADE_FAILED', message, { serving: 'unchanged' }));
+      this.#owed?.();
+      this.#owed = undefined;
     }
   }
 

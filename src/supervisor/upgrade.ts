@@ -33,6 +33,8 @@ export interface Carried {
   readonly cwd: string;
   readonly held: readonly KeptListener[];
   readonly manager: ServiceManager | null;
+  /** Whether a restart was asked for by a signal, in the moment before the exec. */
+  readonly restarts?: boolean;
   /** When there were errors that nothing expected: milliseconds since 1970. */
   readonly unexpected?: readonly number[];
 }

@@ -17,6 +17,7 @@ import { describe, it } from 'node:test';
 import type { Channel } from '#moult/channel/channel.js';
 import { Opening } from '#moult/channel/open.js';
 import type { Message } from '#moult/protocol/messages.js';
+import { withBrokenCalls } from './broken-calls.js';
 import {
   fixture,
   pointAt,
@@ -62,6 +63,15 @@ function installIn(folder: string): string {
     else symlinkSync(from, path.join(modules, name));
   }
   return path.join(folder, 'dist/cli/main.js');
+}
+
+function environment({ pid }: Supervised): string {
+  return readFileSync(`/proc/${pid}/environ`, 'latin1');
+}
+
+function hearsHangUps({ pid }: Supervised): boolean {
+  const caught = /^SigCgt:\s*([0-9a-f]+)$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? '0';
+  return (BigInt(`0x${caught}`) & 1n) === 1n;
 }
 
 async function outlivesACrash(service: Supervised, what: string): Promise<void> {
@@ -118,9 +128,16 @@ describe('moult upgrade', () => {
         ]),
         ['dist/cli/main.js', () => 'process.exit(0);'],
       ];
-      await withService({ command, runOptions, cli }, async (service) => {
+      await withBrokenCalls({ command, runOptions, cli }, async (service) => {
         const { pid } = await service.current();
         const { startedAt } = await service.status();
+        const mendBundle = spoil(path.join(app, 'dist/standalone/service-bundle.cjs'), half);
+        service.process.kill('SIGPWR');
+        await service.logs(/injected into a callback/);
+        await service.logs(
+          /no new program could take its place .*MOULT_UPGRADE_FAILED|no new program could take its place .*could not take over/,
+        );
+        mendBundle();
         for (const [name, text] of breaks) {
           const what = `${name}${text === undefined ? '' : ` ${text}`}`;
           const mend = spoil(path.join(app, name), text);
@@ -153,6 +170,29 @@ describe('moult upgrade', () => {
       assert.equal(answers[1].code, 0, answers[1].stderr);
       assert.notEqual((await service.status()).startedAt, before);
       for (const channel of [upgrade, open]) channel.close();
+    });
+  });
+
+  it('has a restart begun by the next program that was asked for in the moment of it', async () => {
+    await withService({ command, runOptions }, async (service) => {
+      const upgrade = connect(service);
+      const open = connect(service);
+      assert.equal(await ask(upgrade, { type: 'upgrade' }), 'done');
+      // By a signal, and by a command that was connected already.
+      service.process.kill('SIGHUP');
+      assert.equal(await ask(open, restart), 'MOULT_RESTART_IN_PROGRESS');
+      for (const channel of [upgrade, open]) channel.close();
+      await service.logs(/generation 2 took over from 1/);
+      // As soon as the program hears it, long before it has loaded the rest.
+      const again = connect(service);
+      const { startedAt } = await service.alone().then(() => service.status());
+      assert.equal(await ask(again, { type: 'upgrade' }), 'done');
+      await until('it is another program', () => environment(service).includes('MOULT_UPGRADE='), 1);
+      await until('it hears SIGHUP', () => hearsHangUps(service), 1);
+      service.process.kill('SIGHUP');
+      await service.logs(/generation 3 took over from 2/);
+      assert.notEqual((await service.status()).startedAt, startedAt);
+      again.close();
     });
   });
 });
