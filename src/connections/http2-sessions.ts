@@ -2,8 +2,8 @@ import type { Http2Session } from 'node:http2';
 import type { Server, Socket } from 'node:net';
 import { handleOf } from '../node/handle.js';
 import { announceEnd, handleBelow, handleOfSession, openStreams } from '../node/http2.js';
-import { isReadable } from '../os/unix-socket.js';
 import type { ConnectionTracker, Tracked } from './tracker.js';
+import { mayBeUnread } from './unread.js';
 
 const sessionsOf = new WeakMap<Server, Set<Http2Session>>();
 /** So long the second GOAWAY waits for a client that does not answer a ping: longer than any round trip. */
@@ -166,7 +166,7 @@ function closeAtQuietMoment(session: Http2Session): void {
 
 function isUnread(session: Http2Session): boolean {
   const fd = handleOfSession(session)?.fd ?? -1;
-  return fd >= 0 && isReadable(fd);
+  return fd >= 0 && mayBeUnread(fd);
 }
 
 /** Calls once, when the event comes or the time is over. */

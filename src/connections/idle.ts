@@ -3,8 +3,8 @@ import type { Server } from 'node:net';
 import { handleOf } from '../node/handle.js';
 import { BetweenRequests, http1Phase, isPlainHttp } from '../node/http1.js';
 import { socketAbove } from '../node/tls-sockets.js';
-import { isReadable } from '../os/unix-socket.js';
 import type { ConnectionTracker, Tracked } from './tracker.js';
+import { mayBeUnread } from './unread.js';
 
 /** A connection so young that has said nothing yet is about to ask for something. */
 const FRESH_MS = 1000;
@@ -67,7 +67,7 @@ export function endQuietly(one: Tracked): boolean {
   const socket = socketAbove(one.socket);
   const handle = handleOf(one.socket);
   if (handle === undefined) return true;
-  if (isFresh(one) || isReadable(handle.fd)) return false;
+  if (isFresh(one) || mayBeUnread(handle.fd)) return false;
   if (http1Phase(socket, new BetweenRequests().of(server as HttpServer)) !== 'rest') return false;
   socket.destroySoon();
   return true;
@@ -75,7 +75,7 @@ export function endQuietly(one: Tracked): boolean {
 
 function asksForNothing({ socket, server }: Tracked, between: BetweenRequests): boolean {
   const handle = handleOf(socket);
-  if (handle === undefined || isReadable(handle.fd)) return false;
+  if (handle === undefined || mayBeUnread(handle.fd)) return false;
   if (socket.bytesRead === 0) return true;
   return isPlainHttp(server) && http1Phase(socket, between.of(server)) === 'rest';
 }

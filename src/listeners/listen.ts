@@ -273,8 +273,8 @@ function bind(path: string): number | string {
   return bound === 'ENOENT' ? 'EACCES' : bound;
 }
 
-// As node:net reports a failed bind: an 'error' event in the next turn.
-function failListen(request: ListenRequest, code: string): void {
+/** As node:net reports a failed bind: an 'error' event in the next turn. */
+export function failListen(request: ListenRequest, code: string): void {
   const [errno, [, description]] =
     [...getSystemErrorMap()].find(([number]) => getSystemErrorName(number) === code) ??
     ([0, [code, code]] as const);

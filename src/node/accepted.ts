@@ -58,6 +58,29 @@ export function peerAddress(accepted: StreamHandle): string | undefined {
 }
 
 /**
+ * What an accepted connection of this very machine comes from, as far as Node alone tells: its port.
+ * @returns undefined for one from elsewhere, or of a Unix socket.
+ */
+export function probedFromPort(accepted: StreamHandle): string | undefined {
+  const { getpeername, getsockname } = accepted as StreamHandle & Named;
+  const peer: NameOut = {};
+  const ours: NameOut = {};
+  if (getpeername?.call(accepted, peer) !== 0 || getsockname?.call(accepted, ours) !== 0) return undefined;
+  return peer.port !== undefined && peer.address === ours.address ? String(peer.port) : undefined;
+}
+
+interface NameOut {
+  address?: string;
+  port?: number;
+}
+
+/** Only handles of TCP have them. */
+interface Named {
+  getpeername?: (out: NameOut) => number;
+  getsockname?: (out: NameOut) => number;
+}
+
+/**
  * What an accepted connection of this very machine comes from: its port, or the abstract name that a Unix socket was bound to.
  * @returns undefined for one from elsewhere, or without a name.
  */

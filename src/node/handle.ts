@@ -46,6 +46,11 @@ export function setHandleOf(owner: Socket, handle: StreamHandle | null): StreamH
   return had;
 }
 
+/** Has `address()` of a server on a Unix socket tell this path. Source: node lib/net.js, Server.prototype.address. */
+export function namePipe(server: Server, path: string): void {
+  (server as unknown as { _pipeName?: string })._pipeName = path;
+}
+
 /** The descriptor of a socket or server, or -1. */
 export function descriptorOf(owner: Socket | Server): number {
   return handleOf(owner)?.fd ?? -1;

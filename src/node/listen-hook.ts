@@ -18,8 +18,8 @@ export interface ListenRequest {
   readonly flags: number;
 }
 
-/** Decides what becomes of a request; `proceed` does what Node would have done. */
-export type ListenHook = (request: ListenRequest, proceed: () => void) => void;
+/** Decides what becomes of a request; `proceed` does what Node would have done, with another path where it is given one. */
+export type ListenHook = (request: ListenRequest, proceed: (path?: string) => void) => void;
 
 /**
  * The step of `net.Server.listen` at which arguments are read and looked up, and the socket is about to be
@@ -56,7 +56,7 @@ export function throughHook(
   args: Parameters<Listen2>,
 ): void {
   const [address, port, addressType, backlog, fd, flags] = args;
-  const proceed = () => original.apply(server, args);
+  const proceed = (path = address) => original.apply(server, [path, port, addressType, backlog, fd, flags]);
   if (internal.has(server)) {
     proceed();
     return;

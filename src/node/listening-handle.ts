@@ -11,14 +11,19 @@ import { handleOf, type StreamHandle, setHandleOf, symbolOf } from './handle.js'
 export function listeningHandle(fd: number): StreamHandle {
   const own = duplicate(fd);
   try {
-    const vehicle = new Socket({ fd: own, manualStart: true, readable: false, writable: false } as object);
-    const handle = setHandleOf(vehicle, null);
-    if (handle === undefined) throw new TypeError('a socket made from a descriptor has no handle');
-    return handle;
+    return handleOn(own);
   } catch (error) {
     closeDescriptor(own);
     throw error;
   }
+}
+
+/** The same, on this very descriptor, which belongs to the handle from then on. */
+export function handleOn(fd: number): StreamHandle {
+  const vehicle = new Socket({ fd, manualStart: true, readable: false, writable: false } as object);
+  const handle = setHandleOf(vehicle, null);
+  if (handle === undefined) throw new TypeError('a socket made from a descriptor has no handle');
+  return handle;
 }
 
 /** Holds a handle back from accepting: `listen` only records the backlog, until {@link openGate}. */

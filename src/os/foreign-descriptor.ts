@@ -30,6 +30,24 @@ export function copySocketOf(pid: number, inode: number): number | undefined {
   }
 }
 
+/**
+ * A copy of the descriptor of this number of another process; the caller closes it. Who may have it: see {@link copySocketOf};
+ * with a `ptrace_scope` of 1 also whoever has started that process.
+ * @throws MOULT_SYSTEM_CALL where it cannot be had.
+ */
+export function copyDescriptorOf(pid: number, fd: number): number {
+  const { pidfdOpen, pidfdGetFd } = libc();
+  const process = pidfdOpen(pid);
+  if (process < 0) throw systemCallError('pidfd_open', `process ${pid}`);
+  try {
+    const copy = pidfdGetFd(process, fd);
+    if (copy < 0) throw systemCallError('pidfd_getfd', `process ${pid}`);
+    return copy;
+  } finally {
+    closeDescriptor(process);
+  }
+}
+
 /** What names a socket for as long as it is open anywhere. */
 export function inodeOf(fd: number): number {
   return Number(fstatSync(fd, { bigint: true }).ino);

@@ -221,6 +221,8 @@ export const schemas = {
     members: v.optional(v.boolean()),
     /** Of a generation: whether it may be told of peers. Of a neighbour: it comes to share broadcasts. */
     shares: v.optional(v.boolean()),
+    /** Of a generation: its Node loads no addons, so it neither sends nor takes descriptors. */
+    withoutDescriptors: v.optional(v.boolean()),
     /** The names of the listener that it wants, the best first. */
     wants: v.optional(v.pipe(v.array(name), v.minLength(1), v.maxLength(8))),
   }),
@@ -270,6 +272,8 @@ export const schemas = {
     threads: v.optional(doors),
     /** Whether it puts together what a task gives along in parts. */
     taskParts: v.optional(v.boolean()),
+    /** A socket at which the supervisor reaches it past its gate: of one without descriptors. */
+    reach: v.optional(path),
   }),
   commit: v.object({
     epoch: count,
@@ -397,7 +401,11 @@ export const schemas = {
 
   // A generation and its supervisor
   welcome: v.object({ generation: count, predecessor: v.nullable(path), settings }),
-  hold: v.object({ listener }),
+  hold: v.object({
+    listener,
+    /** Its number in the sender, which cannot send it: the supervisor copies it from there. */
+    fd: v.optional(count),
+  }),
   release: v.object({
     name,
     /** The service has not listened on it in time: it is closed for good. */

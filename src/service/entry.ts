@@ -5,16 +5,20 @@ import { bind as bindAs } from '../listeners/bind.js';
 import { listen as listenAs } from '../listeners/listen.js';
 import { hookBind } from '../node/bind-hook.js';
 import { type Listen2, throughHook } from '../node/listen-hook.js';
+import { closeDescriptor } from '../os/descriptor.js';
 import type { ServiceThread } from '../threads/service-thread.js';
+import { AddonlessService } from './addonless-service.js';
 import { type Beginning, joinSupervisor } from './beginning.js';
 import { tellOfWorkers } from './cluster-workers.js';
-import { scrub, startedBy } from './environment.js';
+import { passedAtStart, scrub, startedBy } from './environment.js';
 import { Generation } from './generation.js';
 import { canCallLibc } from './libc-reach.js';
 import { joinService } from './member.js';
 
 /** This process's generation; null when it is not the service, undefined while that is not known. */
 let generation: Generation | null | undefined;
+/** What stands for one in a process that cannot call libc. */
+let addonless: AddonlessService | undefined;
 
 /**
  * This process's generation, begun at the first call.
@@ -27,7 +31,10 @@ export function become(env: NodeJS.ProcessEnv): Generation | null {
     const started = startedBy(env);
     // Set first: moult's own servers listen while it begins.
     generation = null;
-    if (started !== undefined && canCallLibc()) {
+    if (started !== undefined && !canCallLibc()) addonless = new AddonlessService(started, env);
+    else if (started !== undefined) {
+      // The last release could not take them in another way; this one inherits.
+      for (const { fd } of passedAtStart(env)) closeDescriptor(fd);
       const beginning = joinSupervisor(started.supervisor, started.generation);
       generation = beginning === null ? null : new Generation(beginning);
       if (generation !== null) {
@@ -55,7 +62,7 @@ function becomeMember(env: NodeJS.ProcessEnv): ServiceThread | null {
 
 /** Whether this process is the service. */
 export function isService(): boolean {
-  return generation instanceof Generation;
+  return generation instanceof Generation || addonless !== undefined;
 }
 
 /** Makes this process a generation that nobody else oversees. @param begin is called with hooks off, for moult's own servers. */
@@ -77,8 +84,9 @@ export function listen(
     const isOwnAffair = request.port < 0 && request.address !== null && namesThisProcess(request.address);
     const mine = isOwnAffair ? null : become(env);
     // Of another process of the service only what has a port of its own is known by its name in the next generation.
-    const joined = mine === null && request.port > 0 ? becomeMember(env) : null;
+    const joined = mine === null && addonless === undefined && request.port > 0 ? becomeMember(env) : null;
     if (mine !== null) listenAs(mine.listeners, request, proceed);
+    else if (addonless !== undefined && !isOwnAffair) addonless.listen(request, proceed);
     else if (joined !== null) joined.listen(request, proceed);
     else proceed();
   };
@@ -97,6 +105,7 @@ export function bind(socket: Socket, env: NodeJS.ProcessEnv): void {
 export function lives(env: NodeJS.ProcessEnv): void {
   try {
     become(env)?.lives();
+    addonless?.lives();
   } catch (error) {
     // The service itself has asked for nothing, so that nothing may fail for it.
     process.emitWarning(`it cannot be restarted: ${String(error)}`, 'MoultWarning');
@@ -105,17 +114,19 @@ export function lives(env: NodeJS.ProcessEnv): void {
 
 /** The names of listeners that are held for this process, and on which it does not listen yet; undefined while it is not known whether it is the service. */
 export function held(): readonly string[] | undefined {
-  return generation === null ? [] : generation?.held();
+  return addonless?.held() ?? (generation === null ? [] : generation?.held());
 }
 
 /** Called when a worker thread is about to listen. @returns where it joins this process's generation; null when this process is not the service. */
 export async function admitThread(shut: SharedArrayBuffer, env: NodeJS.ProcessEnv): Promise<string | null> {
-  return become(env)?.doorForThreads(new Int32Array(shut)) ?? becomeMember(env)?.mainDoor ?? null;
+  const door = become(env)?.doorForThreads(new Int32Array(shut));
+  return door ?? (addonless === undefined ? becomeMember(env)?.mainDoor : null) ?? null;
 }
 
 /** Called when the service says that it is ready. */
 export function ready(env: NodeJS.ProcessEnv): void {
   become(env)?.said();
+  addonless?.said();
 }
 
 function namesThisProcess(path: string): boolean {

@@ -1,3 +1,5 @@
+import { fstatSync } from 'node:fs';
+
 /** What the supervisor says to a process through its environment. */
 export interface StartedBy {
   /** The path of the supervisor's socket. */
@@ -19,6 +21,7 @@ const SLOT = 'MOULT_SLOT';
 const KOFFI = 'MOULT_KOFFI';
 const HELD = 'MOULT_HELD';
 const READY_AFTER = 'MOULT_READY_AFTER';
+const PASSED = 'MOULT_PASSED';
 /** More than this is not passed: the environment of a process has a limit. */
 const MAX_HELD_CHARACTERS = 32_768;
 
@@ -44,6 +47,42 @@ export function variablesFor(
   };
 }
 
+/** A listener whose descriptor a process has from its start. */
+export interface PassedListener {
+  readonly name: string;
+  readonly path: string | null;
+  readonly backlog: number;
+  /** Its number in that process. */
+  readonly fd: number;
+  /** By which a process sees that the descriptor is this listener: a wrapper may have closed it. */
+  readonly inode: number;
+}
+
+/** The variable that tells a process which descriptors it has from its start. */
+export function passedVariable(passed: readonly PassedListener[]): Record<string, string> {
+  return passed.length === 0 ? {} : { [PASSED]: JSON.stringify(passed) };
+}
+
+/** The listeners that this process has had from its start; those that did not arrive are left out. */
+export function passedAtStart(env: NodeJS.ProcessEnv): PassedListener[] {
+  try {
+    const told = JSON.parse(env[PASSED] ?? '[]') as PassedListener[];
+    return told.filter(({ fd, inode }) => isSocket(fd, inode));
+  } catch {
+    // Somebody has changed it.
+    return [];
+  }
+}
+
+function isSocket(fd: number, inode: number): boolean {
+  try {
+    const found = fstatSync(fd);
+    return found.isSocket() && found.ino === inode;
+  } catch {
+    return false;
+  }
+}
+
 function heldVariable(names: readonly string[]): Record<string, string> {
   const value = JSON.stringify(names);
   return names.length === 0 || value.length > MAX_HELD_CHARACTERS ? {} : { [HELD]: value };
@@ -62,6 +101,6 @@ export function scrub(env: NodeJS.ProcessEnv): void {
   const was = env[NODE_OPTIONS_WAS];
   if (was) env.NODE_OPTIONS = was;
   else delete env.NODE_OPTIONS;
-  for (const name of [SUPERVISOR, GENERATION, NODE_OPTIONS_WAS, DIRECT, KOFFI, HELD, READY_AFTER])
+  for (const name of [SUPERVISOR, GENERATION, NODE_OPTIONS_WAS, DIRECT, KOFFI, HELD, READY_AFTER, PASSED])
     delete env[name];
 }

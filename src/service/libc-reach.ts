@@ -1,10 +1,11 @@
+import { MoultError } from '../errors.js';
 import { libc } from '../os/libc.js';
 
 let canCall: boolean | undefined;
 
 /**
- * Whether this process can call libc, without which nothing changes hands. Where Node was told to load no addons it cannot:
- * that is said once, as a warning, and the service runs as it would alone.
+ * Whether this process can call libc, without which it cannot pass descriptors. Where Node was told to load no addons, or
+ * there is none for its libc, it cannot: that is said once, as a warning, and restarts drain.
  */
 export function canCallLibc(): boolean {
   canCall ??= tryToCall();
@@ -16,10 +17,14 @@ function tryToCall(): boolean {
     libc();
     return true;
   } catch (error) {
+    if (error instanceof MoultError) throw error;
     const { code, message } = error as NodeJS.ErrnoException;
-    if (code !== 'ERR_DLOPEN_DISABLED') throw error;
+    const remedy =
+      code === 'ERR_DLOPEN_DISABLED'
+        ? ' Start Node without --no-addons; with permissions, give --allow-addons (and --allow-net from Node 25 on)'
+        : '';
     process.emitWarning(
-      `${message} moult cannot pass this service's listeners on: it runs, and cannot be restarted. Start Node without --no-addons; with permissions, give --allow-addons (and --allow-net from Node 25 on)`,
+      `${message} moult cannot pass connections on from this process: a restart drains them, and clients meet the new release by new ones.${remedy}`,
       'MoultWarning',
     );
     return false;

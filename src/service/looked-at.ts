@@ -1,5 +1,4 @@
 import type { Line } from '../channel/line.js';
-import type { ListenerRegistry } from '../listeners/registry.js';
 import { probedFrom } from '../node/accepted.js';
 import type { StreamHandle } from '../node/handle.js';
 import type { Message } from '../protocol/messages.js';
@@ -7,19 +6,29 @@ import type { Message } from '../protocol/messages.js';
 /** A supervisor that is gone in the middle of a look takes nothing back. */
 const FORGET_MS = 60_000;
 
+/** On what the service listens. */
+export interface LookedListeners {
+  sockets(): readonly { readonly state: string; readonly identity: { readonly name: string } }[];
+  /** When it has closed others, by their names, in milliseconds since 1970. */
+  readonly closedAt: Iterable<readonly [string, number]>;
+}
+
 /**
  * Answers the supervisor, which looks from outside whether clients reach this generation: the connections that it
  * announces are told of and closed before the service sees them.
  */
 export class LookedAt {
-  readonly #listeners: ListenerRegistry;
+  readonly #listeners: LookedListeners;
+  readonly #from: (accepted: StreamHandle) => string | undefined;
   /** By the listener and what the connection comes from, the number of the look. */
   readonly #awaited = new Map<string, number>();
   #line: Line | undefined;
   #forget: NodeJS.Timeout | undefined;
 
-  constructor(listeners: ListenerRegistry) {
+  /** @param from what a connection comes from, as far as this process can know. */
+  constructor(listeners: LookedListeners, from = probedFrom) {
     this.#listeners = listeners;
+    this.#from = from;
   }
 
   /** Answers on this line from now on. */
@@ -31,7 +40,7 @@ export class LookedAt {
   /** Whether a connection was the supervisor's. It is closed then. */
   takes(accepted: StreamHandle, listener: string): boolean {
     if (this.#awaited.size === 0) return false;
-    const from = probedFrom(accepted);
+    const from = this.#from(accepted);
     const key = `${listener} ${from}`;
     const id = from === undefined ? undefined : this.#awaited.get(key);
     if (id === undefined) return false;

@@ -1,17 +1,20 @@
 import type { Settings } from '../protocol/messages.js';
+import { loadsNoAddons } from './at-start.js';
 import { GenerationProcess } from './generation-process.js';
+import type { HeldListeners } from './held-listeners.js';
 import type { Outputs, ProcessTree } from './process-tree.js';
 import type { Release } from './release.js';
 import type { ServiceFiles } from './service-files.js';
 
 /** Makes generations of one kind of service. */
 export interface GenerationMaker {
-  /** Starts one. @param predecessor the one from which it takes over. */
+  /** Starts one. @param predecessor the one from which it takes over. @param metAddonless whether the last one that came here could not pass descriptors. */
   start(
     number: number,
     release: Release,
     settings: Settings,
     predecessor: GenerationProcess | undefined,
+    metAddonless?: boolean,
   ): GenerationProcess;
   /** Takes one over that an earlier supervisor started. */
   adopt(number: number, release: Release, settings: Settings, tree: ProcessTree): GenerationProcess;
@@ -22,22 +25,23 @@ export interface GenerationMaker {
  * @param control the socket at which it finds that.
  * @param files finds what of moult a process of the service loads.
  * @param readyAfterMs how long after its start one that shows no listener is ready.
- * @param held the names of the listeners that are held for it.
+ * @param held the listeners that are held for it.
  * @param slot of the service, where it has several.
  */
 export function serviceMaker(
   control: string,
   outputs: Outputs,
   files: () => ServiceFiles,
-  held: () => readonly string[],
+  held: HeldListeners,
   readyAfterMs: number,
   slot?: number,
 ): GenerationMaker {
   return {
-    start: (number, release, settings) => {
+    start: (number, release, settings, _predecessor, metAddonless = false) => {
       const lives = settings.waitReady ? {} : { readyAfterMs };
-      const around = { supervisor: control, held: held(), slot, ...lives };
-      return GenerationProcess.start(number, release, settings, around, outputs, files());
+      const around = { supervisor: control, held: held.claimable(), slot, ...lives };
+      const atStart = metAddonless || loadsNoAddons(release) ? held.describe() : undefined;
+      return GenerationProcess.start(number, release, settings, around, outputs, files(), atStart);
     },
     adopt: (number, release, settings, tree) => new GenerationProcess(number, release, settings, tree),
   };

@@ -1,5 +1,6 @@
+import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { Socket } from 'node:net';
+import { connect, Socket } from 'node:net';
 import { isAbsolute } from 'node:path';
 import type { Line } from '../channel/line.js';
 import { type ErrorReport, MoultError } from '../errors.js';
@@ -11,8 +12,9 @@ import { streamSocketPair } from '../os/descriptor-socket.js';
 import type { PeerCredentials } from '../os/peer.js';
 import { type Exit, signal, startTicks } from '../os/process.js';
 import type { DrainReport, GenerationState, Message, Settings } from '../protocol/messages.js';
-import { type StartedBy, variablesFor } from '../service/environment.js';
-import { killTree, type Outputs, type ProcessTree, startTree } from './process-tree.js';
+import { passedVariable, type StartedBy, variablesFor } from '../service/environment.js';
+import { type AtStart, passedListeners } from './at-start.js';
+import { killTree, type Outputs, type ProcessTree, startTree, startTreeWith } from './process-tree.js';
 import type { Release } from './release.js';
 import type { ServiceFiles } from './service-files.js';
 
@@ -60,6 +62,10 @@ export class GenerationProcess {
   isUndone = false;
   /** Whether its predecessor does not answer: its listeners come from the supervisor, which ends that one when it is ready. */
   isForced = false;
+  /** Whether it neither sends nor takes descriptors: its Node loads no addons. */
+  isAddonless = false;
+  /** The socket at which one without descriptors is reached past its gate. */
+  reachPath: string | undefined;
   /** Whether it may be told of those that serve in other slots. */
   sharesBroadcasts = false;
   /** Whether other processes of its tree may join it. */
@@ -95,7 +101,7 @@ export class GenerationProcess {
     });
   }
 
-  /** Starts a generation. */
+  /** Starts a generation. @param atStart the listeners that it gets at its start, where it can get none later. */
   static start(
     number: number,
     release: Release,
@@ -103,6 +109,7 @@ export class GenerationProcess {
     around: Omit<StartedBy, 'generation'>,
     outputs: Outputs,
     files: ServiceFiles,
+    atStart?: AtStart,
   ): GenerationProcess {
     const { NODE_OPTIONS } = release.env;
     const variables = variablesFor(
@@ -117,7 +124,16 @@ export class GenerationProcess {
     // The Node of an older release may be gone, as after an update.
     const isGone = release.isDirect && isAbsolute(release.command) && !existsSync(release.command);
     const command = isGone ? calledNode() : release.command;
-    const tree = startTree({ ...release, command, args, env: { ...release.env, ...variables } }, outputs);
+    const passed = atStart === undefined ? [] : passedListeners(atStart);
+    const env = { ...release.env, ...variables, ...passedVariable(passed.map(({ told }) => told)) };
+    const launch = { ...release, command, args, env };
+    const tree =
+      atStart === undefined
+        ? startTree(launch, outputs)
+        : startTreeWith(
+            launch,
+            passed.map(({ fd }) => fd),
+          );
     return new GenerationProcess(number, release, settings, tree);
   }
 
@@ -218,10 +234,20 @@ export class GenerationProcess {
   async reach(_withinMs: number): Promise<Socket> {
     if (this.lifeline === undefined || this.lifeline.isClosed)
       throw new Error('it has no connection to its supervisor');
+    if (this.isAddonless) return this.#reachByPath();
     const [ours, theirs] = streamSocketPair();
     this.lifeline.send({ type: 'check-connection', listener: null }, [theirs]);
     closeDescriptor(theirs);
     return new Socket({ fd: ours, readable: true, writable: true });
+  }
+
+  async #reachByPath(): Promise<Socket> {
+    const { reachPath } = this;
+    if (reachPath === undefined)
+      throw new Error('its Node loads no addons, and it could not listen for a check');
+    const socket = connect(reachPath);
+    await once(socket, 'connect');
+    return socket;
   }
 
   /** The service has shown itself: from now on it is reached through this channel. */
@@ -307,7 +333,7 @@ export class GenerationProcess {
     });
     if (refusal !== undefined) throw MoultError.from(refusal as ErrorReport);
     // One that has just come back tells of its door before it answers.
-    if (this.door !== undefined) return;
+    if (this.door !== undefined || this.isAddonless) return;
     const what = `generation ${this.number} has no socket at which it could hand over`;
     const error = new MoultError('MOULT_PEER_CLOSED', what);
     this.lifeline?.send({ type: 'abort', error: error.report() });

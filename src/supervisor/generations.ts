@@ -32,6 +32,7 @@ export class Generations {
   #epoch = Math.floor(wallClockMs());
   #saysReady: boolean;
   #isClosed = false;
+  #metAddonless = false;
   #onExited: (generation: GenerationProcess, exit: Exit) => void = () => {};
   #onCurrent: () => void = () => {};
 
@@ -136,6 +137,11 @@ export class Generations {
     return settingsOf(this.#options, allowFewerListeners, this.#saysReady, expectations);
   }
 
+  /** One has come that can, or cannot, pass descriptors: the next one may be as it is. */
+  met({ isAddonless }: GenerationProcess): void {
+    this.#metAddonless = isAddonless;
+  }
+
   /** No more are started: the service ends. */
   close(): void {
     this.#isClosed = true;
@@ -159,7 +165,7 @@ export class Generations {
   ): GenerationProcess {
     if (this.#isClosed) throw new MoultError('MOULT_STOPPING', 'the service is being stopped');
     const number = taken ?? this.takeNumber();
-    const generation = this.#maker.start(number, release, settings, predecessor);
+    const generation = this.#maker.start(number, release, settings, predecessor, this.#metAddonless);
     generation.predecessor = predecessor;
     noteFolder(release);
     // One that could not be started has no number by which it could be found again.

@@ -24,6 +24,8 @@ export class Handover {
   #seen: Promise<MoultError | undefined> | undefined;
   #isSettled = false;
   #hasCommitted = false;
+  /** How many connections its predecessor had when it stopped accepting for good, before the successor began to. */
+  #left: number | undefined;
   #limit: Deadline | undefined;
   #resolve!: (summary: RestartSummary) => void;
   #reject!: (error: MoultError) => void;
@@ -57,6 +59,16 @@ export class Handover {
     return this.#hasCommitted;
   }
 
+  /** Whether the predecessor has stopped accepting for good. */
+  get predecessorHasLeft(): boolean {
+    return this.#left !== undefined;
+  }
+
+  /** The predecessor stops accepting, and cannot resume. @param draining how many connections it has. */
+  predecessorLeaves(draining: number): void {
+    this.#left = draining;
+  }
+
   get isSettled(): boolean {
     return this.#isSettled;
   }
@@ -74,8 +86,12 @@ export class Handover {
     this.#hasCommitted = true;
     this.#limit?.clear();
     this.#lookFromOutside();
+    if (this.#left !== undefined) {
+      this.stage('commit', {});
+      this.stage('connections', { draining: this.#left });
+    }
     // Without a predecessor there is nothing to move.
-    if (this.#predecessor === undefined || this.#predecessor.exit !== undefined) {
+    else if (this.#predecessor === undefined || this.#predecessor.exit !== undefined) {
       this.stage('commit', {});
       this.#succeed();
     }
@@ -93,7 +109,7 @@ export class Handover {
     this.#limit?.clear();
     this.successor.isEnding = true;
     // Where the predecessor has not given it up itself, it learns so here; else this says nothing new.
-    if (!this.#hasCommitted) {
+    if (!this.#hasCommitted && this.#left === undefined) {
       this.#predecessor?.expectNoMore(this.successor.number, error);
     }
     if (alive) {
@@ -134,7 +150,8 @@ export class Handover {
   // The predecessor says how that went; without one nobody serves.
   #undo(error: MoultError): void {
     const { lifeline, exit } = this.#predecessor ?? {};
-    if (lifeline === undefined || lifeline.isClosed || exit !== undefined) this.fail(error);
+    const isGone = lifeline === undefined || lifeline.isClosed || exit !== undefined;
+    if (isGone || this.#left !== undefined) this.fail(error);
     else {
       this.successor.isUndone = true;
       lifeline.send({ type: 'undo', error: error.report() });
@@ -146,7 +163,7 @@ export class Handover {
     const isStarted = exit.notStarted === undefined;
     const code = isStarted ? 'MOULT_SUCCESSOR_EXITED' : 'MOULT_START_FAILED';
     const error = new MoultError(code, this.#ended(exit));
-    const hasMet = isStarted && !this.successor.isForced;
+    const hasMet = isStarted && !this.successor.isForced && this.#left === undefined;
     // The predecessor decides: it may have committed in the same moment, and then undoes it.
     if (hasMet && this.#predecessor?.isReachable)
       this.#predecessor.expectNoMore(this.successor.number, error);
@@ -181,7 +198,9 @@ export class Handover {
     const message = wasExit && !killed ? this.#ended(exit) : error.message;
     return new MoultError(error.code, message, {
       serving:
-        this.#predecessor?.exit === undefined && this.#predecessor !== undefined ? 'predecessor' : 'none',
+        this.#predecessor?.exit === undefined && this.#predecessor !== undefined && this.#left === undefined
+          ? 'predecessor'
+          : 'none',
       stage: error.stage ?? this.#record.lastStage,
       details: {
         ...error.details,

@@ -2,7 +2,9 @@ import type { Logger } from 'pino';
 import type { Line } from '../channel/line.js';
 import { asMoultError, MoultError } from '../errors.js';
 import { closeDescriptor } from '../os/descriptor.js';
+import { copyDescriptorOf } from '../os/foreign-descriptor.js';
 import type { Cession } from './cession.js';
+import { replaceByDrain } from './drained-handover.js';
 import type { GenerationProcess } from './generation-process.js';
 import type { Generations } from './generations.js';
 import type { HeldListeners } from './held-listeners.js';
@@ -36,9 +38,13 @@ export function listenTo(generation: GenerationProcess, channel: Line, parts: Li
   channel.on('missing', (missing) => {
     generation.missing = missing;
   });
-  channel.on('ready', ({ claims, said }) => {
+  channel.on('ready', ({ claims, said, reach }) => {
+    generation.reachPath = reach;
     succession.ready(generation, claims);
-    if (generation.isForced) replaceSilent(generation, parts, { claims: claims.length, said });
+    const predecessor = generation.livingPredecessor;
+    const drains = predecessor !== undefined && (generation.isAddonless || predecessor.isAddonless);
+    if (drains) replaceByDrain(generation, predecessor, parts, { claims: claims.length, said });
+    else if (generation.isForced) replaceSilent(generation, parts, { claims: claims.length, said });
   });
   channel.on('committed', () => {});
   channel.on('serving', ({ epoch, said }) => {
@@ -48,20 +54,33 @@ export function listenTo(generation: GenerationProcess, channel: Line, parts: Li
   channel.on('drained', ({ report }) => succession.drained(generation, report));
 }
 
+// It cannot send a copy itself. Without one its next restart finds the address taken.
+function copied({ number, servicePid }: GenerationProcess, fd: number, name: string, log: Logger): number[] {
+  try {
+    return [copyDescriptorOf(servicePid, fd)];
+  } catch (error) {
+    log.error(
+      `no copy of ${name} could be had from generation ${number} (${String(error)}): it cannot be restarted, nor survive a crash. See kernel.yama.ptrace_scope, or give the supervisor CAP_SYS_PTRACE`,
+    );
+    return [];
+  }
+}
+
 function listenToListeners(
   generation: GenerationProcess,
   channel: Line,
   { held, generations, cession, succession, log }: LifelineParts,
 ): void {
-  channel.on('hold', ({ listener }, incoming) => {
-    const [fd] = incoming.take();
+  channel.on('hold', ({ listener, fd: theirs }, incoming) => {
+    const [fd] = theirs === undefined ? incoming.take() : copied(generation, theirs, listener.name, log);
     // Of the same name another is served, perhaps at another port.
     const isUnwanted = generation.isSecond || !held.takes(listener);
     if (fd !== undefined && isUnwanted) closeDescriptor(fd);
     else if (fd !== undefined) {
       held.hold(listener, fd, generation.number);
       succession.listens(generation, listener.name);
-    } else log.error(`no copy of ${listener.name} could be kept: this process may open no more descriptors`);
+    } else if (theirs === undefined)
+      log.error(`no copy of ${listener.name} could be kept: this process may open no more descriptors`);
   });
   channel.on('release', (release) => {
     held.release(release.name, generation.number);

@@ -1,7 +1,7 @@
 import { Socket } from 'node:net';
 import type { Writable } from 'node:stream';
 import { descriptorOf } from '../node/handle.js';
-import { type Launch, type Launched, launch } from '../os/launch.js';
+import { type Launch, type Launched, launch, launchWithDescriptors } from '../os/launch.js';
 import { type Exit, reap, signal, startTicks } from '../os/process.js';
 import { OutputTail, passThrough } from './output.js';
 
@@ -35,6 +35,11 @@ export function startTree(what: Launch, outputs: Outputs): ProcessTree {
   const outputEnds = () =>
     [first.stdout, first.stderr].map((stream) => (stream instanceof Socket ? descriptorOf(stream) : -1));
   return { ...treeOf(first, output), outputEnds };
+}
+
+/** The same, with this program's own output for its output, and these descriptors from 3 on. */
+export function startTreeWith(what: Launch, descriptors: readonly number[]): ProcessTree {
+  return treeOf(launchWithDescriptors(what, descriptors));
 }
 
 /** The tree that begins with this process. @param output what it writes, as far as that comes through this program. */

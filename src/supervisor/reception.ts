@@ -135,7 +135,10 @@ export class Reception {
     if (slot === undefined || generation === undefined || !isAwaited) throw notExpected(hello);
     generation.takesMembers = hello.members === true;
     generation.sharesBroadcasts = hello.shares === true;
+    generation.isAddonless = hello.withoutDescriptors === true;
+    slot.generations.met(generation);
     generation.attach(channel);
+    if (generation.isAddonless) generation.looks = true;
     slot.listen(generation, channel);
     const isGivenTo = hello.rejoin === undefined && !generation.isForced;
     const predecessor = isGivenTo ? generation.livingPredecessor : undefined;
@@ -147,11 +150,13 @@ export class Reception {
     } as const;
     // Our own output, for the time when it no longer comes through us; and where we read it until then.
     const ends = hello.rejoin === undefined ? (generation.tree.outputEnds?.() ?? []) : [];
-    channel.send(welcome, [1, 2, ...(ends.every((fd) => fd >= 0) ? ends : [])]);
+    if (generation.isAddonless) channel.send(welcome);
+    else channel.send(welcome, [1, 2, ...(ends.every((fd) => fd >= 0) ? ends : [])]);
     if (hello.rejoin !== undefined && !generation.isOurs) this.#parts.cameBack(generation, hello.rejoin);
     else if (hello.rejoin !== undefined) slot.adoption.rejoin(generation, hello.rejoin);
     else {
-      if (predecessor?.door === undefined) this.#bequeath(channel, slot.generations.epoch);
+      const isGiven = !generation.isAddonless && predecessor?.door === undefined;
+      if (isGiven) this.#bequeath(channel, slot.generations.epoch);
       const facts = { pid: channel.peer.pid, node: hello.node, entry: hello.entry };
       slot.restarts.handoverTo(generation)?.stage('hello', facts);
     }

@@ -73,6 +73,27 @@ export class Succession {
     else this.#commit(generation);
   }
 
+  /**
+   * A predecessor stops accepting for good, because it can hand nothing over; its successor, which is ready, follows it. What
+   * becomes of that one from now on is not the predecessor's affair: where it fails, the last good release is started.
+   */
+  leaves(predecessor: GenerationProcess, successor: GenerationProcess, timeoutMs: number): void {
+    const { generations, held } = this.#parts;
+    this.#noteListeners(predecessor);
+    predecessor.isEnding = true;
+    successor.predecessor = undefined;
+    generations.current = successor;
+    this.#limit(predecessor);
+    // Its listeners live on in our copies and in the successor.
+    predecessor.lifeline?.send({ type: 'retire', timeoutMs, keepOpen: true });
+    successor.serves.then(() => held.handedOn(predecessor.number));
+  }
+
+  /** The predecessor accepts no more. */
+  follows(successor: GenerationProcess): void {
+    if (successor.exit === undefined && successor.servingSince === undefined) this.#commit(successor);
+  }
+
   /** A generation accepts. */
   serving(generation: GenerationProcess, epoch: number): void {
     if (!this.#begins(generation, epoch)) return;
@@ -124,6 +145,8 @@ export class Succession {
 
   /** A handover ended before commit: the predecessor has served all the time. */
   aborted(number: number, error: MoultError): void {
+    // It has been told to end meanwhile, and its successor begins.
+    if (this.#parts.restarts.handoverTo(number)?.predecessorHasLeft) return;
     this.#failed(number, error, false);
   }
 

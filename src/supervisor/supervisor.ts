@@ -137,14 +137,7 @@ export class Supervisor {
     const maker = (index: number | undefined) => (listen: Slot['listen']) => {
       const made = options.isProgram
         ? programMaker({ means: () => this.#means(), listen })
-        : serviceMaker(
-            folder.control,
-            outputs,
-            () => this.#files.find(),
-            () => held.claimable(),
-            readyAfterMs,
-            index,
-          );
+        : serviceMaker(folder.control, outputs, () => this.#files.find(), held, readyAfterMs, index);
       return afterwards(() => this.#guard.look(), made);
     };
     const homes = new Homes(() => this.#slots, options.sticky);

@@ -4,15 +4,7 @@ import { cp, mkdir, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import { RawClient } from './raw-client.js';
-import {
-  freePorts,
-  root,
-  Supervised,
-  type SupervisedOptions,
-  until,
-  withFolder,
-  withService,
-} from './supervised.js';
+import { root, type SupervisedOptions, withFolder, withService } from './supervised.js';
 
 const SERVER = `
   const http = require('node:http');
@@ -63,43 +55,6 @@ describe('a service whose Node runs with', () => {
       await withFolder(async (folder) => {
         await writeFile(path.join(folder, 'server.cjs'), SERVER);
         await isRestarted({ command: ['node', ...flags, 'server.cjs'], cwd: folder });
-      });
-    });
-  }
-});
-
-describe('a service whose Node loads no addons', () => {
-  for (const flags of [
-    ['--no-addons'],
-    ['--experimental-permission', '--allow-fs-read=*'],
-    ['--permission', '--allow-fs-read=*', ...allowNet],
-  ]) {
-    const skip = isKnown(flags) ? false : 'this Node has no such flag';
-    it(`runs, and says once what is missing: ${flags.join(' ')}`, { skip }, async () => {
-      await withFolder(async (folder) => {
-        await writeFile(
-          path.join(folder, 'server.cjs'),
-          SERVER.replace('listen(0', 'listen(Number(process.env.PORT)'),
-        );
-        const [port = 0] = await freePorts(1);
-        const service = await Supervised.start({
-          command: ['node', ...flags, 'server.cjs'],
-          cwd: folder,
-          env: { PORT: String(port) },
-          waits: false,
-        });
-        try {
-          await service.writes(/it runs, and cannot be restarted\. Start Node without --no-addons/);
-          const client = await until('it answers', () =>
-            RawClient.connect({ host: '127.0.0.1', port }).catch(() => undefined),
-          );
-          assert.match((await client.get('/')).body.toString(), /^\d+$/);
-          client.close();
-          await service.logs(/listens on 127\.0\.0\.1:\d+, which moult does not see/);
-          assert.equal(service.output.split('cannot be restarted').length, 2);
-        } finally {
-          await service.kill();
-        }
       });
     });
   }
