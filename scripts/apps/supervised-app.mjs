@@ -6,6 +6,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { leftProcesses } from './outside.mjs';
 
 const MOULT = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 const NAME = 'app';
@@ -52,12 +53,6 @@ export class SupervisedApp {
     return code === 0 ? JSON.parse(stdout) : undefined;
   }
 
-  /** The process of the generation that serves. */
-  async servingPid() {
-    const { generations } = (await this.status()) ?? { generations: [] };
-    return generations.find(({ state }) => state === 'serving')?.pid;
-  }
-
   /** Replaces it. @returns the exit code and the result that the command printed. */
   async restart(...options) {
     const { code, stdout, stderr } = await this.moult('restart', NAME, '--json', ...options);
@@ -73,6 +68,7 @@ export class SupervisedApp {
     return this.moult('rollback', NAME);
   }
 
+  /** @returns the processes of it that were left, and were ended then. */
   async stop() {
     await this.moult('stop', NAME);
     if (this.#process.exitCode === null) {
@@ -82,7 +78,10 @@ export class SupervisedApp {
       await ended;
       clearTimeout(limit);
     }
+    const left = await leftProcesses('XDG_RUNTIME_DIR', this.#runFolder);
+    for (const { pid } of left) process.kill(pid, 'SIGKILL');
     rmSync(this.#runFolder, { recursive: true, force: true });
+    return left;
   }
 
   moult(...args) {
