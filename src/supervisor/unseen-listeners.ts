@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { sep } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { wallClockMs } from '../os/clock.js';
 import { inodeOf } from '../os/foreign-descriptor.js';
@@ -17,6 +18,8 @@ const FIRST_TIME_MS = 10_000;
 const SHOW_MS = 2000;
 /** Between a listen and what is told of it. */
 const SETTLE_MS = 300;
+/** How long a generation may take to name what it listens on. */
+const STATE_TIMEOUT_MS = 2000;
 const MAX_COMMAND = 200;
 /** Each Node has its own, and says so itself. Source: Node.js documentation, "Debugging". */
 const INSPECTOR_PORT = 9229;
@@ -25,6 +28,7 @@ const INSPECTOR_PORT = 9229;
 export interface UnseenListener {
   /** `127.0.0.1:9000`, `[::]:9000` or `unix:/run/app.sock`. */
   readonly address: string;
+  readonly inode: number;
   readonly pid: number;
   /** The command line of that process. */
   readonly command: string;
@@ -47,7 +51,7 @@ export function unseenListeners(leader: number, held: readonly number[], folder:
     for (const inode of socketsOf(pid)) {
       const address = addresses.get(inode);
       if (address !== undefined && !found.has(address))
-        found.set(address, { address, pid, command: commandOf(pid) });
+        found.set(address, { address, inode, pid, command: commandOf(pid) });
     }
   }
   return [...found.values()];
@@ -66,6 +70,7 @@ export class UnseenWatch {
   readonly #parts: UnseenParts;
   readonly #told = new Set<string>();
   #timer: NodeJS.Timeout | undefined;
+  #isOver = false;
 
   constructor(parts: UnseenParts) {
     this.#parts = parts;
@@ -77,24 +82,23 @@ export class UnseenWatch {
   }
 
   stop(): void {
+    this.#isOver = true;
     clearTimeout(this.#timer);
   }
 
   #later(ms: number): void {
     this.#timer = setTimeout(() => {
-      const living = this.#parts
-        .generations()
-        .filter(({ isOurs, isEnding, exit }) => isOurs && !isEnding && exit === undefined);
-      for (const generation of living) this.#look(generation);
+      const living = this.#parts.generations().filter(isLiving);
       const isNew = living.some(
         ({ startedAt, servingSince }) => age(servingSince ?? startedAt) < FIRST_TIME_MS,
       );
-      this.#later(isNew || living.length === 0 ? SOON_MS : LATER_MS);
+      void Promise.all(living.map((generation) => this.#look(generation))).then(() => {
+        if (!this.#isOver) this.#later(isNew || living.length === 0 ? SOON_MS : LATER_MS);
+      });
     }, ms).unref();
   }
 
-  #look(generation: GenerationProcess): void {
-    const { held, folder, log } = this.#parts;
+  async #look(generation: GenerationProcess): Promise<void> {
     const { servingSince, startedAt, lifeline } = generation;
     // What a successor opens behind its gate is held from its commit on.
     if (
@@ -103,18 +107,26 @@ export class UnseenWatch {
         : age(servingSince) < SETTLE_MS
     )
       return;
-    for (const { address, pid, command } of this.#unseen(generation, held.describe().descriptors, folder)) {
-      if (this.#told.has(address)) continue;
+    const first = this.#unseen(generation).filter(({ address }) => !this.#told.has(address));
+    if (first.length === 0) return;
+    // A port for a moment is not held, and one that has just been opened not yet: its generation knows of both.
+    const known = await knownTo(generation);
+    await pause(SETTLE_MS, undefined, { ref: false });
+    if (this.#isOver || !isLiving(generation)) return;
+    const still = new Set(this.#unseen(generation).map(({ inode }) => inode));
+    for (const { address, inode, pid, command } of first) {
+      if (known.has(address) || !still.has(inode) || this.#told.has(address)) continue;
       this.#told.add(address);
-      log.warn(
+      this.#parts.log.warn(
         `generation ${generation.number}: process ${pid} (${command}) listens on ${address}, which moult does not see. A restart does not pass it on: the new release finds it taken, and nobody listens there once the old one has ended`,
       );
     }
   }
 
-  #unseen(generation: GenerationProcess, held: readonly number[], folder: string): UnseenListener[] {
+  #unseen(generation: GenerationProcess): UnseenListener[] {
+    const { held, folder } = this.#parts;
     try {
-      return unseenListeners(generation.pid, held, folder);
+      return unseenListeners(generation.pid, held.describe().descriptors, folder);
     } catch {
       // Without this the service runs as well; a kernel without sock_diag has nothing to tell.
       return [];
@@ -122,11 +134,30 @@ export class UnseenWatch {
   }
 }
 
+function isLiving({ isOurs, isEnding, exit }: GenerationProcess): boolean {
+  return isOurs && !isEnding && exit === undefined;
+}
+
+/** The TCP addresses of all listeners that a generation names; none where it does not answer. */
+async function knownTo(generation: GenerationProcess): Promise<Set<string>> {
+  if (generation.lifeline === undefined) return new Set();
+  const state = await generation.state(STATE_TIMEOUT_MS).catch(() => undefined);
+  return new Set(
+    state?.listeners.flatMap(({ address: { address, port } }) =>
+      typeof address === 'string' && typeof port === 'number' ? [tcpAddress(address, port)] : [],
+    ),
+  );
+}
+
+function tcpAddress(host: string, port: number): string {
+  return `${host.includes(':') ? `[${host}]` : host}:${port}`;
+}
+
 /** Addresses by inodes. */
 function listening(folder: string): Map<number, string> {
   const tcp = tcpListeners()
     .filter(({ port }) => port !== INSPECTOR_PORT)
-    .map(({ inode, host, port }) => [inode, `${host.includes(':') ? `[${host}]` : host}:${port}`] as const);
+    .map(({ inode, host, port }) => [inode, tcpAddress(host, port)] as const);
   const unix = unixListeners()
     .filter(({ path }) => !path.startsWith(folder + sep))
     .map(({ inode, path }) => [inode, `unix:${path}`] as const);

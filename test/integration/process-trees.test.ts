@@ -45,6 +45,29 @@ const SERVICE_WITH_CHILD = `
     }
   }`;
 
+/**
+ * At a request opens a port for a moment, opens and closes another one all the time, and then starts a process that moult is
+ * not let into.
+ */
+const MOMENTS = `
+  const http = require('node:http');
+  const net = require('node:net');
+  const { spawn } = require('node:child_process');
+  const [, , port, tried, unseen] = process.argv;
+  const listens = "require('net').createServer().listen(process.argv[1], '127.0.0.1');" +
+    "process.stdin.resume().on('end', () => process.exit())";
+  const tryPort = () => {
+    const server = net.createServer(() => {}).listen(Number(tried), '127.0.0.1', () => setTimeout(() =>
+      server.close(() => setImmediate(tryPort)), 5));
+  };
+  http.createServer((_, response) => {
+    const moment = net.createServer(() => {}).listen(0, '127.0.0.1', () => {
+      tryPort();
+      spawn('env', ['-i', process.execPath, '-e', listens, unseen], { stdio: ['pipe', 'ignore', 'inherit'] });
+      response.end(String(moment.address().port));
+    });
+  }).listen(Number(port), '127.0.0.1');`;
+
 async function whoAnswers(port: number): Promise<string> {
   const client = await RawClient.connect({ host: '127.0.0.1', port });
   try {
@@ -254,6 +277,23 @@ describe('what moult does not see in the tree of a service', () => {
         await service.restart();
         await service.alone();
         assert.ok(!service.log().some((line) => line.includes('does not see')), service.output);
+      });
+    });
+  });
+
+  it('is no port for a moment, and none that is opened and closed all the time', async () => {
+    await withFolder(async (folder) => {
+      const [port = 0, tried = 0, unseen = 0] = await freePorts(3);
+      await writeFile(path.join(folder, 'server.cjs'), SERVER);
+      await writeFile(path.join(folder, 'moments.cjs'), MOMENTS);
+      const command = ['node', 'moments.cjs', String(port), String(tried), String(unseen)];
+      await withService({ command, cwd: folder, runOptions }, async (service) => {
+        const momentary = await (await fetch(`http://127.0.0.1:${port}/`)).text();
+        // It listens since after the others: a look that has found it has met them too.
+        await service.logs(new RegExp(`listens on 127\\.0\\.0\\.1:${unseen}, which moult does not see`));
+        const told = service.log().filter((line) => line.includes('does not see'));
+        assert.equal(told.length, 1, told.join('\n'));
+        assert.ok(!told.some((line) => line.includes(`:${momentary},`)));
       });
     });
   });
