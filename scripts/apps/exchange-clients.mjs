@@ -9,7 +9,7 @@ const PAUSE_MS = 40;
 
 /** Starts `count` clients of a protocol. `stop()` waits for the exchanges under way and gives what was seen. */
 export function startExchanges(protocol, port, count) {
-  const exchange = { smtp: smtpExchange, mqtt: mqttExchange, tcp: connectOnly }[protocol];
+  const exchange = { smtp: smtpExchange, mqtt: mqttExchange, ftp: ftpExchange, tcp: connectOnly }[protocol];
   const seen = { done: 0, failed: [] };
   let isOver = false;
   const client = async (number) => {
@@ -49,6 +49,35 @@ async function smtpExchange(port, id) {
       socket.write(`${line}\r\n`);
       await expectReply(lines, code, line.split(/[\r ]/)[0]);
     }
+  } finally {
+    socket.destroy();
+  }
+}
+
+/** Fetches the list of a folder by a passive port: a listener of that session alone. */
+async function ftpExchange(port) {
+  const socket = await connect(port);
+  const lines = replies(socket);
+  const ask = async (line, code) => {
+    if (line !== undefined) socket.write(`${line}\r\n`);
+    return expectReply(lines, code, line?.split(' ')[0]);
+  };
+  try {
+    await ask(undefined, '220');
+    await ask('USER anonymous', '230');
+    const where = await ask('PASV', '227');
+    const [high, low] = where.match(/(\d+),(\d+)\)/).slice(1);
+    const data = await connect(Number(high) * 256 + Number(low));
+    let list = '';
+    data.setEncoding('utf8').on('data', (text) => {
+      list += text;
+    });
+    data.on('error', () => {}); // once() tells of it.
+    await Promise.all([once(data, 'end'), ask('LIST', '150')]);
+    data.destroy();
+    await ask(undefined, '226');
+    if (!list.includes('index.html')) throw new Error(`expected index.html in the list, received ${list}`);
+    await ask('QUIT', '221');
   } finally {
     socket.destroy();
   }
@@ -111,6 +140,7 @@ async function expectReply(lines, code, after = 'the connect') {
   const { value, done } = await lines.next();
   if (done) throw new Error(`the connection was closed after ${after}`);
   if (!value.startsWith(code)) throw new Error(`expected ${code} after ${after}, received ${value}`);
+  return value;
 }
 
 async function late() {

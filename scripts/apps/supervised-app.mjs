@@ -30,6 +30,8 @@ export class SupervisedApp {
       stdio: ['ignore', 'pipe', 'pipe'],
       detached: true,
     });
+    // Where this script itself breaks off, nothing stays behind.
+    process.on('exit', () => this.#process.kill('SIGTERM'));
     for (const stream of [this.#process.stdout, this.#process.stderr])
       stream.setEncoding('utf8').on('data', (text) => {
         this.output = (this.output + text).slice(-20_000);

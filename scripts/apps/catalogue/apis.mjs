@@ -28,7 +28,7 @@ export const APIS = [
     bin: 'json-graphql-server/bin/json-graphql-server.cjs',
     prepare: (folder) =>
       writeFileSync(path.join(folder, 'db.js'), 'module.exports = { posts: [{ id: 1, title: "one" }] };\n'),
-    args: ([port], folder) => [path.join(folder, 'db.js'), '--p', port, '--h', '127.0.0.1'],
+    args: ([port], folder) => [path.join(folder, 'db.js'), '--port', port, '--host', '127.0.0.1'],
     request: '/?query=%7BallPosts%7Bid%20title%7D%7D',
   },
   {
@@ -91,13 +91,28 @@ export const APIS = [
     request: '/pets',
   },
   {
+    name: '@google-cloud/functions-framework',
+    version: '5.0.5',
+    bin: '@google-cloud/functions-framework/build/src/main.js',
+    prepare: (folder) =>
+      writeFileSync(
+        path.join(folder, 'function.cjs'),
+        'exports.hello = (_request, response) => response.send("hello");\n',
+      ),
+    args: ([port], folder) => [
+      `--source=${path.join(folder, 'function.cjs')}`,
+      '--target=hello',
+      `--port=${port}`,
+    ],
+  },
+  {
     name: 'fastify-cli',
     version: '8.0.2',
     bin: 'fastify-cli/cli.js',
     prepare: (folder) =>
       writeFileSync(
         path.join(folder, 'app.cjs'),
-        "module.exports = async (app) => { app.get('/', async () => ({ pid: process.pid })); };\n",
+        "module.exports = async (app, _options) => { app.get('/', async () => ({ pid: process.pid })); };\n",
       ),
     args: ([port], folder) => [
       'start',

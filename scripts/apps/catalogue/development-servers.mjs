@@ -1,5 +1,5 @@
 // Servers that authors run beside their editor: they watch files, and some tell browsers to load a page anew.
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { page } from './page.mjs';
 
@@ -17,6 +17,8 @@ export const DEVELOPMENT_SERVERS = [
       '--port',
       port,
       '--strictPort',
+      // Vite lets only one of its processes in for a project, and says so; a restart fails without this option of its own.
+      '--bypass-lock',
       '--logLevel',
       'silent',
     ],
@@ -39,6 +41,13 @@ export const DEVELOPMENT_SERVERS = [
       '--logLevel',
       'silent',
     ],
+  },
+  {
+    name: 'live-server',
+    version: '1.2.2',
+    bin: 'live-server/live-server.js',
+    prepare: page,
+    args: ([port], folder) => [folder, '--host=127.0.0.1', `--port=${port}`, '--no-browser', '--quiet'],
   },
   {
     name: 'reveal-md',
@@ -67,22 +76,4 @@ export const DEVELOPMENT_SERVERS = [
     speaks: ['http', 'tcp'],
     request: '/README.md',
   },
-  {
-    name: 'hexo',
-    version: '8.1.2',
-    bin: 'hexo/bin/hexo',
-    prepare: hexo,
-    args: ([port], folder) => ['server', '--cwd', folder, '--port', port, '--ip', '127.0.0.1', '--silent'],
-    request: '/page.html',
-  },
 ];
-
-function hexo(folder) {
-  mkdirSync(path.join(folder, 'source'), { recursive: true });
-  writeFileSync(path.join(folder, '_config.yml'), 'title: one\nurl: http://example.com\n');
-  writeFileSync(
-    path.join(folder, 'package.json'),
-    '{"name":"site","private":true,"hexo":{"version":"8.1.2"}}',
-  );
-  writeFileSync(path.join(folder, 'source/page.html'), `<p>${'text '.repeat(400)}</p>`);
-}

@@ -23,4 +23,19 @@ export const FILE_SERVERS = [
     prepare: page,
     args: ([port], folder) => ['--hostname', '127.0.0.1', '--port', port, '--directory', folder],
   },
+  {
+    name: 'sirv-cli',
+    version: '3.0.1',
+    bin: 'sirv-cli/bin.js',
+    prepare: page,
+    args: ([port], folder) => [folder, '--host', '127.0.0.1', '--port', port, '--quiet'],
+  },
+  {
+    name: 'ftp-srv',
+    version: '4.6.3',
+    bin: 'ftp-srv/bin/index.js',
+    prepare: page,
+    args: ([port], folder) => [`ftp://127.0.0.1:${port}`, '--root', folder, '--pasv-url', '127.0.0.1'],
+    speaks: ['ftp'],
+  },
 ];

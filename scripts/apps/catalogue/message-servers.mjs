@@ -63,21 +63,15 @@ export const MESSAGE_SERVERS = [
     env: ([port]) => ({ HOST: '127.0.0.1', PORT: port }),
     webSockets: '/room',
   },
-  {
-    name: '@hocuspocus/cli',
-    version: '2.15.3',
-    bin: '@hocuspocus/cli/src/index.js',
-    args: ([port]) => ['--port', port],
-    webSockets: '/',
-  },
 ];
 
 function haraka(folder, [port]) {
   const config = path.join(folder, 'haraka/config');
   mkdirSync(config, { recursive: true });
   writeFileSync(path.join(config, 'smtp.ini'), `listen=127.0.0.1:${port}\nnodes=0\n`);
-  writeFileSync(path.join(config, 'plugins'), 'rcpt_to.in_host_list\ntest_queue\n');
+  writeFileSync(path.join(config, 'plugins'), 'rcpt_to.in_host_list\nqueue/discard\n');
   writeFileSync(path.join(config, 'host_list'), 'example.com\n');
   writeFileSync(path.join(config, 'me'), 'example.com\n');
+  writeFileSync(path.join(config, 'connection.ini'), '[message]\nhelo=at your service\n');
   writeFileSync(path.join(config, 'loglevel'), 'LOGERROR\n');
 }
