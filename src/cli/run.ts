@@ -73,6 +73,7 @@ export interface RunFlags {
   readonly allowUid?: readonly number[];
   readonly slots?: number;
   readonly sticky?: Sticky;
+  readonly changeover: SupervisorOptions['changeover'];
   readonly listen?: readonly string[];
   readonly program?: boolean;
   readonly readyAfter?: number;
@@ -176,6 +177,12 @@ export function runShape(): Command {
       sticky,
     )
     .option(
+      '--changeover <how>',
+      'overlap: a successor runs beside its predecessor until it has proved itself; exclusive: it starts when that one has ended',
+      oneOf('overlap', 'exclusive'),
+      d.changeover,
+    )
+    .option(
       '--listen <address>',
       'open this socket for the service: 8080, 127.0.0.1:8080, unix:/path or udp:127.0.0.1:5353, also as name=…; may be given again',
       collect,
@@ -222,6 +229,7 @@ async function run(words: readonly string[], flags: RunFlags): Promise<number> {
     const what = '--sticky needs --slots: without slots there is one process, and all clients are its own';
     throw new MoultError('MOULT_BAD_OPTION', what);
   }
+  if (flags.changeover === 'exclusive') assertAlone(flags);
   const carried = takeCarried(process.env);
   const service = { words, cwd: carried?.cwd ?? namedWorkingDirectory(), envFiles: flags.envFile ?? [] };
   trustUids(flags.allowUid ?? []);
@@ -350,6 +358,7 @@ function optionsOf(flags: RunFlags, service: ServiceCommand): SupervisorOptions 
     allowUids: flags.allowUid ?? [],
     slots: flags.slots ?? null,
     sticky: flags.sticky ?? null,
+    changeover: flags.changeover,
   };
 }
 
@@ -357,6 +366,17 @@ function listenOptions(values: readonly string[], cwd: string): ListenOption[] {
   const options = values.map((value) => parseListen(value, cwd));
   assertDifferent(options);
   return options;
+}
+
+/** @throws MOULT_BAD_OPTION for what a service cannot have of which only one generation may run. */
+function assertAlone({ takeOver, listen }: RunFlags): void {
+  const other = takeOver !== undefined ? '--take-over' : listen !== undefined ? '--listen' : undefined;
+  if (other === undefined) return;
+  const why = 'with it two generations run for a while, and exclusive is for services that must not';
+  throw new MoultError(
+    'MOULT_BAD_OPTION',
+    `--changeover exclusive and ${other} cannot be given together: ${why}`,
+  );
 }
 
 /** @throws MOULT_BAD_OPTION for what only a service can do that knows of moult. */

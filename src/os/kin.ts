@@ -1,9 +1,11 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 
-/** What a process is to others. Source: proc(5), /proc/pid/stat, fields 4 and 6. */
+/** What a process is to others. Source: proc(5), /proc/pid/stat, fields 3, 4 and 6. */
 interface Kinship {
   readonly parent: number;
   readonly session: number;
+  /** Whether only its status is left, which nobody has asked for yet. */
+  readonly hasEnded: boolean;
 }
 
 /**
@@ -38,6 +40,15 @@ export function isOfTree(pid: number, leader: number): boolean | undefined {
     at = kinship.parent;
   }
   return true;
+}
+
+/** The processes of the session that this one led and has ended, as far as they run still. */
+export function livingOfSession(leader: number): number[] {
+  return readdirSync('/proc').flatMap((name) => {
+    const kinship = /^\d+$/.test(name) ? kinshipOf(Number(name)) : undefined;
+    const isLiving = kinship?.session === leader && Number(name) !== leader && !kinship.hasEnded;
+    return isLiving ? [Number(name)] : [];
+  });
 }
 
 /** The process that leads the session of this one, which may have ended; undefined when this one has. */
@@ -117,7 +128,9 @@ function kinshipOf(pid: number): Kinship | undefined {
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
     const session = Number(fields[3]);
     // One that the kernel is about to forget has no family any more. Source: Linux fs/proc/array.c, do_task_stat.
-    return session === -1 ? undefined : { parent: Number(fields[1]), session };
+    return session === -1
+      ? undefined
+      : { parent: Number(fields[1]), session, hasEnded: /[ZX]/.test(fields[0] ?? '') };
   } catch {
     return undefined;
   }

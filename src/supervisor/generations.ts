@@ -22,6 +22,8 @@ export class Generations {
   #current: GenerationProcess | undefined;
   /** Whether the first one here is just taking over from another supervisor's, which decides what follows a failure. */
   areArriving = false;
+  /** Whether the one that served was told to end, and its successor begins when it has. */
+  isChangingOver = false;
   readonly #living = new Map<number, GenerationProcess>();
   readonly #options: SupervisorOptions;
   readonly #maker: GenerationMaker;

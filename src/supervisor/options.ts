@@ -40,6 +40,8 @@ export interface SupervisorOptions {
   readonly slots: number | null;
   /** By what connections are brought to the slot to which their client belongs; null where any slot may have them. */
   readonly sticky: Sticky | null;
+  /** Whether a successor runs beside its predecessor until it has proved itself, or begins when that one has ended. */
+  readonly changeover: 'overlap' | 'exclusive';
   /** The sockets that the supervisor opens itself. */
   readonly listen: readonly ListenOption[];
   /** Whether the command is a program that knows nothing of moult. */
@@ -65,6 +67,7 @@ export const defaultOptions: SupervisorOptions = {
   allowUids: [],
   slots: null,
   sticky: null,
+  changeover: 'overlap',
   listen: [],
   isProgram: false,
   readyAfterMs: null,

@@ -33,7 +33,8 @@ export function servedLast(entries: readonly JournalEntry[]): number | undefined
   let serving: number[] = [];
   for (const { event, generation: number = 0 } of entries) {
     if (event === 'serving') serving.push(number);
-    if (event === 'undone' || event === 'exited') serving = serving.filter((one) => one !== number);
+    if (event === 'undone' || event === 'exited' || event === 'stopping')
+      serving = serving.filter((one) => one !== number);
     // From then on those before it have their stop signal.
     if (event === 'confirmed') serving = serving.filter((one) => one >= number);
   }

@@ -5,6 +5,7 @@ import type { Settings } from '../protocol/messages.js';
 import { OLDER_LISTENERS } from '../protocol/parts.js';
 import { admit, type QuietRequest } from './admission.js';
 import { checkBudgetMs } from './check.js';
+import { endBefore } from './exclusive-changeover.js';
 import type { GenerationProcess } from './generation-process.js';
 import type { Generations } from './generations.js';
 import { Handover } from './handover.js';
@@ -22,6 +23,8 @@ import type { Reviver } from './reviver.js';
 /** How long a predecessor may take to answer that it expects a successor. */
 const EXPECT_TIMEOUT_MS = 5000;
 const STATE_TIMEOUT_MS = 1000;
+/** So often it is looked whether the release before serves again. */
+const RETURN_LOOK_MS = 20;
 
 /** What an operator may ask of a restart. */
 export interface RestartRequest {
@@ -159,7 +162,7 @@ export class Restarts {
   }
 
   async #replace(asked: Asked): Promise<RestartSummary> {
-    const { generations, probation, releases, reviver, held, look, service, options, log } = this.#parts;
+    const { generations, probation, releases, reviver, held, service, options, log } = this.#parts;
     await admit(asked, options, {
       draining: () => this.#draining(),
       inFlight: async () => {
@@ -179,6 +182,8 @@ export class Restarts {
     const expects = releases.listenersOf(release);
     const settings = generations.settings(asked.allowFewerListeners && expects === undefined, { expects });
     reviver.cancel();
+    if (options.changeover === 'exclusive' && predecessor !== undefined)
+      return this.#changeOver(release, settings, predecessor);
     assertPasses(predecessor, held.size);
     const { number, isForced } = await this.#expected(predecessor, settings, asked.force);
     // Undone while it answered: it may have told already that it calls the next one off.
@@ -198,6 +203,15 @@ export class Restarts {
     if (options.slots === null) held.paths?.guard();
     const successor = this.#start(release, settings, predecessor, number);
     successor.isForced = isForced;
+    return this.#handOver(successor, predecessor, settings);
+  }
+
+  async #handOver(
+    successor: GenerationProcess,
+    predecessor: GenerationProcess | undefined,
+    settings: Settings,
+  ): Promise<RestartSummary> {
+    const { options, look } = this.#parts;
     const toCommitMs = checkBudgetMs(options.check) + options.busyTimeoutMs;
     const handover = new Handover(
       successor,
@@ -216,6 +230,53 @@ export class Restarts {
     } finally {
       this.#onOver(successor);
     }
+  }
+
+  // The two never run at once: should the successor fail, the release before is started again.
+  async #changeOver(
+    release: Release,
+    settings: Settings,
+    predecessor: GenerationProcess,
+  ): Promise<RestartSummary> {
+    const { generations, probation, options, log } = this.#parts;
+    let successor: GenerationProcess;
+    this.#isHandingOver = true;
+    generations.isChangingOver = true;
+    try {
+      probation.end(predecessor.number);
+      await endBefore(predecessor, generations, options, log);
+      successor = generations.start(release, settings);
+    } catch (error) {
+      generations.isChangingOver = false;
+      this.#onOver(predecessor);
+      throw await this.#withReturn(error);
+    }
+    generations.isChangingOver = false;
+    return this.#handOver(successor, predecessor, settings).catch(async (error) => {
+      throw await this.#withReturn(error);
+    });
+  }
+
+  // Who is told that it failed is told, too, who serves from then on.
+  async #withReturn(error: unknown): Promise<MoultError> {
+    const { generations, reviver, options } = this.#parts;
+    const limitMs = performance.now() + options.readyTimeoutMs;
+    const isComing = () => reviver.isWaiting || generations.starting() !== undefined;
+    while (generations.current === undefined && isComing() && performance.now() < limitMs)
+      await new Promise((resolve) => setTimeout(resolve, RETURN_LOOK_MS));
+    const told = asMoultError(error, 'MOULT_HANDOVER_ABORTED');
+    const { current } = generations;
+    const { stage, details } = told;
+    const what =
+      current === undefined
+        ? 'the release before has not come to serve again so far'
+        : `generation ${current.number} was started in its place, by the release before`;
+    return new MoultError(told.code, `${told.message}; ${what}`, {
+      serving: current === undefined ? 'none' : 'predecessor',
+      ...(stage === undefined ? {} : { stage }),
+      ...(details === undefined ? {} : { details }),
+      cause: told,
+    });
   }
 
   // @returns the number of the successor, and whether its predecessor does not answer and is to be ended.

@@ -17,6 +17,7 @@ export class Reviver {
   readonly #releases: Releases;
   readonly #expects: (generation: GenerationProcess) => readonly string[] | undefined;
   readonly #tell: (what: string) => void;
+  readonly #before: ((release: Release) => Promise<Release>) | undefined;
   readonly #backoff = new Backoff();
   /** What keeps this machine from starting any process may be over soon, and a try costs nothing. */
   readonly #soon = new Backoff(FIRST_TRY_MS, LONGEST_TRY_MS);
@@ -26,17 +27,20 @@ export class Reviver {
   /**
    * @param expects on what the next one is to listen after this one; undefined for all that is held.
    * @param tell says that nobody serves, why, and what will be.
+   * @param before what is to be done before the next one may begin, where there is something; the release to start.
    */
   constructor(
     generations: Generations,
     releases: Releases,
     expects: (generation: GenerationProcess) => readonly string[] | undefined,
     tell: (what: string) => void,
+    before?: (release: Release) => Promise<Release>,
   ) {
     this.#generations = generations;
     this.#releases = releases;
     this.#expects = expects;
     this.#tell = tell;
+    this.#before = before;
   }
 
   /** Whether a start is due, or under way without anything serving yet. */
@@ -59,7 +63,19 @@ export class Reviver {
     );
     const expects = this.#expects(generation);
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#start(generation, release, expects), waitMs);
+    this.#timer = setTimeout(() => this.#startWhenFree(generation, release, expects), waitMs);
+  }
+
+  #startWhenFree(before: GenerationProcess, release: Release, expects: readonly string[] | undefined): void {
+    if (this.#before === undefined) {
+      this.#start(before, release, expects);
+      return;
+    }
+    const timer = this.#timer;
+    void this.#before(release).then((prepared) => {
+      // Meanwhile somebody else may have been started, or is waited for anew.
+      if (this.#isWaiting && this.#timer === timer) this.#start(before, prepared, expects);
+    });
   }
 
   async #tellWhatChanged(next: GenerationProcess, release: Release): Promise<void> {

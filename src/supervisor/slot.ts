@@ -5,6 +5,7 @@ import { Deadline } from '../os/deadline.js';
 import { Adoption } from './adoption.js';
 import { Cession } from './cession.js';
 import type { Ending } from './ending.js';
+import { nothingLeft } from './exclusive-changeover.js';
 import type { GenerationMaker } from './generation-maker.js';
 import type { GenerationProcess } from './generation-process.js';
 import { Generations } from './generations.js';
@@ -73,10 +74,16 @@ export class Slot {
       const names = index === undefined ? [] : surroundings.held.namesOf(number);
       return names.length === 0 ? undefined : names;
     };
-    this.reviver = new Reviver(this.generations, this.releases, expects, (what) => {
-      log.error(what);
-      manager.tell(what);
-    });
+    this.reviver = new Reviver(
+      this.generations,
+      this.releases,
+      expects,
+      (what) => {
+        log.error(what);
+        manager.tell(what);
+      },
+      this.#beforeRevival(),
+    );
     this.restarts = new Restarts(this.#with({}), (successor) => this.succession.over(successor));
     this.cession = new Cession(this.#with({ restarts: this.restarts }));
     const ending = this.#endOfOne(surroundings.ending);
@@ -134,6 +141,15 @@ export class Slot {
     });
     await Promise.all(generations.own().map((one) => one.exited));
     late.clear();
+  }
+
+  #beforeRevival(): ((release: Release) => Promise<Release>) | undefined {
+    const { options, log } = this.#surroundings;
+    if (options.changeover !== 'exclusive') return undefined;
+    return async (release) => {
+      await nothingLeft(this.generations, options, log);
+      return release;
+    };
   }
 
   // What ends the service elsewhere is no affair of one slot that leaves.

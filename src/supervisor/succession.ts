@@ -240,7 +240,10 @@ export class Succession {
     if (ending.hasBegun || cession.outlives(generation)) return;
     // What follows while this supervisor takes over is decided there; another one's is not ours to replace.
     if ((generations.areArriving || !generation.isOurs) && !hasHeir) return;
-    if (generation === generations.current) this.#crashed(generation, exit, hasHeir);
+    if (generations.isChangingOver) {
+      // It was asked to: what follows is decided there.
+      if (generation === generations.current) generations.current = undefined;
+    } else if (generation === generations.current) this.#crashed(generation, exit, hasHeir);
     // A successor that failed is not the service, whatever is known of the one that serves.
     else if (this.#isOnly(generation) && releases.lastGood() === undefined) {
       const when = exit.notStarted === undefined ? ' before it was ready' : '';
@@ -439,8 +442,9 @@ export class Succession {
     if (probation.successor === generation && probation.predecessor?.isReachable) return;
     // One that was told to hand back, or has drained, did not end by its own will.
     const hasChosen = !generation.isEnding && !generation.isUndone;
-    // One of several processes is not the service.
-    const isDone = exit.code === 0 && options.restart === 'on-failure' && options.slots === null;
+    // One of several processes is not the service; and one that ends in its probation has not proved that it is done.
+    const isDone =
+      generation.isProved && exit.code === 0 && options.restart === 'on-failure' && options.slots === null;
     const isOver = hasChosen && isDone;
     if (!hasHeir && (isOver || (hasChosen && options.restart === 'never'))) {
       log.info(`the service ${describeExit(exit)} and is over`);
@@ -465,7 +469,7 @@ export class Succession {
       );
     }
     const starting = generations.starting();
-    if (starting === undefined) return reviver.isWaiting;
+    if (starting === undefined) return reviver.isWaiting || generations.isChangingOver;
     return wallClockMs() - starting.startedAt < options.readyTimeoutMs;
   }
 
@@ -474,7 +478,12 @@ export class Succession {
     const { generations, probation, reviver, ending } = this.#parts;
     const isServed = generations.current !== undefined || generations.starting() !== undefined;
     return (
-      !isServed && !generations.areArriving && !ending.hasBegun && !reviver.isWaiting && !probation.canResume
+      !isServed &&
+      !generations.areArriving &&
+      !generations.isChangingOver &&
+      !ending.hasBegun &&
+      !reviver.isWaiting &&
+      !probation.canResume
     );
   }
 }

@@ -188,6 +188,7 @@ export class Supervisor {
       serve: (channel) => serveOperator(channel, this),
       cede: (channel) => {
         if (options.slots !== null) throw severalSlots();
+        if (options.changeover === 'exclusive') throw runsAlone();
         first.cession.receive(channel);
       },
       cameBack: (generation, how) => this.#takeOver.cameBack(generation, how),
@@ -680,6 +681,12 @@ export class Supervisor {
 
 function severalSlots(): MoultError {
   const what = 'this service runs in slots, which cannot be taken over: stop it, or restart it where it is';
+  return new MoultError('MOULT_BAD_OPTION', what);
+}
+
+function runsAlone(): MoultError {
+  const what =
+    'this service must never run twice (--changeover exclusive), and would beside who takes it over: stop it, or restart it where it is';
   return new MoultError('MOULT_BAD_OPTION', what);
 }
 

@@ -18,6 +18,8 @@ describe('which generation of a program served when a journal ended', () => {
     [['serving 1', 'confirmed 1', 'serving 2'], 2],
     [['serving 1', 'serving 2', 'undone 2'], 1],
     [['serving 1', 'serving 2', 'exited 2'], 1],
+    [['serving 1', 'confirmed 1', 'stopping 1'], undefined],
+    [['serving 1', 'serving 2', 'confirmed 2', 'stopping 1'], 2],
     [['serving 1', 'serving 2', 'confirmed 2', 'exited 2'], undefined],
   ];
   for (const [told, expected] of cases) {
