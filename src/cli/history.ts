@@ -24,21 +24,23 @@ export function historyCommand(): Command {
 export function historyText(restarts: readonly Record<string, unknown>[], columns: number): string {
   if (restarts.length === 0) return 'no restart so far';
   const hasSlots = restarts.some(({ slot }) => slot !== undefined);
-  const head = ['when', ...(hasSlots ? ['slot'] : []), 'generation', 'result', 'took', 'moved'];
-  const rows = restarts.map((one): Row => {
+  const head = ['when', ...(hasSlots ? ['slot'] : []), 'gen', 'kind', 'result', 'took', 'moved'];
+  const rows = restarts.map((one, at): Row => {
     const result = String(one.result);
     const isWell = result === 'confirmed' || result === 'took over';
+    const isNew = one.release !== undefined && one.release !== restarts[at - 1]?.release;
     return {
       cells: [
         localTime(Number(one.at)),
         ...(hasSlots ? [String(one.slot ?? '')] : []),
         String(one.generation),
+        String(one.kind ?? 'restart'),
         result,
         one.tookMs === undefined ? '' : showMs(Number(one.tookMs)),
         one.moved === undefined ? '' : String(one.moved),
       ],
-      paint: { [hasSlots ? 3 : 2]: isWell ? paint.green : paint.red },
-      below: reason(one),
+      paint: { [hasSlots ? 4 : 3]: isWell ? paint.green : paint.red },
+      below: [...(isNew ? [String(one.release)] : []), ...reason(one)],
     };
   });
   return table(head, rows, columns).join('\n').trimEnd();
@@ -47,10 +49,23 @@ export function historyText(restarts: readonly Record<string, unknown>[], column
 /** So much of a reason is shown; `--json` has the whole. */
 const SHOWN_REASON = 1000;
 
-function reason({ message, code }: Record<string, unknown>): string[] {
+// Where it failed: why, how its process ended, and what it wrote last.
+function reason({ message, code, exit, lastLine }: Record<string, unknown>): string[] {
   if (message === undefined) return [];
-  const lines = String(message).slice(0, SHOWN_REASON).split('\n');
-  return [...lines.slice(0, -1), `${lines.at(-1)} (${String(code)})`];
+  const text = `${String(message).slice(0, SHOWN_REASON)}${code === undefined ? '' : ` (${String(code)})`}`;
+  const ended = code === undefined ? undefined : endOf(exit);
+  const isSaid = ended === undefined || text.includes(ended);
+  return [
+    ...text.split('\n'),
+    ...(isSaid ? [] : [`its process ${ended}`]),
+    ...(lastLine === undefined ? [] : [`its last line: ${String(lastLine).slice(0, SHOWN_REASON)}`]),
+  ];
+}
+
+function endOf(exit: unknown): string | undefined {
+  const { code, signal } = (exit ?? {}) as { code?: number | null; signal?: string | null };
+  if (typeof code === 'number') return `exited with code ${code}`;
+  return typeof signal === 'string' ? `was ended by ${signal}` : undefined;
 }
 
 /** A moment in the time of this machine, with how far that is from UTC: `2026-11-28 21:13:23 +01:00`. */

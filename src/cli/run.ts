@@ -1,6 +1,7 @@
 /*
  * Over 300 lines: the options of one command, and what each says of itself, are read as one list.
  */
+import { isAbsolute, normalize } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { asMoultError, MoultError } from '../errors.js';
 import { reserve } from '../os/descriptor-reserve.js';
@@ -74,6 +75,9 @@ export interface RunFlags {
   readonly slots?: number;
   readonly sticky?: Sticky;
   readonly changeover: SupervisorOptions['changeover'];
+  readonly keepReleases?: number;
+  readonly keepSize: number;
+  readonly sharedPath?: readonly string[];
   readonly listen?: readonly string[];
   readonly program?: boolean;
   readonly readyAfter?: number;
@@ -181,6 +185,21 @@ export function runShape(): Command {
       'overlap: a successor runs beside its predecessor until it has proved itself; exclusive: it starts when that one has ended',
       oneOf('overlap', 'exclusive'),
       d.changeover,
+    )
+    .option(
+      '--keep-releases <n>',
+      'keep copies of so many releases beside their folder, to go back to one that was written over',
+      positiveNumber,
+    )
+    .addOption(
+      new Option('--keep-size <size>', 'how much one of these copies may take')
+        .argParser(size)
+        .default(2 ** 30, '1G'),
+    )
+    .option(
+      '--shared-path <path>',
+      'what the service writes in the folder of its release, and all releases share; may be given again',
+      collect,
     )
     .option(
       '--listen <address>',
@@ -359,6 +378,14 @@ function optionsOf(flags: RunFlags, service: ServiceCommand): SupervisorOptions 
     slots: flags.slots ?? null,
     sticky: flags.sticky ?? null,
     changeover: flags.changeover,
+    keep:
+      flags.keepReleases === undefined
+        ? null
+        : {
+            count: flags.keepReleases,
+            maxBytes: flags.keepSize,
+            shared: (flags.sharedPath ?? []).map(sharedPath),
+          },
   };
 }
 
@@ -394,6 +421,14 @@ function sticky(value: string): Sticky {
   if (cookie === undefined)
     throw new InvalidArgumentError(`Expected address, or cookie: and its name, received "${value}".`);
   return { cookie };
+}
+
+/** @throws MOULT_BAD_OPTION for a path that leaves the folder. */
+function sharedPath(value: string): string {
+  const path = normalize(value).replace(/\/$/, '');
+  if (path !== '.' && path !== '..' && !path.startsWith('../') && !isAbsolute(path)) return path;
+  const what = `--shared-path: expected a path below the folder of the release, received "${value}"`;
+  throw new MoultError('MOULT_BAD_OPTION', what);
 }
 
 function check(value: string): Check {

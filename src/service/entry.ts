@@ -6,6 +6,7 @@ import { listen as listenAs } from '../listeners/listen.js';
 import { hookBind } from '../node/bind-hook.js';
 import { type Listen2, throughHook } from '../node/listen-hook.js';
 import { closeDescriptor } from '../os/descriptor.js';
+import { isListening } from '../os/unix-socket.js';
 import type { ServiceThread } from '../threads/service-thread.js';
 import { AddonlessService } from './addonless-service.js';
 import { type Beginning, joinSupervisor } from './beginning.js';
@@ -14,6 +15,9 @@ import { passedAtStart, scrub, startedBy } from './environment.js';
 import { Generation } from './generation.js';
 import { canCallLibc } from './libc-reach.js';
 import { joinService } from './member.js';
+
+/** So often it is looked whether a supervisor is there. */
+const SUPERVISOR_LOOK_MS = 500;
 
 /** This process's generation; null when it is not the service, undefined while that is not known. */
 let generation: Generation | null | undefined;
@@ -104,6 +108,17 @@ export function bind(socket: Socket, env: NodeJS.ProcessEnv): void {
 /** Called when the process has lived for as long as a service without a listener takes to be ready. */
 export function lives(env: NodeJS.ProcessEnv): void {
   try {
+    const started = startedBy(env);
+    // Killed since it started this process: the next one asks for what that one had started.
+    if (
+      generation === undefined &&
+      started !== undefined &&
+      canCallLibc() &&
+      !isListening(started.supervisor)
+    ) {
+      setTimeout(() => lives(env), SUPERVISOR_LOOK_MS).unref();
+      return;
+    }
     become(env)?.lives();
     addonless?.lives();
   } catch (error) {

@@ -11,6 +11,8 @@ export interface StartedBy {
   readonly held?: readonly string[] | undefined;
   /** A service that shows no listener is ready so many milliseconds after its start; undefined for never. */
   readonly readyAfterMs?: number | undefined;
+  /** One that is busy all the time is ready so many milliseconds after its start. */
+  readonly busyReadyAfterMs?: number | undefined;
 }
 
 const SUPERVISOR = 'MOULT_SUPERVISOR';
@@ -43,7 +45,14 @@ export function variablesFor(
     ...(isDirect ? { [DIRECT]: '1' } : {}),
     ...(started.slot === undefined ? {} : { [SLOT]: String(started.slot) }),
     ...heldVariable(started.held ?? []),
-    ...(started.readyAfterMs === undefined ? {} : { [READY_AFTER]: String(started.readyAfterMs) }),
+    ...readyAfterVariable(started),
+  };
+}
+
+function readyAfterVariable({ readyAfterMs, busyReadyAfterMs }: StartedBy): Record<string, string> {
+  if (readyAfterMs === undefined) return {};
+  return {
+    [READY_AFTER]: [readyAfterMs, ...(busyReadyAfterMs === undefined ? [] : [busyReadyAfterMs])].join(' '),
   };
 }
 

@@ -34,11 +34,17 @@ const ASKING = 'moult.threads.1';
 const SETTLED_SHARE = 0.3;
 const SETTLED_LOOK_MS = 1000;
 
-/** Calls back when the process has lived for a time, and then has had little to do for a second. */
-function onceSettled(afterMs: number, then: () => void): void {
+/** A wrapper of Node may take so long to start the process below it. */
+const WRAPPER_MS = 1000;
+
+/**
+ * Calls back when the process has lived for a time, and then has had little to do for a second.
+ * @param atMostMs since its start: one that is busy for longer works, and does not load.
+ */
+function onceSettled(afterMs: number, atMostMs: number, then: () => void): void {
   const look = (before: import('node:perf_hooks').EventLoopUtilization): void => {
     const { utilization } = performance.eventLoopUtilization(before);
-    if (utilization < SETTLED_SHARE) then();
+    if (utilization < SETTLED_SHARE || performance.now() >= atMostMs) then();
     else wait(SETTLED_LOOK_MS);
   };
   const wait = (ms: number): void => {
@@ -89,13 +95,15 @@ function watch(): void {
   connecting.refuseConnectionsTo(() => entry?.held() ?? held());
 
   // One that shows no listener is known by its life: the command itself, or below a wrapper the last Node process.
-  const readyAfterMs = Number(supervised.MOULT_READY_AFTER ?? 0);
-  if (readyAfterMs > 0 && !isHelper) {
+  const { MOULT_READY_AFTER: readyAfter } = supervised;
+  if (readyAfter !== undefined && !isHelper) {
+    const [afterMs = 0, atMostMs = Number.POSITIVE_INFINITY] = readyAfter.split(' ').map(Number);
+    const shortestMs = supervised.MOULT_DIRECT === undefined ? WRAPPER_MS : 0;
     const live = () => {
       const isIt = supervised.MOULT_DIRECT !== undefined || entry?.isService() || isLastOfTree();
       if (isIt && !isMoultItself()) load().lives(supervised);
     };
-    onceSettled(readyAfterMs, live);
+    onceSettled(Math.max(afterMs, shortestMs), atMostMs, live);
   }
 
   process.once('worker', () => awaitThreads((answer) => load().admitThread(shut, supervised).then(answer)));

@@ -5,6 +5,7 @@ import type { Message } from '../protocol/messages.js';
 import type { GenerationProcess } from './generation-process.js';
 import type { Generations } from './generations.js';
 import type { Journal } from './journal.js';
+import type { KeptReleases } from './kept-releases.js';
 import type { SupervisorOptions } from './options.js';
 import type { Probation } from './probation.js';
 import { type LeftBehind, livingGenerations } from './recovery.js';
@@ -27,6 +28,7 @@ export interface AdoptionParts {
   readonly succession: Succession;
   readonly probation: Probation;
   readonly releases: Releases;
+  readonly kept: Pick<KeptReleases, 'learn'>;
   readonly reviver: Reviver;
   readonly options: SupervisorOptions;
   readonly journal: Journal;
@@ -53,18 +55,20 @@ export class Adoption {
     untold: readonly LeftBehind[],
     known = new Map<string, Release>(),
   ): GenerationProcess[] {
-    const { generations, releases, journal } = this.#parts;
-    const { lastNumber, epoch, living: told, proved, listened } = livingGenerations(journal.read());
+    const { generations, releases, kept: keeper, journal } = this.#parts;
+    const { lastNumber, epoch, living: told, proved, listened, kept } = livingGenerations(journal.read());
     const living = [...told, ...untold].sort((a, b) => a.generation - b.generation);
     // What was started from the same is one release, as it was for the earlier supervisor after a rollback.
     const pinned = (startedFrom: LeftBehind['startedFrom']) => {
-      const key = JSON.stringify(startedFrom);
+      // Of two that differ in a part only the copies tell.
+      const key = JSON.stringify([startedFrom, kept.get(startedFrom)]);
       const one = known.get(key) ?? { ...release, ...startedFrom };
       known.set(key, one);
       return one;
     };
     for (const startedFrom of proved) releases.proved(pinned(startedFrom));
     for (const [startedFrom, names] of listened) releases.listened(pinned(startedFrom), names);
+    for (const [startedFrom, copy] of kept) keeper.learn(pinned(startedFrom), copy);
     generations.countOn(Math.max(lastNumber, ...untold.map(({ generation }) => generation)), epoch);
     return living.flatMap((left) => generations.adopt(left, pinned(left.startedFrom)) ?? []);
   }

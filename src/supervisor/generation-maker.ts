@@ -24,7 +24,7 @@ export interface GenerationMaker {
  * Makes generations of a service that speaks with its supervisor itself.
  * @param control the socket at which it finds that.
  * @param files finds what of moult a process of the service loads.
- * @param readyAfterMs how long after its start one that shows no listener is ready.
+ * @param ready how long after its start one that shows no listener is ready, and one that is busy all the time.
  * @param held the listeners that are held for it.
  * @param slot of the service, where it has several.
  */
@@ -33,17 +33,34 @@ export function serviceMaker(
   outputs: Outputs,
   files: () => ServiceFiles,
   held: HeldListeners,
-  readyAfterMs: number,
+  ready: { readonly afterMs: number; readonly busyAfterMs: number },
   slot?: number,
 ): GenerationMaker {
   return {
     start: (number, release, settings, _predecessor, metAddonless = false) => {
-      const lives = settings.waitReady ? {} : { readyAfterMs };
+      const lives = settings.waitReady
+        ? {}
+        : { readyAfterMs: ready.afterMs, busyReadyAfterMs: ready.busyAfterMs };
       const around = { supervisor: control, held: held.claimable(), slot, ...lives };
       const atStart = metAddonless || loadsNoAddons(release) ? held.describe() : undefined;
       return GenerationProcess.start(number, release, settings, around, outputs, files(), atStart);
     },
     adopt: (number, release, settings, tree) => new GenerationProcess(number, release, settings, tree),
+  };
+}
+
+/** The same, which tells of each that was started. */
+export function telling(
+  started: (generation: GenerationProcess) => void,
+  maker: GenerationMaker,
+): GenerationMaker {
+  return {
+    start: (...args) => {
+      const generation = maker.start(...args);
+      started(generation);
+      return generation;
+    },
+    adopt: (...args) => maker.adopt(...args),
   };
 }
 

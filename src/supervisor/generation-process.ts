@@ -50,6 +50,8 @@ export class GenerationProcess {
   missing: Omit<Message<'missing'>, 'type'> | undefined;
   /** Whether it was started because nobody served. */
   isRevived = false;
+  /** The one that has ended, where it was started because of that. */
+  revives: GenerationProcess | undefined;
   /** Whether its end is asked for, and no crash. */
   isEnding = false;
   /** Whether it came back beside another that serves: it ends, and what it listens on is not the service's. */

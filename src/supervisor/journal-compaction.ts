@@ -5,9 +5,9 @@ const MAX_RESTARTS = 200;
 /** The releases of so many generations that were confirmed stay, for a rollback. */
 const MAX_CONFIRMED = 10;
 /** What of a generation must be known after a kill. */
-const OF_A_GENERATION = new Set(['start', 'serving', 'confirmed', 'exited', 'stopping']);
+const OF_A_GENERATION = new Set(['start', 'serving', 'confirmed', 'exited', 'stopping', 'kept']);
 /** What tells of past restarts. */
-const OF_A_RESTART = new Set(['restart', 'undone', 'drained', 'confirmed']);
+const OF_A_RESTART = new Set(['restart', 'revived', 'undone', 'drained', 'confirmed', 'exited']);
 
 /**
  * The entries that still matter: all of those that may live, the releases for a rollback, the last word on everything
@@ -17,7 +17,7 @@ export function compacted(entries: readonly JournalEntry[]): JournalEntry[] {
   const wanted = generationsThatMatter(entries);
   const lastRestarts = new Set(
     entries
-      .flatMap(({ event, generation }) => (event === 'restart' ? [generation] : []))
+      .flatMap(({ event, generation }) => (event === 'restart' || event === 'revived' ? [generation] : []))
       .slice(-MAX_RESTARTS),
   );
   const lastSaid = new Map(entries.map((entry, i) => [saidAnew(entry), i]));

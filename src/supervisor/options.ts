@@ -2,6 +2,7 @@ import { DEFAULT_TIMES } from '../lifecycle/default-times.js';
 import type { ListenOption } from '../programs/listen-option.js';
 import type { Settings } from '../protocol/messages.js';
 import type { CheckOptions } from './check.js';
+import type { KeepOptions } from './kept-releases.js';
 
 /** By what a client is known: a cookie of this name, and its address where there is no such cookie. */
 export interface Sticky {
@@ -42,6 +43,8 @@ export interface SupervisorOptions {
   readonly sticky: Sticky | null;
   /** Whether a successor runs beside its predecessor until it has proved itself, or begins when that one has ended. */
   readonly changeover: 'overlap' | 'exclusive';
+  /** How releases are kept; null for not at all. */
+  readonly keep: KeepOptions | null;
   /** The sockets that the supervisor opens itself. */
   readonly listen: readonly ListenOption[];
   /** Whether the command is a program that knows nothing of moult. */
@@ -68,6 +71,7 @@ export const defaultOptions: SupervisorOptions = {
   slots: null,
   sticky: null,
   changeover: 'overlap',
+  keep: null,
   listen: [],
   isProgram: false,
   readyAfterMs: null,

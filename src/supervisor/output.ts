@@ -16,6 +16,11 @@ export class OutputTail {
     return this.#partial === '' ? [...this.#lines] : [...this.#lines, this.#partial];
   }
 
+  /** The last line that is not empty, where there is one. */
+  lastLine(): string | undefined {
+    return this.lines().findLast((line) => line.trim() !== '');
+  }
+
   add(chunk: Buffer): void {
     const parts = (this.#partial + this.#decoder.write(chunk)).split('\n');
     this.#partial = (parts.pop() ?? '').slice(0, MAX_LINE_BYTES);

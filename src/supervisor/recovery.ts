@@ -26,6 +26,8 @@ export function livingGenerations(entries: readonly JournalEntry[]): {
   proved: LeftBehind['startedFrom'][];
   /** On what releases listened when they served last. */
   listened: Map<LeftBehind['startedFrom'], string[]>;
+  /** Where there are copies of releases. */
+  kept: Map<LeftBehind['startedFrom'], string>;
 } {
   let lastNumber = 0;
   let epoch = 0;
@@ -34,6 +36,7 @@ export function livingGenerations(entries: readonly JournalEntry[]): {
   const releases = new Map<number, LeftBehind['startedFrom']>();
   const proved: LeftBehind['startedFrom'][] = [];
   const listened = new Map<LeftBehind['startedFrom'], string[]>();
+  const kept = new Map<LeftBehind['startedFrom'], string>();
   for (const entry of entries) {
     const { generation = 0 } = entry;
     lastNumber = Math.max(lastNumber, generation);
@@ -61,7 +64,9 @@ export function livingGenerations(entries: readonly JournalEntry[]): {
     const release = releases.get(generation);
     if (entry.event === 'listened' && release !== undefined && Array.isArray(entry.listeners))
       listened.set(release, entry.listeners.map(String));
+    if (entry.event === 'kept' && release !== undefined && typeof entry.copy === 'string')
+      kept.set(release, entry.copy);
     if (entry.event === 'exited' && process !== undefined) living.delete(process);
   }
-  return { lastNumber, epoch, living: [...living.values()], proved, listened };
+  return { lastNumber, epoch, living: [...living.values()], proved, listened, kept };
 }

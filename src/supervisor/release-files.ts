@@ -1,8 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
-import { dirname, extname, isAbsolute, join } from 'node:path';
-import { MoultError } from '../errors.js';
+import { dirname, extname, join, resolve } from 'node:path';
 import type { Release } from './release.js';
 
 /*
@@ -24,7 +23,13 @@ const MANIFESTS = [
 const MAX_HASHED_BYTES = 8 * 1024 * 1024;
 /** So many files of a release are looked at, those nearest to its folder first. */
 const MAX_FILES = 20_000;
-const CODE = new Set(['.js', '.cjs', '.mjs', '.ts', '.cts', '.mts', '.jsx', '.tsx', '.node', '.wasm']);
+/** Files that Node, or what else interprets scripts, runs. */
+const CODE = new Set([
+  ...['.js', '.cjs', '.mjs', '.ts', '.cts', '.mts', '.jsx', '.tsx', '.node', '.wasm'],
+  ...['.py', '.rb', '.pl', '.php', '.sh', '.lua', '.jar', '.exs'],
+]);
+/** Programs of the system are no part of a release. */
+const OF_THE_SYSTEM = /^\/(usr|bin|sbin|opt|nix|snap)\//;
 /** What programs write while they run, and what no release is made of. */
 const PASSED_OVER = new Set(['.git', '.cache', '.vite', 'tmp', 'temp', 'logs', 'coverage']);
 const MAX_NAMES_TOLD = 3;
@@ -32,13 +37,14 @@ const MAX_NAMES_TOLD = 3;
 /** The contents of what a release is known by: a hash for each path, null for one that cannot be read. */
 export type ReleaseFiles = Readonly<Record<string, string | null>>;
 
-/** Notes what a release is known by. @param args of its command. */
-export function releaseFiles(args: readonly string[], cwd: string): ReleaseFiles {
-  const entry = args.find((word) => isAbsolute(word) && CODE.has(extname(word)));
+/** Notes what a release is known by. @param words its command with its arguments; without Node, where that runs it. */
+export function releaseFiles(words: readonly string[], cwd: string): ReleaseFiles {
+  const paths = words.map((word, i) => (i === 0 && !word.includes('/') ? '' : resolve(cwd, word)));
+  const entry = paths.find((path) => CODE.has(extname(path)) && isFile(path)) ?? ownProgram(paths[0]);
   const folder = packageFolder(entry === undefined ? cwd : dirname(entry));
   const there = MANIFESTS.map((name) => join(folder, name)).filter((path) => hashOf(path) !== null);
-  const paths = entry === undefined ? there : [entry, ...there];
-  return Object.fromEntries(paths.map((path) => [path, hashOf(path)]));
+  const known = entry === undefined ? there : [entry, ...there];
+  return Object.fromEntries(known.map((path) => [path, hashOf(path)]));
 }
 
 const folders = new WeakMap<Release, Promise<ReadonlyMap<string, string>>>();
@@ -67,26 +73,25 @@ export async function changes(release: Release): Promise<string[]> {
   return [...before.keys()].filter((path) => before.get(path) !== now.get(path));
 }
 
-/** @throws MOULT_NOTHING_TO_ROLL_BACK when a release cannot be started again as it was. */
-export async function assertUnchanged(release: Release): Promise<void> {
-  const changed = await changes(release);
-  if (changed.length === 0) return;
-  throw new MoultError(
-    'MOULT_NOTHING_TO_ROLL_BACK',
-    `the files of the release before were changed since it started (${named(changed)}), so starting ${release.label} would start other code: deploy that release again, and restart`,
-    { serving: 'unchanged' },
-  );
-}
-
 /** The first few of some paths, for people. */
 export function named(paths: readonly string[]): string {
   const more = paths.length - MAX_NAMES_TOLD;
   return paths.slice(0, MAX_NAMES_TOLD).join(', ') + (more > 0 ? ` and ${more} more` : '');
 }
 
-function folderOf({ files = {}, cwd }: Release): string {
+/** The folder of a release: of its package, or of its entry. */
+export function folderOf({ files = {}, cwd }: Release): string {
   const [entry] = Object.keys(files);
   return packageFolder(entry === undefined ? cwd : dirname(entry));
+}
+
+function isFile(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isFile() ?? false;
+}
+
+/** The program itself, where it is one of the release's own, such as ./server of Go. */
+function ownProgram(path: string | undefined): string | undefined {
+  return path !== undefined && path !== '' && !OF_THE_SYSTEM.test(path) && isFile(path) ? path : undefined;
 }
 
 /** The folder of the package to which another one belongs; itself where it belongs to none. */

@@ -64,7 +64,7 @@ export function resolveRelease(service: ServiceCommand, env: NodeJS.ProcessEnv =
     cwd,
     env: variables,
     isDirect,
-    files: releaseFiles(args, cwd),
+    files: releaseFiles(isDirect ? args : [first, ...args], cwd),
     label: service.words.join(' '),
   };
 }

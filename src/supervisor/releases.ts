@@ -13,6 +13,13 @@ export class Releases {
     this.#good = this.#good.slice(-10);
   }
 
+  /** One that has proved itself is started from elsewhere from now on. */
+  replace(release: Release, by: Release): void {
+    this.#good = this.#good.map((one) => (one === release ? by : one));
+    const names = this.#listeners.get(release);
+    if (names !== undefined) this.#listeners.set(by, names);
+  }
+
   /** The one to start again after a crash. */
   lastGood(): Release | undefined {
     return this.#good.at(-1);

@@ -11,11 +11,11 @@ import type { Generations } from './generations.js';
 import { Handover } from './handover.js';
 import type { HeldListeners } from './held-listeners.js';
 import type { Journal } from './journal.js';
+import type { KeptReleases } from './kept-releases.js';
 import type { SupervisorOptions } from './options.js';
 import type { OutsideLook } from './outside-look.js';
 import type { Probation } from './probation.js';
 import { type Release, resolveRelease, type ServiceCommand } from './release.js';
-import { assertUnchanged } from './release-files.js';
 import type { Releases } from './releases.js';
 import { RestartQueue } from './restart-queue.js';
 import type { Reviver } from './reviver.js';
@@ -36,6 +36,8 @@ export interface RestartRequest {
   readonly whenQuiet: QuietRequest | null;
   /** Whether a predecessor that does not answer is ended once the successor is ready. */
   readonly force?: boolean | undefined;
+  /** Whether it is to go back to what served before. */
+  readonly isRollback?: boolean;
 }
 
 /** What tells one restart from another. */
@@ -44,6 +46,7 @@ interface Asked {
   readonly whenQuiet: QuietRequest | null;
   readonly ifBusy: 'wait' | 'refuse';
   readonly force: boolean;
+  readonly isRollback: boolean;
   /** The release to start; undefined for what the command's paths hold at that time. */
   readonly release: Release | undefined;
 }
@@ -56,6 +59,7 @@ export interface RestartParts {
   readonly generations: Generations;
   readonly probation: Probation;
   readonly releases: Releases;
+  readonly kept: KeptReleases;
   readonly reviver: Reviver;
   readonly held: HeldListeners;
   readonly look: OutsideLook;
@@ -76,6 +80,8 @@ export class Restarts {
   #handover: Handover | undefined;
   #isHandingOver = false;
   #succeeded = 0;
+  /** Of the release that is just started. */
+  #label: string | undefined;
   #predecessors = new WeakMap<RestartSummary, GenerationProcess>();
 
   /** @param onOver is told when a handover to this successor has ended, in whichever way. */
@@ -128,8 +134,8 @@ export class Restarts {
     this.#watchers.add(watch);
     try {
       const { ifBusy, allowFewerListeners, whenQuiet, untilConfirmed, untilDrained = false } = request;
-      const { force = false } = request;
-      const asked = { ifBusy, allowFewerListeners, whenQuiet, force, release };
+      const { force = false, isRollback = false } = request;
+      const asked = { ifBusy, allowFewerListeners, whenQuiet, force, isRollback, release };
       const summary = await this.#queue.enqueue(ifBusy, asked);
       if (untilConfirmed) await this.#parts.probation.watched(summary.generation);
       else if (untilDrained) await this.#parts.probation.confirmed(summary.generation);
@@ -152,10 +158,13 @@ export class Restarts {
   }
 
   async #begin(asked: Asked): Promise<RestartSummary> {
+    this.#label = asked.release?.label;
     try {
-      return await this.#replace(asked);
+      const summary = await this.#replace(asked);
+      this.#succeed(summary, asked);
+      return summary;
     } catch (error) {
-      throw this.#failed(error);
+      throw this.#failed(error, asked);
     } finally {
       this.#isHandingOver = false;
     }
@@ -174,9 +183,8 @@ export class Restarts {
     // While it waited a crashed service may have come to its next start.
     if (generations.starting() !== undefined) await this.#otherStartOver();
     await this.#undoOver();
-    const release = asked.release ?? resolveRelease(service);
-    // Going back to what was overwritten since would start something else.
-    if (releases.isKnown(release)) await assertUnchanged(release);
+    const release = await this.#asItWas(asked.release ?? resolveRelease(service));
+    this.#label = release.label;
     const predecessor = generations.current;
     // One that has served before is to have what it had then, whatever the one between listens on.
     const expects = releases.listenersOf(release);
@@ -224,12 +232,20 @@ export class Restarts {
     this.#handover = handover;
     try {
       const summary = await handover.done;
-      this.#succeed(summary);
       if (predecessor !== undefined) this.#predecessors.set(summary, predecessor);
       return summary;
     } finally {
       this.#onOver(successor);
     }
+  }
+
+  // Going back to what was written over since would start something else.
+  async #asItWas(release: Release): Promise<Release> {
+    const { releases, kept } = this.#parts;
+    if (!releases.isKnown(release)) return release;
+    const asItWas = await kept.asItWas(release);
+    releases.replace(release, asItWas);
+    return asItWas;
   }
 
   // The two never run at once: should the successor fail, the release before is started again.
@@ -321,22 +337,31 @@ export class Restarts {
     }
   }
 
-  #succeed(summary: RestartSummary): void {
+  #succeed(summary: RestartSummary, asked: Asked): void {
     const { generations, journal, log } = this.#parts;
     this.#succeeded += 1;
-    journal.write({ event: 'restart', ok: true, epoch: generations.epoch, ...summary });
+    const { epoch } = generations;
+    journal.write({ event: 'restart', ok: true, epoch, ...summary, ...this.#about(asked) });
     log.info(
       `generation ${summary.generation} took over from ${summary.predecessor ?? 'nobody'} in ${Math.round(summary.tookMs)} ms: ` +
         `${summary.listeners} listeners passed, ${summary.moved} connections moved, ${summary.draining} draining`,
     );
   }
 
-  #failed(error: unknown): MoultError {
+  /** What tells a restart from others in the history. */
+  #about({ isRollback }: Asked): { kind: string; release?: string } {
+    const release = this.#label === undefined ? {} : { release: this.#label };
+    return { kind: isRollback ? 'rollback' : 'restart', ...release };
+  }
+
+  #failed(error: unknown, asked: Asked): MoultError {
     const { generations, journal, log } = this.#parts;
     const told = asMoultError(error, 'MOULT_HANDOVER_ABORTED');
     const { code, message, stage, serving, details } = told;
     const generation = Number(details?.generation ?? generations.lastNumber + 1);
-    journal.write({ event: 'restart', ok: false, generation, code, message, stage, serving });
+    const lastLine = lastOf(details?.output);
+    const about = { ...this.#about(asked), ...(lastLine === undefined ? {} : { lastLine }) };
+    journal.write({ event: 'restart', ok: false, generation, code, message, stage, serving, ...about });
     log.error(`restart failed at ${stage ?? 'its start'}: ${message} (${code}); serving now: ${serving}`);
     return told;
   }
@@ -400,6 +425,12 @@ export class Restarts {
     starting.kill();
     await starting.exited;
   }
+}
+
+/** The last line of an output, where there is one. */
+function lastOf(output: unknown): string | undefined {
+  const lines = Array.isArray(output) ? output.map(String) : [];
+  return lines.findLast((line) => line.trim() !== '');
 }
 
 /** @throws MOULT_TOO_LARGE where the predecessor's release of moult cannot pass so many listeners: a successor would be started in vain. */

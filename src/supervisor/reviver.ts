@@ -99,6 +99,7 @@ export class Reviver {
       return;
     }
     next.isRevived = true;
+    next.revives = before;
     void this.#tellWhatChanged(next, release);
     next.exited.then((exit) => {
       if (next.servingSince === undefined && !next.isEnding && this.#isWaiting)

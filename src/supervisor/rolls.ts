@@ -226,6 +226,7 @@ export class Rolls {
       allowFewerListeners: true,
       untilConfirmed: false,
       whenQuiet: null,
+      isRollback: true,
     } as const;
     return slot.restarts.restart(request, this.#tell(slot), release);
   }

@@ -11,6 +11,7 @@ import type { GenerationProcess } from './generation-process.js';
 import { Generations } from './generations.js';
 import type { HeldListeners } from './held-listeners.js';
 import type { Journal } from './journal.js';
+import type { KeptReleases } from './kept-releases.js';
 import { listenTo } from './lifeline.js';
 import type { Numbers } from './numbers.js';
 import type { SupervisorOptions } from './options.js';
@@ -34,6 +35,7 @@ export interface SlotSurroundings {
   readonly maker: (listen: Slot['listen']) => GenerationMaker;
   readonly numbers: Numbers;
   readonly held: HeldListeners;
+  readonly kept: KeptReleases;
   /** Looks from outside whether a generation is found. */
   readonly look: OutsideLook;
   readonly manager: Teller;
@@ -144,11 +146,16 @@ export class Slot {
   }
 
   #beforeRevival(): ((release: Release) => Promise<Release>) | undefined {
-    const { options, log } = this.#surroundings;
-    if (options.changeover !== 'exclusive') return undefined;
+    const { options, kept, log } = this.#surroundings;
+    const isExclusive = options.changeover === 'exclusive';
+    if (!isExclusive && !kept.isOn) return undefined;
     return async (release) => {
-      await nothingLeft(this.generations, options, log);
-      return release;
+      const nothing = isExclusive ? nothingLeft(this.generations, options, log) : undefined;
+      // Where there is no copy what its files hold now is all there is, which is told.
+      const asItWas = kept.isOn ? await kept.asItWas(release).catch(() => release) : release;
+      this.releases.replace(release, asItWas);
+      await nothing;
+      return asItWas;
     };
   }
 

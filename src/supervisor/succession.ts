@@ -277,6 +277,7 @@ export class Succession {
     // From now on our death must not reach its output: a write to a closed pipe would end that for good.
     generation.lifeline?.send({ type: 'direct-output' });
     journal.write({ event: 'serving', generation: generation.number, epoch: generations.epoch });
+    if (generation.isRevived) journal.write({ event: 'revived', ...revivalOf(generation) });
     manager.serving(this.servingStatus(), () => this.answers());
     return true;
   }
@@ -422,7 +423,15 @@ export class Succession {
     if (successor !== undefined) successor.isEnding = true;
     const wasServing = wasInProbation || successor?.servingSince !== undefined;
     if (wasServing) {
-      journal.write({ event: 'undone', generation: number, code: error.code, message: error.message });
+      const lastLine = successor?.tree.output.lastLine();
+      const told = lastLine === undefined ? {} : { lastLine };
+      journal.write({
+        event: 'undone',
+        generation: number,
+        code: error.code,
+        message: error.message,
+        ...told,
+      });
     }
     const handover = restarts.handoverTo(number);
     if (handover !== undefined && !handover.isSettled) handover.fail(error, alive);
@@ -486,6 +495,20 @@ export class Succession {
       !probation.canResume
     );
   }
+}
+
+function revivalOf({ number, revives, release, startedAt }: GenerationProcess): Record<string, unknown> {
+  const lastLine = revives?.tree.output.lastLine();
+  return {
+    generation: number,
+    predecessor: revives?.number ?? null,
+    release: release.label,
+    tookMs: wallClockMs() - startedAt,
+    ...(revives?.exit === undefined
+      ? {}
+      : { message: `generation ${revives.number} ${describeExit(revives.exit)}` }),
+    ...(lastLine === undefined ? {} : { lastLine }),
+  };
 }
 
 function killAfter(generation: GenerationProcess, ms: number, tell: () => void): void {

@@ -16,7 +16,7 @@ import { Ending } from './ending.js';
 import { Evening } from './evening.js';
 import { tellWhatItWaitsFor } from './first-start.js';
 import { FolderGuard } from './folder-guard.js';
-import { afterwards, serviceMaker } from './generation-maker.js';
+import { afterwards, serviceMaker, telling } from './generation-maker.js';
 import type { GenerationProcess } from './generation-process.js';
 import { HeldListeners, type KeptListener, type Sharing } from './held-listeners.js';
 import { HeldPaths } from './held-paths.js';
@@ -26,6 +26,7 @@ import { beInit } from './init.js';
 import { Introductions } from './introductions.js';
 import { Journal, type JournalFact } from './journal.js';
 import { JournalFile } from './journal-file.js';
+import { KeptReleases } from './kept-releases.js';
 import { type LeftDoor, leftDoors } from './left-doors.js';
 import { takeBackSockets } from './left-sockets.js';
 import { Numbers } from './numbers.js';
@@ -58,6 +59,9 @@ const CALL_MS = 500;
 const UPGRADE_DELAY_MS = 50;
 /** How long after its start a service that shows no listener is taken for ready, where no option says. */
 const READY_AFTER_MS = 3000;
+/** How much longer one is waited for that is busy, and may be loading; in any case it is ready within its time-out. */
+const BUSY_MS = 9000;
+const BUSY_SHARE = 0.8;
 
 /** The program that this process can become. */
 export interface NextProgram {
@@ -133,13 +137,34 @@ export class Supervisor {
     const ending = new Ending({ slots: () => this.#slots.all, held, manager, options, journal, log });
     const check = (generation: GenerationProcess) => this.#check(generation);
     const numbers = new Numbers();
-    const readyAfterMs = readyAfterOf(options);
+    const afterMs = readyAfterOf(options);
+    const busyAfterMs = Math.max(afterMs, Math.min(afterMs + BUSY_MS, options.readyTimeoutMs * BUSY_SHARE));
     const maker = (index: number | undefined) => (listen: Slot['listen']) => {
       const made = options.isProgram
         ? programMaker({ means: () => this.#means(), listen })
-        : serviceMaker(folder.control, outputs, () => this.#files.find(), held, readyAfterMs, index);
-      return afterwards(() => this.#guard.look(), made);
+        : serviceMaker(
+            folder.control,
+            outputs,
+            () => this.#files.find(),
+            held,
+            { afterMs, busyAfterMs },
+            index,
+          );
+      const own = index === undefined ? journal : journal.ofSlot(index);
+      const keeping = telling((generation) => kept.keep(generation, own), made);
+      return afterwards(() => this.#guard.look(), keeping);
     };
+    const kept = new KeptReleases({
+      options: options.keep,
+      name: folder.name,
+      needed: () =>
+        this.#slots.all.flatMap(({ generations, releases }) => [
+          ...generations.all().flatMap(({ exit, release }) => (exit === undefined ? release : [])),
+          ...[releases.lastGood(), releases.before()].flatMap((release) => release ?? []),
+        ]),
+      log,
+      tell: (what) => manager.tell(what),
+    });
     const homes = new Homes(() => this.#slots, options.sticky);
     this.#homes = homes;
     const introductions = new Introductions(() => this.#slots);
@@ -154,7 +179,19 @@ export class Supervisor {
     const living = () => this.#slots.generations();
     const look = new OutsideLook({ held, withinMs: options.hangTimeoutMs, acceptors, living });
     this.#look = look;
-    const surroundings = { look, folder, service, options, numbers, held, ending, check, connections, moved };
+    const surroundings = {
+      kept,
+      look,
+      folder,
+      service,
+      options,
+      numbers,
+      held,
+      ending,
+      check,
+      connections,
+      moved,
+    };
     this.#slots = new Slots((index) => {
       const ours = { ...surroundings, index, maker: maker(index) };
       if (index === undefined) return new Slot({ ...ours, manager, journal, log });
@@ -345,6 +382,7 @@ export class Supervisor {
       allowFewerListeners: true,
       untilConfirmed: false,
       whenQuiet: null,
+      isRollback: true,
     } as const;
     const summary = await this.restart(request, watch, release);
     return { generation: summary.generation, how: 'restarted' };

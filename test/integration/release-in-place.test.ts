@@ -1,6 +1,7 @@
 // Releases that are written over each other: what is no more cannot be gone back to, and is not said to serve.
 import assert from 'node:assert/strict';
-import { mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { appendFileSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import { pointAt, type Supervised, type SupervisedOptions, withFolder, withService } from './supervised.js';
@@ -75,6 +76,54 @@ describe('a rollback to a release', () => {
           assert.equal(await served(service), before);
           const { stdout } = await service.moult('history', service.name, '--json');
           assert.match(stdout, /MOULT_NOTHING_TO_ROLL_BACK/);
+        });
+      });
+    });
+  }
+
+  const programs: [string, string, (folder: string, release: number) => void][] = [
+    [
+      'a script of Python',
+      'worker.py',
+      (folder, release) =>
+        writeFileSync(
+          path.join(folder, 'worker.py'),
+          `#!/usr/bin/python3\nimport time\nwhile True: time.sleep(${release})\n`,
+          { mode: 0o755 },
+        ),
+    ],
+    [
+      'a module of a script of Python',
+      'worker.py',
+      (folder, release) => {
+        const text = '#!/usr/bin/python3\nimport part, time\nwhile True: time.sleep(1)\n';
+        if (release === 1) writeFileSync(path.join(folder, 'worker.py'), text, { mode: 0o755 });
+        writeFileSync(path.join(folder, 'part.py'), `release = ${release}${'0'.repeat(release)}\n`);
+      },
+    ],
+    [
+      'a program of its own',
+      'worker',
+      (folder, release) => {
+        rmSync(path.join(folder, 'worker'), { force: true });
+        execFileSync('cp', ['/bin/sleep', path.join(folder, 'worker')]);
+        appendFileSync(path.join(folder, 'worker'), String(release));
+      },
+    ],
+  ];
+  for (const [what, name, put] of programs) {
+    it(`is refused with what changed, where that is ${what}, which is no Node service`, async () => {
+      await withFolder(async (folder) => {
+        put(folder, 1);
+        const command = [path.join(folder, name), ...(name === 'worker' ? ['1000'] : [])];
+        const programOptions = [...runOptions, '--program', '--ready-after', '200ms'];
+        await withService({ command, runOptions: programOptions }, async (service) => {
+          await deploy(service);
+          put(folder, 2);
+          await deploy(service);
+          const { code, stderr } = await service.moult('rollback', service.name);
+          assert.equal(code, 1, stderr);
+          assert.match(stderr, /MOULT_NOTHING_TO_ROLL_BACK.*|were changed since it started/);
         });
       });
     });

@@ -5,7 +5,7 @@ import { describe, it } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import { askOnce } from './raw-client.js';
 import { whenAllServe } from './slots-of.js';
-import { fixture, root, runNode, type Supervised, until, withFolder, withService } from './supervised.js';
+import { fixture, root, runNode, Supervised, until, withFolder, withService } from './supervised.js';
 
 const runOptions = ['--ready-after', '300ms', '--probation', '300ms'];
 
@@ -152,6 +152,49 @@ describe('a worker that listens on nothing', () => {
         process.kill(pid, 'SIGKILL');
         await service.logs(/generation 3 serves without a listener/);
       });
+    });
+  });
+
+  it('may be busy all the time, and be ready at once where that is said', async () => {
+    const busy = ['--ready-after', '300ms', '--ready-timeout', '4s', '--probation', '300ms'];
+    await withWorker({ env: { BUSY: 'yes' }, runOptions: busy }, async ({ service, whoHas }) => {
+      await service.logs(/generation 1 serves without a listener/);
+      await service.restart('--wait=confirmed');
+      assert.equal((await whoHas('works')).length, 2);
+    });
+    await withWorker({ runOptions: ['--ready-after', '0', '--probation', '300ms'] }, async ({ service }) => {
+      await service.logs(/generation 1 serves without a listener/);
+      await service.restart('--wait=confirmed');
+    });
+  });
+
+  it('is adopted where the supervisor is killed before it was ready', async () => {
+    await withFolder(async (folder) => {
+      const BEATS = path.join(folder, 'beats');
+      await writeFile(BEATS, '');
+      const options = {
+        command: [fixture('works.cjs')],
+        env: { BEATS },
+        runOptions: ['--ready-after', '1500ms', '--probation', '300ms'],
+        waits: false,
+      };
+      const first = await Supervised.start(options);
+      const lines = async () => (await readFile(BEATS, 'utf8')).split('\n');
+      await until('it works', async () => (await lines()).some((line) => line.endsWith('works')));
+      process.kill(first.pid, 'SIGKILL');
+      await first.ended;
+      // It has come to its time meanwhile, and found nobody.
+      const before = (await lines()).length;
+      await until('it has worked on for a while', async () => (await lines()).length > before + 100);
+      const next = await Supervised.start({ ...options, runtimeFolder: first.runtimeFolder });
+      try {
+        await next.logs(/generation 1 is adopted/);
+        await next.restart();
+        const started = (await lines()).filter((line) => line.endsWith(' starts'));
+        assert.equal(started.length, 2);
+      } finally {
+        await next.stop();
+      }
     });
   });
 
