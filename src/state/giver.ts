@@ -15,6 +15,8 @@ const FEW_CHANGES = 256;
 /** So often is tried to catch up with a service that changes faster than it can be copied. */
 const MOST_ROUNDS = 8;
 
+type Step = ReturnType<Parts['next']>;
+
 interface Given {
   readonly piece: Piece;
   readonly link: PieceLink;
@@ -44,6 +46,8 @@ export class StateGiver {
   #isOver = false;
   #failure: MoultError | undefined;
   #last: Promise<unknown> = Promise.resolve();
+  /** How many wait in turn. */
+  #inLine = 0;
 
   constructor(channel: Channel, pieces: Pieces) {
     this.#channel = channel;
@@ -92,10 +96,10 @@ export class StateGiver {
       }
     });
     await this.catchUp();
-    if (this.#isStopped) return;
-    this.#channel.send({ type: 'state-copied' });
     // Whoever has to go on without this side lacks nothing that was done here.
     this.follow();
+    await this.settled();
+    if (!this.#isStopped) this.#channel.send({ type: 'state-copied' });
   }
 
   /** Gives what has changed since, in rounds, until little is left; the service goes on. */
@@ -202,8 +206,40 @@ export class StateGiver {
     this.#isFollowing = true;
     queueMicrotask(() => {
       this.#isFollowing = false;
-      void this.settled();
+      if (this.#inLine === 0) this.#sendAtOnce();
+      if (this.#inLine > 0 || this.#changes > 0) void this.settled();
     });
+  }
+
+  // Before the service says that it is done, where it says so after an await.
+  #sendAtOnce(): void {
+    for (const given of this.#given) {
+      if (given.link.changes === 0 || this.#isStopped) continue;
+      const parts = given.link.rest(given.version);
+      const step = this.#sendWhatFits(given, parts);
+      // The rest of it, or what could not be sent.
+      if (step !== undefined) void this.#inTurn(() => this.#tell(given, parts, step));
+    }
+  }
+
+  /** @returns the part at which it has to wait; undefined when all is sent. */
+  #sendWhatFits(given: Given, parts: Parts): Step | undefined {
+    let step = parts.next(0);
+    while (!step.done && this.#inLine === 0 && this.#hasRoom) {
+      if (step.value instanceof Promise) return step;
+      let bytes: Buffer;
+      try {
+        bytes = encode(given.piece.name, step.value);
+      } catch {
+        return step;
+      }
+      if (bytes.length > FRAME_BYTES || bytes.length > given.piece.maxBytes) return step;
+      given.bytes += bytes.length;
+      this.#sendFrame(given, bytes, false);
+      given.link.sent?.(this.#sentBytes);
+      step = parts.next(bytes.length);
+    }
+    return step.done ? undefined : step;
   }
 
   async #sendChanges(): Promise<void> {
@@ -219,8 +255,8 @@ export class StateGiver {
   }
 
   // What cannot be told before the handover keeps it from taking place; later it is lost, and nothing else is.
-  #tell(given: Given, parts: Parts): Promise<void> {
-    return this.#send(given, parts, false).catch((cause) => {
+  #tell(given: Given, parts: Parts, from?: Step): Promise<void> {
+    return this.#send(given, parts, false, from).catch((cause) => {
       const error = asMoultError(cause, 'MOULT_STATE_FAILED');
       if (this.#isOver) warn(`what changed late in state ${given.piece.name} is lost: ${error.message}`);
       else this.#failure ??= error;
@@ -229,14 +265,18 @@ export class StateGiver {
 
   // One after another: a part may go in several frames.
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    this.#inLine += 1;
     const turn = this.#last.then(work);
-    this.#last = turn.catch(() => {});
+    const over = () => {
+      this.#inLine -= 1;
+    };
+    this.#last = turn.then(over, over);
     return turn;
   }
 
-  /** @param isPolite lets the service have its turns between two parts. */
-  async #send(given: Given, parts: Parts, isPolite: boolean): Promise<void> {
-    let step = parts.next(0);
+  /** @param isPolite lets the service have its turns between two parts. @param from the part that is next, where some are sent. */
+  async #send(given: Given, parts: Parts, isPolite: boolean, from?: Step): Promise<void> {
+    let step = from ?? parts.next(0);
     let sum = 0;
     while (!step.done && !this.#isStopped) {
       const bytes = encode(given.piece.name, await step.value);
@@ -260,20 +300,26 @@ export class StateGiver {
     return isNew;
   }
 
-  async #sendPart({ piece: { name }, link, version }: Given, bytes: Buffer): Promise<void> {
+  get #hasRoom(): boolean {
+    return this.#sentBytes - this.#readBytes < WINDOW_BYTES;
+  }
+
+  async #sendPart(given: Given, bytes: Buffer): Promise<void> {
     for (let at = 0; at < bytes.length; at += FRAME_BYTES) {
-      while (this.#sentBytes - this.#readBytes >= WINDOW_BYTES && !this.#isStopped) {
+      while (!this.#hasRoom && !this.#isStopped) {
         await new Promise<void>((resolve) => {
           this.#room = resolve;
         });
       }
       if (this.#isStopped) return;
-      const piece = bytes.subarray(at, at + FRAME_BYTES);
-      const goesOn = at + FRAME_BYTES < bytes.length;
-      this.#sentBytes += piece.length;
-      this.#channel.send({ type: 'state-part', name, version, ...(goesOn ? { goesOn } : {}) }, [], piece);
+      this.#sendFrame(given, bytes.subarray(at, at + FRAME_BYTES), at + FRAME_BYTES < bytes.length);
     }
-    link.sent?.(this.#sentBytes);
+    given.link.sent?.(this.#sentBytes);
+  }
+
+  #sendFrame({ piece: { name }, version }: Given, bytes: Buffer, goesOn: boolean): void {
+    this.#sentBytes += bytes.length;
+    this.#channel.send({ type: 'state-part', name, version, ...(goesOn ? { goesOn } : {}) }, [], bytes);
   }
 
   #makeRoom(): void {

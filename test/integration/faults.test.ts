@@ -28,6 +28,10 @@ const brokenCalls = (await load('calls-matrix.mjs')) as {
 const { runCallsCell } = (await load('calls-cell.mjs')) as {
   runCallsCell(cell: object, most: number): Promise<{ fired: number; problems: string[]; output?: string }>;
 };
+const holdings = (await load('holdings-matrix.mjs')) as { cells: readonly Cell[]; cut: readonly string[] };
+const { runHoldingsCell } = (await load('holdings-cell.mjs')) as {
+  runHoldingsCell(cell: Cell): Promise<{ problems: string[]; output?: string }>;
+};
 const { runCell } = (await load('cell.mjs')) as {
   runCell(cell: Cell): Promise<{ problems: string[]; output?: string }>;
 };
@@ -71,6 +75,18 @@ describe('a call of the system that fails in the supervisor', () => {
       const { fired, problems, output } = await runCallsCell({ ...cell, errors: cell.errors.slice(0, 1) }, 1);
       assert.deepEqual(problems, [], output);
       assert.ok(fired > 0);
+    });
+  }
+});
+
+// All of them: node scripts/kills.mjs
+describe('a kill while jobs, timers, tasks and state change hands', () => {
+  for (const name of holdings.cut) {
+    it(`at ${name}: what was acknowledged comes to pass once`, async () => {
+      const cell = holdings.cells.find((one) => one.name === name);
+      assert.ok(cell !== undefined);
+      const { problems, output } = await runHoldingsCell(cell);
+      assert.deepEqual(problems, [], output);
     });
   }
 });
