@@ -49,7 +49,8 @@ function onceSettled(afterMs: number, atMostMs: number, then: () => void): void 
   };
   const wait = (ms: number): void => {
     const before = performance.eventLoopUtilization();
-    setTimeout(() => look(before), ms).unref();
+    const leftMs = Math.max(0, atMostMs - performance.now());
+    setTimeout(() => look(before), Math.min(ms, leftMs)).unref();
   };
   const firstMs = Math.max(0, afterMs - SETTLED_LOOK_MS);
   setTimeout(() => wait(afterMs - firstMs), firstMs).unref();

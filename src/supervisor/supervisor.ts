@@ -61,7 +61,7 @@ const UPGRADE_DELAY_MS = 50;
 const READY_AFTER_MS = 3000;
 /** How much longer one is waited for that is busy, and may be loading; in any case it is ready within its time-out. */
 const BUSY_MS = 9000;
-const BUSY_SHARE = 0.8;
+const BUSY_SHARE = 0.5;
 
 /** The program that this process can become. */
 export interface NextProgram {

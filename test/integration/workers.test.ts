@@ -156,7 +156,7 @@ describe('a worker that listens on nothing', () => {
   });
 
   it('may be busy all the time, and be ready at once where that is said', async () => {
-    const busy = ['--ready-after', '300ms', '--ready-timeout', '4s', '--probation', '300ms'];
+    const busy = ['--ready-after', '300ms', '--ready-timeout', '8s', '--probation', '300ms'];
     await withWorker({ env: { BUSY: 'yes' }, runOptions: busy }, async ({ service, whoHas }) => {
       await service.logs(/generation 1 serves without a listener/);
       await service.restart('--wait=confirmed');
