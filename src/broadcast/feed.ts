@@ -56,6 +56,8 @@ export class Feed {
   #isSubscribed = false;
   #mark: NodeJS.Timeout | undefined;
   #marks = 0;
+  /** Whether one that counts is about to say so. */
+  #awaitsOwner = false;
 
   constructor(topic: Topic, hub: BroadcastHub, send: (mark: Mark) => void) {
     this.topic = topic;
@@ -166,7 +168,8 @@ export class Feed {
     const { isServing } = this.#hub.feeds;
     if (this.#hub.isShared) {
       if (!this.#isAligned) this.#ask(null);
-      else if (isServing && !this.counts) this.#ask(this.#hub.id);
+      // Slots that all serve would take it from each other for ever.
+      else if (isServing && !this.counts && !this.#isWithServing) this.#ask(this.#hub.id);
     } else if (isServing && !this.counts) this.#takeAll();
   }
 
@@ -174,6 +177,12 @@ export class Feed {
   close(): void {
     clearTimeout(this.#mark);
     this.#isSubscribed = false;
+  }
+
+  get #isWithServing(): boolean {
+    const { owner } = this.#current;
+    if (owner === null) return this.#awaitsOwner && this.#hub.feeds.isServedElsewhere;
+    return !this.#isGone(owner) && this.#hub.feeds.isServedBy(owner);
   }
 
   // Nobody else is there.
@@ -241,11 +250,14 @@ export class Feed {
 
   // One that has no such feed passes nothing on.
   #awaitOwner(ended: Stretch): void {
+    this.#awaitsOwner = true;
     setTimeout(() => {
-      if (ended.owner !== null) return;
-      ended.copies.length = 0;
-      ended.isSilent = true;
-      this.#advance();
+      this.#awaitsOwner = false;
+      if (ended.owner === null) {
+        ended.copies.length = 0;
+        ended.isSilent = true;
+      }
+      this.look();
     }, SILENCE_MS).unref();
   }
 

@@ -23,17 +23,27 @@ export interface Feedable<T> {
   feed(mark: (text: string) => void): Subscription<T>;
 }
 
-/** What one generation tells the others about a feed. */
-interface Note {
+/** What one generation tells the others about a feed; older releases know of no other. */
+interface FeedNote {
   readonly topic: string;
   /** All before this mark has been passed on; absent: the sender has closed the feed. */
   readonly passed?: string;
 }
 
+/** What one that has feeds tells the others of itself, under the name of no feed. */
+interface ServingNote {
+  readonly topic: '';
+  readonly serving: boolean;
+}
+
+type Note = FeedNote | ServingNote;
+
 /** All feeds of a process, and whether it serves. */
 export class Feeds {
   readonly #hub: BroadcastHub;
   readonly #feeds = new Map<string, Feed>();
+  /** Others that have feeds and serve: those of other slots, or the predecessor. */
+  readonly #serving = new Set<string>();
   #isServing = false;
 
   constructor(hub: BroadcastHub) {
@@ -53,23 +63,44 @@ export class Feeds {
   open(topic: Topic, mark: (mark: Mark) => void): Feed {
     const feed = new Feed(topic, this.#hub, mark);
     this.#feeds.set(topic.name, feed);
+    this.tellServing();
     return feed;
+  }
+
+  /** Whether any other process that has feeds serves. */
+  get isServedElsewhere(): boolean {
+    return [...this.#serving].some((origin) => this.#hub.isLinkedTo(origin));
+  }
+
+  /** Whether another process that has feeds serves, so that those whose copies count need not change. */
+  isServedBy(origin: string): boolean {
+    return this.#serving.has(origin) && this.#hub.isLinkedTo(origin);
+  }
+
+  /** Says whether this process serves: one that does, and whose copies count, is left alone by the others. */
+  tellServing(): void {
+    if (this.#feeds.size > 0) this.tell({ topic: '', serving: this.#isServing });
   }
 
   /** This generation serves from now on: its copies are to count. */
   serve(): void {
     this.#isServing = true;
+    this.tellServing();
     this.look();
   }
 
   /** Another one serves. */
   yield(): void {
     this.#isServing = false;
+    this.tellServing();
   }
 
-  /** Others that were there before are asked to share: their copies count. */
-  joining(): void {
-    if (this.#isServing) return;
+  /**
+   * Others that were there before are asked to share: their copies count. A generation that serves already goes on with
+   * its own, unless those others serve, too, in slots of their own.
+   */
+  joining(areSlots: boolean): void {
+    if (this.#isServing && !areSlots) return;
     for (const feed of this.#feeds.values()) feed.isSecond();
   }
 
@@ -81,7 +112,14 @@ export class Feeds {
   /** Another generation has told something about a feed. */
   told(message: BroadcastMessage): void {
     if (message.topic !== NOTES) return;
-    const { topic, passed } = decodeMessage(message) as Note;
+    const note = decodeMessage(message) as Note;
+    if ('serving' in note) {
+      if (note.serving) this.#serving.add(message.origin);
+      else this.#serving.delete(message.origin);
+      this.look();
+      return;
+    }
+    const { topic, passed } = note;
     const feed = this.#feeds.get(topic);
     if (passed === undefined) feed?.left(message.origin);
     else feed?.passed(passed, message.origin);
@@ -94,6 +132,7 @@ export class Feeds {
 
   /** Looks who counts, after a generation has come or gone, or this one begins to serve. */
   look(): void {
+    for (const origin of this.#serving) if (!this.#hub.isLinkedTo(origin)) this.#serving.delete(origin);
     for (const feed of this.#feeds.values()) feed.look();
   }
 

@@ -168,8 +168,11 @@ export class BroadcastHub {
     });
   }
 
-  /** Joins the other side of a channel, as soon as a name is used here. */
-  join(channel: Conversation): void {
+  /**
+   * Joins the other side of a channel, as soon as a name is used here.
+   * @param isSlot whether that is the generation of another slot, which serves for as long as this one does.
+   */
+  join(channel: Conversation, isSlot = false): void {
     this.whenUsed(() => {
       if (channel.isClosed) return;
       // What is sent before the answer is for the other side, too.
@@ -182,12 +185,13 @@ export class BroadcastHub {
         this.feeds.look();
       };
       channel.closed.then(opened);
+      const saidFirst = this.#isFresh;
       channel.on('broadcast-join', (join) => {
-        this.#join(channel, join);
+        this.#join(channel, join, saidFirst);
         opened();
       });
       // What a feed brings until the answer comes, the other side has passed on to all clients that there are.
-      if (this.#isFresh) this.feeds.joining();
+      if (this.#isFresh) this.feeds.joining(isSlot);
       channel.send(this.#introduction());
     });
   }
@@ -262,11 +266,15 @@ export class BroadcastHub {
     };
   }
 
-  #join(channel: Conversation, join: Message<'broadcast-join'>): void {
-    // What was sent before nobody has who could bring a client that was not sent it.
+  /** @param saidFirst whether this side has introduced itself as one that shares for the first time. */
+  #join(channel: Conversation, join: Message<'broadcast-join'>, saidFirst = false): void {
+    // What was sent before nobody has who could bring a client that was not sent it. One that joins several at once is
+    // sent it by none of them; of senders that it knows by then another one has begun to tell it.
     for (const { origin, seq } of join.heard) {
-      const isNews = seq > (this.#positions.get(origin) ?? 0);
-      const isBeginning = this.#isFresh || (join.first && origin === join.id);
+      const known = this.#positions.get(origin);
+      const isNews = seq > (known ?? 0);
+      const isBeginning =
+        this.#isFresh || (join.first && origin === join.id) || (saidFirst && known === undefined);
       if (!isNews || !isBeginning || origin === this.id) continue;
       this.#positions.set(origin, seq);
       this.#forgotten.set(origin, seq);
@@ -287,6 +295,7 @@ export class BroadcastHub {
       },
     );
     this.#links.add(link);
+    this.feeds.tellServing();
     this.#schedule();
   }
 

@@ -44,6 +44,6 @@ export class Peers {
     channel.unref();
     this.#open.set(generation, channel);
     channel.closed.then(() => this.#open.delete(generation));
-    broadcastHub().join(channel);
+    broadcastHub().join(channel, true);
   }
 }

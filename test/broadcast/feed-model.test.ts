@@ -52,6 +52,23 @@ describe('messages of a broker over any order of what may happen', () => {
     );
   });
 
+  it('reach every slot once, and the slots do not take it from each other', async () => {
+    const kinds = ['publish', 'read', 'mark arrives', 'deliver'] as const;
+    await fc.assert(
+      fc.asyncProperty(steps(kinds), steps(kinds), async (before, after) => {
+        const world = new FeedWorld(3);
+        for (let slots = 1; slots < 3; slots += 1) world.addSlot();
+        for (const { kind, which, other } of before) await world.step(kind, which, other);
+        await world.settle();
+        for (const { kind, which, other } of after) await world.step(kind, which, other);
+        await world.settle();
+        assert.deepEqual(world.problems(), []);
+        assert.ok(world.marks < 20, `${world.marks} marks`);
+      }),
+      { numRuns: SEQUENCES, interruptAfterTimeLimit: 600_000, markInterruptAsFailure: true },
+    );
+  });
+
   it('reach none twice nor out of order when generations are killed', async () => {
     // Of three, one may not know yet of another whose mark it gets; then it cannot tell what one that dies has sent on.
     await holdsFor(2, all);

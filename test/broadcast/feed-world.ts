@@ -87,6 +87,22 @@ export class FeedWorld {
     if (kind !== 'publish') await turn();
   }
 
+  /** Marks that were published. */
+  get marks(): number {
+    return this.#broker.filter((one) => typeof one !== 'number').length;
+  }
+
+  /** A generation of another slot that begins to serve beside those that do, and then meets them. */
+  addSlot(): void {
+    const others = this.#alive;
+    const slot = new Subscriber(this.#all.length + 1, () => {});
+    this.#all.push(slot);
+    slot.hub.feeds.serve();
+    // As the supervisor's news of others has it.
+    for (const { hub } of this.#alive) hub.keepRecent();
+    for (const other of others) this.#link(slot, other, true);
+  }
+
   /** Everything arrives, and all have read everything. */
   async settle(): Promise<void> {
     for (let quiet = 0; quiet < 3; ) {
@@ -159,18 +175,18 @@ export class FeedWorld {
   #start(): void {
     const serving = this.#serving;
     if (serving === undefined || this.#alive.length >= this.#most) return;
-    this.#all.push(
-      new Subscriber(this.#all.length + 1, (hub, one) => {
-        const near = new End();
-        const far = new End();
-        near.other = far;
-        far.other = near;
-        one.ends.push({ end: near, with: serving });
-        serving.ends.push({ end: far, with: one });
-        serving.hub.accept(far as unknown as Conversation);
-        hub.join(near as unknown as Conversation);
-      }),
-    );
+    this.#all.push(new Subscriber(this.#all.length + 1, (_hub, one) => this.#link(one, serving)));
+  }
+
+  #link(one: Subscriber, other: Subscriber, isSlot = false): void {
+    const near = new End();
+    const far = new End();
+    near.other = far;
+    far.other = near;
+    one.ends.push({ end: near, with: other });
+    other.ends.push({ end: far, with: one });
+    other.hub.accept(far as unknown as Conversation);
+    one.hub.join(near as unknown as Conversation, isSlot);
   }
 
   #subscribe(each: Subscriber): void {

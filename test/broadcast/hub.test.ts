@@ -120,6 +120,46 @@ describe('broadcasts between two processes', () => {
     );
   });
 
+  it('come at once to one that joins two others at the same time', async () => {
+    const hubs = ['a', 'b', 'c'].map((id) => new BroadcastHub(id)) as [
+      BroadcastHub,
+      BroadcastHub,
+      BroadcastHub,
+    ];
+    const got: unknown[] = [];
+    const [a, b, c] = hubs;
+    for (const hub of [a, b]) hub.declare({ name: 'news', deliver: () => {} });
+    c.declare({ name: 'news', deliver: (message) => got.push(decodeMessage(message)) });
+    const ends: End[] = [];
+    const link = (from: BroadcastHub, to: BroadcastHub) => {
+      const [one, other] = [new End(), new End()];
+      one.other = other;
+      other.other = one;
+      ends.push(one, other);
+      to.accept(other as unknown as Conversation);
+      from.join(one as unknown as Conversation, true);
+    };
+    const arrive = async () => {
+      for (let quiet = 0; quiet < 3; quiet += 1) {
+        for (const { queue } of ends) {
+          for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
+            next();
+            quiet = 0;
+          }
+        }
+        await turn();
+      }
+    };
+    for (const hub of [a, b]) hub.keepRecent();
+    for (const hub of [a, b]) hub.publish('news', 'before');
+    link(c, a);
+    link(c, b);
+    await arrive();
+    for (const [i, hub] of [a, b].entries()) hub.publish('news', i);
+    await arrive();
+    assert.deepEqual(got, [0, 1]);
+  });
+
   it('that are sent while one is dealt with come after it', () => {
     const hub = new BroadcastHub();
     const order: string[] = [];

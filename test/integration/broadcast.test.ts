@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
+import { connect } from '@nats-io/transport-node';
 import { createAdapter } from '@socket.io/redis-adapter';
 import { Redis } from 'ioredis';
 import { Server } from 'socket.io';
@@ -21,6 +22,8 @@ interface Terms {
   readonly env?: Record<string, string>;
   readonly runOptions?: readonly string[];
   readonly restarts?: readonly boolean[];
+  /** Several generations may pass on the messages of one sender: those have no common order. */
+  readonly isInAnyOrder?: boolean;
   begin(crowd: Crowd, service: Supervised): Promise<void>;
 }
 
@@ -30,6 +33,7 @@ async function nothingIsLost({
   env = {},
   runOptions = [],
   restarts = RESTARTS,
+  isInAnyOrder = false,
   begin,
 }: Terms): Promise<Crowd> {
   const crowd = new Crowd();
@@ -48,6 +52,7 @@ async function nothingIsLost({
         const { code, stderr } = await service.moult('rollback', service.name);
         assert.equal(code, 0, stderr);
       }
+      if (isInAnyOrder) crowd.audience.disorder.length = 0;
       await crowd.finish();
       assert.ok(crowd.said.length > 100, `${crowd.said.length} said`);
     } finally {
@@ -144,6 +149,30 @@ describe('what comes over Redis while clients move', { skip }, () => {
       });
     } finally {
       subscriber.disconnect();
+    }
+  });
+});
+
+const nats = await brokerOf('nats');
+const skipNats = lacksServer(nats);
+
+describe('what comes over NATS while clients move', { skip: skipNats }, () => {
+  const server = serverFor(nats, skipNats);
+
+  it('comes to every WebSocket once', async () => {
+    const connection = await connect({ servers: server().url });
+    try {
+      await nothingIsLost({
+        file: 'nats-numbers.mjs',
+        env: { NATS_URL: server().url },
+        isInAnyOrder: true,
+        begin: async (crowd, service) => {
+          await crowd.connect(byWebSocket, (await service.target()).port, CLIENTS);
+          crowd.hearFrom('p', 4, (text) => connection.publish('numbers', text));
+        },
+      });
+    } finally {
+      await connection.close();
     }
   });
 });
