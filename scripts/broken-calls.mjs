@@ -1,13 +1,18 @@
 // Breaks every call of the system of a supervisor at every stage, as test/fixtures/faults/calls-matrix.mjs has them, and
-// prints what happened. node scripts/broken-calls.mjs [--only <words>] [--jobs n] [--most n] [--verbose]
+// prints what happened. node scripts/broken-calls.mjs [--only <words>] [--jobs n] [--most n] [--verbose] [--write-results]
+// The last has what was found written where the page of failures takes it: then node scripts/faults.mjs --write-docs.
+
+import { writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { cells } from '../test/fixtures/faults/calls-matrix.mjs';
+import { cells, results as known } from '../test/fixtures/faults/calls-matrix.mjs';
 
 const { values } = parseArgs({
   options: {
     only: { type: 'string', multiple: true, default: [] },
     jobs: { type: 'string', default: '2' },
     most: { type: 'string' },
+    'write-results': { type: 'boolean', default: false },
     verbose: { type: 'boolean', default: false },
   },
 });
@@ -30,6 +35,15 @@ const work = async () => {
 };
 await Promise.all(Array.from({ length: Number(values.jobs) }, work));
 process.stdout.write(`${count - broken} of ${count} as promised, ${fired} calls have failed\n`);
+if (values['write-results']) {
+  const all = { ...known, ...results };
+  const inOrder = cells.flatMap(({ name }) => (all[name] === undefined ? [] : [[name, all[name]]]));
+  const lines = inOrder.map((entry) => `  ${JSON.stringify(entry[0])}: ${JSON.stringify(entry[1])}`);
+  writeFileSync(
+    fileURLToPath(new URL('../test/fixtures/faults/calls-results.json', import.meta.url)),
+    `{\n${lines.join(',\n')}\n}\n`,
+  );
+}
 process.exitCode = broken === 0 ? 0 : 1;
 
 function print({ name, places, fired, outcomes, missed, problems, seconds, output }) {

@@ -295,7 +295,7 @@ async function run(words: readonly string[], flags: RunFlags): Promise<number> {
     // Where an earlier program of it has left generations, there is something to lose.
     if (carried !== undefined) lastResort.begin();
     supervisor.openListeners();
-    await supervisor.start(giver, carried?.control);
+    await supervisor.start(giver, carried);
   } catch (error) {
     manager.tell(`the start failed: ${asMoultError(error, 'MOULT_SYSTEM_CALL').message}`);
     supervisor.abandon();

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { constants } from 'node:os';
+import { reserve } from './descriptor-reserve.js';
 import { libc, WNOHANG } from './libc.js';
 
 /**
@@ -38,12 +39,30 @@ export function describeExit({ code, signal, notStarted }: Exit): string {
  */
 export function startTicks(pid: number): number | undefined {
   try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    return fields[0] === 'Z' || fields[0] === 'X' ? undefined : Number(fields[19]);
+    return ticksIn(reserve.use(() => readFileSync(`/proc/${pid}/stat`, 'utf8')));
   } catch {
     return undefined;
   }
+}
+
+/**
+ * Whether a process is the one that was started then.
+ * @throws when that cannot be seen: with no descriptor left, say. What lives must not be taken for gone then.
+ */
+export function isProcess(pid: number, ticks: number): boolean {
+  try {
+    const stat = reserve.use(() => readFileSync(`/proc/${pid}/stat`, 'utf8'));
+    return ticksIn(stat) === ticks;
+  } catch (error) {
+    const { code = '' } = error as NodeJS.ErrnoException;
+    if (['ENOENT', 'ESRCH'].includes(code)) return false;
+    throw error;
+  }
+}
+
+function ticksIn(stat: string): number | undefined {
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return fields[0] === 'Z' || fields[0] === 'X' ? undefined : Number(fields[19]);
 }
 
 /**

@@ -60,10 +60,14 @@ export class NotifySocket {
   }
 
   #look(): void {
-    for (let n = 0; n < MAX_IN_A_TURN; n += 1) {
-      const datagram = this.#receiver.next();
-      if (datagram === undefined) break;
-      this.#hear(datagram);
+    try {
+      for (let n = 0; n < MAX_IN_A_TURN; n += 1) {
+        const datagram = this.#receiver.next();
+        if (datagram === undefined) break;
+        this.#hear(datagram);
+      }
+    } catch {
+      // It could not be received just now: the next look tries again.
     }
     // Node cannot wait for a datagram of a Unix socket without reading it, and with that loses who sent it.
     this.#timer = setTimeout(() => this.#look(), this.#isReady ? LAZY_MS : EAGER_MS).unref();

@@ -132,7 +132,8 @@ export class ServiceManagerLink {
     const intervalMs = this.#manager?.watchdogMs ?? 0;
     if (intervalMs === 0) return;
     const look = async () => {
-      if (await answers()) this.#notifier?.watchdog();
+      // One that cannot be asked does not answer.
+      if (await answers().catch(() => false)) this.#notifier?.watchdog();
     };
     this.#watching = setInterval(look, intervalMs / 2).unref();
     void look();

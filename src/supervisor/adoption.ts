@@ -4,7 +4,7 @@ import { Deadline } from '../os/deadline.js';
 import type { Message } from '../protocol/messages.js';
 import type { GenerationProcess } from './generation-process.js';
 import type { Generations } from './generations.js';
-import type { Journal } from './journal.js';
+import type { Journal, JournalEntry } from './journal.js';
 import type { KeptReleases } from './kept-releases.js';
 import type { SupervisorOptions } from './options.js';
 import type { Probation } from './probation.js';
@@ -44,19 +44,21 @@ export class Adoption {
   }
 
   /**
-   * Reads what the journal tells.
+   * Takes over what the journal tells.
+   * @param entries of the journal, as they were read once: a second look might see less.
    * @param release completes what the journal does not keep, such as the environment.
    * @param untold generations that live and of which the journal does not tell.
    * @param known what was recovered for other slots, by what it was started from.
    * @returns the generations that still live.
    */
   recover(
+    entries: readonly JournalEntry[],
     release: Release,
     untold: readonly LeftBehind[],
     known = new Map<string, Release>(),
   ): GenerationProcess[] {
-    const { generations, releases, kept: keeper, journal } = this.#parts;
-    const { lastNumber, epoch, living: told, proved, listened, kept } = livingGenerations(journal.read());
+    const { generations, releases, kept: keeper } = this.#parts;
+    const { lastNumber, epoch, living: told, proved, listened, kept } = livingGenerations(entries);
     const living = [...told, ...untold].sort((a, b) => a.generation - b.generation);
     // What was started from the same is one release, as it was for the earlier supervisor after a rollback.
     const pinned = (startedFrom: LeftBehind['startedFrom']) => {

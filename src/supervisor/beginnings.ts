@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 import { MoultError } from '../errors.js';
-import { startTicks } from '../os/process.js';
+import { isProcess } from '../os/process.js';
 import type { GenerationProcess } from './generation-process.js';
 import type { Journal, JournalEntry } from './journal.js';
 import { leftBehind, leftDoors, unknownGenerations } from './left-doors.js';
@@ -51,13 +51,20 @@ export class Beginnings {
   /**
    * Makes the slots, and reads what is left of them.
    * @param release completes what the journal does not keep.
+   * @param mustRead throws where the journal is there and cannot be read; else what lives is known by its sockets alone.
    * @throws MOULT_BAD_OPTION when generations live that were started without slots, or with them and this
    *   supervisor has none.
    */
-  recover(release: Release): Left[] {
+  recover(release: Release, mustRead = false): Left[] {
     const { slots } = this.#options;
-    const entries = this.#journal.read((lines) => this.#tellLeftOut(lines));
-    const told = livingGenerations(entries).living.filter(({ pid, ticks }) => startTicks(pid) === ticks);
+    const entries = this.#journal.read(
+      (lines) => this.#tellLeftOut(lines),
+      (error) => {
+        if (mustRead) throw error;
+        this.#log.error(`the journal cannot be read (${String(error)}): what lives is known by its sockets`);
+      },
+    );
+    const told = livingGenerations(entries).living.filter(({ pid, ticks }) => isProcess(pid, ticks));
     const { env: _, ...startedFrom } = release;
     const untold = unknownGenerations(leftDoors(this.#folder.path), told, startedFrom);
     for (const { generation, pid } of untold)
@@ -74,6 +81,7 @@ export class Beginnings {
       return {
         slot,
         living: slot.adoption.recover(
+          entries.filter((one) => index === undefined || one.slot === index),
           release,
           untold.filter((one) => one.slot === index),
           known,

@@ -36,8 +36,13 @@ export class FolderGuard {
   /** Looks now and then until it is stopped. */
   start(): void {
     this.#timer = setInterval(() => {
-      this.look();
-      if (this.#parts.isOurs() && !this.#isDisplaced) this.#parts.journal.compact();
+      const { isOurs, journal, log } = this.#parts;
+      try {
+        this.look();
+        if (isOurs() && !this.#isDisplaced) journal.compact();
+      } catch (error) {
+        log.error(`the run folder could not be looked after (${String(error)}); the next look tries again`);
+      }
     }, LOOK_MS).unref();
   }
 

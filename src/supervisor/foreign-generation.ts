@@ -72,7 +72,11 @@ export class ForeignGeneration extends GenerationProcess {
   /** Its supervisor is gone: from now on its own socket tells whether it lives. */
   watch(): void {
     this.#timer ??= setInterval(() => {
-      if (!this.isAlive) this.hasEnded();
+      try {
+        if (!this.isAlive) this.hasEnded();
+      } catch {
+        // That cannot be seen just now, with no descriptor left: the next look tells.
+      }
     }, LOOK_MS);
     this.#timer.unref();
   }

@@ -142,6 +142,14 @@ export class HeldPaths {
     this.#follow();
   }
 
+  #lookAgain(): void {
+    try {
+      this.look();
+    } catch {
+      // It cannot be seen just now: the next look tells.
+    }
+  }
+
   // Where an older release had it may just be removed with all of that release, which must not be hindered at once.
   #lookQuickly(): void {
     for (const [name, held] of this.#held) this.#lookAt(name, held, [...held.paths.values()].slice(-1));
@@ -172,7 +180,7 @@ export class HeldPaths {
     if (this.#held.size === 0) {
       clearInterval(this.#timer);
       this.#timer = undefined;
-    } else this.#timer ??= setInterval(() => this.look(), LOOK_MS).unref();
+    } else this.#timer ??= setInterval(() => this.#lookAgain(), LOOK_MS).unref();
     this.#watch();
   }
 
@@ -193,7 +201,11 @@ export class HeldPaths {
         const watcher = watch(folder, { persistent: false });
         this.#watchers.set(folder, { watcher, identity: identityOf(folder) });
         watcher.on('change', (_kind, file) => {
-          if (file === null || this.#namesIn(folder).has(String(file))) this.#lookQuickly();
+          try {
+            if (file === null || this.#namesIn(folder).has(String(file))) this.#lookQuickly();
+          } catch {
+            // As in the next look.
+          }
         });
         // It is gone: looked at from time to time all the same.
         watcher.on('error', () => {});

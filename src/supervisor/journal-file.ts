@@ -1,4 +1,15 @@
-import { closeSync, fstatSync, openSync, readSync, renameSync, writeFileSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  lstatSync,
+  openSync,
+  readSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { tryToRemove } from '../os/remove.js';
 
 /** Only so much of its end is read, so that a long one cannot hold up a start. */
@@ -6,11 +17,18 @@ const MAX_READ_BYTES = 16 * 1024 * 1024;
 /** From this size on it is written anew with what still matters. */
 const MAX_BYTES = 1024 * 1024;
 
+// What lies in the place of the file is not waited for, as a FIFO is, and not followed.
+const TO_READ = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW;
+const TO_ADD =
+  constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_NONBLOCK | constants.O_NOFOLLOW;
+
 /** What was read of a file of lines. */
 export interface ReadLines {
   readonly lines: readonly string[];
   /** Whether only the end of the file was read. */
   readonly isCut: boolean;
+  /** Why it could not be read, although something lies there. */
+  readonly failure?: unknown;
 }
 
 /**
@@ -62,12 +80,15 @@ export class JournalFile {
   compact(shorten: (lines: readonly string[]) => readonly string[]): void {
     const fresh = `${this.path}.new`;
     try {
-      const fd = openSync(this.path, 'r');
+      const fd = openSync(this.path, TO_READ);
       const { size } = fstatSync(fd);
       closeSync(fd);
       if (size <= MAX_BYTES) return;
       const facts = this.#hasLost ? this.#facts() : this.facts();
-      const lines = [...shorten(this.read().lines), ...facts];
+      const { lines: before, failure } = this.read();
+      // What cannot be read just now is not written over.
+      if (failure !== undefined) return;
+      const lines = [...shorten(before), ...facts];
       writeFileSync(fresh, `${lines.join('\n')}\n`, { mode: 0o600 });
       renameSync(fresh, this.path);
       this.#inode = undefined;
@@ -82,17 +103,20 @@ export class JournalFile {
   read(): ReadLines {
     let fd: number;
     try {
-      fd = openSync(this.path, 'r');
-    } catch {
-      return { lines: [], isCut: false };
+      fd = openSync(this.path, TO_READ);
+    } catch (failure) {
+      const isMissing = (failure as NodeJS.ErrnoException).code === 'ENOENT' || this.#isNoFile();
+      return { lines: [], isCut: false, ...(isMissing ? {} : { failure }) };
     }
     try {
-      const { size } = fstatSync(fd);
+      const found = fstatSync(fd);
+      if (!found.isFile()) return { lines: [], isCut: false };
+      const { size } = found;
       const bytes = Buffer.alloc(Math.min(size, MAX_READ_BYTES));
       const length = readSync(fd, bytes, 0, bytes.length, size - bytes.length);
       return { lines: bytes.toString('utf8', 0, length).split('\n'), isCut: size > bytes.length };
-    } catch {
-      return { lines: [], isCut: false };
+    } catch (failure) {
+      return { lines: [], isCut: false, failure };
     } finally {
       closeSync(fd);
     }
@@ -105,7 +129,9 @@ export class JournalFile {
   #attempt(work: (fd: number) => void): void {
     let fd: number | undefined;
     try {
-      fd = openSync(this.path, 'a', 0o600);
+      // The folder is private: what lies there and is no file has been put in its place.
+      if (this.#isNoFile()) rmSync(this.path, { recursive: true, force: true });
+      fd = openSync(this.path, TO_ADD, 0o600);
       const found = fstatSync(fd);
       if (!this.#isSame(found)) this.#hasLost = true;
       this.#inode = found.ino;
@@ -133,6 +159,14 @@ export class JournalFile {
     this.#hasLost = false;
   }
 
+  #isNoFile(): boolean {
+    try {
+      return !lstatSync(this.path).isFile();
+    } catch {
+      return false;
+    }
+  }
+
   // Somebody has removed it, or emptied it, with all that it told.
   #isSame({ ino, size }: { readonly ino: number; readonly size: number }): boolean {
     return this.#inode === undefined || (ino === this.#inode && size >= this.#size);
@@ -140,10 +174,10 @@ export class JournalFile {
 
   #isThere(): boolean {
     try {
-      const fd = openSync(this.path, 'r');
+      const fd = openSync(this.path, TO_READ);
       const found = fstatSync(fd);
       closeSync(fd);
-      return this.#isSame(found);
+      return found.isFile() && this.#isSame(found);
     } catch {
       return false;
     }

@@ -81,9 +81,14 @@ export class Journal {
    * Every whole line that was written, oldest first. What is no line of a journal, or lacks what its event needs, is
    * left out.
    * @param onLeftOut is told of those, unless the last line was only cut short.
+   * @param onFailure is told why nothing could be read, although something lies there; it may throw.
    */
-  read(onLeftOut: (lines: readonly string[]) => void = () => {}): JournalEntry[] {
-    const { lines, isCut } = this.#file.read();
+  read(
+    onLeftOut: (lines: readonly string[]) => void = () => {},
+    onFailure: (error: unknown) => void = () => {},
+  ): JournalEntry[] {
+    const { lines, isCut, failure } = this.#file.read();
+    if (failure !== undefined) onFailure(failure);
     const leftOut: string[] = [];
     const entries = lines.flatMap((line, i) => {
       if (line === '') return [];

@@ -133,10 +133,14 @@ export class OwnListeners {
       for (const { listener } of this.#options) {
         const lanes = this.#lanes.get(listener);
         const fd = this.#held.descriptorOf(listener);
-        if (lanes === undefined ? fd !== undefined && listenAgain(fd) : lanes.repair())
-          tell(
-            `a program has shut ${listener} down for every process: it listens again, who waited there was reset`,
-          );
+        try {
+          if (lanes === undefined ? fd !== undefined && listenAgain(fd) : lanes.repair())
+            tell(
+              `a program has shut ${listener} down for every process: it listens again, who waited there was reset`,
+            );
+        } catch (error) {
+          tell(`${listener} could not be opened again (${String(error)}); the next look tries again`);
+        }
       }
     }, LOOK_MS).unref();
   }

@@ -236,7 +236,7 @@ export class ProgramGeneration extends GenerationProcess {
     if (readyAfterMs !== null) {
       const timer = setTimeout(this.#becomeReady, readyAfterMs);
       this.exited.then(() => clearTimeout(timer));
-    } else if (!this.#waitsForWord) void this.#awaitAccept();
+    } else if (!this.#waitsForWord) this.#awaitAccept().catch(() => {});
   }
 
   #said(): void {

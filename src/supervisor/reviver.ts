@@ -100,7 +100,7 @@ export class Reviver {
     }
     next.isRevived = true;
     next.revives = before;
-    void this.#tellWhatChanged(next, release);
+    this.#tellWhatChanged(next, release).catch(() => {});
     next.exited.then((exit) => {
       if (next.servingSince === undefined && !next.isEnding && this.#isWaiting)
         this.revive(next, describeExit(exit));

@@ -5,7 +5,7 @@ import type { Logger } from 'pino';
 import { asMoultError, MoultError } from '../errors.js';
 import type { RestartSummary } from '../lifecycle/restart-record.js';
 import { wallClockMs } from '../os/clock.js';
-import { startTicks } from '../os/process.js';
+import { isProcess } from '../os/process.js';
 import { connectionsOf } from '../programs/connections.js';
 import type { Message } from '../protocol/messages.js';
 import type { ServiceManagerLink } from '../starter/service-manager.js';
@@ -53,6 +53,8 @@ import { type Giver, TakeOver } from './take-over.js';
 import { UnseenWatch } from './unseen-listeners.js';
 
 const OPEN_AGAIN_MS = 500;
+/** How often it is tried to read what the program before this one wrote. */
+const READ_TIMES = 20;
 /** How often those that do not come back are called. */
 const CALL_MS = 500;
 /** The answer to who asked gets out first. */
@@ -281,7 +283,7 @@ export class Supervisor {
   openListeners(): void {
     const { listen, isProgram } = this.#options;
     const entries = listen.length === 0 ? [] : this.#journal.read();
-    const living = livingGenerations(entries).living.filter(({ pid, ticks }) => startTicks(pid) === ticks);
+    const living = livingGenerations(entries).living.filter(({ pid, ticks }) => isProcess(pid, ticks));
     const isHeld = (listener: string) => this.held.descriptorOf(listener) !== undefined;
     const left = isProgram ? takeBackSockets(listen, entries, living, isHeld) : [];
     this.own.open(this.#manager, isProgram, left, !isProgram && living.length > 0);
@@ -290,15 +292,15 @@ export class Supervisor {
   /**
    * Opens the door, and takes over the generations that an earlier supervisor left, or starts the first.
    * @param giver the supervisor from which the first takes over, where there is one.
-   * @param control the socket of the door, where the program before an exec has bound it.
+   * @param before what the program before an exec left, where there was one: the socket of the door, if that was bound.
    * @throws MOULT_BAD_OPTION when the command cannot be resolved; MOULT_PEER_TIMEOUT when an earlier
    *   generation lives but does not come back; any code of a handover when a take-over failed.
    */
-  async start(giver?: Giver, control?: number): Promise<void> {
-    const release = resolveRelease(this.#service);
+  async start(giver?: Giver, before?: { readonly control?: number }): Promise<void> {
     // What the journal of a folder that both have tells is of the other's.
-    const left =
-      giver?.sharesFolder && giver.ask() ? [] : await this.#recover(release, control !== undefined);
+    const isOfOther = giver?.sharesFolder === true && giver.ask() !== undefined;
+    const { release, left } = await this.#recover(before !== undefined, isOfOther);
+    const control = before?.control;
     const living = left.flatMap((one) => one.living);
     if (control === undefined) await this.#openDoor(living.length > 0);
     else this.#reception.inherit(this.#folder.control, control);
@@ -526,16 +528,33 @@ export class Supervisor {
     };
   }
 
-  // Neither by the program that takes the place of one that served it.
-  async #recover(release: Release, isInItsPlace: boolean): Promise<ReturnType<Beginnings['recover']>> {
-    for (let isTold = false; ; isTold = true) {
+  // What lives is not left alone because its supervisor's next program cannot read something just now.
+  async #recover(
+    isInItsPlace: boolean,
+    isOfOther: boolean,
+  ): Promise<{ release: Release; left: ReturnType<Beginnings['recover']> }> {
+    for (let times = 1; ; times += 1) {
+      const isLast = times >= READ_TIMES;
       try {
-        return this.#beginnings.recover(release);
+        const release = this.#releaseAtStart(isInItsPlace && isLast);
+        const left = isOfOther ? [] : this.#beginnings.recover(release, isInItsPlace && !isLast);
+        return { release, left };
       } catch (error) {
         if (!isInItsPlace || this.#ending.hasBegun) throw error;
-        if (!isTold) this.#log.error(`${String(error)}: what lives goes on, and this is tried again`);
+        if (times === 1) this.#log.error(`${String(error)}: what lives goes on, and this is tried again`);
       }
       await new Promise((resolve) => setTimeout(resolve, OPEN_AGAIN_MS));
+    }
+  }
+
+  // Where the command cannot be found for long, what lives is followed by what it was started from.
+  #releaseAtStart(mayBeThatOfBefore: boolean): Release {
+    try {
+      return resolveRelease(this.#service);
+    } catch (error) {
+      const before = mayBeThatOfBefore ? livingGenerations(this.#journal.read()).living.at(-1) : undefined;
+      if (before === undefined) throw error;
+      return { ...before.startedFrom, env: process.env };
     }
   }
 

@@ -92,7 +92,9 @@ export class UnseenWatch {
       const isNew = living.some(
         ({ startedAt, servingSince }) => age(servingSince ?? startedAt) < FIRST_TIME_MS,
       );
-      void Promise.all(living.map((generation) => this.#look(generation))).then(() => {
+      const looked = Promise.all(living.map((generation) => this.#look(generation)));
+      // What could not be seen is looked for again.
+      void looked.catch(() => {}).then(() => {
         if (!this.#isOver) this.#later(isNew || living.length === 0 ? SOON_MS : LATER_MS);
       });
     }, ms).unref();

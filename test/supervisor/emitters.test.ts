@@ -51,7 +51,7 @@ function functionsOf(text: string): string[] {
 }
 
 function withoutComments(text: string): string {
-  return text.replace(/\/\*.*?\*\/|\/\/.*$/gms, '');
+  return text.replace(/\/\*.*?\*\/|\/\/[^\n]*$/gms, '');
 }
 
 describe('what may emit an error in the supervisor', () => {

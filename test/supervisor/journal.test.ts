@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict';
-import {
+import { execFileSync } from 'node:child_process';
+import fs, {
   appendFileSync,
+  lstatSync,
+  mkdirSync,
   readFileSync,
   renameSync,
   rmSync,
@@ -8,7 +11,8 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { syncBuiltinESMExports } from 'node:module';
+import { dirname, join } from 'node:path';
 import { describe } from 'node:test';
 import { Journal, type JournalFact } from '#moult/supervisor/journal.js';
 import { JournalFile } from '#moult/supervisor/journal-file.js';
@@ -89,16 +93,14 @@ describe('the journal', () => {
     journal.tellsAnew(() => [start(2, 11, 101), { event: 'confirmed', generation: 2 }]);
     journal.write({ event: 'sockets', listener: 'a', inodes: [1] });
     journal.write(start(1, 10, 100));
-    // A disk that is full. Source: full(4).
-    renameSync(path, `${path}.kept`);
-    symlinkSync('/dev/full', path);
+    const folder = dirname(path);
+    renameSync(folder, `${folder}.away`);
     journal.write(start(2, 11, 101));
     journal.write({ event: 'exited', generation: 1 });
     assert.equal(failures.length, 1, 'told once');
-    assert.match(failures.join(), /ENOSPC/);
+    assert.match(failures.join(), /ENOENT/);
     journal.mend();
-    rmSync(path);
-    renameSync(`${path}.kept`, path);
+    renameSync(`${folder}.away`, folder);
     journal.mend();
     const { living } = livingGenerations(journal.read());
     assert.deepEqual(
@@ -112,6 +114,82 @@ describe('the journal', () => {
     journal.write(start(3, 12, 102));
     assert.deepEqual(numbers(journal), [1, 2, 3]);
     assert.equal(readFileSync(path, 'utf8').match(/"pid":11/g)?.length, 1, 'written once');
+  });
+
+  tidy('is made anew whatever is put in its place, and never waits for that or follows it', (later) => {
+    const { journal, path, failures } = journalIn(later);
+    journal.tellsAnew(() => [start(1, 10, 100)]);
+    journal.write(start(1, 10, 100));
+    const elsewhere = `${path}.elsewhere`;
+    writeFileSync(elsewhere, 'not ours');
+    const places: Record<string, () => void> = {
+      'a folder': () => mkdirSync(path),
+      'a folder with files': () => {
+        mkdirSync(path);
+        writeFileSync(join(path, 'file'), '');
+      },
+      'a FIFO': () => execFileSync('mkfifo', [path]),
+      'a link to a file': () => symlinkSync(elsewhere, path),
+      'a link to nothing': () => symlinkSync(`${path}.nothing`, path),
+      'a link to a device': () => symlinkSync('/dev/full', path),
+    };
+    for (const [what, put] of Object.entries(places)) {
+      for (const write of [() => journal.mend(), () => journal.write(start(1, 10, 100))]) {
+        rmSync(path, { recursive: true, force: true });
+        put();
+        assert.deepEqual(journal.read(), [], what);
+        journal.compact();
+        write();
+        assert.deepEqual(numbers(journal), [1], what);
+        assert.ok(lstatSync(path).isFile(), what);
+      }
+    }
+    assert.equal(readFileSync(elsewhere, 'utf8'), 'not ours');
+    assert.deepEqual(failures, []);
+  });
+
+  tidy('that cannot be read just now says so, and is not written over', (later) => {
+    const { journal, path } = journalIn(later);
+    journal.tellsAnew(() => [start(1, 10, 100)]);
+    journal.write(start(1, 10, 100));
+    for (let n = 0; n < 12_000; n += 1)
+      appendFileSync(path, `${JSON.stringify({ at: n, event: 'x'.repeat(90) })}\n`);
+    const { size } = statSync(path);
+    const { readSync } = fs;
+    fs.readSync = () => {
+      throw Object.assign(new Error('EIO: injected'), { code: 'EIO' });
+    };
+    syncBuiltinESMExports();
+    const failures: unknown[] = [];
+    try {
+      assert.deepEqual(
+        journal.read(undefined, (error) => failures.push(error)),
+        [],
+      );
+      journal.compact();
+    } finally {
+      fs.readSync = readSync;
+      syncBuiltinESMExports();
+    }
+    assert.match(String(failures), /EIO/);
+    assert.equal(statSync(path).size, size);
+    journal.compact();
+    assert.ok(statSync(path).size < size);
+    assert.deepEqual(numbers(journal), [1]);
+  });
+
+  tidy('of 20 MB is read by its end, and made short', (later) => {
+    const { journal, path } = journalIn(later);
+    journal.tellsAnew(() => [start(9, 19, 109)]);
+    const line = `${JSON.stringify({ at: 1, event: 'note', more: 'y'.repeat(1000) })}\n`;
+    appendFileSync(path, line.repeat(20_000));
+    journal.write(start(9, 19, 109));
+    const leftOut: string[] = [];
+    assert.deepEqual(livingGenerations(journal.read((lines) => leftOut.push(...lines))).living.length, 1);
+    assert.deepEqual(leftOut, []);
+    journal.compact();
+    assert.ok(statSync(path).size < 1024 * 1024, String(statSync(path).size));
+    assert.deepEqual(numbers(journal), [9]);
   });
 
   tidy('that was removed, emptied or put in another place is made anew with what lives', (later) => {
@@ -188,11 +266,13 @@ describe('the journal', () => {
 
   tidy('that may not be read or written costs history only', (later) => {
     const { path, failures, again } = journalIn(later);
-    symlinkSync(join(path, 'nowhere'), path);
+    const folder = dirname(path);
+    renameSync(folder, `${folder}.away`);
     const journal = again();
     journal.write(start(1, 10, 100));
     assert.deepEqual(journal.read(), []);
     journal.compact();
+    renameSync(`${folder}.away`, folder);
     assert.equal(failures.length, 1);
   });
 });
