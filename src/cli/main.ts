@@ -6,8 +6,11 @@ if (major < 20 || (major === 20 && minor < 19)) {
   process.stderr.write(`moult needs Node 20.19 or later, and this is Node ${process.versions.node}\n`);
   process.exitCode = 1;
 } else {
-  if (process.env.MOULT_UPGRADE !== undefined && process.argv[2] === 'run')
-    (await import('./early-signals.js')).hearEarly();
+  if (process.env.MOULT_UPGRADE !== undefined) {
+    // A rehearsal loads it, too, to see that it is there.
+    const { hearEarly } = await import('./early-signals.js');
+    if (process.argv[2] === 'run') hearEarly();
+  }
   const { main } = await import('./program.js');
   await main();
 }

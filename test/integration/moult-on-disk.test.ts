@@ -65,6 +65,10 @@ function installIn(folder: string): string {
   return path.join(folder, 'dist/cli/main.js');
 }
 
+function importedBy(script: string): string[] {
+  return [...readFileSync(script, 'utf8').matchAll(/chunks\/(\w+\.js)/g)].map(([, name = '']) => name);
+}
+
 function environment({ pid }: Supervised): string {
   return readFileSync(`/proc/${pid}/environ`, 'latin1');
 }
@@ -112,7 +116,8 @@ describe('moult upgrade', () => {
       const breaks: [string, ((before: string) => string)?][] = [
         ['dist'],
         ['dist/cli'],
-        [`dist/chunks/${readdirSync(path.join(app, 'dist/chunks'))[0]}`],
+        // Those that the first file loads before all others.
+        ...importedBy(path.join(app, 'dist/cli/main.js')).map((name): [string] => [`dist/chunks/${name}`]),
         ['dist/service/preload.cjs'],
         ['dist/standalone/service-bundle.cjs'],
         ['package.json'],
