@@ -72,10 +72,16 @@ export class Reviver {
       return;
     }
     const timer = this.#timer;
-    void this.#before(release).then((prepared) => {
-      // Meanwhile somebody else may have been started, or is waited for anew.
-      if (this.#isWaiting && this.#timer === timer) this.#start(before, prepared, expects);
-    });
+    // Meanwhile somebody else may have been started, or is waited for anew.
+    const isDue = () => this.#isWaiting && this.#timer === timer;
+    this.#before(release)
+      .then((prepared) => {
+        if (isDue()) this.#start(before, prepared, expects);
+      })
+      .catch((error) => {
+        const { message } = asMoultError(error, 'MOULT_SYSTEM_CALL');
+        if (isDue()) this.revive(before, `could not be followed by another one (${message})`);
+      });
   }
 
   async #tellWhatChanged(next: GenerationProcess, release: Release): Promise<void> {

@@ -94,9 +94,11 @@ export class UnseenWatch {
       );
       const looked = Promise.all(living.map((generation) => this.#look(generation)));
       // What could not be seen is looked for again.
-      void looked.catch(() => {}).then(() => {
-        if (!this.#isOver) this.#later(isNew || living.length === 0 ? SOON_MS : LATER_MS);
-      });
+      void looked
+        .catch(() => {})
+        .then(() => {
+          if (!this.#isOver) this.#later(isNew || living.length === 0 ? SOON_MS : LATER_MS);
+        });
     }, ms).unref();
   }
 

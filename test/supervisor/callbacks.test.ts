@@ -19,6 +19,8 @@ const LISTED: Readonly<Record<string, string>> = {
     'what it asks of others is caught, the rest only closes',
   'supervisor/check.ts: () => { socket.destroy(); resolve(); }, Math.min(': 'of numbers',
   'supervisor/ending.ts: () => { for (const one of this.#own()) { log.warn(': 'only reads what is known',
+  'supervisor/exclusive-changeover.ts: () => { for (const one of generations.own()) { log':
+    'only reads what is known, and kills',
   'supervisor/hang-ups.ts: settle, SETTLE_MS': 'what it reads is caught; a restart tells by its promise',
   'supervisor/held-listeners.ts: () => { const held = this.#held.get(name); if (hel':
     'its calls of the system return their failure, which means that it is closed',
