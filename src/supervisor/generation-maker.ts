@@ -33,14 +33,14 @@ export function serviceMaker(
   outputs: Outputs,
   files: () => ServiceFiles,
   held: HeldListeners,
-  ready: { readonly afterMs: number; readonly busyAfterMs: number },
+  ready: { readonly afterMs: number; readonly busyAfterMs: number; readonly busyAloneAfterMs: number },
   slot?: number,
 ): GenerationMaker {
   return {
-    start: (number, release, settings, _predecessor, metAddonless = false) => {
-      const lives = settings.waitReady
-        ? {}
-        : { readyAfterMs: ready.afterMs, busyReadyAfterMs: ready.busyAfterMs };
+    start: (number, release, settings, predecessor, metAddonless = false) => {
+      // Only one that takes over has to be ready in time.
+      const busyReadyAfterMs = predecessor === undefined ? ready.busyAloneAfterMs : ready.busyAfterMs;
+      const lives = settings.waitReady ? {} : { readyAfterMs: ready.afterMs, busyReadyAfterMs };
       const around = { supervisor: control, held: held.claimable(), slot, ...lives };
       const atStart = metAddonless || loadsNoAddons(release) ? held.describe() : undefined;
       return GenerationProcess.start(number, release, settings, around, outputs, files(), atStart);

@@ -141,6 +141,8 @@ export class Supervisor {
     const numbers = new Numbers();
     const afterMs = readyAfterOf(options);
     const busyAfterMs = Math.max(afterMs, Math.min(afterMs + BUSY_MS, options.readyTimeoutMs * BUSY_SHARE));
+    const isTimed = options.changeover === 'exclusive';
+    const busyAloneAfterMs = isTimed ? busyAfterMs : afterMs + BUSY_MS;
     const maker = (index: number | undefined) => (listen: Slot['listen']) => {
       const made = options.isProgram
         ? programMaker({ means: () => this.#means(), listen })
@@ -149,7 +151,7 @@ export class Supervisor {
             outputs,
             () => this.#files.find(),
             held,
-            { afterMs, busyAfterMs },
+            { afterMs, busyAfterMs, busyAloneAfterMs },
             index,
           );
       const own = index === undefined ? journal : journal.ofSlot(index);
