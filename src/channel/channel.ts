@@ -3,6 +3,7 @@
  */
 import type { Socket } from 'node:net';
 import { asMoultError, MoultError } from '../errors.js';
+import { readUnread } from '../node/unread.js';
 import { closeDescriptor, duplicate } from '../os/descriptor.js';
 import { sendDescriptors } from '../os/descriptor-socket.js';
 import type { PeerCredentials } from '../os/peer.js';
@@ -68,6 +69,12 @@ export class Channel {
       this.#settle = resolve;
     });
     socket.on('data', (chunk: Buffer) => this.#read(chunk));
+    // Node closes a socket when a write fails: what the other side said before its end is read first.
+    const { _destroy } = socket;
+    socket._destroy = (error, done) => {
+      if (error) for (const chunk of readUnread(socket)) this.#read(chunk);
+      _destroy.call(socket, error, done);
+    };
     socket.on('error', (cause) => this.#close(new MoultError('MOULT_PEER_CLOSED', cause.message, { cause })));
     socket.on('end', () => this.#peerEnded());
     socket.on('close', () => this.#close(undefined));

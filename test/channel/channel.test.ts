@@ -33,6 +33,24 @@ function files(later: Later, names: readonly string[]): number[] {
 }
 
 describe('a channel', () => {
+  tidy(
+    'brings what the other side said before its end, though this side writes to it first',
+    async (later) => {
+      const { channel, peer } = bareChannel(later);
+      const seen: string[] = [];
+      channel.on('release', ({ name }) => seen.push(name));
+      const parts = Array.from({ length: 40 }, (_, i) => ({ type: 'release', name: `${i}` }));
+      for (const one of parts) peer.write(encodeFrame(one, Buffer.alloc(1000)));
+      peer.destroy();
+      channel.send({ type: 'confirm' });
+      await closing(channel);
+      assert.deepEqual(
+        seen,
+        parts.map(({ name }) => name),
+      );
+    },
+  );
+
   tidy('brings messages in order, each with its attachment and its descriptors', async (later) => {
     const [near, far] = channels(later);
     const fds = files(later, ['a', 'b', 'c']);
