@@ -8,7 +8,7 @@ import { datagramName } from './name.js';
 import type { Inherited, ListenerRegistry } from './registry.js';
 
 /** Source: libuv include/uv.h, uv_udp_flags. */
-const UV_UDP_REUSEADDR = 4;
+export const UV_UDP_REUSEADDR = 4;
 
 /**
  * What becomes of a datagram socket's `bind()` of the service: it claims an inherited socket of this name, or

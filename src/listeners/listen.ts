@@ -94,8 +94,11 @@ function inheritedAtPath(registry: ListenerRegistry, request: ListenRequest): In
   return path === undefined ? undefined : registry.inheritedAt(path);
 }
 
-// A Unix listener is its socket and its path: clients must find it where this service asked for it.
-function claimAtPath(
+/**
+ * Has a server listen on a socket that the registry has inherited. A Unix listener is its socket and its path: clients must
+ * find it where this service asked for it.
+ */
+export function claimAtPath(
   registry: ListenerRegistry,
   request: ListenRequest,
   inherited: Inherited,
@@ -127,8 +130,8 @@ function bindAgain(
   if (before !== undefined) listener.alsoServe(before);
 }
 
-/** Has a server listen on a socket that the registry has inherited. @param path where this service asked for it. */
-export function claim(
+// @param path where this service asked for it.
+function claim(
   registry: ListenerRegistry,
   request: ListenRequest,
   { item, fd }: Inherited,

@@ -1,5 +1,5 @@
 import type { AddressInfo } from 'node:net';
-import { shutDownListener } from '../os/descriptor.js';
+import { shareAddress, shutDownListener } from '../os/descriptor.js';
 import type { SocketLinks } from '../os/socket-links.js';
 import type { ListenerItem } from '../protocol/messages.js';
 import { Listener, type OnClosedByService } from './listener.js';
@@ -49,7 +49,9 @@ export class ThreadListener extends Listener {
   protected resumeNow(): void {}
 
   protected closeEverywhere(): void {
-    shutDownListener(this.fd);
+    // As a datagram socket of the main thread.
+    if (this.identity.family === 'udp') shareAddress(this.fd, true);
+    else shutDownListener(this.fd);
     this.removePath();
   }
 }

@@ -26,7 +26,10 @@ const NLM_F_DUMP = 0x300;
 const PART_BYTES = 32_768;
 const SOCK_DIAG_BY_FAMILY = 20;
 const IPPROTO_TCP = 6;
+const IPPROTO_UDP = 17;
 const TCP_LISTEN = 10;
+/** Of a datagram socket: it is not connected. Source: Linux net/ipv4/udp_diag.c. */
+const TCP_CLOSE = 7;
 const INET_REQUEST_BYTES = 56;
 const INET_STATE_AT = 1;
 const INET_INODE_AT = 68;
@@ -83,18 +86,27 @@ export function unixPeerInode(ourInode: number): number | undefined {
   return undefined;
 }
 
-/** A TCP socket on which somebody listens. */
-export interface TcpListener extends TcpEnd {
+/** A socket of the Internet on which somebody listens, or receives. */
+export interface InternetListener extends TcpEnd {
   readonly inode: number;
 }
 
 /** All TCP sockets of this network namespace on which somebody listens. @throws MOULT_SYSTEM_CALL where the kernel does not tell. */
-export function tcpListeners(): TcpListener[] {
+export function tcpListeners(): InternetListener[] {
+  return inState(IPPROTO_TCP, TCP_LISTEN);
+}
+
+/** All datagram sockets of this network namespace that are bound, and receive from anybody. @throws MOULT_SYSTEM_CALL as {@link tcpListeners}. */
+export function udpReceivers(): InternetListener[] {
+  return inState(IPPROTO_UDP, TCP_CLOSE);
+}
+
+function inState(protocol: number, state: number): InternetListener[] {
   return [AF_INET, AF_INET6].flatMap((family) => {
     const request = Buffer.alloc(INET_REQUEST_BYTES);
     request[0] = family;
-    request[1] = IPPROTO_TCP;
-    request.writeUInt32LE(1 << TCP_LISTEN, 4);
+    request[1] = protocol;
+    request.writeUInt32LE(1 << state, 4);
     return dump(request).map((answer) => ({
       host: hostOf(answer.subarray(8, family === AF_INET ? 12 : 24)),
       port: answer.readUInt16BE(4),

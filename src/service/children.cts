@@ -22,7 +22,9 @@ function keepVariables(supervised: NodeJS.ProcessEnv, preload: string): void {
   const prototype = ChildProcess.prototype as unknown as { spawn?: (options: SpawnOptions) => unknown };
   const original = prototype.spawn;
   if (typeof original !== 'function') return;
-  const names = ['SUPERVISOR', 'GENERATION', 'DIRECT', 'KOFFI', 'SLOT'].map((name) => `MOULT_${name}`);
+  const names = ['SUPERVISOR', 'GENERATION', 'DIRECT', 'KOFFI', 'SLOT', 'HELD'].map(
+    (name) => `MOULT_${name}`,
+  );
   prototype.spawn = function (this: unknown, options: SpawnOptions, ...rest: unknown[]) {
     const { envPairs, detached } = options;
     if (Array.isArray(envPairs) && detached !== true) {

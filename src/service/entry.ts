@@ -1,20 +1,22 @@
 import type { Socket } from 'node:dgram';
 import type { Server } from 'node:net';
-import { basename } from 'node:path';
-import { bind as bindAs } from '../listeners/bind.js';
+import { bind as bindAs, UV_UDP_REUSEADDR } from '../listeners/bind.js';
 import { listen as listenAs } from '../listeners/listen.js';
+import { listenerName } from '../listeners/name.js';
 import { hookBind } from '../node/bind-hook.js';
-import { type Listen2, throughHook } from '../node/listen-hook.js';
+import { type Listen2, type ListenRequest, throughHook } from '../node/listen-hook.js';
 import { closeDescriptor } from '../os/descriptor.js';
+import { isForOneProcess } from '../os/private-path.js';
 import { isListening } from '../os/unix-socket.js';
 import type { ServiceThread } from '../threads/service-thread.js';
 import { AddonlessService } from './addonless-service.js';
 import { type Beginning, joinSupervisor } from './beginning.js';
 import { tellOfWorkers } from './cluster-workers.js';
-import { passedAtStart, scrub, startedBy } from './environment.js';
+import { heldIn, passedAtStart, scrub, startedBy } from './environment.js';
 import { Generation } from './generation.js';
 import { canCallLibc } from './libc-reach.js';
-import { joinService } from './member.js';
+import { isOwnPath, joinService } from './member.js';
+import { refuseProcessManager } from './process-managers.js';
 
 /** So often it is looked whether a supervisor is there. */
 const SUPERVISOR_LOOK_MS = 500;
@@ -84,11 +86,12 @@ export function listen(
   env: NodeJS.ProcessEnv,
 ): void {
   const decide: Parameters<typeof throughHook>[0] = (request, proceed) => {
-    // A path that holds the process's number is for itself alone: tools such as tsx speak to their children by one.
-    const isOwnAffair = request.port < 0 && request.address !== null && namesThisProcess(request.address);
+    const path = request.port < 0 ? request.address : null;
+    if (path !== null) refuseProcessManager(path);
+    const isOwnAffair = path !== null && isForOneProcess(path, process.pid);
     const mine = isOwnAffair ? null : become(env);
-    // Of another process of the service only what has a port of its own is known by its name in the next generation.
-    const joined = mine === null && addonless === undefined && request.port > 0 ? becomeMember(env) : null;
+    const mayJoin = mine === null && addonless === undefined && !isOwnAffair;
+    const joined = mayJoin && changesHands(request, env) ? becomeMember(env) : null;
     if (mine !== null) listenAs(mine.listeners, request, proceed);
     else if (addonless !== undefined && !isOwnAffair) addonless.listen(request, proceed);
     else if (joined !== null) joined.listen(request, proceed);
@@ -97,11 +100,24 @@ export function listen(
   throughHook(decide, server, original, args);
 }
 
+// Of another process of the service only what has a port of its own, or a path, is known by its name in the next generation.
+function changesHands(request: ListenRequest, env: NodeJS.ProcessEnv): boolean {
+  const { port, fd, address } = request;
+  if (port >= 0 || fd !== undefined || address === null) return port > 0;
+  const started = startedBy(env);
+  if (started === undefined || !canCallLibc()) return false;
+  return heldIn(env).includes(listenerName(request)) || !isOwnPath(started);
+}
+
 /** Called for every bind() of a datagram socket to a port that it names, before Node's own. */
 export function bind(socket: Socket, env: NodeJS.ProcessEnv): void {
   hookBind(socket, (request) => {
     const mine = become(env);
-    return mine === null ? request.proceed() : bindAs(mine.listeners, request);
+    if (mine !== null) return bindAs(mine.listeners, request);
+    // One that shares its address by its own wish, such as for multicast, finds it free beside the older generation's.
+    const isShared = (request.flags & UV_UDP_REUSEADDR) !== 0;
+    const joined = request.port > 0 && !isShared ? becomeMember(env) : null;
+    return joined === null ? request.proceed() : joined.bind(request);
   });
 }
 
@@ -142,8 +158,4 @@ export async function admitThread(shut: SharedArrayBuffer, env: NodeJS.ProcessEn
 export function ready(env: NodeJS.ProcessEnv): void {
   become(env)?.said();
   addonless?.said();
-}
-
-function namesThisProcess(path: string): boolean {
-  return basename(path).split(/\D+/).includes(String(process.pid));
 }

@@ -105,6 +105,17 @@ export function startedBy(env: NodeJS.ProcessEnv): StartedBy | undefined {
   return { supervisor, generation };
 }
 
+/** The names of the listeners that are held for the service, as far as the supervisor said. */
+export function heldIn(env: NodeJS.ProcessEnv): readonly string[] {
+  try {
+    const names: unknown = JSON.parse(env[HELD] ?? '[]');
+    return Array.isArray(names) ? names.map(String) : [];
+  } catch {
+    // Somebody has changed it.
+    return [];
+  }
+}
+
 /** Removes every trace, so that the service's own children are not taken for it. */
 export function scrub(env: NodeJS.ProcessEnv): void {
   const was = env[NODE_OPTIONS_WAS];

@@ -1,6 +1,9 @@
+import { basename } from 'node:path';
 import { Opening } from '../channel/open.js';
+import { isOfTree } from '../os/kin.js';
 import { joinMain, type ServiceThread } from '../threads/service-thread.js';
 import { askToEnd } from './ask-to-end.js';
+import type { StartedBy } from './environment.js';
 
 /** How long each of those that are asked may take; this process stands still meanwhile, and one of them may wait for it. */
 const ANSWER_TIMEOUT_MS = 3000;
@@ -26,6 +29,21 @@ export function joinService(supervisor: string, generation: number): ServiceThre
       'MoultWarning',
     );
     return null;
+  }
+}
+
+/**
+ * Whether a path at which this process listens is between the service and a helper that it has started, as this one is: then it
+ * stays as it is. What two processes of a shell or a launcher listen at is for clients.
+ */
+export function isOwnPath({ supervisor, generation }: StartedBy): boolean {
+  try {
+    const door = askForDoor(supervisor, generation);
+    // By the number of the process that opened it.
+    const service = Number(/\d+/.exec(basename(door ?? ''))?.[0] ?? 0);
+    return service === 0 || isOfTree(process.pid, service) === true;
+  } catch {
+    return true;
   }
 }
 

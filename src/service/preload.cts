@@ -90,7 +90,7 @@ function watch(): void {
     else load().listen(server, original, args, supervised);
   });
   hooks.onDatagramBind((socket) => {
-    if (!isHelper && !isMoultItself()) load().bind(socket, supervised);
+    if (!isMoultItself()) load().bind(socket, supervised);
   });
   const held = heldBefore(supervised);
   connecting.refuseConnectionsTo(() => entry?.held() ?? held());

@@ -5,7 +5,9 @@ import type { Logger } from 'pino';
 import { wallClockMs } from '../os/clock.js';
 import { inodeOf } from '../os/foreign-descriptor.js';
 import { socketsOf, treeOf } from '../os/kin.js';
-import { tcpListeners } from '../os/socket-diag.js';
+import { localPorts } from '../os/local-ports.js';
+import { isForOneProcess } from '../os/private-path.js';
+import { tcpListeners, udpReceivers } from '../os/socket-diag.js';
 import { unixListeners } from '../os/unix-listeners.js';
 import type { GenerationProcess } from './generation-process.js';
 import type { HeldListeners } from './held-listeners.js';
@@ -23,10 +25,11 @@ const STATE_TIMEOUT_MS = 2000;
 const MAX_COMMAND = 200;
 /** Each Node has its own, and says so itself. Source: Node.js documentation, "Debugging". */
 const INSPECTOR_PORT = 9229;
+const UNIX = 'unix:';
 
 /** A socket on which a process of the service's tree listens, and which moult does not hold. */
 export interface UnseenListener {
-  /** `127.0.0.1:9000`, `[::]:9000` or `unix:/run/app.sock`. */
+  /** `127.0.0.1:9000`, `[::]:9000`, `udp:127.0.0.1:9000` or `unix:/run/app.sock`. */
   readonly address: string;
   readonly inode: number;
   readonly pid: number;
@@ -50,7 +53,8 @@ export function unseenListeners(leader: number, held: readonly number[], folder:
   for (const pid of treeOf(leader)) {
     for (const inode of socketsOf(pid)) {
       const address = addresses.get(inode);
-      if (address !== undefined && !found.has(address))
+      const isOwnAffair = address?.startsWith(UNIX) && isForOneProcess(address.slice(UNIX.length), pid);
+      if (address !== undefined && !isOwnAffair && !found.has(address))
         found.set(address, { address, inode, pid, command: commandOf(pid) });
     }
   }
@@ -122,7 +126,7 @@ export class UnseenWatch {
       if (known.has(address) || !still.has(inode) || this.#told.has(address)) continue;
       this.#told.add(address);
       this.#parts.log.warn(
-        `generation ${generation.number}: process ${pid} (${command}) listens on ${address}, which moult does not see. A restart does not pass it on: the new release finds it taken, and nobody listens there once the old one has ended`,
+        `generation ${generation.number}: process ${pid} (${command}) listens on ${address}, which moult does not see. A restart does not pass it on: a new release that asks for the same finds it taken, and nobody listens there once the old one has ended`,
       );
     }
   }
@@ -162,10 +166,15 @@ function listening(folder: string): Map<number, string> {
   const tcp = tcpListeners()
     .filter(({ port }) => port !== INSPECTOR_PORT)
     .map(({ inode, host, port }) => [inode, tcpAddress(host, port)] as const);
+  // A socket from which a client sends has a port of the system's choice.
+  const { first, last } = localPorts();
+  const udp = udpReceivers()
+    .filter(({ port }) => port < first || port > last)
+    .map((one) => [one.inode, `udp:${tcpAddress(one.host, one.port)}`] as const);
   const unix = unixListeners()
     .filter(({ path }) => !path.startsWith(folder + sep))
-    .map(({ inode, path }) => [inode, `unix:${path}`] as const);
-  return new Map([...tcp, ...unix]);
+    .map(({ inode, path }) => [inode, UNIX + path] as const);
+  return new Map([...tcp, ...udp, ...unix]);
 }
 
 function commandOf(pid: number): string {

@@ -7,6 +7,7 @@ import type { SpreadOutflow } from '../connections/spread-outflow.js';
 import type { Movables } from '../handover/estate.js';
 import { meetNeighbours, outflowTo, type Taker } from '../handover/neighbours.js';
 import type { Settled } from '../handover/threads.js';
+import { quiet } from '../listeners/datagram-listener.js';
 import type { DrainReport } from '../protocol/messages.js';
 
 /** How many pauses are told of. */
@@ -30,6 +31,8 @@ export class Departure {
   #outflow: Outflow | SpreadOutflow | undefined;
   #drain: Drain | undefined;
   #isConfirmed = false;
+  /** Datagrams may still be answered here. */
+  #isAnswering = true;
   #isOver = false;
 
   constructor(estate: Movables, times: DrainTimes, around: DepartureSurroundings) {
@@ -37,6 +40,10 @@ export class Departure {
     this.#around = around;
     this.#times = times;
     this.#servers = estate.listeners.streams().map(({ server }) => server);
+    quiet(estate.listeners.datagrams()).then(() => {
+      this.#isAnswering = false;
+      this.#drain?.check();
+    });
   }
 
   /** Gives what can move to these threads. @returns what left, when all that could at once has. */
@@ -91,7 +98,11 @@ export class Departure {
       this.#servers,
       this.#times,
       (socket, server) => this.#endsHere(socket, server),
-      () => this.#isConfirmed && !this.#around.isBeingFed() && (outflow === undefined || outflow.isIdle),
+      () =>
+        this.#isConfirmed &&
+        !this.#isAnswering &&
+        !this.#around.isBeingFed() &&
+        (outflow === undefined || outflow.isIdle),
       (tracked) => outflow?.whyStays(tracked),
     );
     this.#drain = drain;

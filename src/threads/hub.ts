@@ -128,7 +128,8 @@ export class ThreadHub {
   // Between processes a port is taken: who asks for it binds it itself, and learns so from the kernel.
   #isOfOther(name: string, pid: number): boolean {
     const { threads, listeners } = this.#around;
-    const isOurs = listeners.streams().some(({ identity }) => identity.name === name);
+    const known = listeners.named(name);
+    const isOurs = known !== undefined && !(known instanceof ThreadListener);
     return threads.isOfOther(name, pid) || (pid !== process.pid && isOurs);
   }
 
@@ -142,8 +143,16 @@ export class ThreadHub {
   #claim(wants: readonly string[]): Listener | undefined {
     const { listeners } = this.#around;
     const [name = '', ...others] = wants;
-    const inherited = listeners.inherited(name, ['tcp', 'unix']) ?? listeners.inheritedLasting(others);
-    return inherited && this.#hold(inherited.item, inherited.fd, true);
+    const path = others[0]?.startsWith('unix:') ? others[0].slice('unix:'.length) : undefined;
+    const inherited =
+      listeners.inherited(name, ['tcp', 'unix', 'udp']) ??
+      listeners.inheritedLasting(others) ??
+      (path === undefined ? undefined : listeners.inheritedAt(path));
+    if (inherited === undefined) return undefined;
+    const { item, fd } = inherited;
+    // Clients are to find it where this release asks for it.
+    const isOurs = item.path !== null && path !== undefined;
+    return this.#hold(isOurs ? { ...item, path } : item, fd, true);
   }
 
   #hold(item: ListenerItem, fd: number, isInherited: boolean): Listener {

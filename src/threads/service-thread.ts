@@ -13,11 +13,13 @@ import { ResponseCounter } from '../connections/response-counter.js';
 import { ConnectionTracker } from '../connections/tracker.js';
 import { MoultError } from '../errors.js';
 import { type Movables, movableClaims } from '../handover/estate.js';
-import { claim, listen as listenAs } from '../listeners/listen.js';
+import { bind as bindAs } from '../listeners/bind.js';
+import { claimAtPath, listen as listenAs } from '../listeners/listen.js';
 import type { Listener } from '../listeners/listener.js';
-import { listenerName, otherNames } from '../listeners/name.js';
+import { datagramName, listenerName, otherNames } from '../listeners/name.js';
 import { ListenerRegistry } from '../listeners/registry.js';
 import { StreamListener } from '../listeners/stream-listener.js';
+import type { BindRequest } from '../node/bind-hook.js';
 import { handleOf } from '../node/handle.js';
 import { giveToServer, isPlainHttp, requestsInFlight, socketOn } from '../node/http1.js';
 import type { ListenRequest } from '../node/listen-hook.js';
@@ -25,7 +27,8 @@ import { beforeAccepting } from '../node/listening-handle.js';
 import { http1Moves } from '../node/self-test.js';
 import { watchTlsSockets } from '../node/tls-sockets.js';
 import { closeDescriptor } from '../os/descriptor.js';
-import type { Message } from '../protocol/messages.js';
+import { SocketLinks } from '../os/socket-links.js';
+import type { ListenerItem, Message } from '../protocol/messages.js';
 import { Departure } from './departure.js';
 
 /** What a process of the service that joins another one does differently from a thread. */
@@ -97,7 +100,8 @@ export class ServiceThread implements Movables {
       closedBehindGate: (listener: Listener) => this.#closed(listener.identity.name),
     };
     // What other threads accept on too is closed for good by the main thread alone.
-    this.listeners = new ListenerRegistry(!accepts, events, true);
+    const links = member === undefined ? undefined : new SocketLinks(dirname(mainDoor));
+    this.listeners = new ListenerRegistry(!accepts, events, true, links);
     this.connections = new ConnectionTracker((server) => this.listeners.of(server) !== undefined);
     this.connections.start();
     moveProxied();
@@ -132,32 +136,38 @@ export class ServiceThread implements Movables {
       return;
     }
     const name = this.listeners.freeName(listenerName(request));
-    const wants = [name, ...otherNames(request)];
+    this.#ask([name, ...otherNames(request)], (item, fd) => {
+      if (item === undefined) listenAs(this.listeners, request, proceed);
+      else claimAtPath(this.listeners, request, { item, fd }, proceed);
+    });
+  }
+
+  /** The same of a datagram socket's bind(). @returns 0, or a negative error number of libuv. */
+  bind(request: BindRequest): number {
+    const name = this.listeners.freeName(datagramName(request));
+    return this.#ask([name], () => bindAs(this.listeners, request));
+  }
+
+  /** Asks the main thread for a listener. @param then is given what that has under this name, if it has; it is inherited. */
+  #ask<T>(wants: readonly string[], then: (item: ListenerItem | undefined, fd: number) => T): T {
     const asked = new Opening(
       this.mainDoor,
-      { role: 'thread', thread: threadId, wants },
+      { role: 'thread', thread: threadId, wants: [...wants] },
       this.#member?.timeoutMs ?? OPENING_TIMEOUT_MS,
     );
-    let answer: ReturnType<typeof asked.hear<'inherit'>>;
     try {
-      answer = asked.hear('inherit');
-    } catch (error) {
-      asked.abandon();
-      throw error;
-    }
-    const [item] = answer.message.listeners;
-    const [fd] = answer.incoming.take();
-    if (item !== undefined && fd !== undefined) {
-      asked.abandon();
-      const known = { ...item, name: this.listeners.freeName(item.name) };
-      this.listeners.inherit([known], [fd]);
-      claim(this.listeners, request, { item: known, fd }, proceed);
-      return;
-    }
-    // Until it is closed no other thread is answered for this name, so all of it is done in this call.
-    this.#asking = asked;
-    try {
-      listenAs(this.listeners, request, proceed);
+      const answer = asked.hear('inherit');
+      const [item] = answer.message.listeners;
+      const [fd] = answer.incoming.take();
+      if (item !== undefined && fd !== undefined) {
+        asked.abandon();
+        const known = { ...item, name: this.listeners.freeName(item.name) };
+        this.listeners.inherit([known], [fd]);
+        return then(known, fd);
+      }
+      // Until it is closed no other thread is answered for this name, so all of it is done in this call.
+      this.#asking = asked;
+      return then(undefined, -1);
     } finally {
       this.#asking = undefined;
       asked.abandon();
@@ -256,7 +266,11 @@ export class ServiceThread implements Movables {
   }
 
   #listens(listener: Listener): void {
-    if (!(listener instanceof StreamListener)) return;
+    if (listener instanceof StreamListener) this.#serve(listener);
+    this.#main.send({ type: 'listening', name: listener.identity.name, address: addressOf(listener) });
+  }
+
+  #serve(listener: StreamListener): void {
     const { server } = listener;
     this.#watch(server, listener);
     // A loop that stood still may find clients waiting before it reads that it is not to accept them.
@@ -265,7 +279,6 @@ export class ServiceThread implements Movables {
       if (isShut) this.#pause();
       return isShut;
     });
-    this.#main.send({ type: 'listening', name: listener.identity.name, address: addressOf(listener) });
   }
 
   #watch(server: Server, listener: StreamListener): void {
@@ -309,7 +322,7 @@ export class ServiceThread implements Movables {
   }
 }
 
-function addressOf(listener: StreamListener): Record<string, unknown> {
+function addressOf(listener: Listener): Record<string, unknown> {
   const address = listener.address();
   if (typeof address === 'object' && address !== null) return { ...address };
   return { path: listener.identity.path ?? address ?? listener.identity.name };

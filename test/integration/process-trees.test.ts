@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import dgram from 'node:dgram';
+import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, it } from 'node:test';
@@ -8,13 +10,22 @@ import { freePorts, Supervised, until, withFolder, withService } from './supervi
 
 const runOptions = ['--probation', '100ms', '--drain-timeout', '3s', '--ready-timeout', '15s'];
 
-/** Listens on the ports that its arguments name, and says on the first request's answer which process it is. */
+/** Listens on the ports and paths that its arguments name (udp:PORT for datagrams), and says which process it is. */
 const SERVER = `
   const http = require('node:http');
-  for (const port of process.argv.slice(2)) {
+  const dgram = require('node:dgram');
+  for (const place of process.argv.slice(2)) {
+    if (place.startsWith('udp:')) {
+      const socket = dgram.createSocket('udp4');
+      socket.on('message', (_, from) => socket.send(String(process.pid), from.port, from.address));
+      socket.bind(Number(place.slice(4)), '127.0.0.1');
+      continue;
+    }
     const server = http.createServer({ keepAliveTimeout: 600_000 }, (_, response) =>
       response.end(String(process.pid)));
-    server.listen(Number(port), '127.0.0.1');
+    if (process.env.UNLINKS && place.startsWith('/')) require('node:fs').rmSync(place, { force: true });
+    if (place.startsWith('/')) server.listen(place);
+    else server.listen(Number(place), '127.0.0.1');
   }`;
 
 /** Starts what its arguments say, and ends with it. */
@@ -68,8 +79,14 @@ const MOMENTS = `
     });
   }).listen(Number(port), '127.0.0.1');`;
 
-async function whoAnswers(port: number): Promise<string> {
-  const client = await RawClient.connect({ host: '127.0.0.1', port });
+/** A port, or a path. */
+type Place = number | string;
+
+const targetOf = (place: Place) =>
+  typeof place === 'number' ? { host: '127.0.0.1', port: place } : { socketPath: place };
+
+async function whoAnswers(place: Place): Promise<string> {
+  const client = await RawClient.connect(targetOf(place));
   try {
     return (await client.get('/')).body.toString();
   } finally {
@@ -77,14 +94,27 @@ async function whoAnswers(port: number): Promise<string> {
   }
 }
 
-async function isUp(port: number): Promise<void> {
-  await until(`port ${port} answers`, () => whoAnswers(port).catch(() => undefined));
+async function isUp(place: Place): Promise<void> {
+  await until(`${place} answers`, () => whoAnswers(place).catch(() => undefined));
+}
+
+async function whoReceives(port: number): Promise<string> {
+  const client = dgram.createSocket('udp4');
+  // One that is sent before anybody receives is lost, as it is without moult.
+  const sends = setInterval(() => client.send('who?', port, '127.0.0.1'), 100);
+  try {
+    const [said] = (await once(client, 'message')) as [Buffer];
+    return String(said);
+  } finally {
+    clearInterval(sends);
+    client.close();
+  }
 }
 
 /** Restarts twice: at each port another process answers each time, on a connection that stays and on new ones. */
-async function allChangesHands(service: Supervised, ports: readonly number[]): Promise<void> {
+async function allChangesHands(service: Supervised, ports: readonly Place[]): Promise<void> {
   for (const port of ports) await isUp(port);
-  const kept = await Promise.all(ports.map((port) => RawClient.connect({ host: '127.0.0.1', port })));
+  const kept = await Promise.all(ports.map((port) => RawClient.connect(targetOf(port))));
   const ask = () => Promise.all(kept.map(async (client) => (await client.get('/')).body.toString()));
   let before = await ask();
   for (let n = 0; n < 2; n += 1) {
@@ -100,10 +130,25 @@ async function allChangesHands(service: Supervised, ports: readonly number[]): P
   await service.alone();
 }
 
+/** One that the system does not pick for clients. */
+async function portForDatagrams(): Promise<number> {
+  for (;;) {
+    const socket = dgram.createSocket('udp4');
+    const port = 10_000 + Math.floor(Math.random() * 20_000);
+    const isFree = await new Promise<boolean>((resolve) => {
+      socket.once('error', () => resolve(false)).bind(port, '127.0.0.1', () => resolve(true));
+    });
+    socket.close();
+    if (isFree) return port;
+  }
+}
+
 interface Tree {
   readonly files: Readonly<Record<string, string>>;
   readonly command: (ports: readonly string[]) => readonly string[];
   readonly ports: number;
+  /** How many paths follow the ports. */
+  readonly paths?: number;
   readonly env?: Readonly<Record<string, string>>;
 }
 
@@ -146,6 +191,35 @@ const trees: Record<string, Tree> = {
   },
 };
 
+const paths = {
+  'two services that a shell starts, one at a path': (places: readonly string[]) => [
+    'sh',
+    '-c',
+    `node server.cjs ${places[0]} & node server.cjs ${places[1]} & wait`,
+  ],
+  'a launcher in Node with two services, one at a path': (places: readonly string[]) => [
+    'launcher.cjs',
+    ...places,
+  ],
+};
+for (const [what, command] of Object.entries(paths)) {
+  for (const env of [{}, { UNLINKS: '1' }]) {
+    const how = 'UNLINKS' in env ? ' that it removes first' : '';
+    trees[what + how] = {
+      files: {
+        ...server,
+        'launcher.cjs': launcher(
+          "() => { spawn(process.execPath, [server, ports[1]], { stdio: 'inherit' }); return spawn(process.execPath, [server, ports[0]]); }",
+        ),
+      },
+      command,
+      ports: 1,
+      paths: 1,
+      env,
+    };
+  }
+}
+
 const launchers = {
   spawn: "() => spawn(process.execPath, [server, ...ports], { stdio: 'inherit' })",
   'spawn with an environment of its own':
@@ -167,16 +241,91 @@ for (const [how, start] of Object.entries(launchers)) {
 }
 
 describe('what listens in the tree of a service changes hands', () => {
-  for (const [what, { files, command, ports: count, env = {} }] of Object.entries(trees)) {
+  for (const [what, { files, command, ports: count, paths: ofPaths = 0, env = {} }] of Object.entries(
+    trees,
+  )) {
     it(`of ${what}`, async () => {
       await withFolder(async (folder) => {
         for (const [name, text] of Object.entries(files)) await writeFile(path.join(folder, name), text);
         const ports = await freePorts(count);
-        const options = { command: command(ports.map(String)), cwd: folder, env, runOptions };
-        await withService(options, (service) => allChangesHands(service, ports));
+        const sockets = Array.from({ length: ofPaths }, (_, n) => path.join(folder, `${n}.sock`));
+        const places = [...ports, ...sockets];
+        const options = { command: command(places.map(String)), cwd: folder, env, runOptions };
+        await withService(options, (service) => allChangesHands(service, places));
       });
     });
   }
+
+  for (const [what, start] of Object.entries({
+    'another process of a shell': (port: number, udp: number) => [
+      'sh',
+      '-c',
+      `node server.cjs ${port} & sleep 0.5; node server.cjs udp:${udp} & wait`,
+    ],
+    'a forked helper': (port: number, udp: number) => ['service.cjs', String(port), `udp:${udp}`],
+  })) {
+    it(`of ${what} that receives datagrams: also after a crash`, async () => {
+      await withFolder(async (folder) => {
+        const service = `
+          const place = process.argv.pop();
+          require('./server.cjs');
+          const helper = require('node:child_process').fork('./server.cjs', [place]);
+          process.on('SIGTERM', () => { helper.kill(); process.exit(); });`;
+        await writeFile(path.join(folder, 'server.cjs'), SERVER);
+        await writeFile(path.join(folder, 'service.cjs'), service);
+        const [port = 0, udp = 0] = await freePorts(2);
+        const options = { command: start(port, udp), cwd: folder, runOptions };
+        await withService(options, async (supervised) => {
+          const first = await whoReceives(udp);
+          await isUp(port);
+          await supervised.restart();
+          const second = await whoReceives(udp);
+          assert.notEqual(second, first);
+          await supervised.alone();
+          process.kill((await supervised.current()).pid, 'SIGKILL');
+          await until('another one receives', async () => (await whoReceives(udp)) !== second);
+          assert.doesNotMatch(supervised.output, /EADDRINUSE/);
+        });
+      });
+    });
+  }
+});
+
+describe('what a tool of the tree listens at for itself alone', () => {
+  it('is no part of what changes hands, and is not told of', async () => {
+    await withFolder(async (folder) => {
+      // As forever does: a path with the time in it, opened before the service is started.
+      const keeper = `
+        require('node:net').createServer().listen(__dirname + '/worker.' + Date.now() + '0aB.sock');
+        require('node:net').createServer().listen(__dirname + '/keeper-' + process.pid + '.sock');
+        setTimeout(() => {
+          const child = require('node:child_process').spawn(process.execPath, ['server.cjs', process.argv[2]]);
+          process.on('SIGTERM', () => child.kill());
+          child.on('exit', () => process.exit());
+        }, 300);`;
+      await writeFile(path.join(folder, 'server.cjs'), SERVER);
+      await writeFile(path.join(folder, 'keeper.cjs'), keeper);
+      const [port = 0] = await freePorts(1);
+      const command = ['node', 'keeper.cjs', String(port)];
+      await withService({ command, cwd: folder, runOptions }, async (service) => {
+        await allChangesHands(service, [port]);
+        assert.doesNotMatch(service.output, /does not see/);
+      });
+    });
+  });
+
+  it('ends the start where it is PM2, with what to do instead', async () => {
+    await withFolder(async (folder) => {
+      const pm2 = `
+        process.title = 'PM2 v6.0.0: God Daemon';
+        require('node:net').createServer().listen(__dirname + '/rpc.sock');`;
+      await writeFile(path.join(folder, 'god.cjs'), pm2);
+      const options = { command: ['god.cjs'], cwd: folder, runOptions, waits: false };
+      const service = await Supervised.start(options);
+      assert.notEqual(await service.ended, 0);
+      assert.match(service.output, /moult cannot run PM2.*moult run -- server\.js/);
+    });
+  });
 });
 
 describe('a preload of the user that listens', () => {
@@ -222,6 +371,11 @@ describe('what moult does not see in the tree of a service', () => {
     `python3 -c "import socket,time; s=socket.socket(); s.setsockopt(1,2,1); s.bind(('127.0.0.1',${port})); s.listen(); time.sleep(600)"`;
   const unseen: Record<string, (a: number, b: number) => readonly string[]> = {
     'a program in another language': (a, b) => ['sh', '-c', `${python(b)} & exec node server.cjs ${a}`],
+    'datagrams of a program in another language': (a, b) => [
+      'sh',
+      '-c',
+      `python3 -c "import socket,time; s=socket.socket(type=socket.SOCK_DGRAM); s.bind(('127.0.0.1',${b})); time.sleep(600)" & exec node server.cjs ${a}`,
+    ],
     'a Node process whose environment was emptied': (a, b) => [
       'sh',
       '-c',
@@ -237,7 +391,9 @@ describe('what moult does not see in the tree of a service', () => {
     'a Unix socket of a helper': (a, b) => [
       'sh',
       '-c',
-      `node server.cjs ${a} & sleep 0.5; node -e "require('net').createServer().listen('helper-${b}.sock')"`,
+      `exec node -e "process.argv = ['node', 'server.cjs', '${a}']; require('./server.cjs');
+       const helper = 'require(\\'net\\').createServer().listen(\\'helper-${b}.sock\\')';
+       setTimeout(() => require('child_process').spawn(process.execPath, ['-e', helper], { stdio: 'ignore' }), 500)"`,
     ],
     'all that there is, because moult is not let in': (_, b) => ['sh', '-c', `exec ${python(b)}`],
   };
@@ -245,14 +401,15 @@ describe('what moult does not see in the tree of a service', () => {
     it(`is told of at the start, by its address and process: ${what}`, async () => {
       await withFolder(async (folder) => {
         await writeFile(path.join(folder, 'server.cjs'), SERVER);
-        const [a = 0, b = 0] = await freePorts(2);
+        const [a = 0, any = 0] = await freePorts(2);
+        const b = what.startsWith('datagrams') ? await portForDatagrams() : any;
         const options = { command: command(a, b), cwd: folder, runOptions, waits: false };
         const service = await Supervised.start(options);
         try {
           const told = await service.logs(
             new RegExp(`process \\d+ \\(.*\\) listens on \\S*${b}\\S*, which moult does not see`),
           );
-          assert.match(told, /the new release finds it taken/);
+          assert.match(told, /a new release that asks for the same finds it taken/);
           const count = () => service.log().filter((line) => line.includes('does not see')).length;
           assert.equal(count(), 1);
         } finally {
