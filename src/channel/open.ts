@@ -1,4 +1,6 @@
+import { lstatSync } from 'node:fs';
 import { Socket } from 'node:net';
+import { dirname } from 'node:path';
 import { MoultError } from '../errors.js';
 import { closeDescriptor } from '../os/descriptor.js';
 import { receiveBytesWithDescriptors, sendDescriptors } from '../os/descriptor-socket.js';
@@ -39,7 +41,8 @@ export class Opening {
    * Connects, is greeted, and says hello.
    * @param path of the socket, or the descriptor of one that is connected.
    * @param timeoutMs for the whole opening, up to {@link toChannel}.
-   * @param owners the users whose processes may answer root, besides root's own; undefined for any user's.
+   * @param owners the users whose processes may answer root, besides root's own and those that are trusted; by default who owns
+   *   the folder of the socket: where its group may write, another one of them may have put a socket there.
    * @throws MOULT_SYSTEM_CALL when nobody listens there; MOULT_PEER_TIMEOUT; MOULT_PEER_CLOSED;
    *   MOULT_PROTOCOL_VERSION; MOULT_PROTOCOL_FRAME; MOULT_PEER_REFUSED before anything is read.
    */
@@ -54,8 +57,9 @@ export class Opening {
     this.#records = -1;
     try {
       this.peer = peerCredentials(this.#fd);
-      // Root may operate the service of any user; nobody else is answered by another user's process.
-      if (process.geteuid?.() !== 0 || owners?.includes(this.peer.uid) === false) checkPeer(this.peer);
+      // Root may meet the service of any user; nobody else is answered by another user's process.
+      const isRoot = process.geteuid?.() === 0;
+      if (!isRoot || !(owners ?? ownerOfFolder(path)).includes(this.peer.uid)) checkPeer(this.peer);
       this.greeting = this.#greeting();
       const protocol = commonVersion(this.greeting.protocol);
       this.say({
@@ -170,6 +174,11 @@ export class Opening {
     const { jsonBytes, attachmentBytes } = decodeHeader(header);
     return decodeBody(readExactly(this.#fd, jsonBytes + attachmentBytes, this.#deadlineMs), jsonBytes);
   }
+}
+
+function ownerOfFolder(path: string | number): number[] {
+  const found = typeof path === 'string' ? lstatSync(dirname(path), { throwIfNoEntry: false }) : undefined;
+  return found === undefined ? [] : [found.uid];
 }
 
 /**

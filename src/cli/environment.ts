@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { MoultError } from '../errors.js';
 import { execute } from '../os/execute.js';
 import { restoreNodeOptions, withoutNodeOptions } from '../os/node-options.js';
 import { scrub } from '../service/environment.js';
@@ -12,6 +13,9 @@ const LOADING = /(^|\s)(--require|-r|--import|--loader|--experimental-loader)\b/
 const PLUG_N_PLAY =
   /--(require|import|loader|experimental-loader)[ =]("[^"]*|\S*)\.pnp\.(cjs|loader\.mjs)"?/g;
 
+/** Options of Node that keep moult itself from calling libc. */
+const BARRING = /(^|\s)--(no-addons|(experimental-)?permission)(?=\s|=|$)/;
+
 /**
  * Makes the environment of this process that of a command of moult. What NODE_OPTIONS loads is meant for the service: where
  * it has been loaded here, this process starts anew without it; servers that it opened are closed by that.
@@ -21,12 +25,34 @@ export function takeOwnEnvironment(env: NodeJS.ProcessEnv = process.env): void {
   // A service may start moult.
   if (env.MOULT_SUPERVISOR !== undefined) scrub(env);
   if (restoreNodeOptions(env)) return;
+  if (BARRING.test(env.NODE_OPTIONS ?? '')) startWithoutBars(env);
   const [, ...given] = fileWords('/proc/self/cmdline');
   const isReadByNode = hasReadEnvFile(given);
   if (!isReadByNode && !LOADING.test((env.NODE_OPTIONS ?? '').replace(PLUG_N_PLAY, ''))) return;
   const flags = process.execArgv.filter((flag) => flag !== '--');
   const words = [...flags, '--', ...process.argv.slice(1)];
   execute(process.execPath, words, withoutNodeOptions(isReadByNode ? atItsStart() : env));
+}
+
+// Without libc, and so only where Node itself can do it. Source: Node's documentation, process.execve, since 22.15 and 23.11.
+function startWithoutBars(env: NodeJS.ProcessEnv): never {
+  const { execve } = process as { execve?: (file: string, args: string[], env: NodeJS.ProcessEnv) => never };
+  const words = [process.execPath, ...process.execArgv.filter((flag) => flag !== '--'), '--'];
+  try {
+    execve?.(process.execPath, [...words, ...process.argv.slice(1)], definedOnly(withoutNodeOptions(env)));
+  } catch {
+    // Permissions forbid it.
+  }
+  throw new MoultError(
+    'MOULT_UNSUPPORTED_PLATFORM',
+    `moult itself needs an addon, and NODE_OPTIONS (${env.NODE_OPTIONS}) keeps Node from loading it: give those options to the service alone, as in "moult run -- node --no-addons server.js", or in a file by --env-file`,
+  );
+}
+
+function definedOnly(env: Readonly<Record<string, string | undefined>>): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(env).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])),
+  );
 }
 
 /** Whether Node has taken our own --env-file for its own: it looks for it in all arguments, unless `--` comes before. */

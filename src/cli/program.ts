@@ -24,7 +24,12 @@ const HIDDEN = 'rehearse';
 
 /** Runs the command that the command line names; the exit status says how it went. */
 export async function main(): Promise<void> {
-  takeOwnEnvironment();
+  try {
+    takeOwnEnvironment();
+  } catch (error) {
+    process.exitCode = reportFailure(error, process.argv.includes('--json'));
+    return;
+  }
   outliveReader();
   const program = new Command('moult')
     .description(

@@ -56,6 +56,8 @@ export class AddonlessService {
     this.#lookedAt = new LookedAt(this.#listeners, probedFromPort);
     this.#connections = new ConnectionTracker((server) => this.#listeners.has(server));
     this.#connections.start();
+    // What comes through its supervisor breaks with that one: it is lost, not the service.
+    for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
     this.#line = this.#connect();
     // A listener behind its gate does not keep the process alive; the wait for its commit does.
     this.#line.ref();

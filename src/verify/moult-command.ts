@@ -143,15 +143,16 @@ function call(args: readonly string[], options: MoultCommandOptions): Promise<Co
       // A Ctrl-C at the terminal is the verification's, which still has to ask for the service's end.
       detached: true,
     });
+    // First: where there is no descriptor left the outputs are not there, and this tells why.
+    child.once('error', reject);
     let stdout = '';
     let stderr = '';
-    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    child.stdout?.setEncoding('utf8').on('data', (text: string) => {
       stdout += text;
     });
-    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       stderr += text;
     });
-    child.once('error', reject);
     child.once('close', (code) => resolve({ code, stdout, stderr }));
   });
 }

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
-import { chmodSync, closeSync, existsSync, openSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, closeSync, existsSync, openSync, statSync, writeFileSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { describe, mock } from 'node:test';
 import fc from 'fast-check';
 import type { Channel } from '#moult/channel/channel.js';
 import { Door, type Visitor } from '#moult/channel/door.js';
+import { Opening } from '#moult/channel/open.js';
 import { MoultError } from '#moult/errors.js';
 import { descriptorOf } from '#moult/node/handle.js';
 import { closeDescriptor } from '#moult/os/descriptor.js';
@@ -177,6 +178,27 @@ describe('a door', () => {
     assert.equal(told.error, isRoot ? 'MOULT_PEER_REFUSED' : 'MOULT_PEER_CLOSED');
     assert.equal(visits, isRoot ? 0 : 1);
   });
+
+  const isRoot = process.geteuid?.() === 0;
+  const skip = isRoot ? false : 'only root meets sockets of others';
+  for (const mine of [true, false]) {
+    const what = mine ? 'as who owns its folder' : 'as another who may write to its folder';
+    tidy(
+      `is ${mine ? '' : 'not '}believed by a process of root ${what}`,
+      async (later) => {
+        const folder = temporaryFolder(later);
+        const path = join(folder, 'a.sock');
+        if (mine) chownSync(folder, 65534, 65534);
+        else chmodSync(folder, 0o777);
+        const child = fixture(later, 'closes-at-once.mjs', [path], { uid: 65534, gid: 65534 });
+        await child.says();
+        const open = () => new Opening(path, { role: 'generation', generation: 1 }, 5000);
+        // It closes without a greeting: only one that is believed is waited for.
+        assert.throws(open, { code: mine ? 'MOULT_PEER_CLOSED' : 'MOULT_PEER_REFUSED' });
+      },
+      { skip },
+    );
+  }
 
   tidy('loses a visitor that is killed, with what was on its way to it', async (later) => {
     const { path, guest } = await doorWithGuest(later);

@@ -232,4 +232,26 @@ describe('a service whose Node loads no addons', () => {
       });
     });
   });
+
+  it('runs under a moult in whose environment the flag is, or that says where to give it', async () => {
+    const script = `const http = require('node:http');
+      http.createServer((_, response) => response.end(String(process.pid))).listen(0, '127.0.0.1');`;
+    await withFolder(async (folder) => {
+      await writeFile(path.join(folder, 'server.cjs'), script);
+      const options = { command: ['server.cjs'], cwd: folder, nodeOptions: '--no-addons', waits: false };
+      const service = await Supervised.start(options);
+      try {
+        if ('execve' in process) {
+          await service.logs(/generation 1 serves 1 listener/);
+          await service.restart();
+          await service.stop();
+        } else {
+          assert.equal(await service.ended, 1);
+          assert.match(service.stderr, /moult itself needs an addon, and NODE_OPTIONS \(--no-addons\)/);
+        }
+      } finally {
+        await service.kill();
+      }
+    });
+  });
 });
