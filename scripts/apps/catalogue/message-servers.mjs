@@ -1,5 +1,4 @@
 // Servers of mail, MQTT and WebSockets.
-import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 
 export const MESSAGE_SERVERS = [
@@ -21,14 +20,6 @@ export const MESSAGE_SERVERS = [
     ],
     speaks: ['http', 'smtp'],
     request: '/healthz',
-  },
-  {
-    name: 'Haraka',
-    version: '3.3.4',
-    bin: 'Haraka/bin/haraka',
-    prepare: haraka,
-    args: (_ports, folder) => ['-c', path.join(folder, 'haraka')],
-    speaks: ['smtp'],
   },
   {
     name: 'aedes-cli',
@@ -64,14 +55,3 @@ export const MESSAGE_SERVERS = [
     webSockets: '/room',
   },
 ];
-
-function haraka(folder, [port]) {
-  const config = path.join(folder, 'haraka/config');
-  mkdirSync(config, { recursive: true });
-  writeFileSync(path.join(config, 'smtp.ini'), `listen=127.0.0.1:${port}\nnodes=0\n`);
-  writeFileSync(path.join(config, 'plugins'), 'rcpt_to.in_host_list\nqueue/discard\n');
-  writeFileSync(path.join(config, 'host_list'), 'example.com\n');
-  writeFileSync(path.join(config, 'me'), 'example.com\n');
-  writeFileSync(path.join(config, 'connection.ini'), '[message]\nhelo=at your service\n');
-  writeFileSync(path.join(config, 'loglevel'), 'LOGERROR\n');
-}
