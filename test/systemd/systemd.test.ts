@@ -107,45 +107,6 @@ function underSystemd(type: string, overUsr: string | undefined): void {
     assert.equal(await unit.property('Result'), 'success');
   });
 
-  it('runs workers without a port: active when they live, reloaded, started again after a crash, never two where that is asked', async () => {
-    const worker = async (name: string, ...runOptions: string[]) => {
-      const beats = `/run/moult-${name}/beats`;
-      const options = { name, script: fixture('works.cjs'), env: { BEATS: beats } };
-      const unit = await install({ ...options, runOptions: ['--ready-after', '500ms', ...runOptions] });
-      await unit.start();
-      assert.equal(await unit.property('ActiveState'), 'active');
-      const turns = async () => {
-        const lines = (await lab.run('cat', beats)).output.split('\n').filter((line) => line !== '');
-        const pids = lines.map((line) => Number.parseInt(line, 10));
-        return pids.filter((pid, i) => pid !== pids[i - 1]);
-      };
-      return { unit, turns };
-    };
-    for (const changeover of ['overlap', 'exclusive']) {
-      const { unit, turns } = await worker(`works-${changeover}`, '--changeover', changeover);
-      await unit.says(/^generation 1 serves without a listener/);
-      await unit.systemctl('reload');
-      const [, pid] =
-        /^generation 2 serves without a listener \(process (\d+)\)/.exec(await unit.statusText()) ?? [];
-      await lab.run('kill', '-KILL', pid ?? '');
-      await unit.says(
-        changeover === 'exclusive' ? /^generation 3 serves without a listener/ : /^generation [13] serves/,
-      );
-      assert.equal(await unit.property('ActiveState'), 'active');
-      const order = await turns();
-      if (changeover === 'exclusive') assert.equal(new Set(order).size, order.length, order.join());
-      await unit.systemctl('stop');
-      assert.equal(await unit.property('Result'), 'success');
-    }
-    const { unit } = await worker('works-slots', '--slots', '2', '--changeover', 'exclusive');
-    await unit.says(/^2 of 2 slots serve/);
-    await unit.moult('scale', '3', 'works-slots');
-    await unit.systemctl('reload');
-    assert.match(await unit.statusText(), /^3 of 3 slots serve /);
-    await unit.systemctl('stop');
-    assert.equal(await unit.property('Result'), 'success');
-  });
-
   it('stays active when a reload fails, and says why', async () => {
     const link = path.join(lab.shared, 'failing.cjs');
     symlinkSync(fixture('http.cjs'), link);
