@@ -5,7 +5,7 @@ import type { Logger } from 'pino';
 import { asMoultError, MoultError } from '../errors.js';
 import type { RestartSummary } from '../lifecycle/restart-record.js';
 import { wallClockMs } from '../os/clock.js';
-import { isProcess } from '../os/process.js';
+import { isProcess, startTicks } from '../os/process.js';
 import { connectionsOf } from '../programs/connections.js';
 import type { Message } from '../protocol/messages.js';
 import type { ServiceManagerLink } from '../starter/service-manager.js';
@@ -51,6 +51,7 @@ import { generationStatus, type ServiceStatus, type SupervisorState } from './st
 import type { Teller } from './succession.js';
 import { type Giver, TakeOver } from './take-over.js';
 import { UnseenWatch } from './unseen-listeners.js';
+import type { LivingGeneration } from './upgrade.js';
 
 const OPEN_AGAIN_MS = 500;
 /** How often it is tried to read what the program before this one wrote. */
@@ -68,7 +69,7 @@ const BUSY_SHARE = 0.5;
 /** The program that this process can become. */
 export interface NextProgram {
   /** Has it started beside this one, to see that it could take over. @throws MOULT_UPGRADE_FAILED */
-  rehearse(held: readonly KeptListener[], living: readonly number[]): Promise<unknown>;
+  rehearse(held: readonly KeptListener[], living: readonly LivingGeneration[]): Promise<unknown>;
   /** Becomes it. @param leaves the socket at which it is reached, and whether a restart is to begin. @throws MOULT_SYSTEM_CALL; nothing has changed then. */
   become(
     held: readonly KeptListener[],
@@ -469,10 +470,10 @@ export class Supervisor {
   }
 
   #rehearse(): Promise<unknown> {
-    const living = this.#slots.generations().filter(({ isOurs }) => isOurs);
+    const living = this.#slots.generations().filter(({ isOurs, pid }) => isOurs && pid > 0);
     return this.#next.rehearse(
       this.held.kept(),
-      living.map(({ number }) => number),
+      living.map(({ number, pid }) => ({ generation: number, pid, ticks: startTicks(pid) })),
     );
   }
 

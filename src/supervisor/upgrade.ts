@@ -19,6 +19,13 @@ export const CARRIED_FORMAT = 1;
 const MAX_VARIABLE = 120_000;
 const NOT_ASCII = /[^ -~]/g;
 
+/** A generation that lives, and by what its process is known: one that ends meanwhile is not missed. */
+export interface LivingGeneration {
+  readonly generation: number;
+  readonly pid: number;
+  readonly ticks: number | undefined;
+}
+
 /** What passes from one program of a supervisor to the next. */
 export interface Carried {
   /** Which format it is; none for that of programs before there was a number. */
@@ -28,7 +35,7 @@ export interface Carried {
   /** That of the socket at which it is reached: who connects within the exec waits there. */
   readonly control?: number;
   /** The generations that live, to see whether the journal tells of them. */
-  readonly living?: readonly number[];
+  readonly living?: readonly LivingGeneration[];
   /** The working directory as it was named at the first start. */
   readonly cwd: string;
   readonly held: readonly KeptListener[];
