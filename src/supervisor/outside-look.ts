@@ -71,6 +71,8 @@ export class OutsideLook {
         target === undefined ? [] : [[item.name, target] as const],
       );
       const own = await probes.announce(new Map(targets));
+      // One that comes back tells of its listeners before it answers.
+      if (this.#listeners(generation, areProbed).length > looked.length) return await this.#look(generation);
       const isOpen = (name: string) => own === undefined || own.listeners.includes(name);
       if (own !== undefined) problems.push(...missing(generation, this.#expected(generation), own));
       for (const { path, name, outcome, since } of held.paths?.look() ?? []) {

@@ -6,6 +6,7 @@ import type { GenerationProcess } from './generation-process.js';
 import type { HeldListeners } from './held-listeners.js';
 import type { Journal } from './journal.js';
 import type { Expectations, SupervisorOptions } from './options.js';
+import type { OutsideLook } from './outside-look.js';
 import type { Slot } from './slot.js';
 import type { Slots } from './slots.js';
 
@@ -20,6 +21,7 @@ export class Scaling {
   readonly #parts: {
     readonly slots: Slots;
     readonly held: HeldListeners;
+    readonly look: OutsideLook;
     readonly options: SupervisorOptions;
     readonly journal: Journal;
     readonly log: Logger;
@@ -28,6 +30,7 @@ export class Scaling {
   constructor(parts: {
     readonly slots: Slots;
     readonly held: HeldListeners;
+    readonly look: OutsideLook;
     readonly options: SupervisorOptions;
     readonly journal: Journal;
     readonly log: Logger;
@@ -38,8 +41,8 @@ export class Scaling {
   /**
    * Has so many slots from now on.
    * @returns when those that are new serve, or those that are to end have ended.
-   * @throws MOULT_NOT_SERVING when no slot serves that others could be like; MOULT_SUCCESSOR_EXITED, MOULT_START_FAILED or
-   *   MOULT_READY_TIMEOUT when a new one did not come to serve: then those that are new are ended again.
+   * @throws MOULT_NOT_SERVING when no slot serves that others could be like; MOULT_SUCCESSOR_EXITED, MOULT_START_FAILED MOULT_NOT_REACHED
+   *   or MOULT_READY_TIMEOUT when a new one did not come to serve: then those that are new are ended again.
    */
   async to(count: number): Promise<Scaled> {
     const { slots, journal, log } = this.#parts;
@@ -94,7 +97,10 @@ export class Scaling {
     });
     const how = await Promise.race([generation.serves, generation.exited, late]);
     clearTimeout(limit);
-    if (how === undefined) return;
+    if (how === undefined) {
+      await this.#parts.look.at(generation);
+      return;
+    }
     const number = `generation ${generation.number}`;
     if (how === 'late')
       throw new MoultError(

@@ -23,6 +23,8 @@ import type { Reviver } from './reviver.js';
 
 /** How long the service may take to answer before the watchdog is let run on. */
 const ANSWER_TIMEOUT_MS = 5000;
+/** How long after it was not found from outside a generation that serves alone is looked at again. */
+const LOOK_AGAIN_MS = 1000;
 
 /** Who is told how the service does: the service manager, where there is one. */
 export interface Teller {
@@ -98,14 +100,17 @@ export class Succession {
   serving(generation: GenerationProcess, epoch: number): void {
     if (!this.#begins(generation, epoch)) return;
     if (generation.livingPredecessor === undefined) this.#servesAlone(generation);
-    else this.#onProbation(generation, generation.livingPredecessor);
+    else {
+      this.#onProbation(generation, generation.livingPredecessor);
+      this.#sayServing(generation, this.#found(generation));
+    }
     this.#parts.restarts.handoverTo(generation)?.committed();
   }
 
   /** A generation has come back to this supervisor, and accepts. Its predecessor may come back later. */
   servesAgain(generation: GenerationProcess, epoch: number): void {
     if (!this.#begins(generation, epoch)) return;
-    this.#lookAlone(generation);
+    this.#sayServing(generation, this.#lookAlone(generation));
     if (generation.livingPredecessor !== undefined)
       this.#onProbation(generation, generation.livingPredecessor);
   }
@@ -173,14 +178,42 @@ export class Succession {
     );
   }
 
-  // Nobody can be gone back to: who operates it is told.
-  #lookAlone(generation: GenerationProcess): void {
-    const { generations, look, log, manager } = this.#parts;
-    look.at(generation).catch((error: unknown) => {
-      if (generations.current !== generation || generation.exit !== undefined) return;
-      const { message, code } = asMoultError(error, 'MOULT_NOT_REACHED');
-      log.error(`${message} (${code})`);
-      manager.tell(message);
+  // @returns whether it was found from outside; in a restart the restart looks.
+  #found(generation: GenerationProcess): Promise<boolean> {
+    const handover = this.#parts.restarts.handoverTo(generation);
+    if (handover === undefined) return this.#lookAlone(generation);
+    return handover.done.then(
+      () => true,
+      () => false,
+    );
+  }
+
+  // Nobody can be gone back to: who operates it is told, and it is not said to serve until somebody has found it.
+  async #lookAlone(generation: GenerationProcess): Promise<boolean> {
+    const { generations, look, log, manager, ending } = this.#parts;
+    for (let isTold = false; ; isTold = true) {
+      try {
+        await look.at(generation);
+        return true;
+      } catch (error) {
+        const isStill = generations.current === generation && generation.exit === undefined;
+        if (!isStill || ending.hasBegun) return false;
+        const { message, code } = asMoultError(error, 'MOULT_NOT_REACHED');
+        if (!isTold) {
+          log.error(`${message} (${code}); it is looked again until they do`);
+          manager.tell(message);
+        }
+      }
+      await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MS).unref());
+    }
+  }
+
+  #sayServing(generation: GenerationProcess, found: Promise<boolean>, then: () => void = () => {}): void {
+    const { generations, manager } = this.#parts;
+    found.then((isFound) => {
+      if (!isFound || generations.current !== generation || generation.exit !== undefined) return;
+      manager.serving(this.servingStatus(), () => this.answers());
+      then();
     });
   }
 
@@ -267,7 +300,7 @@ export class Succession {
   /** @returns whether it did not accept before. */
   #begins(generation: GenerationProcess, epoch: number): boolean {
     if (generation.servingSince !== undefined) return false;
-    const { generations, reviver, held, manager, journal } = this.#parts;
+    const { generations, reviver, held, journal } = this.#parts;
     this.#noteListeners(generations.current);
     generation.beginToServe();
     held.paths?.served();
@@ -278,7 +311,6 @@ export class Succession {
     generation.lifeline?.send({ type: 'direct-output' });
     journal.write({ event: 'serving', generation: generation.number, epoch: generations.epoch });
     if (generation.isRevived) journal.write({ event: 'revived', ...revivalOf(generation) });
-    manager.serving(this.servingStatus(), () => this.answers());
     return true;
   }
 
@@ -333,16 +365,17 @@ export class Succession {
   }
 
   #servesAlone(generation: GenerationProcess): void {
-    const { late = new Set<string>() } = generation;
-    const size = this.#parts.held.names().filter((name) => !late.has(name)).length;
     this.#watchAlone(generation);
-    if (this.#parts.restarts.handoverTo(generation) === undefined) this.#lookAlone(generation);
-    const what = size === 0 ? 'without a listener' : `${size} listener${size === 1 ? '' : 's'}`;
-    const waits = late.size === 0 ? '' : `; ${namesOf([...late])} waits for it to listen there, too`;
-    this.#parts.log.info(
-      `generation ${generation.number} serves ${what} (process ${generation.servicePid})${waits}`,
-    );
-    this.#tellWhyReady(generation, size);
+    this.#sayServing(generation, this.#found(generation), () => {
+      const { late = new Set<string>() } = generation;
+      const size = this.#parts.held.names().filter((name) => !late.has(name)).length;
+      const what = size === 0 ? 'without a listener' : `${size} listener${size === 1 ? '' : 's'}`;
+      const waits = late.size === 0 ? '' : `; ${namesOf([...late])} waits for it to listen there, too`;
+      this.#parts.log.info(
+        `generation ${generation.number} serves ${what} (process ${generation.servicePid})${waits}`,
+      );
+      this.#tellWhyReady(generation, size);
+    });
   }
 
   // Once: what is taken for its being ready is to be known, in case that it is not.

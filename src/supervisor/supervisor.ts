@@ -212,7 +212,7 @@ export class Supervisor {
     this.#beginnings = new Beginnings({ slots, options, journal, folder, log });
     this.#rolls = new Rolls({
       slots,
-      scaling: new Scaling({ slots, held, options, journal, log }),
+      scaling: new Scaling({ slots, held, look, options, journal, log }),
       service,
       ending,
       log,

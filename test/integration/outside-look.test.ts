@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { rename, writeFile } from 'node:fs/promises';
+import { rename, rm, writeFile } from 'node:fs/promises';
 import { connect, createServer } from 'node:net';
 import path from 'node:path';
 import { describe, it } from 'node:test';
@@ -113,6 +113,29 @@ describe('the look from outside', () => {
       assert.equal(error.code, 'MOULT_NOT_REACHED');
       assert.match(error.message, /something else is at .*app\.sock, \d+\.\d s ago/);
       await new Promise((resolve) => other.close(resolve));
+    });
+  });
+
+  it('does not say of a first start that it serves before clients find it', async () => {
+    await withFolder(async (folder) => {
+      const socket = path.join(folder, 'app.sock');
+      const other = createServer().listen(`${socket}.other`);
+      await eventOf(other, 'listening');
+      const script = path.join(folder, 'taken.cjs');
+      // Something else takes its path in the moment in which it listens.
+      const taken = `require('node:child_process').spawnSync('mv', [process.env.SOCK + '.other', process.env.SOCK])`;
+      await writeFile(
+        script,
+        `require('node:http').createServer((q, r) => r.end('here')).listen(process.env.SOCK, () => ${taken});`,
+      );
+      await withService({ command: [script], env: { SOCK: socket }, waits: false }, async (service) => {
+        await service.logs(/clients do not reach generation 1: .*something else is at .*app\.sock/);
+        assert.doesNotMatch(service.output, /generation 1 serves/);
+        // Closed, it takes the path with it, which is put back then.
+        await rm(socket);
+        await service.logs(/generation 1 serves 1 listener/);
+        await new Promise((resolve) => other.close(resolve));
+      });
     });
   });
 
