@@ -261,12 +261,12 @@ async function run(words: readonly string[], flags: RunFlags): Promise<number> {
   if (misplaced !== undefined && carried === undefined) log.warn(misplaced);
   const passed = takePassed(process.env);
   const started = carried?.manager ?? takeServiceManager(process.env);
-  const manager = new ServiceManagerLink(started, log);
+  const manager = new ServiceManagerLink(started, log, carried?.isReady);
   const giver =
     carried === undefined && flags.takeOver !== undefined ? new Giver(flags.takeOver, folder) : undefined;
   // The lock may be another one later: one that was removed is made anew.
   folder.lock = carried === undefined ? claim(folder, giver) : FileLock.inherited(carried.lock);
-  const next = nextProgram(folder, service, started ?? null, () => lastResort.times);
+  const next = nextProgram(folder, service, started ?? null, manager, () => lastResort.times);
   const outputs = { stdout: process.stdout, stderr: process.stderr };
   const supervisor = new Supervisor(folder, service, options, log, outputs, next, manager);
   const goOn = () => supervisor.goOnAsNewProgram();
@@ -323,14 +323,16 @@ function nextProgram(
   folder: RunFolder,
   { cwd }: ServiceCommand,
   manager: ServiceManager | null,
+  link: ServiceManagerLink,
   unexpected: () => readonly number[],
 ): NextProgram {
   const known = { format: CARRIED_FORMAT, cwd, manager };
   return {
     rehearse: (held, living) => rehearse({ ...known, lock: -1, held, living }),
     become: (held, leaves) => {
+      const { isReady } = link;
       const lock = folder.lock?.keepOverExec() ?? -1;
-      return becomeNewProgram({ ...known, lock, held, ...leaves, unexpected: unexpected() });
+      return becomeNewProgram({ ...known, lock, held, isReady, ...leaves, unexpected: unexpected() });
     },
   };
 }

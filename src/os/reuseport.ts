@@ -94,14 +94,26 @@ function program(index: number, exceptions: readonly Exception[]): Step[] {
   ];
 }
 
-/** How many connections wait to be accepted. Source: Linux net/ipv4/tcp.c, tcp_get_info: tcpi_unacked of a listener. */
+/** How many connections wait to be accepted. */
 export function waitingToBeAccepted(listener: number): number {
+  return backlogOf(listener)?.waiting ?? 0;
+}
+
+/** Whether a listener has room for another connection; undefined where the kernel does not tell. */
+export function hasRoom(listener: number): boolean | undefined {
+  const backlog = backlogOf(listener);
+  return backlog === undefined ? undefined : backlog.waiting <= backlog.limit;
+}
+
+// Source: Linux net/ipv4/tcp.c, tcp_get_info: tcpi_unacked and tcpi_sacked of a listener.
+function backlogOf(listener: number): { waiting: number; limit: number } | undefined {
   const info = Buffer.alloc(104);
   const length = new Int32Array([info.length]);
-  if (libc().getsockopt(listener, IPPROTO_TCP, TCP_INFO, info, length) !== 0) return 0;
-  return info.readUInt32LE(UNACKED_AT);
+  if (libc().getsockopt(listener, IPPROTO_TCP, TCP_INFO, info, length) !== 0) return undefined;
+  return { waiting: info.readUInt32LE(UNACKED_AT), limit: info.readUInt32LE(SACKED_AT) };
 }
 
 const IPPROTO_TCP = 6;
 const TCP_INFO = 11;
 const UNACKED_AT = 24;
+const SACKED_AT = 28;

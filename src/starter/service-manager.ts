@@ -25,8 +25,10 @@ export class ServiceManagerLink {
   #extending: NodeJS.Timeout | undefined;
   #watching: NodeJS.Timeout | undefined;
 
-  constructor(manager: ServiceManager | undefined, log: Complaints) {
+  /** @param isReady whether it was told already that the start is complete, by the program before. */
+  constructor(manager: ServiceManager | undefined, log: Complaints, isReady = false) {
     this.#manager = manager;
+    this.#isReady = isReady;
     if (manager === undefined) return;
     this.#notifier = new Notifier(manager.notifySocket, (error) =>
       log.warn(`the service manager cannot be told how the service does: ${error.message}`),
@@ -39,11 +41,22 @@ export class ServiceManagerLink {
     return this.store !== undefined;
   }
 
+  /** Whether it was told that the start is complete. */
+  get isReady(): boolean {
+    return this.#isReady;
+  }
+
   /**
-   * Somebody serves. The first time the start is complete, and the watchdog begins.
+   * Somebody accepts: the watchdog of a unit runs on meanwhile, also before anybody was found.
    * @param answers whether supervisor and service are well.
    */
+  accepting(answers: () => Promise<boolean>): void {
+    if (this.#watching === undefined) this.#watch(answers);
+  }
+
+  /** Somebody serves. The first time the start is complete. @param answers as for {@link accepting}. */
   serving(status: string, answers: () => Promise<boolean>): void {
+    this.accepting(answers);
     this.#standing = status;
     if (this.#isReady) {
       if (this.#reloads === 0) this.#notifier?.status(status);
@@ -51,7 +64,6 @@ export class ServiceManagerLink {
     }
     this.#isReady = true;
     this.#notifier?.ready(status);
-    this.#watch(answers);
   }
 
   /** Something that lasts is to be known. */

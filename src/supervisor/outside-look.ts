@@ -1,6 +1,7 @@
 import { MoultError } from '../errors.js';
 import { namesOf } from '../lifecycle/listener-names.js';
 import { wallClockMs } from '../os/clock.js';
+import { isInOtherNetwork } from '../os/network-namespace.js';
 import type { ProbeTarget } from '../os/probe-connection.js';
 import { type SocketName, socketIdentity } from '../os/socket-identity.js';
 import { MAX_SOCKET_PATH_BYTES } from '../os/unix-socket.js';
@@ -36,6 +37,10 @@ export class OutsideLook {
   readonly #parts: LookParts;
   #last: Promise<unknown> = Promise.resolve();
   #probes: Probes | undefined;
+  /** How many looks are under way or asked for that somebody waits for. */
+  #urgent = 0;
+  /** Whether the one that is under way can wait. */
+  #canWait = false;
 
   constructor(parts: LookParts) {
     this.#parts = parts;
@@ -46,10 +51,40 @@ export class OutsideLook {
    * @throws MOULT_NOT_REACHED with what is missing, what was opened instead, and since when.
    */
   at(generation: GenerationProcess): Promise<Look> {
-    // One at a time: a generation answers for one.
-    const look = this.#last.then(() => this.#look(generation));
-    this.#last = look.catch(() => {});
-    return look;
+    this.#urgent += 1;
+    if (this.#canWait) this.#probes?.giveUp();
+    return this.#next(() =>
+      this.#look(generation).finally(() => {
+        this.#urgent -= 1;
+      }),
+    );
+  }
+
+  /**
+   * The same for who can wait, and holds nobody up.
+   * @returns nothing where another look was asked for meanwhile; it may be asked for again at once then.
+   * @throws MOULT_NOT_REACHED
+   */
+  whenIdle(generation: GenerationProcess): Promise<Look | undefined> {
+    return this.#next(async () => {
+      if (this.#urgent > 0) return undefined;
+      this.#canWait = true;
+      try {
+        return await this.#look(generation);
+      } catch (error) {
+        if (this.#urgent > 0) return undefined;
+        throw error;
+      } finally {
+        this.#canWait = false;
+      }
+    });
+  }
+
+  // One at a time: a generation answers for one.
+  #next<T>(look: () => Promise<T>): Promise<T> {
+    const next = this.#last.then(look);
+    this.#last = next.catch(() => {});
+    return next;
   }
 
   /** Who may accept has changed. */
@@ -60,15 +95,21 @@ export class OutsideLook {
   async #look(generation: GenerationProcess): Promise<Look> {
     const { held, withinMs } = this.#parts;
     // Programs that do not know of looks would see a client: of those the kernel is asked.
-    const areProbed = generation.looks && generation.isReachable;
+    const areProbed = generation.looks;
     const looked = this.#listeners(generation, areProbed);
     const beganMs = performance.now();
+    if (areProbed && !generation.isReachable) throw notReached(generation, ['its service is gone']);
+    // A worker that is busy all the time answers nothing; one that was adopted has yet to tell of what it has.
+    if (looked.length + this.#expected(generation).size === 0 && !generation.isAdopted)
+      return { looked: 0, lookMs: 0 };
     const problems: string[] = [];
     const probes = new Probes(generation, this.#parts, withinMs);
     this.#probes = probes;
     try {
       const targets = looked.flatMap(({ item, target }) =>
-        target === undefined ? [] : [[item.name, target] as const],
+        target === undefined
+          ? []
+          : [[item.name, { target, descriptor: () => held.descriptorOf(item.name) }] as const],
       );
       const own = await probes.announce(new Map(targets));
       // One that comes back tells of its listeners before it answers.
@@ -91,11 +132,7 @@ export class OutsideLook {
       probes.close();
     }
     if (problems.length === 0) return { looked: looked.length, lookMs: performance.now() - beganMs };
-    throw new MoultError(
-      'MOULT_NOT_REACHED',
-      `clients do not reach generation ${generation.number}: ${[...new Set(problems)].join('; ')}`,
-      { details: { generation: generation.number, problems } },
-    );
+    throw notReached(generation, problems);
   }
 
   #expected({ predecessor }: GenerationProcess): ReadonlySet<string> {
@@ -110,6 +147,11 @@ export class OutsideLook {
       return [{ item, target: areProbed && item.family !== 'udp' ? targetOf(item, fd) : undefined }];
     });
   }
+}
+
+function notReached({ number }: GenerationProcess, problems: readonly string[]): MoultError {
+  const what = `clients do not reach generation ${number}: ${[...new Set(problems)].join('; ')}`;
+  return new MoultError('MOULT_NOT_REACHED', what, { details: { generation: number, problems } });
 }
 
 function isOf({ claims, late }: GenerationProcess, name: string): boolean {
@@ -137,6 +179,8 @@ function ago(sinceMs: number): string {
 function targetOf({ path }: ListenerItem, fd: number): ProbeTarget | undefined {
   const address: SocketName | undefined = socketIdentity(fd)?.address;
   if (address === undefined || address.family === 'other') return undefined;
+  // Its addresses may be those of others here.
+  if ((address.family !== 'unix' || address.path.startsWith('\0')) && isInOtherNetwork(fd)) return undefined;
   if (address.family === 'unix') {
     const at = path ?? address.path;
     // One that was bound by a shorter way cannot be connected to by its whole path.

@@ -1,6 +1,8 @@
 import { MoultError } from '../errors.js';
 import { hasSocket, holderOf, treeOf } from '../os/kin.js';
 import { ProbeConnection, type ProbeTarget } from '../os/probe-connection.js';
+import { hasRoom } from '../os/reuseport.js';
+import { socketIdentity } from '../os/socket-identity.js';
 import type { GenerationProcess } from './generation-process.js';
 
 /** How often it is looked whether a connection was accepted, at first and later, where nobody tells. */
@@ -14,7 +16,16 @@ const LAST_WORDS_MS = 50;
 /** So often it is sent again where nobody says so. A worker thread never does. */
 const MAX_SENT_AGAIN = 3;
 /** What a kernel says of an address that cannot be reached from this very machine, which proves nothing. */
-const NO_WAY_THERE = ['EHOSTUNREACH', 'ENETUNREACH', 'EADDRNOTAVAIL', 'EACCES', 'EPERM', 'ETIMEDOUT'];
+const NO_WAY_THERE = [
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'EADDRNOTAVAIL',
+  'EACCES',
+  'EPERM',
+  'ETIMEDOUT',
+  // A link-local address does not say by which link.
+  'EINVAL',
+];
 
 /** What a generation says of its listeners. */
 export type Said = Awaited<ReturnType<GenerationProcess['look']>>;
@@ -27,9 +38,16 @@ export interface Acceptance {
   readonly living: () => readonly GenerationProcess[];
 }
 
+/** Where a listener is looked for. */
+export interface Goal {
+  readonly target: ProbeTarget;
+  /** Its descriptor here: what it says of itself counts where no connection can come from this machine. */
+  readonly descriptor: () => number | undefined;
+}
+
 interface Sent {
   readonly listener: string;
-  readonly target: ProbeTarget;
+  readonly goal: Goal;
   connection: ProbeConnection;
   /** Since when it has been answered or ended by somebody who has not told. */
   answeredAtMs: number | undefined;
@@ -51,12 +69,20 @@ export class Probes {
   readonly #seen = new Map<string, GenerationProcess>();
   #sent: Sent[] = [];
   #wake: () => void = () => {};
+  /** Fails when this look is given up. */
+  readonly #goesOn: Promise<never>;
+  #giveUp!: (why: MoultError) => void;
+  #isGivenUp = false;
 
   /** @param withinMs how long the generation may take to accept, in milliseconds. */
   constructor(generation: GenerationProcess, parts: Acceptance, withinMs: number) {
     this.#generation = generation;
     this.#parts = parts;
     this.#withinMs = withinMs;
+    this.#goesOn = new Promise((_, reject) => {
+      this.#giveUp = reject;
+    });
+    this.#goesOn.catch(() => {});
     this.turned();
   }
 
@@ -67,16 +93,23 @@ export class Probes {
     if (this.#told.size > 0) void Promise.all(this.#tellOthers());
   }
 
+  /** Has what is under way fail with MOULT_NOT_REACHED: nothing is known. */
+  giveUp(): void {
+    this.#isGivenUp = true;
+    this.#giveUp(givenUp());
+    this.#wake();
+  }
+
   /**
    * Makes them, and announces them.
    * @returns what the generation says of itself; nothing where it knows of no looks.
-   * @throws MOULT_PEER_CLOSED, MOULT_PEER_TIMEOUT
+   * @throws MOULT_PEER_CLOSED, MOULT_PEER_TIMEOUT, MOULT_NOT_REACHED when it is given up
    */
-  async announce(targets: ReadonlyMap<string, ProbeTarget>): Promise<Said | undefined> {
-    for (const [listener, target] of targets) {
-      const connection = connectionTo(target);
+  async announce(goals: ReadonlyMap<string, Goal>): Promise<Said | undefined> {
+    for (const [listener, goal] of goals) {
+      const connection = connectionTo(goal.target);
       if (connection !== undefined)
-        this.#sent.push({ listener, target, connection, answeredAtMs: undefined, again: 0 });
+        this.#sent.push({ listener, goal, connection, answeredAtMs: undefined, again: 0 });
     }
     return this.#announceAll();
   }
@@ -88,6 +121,7 @@ export class Probes {
     let pending = this.#sent.filter(({ listener }) => isOpen(listener));
     for (const { connection } of pending) connection.start();
     for (let waitMs = LOOK_MS; ; waitMs = Math.min(waitMs * 2, MAX_LOOK_MS)) {
+      if (this.#isGivenUp) throw givenUp();
       const isLate = performance.now() > untilMs;
       const found = pending.map((one) => this.#judge(one, isLate, isLate || waitMs > ASK_AFTER_MS));
       problems.push(...found.flatMap((how) => (how === undefined || how === 'well' ? [] : [how])));
@@ -108,8 +142,8 @@ export class Probes {
     const own = this.#looks(this.#generation) ? this.#tell(this.#generation, this.#withinMs) : undefined;
     // Any of them may accept one in the very moment in which it is sent.
     const others = Promise.all(this.#tellOthers(true));
-    const said = await own;
-    await others;
+    const said = await Promise.race([own, this.#goesOn]);
+    await Promise.race([others, this.#goesOn]);
     return said;
   }
 
@@ -140,17 +174,18 @@ export class Probes {
 
   /** @returns what is wrong; undefined while it is not known. */
   #judge(one: Sent, isLate: boolean, mayAsk: boolean): string | undefined | 'well' {
-    const { listener, connection } = one;
+    const { listener, goal, connection } = one;
     const by = this.#seen.get(listener);
     if (by !== undefined) return this.#allowed.has(by) ? 'well' : acceptedBy(listener, by);
     const state = connection.look();
     if (typeof state === 'object') {
-      if (NO_WAY_THERE.includes(state.failed)) return 'well';
+      if (NO_WAY_THERE.includes(state.failed) || isKeptOff(goal, state.failed)) return 'well';
       return `a connection to ${listener} failed with ${state.failed}`;
     }
     // A worker thread does not tell, nor does another process of the tree; and it costs more to ask the kernel.
     const how = state === 'connected' && mayAsk ? this.#ofKernel(one, isLate) : undefined;
     if (how !== undefined || !isLate) return how;
+    if (state === 'pending' && isDropped(goal)) return 'well';
     return `nobody accepted a connection to ${listener} within ${this.#withinMs} ms`;
   }
 
@@ -186,7 +221,7 @@ export class Probes {
     const lost = pending.filter(isLost);
     if (lost.length === 0) return;
     for (const one of lost) {
-      const connection = connectionTo(one.target);
+      const connection = connectionTo(one.goal.target);
       if (connection === undefined) continue;
       one.connection.close();
       one.connection = connection;
@@ -207,8 +242,25 @@ export class Probes {
   }
 }
 
+function givenUp(): MoultError {
+  return new MoultError('MOULT_NOT_REACHED', 'the look was given up in favour of another one');
+}
+
 function acceptedBy(listener: string, { number, servicePid }: GenerationProcess): string {
   return `a connection to ${listener} was accepted by generation ${number} (process ${servicePid}), which is not to accept any more`;
+}
+
+// Who listens, and is refused in the name of, is not found from here: a rule of a firewall, or another device, is in between.
+function isKeptOff({ target, descriptor }: Goal, failure: string): boolean {
+  const fd = descriptor();
+  if (failure !== 'ECONNREFUSED' || 'path' in target || fd === undefined) return false;
+  return socketIdentity(fd)?.isListening === true;
+}
+
+// A listener drops what comes only while its queue is full.
+function isDropped({ target, descriptor }: Goal): boolean {
+  const fd = descriptor();
+  return !('path' in target) && fd !== undefined && hasRoom(fd) === true;
 }
 
 // What this process lacks itself proves nothing of the service, which tells what it has, as the kernel does.

@@ -28,10 +28,14 @@ const LOOK_AGAIN_MS = 1000;
 
 /** Who is told how the service does: the service manager, where there is one. */
 export interface Teller {
-  /** Somebody serves. @param answers whether the service answers. */
+  /** Somebody accepts. @param answers whether the service answers. */
+  accepting(answers: () => Promise<boolean>): void;
+  /** Somebody serves, as was seen from outside. @param answers whether the service answers. */
   serving(status: string, answers: () => Promise<boolean>): void;
   /** Something that lasts is to be known. */
   tell(what: string): void;
+  /** Whether somebody was said to serve before. */
+  readonly isReady: boolean;
 }
 
 /** What changes when another generation serves. */
@@ -56,6 +60,8 @@ export class Succession {
   readonly #parts: SuccessionParts;
   #crashes = 0;
   #hasToldWhyReady = false;
+  /** The looks at those that serve alone that are not over. */
+  readonly #looking = new Map<GenerationProcess, Promise<boolean>>();
 
   constructor(parts: SuccessionParts) {
     this.#parts = parts;
@@ -161,6 +167,8 @@ export class Succession {
     this.#parts.reviver.cancel();
     this.#parts.held.undo(number);
     this.#failed(number, error, alive);
+    // What another supervisor has is that one's to look at.
+    if (by.isOurs) this.#lookAtReturned(by);
   }
 
   /** The probation of this successor is over but for a look from outside; its predecessor waits for that. */
@@ -188,13 +196,31 @@ export class Succession {
     );
   }
 
+  // It has not accepted for a while, and what its successor did to its listeners may have outlived that one.
+  async #lookAtReturned(generation: GenerationProcess): Promise<void> {
+    const { generations, manager } = this.#parts;
+    const isFound = (await this.#looking.get(generation)) || (await this.#lookAlone(generation));
+    if (!isFound || manager.isReady || generations.current !== generation) return;
+    manager.serving(this.servingStatus(), () => this.answers());
+  }
+
   // Nobody can be gone back to: who operates it is told, and it is not said to serve until somebody has found it.
-  async #lookAlone(generation: GenerationProcess): Promise<boolean> {
+  #lookAlone(generation: GenerationProcess): Promise<boolean> {
+    const look = this.#lookUntilFound(generation).finally(() => this.#looking.delete(generation));
+    this.#looking.set(generation, look);
+    return look;
+  }
+
+  async #lookUntilFound(generation: GenerationProcess): Promise<boolean> {
     const { generations, look, log, manager, ending } = this.#parts;
-    for (let isTold = false; ; isTold = true) {
+    for (let isTold = false; ; ) {
       try {
-        await look.at(generation);
-        return true;
+        if ((await look.whenIdle(generation)) !== undefined) {
+          if (isTold) log.info(`clients reach generation ${generation.number}`);
+          return true;
+        }
+        if (generations.current !== generation || generation.exit !== undefined) return false;
+        continue;
       } catch (error) {
         const isStill = generations.current === generation && generation.exit === undefined;
         if (!isStill || ending.hasBegun) return false;
@@ -202,6 +228,7 @@ export class Succession {
         if (!isTold) {
           log.error(`${message} (${code}); it is looked again until they do`);
           manager.tell(message);
+          isTold = true;
         }
       }
       await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MS).unref());
@@ -300,7 +327,7 @@ export class Succession {
   /** @returns whether it did not accept before. */
   #begins(generation: GenerationProcess, epoch: number): boolean {
     if (generation.servingSince !== undefined) return false;
-    const { generations, reviver, held, journal } = this.#parts;
+    const { generations, reviver, held, manager, journal } = this.#parts;
     this.#noteListeners(generations.current);
     generation.beginToServe();
     held.paths?.served();
@@ -311,6 +338,7 @@ export class Succession {
     generation.lifeline?.send({ type: 'direct-output' });
     journal.write({ event: 'serving', generation: generation.number, epoch: generations.epoch });
     if (generation.isRevived) journal.write({ event: 'revived', ...revivalOf(generation) });
+    manager.accepting(() => this.answers());
     return true;
   }
 

@@ -629,7 +629,12 @@ export class Supervisor {
       const all = await Promise.all(this.#slots.staying.map(({ succession }) => succession.answers()));
       return all.includes(true);
     };
+    const manager = this.#manager;
     return {
+      get isReady() {
+        return manager.isReady;
+      },
+      accepting: () => this.#manager.accepting(answers),
       serving: () => this.#manager.serving(this.#servingStatus(), answers),
       tell: (what) => this.#manager.tell(`slot ${index}: ${what}`),
     };

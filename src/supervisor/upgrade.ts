@@ -40,6 +40,8 @@ export interface Carried {
   readonly cwd: string;
   readonly held: readonly KeptListener[];
   readonly manager: ServiceManager | null;
+  /** Whether that was told that the start is complete; where it is not known, it is told once more. */
+  readonly isReady?: boolean;
   /** Whether a restart was asked for by a signal, in the moment before the exec. */
   readonly restarts?: boolean;
   /** When there were errors that nothing expected: milliseconds since 1970. */

@@ -27,9 +27,14 @@ function restart(): Held {
   return { promise, ...settle };
 }
 
-function linkTo(later: Later, manager: Manager, watchdogMs: number | null = null): ServiceManagerLink {
+function linkTo(
+  later: Later,
+  manager: Manager,
+  watchdogMs: number | null = null,
+  isReady?: boolean,
+): ServiceManagerLink {
   const started = { notifySocket: manager.address, watchdogMs, storeMax: null };
-  const link = new ServiceManagerLink(started, pino({ level: 'silent' }));
+  const link = new ServiceManagerLink(started, pino({ level: 'silent' }), isReady);
   later(() => link.close());
   return link;
 }
@@ -107,6 +112,23 @@ describe('what a supervisor tells its service manager', () => {
     await assert.rejects(failed);
     assert.deepEqual(said(manager), []);
   });
+
+  tidy(
+    'is a reload in a new program, too, before anybody was found there, while its watchdog runs on',
+    async (later) => {
+      const manager = new Manager(later);
+      const link = linkTo(later, manager, 20, true);
+      link.accepting(well);
+      await until(() => said(manager).includes('WATCHDOG=1'), 'the watchdog is told');
+      link.close();
+      const next = linkTo(later, manager, null, link.isReady);
+      await next.reload(
+        () => Promise.resolve(summary(2)),
+        () => 'generation 2 serves',
+      );
+      assert.ok(said(manager).includes('RELOADING=1 STATUS=restart: it begins'));
+    },
+  );
 
   tidy('is the end, after which a reload is over for nobody', async (later) => {
     const manager = new Manager(later);
