@@ -168,8 +168,9 @@ function underSystemd(type: string, overUsr: string | undefined): void {
       const pid = await unit.mainPid();
       await lab.systemctl('kill', '--kill-who=all', '--signal=SIGKILL', unit.service);
       await until('it is started again', async () => {
-        const isActive = (await unit.property('ActiveState')) === 'active';
-        return isActive && (await unit.mainPid()) !== pid;
+        // In this order: active is what it was, too, until the old one's end is seen.
+        const isAnother = (await unit.mainPid()) !== pid;
+        return isAnother && (await unit.property('ActiveState')) === 'active';
       });
       await unit.answers(load);
     }
@@ -299,8 +300,9 @@ function underSystemd(type: string, overUsr: string | undefined): void {
     await until(
       'it is started again',
       async () => {
-        const isActive = (await unit.property('ActiveState')) === 'active';
-        return isActive && (await unit.mainPid()) !== pid;
+        // In this order: active is what it was, too, until the old one's end is seen.
+        const isAnother = (await unit.mainPid()) !== pid;
+        return isAnother && (await unit.property('ActiveState')) === 'active';
       },
       60_000,
     );
@@ -322,8 +324,9 @@ function underSystemd(type: string, overUsr: string | undefined): void {
     const pid = await unit.mainPid();
     await lab.systemctl('kill', '--kill-who=main', '--signal=SIGKILL', unit.service);
     await until('a supervisor is there again', async () => {
-      const isActive = (await unit.property('ActiveState')) === 'active';
-      return isActive && (await unit.mainPid()) !== pid;
+      // In this order: active is what it was, too, until the old one's end is seen.
+      const isAnother = (await unit.mainPid()) !== pid;
+      return isAnother && (await unit.property('ActiveState')) === 'active';
     });
     assert.match(await unit.statusText(), /^generation 1 serves /);
     await unit.answers(load);
