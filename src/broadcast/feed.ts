@@ -221,14 +221,14 @@ export class Feed {
 
   #isGone(owner: string | null): boolean {
     if (owner === null || owner === this.#hub.id) return false;
-    return this.#closed.has(owner) || !this.#hub.isLinkedTo(owner);
+    return this.#closed.has(owner) || !this.#hub.feeds.isReachable(owner);
   }
 
   // An older release does not say it: there all has been passed on of which there is a copy here.
   #isPassed({ copies, isSilent }: Stretch): boolean {
     if (isSilent) return true;
     const owner = this.#nextOwner();
-    return typeof owner === 'string' && copies.length === 0 && !this.#hub.saysPassed(owner);
+    return typeof owner === 'string' && copies.length === 0 && this.#hub.isSilentOfPassed(owner);
   }
 
   // Those whose owner was not known yet had one that nobody has named.

@@ -34,16 +34,21 @@ interface FeedNote {
 interface ServingNote {
   readonly topic: '';
   readonly serving: boolean;
+  /** To whom it is linked. What they have sent, and it has passed on, comes before it tells that they are gone. */
+  readonly linked?: readonly string[];
 }
 
 type Note = FeedNote | ServingNote;
+
+/** So many others are remembered; those that have told something last. */
+const MAX_OTHERS = 512;
 
 /** All feeds of a process, and whether it serves. */
 export class Feeds {
   readonly #hub: BroadcastHub;
   readonly #feeds = new Map<string, Feed>();
-  /** Others that have feeds and serve: those of other slots, or the predecessor. */
-  readonly #serving = new Set<string>();
+  /** What others have told of themselves: those of other slots, or the other side of a handover. */
+  readonly #others = new Map<string, ServingNote>();
   #isServing = false;
 
   constructor(hub: BroadcastHub) {
@@ -69,17 +74,31 @@ export class Feeds {
 
   /** Whether any other process that has feeds serves. */
   get isServedElsewhere(): boolean {
-    return [...this.#serving].some((origin) => this.#hub.isLinkedTo(origin));
+    return [...this.#others].some(([origin, { serving }]) => serving && this.isReachable(origin));
   }
 
   /** Whether another process that has feeds serves, so that those whose copies count need not change. */
   isServedBy(origin: string): boolean {
-    return this.#serving.has(origin) && this.#hub.isLinkedTo(origin);
+    return this.#others.get(origin)?.serving === true && this.isReachable(origin);
+  }
+
+  /**
+   * Whether messages of another process may still come here, be it by way of others: a successor is linked to its
+   * predecessor before it meets the other slots.
+   */
+  isReachable(origin: string): boolean {
+    const reached = new Set(this.#hub.linked);
+    for (const one of reached) {
+      if (one === origin) return true;
+      for (const next of this.#others.get(one)?.linked ?? []) reached.add(next);
+    }
+    return false;
   }
 
   /** Says whether this process serves: one that does, and whose copies count, is left alone by the others. */
   tellServing(): void {
-    if (this.#feeds.size > 0) this.tell({ topic: '', serving: this.#isServing });
+    if (this.#feeds.size + this.#others.size === 0) return;
+    this.tell({ topic: '', serving: this.#isServing, linked: this.#hub.linked });
   }
 
   /** This generation serves from now on: its copies are to count. */
@@ -114,8 +133,7 @@ export class Feeds {
     if (message.topic !== NOTES) return;
     const note = decodeMessage(message) as Note;
     if ('serving' in note) {
-      if (note.serving) this.#serving.add(message.origin);
-      else this.#serving.delete(message.origin);
+      this.#noteOther(message.origin, note);
       this.look();
       return;
     }
@@ -132,7 +150,6 @@ export class Feeds {
 
   /** Looks who counts, after a generation has come or gone, or this one begins to serve. */
   look(): void {
-    for (const origin of this.#serving) if (!this.#hub.isLinkedTo(origin)) this.#serving.delete(origin);
     for (const feed of this.#feeds.values()) feed.look();
   }
 
@@ -140,5 +157,15 @@ export class Feeds {
     if (this.#feeds.get(feed.topic.name) === feed) this.#feeds.delete(feed.topic.name);
     if (feed.isNeeded) this.tell({ topic: feed.topic.name });
     feed.close();
+  }
+
+  #noteOther(origin: string, note: ServingNote): void {
+    const isFirst = this.#others.size === 0;
+    this.#others.delete(origin);
+    this.#others.set(origin, note);
+    const [oldest] = this.#others.keys();
+    if (this.#others.size > MAX_OTHERS && oldest !== undefined) this.#others.delete(oldest);
+    // Also one without a feed lies between those that have one.
+    if (isFirst && this.#feeds.size === 0) this.tellServing();
   }
 }

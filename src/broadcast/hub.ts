@@ -101,14 +101,14 @@ export class BroadcastHub {
     return this.#topics.size + this.#links.size === 0 ? undefined : listOf(this.#positions);
   }
 
-  /** Whether a process is at the other end of a link. */
-  isLinkedTo(origin: string): boolean {
-    return [...this.#links].some(({ peer }) => peer === origin);
+  /** The processes at the other ends of links. */
+  get linked(): string[] {
+    return [...this.#links].map(({ peer }) => peer);
   }
 
-  /** Whether a process at the other end of a link says of feeds what it has passed on. */
-  saysPassed(origin: string): boolean {
-    return [...this.#links].some(({ peer, saysPassed }) => peer === origin && saysPassed);
+  /** Whether a process at the other end of a link does not say of feeds what it has passed on. */
+  isSilentOfPassed(origin: string): boolean {
+    return [...this.#links].some(({ peer, saysPassed }) => peer === origin && !saysPassed);
   }
 
   /** Whether it knows a sender: its messages come by themselves. */
@@ -163,8 +163,9 @@ export class BroadcastHub {
   /** The other side of a channel may join, which it says itself. */
   accept(channel: Conversation): void {
     channel.on('broadcast-join', (join) => {
-      channel.send(this.#introduction());
-      this.#join(channel, join);
+      const introduction = this.#introduction();
+      channel.send(introduction);
+      this.#join(channel, join, introduction);
     });
   }
 
@@ -185,14 +186,14 @@ export class BroadcastHub {
         this.feeds.look();
       };
       channel.closed.then(opened);
-      const saidFirst = this.#isFresh;
+      const introduction = this.#introduction();
       channel.on('broadcast-join', (join) => {
-        this.#join(channel, join, saidFirst);
+        this.#join(channel, join, introduction);
         opened();
       });
       // What a feed brings until the answer comes, the other side has passed on to all clients that there are.
       if (this.#isFresh) this.feeds.joining(isSlot);
-      channel.send(this.#introduction());
+      channel.send(introduction);
     });
   }
 
@@ -266,22 +267,23 @@ export class BroadcastHub {
     };
   }
 
-  /** @param saidFirst whether this side has introduced itself as one that shares for the first time. */
-  #join(channel: Conversation, join: Message<'broadcast-join'>, saidFirst = false): void {
+  /** @param said how this side has introduced itself. */
+  #join(channel: Conversation, join: Message<'broadcast-join'>, said: Message<'broadcast-join'>): void {
     // What was sent before nobody has who could bring a client that was not sent it. One that joins several at once is
     // sent it by none of them; of senders that it knows by then another one has begun to tell it.
     for (const { origin, seq } of join.heard) {
       const known = this.#positions.get(origin);
       const isNews = seq > (known ?? 0);
       const isBeginning =
-        this.#isFresh || (join.first && origin === join.id) || (saidFirst && known === undefined);
+        this.#isFresh || (join.first && origin === join.id) || (said.first && known === undefined);
       if (!isNews || !isBeginning || origin === this.id) continue;
       this.#positions.set(origin, seq);
       this.#forgotten.set(origin, seq);
     }
     if (!this.#positions.has(join.id)) this.#positions.set(join.id, 0);
     for (const origin of [join.id, ...this.#positions.keys()]) this.#known.add(origin);
-    const heard = join.first ? listOf(this.#positions) : join.heard;
+    // One that shares for the first time begins with what this side has said, which may be long ago.
+    const heard = join.first ? said.heard : join.heard;
     this.#isFresh = false;
     const link = new Link(
       channel,
@@ -382,6 +384,7 @@ export class BroadcastHub {
     this.#forget();
     // Nobody else may have what it had not sent on.
     if (this.#links.size <= 1) this.#giveUpGaps();
+    this.feeds.tellServing();
     this.feeds.look();
     this.#tellDrained();
   }

@@ -18,7 +18,8 @@ export type FeedStepKind =
   | 'kill'
   | 'repeat';
 
-class Subscriber {
+/** A generation that subscribes, and what it has got. */
+export class Subscriber {
   readonly hub: BroadcastHub;
   readonly feed: Feed;
   readonly got: number[] = [];

@@ -62,6 +62,34 @@ async function nothingIsLost({
   return crowd;
 }
 
+/** Rolls and scales a service of three slots while a crowd is sent messages all the time, and fails unless each came once. */
+async function nothingIsLostInSlots({ file, env = {}, begin }: Terms): Promise<void> {
+  const crowd = new Crowd();
+  const options = {
+    command: ['node', fixture(file)],
+    env,
+    runOptions: ['--slots', '3', '--probation', '1s'],
+  };
+  await withService(options, async (service) => {
+    try {
+      await whenAllServe(service, 3);
+      await begin(crowd, service);
+      for (let roll = 0; roll < 2; roll += 1) {
+        const { code, stderr } = await service.moult('restart', service.name);
+        assert.equal(code, 0, stderr);
+      }
+      for (const slots of [4, 2]) {
+        const { code, stderr } = await service.moult('scale', String(slots), service.name);
+        assert.equal(code, 0, stderr);
+      }
+      await crowd.finish();
+      assert.ok(crowd.said.length > 100, `${crowd.said.length} said`);
+    } finally {
+      crowd.close();
+    }
+  });
+}
+
 describe('what is broadcast while clients move', () => {
   it('comes to every WebSocket of a chat once, over restarts and undos', async () => {
     await nothingIsLost({
@@ -84,29 +112,12 @@ describe('what is broadcast while clients move', () => {
   });
 
   it('comes to every WebSocket once in three slots, over rolls and while slots come and go', async () => {
-    const crowd = new Crowd();
-    const options = {
-      command: ['node', fixture('chat.mjs')],
-      runOptions: ['--slots', '3', '--probation', '1s'],
-    };
-    await withService(options, async (service) => {
-      try {
-        await whenAllServe(service, 3);
+    await nothingIsLostInSlots({
+      file: 'chat.mjs',
+      begin: async (crowd, service) => {
         await crowd.connect(byWebSocket, await portOf(service), CLIENTS);
         crowd.talk(6, 20);
-        for (let roll = 0; roll < 2; roll += 1) {
-          const { code, stderr } = await service.moult('restart', service.name);
-          assert.equal(code, 0, stderr);
-        }
-        for (const slots of [4, 2]) {
-          const { code, stderr } = await service.moult('scale', String(slots), service.name);
-          assert.equal(code, 0, stderr);
-        }
-        await crowd.finish();
-        assert.ok(crowd.said.length > 100, `${crowd.said.length} said`);
-      } finally {
-        crowd.close();
-      }
+      },
     });
   });
 });
@@ -128,6 +139,17 @@ describe('what comes over Redis while clients move', { skip }, () => {
       env: { REDIS_URL: server().url },
       begin: async (crowd, service) => {
         await crowd.connect(byWebSocket, (await service.target()).port, CLIENTS);
+        crowd.hearFrom('p', 4, (text) => redis.publish('numbers', text));
+      },
+    });
+  });
+
+  it('comes to every WebSocket once in three slots, over rolls and while slots come and go', async () => {
+    await nothingIsLostInSlots({
+      file: 'redis-numbers.mjs',
+      env: { REDIS_URL: server().url },
+      begin: async (crowd, service) => {
+        await crowd.connect(byWebSocket, await portOf(service), CLIENTS);
         crowd.hearFrom('p', 4, (text) => redis.publish('numbers', text));
       },
     });
