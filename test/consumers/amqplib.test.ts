@@ -6,7 +6,7 @@ import { type AmqpOptions, amqp } from '#moult/consumers/amqplib.js';
 import type { MoultError } from '#moult/errors.js';
 import type { Consumer } from '#moult/tasks/consumer.js';
 import { brokerOf } from '../support/brokers.js';
-import { until } from '../support/events.js';
+import { until, untilMany } from '../support/events.js';
 import { lacksServer, serverFor } from '../support/message-service.js';
 import { changesHands } from './changes-hands.js';
 
@@ -99,7 +99,7 @@ describe('a consumer of RabbitMQ', { skip }, () => {
         assert.ok(seen.length <= 4, 'what was being handled is finished, and no more');
         assert.equal(await left(), 100 - seen.length);
         await other.start(startOf(2));
-        await until(() => seen.length === 100, 'all are handled', 20_000);
+        await untilMany(() => seen.length, 100, 'all are handled');
         assert.deepEqual(
           inOrder(seen, kind),
           Array.from({ length: 100 }, (_, n) => n),
@@ -119,7 +119,7 @@ describe('a consumer of RabbitMQ', { skip }, () => {
         }
         await sending;
         await consumer.start(startOf(21));
-        await until(() => seen.length >= 3000, 'all are handled', 20_000);
+        await untilMany(() => seen.length, 3000, 'all are handled');
         await pause(20);
         assert.deepEqual(
           inOrder(seen, kind),

@@ -4,7 +4,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { MoultError } from '#moult/errors.js';
 import type { Consumer, ConsumerStop } from '#moult/tasks/consumer.js';
 import { brokerOf, type Server } from '../support/brokers.js';
-import { soon, until } from '../support/events.js';
+import { soon, until, untilMany } from '../support/events.js';
 import { type Fixture, fixture } from '../support/fixture.js';
 import { lacksServer, serverFor } from '../support/message-service.js';
 
@@ -105,7 +105,7 @@ export async function changesHands(name: string, { notAfterKill }: Differences =
       }
 
       async has(count: number): Promise<void> {
-        await until(() => new Set(this.handled).size >= count, `${count} are handled`, 20_000);
+        await untilMany(() => new Set(this.handled).size, count, 'all are handled');
       }
 
       /** A process that consumes, as far as `hangsAt`. */

@@ -35,6 +35,22 @@ export async function until(is: () => boolean, what: string, withinMs = 10_000):
   }
 }
 
+/**
+ * As {@link until}, for many things of which one comes after the other: fails when none has come for so long, however
+ * long all of them take on a busy machine.
+ */
+export async function untilMany(
+  count: () => number,
+  wanted: number,
+  what: string,
+  withoutAnyMs = 20_000,
+): Promise<void> {
+  while (count() < wanted) {
+    const before = count();
+    await until(() => count() !== before, `${what}: ${before} of ${wanted}, and one more`, withoutAnyMs);
+  }
+}
+
 /** The turns of the event loop in which libuv takes what the kernel has for us. */
 export async function turns(count = 3): Promise<void> {
   for (let i = 0; i < count; i += 1) await new Promise((resolve) => setImmediate(resolve));
