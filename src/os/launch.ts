@@ -11,6 +11,8 @@ import { type Exit, signal } from './process.js';
 /** How a process is to be started. */
 export interface Launch {
   readonly command: string;
+  /** What the program is told as its own name (default: the command). */
+  readonly argv0?: string;
   readonly args: readonly string[];
   readonly cwd: string;
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -100,10 +102,11 @@ export function isLaunched(pid: number): boolean {
  * Source: node lib/internal/child_process.js, ChildProcess.prototype.spawn.
  */
 function start(what: Launch, detached: boolean, stdio: StdioOptions): Launched {
-  const { command, args, cwd, env } = what;
+  const { command, args, cwd, env, argv0 } = what;
   let child: ChildProcess;
   try {
-    child = reserve.use(() => spawn(command, args, { cwd, env: { ...env }, detached, stdio }));
+    const named = argv0 === undefined ? {} : { argv0 };
+    child = reserve.use(() => spawn(command, args, { cwd, env: { ...env }, detached, stdio, ...named }));
   } catch (error) {
     return failed(what, error);
   }

@@ -250,12 +250,12 @@ function factsOf(generation: GenerationProcess, epoch: number): JournalFact[] {
 }
 
 function startOf({ number, pid, release }: GenerationProcess): JournalFact {
-  const { command, args, cwd, isDirect, label, files = {} } = release;
+  const { command, argv0 = command, args, cwd, isDirect, label, files = {} } = release;
   return {
     event: 'start',
     generation: number,
     pid,
     ticks: startTicks(pid) ?? 0,
-    release: { command, args, cwd, isDirect, label, files },
+    release: { command, argv0, args, cwd, isDirect, label, files },
   };
 }

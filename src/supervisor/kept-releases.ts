@@ -169,7 +169,10 @@ export class KeptReleases {
   #isNeeded(copy: string): boolean {
     return this.#parts
       .needed()
-      .some((one) => this.#at.get(one) === copy || [...one.args, one.cwd].some((path) => isIn(path, copy)));
+      .some(
+        (one) =>
+          this.#at.get(one) === copy || [one.command, ...one.args, one.cwd].some((path) => isIn(path, copy)),
+      );
   }
 
   async #remove(copy: string): Promise<void> {
@@ -198,10 +201,13 @@ function writtenOver({ label }: Release, changed: readonly string[], why: string
 /** The same release, started from its copy. */
 function inCopy(release: Release, root: string, copy: string): Release {
   const map = (path: string) => (isIn(path, root) ? copy + path.slice(root.length) : path);
+  const command = map(release.command);
   const args = release.args.map(map);
   const cwd = map(release.cwd);
   const env = { ...release.env, PWD: cwd };
-  return { ...release, args, cwd, env, files: releaseFiles(args, cwd), label: map(release.label) };
+  const files = releaseFiles(release.isDirect ? args : [command, ...args], cwd);
+  const { argv0 = release.command, label } = release;
+  return { ...release, command, argv0: map(argv0), args, cwd, env, files, label: map(label) };
 }
 
 function isIn(path: string, folder: string): boolean {

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import { dirname, extname, join, resolve } from 'node:path';
+import { isOfTheSystem } from './pinned-paths.js';
 import type { Release } from './release.js';
 
 /*
@@ -28,8 +29,6 @@ const CODE = new Set([
   ...['.js', '.cjs', '.mjs', '.ts', '.cts', '.mts', '.jsx', '.tsx', '.node', '.wasm'],
   ...['.py', '.rb', '.pl', '.php', '.sh', '.lua', '.jar', '.exs'],
 ]);
-/** Programs of the system are no part of a release. */
-const OF_THE_SYSTEM = /^\/(usr|bin|sbin|opt|nix|snap)\//;
 /** What programs write while they run, and what no release is made of. */
 const PASSED_OVER = new Set(['.git', '.cache', '.vite', 'tmp', 'temp', 'logs', 'coverage']);
 const MAX_NAMES_TOLD = 3;
@@ -40,11 +39,13 @@ export type ReleaseFiles = Readonly<Record<string, string | null>>;
 /** Notes what a release is known by. @param words its command with its arguments; without Node, where that runs it. */
 export function releaseFiles(words: readonly string[], cwd: string): ReleaseFiles {
   const paths = words.map((word, i) => (i === 0 && !word.includes('/') ? '' : resolve(cwd, word)));
-  const entry = paths.find((path) => CODE.has(extname(path)) && isFile(path)) ?? ownProgram(paths[0]);
+  const program = ownProgram(paths[0]);
+  const entry = paths.find((path) => CODE.has(extname(path)) && isFile(path)) ?? program;
   const folder = packageFolder(entry === undefined ? cwd : dirname(entry));
   const there = MANIFESTS.map((name) => join(folder, name)).filter((path) => hashOf(path) !== null);
-  const known = entry === undefined ? there : [entry, ...there];
-  return Object.fromEntries(known.map((path) => [path, hashOf(path)]));
+  // Each once: a program may run a script, and be of the release itself.
+  const known = new Set([entry, program, ...there].filter((path) => path !== undefined));
+  return Object.fromEntries([...known].map((path) => [path, hashOf(path)]));
 }
 
 const folders = new WeakMap<Release, Promise<ReadonlyMap<string, string>>>();
@@ -91,14 +92,21 @@ function isFile(path: string): boolean {
 
 /** The program itself, where it is one of the release's own, such as ./server of Go. */
 function ownProgram(path: string | undefined): string | undefined {
-  return path !== undefined && path !== '' && !OF_THE_SYSTEM.test(path) && isFile(path) ? path : undefined;
+  return path !== undefined && path !== '' && !isOfTheSystem(path) && isFile(path) ? path : undefined;
 }
 
-/** The folder of the package to which another one belongs; itself where it belongs to none. */
+/** The folder of the package to which another one belongs; itself where it belongs to none. A package that was installed is part of what it was installed for. */
 function packageFolder(from: string): string {
+  const [outer = from] = `${from}/`.split('/node_modules/', 1);
+  const isInstalled = outer !== `${from}/` && outer !== '';
+  const folder = isInstalled ? nearestPackage(outer) : undefined;
+  return folder ?? nearestPackage(from) ?? from;
+}
+
+function nearestPackage(from: string): string | undefined {
   for (let folder = from; ; folder = dirname(folder)) {
     if (hashOf(join(folder, 'package.json')) !== null) return folder;
-    if (folder === dirname(folder)) return from;
+    if (folder === dirname(folder)) return undefined;
   }
 }
 

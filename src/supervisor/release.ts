@@ -4,6 +4,7 @@ import { parseEnv } from 'node:util';
 import { MoultError } from '../errors.js';
 import { calledNode } from '../os/called.js';
 import type { Launch } from '../os/launch.js';
+import { isNode, pinCommand } from './pinned-paths.js';
 import { type ReleaseFiles, releaseFiles } from './release-files.js';
 
 const SCRIPTS = new Set(['.js', '.mjs', '.cjs', '.ts', '.mts', '.cts']);
@@ -35,10 +36,12 @@ export function resolveRelease(service: ServiceCommand, env: NodeJS.ProcessEnv =
   if (first === undefined)
     throw new MoultError('MOULT_BAD_OPTION', 'expected a script or a command, received none');
   const cwd = real(service.cwd, 'the working directory');
-  const variables = { ...readEnvFiles(service.envFiles, service.cwd), ...env, PWD: cwd };
+  const written = { ...readEnvFiles(service.envFiles, service.cwd), ...env, PWD: cwd };
+  const pinned = pinCommand({ words: service.words, cwd: service.cwd, env: written });
+  const variables = { ...written, ...pinned.env };
   if (isScript(first, service.cwd)) {
     const script = real(resolve(service.cwd, first), 'the script');
-    const args = [script, ...rest];
+    const args = [script, ...pinned.args.slice(pinned.args.length - rest.length)];
     return {
       command: calledNode(),
       args,
@@ -55,17 +58,19 @@ export function resolveRelease(service: ServiceCommand, env: NodeJS.ProcessEnv =
       `expected a script, found none at ${resolve(service.cwd, first)}`,
     );
   const isDirect = isNode(first);
+  const { command } = pinned;
   const pin = (word: string) =>
     isScript(word, service.cwd) ? realpathSync(resolve(service.cwd, word)) : word;
-  const args = isDirect ? rest.map(pin) : rest;
+  const args = isDirect ? pinned.args.map(pin) : pinned.args;
   return {
-    command: first,
+    command,
     args,
     cwd,
     env: variables,
     isDirect,
-    files: releaseFiles(isDirect ? args : [first, ...args], cwd),
-    label: service.words.join(' '),
+    files: releaseFiles(isDirect ? fromEntry(args, cwd) : [command, ...args], cwd),
+    label: [command, ...pinned.args].join(' '),
+    ...(pinned.argv0 === undefined ? {} : { argv0: pinned.argv0 }),
   };
 }
 
@@ -88,8 +93,12 @@ export function defaultName(service: ServiceCommand): string {
   return name || 'service';
 }
 
-function isNode(command: string): boolean {
-  return /^node(js)?$/.test(basename(command));
+/** The arguments of Node from the first file on: the program, whatever its name ends with. */
+function fromEntry(args: readonly string[], cwd: string): readonly string[] {
+  const at = args.findIndex(
+    (word) => !word.startsWith('-') && statSync(resolve(cwd, word), { throwIfNoEntry: false })?.isFile(),
+  );
+  return at < 0 ? args : args.slice(at);
 }
 
 function isScript(word: string, cwd: string): boolean {

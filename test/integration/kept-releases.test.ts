@@ -136,6 +136,28 @@ describe('a release that was written over and is kept (--keep-releases)', () => 
     });
   });
 
+  it('is started from its copy also where it is a program without an extension, of a package that was installed', async () => {
+    await withFolder(async (folder) => {
+      const app = path.join(folder, 'app');
+      const bin = path.join(app, 'node_modules/x/bin/x');
+      write(app, 1);
+      mkdirSync(path.dirname(bin), { recursive: true });
+      writeFileSync(path.join(app, 'node_modules/x/package.json'), '{"name":"x"}');
+      const put = (release: number) => {
+        const text = `require('node:http').createServer((_, response) => response.end('${release}')).listen(0, '127.0.0.1')`;
+        writeFileSync(bin, `#!/usr/bin/env node\n${text};\n`, { mode: 0o755 });
+      };
+      put(1);
+      await withService({ command: [bin], cwd: app, runOptions }, async (service) => {
+        await kept(folder, 1);
+        put(2);
+        process.kill((await service.current()).pid, 'SIGKILL');
+        await service.logs(/generation 2 serves/);
+        assert.equal(await get(service), '1');
+      });
+    });
+  });
+
   it('is kept whatever way of writing over it is taken', async () => {
     const ways: [string, (app: string, next: string) => void][] = [
       ['cp into the same files', (app, next) => execFileSync('cp', ['-r', `${next}/.`, app])],

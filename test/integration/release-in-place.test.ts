@@ -151,6 +151,43 @@ describe('a rollback to a release', () => {
     });
   });
 
+  it('a crash starts the release that served, not the one to which a link leads by then, whatever kind of program it is', async () => {
+    await withFolder(async (folder) => {
+      const put = (at: string, text: string) => {
+        mkdirSync(path.join(folder, at, '..'), { recursive: true });
+        writeFileSync(path.join(folder, at), text, { mode: 0o755 });
+      };
+      for (const release of ['1', '2']) {
+        put(`${release}/node_modules/x/bin/x`, `#!/usr/bin/env node\n${serverOf(release)}`);
+        mkdirSync(path.join(folder, release, 'node_modules/.bin'));
+        symlinkSync('../x/bin/x', path.join(folder, release, 'node_modules/.bin/x'));
+      }
+      const current = path.join(folder, 'current');
+      const program = path.join(folder, 'program');
+      // More kinds are in test/supervisor/pinned-paths.test.ts.
+      const commands = [['x'], [program]];
+      const env = {
+        PATH: `${current}/node_modules/.bin:${path.dirname(process.execPath)}:${process.env.PATH}`,
+      };
+      symlinkSync('1', current);
+      symlinkSync('1/node_modules/x/bin/x', program);
+      for (const command of commands) {
+        await withService({ command, cwd: folder, env, runOptions }, async (service) => {
+          const { pid } = await service.current();
+          await pointAt(current, path.join(folder, '2'));
+          await pointAt(program, path.join(folder, '2/node_modules/x/bin/x'));
+          process.kill(pid, 'SIGKILL');
+          await service.logs(/generation 2 serves/);
+          assert.equal(await served(service), '1', command.join(' '));
+          await service.restart();
+          assert.equal(await served(service), '2', command.join(' '));
+        });
+        await pointAt(current, path.join(folder, '1'));
+        await pointAt(program, path.join(folder, '1/node_modules/x/bin/x'));
+      }
+    });
+  });
+
   it('a crash says that it starts other files than the last good release had', async () => {
     await withFolder(async (folder) => {
       const app = path.join(folder, 'app');

@@ -107,6 +107,34 @@ function underSystemd(type: string, overUsr: string | undefined): void {
     assert.equal(await unit.property('Result'), 'success');
   });
 
+  it('runs a worker without a port: active when it lives, reloaded, started again after a crash, never two at once', async () => {
+    const beats = '/run/moult-works/beats';
+    const runOptions = ['--ready-after', '500ms', '--changeover', 'exclusive'];
+    const unit = await install({
+      name: 'works',
+      script: fixture('works.cjs'),
+      env: { BEATS: beats },
+      runOptions,
+    });
+    await unit.start();
+    assert.equal(await unit.property('ActiveState'), 'active');
+    await unit.says(/generation 1 serves without a listener/);
+    await unit.systemctl('reload');
+    const status = await unit.says(/generation 2 serves without a listener/);
+    const [, pid = ''] = /generation 2 serves without a listener \(process (\d+)\)/.exec(status) ?? [];
+    assert.notEqual(pid, '', status);
+    await lab.run('kill', '-KILL', pid);
+    await unit.says(/generation 3 serves without a listener/);
+    assert.equal(await unit.property('ActiveState'), 'active');
+    const lines = (await lab.run('cat', beats)).output.split('\n').filter((line) => line !== '');
+    const pids = lines.map((line) => Number.parseInt(line, 10));
+    const turns = pids.filter((one, i) => one !== pids[i - 1]);
+    assert.equal(new Set(turns).size, turns.length, turns.join());
+    assert.equal(turns.length, 3, turns.join());
+    await unit.systemctl('stop');
+    assert.equal(await unit.property('Result'), 'success');
+  });
+
   it('stays active when a reload fails, and says why', async () => {
     const link = path.join(lab.shared, 'failing.cjs');
     symlinkSync(fixture('http.cjs'), link);
