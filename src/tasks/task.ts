@@ -6,6 +6,8 @@ import type { TaskLocks } from './locks.js';
 /** How long after a failed begin the next one follows; twice as long each time, up to the longest. */
 const FIRST_RETRY_MS = 500;
 const LONGEST_RETRY_MS = 30_000;
+/** Nothing is done then: it is the longest time that a timer has. */
+const KEPT_MS = 2 ** 31 - 1;
 
 /** What a task was let go with, and whom that is from. */
 export interface Given {
@@ -32,6 +34,7 @@ export class Task {
   #leaving: Leaving | undefined;
   #arrive: ((given: Given | undefined) => void) | undefined;
   #wake: (() => void) | undefined;
+  #endKept = () => {};
 
   /**
    * @param onFailure told each time that it could not begin; it is tried again.
@@ -61,7 +64,7 @@ export class Task {
   /** Has it begin here. @returns when it has, or was told to leave before. */
   begin(epoch: number, given: Given = NOTHING): Promise<void> {
     this.stay();
-    return this.#inTurn(() => this.#begin(epoch, given));
+    return this.#kept(this.#inTurn(() => this.#begin(epoch, given)));
   }
 
   /** Has it begin here as soon as its former owner gives it. */
@@ -70,10 +73,11 @@ export class Task {
     const arrival = new Promise<Given | undefined>((resolve) => {
       this.#arrive = resolve;
     });
-    return this.#inTurn(async () => {
+    const beginning = this.#inTurn(async () => {
       const given = await arrival;
       if (given !== undefined) await this.#begin(epoch, given);
     });
+    return this.#kept(beginning);
   }
 
   /** The former owner has given it; undefined when it never will, because it keeps it. */
@@ -90,6 +94,7 @@ export class Task {
   letGo(withinMs: number, goesOn: boolean): Promise<Given> {
     this.stay();
     this.#isLeaving = true;
+    this.#endKept();
     this.#wake?.();
     const leaving = new Leaving();
     this.#leaving = leaving;
@@ -159,6 +164,17 @@ export class Task {
     if (this.#leaving !== leaving) return;
     this.#leaving = undefined;
     this.#onIdle();
+  }
+
+  /**
+   * The process does not end of itself meanwhile. Of a worker that has no listener, and whose consumer has closed its
+   * connections when it stopped, there is nothing else that Node would wait for.
+   */
+  #kept(beginning: Promise<void>): Promise<void> {
+    this.#endKept();
+    const kept = setInterval(() => {}, KEPT_MS);
+    this.#endKept = () => clearInterval(kept);
+    return beginning.finally(() => clearInterval(kept));
   }
 
   #unlock(): void {
