@@ -10,6 +10,7 @@ import { Inflow } from '../connections/inflow.js';
 import { MoultError } from '../errors.js';
 import { type HandoverState, step } from '../lifecycle/handover.js';
 import { type Lack, lacks } from '../lifecycle/listener-names.js';
+import type { Listener } from '../listeners/listener.js';
 import { epochAfter, monotonicMs } from '../os/clock.js';
 import { Deadline } from '../os/deadline.js';
 import { ProcessHandle } from '../os/peer.js';
@@ -17,8 +18,8 @@ import type { DrainReport, Message, Settings } from '../protocol/messages.js';
 import { type Estate, movableClaims } from './estate.js';
 import type { FlowPeer } from './flow-peer.js';
 import { Giving } from './giving.js';
+import { LateOpenings } from './late-openings.js';
 import { Leave, type Work } from './leave.js';
-
 import { meetNeighbours, SharingOut, type Taker, takesAny } from './neighbours.js';
 import type { Returning } from './successor.js';
 import { Taking } from './taking.js';
@@ -49,6 +50,8 @@ export interface PredecessorEvents {
   undone(error: MoultError, alive: boolean): void;
   /** A listener that the successor did not claim was closed for good. */
   released(name: string): void;
+  /** The successor is given a listener that the service has only opened now. */
+  given(listener: Listener): void;
   /** Nothing is left to do here: the service may get its stop signal. */
   drained(report: DrainReport): void;
 }
@@ -83,6 +86,7 @@ export class Predecessor {
   #theirTasks: readonly string[] = [];
   #theirThreads: readonly string[] = [];
   #giving: Giving | undefined;
+  #late: LateOpenings | undefined;
   /** What comes from the successor: of tasks while it serves, all when it hands back. */
   #taking: Taking | undefined;
   #whenPartComes: () => void = () => {};
@@ -142,6 +146,13 @@ export class Predecessor {
     this.#giving = new Giving(channel, this.#estate, (error) => {
       if (this.#channel === channel) this.fail(error);
     });
+    this.#late = new LateOpenings({
+      listeners: this.#estate.listeners,
+      channel,
+      takes: hello.takesLate === true,
+      offered: items.map(({ name }) => name),
+      given: (listener) => this.#events.given(listener),
+    });
     this.#flows = this.#estate.flows.join(channel);
     this.#process = new ProcessHandle(channel.peer.pid);
     channel.ref();
@@ -156,6 +167,23 @@ export class Predecessor {
       if (this.#channel === channel) this.#lost(reason);
     });
     this.#events.stage('inherit', { listeners: this.#estate.listeners.sockets().length });
+  }
+
+  /** The service has opened a listener. @param isForClient whether for one of those that it has already. */
+  opened(listener: Listener, isForClient: boolean): void {
+    switch (this.#state) {
+      case 'inheriting':
+      case 'ready':
+        this.#late?.opened(listener, isForClient);
+        break;
+      case 'committing':
+      case 'probation':
+      case 'verifying':
+      case 'draining':
+        this.#late?.openedAfterCommit(listener, isForClient, this.#state === 'draining');
+        break;
+      default:
+    }
   }
 
   /** The supervisor has checked the successor of this number: commit. */
@@ -194,7 +222,8 @@ export class Predecessor {
     this.#limit?.clear();
     this.#channel?.send({ type: 'confirm', retire: andRetire });
     this.#taking?.stop();
-    const claimed = new Set(this.#claims.map(({ name }) => name));
+    this.#late?.flush();
+    const claimed = new Set([...this.#claims.map(({ name }) => name), ...(this.#late?.given ?? [])]);
     this.#estate.listeners.successorHas(claimed);
     // What the successor did not claim nobody will: that port closes now.
     for (const listener of this.#estate.listeners.lasting()) {
@@ -344,6 +373,7 @@ export class Predecessor {
     const { listeners } = this.#estate;
     return listeners
       .sockets()
+      .filter((listener) => this.#late?.isSettled(listener) !== true)
       .flatMap(({ identity }) => (identity.isMomentary || claimed.has(identity.name) ? [] : [identity.name]));
   }
 
@@ -357,6 +387,9 @@ export class Predecessor {
     this.#limit?.clear();
     this.#step('commit');
     this.#stopSharing();
+    const stays = this.#late?.beforeCommit(new Set(this.#claims.map(({ name }) => name))) ?? [];
+    // The supervisor's copy would be there when the service has closed its own.
+    for (const { identity } of stays) this.#events.released(identity.name);
     this.#estate.listeners.pause();
     this.#pausedAtMs = monotonicMs();
     const channel = this.#channel;
@@ -689,6 +722,8 @@ export class Predecessor {
     this.#theirTasks = [];
     this.#theirThreads = [];
     this.#giving = undefined;
+    this.#late?.stop();
+    this.#late = undefined;
     this.#taking = undefined;
     this.#flows = undefined;
     return channel;

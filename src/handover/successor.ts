@@ -3,7 +3,7 @@ import type { Channel } from '../channel/channel.js';
 import type { Line } from '../channel/line.js';
 import { Inflow } from '../connections/inflow.js';
 import { MoultError } from '../errors.js';
-import type { Message } from '../protocol/messages.js';
+import type { ListenerItem, Message } from '../protocol/messages.js';
 import { type Estate, movableClaims } from './estate.js';
 import type { FlowPeer } from './flow-peer.js';
 import { Giving } from './giving.js';
@@ -27,6 +27,8 @@ export interface SuccessorEvents {
   handBack(channel: Channel, flows: FlowPeer, message: Message<'hand-back'>, returning: Returning): void;
   /** The predecessor was told to stop the service, which is this generation's by now. */
   retire(): void;
+  /** The predecessor's service has opened one more. @param waits whether this generation is to have it. */
+  lateListener(item: ListenerItem, fd: number, waits: boolean): void;
   /** There is no way back to the predecessor. */
   confirmed(): void;
   /** The predecessor is gone, or has nothing more to give. */
@@ -78,6 +80,11 @@ export class Successor {
     return this.#isCommitted;
   }
 
+  /** Whether there is no way back to the predecessor. */
+  get isConfirmed(): boolean {
+    return this.#isConfirmed;
+  }
+
   /** Whether connections may still come. */
   get isBeingFed(): boolean {
     return this.#feeds.size > 0;
@@ -109,6 +116,10 @@ export class Successor {
     channel.ref();
     channel.on('abort', ({ error }) => {
       if (!this.#isCommitted) this.#events.aborted(MoultError.from(error));
+    });
+    channel.on('late-listener', ({ listener, waits }, incoming) => {
+      const [fd] = incoming.take();
+      if (fd !== undefined) this.#events.lateListener(listener, fd, waits);
     });
     channel.on('confirm', ({ retire }) => {
       this.#proved();

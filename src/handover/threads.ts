@@ -94,6 +94,11 @@ export class Threads {
     return [...this.#links].some((link) => link.pid !== pid && link.names.has(name));
   }
 
+  /** Whether a process has listened on anything so far. */
+  hasListener(pid: number): boolean {
+    return [...this.#links].some((link) => link.pid === pid && link.names.size > 0);
+  }
+
   /** How many threads have a listener. */
   countOf(name: string): number {
     return [...this.#links].filter(({ names }) => names.has(name)).length;

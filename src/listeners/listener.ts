@@ -34,12 +34,13 @@ export type OnClosedByService = (listener: Listener, was: ListenerState) => void
 
 /** A bound socket of this generation by which clients reach the service, and a descriptor of moult's own beside Node's. */
 export abstract class Listener {
-  readonly identity: ListenerIdentity;
+  readonly #identity: ListenerIdentity;
   /** Whether another generation bound it. */
   readonly isInherited: boolean;
   /** moult's own copy; -1 once it is closed. */
   fd: number;
   #state: ListenerState;
+  #staysHere = false;
   #onClosedByService: OnClosedByService;
 
   protected constructor(
@@ -49,11 +50,25 @@ export abstract class Listener {
     isInherited: boolean,
     onClosedByService: OnClosedByService,
   ) {
-    this.identity = identity;
+    this.#identity = identity;
     this.fd = fd;
     this.isInherited = isInherited;
     this.#state = state;
     this.#onClosedByService = onClosedByService;
+  }
+
+  get identity(): ListenerIdentity {
+    return this.#staysHere ? { ...this.#identity, isMomentary: true } : this.#identity;
+  }
+
+  /** It is no part of what changes hands: its successor does not know it, and it stays here until its service closes it. */
+  stay(): void {
+    this.#staysHere = true;
+  }
+
+  /** It is part of what changes hands again: there is no successor. */
+  stayNoMore(): void {
+    this.#staysHere = false;
   }
 
   get state(): ListenerState {

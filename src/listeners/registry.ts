@@ -100,6 +100,20 @@ export class ListenerRegistry {
     else this.#spare(item, fd);
   }
 
+  /** The predecessor has opened a socket that the service here is to have, too. The descriptor belongs to this object. */
+  inheritLate(item: ListenerItem, fd: number): void {
+    if (this.#own.has(item.name) || this.#inherited.has(item.name)) closeDescriptor(fd);
+    else this.#inherited.set(item.name, { item, fd });
+  }
+
+  /** What was offered and is not claimed stays with who offered it. */
+  declineOffer(name: string): void {
+    const offered = this.#inherited.get(name);
+    if (offered?.item.spare !== true || this.#own.has(name)) return;
+    this.#inherited.delete(name);
+    closeDescriptor(offered.fd);
+  }
+
   /** No slot of the service has this one any more. */
   withdraw(name: string): void {
     this.#withdrawn.add(name);
@@ -345,7 +359,10 @@ export class ListenerRegistry {
   /** Accepts again on all of them; those that the service has closed meanwhile are closed for good. */
   resume(): void {
     this.successorHas(new Set());
-    for (const listener of this.#own.values()) listener.resume();
+    for (const listener of this.#own.values()) {
+      listener.stayNoMore();
+      listener.resume();
+    }
   }
 
   /**

@@ -11,6 +11,8 @@ import { Listener, type OnClosedByService } from './listener.js';
 export class ThreadListener extends Listener {
   /** Where clients reach it, as the thread that listened last said. */
   boundTo: AddressInfo | string | null = null;
+  /** Whether it is the first one of another process of the service: then it was not opened for a client. */
+  isFirstOfProcess = false;
   readonly #item: ListenerItem;
 
   /** @param fd belongs to this object. */

@@ -223,6 +223,8 @@ export const schemas = {
     shares: v.optional(v.boolean()),
     /** Of a generation: its Node loads no addons, so it neither sends nor takes descriptors. */
     withoutDescriptors: v.optional(v.boolean()),
+    /** Of a successor: whether it takes `late-listener`. */
+    takesLate: v.optional(v.boolean()),
     /** The names of the listener that it wants, the best first. */
     wants: v.optional(v.pipe(v.array(name), v.minLength(1), v.maxLength(8))),
   }),
@@ -252,6 +254,12 @@ export const schemas = {
   }),
   /** What the successor does not listen on yet, and what it has opened that was not passed to it. */
   missing: v.object({ names, opened: names }),
+  /** What the service of the predecessor has opened since `inherit`. */
+  'late-listener': v.object({
+    listener,
+    /** Whether the successor is to have it: it waits for its service to listen there. */
+    waits: v.boolean(),
+  }),
   'state-want': v.object({ pieces: wants }),
   'state-part': v.object({
     name: pieceName,

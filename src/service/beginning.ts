@@ -82,7 +82,7 @@ export function succeed(door: string, number?: number): Pick<Beginning, 'inherit
 
 function openDoor(path: string, generation?: number): Opening {
   const numbered = generation === undefined ? {} : { generation };
-  return new Opening(path, { role: 'successor', ...numbered }, OPENING_TIMEOUT_MS);
+  return new Opening(path, { role: 'successor', takesLate: true, ...numbered }, OPENING_TIMEOUT_MS);
 }
 
 /** Hears what there is to inherit. @throws MOULT_DESCRIPTORS when this process may open no more. */

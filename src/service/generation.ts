@@ -90,6 +90,8 @@ export class Generation implements Estate {
   #counter = new ResponseCounter();
   #readiness: Readiness;
   #promised: readonly string[] = [];
+  /** What the predecessor has opened since, and keeps where it is not claimed before this one is ready. */
+  #offered: string[] = [];
   #late: LateListeners | undefined;
   #hasPredecessor: boolean;
   #isGated: boolean;
@@ -115,7 +117,7 @@ export class Generation implements Estate {
     this.#isGated = giver !== undefined || listeners.length > 0;
     const isShared = settings.sharesListeners === true;
     const events = {
-      bound: (listener: Listener) => this.#bound(listener),
+      bound: (listener: Listener) => this.#opened(listener),
       // Where other slots have it too, or it was held for this one, the supervisor must know that this one has it again.
       claimed: (listener: Listener) =>
         isShared || this.#late?.has(listener.identity.name) ? this.#bound(listener) : this.#listens(listener),
@@ -322,6 +324,7 @@ export class Generation implements Estate {
         this.life.emit('serve', { resumed: true });
       },
       released: (name) => say({ type: 'release', name }),
+      given: (listener) => this.#hold(listener),
       drained: (report) => this.#end(report),
     });
   }
@@ -340,6 +343,7 @@ export class Generation implements Estate {
         this.#overseer.aborted(error);
       },
       retire: () => this.retire(this.#settings.drainTimeoutMs),
+      lateListener: (item, fd, waits) => this.#lateListener(item, fd, waits),
       confirmed: () => this.#late?.confirm(),
       ended: () => {
         this.#late?.confirm();
@@ -525,6 +529,19 @@ export class Generation implements Estate {
     }
   }
 
+  #opened(listener: Listener): void {
+    const ofClients = this.listeners.hasStarted();
+    const isForClient = listener instanceof ThreadListener ? !listener.isFirstOfProcess : ofClients;
+    // With slots the supervisor offers it to all.
+    if (
+      this.#settings.sharesListeners !== true &&
+      !listener.identity.isMomentary &&
+      listener.identity.family !== 'file'
+    )
+      this.#predecessor.opened(listener, isForClient);
+    this.#bound(listener);
+  }
+
   #bound(listener: Listener): void {
     // Not before it has lasted for a turn: our copy keeps the port of one that is closed at once from being bound anew.
     const isToHold = () => listener.state === 'open' && !listener.identity.isMomentary;
@@ -555,7 +572,23 @@ export class Generation implements Estate {
     this.#lifeline.send({ type: 'hold', listener: listener.item() }, [listener.fd]);
   }
 
+  // One that only the predecessor has is its own affair, or this one's too; then its clients wait here.
+  #lateListener(item: ListenerItem, fd: number, waits: boolean): void {
+    const { isReady, isCommitted } = this.#successor;
+    if (!waits) {
+      if (isReady) closeDescriptor(fd);
+      else this.#offered.push(item.name);
+      if (!isReady) this.listeners.offer(item, fd);
+      return;
+    }
+    this.listeners.inheritLate(item, fd);
+    if (!isReady) this.#readiness.alsoExpects(item.name);
+    else if (!isCommitted) this.#promised = [...this.#promised, item.name];
+    else this.#holdLate([...(this.#late?.names ?? []), item.name], this.#settings.readyTimeoutMs);
+  }
+
   #ready(late: readonly string[]): void {
+    for (const name of this.#offered.splice(0)) this.listeners.declineOffer(name);
     this.#promised = this.#successor.ready(this.#readiness.hasSaid, late);
     if (!this.#isGated) this.#successor.serveAtOnce();
   }
@@ -572,10 +605,14 @@ export class Generation implements Estate {
   }
 
   // What it said that it has, and closed again to listen anew, is held for it too.
-  #holdLate(names: readonly string[]): void {
+  #holdLate(
+    names: readonly string[],
+    inMs = Math.max(0, this.#settings.readyTimeoutMs - performance.now()),
+  ): void {
     if (names.length === 0) return;
-    const inMs = Math.max(0, this.#settings.readyTimeoutMs - performance.now());
-    this.#late = new LateListeners(this.listeners, names, inMs, !this.#hasPredecessor, (name) =>
+    this.#late?.stop();
+    const isConfirmed = !this.#hasPredecessor || this.#successor.isConfirmed;
+    this.#late = new LateListeners(this.listeners, names, inMs, isConfirmed, (name) =>
       this.#lifeline.send({ type: 'release', name, late: true }),
     );
   }

@@ -39,6 +39,8 @@ export class Readiness {
   #hasLived = false;
   #isReady = false;
   #told = '';
+  /** What the predecessor has opened since, and the release is to have too. */
+  #added: string[] = [];
   #soon: NodeJS.Immediate | undefined;
   #timer: NodeJS.Timeout | undefined;
   #look: NodeJS.Timeout | undefined;
@@ -84,6 +86,12 @@ export class Readiness {
     });
   }
 
+  /** The predecessor has opened one more that this one is to have. */
+  alsoExpects(name: string): void {
+    this.#added.push(name);
+    this.changed();
+  }
+
   /** Its service listens in a form in which it cannot while the predecessor lives: it will never be ready. */
   otherForm(asked: string, held: string): void {
     if (this.#isReady) return;
@@ -95,7 +103,7 @@ export class Readiness {
   missing(): string[] {
     const { settings, listeners } = this.#parts;
     if (settings.expects === undefined) return [...listeners.unclaimed(), ...this.#idle()];
-    return settings.expects.filter(
+    return [...new Set([...settings.expects, ...this.#added])].filter(
       (name) =>
         (listeners.named(name) === undefined || this.#idle().includes(name)) && !listeners.isWithdrawn(name),
     );

@@ -114,7 +114,7 @@ export class ThreadHub {
     channel.on('hold', ({ listener }, incoming) => {
       const [fd] = incoming.take();
       if (fd === undefined) return;
-      if (listeners.named(listener.name) === undefined) this.#hold(listener, fd, false);
+      if (listeners.named(listener.name) === undefined) this.#hold(listener, fd, false, pid);
       else closeDescriptor(fd);
     });
     channel.closed.then(() => {
@@ -155,10 +155,11 @@ export class ThreadHub {
     return this.#hold(isOurs ? { ...item, path } : item, fd, true);
   }
 
-  #hold(item: ListenerItem, fd: number, isInherited: boolean): Listener {
-    const { listeners } = this.#around;
+  #hold(item: ListenerItem, fd: number, isInherited: boolean, pid = process.pid): Listener {
+    const { listeners, threads } = this.#around;
     const { initialState, closedByService, links } = listeners;
     const listener = new ThreadListener(item, fd, initialState, isInherited, closedByService, links);
+    listener.isFirstOfProcess = pid !== process.pid && !threads.hasListener(pid);
     listeners.add(listener);
     listeners.tell(listener);
     return listener;

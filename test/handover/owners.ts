@@ -110,6 +110,7 @@ export class Owner {
       aborted: () => {},
       undone: () => {},
       released: () => {},
+      given: () => {},
       drained: () => died(this),
     });
     this.successor = new Successor(this.estate, {
@@ -118,6 +119,7 @@ export class Owner {
       handBack: (channel, flows, message, returning) =>
         this.predecessor.giveBack(channel, flows, message, returning),
       retire: () => {},
+      lateListener: () => {},
       confirmed: () => {},
       ended: () => this.predecessor.feedEnded(),
     });

@@ -209,6 +209,7 @@ class Life {
         reached.add(isAlive ? 'handed back' : 'undone');
       },
       released: () => {},
+      given: () => {},
       drained: () => {
         reached.add('drained');
         this.dies();
@@ -220,6 +221,7 @@ class Life {
       handBack: (channel, flows, message, returning) =>
         this.predecessor.giveBack(channel, flows, message, returning),
       retire: () => {},
+      lateListener: () => {},
       confirmed: () => {},
       ended: () => this.predecessor.feedEnded(),
     });
