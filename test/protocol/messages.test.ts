@@ -91,6 +91,7 @@ const right: Record<string, Fields> = {
   whole: { bytes: 7, count: 300 },
   inherit: { epoch: 1, listeners: [listener] },
   missing: { names: ['tcp://*:80'], opened: ['tcp://*:0'] },
+  'late-listener': { listener, waits: true },
   ready: {
     claims: [{ name: 'a', accepts: ['http1'], movers: [{ name: 'raw', min: 1, max: 2 }] }],
     said: true,
