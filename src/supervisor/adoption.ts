@@ -38,6 +38,8 @@ export interface AdoptionParts {
 /** Takes over what an earlier supervisor of the service left: its generations, and its count of them. */
 export class Adoption {
   readonly #parts: AdoptionParts;
+  /** Those that have not come back, and may yet. */
+  readonly #awaited = new Set<GenerationProcess>();
 
   constructor(parts: AdoptionParts) {
     this.#parts = parts;
@@ -105,7 +107,7 @@ export class Adoption {
     }
     // All have come, and those that live only finish what they have.
     if (how === 'late') succession.over(first);
-    // The others, such as a predecessor in probation, come back in their own time; what does not is ended.
+    // The others, such as a predecessor in probation, come back in their own time.
     await this.#othersBack(living);
     this.#proveUnopposed();
     const { current } = generations;
@@ -116,6 +118,7 @@ export class Adoption {
   /** A generation has come back, and says how it stands. */
   rejoin(generation: GenerationProcess, { state, accepting, epoch, successor }: Rejoin): void {
     const { generations, restarts, succession } = this.#parts;
+    if (this.#awaited.delete(generation)) generation.isEnding = false;
     generation.lifeline?.send({ type: 'direct-output' });
     generations.reached(epoch);
     if (['committing', 'probation', 'verifying', 'draining', 'undoing'].includes(state))
@@ -163,7 +166,22 @@ export class Adoption {
     while (living.some(isAway) && performance.now() < limit) {
       await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
     }
-    for (const one of living) if (isAway(one) && one !== this.#parts.generations.current) one.kill();
+    for (const one of living) {
+      if (!isAway(one) || one === this.#parts.generations.current) continue;
+      if (one.hadServed) this.#waitFor(one);
+      else one.kill();
+    }
+  }
+
+  // It may have requests in progress, and what changes by them: it has as much time as one that is heard.
+  #waitFor(one: GenerationProcess): void {
+    const { drainTimeoutMs, probationMs, stopTimeoutMs } = this.#parts.options;
+    one.isEnding = true;
+    this.#awaited.add(one);
+    const late = new Deadline(Math.max(drainTimeoutMs, probationMs) + stopTimeoutMs, () => {
+      if (isAway(one)) one.kill();
+    }).unref();
+    one.exited.then(() => late.clear());
   }
 
   // Its probation ended while no supervisor ran, or there is nobody left to go back to.

@@ -58,6 +58,8 @@ export class GenerationProcess {
   isSecond = false;
   /** Whether an earlier supervisor has started it: then it comes here by itself, in its own time. */
   isAdopted = false;
+  /** Whether it served under an earlier supervisor. */
+  hadServed = false;
   /** Whether it was confirmed: a crash or a rollback may come back to its release. */
   isProved = false;
   /** Whether its predecessor was told to take the service back. */

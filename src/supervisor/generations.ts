@@ -202,7 +202,7 @@ export class Generations {
    * @returns undefined when it has ended.
    */
   adopt(
-    { generation: number, pid, ticks, isProved }: LeftBehind,
+    { generation: number, pid, ticks, isProved, hasServed = false }: LeftBehind,
     release: Release,
   ): GenerationProcess | undefined {
     const tree = adoptTree(pid, ticks);
@@ -212,6 +212,7 @@ export class Generations {
     const generation = this.#maker.adopt(own, release, this.settings(false), tree);
     generation.isProved = isProved;
     generation.isAdopted = true;
+    generation.hadServed = hasServed;
     this.#add(generation);
     for (const fact of factsOf(generation, this.#epoch)) this.#journal.write(fact);
     return generation;

@@ -10,6 +10,8 @@ export interface LeftBehind {
   readonly startedFrom: Omit<Release, 'env'>;
   /** Whether it had been confirmed. */
   readonly isProved: boolean;
+  /** Whether it had served. */
+  readonly hasServed?: boolean;
   /** Its slot, where the service has several. */
   readonly slot?: number | undefined;
 }
@@ -50,10 +52,14 @@ export function livingGenerations(entries: readonly JournalEntry[]): {
       };
       const { slot } = entry;
       const started = `${pid} ${ticks}`;
-      const isProved = living.get(started)?.isProved ?? false;
+      const { isProved = false, hasServed = false } = living.get(started) ?? {};
       releases.set(generation, release);
       last.set(generation, started);
-      living.set(started, { generation, pid, ticks, startedFrom: release, isProved, slot });
+      living.set(started, { generation, pid, ticks, startedFrom: release, isProved, hasServed, slot });
+    }
+    if (entry.event === 'serving' && process !== undefined) {
+      const served = living.get(process);
+      if (served !== undefined) living.set(process, { ...served, hasServed: true });
     }
     if (entry.event === 'confirmed') {
       const confirmed = releases.get(generation);

@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { freePort } from '../standalone/alone.js';
-import { fixture, Supervised, until } from './supervised.js';
+import { fixture, Supervised, type SupervisedOptions, until } from './supervised.js';
 
 /** A line of what the tasks of the service did. */
 export interface Told {
@@ -23,11 +23,16 @@ export interface Told {
 /** The service of keeps.mjs, or another one that tells as that does, under `moult run`. */
 export class Keeper {
   readonly service: Supervised;
+  /** What it was started with. */
+  readonly options: SupervisedOptions;
+  /** What its supervisor is expected to end with. */
+  endsWith: number | string = 0;
   readonly #folder: string;
   readonly #port: number;
 
-  private constructor(service: Supervised, folder: string, port: number) {
+  private constructor(service: Supervised, options: SupervisedOptions, folder: string, port: number) {
     this.service = service;
+    this.options = options;
     this.#folder = folder;
     this.#port = port;
   }
@@ -43,7 +48,7 @@ export class Keeper {
     writeFileSync(join(folder, 'behaviour'), 'good');
     writeFileSync(join(folder, 'log'), '');
     const port = await freePort();
-    const service = await Supervised.start({
+    const options: SupervisedOptions = {
       command: [fixture(name)],
       runOptions,
       env: {
@@ -53,11 +58,12 @@ export class Keeper {
         GATE: join(folder, 'gate'),
         ...env,
       },
-    });
+    };
+    const service = await Supervised.start(options);
     try {
-      const keeper = new Keeper(service, folder, port);
+      const keeper = new Keeper(service, options, folder, port);
       await test(keeper);
-      await service.stop();
+      await service.stop(keeper.endsWith);
     } catch (error) {
       const log = readFileSync(join(folder, 'log'), 'utf8');
       await service.kill();

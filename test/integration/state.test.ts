@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { existsSync, readFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import { Keeper } from './keeper.js';
-import { until } from './supervised.js';
+import { Supervised, until } from './supervised.js';
 
 describe('state over a restart', () => {
   it('goes along: what is given whole, and a map with what has changed since the copy', () =>
@@ -84,6 +85,28 @@ describe('state over a restart', () => {
       const { late, count } = await ask('/');
       assert.deepEqual(late, { atEnd: 1, atHandover: 0 });
       assert.equal(count, 1);
+    }));
+
+  it('that changes late reaches the successor although the next supervisor hears nothing of the predecessor', () =>
+    Keeper.with(['--probation', '9s'], {}, async (keeper) => {
+      const { service, ask, options } = keeper;
+      keeper.endsWith = 'SIGKILL';
+      const { pid } = await service.current();
+      const slow = ask('/late');
+      await until('it is in flight', async () => (await service.current()).inFlight === 1);
+      await service.restart();
+      await slow;
+      process.kill(pid, 'SIGSTOP');
+      const gone = once(service.process, 'exit');
+      process.kill(service.pid, 'SIGKILL');
+      await gone;
+      const next = await Supervised.start({ ...options, runtimeFolder: service.runtimeFolder });
+      // It has waited for it, in vain.
+      await next.logs(/generation 2 is adopted/);
+      process.kill(pid, 'SIGCONT');
+      await until('the predecessor has come to its end', () => !existsSync(`/proc/${pid}`));
+      assert.deepEqual((await ask('/')).late, { atEnd: 1, atHandover: 0 });
+      await next.stop();
     }));
 
   it('that cannot be restored keeps the successor from taking over', () =>
