@@ -109,6 +109,8 @@ export class Owner {
       stage: () => {},
       aborted: () => {},
       undone: () => {},
+      takenBack: () => {},
+      servesOn: () => {},
       released: () => {},
       given: () => {},
       drained: () => died(this),

@@ -13,6 +13,7 @@ const states = [
   'probation',
   'verifying',
   'undoing',
+  'returning',
   'draining',
   'ended',
 ] as const;
@@ -27,6 +28,7 @@ const events = [
   'fail',
   'resume',
   'give-back',
+  'taken-back',
   'retire',
   'drained',
 ] as const;
@@ -35,7 +37,9 @@ const events = [
 const designed = [
   ['serving', 'expect', 'expecting'],
   ['serving', 'retire', 'draining'],
-  ['serving', 'give-back', 'draining'],
+  ['serving', 'give-back', 'returning'],
+  ['returning', 'taken-back', 'draining'],
+  ['returning', 'resume', 'serving'],
   ['expecting', 'hello', 'inheriting'],
   ['expecting', 'fail', 'serving'],
   ['inheriting', 'ready', 'ready'],
@@ -87,9 +91,9 @@ describe('the table of a handover', () => {
     }
   }
 
-  it('lets nobody accept only while committing and undoing', () => {
+  it('lets nobody accept only while committing, undoing and returning', () => {
     const nobody = states.filter((state) => table[state].accepts === 'none');
-    assert.deepEqual(nobody, ['committing', 'undoing']);
+    assert.deepEqual(nobody, ['committing', 'undoing', 'returning']);
   });
 
   it('can reach the end from every state', () => {
@@ -124,7 +128,7 @@ class Model {
   apply(event: HandoverEvent): void {
     const to = next(this.state, event);
     if (to === undefined) return;
-    // By a retire the service stops; by a give-back the other generation has what this one had.
+    // By a retire the service stops; taken back the other generation has what this one had.
     const retired = event === 'retire';
     switch (to) {
       case 'committing':
@@ -142,10 +146,10 @@ class Model {
       case 'draining':
         // Without a commit before it there is no successor: the service stops.
         if (retired) this.predecessorAccepts = false;
-        else if (event === 'give-back') {
-          this.predecessorAccepts = false;
-          this.successorAccepts = true;
-        }
+        else if (event === 'taken-back') this.successorAccepts = true;
+        break;
+      case 'returning':
+        this.predecessorAccepts = false;
         break;
       default:
     }
@@ -163,7 +167,7 @@ describe('a handover', () => {
           isStopped ||= event === 'retire' && next(model.state, event) !== undefined;
           model.apply(event);
           const accepting = Number(model.predecessorAccepts) + Number(model.successorAccepts);
-          if (model.state === 'committing' || model.state === 'undoing' || isStopped)
+          if (['committing', 'undoing', 'returning'].includes(model.state) || isStopped)
             assert.equal(accepting, 0, model.state);
           else assert.equal(accepting, 1, model.state);
           const told = table[model.state].accepts;
