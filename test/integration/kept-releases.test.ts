@@ -210,6 +210,44 @@ describe('a release that was written over and is kept (--keep-releases)', () => 
     });
   });
 
+  const isRoot = process.getuid?.() === 0;
+  it('is told of where its disk is full in the middle, and leaves nothing half copied', {
+    skip: !isRoot && 'only root may mount',
+  }, async (test) => {
+    await withFolder(async (folder) => {
+      const disk = path.join(folder, 'disk');
+      mkdirSync(disk);
+      try {
+        // So few files that the release fits, and its copy does not.
+        execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=8m,nr_inodes=26', 'none', disk]);
+      } catch {
+        test.skip('this container may not mount');
+        return;
+      }
+      try {
+        const app = path.join(disk, 'app');
+        write(app, 1);
+        writeFileSync(path.join(app, 'state.json'), '');
+        writeFileSync(path.join(app, 'files/upload.txt'), '');
+        await withService({ command: ['server.js'], cwd: app, runOptions }, async (service) => {
+          await service.logs(/release of generation 1 is not kept, .*ENOSPC/);
+          assert.deepEqual(copiesIn(disk), []);
+          await deploy(service);
+          write(app, 2);
+          await deploy(service);
+          assert.equal(await get(service), answerOf(2));
+          const { code, stderr } = await service.moult('rollback', service.name);
+          assert.equal(code, 1, stderr);
+          assert.match(stderr, /there is no copy of it \(--keep-releases 2\)/);
+          assert.equal(await get(service), answerOf(2));
+          assert.deepEqual(copiesIn(disk), []);
+        });
+      } finally {
+        execFileSync('umount', ['-l', disk]);
+      }
+    });
+  });
+
   it('shares what did not change of its packages with the one before, never with the release itself', async () => {
     await withApp({}, async (service, app, folder) => {
       await kept(folder, 1);
