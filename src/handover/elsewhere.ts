@@ -24,6 +24,8 @@ export interface Arrival {
 export interface ElsewhereEvents {
   /** This is no slot any more: where it belongs is to be decided anew. */
   orphaned(arrival: Arrival): void;
+  /** It has not been reached for so long: others serve its clients until it is. Told once each time. */
+  away(ms: number): void;
   /** It is reached again: what was served here meanwhile may go there. */
   found(): void;
   /** None waits or is on its way. */
@@ -50,6 +52,7 @@ export class Elsewhere {
   #isOpening = false;
   /** Since when it cannot be reached. */
   #lostAtMs: number | undefined;
+  #isToldAway = false;
   #isOver = false;
   #timer: NodeJS.Timeout | undefined;
 
@@ -72,7 +75,8 @@ export class Elsewhere {
     const wasUsed = this.#road !== undefined;
     this.#leaveRoad();
     if (door === null) this.#lostAtMs ??= monotonicMs();
-    else if (wasUsed || this.#waiting.size > 0) this.#open();
+    // It may have been away for long; who comes next does not belong here any more.
+    else if (wasUsed || this.#waiting.size > 0 || this.#lostAtMs !== undefined) this.#open();
   }
 
   /** @returns false where it is to be served here. */
@@ -80,6 +84,7 @@ export class Elsewhere {
     if (this.#isOver || this.#waiting.size >= MAX_WAITING) return false;
     const isLost = this.#lostAtMs !== undefined && monotonicMs() - this.#lostAtMs > WAIT_MS;
     if (isLost) {
+      this.#tellAway(this.#lostAtMs);
       this.#open();
       return false;
     }
@@ -122,13 +127,28 @@ export class Elsewhere {
   #look(): void {
     const beforeMs = monotonicMs() - WAIT_MS;
     const late = [...this.#waiting.values()].filter(({ fresh }) => fresh.acceptedAtMs < beforeMs);
-    for (const arrival of late) this.#serve(arrival);
+    for (const arrival of late) {
+      this.#tellAway(this.#lostAtMs ?? arrival.fresh.acceptedAtMs);
+      this.#serve(arrival);
+    }
     if (this.#road === undefined && this.#waiting.size > 0) this.#open();
     else this.#departAll();
     if (this.#waiting.size + this.#leaving.size > 0) return;
     clearInterval(this.#timer);
     this.#timer = undefined;
     this.#checkIdle();
+  }
+
+  #tellAway(sinceMs = monotonicMs()): void {
+    if (this.#isToldAway) return;
+    this.#isToldAway = true;
+    this.#events.away(monotonicMs() - sinceMs);
+  }
+
+  #isFound(): void {
+    this.#lostAtMs = undefined;
+    this.#isToldAway = false;
+    this.#events.found();
   }
 
   #serve(arrival: Arrival): void {
@@ -156,9 +176,7 @@ export class Elsewhere {
     const outflow = new FreshOutflow(taker.channel, {
       left: (fresh) => {
         this.#leaving.delete(fresh);
-        if (this.#lostAtMs === undefined) return;
-        this.#lostAtMs = undefined;
-        this.#events.found();
+        if (this.#lostAtMs !== undefined) this.#isFound();
       },
       returned: (all) => this.#returned(all),
       idle: () => this.#idle(road),
@@ -169,10 +187,8 @@ export class Elsewhere {
     this.#leaveRoad();
     this.#roads.add(road);
     this.#road = road;
-    const wasLost = this.#lostAtMs !== undefined;
-    this.#lostAtMs = undefined;
     this.#departAll();
-    if (wasLost) this.#events.found();
+    if (this.#lostAtMs !== undefined || this.#isToldAway) this.#isFound();
   }
 
   #leaveRoad(): void {

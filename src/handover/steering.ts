@@ -82,7 +82,7 @@ export class Steering implements Receiver {
     this.#slots = slots.map(({ slot }) => slot);
     const doors = new Map(slots.filter(({ slot }) => slot !== own).map(({ slot, door }) => [slot, door]));
     for (const [slot, door] of doors) {
-      const known = this.#elsewhere.get(slot) ?? this.#newElsewhere();
+      const known = this.#elsewhere.get(slot) ?? this.#newElsewhere(slot);
       this.#elsewhere.set(slot, known);
       known.moveTo(door);
     }
@@ -164,10 +164,14 @@ export class Steering implements Receiver {
     return this.#elsewhere.get(home)?.take(arrival) ?? false;
   }
 
-  #newElsewhere(): Elsewhere {
+  #newElsewhere(slot: number): Elsewhere {
     const elsewhere: Elsewhere = new Elsewhere(this.#parts.generation, {
       orphaned: (arrival) => {
         if (!this.#take(arrival)) arrival.serve();
+      },
+      away: (ms) => {
+        const what = `slot ${slot} was not reached for ${Math.round(ms)} ms`;
+        process.emitWarning(`${what}: slot ${this.#own} serves its new clients until it is`, 'MoultWarning');
       },
       found: () => this.#homing.look(),
       idle: () => {
