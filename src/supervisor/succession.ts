@@ -179,9 +179,14 @@ export class Succession {
     const { generations, look } = this.#parts;
     const successor = generations.numbered(number);
     if (successor === undefined) return;
-    look.at(successor).then(
-      () => predecessor.lifeline?.send({ type: 'confirm' }),
+    // It may have been undone meanwhile, and its predecessor be watching another one.
+    const isStill = () => successor.predecessor === predecessor && !successor.isEnding;
+    // One that an earlier supervisor started may have to come back first.
+    const looked = successor.serves.then(() => look.at(successor));
+    looked.then(
+      () => isStill() && predecessor.lifeline?.send({ type: 'confirm' }),
       (error) => {
+        if (!isStill()) return;
         successor.isUndone = true;
         const told = asMoultError(error, 'MOULT_NOT_REACHED');
         predecessor.lifeline?.send({ type: 'undo', error: told.report() });
