@@ -14,6 +14,7 @@ import {
 } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
+import { portOf, whenAllServe } from './slots-of.js';
 import { type Supervised, type SupervisedOptions, until, withFolder, withService } from './supervised.js';
 
 const runOptions = ['--keep-releases', '2', '--shared-path', 'state.json', '--probation', '100ms'];
@@ -245,6 +246,33 @@ describe('a release that was written over and is kept (--keep-releases)', () => 
       } finally {
         execFileSync('umount', ['-l', disk]);
       }
+    });
+  });
+
+  it('is gone back to by each slot: after a crash of one, and in a rollback of all', async () => {
+    await withApp({ runOptions: [...runOptions, '--slots', '2'] }, async (service, app, folder) => {
+      await kept(folder, 1);
+      const [first] = await whenAllServe(service, 2);
+      write(app, 2);
+      process.kill(first?.pid ?? 0, 'SIGKILL');
+      await service.logs(/its copy in .*\.app\.moult-service-1 starts in its place/);
+      const answers = async (release: number) => {
+        await whenAllServe(service, 2);
+        const url = `http://127.0.0.1:${await portOf(service)}`;
+        // Enough that both slots answer.
+        const ask = async () => (await fetch(url, { headers: { connection: 'close' } })).text();
+        const all = await Promise.all(Array.from({ length: 40 }, ask));
+        assert.deepEqual([...new Set(all)], [answerOf(release)]);
+      };
+      // The other slot goes on in the folder that was written over, and reads from there what it reads at each request.
+      const again = await whenAllServe(service, 2);
+      assert.ok(again.some(({ entry }) => entry === path.join(folder, '.app.moult-service-1/server.js')));
+      await service.restart('--wait=confirmed');
+      await answers(2);
+      await kept(folder, 2);
+      const { code, stderr } = await service.moult('rollback', service.name);
+      assert.equal(code, 0, stderr);
+      await answers(1);
     });
   });
 
