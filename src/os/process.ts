@@ -60,6 +60,15 @@ export function isProcess(pid: number, ticks: number): boolean {
   }
 }
 
+/** Whether a process that was started then has ended. While that cannot be seen it has not. */
+export function hasEnded(pid: number, ticks: number): boolean {
+  try {
+    return !isProcess(pid, ticks);
+  } catch {
+    return false;
+  }
+}
+
 function ticksIn(stat: string): number | undefined {
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   return fields[0] === 'Z' || fields[0] === 'X' ? undefined : Number(fields[19]);

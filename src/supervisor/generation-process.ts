@@ -10,7 +10,7 @@ import { Deadline } from '../os/deadline.js';
 import { closeDescriptor } from '../os/descriptor.js';
 import { streamSocketPair } from '../os/descriptor-socket.js';
 import type { PeerCredentials } from '../os/peer.js';
-import { type Exit, signal, startTicks } from '../os/process.js';
+import { type Exit, hasEnded, signal, startTicks } from '../os/process.js';
 import type { DrainReport, GenerationState, Message, Settings } from '../protocol/messages.js';
 import { passedVariable, type StartedBy, variablesFor } from '../service/environment.js';
 import { type AtStart, passedListeners } from './at-start.js';
@@ -201,7 +201,7 @@ export class GenerationProcess {
   /** Whether the service's process has ended, as far as that can be known here. */
   get hasLostService(): boolean {
     const isClosed = this.lifeline?.isClosed === true;
-    return isClosed && this.#serviceTicks !== undefined && startTicks(this.servicePid) !== this.#serviceTicks;
+    return isClosed && this.#serviceTicks !== undefined && hasEnded(this.servicePid, this.#serviceTicks);
   }
 
   /** Settles when all that it has said is heard: its channel ends behind that. */

@@ -2,7 +2,7 @@ import { Socket } from 'node:net';
 import type { Writable } from 'node:stream';
 import { descriptorOf } from '../node/handle.js';
 import { type Launch, type Launched, launch, launchWithDescriptors } from '../os/launch.js';
-import { type Exit, reap, signal, startTicks } from '../os/process.js';
+import { type Exit, hasEnded, reap, signal } from '../os/process.js';
 import { OutputTail, passThrough } from './output.js';
 
 /** So often it is looked whether a process that this program did not start has ended. */
@@ -57,11 +57,11 @@ export function treeOf({ pid, exited }: Launched, output = new OutputTail()): Pr
  */
 export function adoptTree(pid: number, ticks: number): ProcessTree | undefined {
   // What has ended and is a child of ours is collected here.
-  if (startTicks(pid) !== ticks && reap(pid) !== 'living') return undefined;
+  if (hasEnded(pid, ticks) && reap(pid) !== 'living') return undefined;
   const exited = new Promise<Exit>((resolve) => {
     const look = setInterval(() => {
       // The kernel may call it a zombie while some of its threads still run: a child of ours is collected later.
-      const isGone = startTicks(pid) !== ticks;
+      const isGone = hasEnded(pid, ticks);
       const exit = reap(pid) ?? (isGone ? { code: null, signal: null } : 'living');
       if (exit === 'living') return;
       clearInterval(look);

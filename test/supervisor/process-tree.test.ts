@@ -9,4 +9,10 @@ describe('a process that another program of the supervisor started', () => {
     assert.deepEqual(await adopts.says(), { exit: { code: null, signal: 'SIGKILL' }, isLeft: false });
     await adopts.exited;
   });
+
+  tidy('has not ended while there is no descriptor to look with', async (later) => {
+    const adopts = fixture(later, 'adopt-without-descriptors.mjs');
+    assert.deepEqual(await adopts.says(), { wasTakenForEnded: false });
+    await adopts.exited;
+  });
 });
