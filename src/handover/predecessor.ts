@@ -37,9 +37,6 @@ const HAND_BACK_TIMEOUT_MS = 2000;
 const VERIFY_TIMEOUT_MS = 20_000;
 /** How long what one has said until its end may take to be heard. */
 const LAST_WORDS_MS = 1000;
-/** How long the process of a predecessor may take to end after its channel has closed. */
-const END_TIMEOUT_MS = 2000;
-const LOOK_MS = 10;
 /** How long what it has handed back may take to be restored, where the settings do not say. */
 const RESTORE_TIMEOUT_MS = 30_000;
 
@@ -51,10 +48,6 @@ export interface PredecessorEvents {
   aborted(error: MoultError): void;
   /** The handover was undone after commit; this generation accepts again. @param alive whether the successor lives, and hands back what it has. */
   undone(error: MoultError, alive: boolean): void;
-  /** What this generation has is the predecessor's, which serves again. */
-  takenBack(): void;
-  /** The predecessor, to which this generation was handing back, is gone: this one accepts again. */
-  servesOn(): void;
   /** A listener that the successor did not claim was closed for good. */
   released(name: string): void;
   /** The successor is given a listener that the service has only opened now. */
@@ -248,7 +241,6 @@ export class Predecessor {
     switch (this.#state) {
       case 'committing':
       case 'undoing':
-      case 'returning':
         this.#retirement = retirement;
         return;
       case 'probation':
@@ -305,7 +297,7 @@ export class Predecessor {
     if (this.#state !== 'serving') return;
     this.#step('give-back');
     this.#stopSharing();
-    const { listeners, threads } = this.#estate;
+    const { listeners } = this.#estate;
     const work = this.#work();
     const giving = returning.giving ?? new Giving(channel, this.#estate);
     this.#giving = giving;
@@ -313,66 +305,21 @@ export class Predecessor {
     this.#flows = flows;
     channel.ref();
     this.#channel = channel;
-    // An older predecessor does not say that it serves.
-    const isHeard = message.saysResumed === true;
-    const isStill = () => this.#state === 'returning' && this.#channel === channel;
-    const takenBack = () => {
-      if (!isStill()) return;
-      this.#step('taken-back');
-      for (const listener of listeners.lasting()) listeners.release(listener, false);
-      threads.confirm();
-      this.#events.takenBack();
-      this.#leave?.check();
-    };
-    channel.on('resumed', takenBack);
-    const taker = new ProcessHandle(channel.peer.pid);
     channel.closed.then(() => {
       if (this.#channel === channel) this.#leave?.stopMoving();
-      if (isStill()) this.#notTakenBack(taker, returning, isStill, takenBack);
-      else taker.close();
     });
+    const { threads } = this.#estate;
     const giveBack = () => {
-      if (!isStill() || channel.isClosed) return;
       flows.tell(listenersWithFlows(message.claims));
-      channel.send({ type: 'handed-back', ...(isHeard ? { hearsResumed: true } : {}) });
-      if (!isHeard) takenBack();
+      channel.send({ type: 'handed-back' });
+      for (const listener of listeners.lasting()) listeners.release(listener, false);
       giving.begin(message.tasks ?? [], message.drainTimeoutMs);
       threads.leave(message.threads ?? [], timesOf(message));
-      this.#leaveToAll({ channel, claims: message.claims }, message.threads ?? [], timesOf(message), work);
+      threads.confirm();
+      const taker = { channel, claims: message.claims };
+      this.#leaveToAll(taker, message.threads ?? [], timesOf(message), work);
     };
     threads.pause(() => returning.whenTaken(() => giving.giveBack(message, giveBack)));
-  }
-
-  // The predecessor has ended before it served. Nobody else has what is here: as long as it lives it may yet.
-  #notTakenBack(
-    taker: ProcessHandle,
-    returning: Returning,
-    isStill: () => boolean,
-    takenBack: () => void,
-  ): void {
-    this.#estate.threads.halt();
-    this.#leave?.stop();
-    this.#leave = undefined;
-    for (const { channel } of this.#heirs) channel.close();
-    this.#heirs = [];
-    this.#giving?.stop();
-    this.#flows?.stopTelling();
-    const giving = this.#giving;
-    const resume = () => {
-      taker.close();
-      if (!isStill()) return;
-      this.#forget();
-      giving?.forget();
-      this.#servesAgain((epoch) => {
-        giving?.resumeTasks(epoch, []);
-        returning.callOff(epoch);
-        this.#events.servesOn();
-      });
-    };
-    ended(taker, resume, () => {
-      taker.close();
-      takenBack();
-    });
   }
 
   /** Called when connections no longer come from this generation's own predecessor. */
@@ -536,7 +483,7 @@ export class Predecessor {
       return;
     }
     meetNeighbours(doors, this.#generation).then((met) => {
-      const isStill = ['probation', 'verifying', 'returning', 'draining'].includes(this.#state);
+      const isStill = ['probation', 'verifying', 'draining'].includes(this.#state);
       if (isStill && this.#channel === taker.channel) {
         this.#heirs = met;
         then(this.#leaveTo([taker, ...met], times, work));
@@ -673,17 +620,13 @@ export class Predecessor {
       this.#forget();
       giving?.forget();
       this.#resume(told, true, (epoch) => {
-        // Before anybody else hears of it: from now on what this generation has is not the other's any more.
-        if (isHeard) channel.send({ type: 'resumed' });
         giving?.resumeTasks(epoch, tasks);
         taking.expectTasks(epoch, tasks, (name) => giving?.givenWith(name));
       });
     };
-    let isHeard = false;
-    channel.on('handed-back', ({ hearsResumed }) => {
+    channel.on('handed-back', () => {
       if (!isOn() || hasAnswered) return;
       hasAnswered = true;
-      isHeard = hearsResumed === true;
       channel.off('abort');
       // Connections follow at once, whatever the state that came before them still takes to be restored.
       this.takeFrom(channel, (then) => taking.whenTaken(then));
@@ -709,7 +652,6 @@ export class Predecessor {
       tasks,
       ...doors,
       taskParts: true,
-      saysResumed: true,
     });
   }
 
@@ -729,18 +671,12 @@ export class Predecessor {
   }
 
   #resume(error: MoultError, alive: boolean, resumeTasks: (epoch: number) => void): void {
-    this.#servesAgain((epoch) => {
-      resumeTasks(epoch);
-      this.#events.undone(error, alive);
-    });
-  }
-
-  #servesAgain(then: (epoch: number) => void): void {
     this.#estate.epoch = epochAfter(this.#estate.epoch);
     this.#estate.listeners.resume();
     this.#estate.threads.open(this.#estate.epoch);
     this.#step('resume');
-    then(this.#estate.epoch);
+    resumeTasks(this.#estate.epoch);
+    this.#events.undone(error, alive);
     if (this.#retirement !== undefined) this.retire(this.#retirement);
   }
 
@@ -796,18 +732,6 @@ export class Predecessor {
   #step(event: Parameters<typeof step>[1]): void {
     this.#state = step(this.#state, event);
   }
-}
-
-// A channel that closes is heard of before the end of its process.
-async function ended(one: ProcessHandle, then: () => void, otherwise: () => void): Promise<void> {
-  for (let waitedMs = 0; !one.hasEnded(); waitedMs += LOOK_MS) {
-    if (waitedMs >= END_TIMEOUT_MS) {
-      otherwise();
-      return;
-    }
-    await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
-  }
-  then();
 }
 
 function tellKept({ message }: MoultError): void {

@@ -10,7 +10,6 @@ export type HandoverState =
   | 'probation'
   | 'verifying'
   | 'undoing'
-  | 'returning'
   | 'draining'
   | 'ended';
 
@@ -26,7 +25,6 @@ export type HandoverEvent =
   | 'fail'
   | 'resume'
   | 'give-back'
-  | 'taken-back'
   | 'retire'
   | 'drained';
 
@@ -40,7 +38,7 @@ interface Row {
 export const table: Readonly<Record<HandoverState, Row>> = {
   serving: {
     accepts: 'predecessor',
-    on: { expect: 'expecting', retire: 'draining', 'give-back': 'returning' },
+    on: { expect: 'expecting', retire: 'draining', 'give-back': 'draining' },
   },
   expecting: { accepts: 'predecessor', on: { hello: 'inheriting', fail: 'serving' } },
   inheriting: { accepts: 'predecessor', on: { ready: 'ready', fail: 'serving' } },
@@ -52,7 +50,6 @@ export const table: Readonly<Record<HandoverState, Row>> = {
   },
   verifying: { accepts: 'successor', on: { confirm: 'draining', fail: 'undoing' } },
   undoing: { accepts: 'none', on: { resume: 'serving' } },
-  returning: { accepts: 'none', on: { 'taken-back': 'draining', resume: 'serving' } },
   draining: { accepts: 'successor', on: { drained: 'ended' } },
   ended: { accepts: 'successor', on: {} },
 };

@@ -230,7 +230,7 @@ export class Generation implements Estate {
 
   /** Whether it is just being decided who accepts: in the middle of a commit, or of an undo. */
   get isBetween(): boolean {
-    return ['committing', 'undoing', 'returning'].includes(this.#predecessor.state);
+    return this.#predecessor.state === 'committing' || this.#predecessor.state === 'undoing';
   }
 
   /** Where worker threads of this process join it. @param shut memory in which they see that they may not accept. */
@@ -323,12 +323,6 @@ export class Generation implements Estate {
         this.life.emit('failed', error);
         this.life.emit('serve', { resumed: true });
       },
-      takenBack: () => this.life.emit('drain'),
-      servesOn: () => {
-        say({ type: 'serving', epoch: this.epoch, said: this.#readiness.hasSaid });
-        this.#overseer.accepts();
-        this.life.emit('serve', { resumed: true });
-      },
       released: (name) => say({ type: 'release', name }),
       given: (listener) => this.#hold(listener),
       drained: (report) => this.#end(report),
@@ -341,7 +335,7 @@ export class Generation implements Estate {
       handBack: (channel, flows, message, returning) => {
         this.#late?.stop();
         this.#predecessor.giveBack(channel, flows, message, returning);
-        broadcastHub().feeds.yield();
+        this.life.emit('drain');
       },
       aborted: (error) => {
         this.tasks.close();

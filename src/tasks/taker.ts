@@ -27,8 +27,6 @@ export class TaskTaker {
   #state: TakenState;
   /** Those that the other side still has; with what each begins where it is gone before. */
   #expected = new Map<string, Given>();
-  /** Those that the other side kept. */
-  #kept = new Map<string, Given>();
   /** Given before this side was ready to expect it. */
   #early = new Map<string, Given>();
   /** What has come so far of what one gives along. */
@@ -77,16 +75,8 @@ export class TaskTaker {
   /** Nothing more comes: the other side keeps what it has not given. */
   stop(): void {
     this.#isStopped = true;
-    this.#kept = new Map(this.#expected);
     for (const name of this.#expected.keys()) this.#tasks.get(name)?.arrive(undefined);
     this.#expected.clear();
-  }
-
-  /** The other side, which was to have all again, is gone: what it had kept begins here. */
-  resume(epoch: number): void {
-    for (const [name, otherwise] of this.#kept) this.#tasks.get(name)?.begin(epoch, otherwise);
-    this.#kept.clear();
-    this.#takeOver();
   }
 
   #receive({ name, late, goesOn }: Message<'task-given'>, bytes: Buffer): void {
@@ -129,10 +119,7 @@ export class TaskTaker {
     this.#isGiverGone = true;
     for (const [name, otherwise] of this.#expected) this.#tasks.get(name)?.arrive(otherwise);
     this.#expected.clear();
-    if (!this.#isStopped) this.#takeOver();
-  }
-
-  #takeOver(): void {
+    if (this.#isStopped) return;
     for (const { holding } of this.#tasks.all()) {
       if (holding.piece !== undefined) holding.gone?.(this.#state.pieces.link(holding.piece, this.#channel));
     }

@@ -109,8 +109,6 @@ export class Owner {
       stage: () => {},
       aborted: () => {},
       undone: () => {},
-      takenBack: () => {},
-      servesOn: () => {},
       released: () => {},
       given: () => {},
       drained: () => died(this),

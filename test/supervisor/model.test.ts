@@ -208,12 +208,6 @@ class Life {
       undone: (_error, isAlive) => {
         reached.add(isAlive ? 'handed back' : 'undone');
       },
-      takenBack: () => {
-        reached.add('taken back');
-      },
-      servesOn: () => {
-        reached.add('served on');
-      },
       released: () => {},
       given: () => {},
       drained: () => {
@@ -515,9 +509,9 @@ function check({ lives, current, needsAnother }: World, after: string): void {
   assert.ok(owners.length <= 1, `after ${after} ${owners.map(({ number }) => number)} have the task`);
   assert.equal(isClosedEverywhere, false, `after ${after} a listener is closed for good`);
   const { state } = current.predecessor;
-  const isBetween = ['committing', 'undoing', 'returning'].includes(state);
+  const isBetween = state === 'committing' || state === 'undoing';
   for (const { accepts, predecessor, number } of lives) {
-    const gives = ['committing', 'undoing', 'returning', 'draining', 'ended'].includes(predecessor.state);
+    const gives = ['committing', 'undoing', 'draining', 'ended'].includes(predecessor.state);
     assert.ok(!accepts || !gives, `after ${after} ${number} accepts while it is ${predecessor.state}`);
   }
   if (!needsAnother && lives.every(({ isAlive }) => isAlive) && !isBetween)
