@@ -37,6 +37,7 @@ async function nothingIsLost({
   begin,
 }: Terms): Promise<Crowd> {
   const crowd = new Crowd();
+  crowd.audience.isInOrder = !isInAnyOrder;
   const options = {
     command: ['node', fixture(file)],
     env,
@@ -52,7 +53,6 @@ async function nothingIsLost({
         const { code, stderr } = await service.moult('rollback', service.name);
         assert.equal(code, 0, stderr);
       }
-      if (isInAnyOrder) crowd.audience.disorder.length = 0;
       await crowd.finish();
       assert.ok(crowd.said.length > 100, `${crowd.said.length} said`);
     } finally {
