@@ -314,7 +314,7 @@ async function run(words: readonly string[], flags: RunFlags): Promise<number> {
   folder.release();
   for (const name of PASSED_ON) process.off(name, pass);
   forgetHangUps();
-  process.off('SIGTERM', stop).off('SIGINT', stop).off('SIGQUIT', stop);
+  // Who asks for the end now has it: the listeners to those signals stay, or one of them would be its exit status.
   return code;
 }
 

@@ -411,6 +411,8 @@ describe('servers in worker threads', () => {
           (error: NodeJS.ErrnoException) => error.code === 'ECONNREFUSED',
         ),
       );
+      // Nothing keeps the service: it ends by itself, and moult run with it.
+      assert.equal(await service.ended, 0);
     });
   });
 });
