@@ -24,8 +24,8 @@ const LISTED: Readonly<Record<string, string>> = {
   'supervisor/hang-ups.ts: settle, SETTLE_MS': 'what it reads is caught; a restart tells by its promise',
   'supervisor/held-listeners.ts: () => { const held = this.#held.get(name); if (hel':
     'its calls of the system return their failure, which means that it is closed',
-  'supervisor/process-tree.ts: () => { const isGone = startTicks(pid) !== ticks;':
-    'both say that they do not know',
+  'supervisor/process-tree.ts: () => { const isGone = hasEnded(pid, ticks); const':
+    'both say that they do not know, or that it lives',
   'supervisor/wrapper.ts: () => { if (generation.exit === undefined) step();': 'signals return their failure',
   'channel/channel.ts: () => { this.#dropOutbox(); this.#end(); this.#soc': 'only closes',
   'channel/line.ts: () => this.other?.receive(message as Message, inco':
