@@ -27,7 +27,8 @@ export class Audience {
       heard.set(text, (heard.get(text) ?? 0) + 1);
       const [sender = '', number] = text.split(' ');
       const before = last.get(sender) ?? -1;
-      if (this.isInOrder && Number(number) < before) this.disorder.push(`client ${which}: ${text} after ${before}`);
+      if (this.isInOrder && Number(number) < before)
+        this.disorder.push(`client ${which}: ${text} after ${before}`);
       last.set(sender, Number(number));
     };
   }
