@@ -189,13 +189,19 @@ export class HeldListeners {
   /** Their descriptions, and their descriptors in the same order. */
   describe(): { items: ListenerItem[]; descriptors: number[] } {
     const all = [...this.#held.values()];
-    return { items: all.map(({ item }) => item), descriptors: all.map(({ fd }) => fd) };
+    return { items: all.map(({ item }) => this.#asFound(item)), descriptors: all.map(({ fd }) => fd) };
+  }
+
+  // Whoever told of it last may have been undone, and its path be gone with it.
+  #asFound(item: ListenerItem): ListenerItem {
+    const path = this.paths?.pathOf(item.name);
+    return path === undefined ? item : { ...item, path };
   }
 
   /** What the next program of this process needs to take them over. */
   kept(): KeptListener[] {
     return [...this.#held.values()].map(({ item, fd }) => {
-      const { ticketKeys, sessionIdContext, ...open } = item;
+      const { ticketKeys, sessionIdContext, ...open } = this.#asFound(item);
       return { item: open, fd };
     });
   }

@@ -83,6 +83,12 @@ export class HeldPaths {
     return file;
   }
 
+  /** Where a generation has it; where it does not say, or none is given, where it was asked for last. */
+  pathOf(name: string, generation?: number): string | undefined {
+    const paths = this.#held.get(name)?.paths;
+    return paths?.get(generation ?? UNKNOWN) ?? newestOf(paths);
+  }
+
   /** This generation has it no more: where it alone had asked for it, it is not to be found any more. */
   letGo(generation: number): void {
     for (const held of this.#held.values()) {
@@ -166,8 +172,7 @@ export class HeldPaths {
         lost = { name, path, outcome, since: this.#lost.get(name)?.since ?? Date.now() };
     }
     // The newest has asked for it last: where it was before may have gone with an older release.
-    const newest = [...held.paths.values()].at(-1);
-    if (lost === undefined || lost.path !== newest) this.#lost.delete(name);
+    if (lost === undefined || lost.path !== newestOf(held.paths)) this.#lost.delete(name);
     else this.#lost.set(name, lost);
     if (!this.#isGuarding || held.served === undefined) return;
     const now = accessOf(held);
@@ -221,6 +226,10 @@ export class HeldPaths {
       all.filter((path) => dirname(path) === folder).map((path) => path.slice(folder.length + 1)),
     );
   }
+}
+
+function newestOf(paths: HeldPath['paths'] | undefined): string | undefined {
+  return [...(paths?.values() ?? [])].at(-1);
 }
 
 function identityOf(folder: string): string {

@@ -140,11 +140,14 @@ export class OutsideLook {
   }
 
   #listeners(generation: GenerationProcess, areProbed: boolean): Looked[] {
-    const { items, descriptors } = this.#parts.held.describe();
+    const { held } = this.#parts;
+    const { items, descriptors } = held.describe();
     return items.flatMap((item, i) => {
       const fd = descriptors[i] ?? -1;
       if (item.family === 'file' || item.spare || !isOf(generation, item.name)) return [];
-      return [{ item, target: areProbed && item.family !== 'udp' ? targetOf(item, fd) : undefined }];
+      // A successor that was undone has had it elsewhere, and removes that at its end.
+      const path = held.paths?.pathOf(item.name, generation.number) ?? item.path;
+      return [{ item, target: areProbed && item.family !== 'udp' ? targetOf(path, fd) : undefined }];
     });
   }
 }
@@ -176,7 +179,7 @@ function ago(sinceMs: number): string {
   return `, ${((wallClockMs() - sinceMs) / 1000).toFixed(1)} s ago`;
 }
 
-function targetOf({ path }: ListenerItem, fd: number): ProbeTarget | undefined {
+function targetOf(path: string | null, fd: number): ProbeTarget | undefined {
   const address: SocketName | undefined = socketIdentity(fd)?.address;
   if (address === undefined || address.family === 'other') return undefined;
   // Its addresses may be those of others here.

@@ -213,7 +213,8 @@ describe('the path of a Unix listener leads to whoever serves, always, when the 
           await askedOf(service),
         );
         await pointAt(link, path.join(folder, 'one'));
-        assert.equal((await service.moult('rollback', service.name)).code, 0);
+        const { code, stderr } = await service.moult('rollback', service.name);
+        assert.equal(code, 0, stderr);
         assert.equal(await askOnce({ socketPath }), await askedOf(service));
         await until('the second release is gone', () => !existsSync(path.join(folder, 'two/tmp/app.sock')));
       });

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { createSocket } from 'node:dgram';
-import { existsSync } from 'node:fs';
+import { existsSync, linkSync, mkdirSync, watch } from 'node:fs';
 import { type AddressInfo, connect, createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { describe } from 'node:test';
@@ -8,10 +8,14 @@ import { datagramHandleOf } from '#moult/node/datagram-handle.js';
 import { descriptorOf } from '#moult/node/handle.js';
 import { duplicate } from '#moult/os/descriptor.js';
 import { HeldListeners } from '#moult/supervisor/held-listeners.js';
+import { HeldPaths } from '#moult/supervisor/held-paths.js';
 import { isOpen } from '../support/descriptors.js';
 import { eventOf } from '../support/events.js';
 import { temporaryFolder } from '../support/temporary-folder.js';
 import { type Later, tidy } from '../support/tidy.js';
+
+// The loop keeps its one descriptor for watches once it has it.
+watch('.').close();
 
 const item = (name: string, path: string | null = null) =>
   ({ name, family: path === null ? 'tcp' : 'unix', backlog: 1, path }) as const;
@@ -103,6 +107,31 @@ describe('held listeners', () => {
     assert.equal(await outcome(at(late)), 'ECONNREFUSED');
     held.closeForGood('both');
   });
+
+  tidy(
+    'are described where they are found: as before when who had them elsewhere was undone',
+    async (later) => {
+      const folder = temporaryFolder(later);
+      for (const name of ['one', 'two', 'run']) mkdirSync(join(folder, name));
+      const [one, two] = [join(folder, 'one/a.sock'), join(folder, 'two/a.sock')];
+      const server = await listening(later, { path: one });
+      const paths = new HeldPaths(join(folder, 'run'));
+      later(() => paths.close());
+      const held = new HeldListeners(undefined, undefined, paths);
+      const places = () =>
+        [held.describe(), { items: held.kept().map(({ item }) => item) }].map(({ items }) => items[0]?.path);
+      held.hold(item('web', one), duplicate(descriptorOf(server)), 1);
+      linkSync(one, two);
+      held.hold(item('web', two), duplicate(descriptorOf(server)), 2);
+      assert.deepEqual(places(), [two, two]);
+      // While its successor lives, too, the predecessor is found where it has asked for it.
+      assert.equal(paths.pathOf('web', 1), one);
+      held.undo(2);
+      assert.equal(existsSync(two), false);
+      assert.deepEqual(places(), [one, one]);
+      held.closeForGood('web');
+    },
+  );
 
   tidy('of datagrams are closed without those who answer on another copy noticing', async (later) => {
     const service = createSocket('udp4');
