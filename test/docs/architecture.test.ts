@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { existsSync, readdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { describe, it } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import { table } from '#moult/lifecycle/handover.js';
@@ -69,10 +69,11 @@ describe('ARCHITECTURE.md', () => {
     );
   });
 
-  it('has every room, and what the lint lets it import', () => {
-    const rooms = readdirSync(join(root, 'src'), { withFileTypes: true })
+  it('has every room and sub-room, and what the lint lets it import', () => {
+    const src = join(root, 'src');
+    const rooms = readdirSync(src, { withFileTypes: true, recursive: true })
       .filter((entry) => entry.isDirectory())
-      .map(({ name }) => name);
+      .map((entry) => relative(src, join(entry.parentPath, entry.name)));
     const written = rows(sections(page(PAGE), 2).get('Rooms') ?? '').map(
       ([room]) => codes(room ?? '')[0]?.replace(/\/$/, '') ?? '',
     );
