@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { cp, mkdir, symlink } from 'node:fs/promises';
+import { cp, mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import path from 'node:path';
 import { describe, it } from 'node:test';
@@ -118,7 +118,10 @@ describe('a service that has moult in its own folder', () => {
       for (const name of ['croner', 'koffi', 'valibot']) {
         await symlink(path.join(root, 'node_modules', name), path.join(folder, 'node_modules', name));
       }
-      for (const name of ['lines.mjs', 'numbered.mjs']) await cp(fixture(name), path.join(folder, name));
+      for (const name of ['lines.mjs', 'numbered.mjs']) {
+        const text = await readFile(fixture(name), 'utf8');
+        await writeFile(path.join(folder, name), text.replace('../../../dist/index.js', 'moult'));
+      }
       const command = [path.join(folder, 'lines.mjs')];
       await withService({ command, runOptions: ['--probation', '100ms'] }, async (service) => {
         const { host, port } = await service.target();
