@@ -16,7 +16,7 @@ export function importsOf(folder) {
     .filter((entry) => entry.isFile() && SOURCE.test(entry.name))
     .map((entry) => relative(folder, join(entry.parentPath, entry.name)).replaceAll(sep, '/'))
     .sort();
-  const bySpecifier = new Map(files.map((file) => [file.replace(SOURCE, ''), file]));
+  const sources = new Map(files.map((file) => [file.replace(/ts$/, 'js'), file]));
   const graph = new Map();
   for (const file of files) {
     const code = withoutComments(readFileSync(join(folder, file), 'utf8'));
@@ -24,9 +24,9 @@ export function importsOf(folder) {
       const path = specifier.startsWith('#moult/')
         ? specifier.slice('#moult/'.length)
         : join(dirname(file), specifier);
-      return bySpecifier.get(path.replace(/\.[cm]?js$/, ''));
+      return sources.get(path);
     });
-    // What is not a source, such as a bundle or package.json, is no part of the graph.
+    // A bundle, which is loaded while the program runs, and package.json are no sources and no part of the graph.
     graph.set(file, new Set(named.filter((other) => other !== undefined && other !== file)));
   }
   return graph;

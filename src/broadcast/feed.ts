@@ -1,4 +1,5 @@
-import type { BroadcastHub, Topic } from './hub.js';
+import type { FeedHub } from './feed-hub.js';
+import type { Topic } from './topic.js';
 
 /** So many messages are kept of those that the generation which counts has not passed on yet. */
 const MAX_SPARE = 10_000;
@@ -44,7 +45,7 @@ interface Stretch {
  */
 export class Feed {
   readonly topic: Topic;
-  readonly #hub: BroadcastHub;
+  readonly #hub: FeedHub;
   readonly #send: (mark: Mark) => void;
   /** How many messages of an era were passed on before this side has got them, or has seen its mark. */
   readonly #early = new Map<string, number>();
@@ -59,7 +60,7 @@ export class Feed {
   /** Whether one that counts is about to say so. */
   #awaitsOwner = false;
 
-  constructor(topic: Topic, hub: BroadcastHub, send: (mark: Mark) => void) {
+  constructor(topic: Topic, hub: FeedHub, send: (mark: Mark) => void) {
     this.topic = topic;
     this.#hub = hub;
     this.#send = send;

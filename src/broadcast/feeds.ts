@@ -1,6 +1,7 @@
 import { Feed, type Mark } from './feed.js';
-import type { BroadcastHub, Topic } from './hub.js';
+import type { FeedHub } from './feed-hub.js';
 import { type BroadcastMessage, decodeMessage } from './message.js';
+import type { Topic } from './topic.js';
 
 /** What generations tell each other about feeds goes under this name, which no service can use. */
 const NOTES = '\0feeds';
@@ -45,13 +46,13 @@ const MAX_OTHERS = 512;
 
 /** All feeds of a process, and whether it serves. */
 export class Feeds {
-  readonly #hub: BroadcastHub;
+  readonly #hub: FeedHub;
   readonly #feeds = new Map<string, Feed>();
   /** What others have told of themselves: those of other slots, or the other side of a handover. */
   readonly #others = new Map<string, ServingNote>();
   #isServing = false;
 
-  constructor(hub: BroadcastHub) {
+  constructor(hub: FeedHub) {
     this.#hub = hub;
   }
 

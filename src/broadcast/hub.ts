@@ -6,6 +6,7 @@ import { GapStore } from './gap-store.js';
 import { type Conversation, Link, listOf, positionsOf } from './link.js';
 import { type BroadcastMessage, encodeMessage, includes, type Positions } from './message.js';
 import { MessageLog } from './message-log.js';
+import type { PublishOptions, Topic } from './topic.js';
 
 /** What waits for the slowest peer has room for this; a peer that leaves more unread is left out. */
 export const MAX_WAITING_BYTES = 16 * 1024 * 1024;
@@ -16,23 +17,6 @@ const RECENT_BYTES = 1024 * 1024;
 const MAX_SENDERS = 512;
 /** How long a generation that ends waits for what it has sent to be dealt with elsewhere. */
 const FLUSH_TIMEOUT_MS = 2000;
-
-/** What becomes of messages of one name in this process. */
-export interface Topic {
-  readonly name: string;
-  /**
-   * Deals with a message, for all clients that are here.
-   * @param value the message itself where it was sent here; elsewhere it is read from the bytes.
-   * @param isDue whether a client, by its socket, is to be sent it now.
-   */
-  deliver(
-    message: BroadcastMessage,
-    isDue: (client: object) => boolean,
-    value?: { readonly sent: unknown },
-  ): void;
-  /** Sends it to one client that has come from another generation, where it was not sent it. */
-  deliverTo?(client: object, message: BroadcastMessage): void;
-}
 
 interface Waiting {
   readonly message: BroadcastMessage;
@@ -414,15 +398,6 @@ export class BroadcastHub {
       this.#tellDrained();
     });
   }
-}
-
-interface PublishOptions {
-  /** The era of a feed, for what came from a broker outside. */
-  readonly fed?: string;
-  /** What is dealt with in this process, where that is another object. */
-  readonly sent?: unknown;
-  /** Who alone deals with it in this process; then it is made bytes only where somebody else is to have it. */
-  readonly by?: Topic;
 }
 
 // What a service's own code throws must not keep the message from anybody else.

@@ -13,11 +13,11 @@ import { assertDifferent, type ListenOption, parseListen } from '../programs/lis
 import { type ServiceManager, takeServiceManager } from '../starter/environment.js';
 import { takePassed } from '../starter/passed.js';
 import { ServiceManagerLink } from '../starter/service-manager.js';
-import { type Check, parseCheck } from '../supervisor/check.js';
+import { parseCheck } from '../supervisor/check.js';
 import { heedHangUps } from '../supervisor/hang-ups.js';
 import { LastResort } from '../supervisor/last-resort.js';
 import { supervisorLog } from '../supervisor/log.js';
-import { defaultOptions, type Sticky, type SupervisorOptions } from '../supervisor/options.js';
+import { type Check, defaultOptions, type Sticky, type SupervisorOptions } from '../supervisor/options.js';
 import { holdPassed } from '../supervisor/passed-listeners.js';
 import { rehearse } from '../supervisor/rehearsal.js';
 import { defaultName, isNodeCommand, type ServiceCommand } from '../supervisor/release.js';

@@ -1,6 +1,13 @@
-import type { IConnackPacket, IPublishPacket, ISubscriptionMap, MqttClient } from 'mqtt';
-import type { MqttSessionOptions } from './mqtt.js';
+import type { IClientOptions, IConnackPacket, IPublishPacket, ISubscriptionMap, MqttClient } from 'mqtt';
 import { HandledMessages, Released } from './mqtt-handled.js';
+
+/**
+ * What moult sets of a connection; to be given to the client last: `connect(url, { ...own, ...session })`.
+ */
+export type MqttSessionOptions = Pick<
+  IClientOptions,
+  'clean' | 'incomingStore' | 'resubscribe' | 'clientId' | 'will' | 'reconnectPeriod'
+>;
 
 /** What a successor must know of the session that it resumes. */
 export interface MqttLegacy {

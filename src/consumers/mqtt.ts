@@ -2,21 +2,13 @@
  * Consumers of MQTT for {@link https://www.npmjs.com/package/mqtt | mqtt}, which the service installs itself.
  * @module moult/mqtt
  */
-import type { IClientOptions, IPublishPacket, ISubscriptionMap, MqttClient } from 'mqtt';
+import type { IPublishPacket, ISubscriptionMap, MqttClient } from 'mqtt';
 import { MoultError } from '../errors.js';
 import type { Consumer, ConsumerStart, ConsumerStop } from '../tasks/consumer.js';
 import type { Handling } from './handling.js';
-import { type MqttLegacy, MqttSession } from './mqtt-session.js';
+import { type MqttLegacy, MqttSession, type MqttSessionOptions } from './mqtt-session.js';
 import { type OnTrouble, tellTrouble } from './trouble.js';
 import { unreachable, within } from './within.js';
-
-/**
- * What moult sets of a connection; to be given to the client last: `connect(url, { ...own, ...session })`.
- */
-export type MqttSessionOptions = Pick<
-  IClientOptions,
-  'clean' | 'incomingStore' | 'resubscribe' | 'clientId' | 'will' | 'reconnectPeriod'
->;
 
 /** How messages of an MQTT broker are taken and handled. */
 export interface MqttOptions {
@@ -60,6 +52,7 @@ export function mqttSession(options: MqttOptions): Consumer {
 }
 
 export type { Handling } from './handling.js';
+export type { MqttSessionOptions } from './mqtt-session.js';
 export type { OnTrouble } from './trouble.js';
 
 class MqttConsumer implements Consumer {

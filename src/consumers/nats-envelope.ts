@@ -1,5 +1,10 @@
-import type { NatsConnection } from '@nats-io/transport-node';
-import type { NatsMessage } from './nats-subscription.js';
+import type { Msg, MsgHdrs, NatsConnection } from '@nats-io/transport-node';
+
+/** A message of core NATS; one of the client, or one that a predecessor had no time for and has handed on. */
+export type NatsMessage = Pick<Msg, 'subject' | 'data' | 'reply' | 'respond' | 'json' | 'string'> & {
+  /** Headers that came with it. */
+  readonly headers?: Pick<MsgHdrs, 'get' | 'has' | 'keys' | 'values' | 'last'>;
+};
 
 interface Head {
   readonly subject: string;

@@ -1,18 +1,12 @@
-import type { Msg, MsgHdrs, NatsConnection, Subscription } from '@nats-io/transport-node';
+import type { Msg, NatsConnection, Subscription } from '@nats-io/transport-node';
 import { MoultError } from '../errors.js';
 import type { Consumer, ConsumerStart, ConsumerStop } from '../tasks/consumer.js';
 import type { Handling } from './handling.js';
 import { InHand } from './in-hand.js';
-import { packed, unpacked } from './nats-envelope.js';
+import { type NatsMessage, packed, unpacked } from './nats-envelope.js';
 import { type ConnectionSource, NatsLink } from './nats-link.js';
 import { type OnTrouble, tellTrouble } from './trouble.js';
 import { within } from './within.js';
-
-/** A message of core NATS; one of the client, or one that a predecessor had no time for and has handed on. */
-export type NatsMessage = Pick<Msg, 'subject' | 'data' | 'reply' | 'respond' | 'json' | 'string'> & {
-  /** Headers that came with it. */
-  readonly headers?: Pick<MsgHdrs, 'get' | 'has' | 'keys' | 'values' | 'last'>;
-};
 
 /** How messages of core NATS are taken and handled. */
 export interface NatsSubscriptionOptions {

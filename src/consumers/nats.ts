@@ -5,6 +5,7 @@
  */
 export type { Handling } from './handling.js';
 export { type JetStreamOptions, jetStream } from './jetstream.js';
+export type { NatsMessage } from './nats-envelope.js';
 export type { ConnectionSource } from './nats-link.js';
-export { type NatsMessage, type NatsSubscriptionOptions, natsSubscription } from './nats-subscription.js';
+export { type NatsSubscriptionOptions, natsSubscription } from './nats-subscription.js';
 export type { OnTrouble } from './trouble.js';

@@ -1,4 +1,6 @@
+import type { Socket } from 'node:net';
 import { flowsOf } from '../connections/flows.js';
+import type { Receiver } from '../connections/inflow.js';
 import { moversFor } from '../connections/movers.js';
 import type { ConnectionTracker } from '../connections/tracker.js';
 import { DatagramListener } from '../listeners/datagram-listener.js';
@@ -9,7 +11,6 @@ import type { Pieces } from '../state/pieces.js';
 import type { Tasks } from '../tasks/tasks.js';
 import type { CriticalSections } from './critical-sections.js';
 import type { FlowExchange } from './flow-exchange.js';
-import type { Steering } from './steering.js';
 import type { Threads } from './threads.js';
 
 /** Connections that can be handed over, and what they belong to: of a whole process, or of one thread. */
@@ -18,6 +19,14 @@ export interface Movables {
   readonly connections: ConnectionTracker;
   /** The kinds of connections that can move here, as the self-test found. */
   readonly moves: { readonly http1: 'yes' | string };
+}
+
+/** Brings connections to the slots to which they belong, and takes those that belong here. */
+export interface SlotRouting extends Receiver {
+  /** Where the generation of another slot is found to which this connection belongs; undefined for one that belongs here, or to none. */
+  doorOf(socket: Socket): string | undefined;
+  /** Connections that are here stay from now on, wherever they belong. */
+  stopHoming(): void;
 }
 
 /** What a generation has, and hands over. */
@@ -31,7 +40,7 @@ export interface Estate extends Movables {
   /** Work of the service during which it must not be replaced. */
   readonly critical: CriticalSections;
   /** Brings connections to the slots to which they belong. */
-  readonly steering: Steering;
+  readonly steering: SlotRouting;
   /** What the service has in memory, and hands over. */
   readonly state: Pieces;
   /** What one generation runs at a time. */

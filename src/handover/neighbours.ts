@@ -6,8 +6,7 @@ import { SpreadOutflow, Turns } from '../connections/spread-outflow.js';
 import { MoultError } from '../errors.js';
 import { isPlainHttp } from '../node/http1.js';
 import type { Message } from '../protocol/messages.js';
-import type { Estate, Movables } from './estate.js';
-import type { Steering } from './steering.js';
+import type { Estate, Movables, SlotRouting } from './estate.js';
 
 /** How long another generation may take to say what it takes. */
 const TAKES_TIMEOUT_MS = 2000;
@@ -59,7 +58,7 @@ async function meet(door: string, generation: number): Promise<Taker | undefined
 /** An outflow to one side, or one that shares the connections between several. @param mayGo which connections are to move at all. @param first whose turn it is. */
 export function outflowTo(
   takers: readonly Taker[],
-  { listeners, connections, moves, steering }: Movables & { readonly steering?: Steering },
+  { listeners, connections, moves, steering }: Movables & { readonly steering?: Pick<SlotRouting, 'doorOf'> },
   mayGo: (socket: Socket) => boolean = () => true,
   first = 0,
 ): Outflow | SpreadOutflow {

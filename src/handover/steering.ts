@@ -6,7 +6,6 @@ import type { Socket } from 'node:net';
 import { FirstHead } from '../connections/first-head.js';
 import { freshOf } from '../connections/fresh-outflow.js';
 import { addressKey, homeOf } from '../connections/home.js';
-import type { Receiver } from '../connections/inflow.js';
 import { RequestKeys } from '../connections/request-keys.js';
 import { StreamListener } from '../listeners/stream-listener.js';
 import { peerAddress, type Steer } from '../node/accepted.js';
@@ -14,7 +13,7 @@ import type { StreamHandle } from '../node/handle.js';
 import { isPlainHttp } from '../node/http1.js';
 import type { Message } from '../protocol/messages.js';
 import { type Arrival, Elsewhere } from './elsewhere.js';
-import type { Estate } from './estate.js';
+import type { Estate, SlotRouting } from './estate.js';
 import { Homing } from './homing.js';
 
 /** So many may be waited for to say whose they are; more are known by their addresses. */
@@ -37,7 +36,7 @@ export interface SteeringParts {
 }
 
 /** Gives connections to the slots to which their clients belong, and takes those that belong here. */
-export class Steering implements Receiver {
+export class Steering implements SlotRouting {
   readonly #parts: SteeringParts;
   readonly #elsewhere = new Map<number, Elsewhere>();
   /** Slots that are none any more, while something is on its way there. */

@@ -1,8 +1,9 @@
 import type { Mark } from '../broadcast/feed.js';
 import type { Subscription } from '../broadcast/feeds.js';
-import { BroadcastHub, type Topic } from '../broadcast/hub.js';
+import { BroadcastHub } from '../broadcast/hub.js';
 import { type BroadcastMessage, decodeMessage } from '../broadcast/message.js';
 import { broadcastHub } from '../broadcast/shared.js';
+import type { Topic } from '../broadcast/topic.js';
 import { MoultError } from '../errors.js';
 
 const MAX_NAME = 250;

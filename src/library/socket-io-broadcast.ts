@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import type { Feed, Mark } from '../broadcast/feed.js';
-import type { Topic } from '../broadcast/hub.js';
 import type { BroadcastMessage } from '../broadcast/message.js';
 import { broadcastHub } from '../broadcast/shared.js';
+import type { Topic } from '../broadcast/topic.js';
 import { readValue } from './broadcast.js';
 import type {
   AdapterInsides,

@@ -6,7 +6,7 @@ import type { MoverPhase } from '../connections/movers.js';
 import { MoultError } from '../errors.js';
 import { requestFrom } from '../node/request.js';
 import { tell, Warner } from './movable.js';
-import type { MovableSockets } from './socket-io.js';
+import type { MovableSockets } from './movable-sockets.js';
 import type { Engine, EngineRequest, ServerInsides, SocketInsides } from './socket-io-insides.js';
 import type { SavedSession, Sessions } from './socket-io-sessions.js';
 import type { LateSend } from './ws-insides.js';

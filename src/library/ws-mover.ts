@@ -7,7 +7,7 @@ import { headOf, type RequestHead, requestFrom } from '../node/request.js';
 import { InflateWindow } from './inflate-window.js';
 import { refuseLate } from './late-use.js';
 import { checkedLimits, tell, Warner } from './movable.js';
-import type { MovableWebSockets } from './ws.js';
+import type { MovableWebSockets } from './movable-web-sockets.js';
 import { watchMessages } from './ws-handlers.js';
 import {
   deflateOf,

@@ -3,13 +3,41 @@ import { MoultError } from '../errors.js';
 import { type HandoverEvent, type HandoverState, next, step } from '../lifecycle/handover.js';
 import { wallClockMs } from '../os/clock.js';
 import { Deadline } from '../os/deadline.js';
-import { describeExit } from '../os/process.js';
+import { describeExit, type Exit } from '../os/process.js';
+import type { Berth } from '../programs/berth.js';
 import type { DrainReport, Message, Settings } from '../protocol/messages.js';
 import type { Lifeline } from './generation-process.js';
-import type { ProgramGeneration } from './program-generation.js';
 
 /** So many connections that were cut are told of one by one. */
 const MAX_CUT_SHOWN = 1000;
+
+/** The generation for which an agent speaks: a program that knows nothing of moult. */
+export interface AgentProgram {
+  readonly number: number;
+  readonly pid: number;
+  readonly settings: Settings;
+  /** How it ended; undefined while it lives. */
+  readonly exit: Exit | undefined;
+  readonly exited: Promise<Exit>;
+  readonly berth: Berth;
+  /** Whether new connections come to one generation only. */
+  readonly hasTurns: boolean;
+  readonly hasSaidReady: boolean;
+  /** Settles when it can serve; never where it ends before. */
+  readonly isReady: Promise<void>;
+  /** What it is not ready for want of. */
+  readonly waitsFor: string;
+  readonly stopSignal: NodeJS.Signals;
+  isEnding: boolean;
+  /** New connections come to it from now on. @param before to which they went. */
+  take(before?: { readonly berth: Berth }): void;
+  /** The peers of its connections. */
+  connections(): string[];
+  /** Sends the stop signal. */
+  stop(): void;
+  kill(): void;
+  giveUp(): void;
+}
 
 /**
  * Speaks with the supervisor for a program that knows nothing of moult, as the service in a Node process does
@@ -20,17 +48,17 @@ const MAX_CUT_SHOWN = 1000;
 export class Agent {
   /** What the supervisor speaks to. */
   readonly lifeline: Lifeline;
-  readonly #program: ProgramGeneration;
+  readonly #program: AgentProgram;
   readonly #line: Line;
   #state: HandoverState = 'serving';
-  #successor: ProgramGeneration | undefined;
+  #successor: AgentProgram | undefined;
   #settings: Settings | undefined;
   #limit: Deadline | undefined;
   /** How many connections there were when it was told to stop. */
   #toDrain = 0;
   #cut: DrainReport['cut'] = [];
 
-  constructor(program: ProgramGeneration) {
+  constructor(program: AgentProgram) {
     this.#program = program;
     const [ours, theirs] = localLine();
     this.#line = ours;
@@ -75,12 +103,12 @@ export class Agent {
   }
 
   /** The successor has been started. */
-  meet(successor: ProgramGeneration): void {
+  meet(successor: AgentProgram): void {
     if (this.#state !== 'expecting') return;
     this.#step('hello');
     this.#successor = successor;
     const { readyTimeoutMs } = successor.settings;
-    this.#stage('inherit', { listeners: successor.sockets.length, overlaps: !successor.hasTurns });
+    this.#stage('inherit', { listeners: successor.berth.sockets.length, overlaps: !successor.hasTurns });
     this.#limit = new Deadline(readyTimeoutMs, () => {
       const what = `the successor was not ready within ${readyTimeoutMs} ms: ${successor.waitsFor}`;
       this.#fail(new MoultError('MOULT_READY_TIMEOUT', what));
@@ -104,11 +132,11 @@ export class Agent {
     else this.#retire(this.#program.settings.drainTimeoutMs);
   }
 
-  #successorReady(successor: ProgramGeneration): void {
+  #successorReady(successor: AgentProgram): void {
     if (this.#successor !== successor || this.#state !== 'inheriting') return;
     this.#limit?.clear();
     this.#step('ready');
-    this.#stage('ready', { claims: successor.sockets.length, said: successor.hasSaidReady });
+    this.#stage('ready', { claims: successor.berth.sockets.length, said: successor.hasSaidReady });
     if (this.#settings?.checked !== true) this.#commit();
   }
 
@@ -194,7 +222,7 @@ export class Agent {
 }
 
 /** The end of a local line for the supervisor: closed once the program has ended. */
-function lifelineOf(line: Line, program: ProgramGeneration): Lifeline {
+function lifelineOf(line: Line, program: AgentProgram): Lifeline {
   let isClosed = false;
   return {
     closed: program.exited.then(() => undefined),

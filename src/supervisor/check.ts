@@ -8,23 +8,7 @@ import { markInternal } from '../node/listen-hook.js';
 import { type Launch, launch } from '../os/launch.js';
 import { describeExit } from '../os/process.js';
 import type { GenerationProcess } from './generation-process.js';
-
-/** What is asked of a successor before it may take over. */
-export type Check =
-  | { readonly kind: 'http'; readonly path: string }
-  | { readonly kind: 'tcp' }
-  | { readonly kind: 'exec'; readonly command: string };
-
-/** How a check is made. Times in milliseconds. */
-export interface CheckOptions {
-  readonly check: Check;
-  readonly timeoutMs: number;
-  /** Tries after the first. */
-  readonly retries: number;
-  readonly intervalMs: number;
-  /** The lowest and the highest status that is right, for HTTP. */
-  readonly status: readonly [number, number];
-}
+import type { Check, CheckOptions } from './options.js';
 
 /** A check that says nothing of the generation, because it could not be made. */
 class NotMade extends Error {}

@@ -1,37 +1,7 @@
 import { wallClockMs } from '../os/clock.js';
 import { compacted, saidAnew } from './journal-compaction.js';
+import type { JournalEntry, JournalFact } from './journal-entry.js';
 import type { JournalFile } from './journal-file.js';
-
-/** One line of the journal. */
-export interface JournalEntry {
-  /** Milliseconds since 1970. */
-  readonly at: number;
-  readonly event:
-    | 'run'
-    | 'start'
-    | 'serving'
-    | 'stage'
-    | 'restart'
-    | 'revived'
-    | 'confirmed'
-    | 'undone'
-    | 'listened'
-    | 'kept'
-    | 'drained'
-    | 'exited'
-    | 'scale'
-    | 'sockets'
-    | 'stopping'
-    | 'stop';
-  readonly generation?: number;
-  /** The slot that it is about, where the service has several. */
-  readonly slot?: number;
-  readonly epoch?: number;
-  readonly [fact: string]: unknown;
-}
-
-/** A line as it is given to be written. */
-export type JournalFact = Omit<JournalEntry, 'at'> & { readonly event: JournalEntry['event'] };
 
 /**
  * What happened to a service, one JSON object a line. It holds no environment and no secret. A disk that is full

@@ -4,20 +4,11 @@ import type { Logger } from 'pino';
 import { MoultError } from '../errors.js';
 import type { GenerationProcess } from './generation-process.js';
 import type { Journal } from './journal.js';
+import type { KeepOptions } from './options.js';
 import type { Release } from './release.js';
 import { changedIn, copyRelease, type Kept, keptAt, linkNewlyShared, writtenIn } from './release-copy.js';
 import { changes, folderOf, named, releaseFiles } from './release-files.js';
 import { changedSince, type Scan, scanRelease } from './release-scan.js';
-
-/** How releases are kept. */
-export interface KeepOptions {
-  /** Copies of so many are there at most. */
-  readonly count: number;
-  /** How much one of them may take, in bytes, besides what it shares with the one before. */
-  readonly maxBytes: number;
-  /** Paths in the folder of a release that its service writes, and that all releases share. */
-  readonly shared: readonly string[];
-}
 
 /** What keeping releases takes. */
 export interface KeptReleasesParts {

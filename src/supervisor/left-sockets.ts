@@ -5,7 +5,7 @@ import { treeOf } from '../os/kin.js';
 import { socketIdentity } from '../os/socket-identity.js';
 import { orderLeft } from '../programs/kernel-order.js';
 import type { ListenOption } from '../programs/listen-option.js';
-import type { JournalEntry } from './journal.js';
+import type { JournalEntry } from './journal-entry.js';
 import { servedLast } from './program-maker.js';
 import type { LeftBehind } from './recovery.js';
 

@@ -3,7 +3,7 @@ import type { Line } from '../channel/line.js';
 import { asMoultError, MoultError } from '../errors.js';
 import { closeDescriptor } from '../os/descriptor.js';
 import { copyDescriptorOf } from '../os/foreign-descriptor.js';
-import type { Cession } from './cession.js';
+import type { Message } from '../protocol/messages.js';
 import { replaceByDrain } from './drained-handover.js';
 import type { GenerationProcess } from './generation-process.js';
 import type { Generations } from './generations.js';
@@ -12,12 +12,17 @@ import type { Restarts } from './restarts.js';
 import type { Succession } from './succession.js';
 import { endWithService } from './wrapper.js';
 
+/** The handover to another supervisor, which hears what the generation that serves says of it. */
+export interface OutgoingHandover {
+  heard(generation: GenerationProcess, told: Message<'progress' | 'aborted' | 'undone' | 'release'>): void;
+}
+
 /** What is told of what a generation says. */
 export interface LifelineParts {
   readonly generations: Generations;
   readonly restarts: Restarts;
   readonly succession: Succession;
-  readonly cession: Cession;
+  readonly cession: OutgoingHandover;
   readonly held: HeldListeners;
   readonly log: Logger;
   /** Makes the configured check; rejects when it fails. */

@@ -1,8 +1,33 @@
 import { DEFAULT_TIMES } from '../lifecycle/default-times.js';
 import type { ListenOption } from '../programs/listen-option.js';
 import type { Settings } from '../protocol/messages.js';
-import type { CheckOptions } from './check.js';
-import type { KeepOptions } from './kept-releases.js';
+
+/** What is asked of a successor before it may take over. */
+export type Check =
+  | { readonly kind: 'http'; readonly path: string }
+  | { readonly kind: 'tcp' }
+  | { readonly kind: 'exec'; readonly command: string };
+
+/** How a check is made. Times in milliseconds. */
+export interface CheckOptions {
+  readonly check: Check;
+  readonly timeoutMs: number;
+  /** Tries after the first. */
+  readonly retries: number;
+  readonly intervalMs: number;
+  /** The lowest and the highest status that is right, for HTTP. */
+  readonly status: readonly [number, number];
+}
+
+/** How releases are kept. */
+export interface KeepOptions {
+  /** Copies of so many are there at most. */
+  readonly count: number;
+  /** How much one of them may take, in bytes, besides what it shares with the one before. */
+  readonly maxBytes: number;
+  /** Paths in the folder of a release that its service writes, and that all releases share. */
+  readonly shared: readonly string[];
+}
 
 /** By what a client is known: a cookie of this name, and its address where there is no such cookie. */
 export interface Sticky {

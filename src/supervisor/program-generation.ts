@@ -9,7 +9,7 @@ import { connectionsOf } from '../programs/connections.js';
 import { NotifySocket } from '../programs/notify-socket.js';
 import { startProgram } from '../programs/start.js';
 import type { GenerationState, Settings } from '../protocol/messages.js';
-import { Agent } from './agent.js';
+import { Agent, type AgentProgram } from './agent.js';
 import { GenerationProcess } from './generation-process.js';
 import { type ProcessTree, treeOf as processTreeOf } from './process-tree.js';
 import type { Release } from './release.js';
@@ -38,7 +38,7 @@ export interface ProgramMeans {
 }
 
 /** One generation that is a program which knows nothing of moult: an {@link Agent} speaks for it. */
-export class ProgramGeneration extends GenerationProcess {
+export class ProgramGeneration extends GenerationProcess implements AgentProgram {
   readonly berth: Berth;
   readonly stopSignal: NodeJS.Signals;
   /** Settles when it can serve; never where it ends before. */
@@ -140,7 +140,7 @@ export class ProgramGeneration extends GenerationProcess {
   }
 
   /** New connections come to it from now on. @param before to which they went. */
-  take(before?: ProgramGeneration): void {
+  take(before?: { readonly berth: Berth }): void {
     this.berth.take(before?.berth);
     this.#means.turned();
   }

@@ -1,7 +1,7 @@
 import type { Line } from '../channel/line.js';
 import type { GenerationMaker } from './generation-maker.js';
 import type { GenerationProcess } from './generation-process.js';
-import type { JournalEntry } from './journal.js';
+import type { JournalEntry } from './journal-entry.js';
 import { ProgramGeneration, type ProgramMeans } from './program-generation.js';
 
 /** What is needed to make generations of a program, as it is when one is made. */

@@ -3,7 +3,6 @@ import { readFileSync, statSync } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import { dirname, extname, join, resolve } from 'node:path';
 import { isOfTheSystem } from './pinned-paths.js';
-import type { Release } from './release.js';
 
 /*
  * Releases are often written over each other in one folder: then the one before is no more, whatever its path is. What a
@@ -48,16 +47,23 @@ export function releaseFiles(words: readonly string[], cwd: string): ReleaseFile
   return Object.fromEntries([...known].map((path) => [path, hashOf(path)]));
 }
 
-const folders = new WeakMap<Release, Promise<ReadonlyMap<string, string>>>();
+/** A release, as far as its files are concerned. */
+interface NotedRelease {
+  readonly cwd: string;
+  /** What it is known by; none where an earlier version of moult has noted it. */
+  readonly files?: ReleaseFiles;
+}
+
+const folders = new WeakMap<NotedRelease, Promise<ReadonlyMap<string, string>>>();
 
 /** Notes in the background which code lies in the folder of a release that starts now. */
-export function noteFolder(release: Release): void {
+export function noteFolder(release: NotedRelease): void {
   if (Object.keys(release.files ?? {}).length === 0 || folders.has(release)) return;
   folders.set(release, codeIn(folderOf(release)));
 }
 
 /** Those of what a release is known by that are not what they were. */
-export function changedFiles({ files = {} }: Release): string[] {
+export function changedFiles({ files = {} }: NotedRelease): string[] {
   return Object.keys(files).filter((path) => hashOf(path) !== files[path]);
 }
 
@@ -66,7 +72,7 @@ export function changedFiles({ files = {} }: Release): string[] {
  * @returns paths of files that were changed or removed. A file that came beside them is no part of it: releases of one file
  *   each may share a folder, and programs write code, too.
  */
-export async function changes(release: Release): Promise<string[]> {
+export async function changes(release: NotedRelease): Promise<string[]> {
   const changed = changedFiles(release);
   const before = await folders.get(release);
   if (changed.length > 0 || before === undefined) return changed;
@@ -81,7 +87,7 @@ export function named(paths: readonly string[]): string {
 }
 
 /** The folder of a release: of its package, or of its entry. */
-export function folderOf({ files = {}, cwd }: Release): string {
+export function folderOf({ files = {}, cwd }: NotedRelease): string {
   const [entry] = Object.keys(files);
   return packageFolder(entry === undefined ? cwd : dirname(entry));
 }

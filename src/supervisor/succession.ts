@@ -8,7 +8,6 @@ import { wallClockMs } from '../os/clock.js';
 import { Deadline } from '../os/deadline.js';
 import { describeExit, type Exit } from '../os/process.js';
 import type { DrainReport, Message } from '../protocol/messages.js';
-import type { Cession } from './cession.js';
 import type { Ending } from './ending.js';
 import type { GenerationProcess } from './generation-process.js';
 import type { Generations } from './generations.js';
@@ -38,6 +37,11 @@ export interface Teller {
   readonly isReady: boolean;
 }
 
+/** Whether another supervisor is taking over, so that the end of a generation here is not the end of its service. */
+export interface SurvivingEnd {
+  outlives(generation: GenerationProcess): boolean;
+}
+
 /** What changes when another generation serves. */
 export interface SuccessionParts {
   readonly generations: Generations;
@@ -49,7 +53,7 @@ export interface SuccessionParts {
   readonly look: OutsideLook;
   readonly manager: Teller;
   readonly ending: Pick<Ending, 'hasBegun' | 'finish' | 'stop'>;
-  readonly cession: Cession;
+  readonly cession: SurvivingEnd;
   readonly options: SupervisorOptions;
   readonly journal: Journal;
   readonly log: Logger;

@@ -10,6 +10,11 @@ const { wanted } = (await import(pathToFileURL(join(root, 'scripts/rooms.mjs')).
   wanted(): string;
 };
 
+const { importsOf, circlesOf } = (await import(pathToFileURL(join(root, 'scripts/imports.mjs')).href)) as {
+  importsOf(folder: string): Map<string, Set<string>>;
+  circlesOf(graph: Map<string, Set<string>>): string[][];
+};
+
 const PAGE = 'ARCHITECTURE.md';
 const BEGIN =
   '<!-- state machine: made from src/lifecycle/handover.ts; MOULT_UPDATE_DOCS=1 npm test -- docs -->';
@@ -79,5 +84,15 @@ describe('ARCHITECTURE.md', () => {
     );
     assert.deepEqual(written.sort(), rooms.sort());
     assert.equal(page('biome.json'), wanted(), 'what the lint lets them import: npm run rooms');
+  });
+
+  it('describes sources without a circle of imports, those of types included', () => {
+    const files = importsOf(join(root, 'src'));
+    assert.ok(files.get('cli/main.ts')?.has('cli/program.ts'), 'a call of import()');
+    assert.ok(files.get('service/preload.cts')?.has('service/hooks.cts'), 'a call of require()');
+    assert.ok(files.get('service/preload.cts')?.has('threads/mark.ts'), 'a type');
+    assert.deepEqual(circlesOf(files), []);
+    files.get('os/libc.ts')?.add('cli/main.ts');
+    assert.ok(circlesOf(files)[0]?.includes('os/libc.ts'), 'one that is planted');
   });
 });

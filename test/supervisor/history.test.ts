@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { historyText } from '#moult/cli/history.js';
 import { historyOf } from '#moult/supervisor/history.js';
-import type { JournalEntry } from '#moult/supervisor/journal.js';
+import type { JournalEntry } from '#moult/supervisor/journal-entry.js';
 import { unpainted } from '#moult/terminal/paint.js';
 
 function entry(event: JournalEntry['event'], generation: number, facts: object = {}): JournalEntry {

@@ -14,7 +14,8 @@ import fs, {
 import { syncBuiltinESMExports } from 'node:module';
 import { dirname, join } from 'node:path';
 import { describe } from 'node:test';
-import { Journal, type JournalFact } from '#moult/supervisor/journal.js';
+import { Journal } from '#moult/supervisor/journal.js';
+import type { JournalFact } from '#moult/supervisor/journal-entry.js';
 import { JournalFile } from '#moult/supervisor/journal-file.js';
 import { livingGenerations } from '#moult/supervisor/recovery.js';
 import { temporaryFolder } from '../support/temporary-folder.js';

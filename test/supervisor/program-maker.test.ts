@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import type { JournalEntry } from '#moult/supervisor/journal.js';
+import type { JournalEntry } from '#moult/supervisor/journal-entry.js';
 import { servedLast } from '#moult/supervisor/program-maker.js';
 
 function entries(...words: string[]): JournalEntry[] {
