@@ -2,13 +2,20 @@ import { readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { Logger } from 'pino';
 import { MoultError } from '../errors.js';
-import type { GenerationProcess } from './generation-process.js';
 import type { Journal } from './journal.js';
 import type { KeepOptions } from './options.js';
 import type { Release } from './release.js';
 import { changedIn, copyRelease, type Kept, keptAt, linkNewlyShared, writtenIn } from './release-copy.js';
 import { changes, folderOf, named, releaseFiles } from './release-files.js';
 import { changedSince, type Scan, scanRelease } from './release-scan.js';
+
+/** A generation, as far as its release is kept. */
+interface Started {
+  readonly number: number;
+  readonly release: Release;
+  /** Resolves when it has ended. */
+  readonly exited: Promise<unknown>;
+}
 
 /** What keeping releases takes. */
 export interface KeptReleasesParts {
@@ -47,7 +54,7 @@ export class KeptReleases {
   }
 
   /** A generation of this release has been started. @param journal notes where its copy is. */
-  keep({ number: generation, release, exited }: GenerationProcess, journal: Journal): void {
+  keep({ number: generation, release, exited }: Started, journal: Journal): void {
     const { options, log, tell } = this.#parts;
     if (options === null) return;
     // What was needed until then may be removed.
