@@ -74,7 +74,9 @@ export function slotNumber(value: string): number {
 
 /** An option that takes a time, with its default as a person writes it. */
 export function timeOption(flags: string, description: string, defaultMs: number): Option {
-  return new Option(flags, description).argParser(duration).default(defaultMs, showMs(defaultMs));
+  return new Option(flags, description)
+    .argParser(duration)
+    .default(defaultMs, defaultMs === 0 ? '0' : showMs(defaultMs));
 }
 
 /** A share such as `0.05` or `5%`, as a number from 0 to 1. */

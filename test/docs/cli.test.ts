@@ -15,6 +15,21 @@ function optionsIn(text: string): string[] {
     .filter((flags) => flags !== '-h, --help');
 }
 
+/** What each option of a help text is without being given, as it is shown there. */
+function defaultsIn(text: string): Map<string, string> {
+  const entries = text.split(/^ {2}(?=-)/m).slice(1);
+  return new Map(
+    entries.map((entry) => {
+      const [flags = ''] = entry.split(/ {2}|\n/);
+      const [, shown = ''] = /\(default: ("[^"]*"|[^)]*)\)/.exec(entry.replace(/\s+/g, ' ')) ?? [];
+      return [flags, shown.replaceAll('"', '')];
+    }),
+  );
+}
+
+/** A default in words is no value: the page says there what comes of giving nothing. */
+const isValue = (text: string): boolean => /^[0-9]|^SIG|^(taken|on-|over|go$|wait$|undo$|info$)/.test(text);
+
 const commands = [...help().matchAll(/^ {2}([a-z]+)(?: \[| {2})/gm)]
   .map(([, name]) => name ?? '')
   .filter((name) => name !== 'help');
@@ -39,6 +54,17 @@ describe('docs/reference/cli.md', () => {
         .map(([flags]) => codes(flags ?? '')[0] ?? '')
         .filter((flags) => flags.startsWith('-'));
       assert.deepEqual(written.sort(), optionsIn(help(command)).sort());
+    });
+
+    it(`has the defaults of moult ${command}`, () => {
+      const text = headings.get(`moult ${command}`) ?? '';
+      if (!text.includes('| option | default |')) return;
+      const shown = defaultsIn(help(command));
+      for (const [flags = '', written = ''] of rows(text)) {
+        const real = shown.get(codes(flags)[0] ?? '') ?? '';
+        // One that depends on other options is none to commander, and is told in words.
+        if (isValue(real) || (isValue(written) && !written.includes(';'))) assert.equal(written, real, flags);
+      }
     });
   }
 });
