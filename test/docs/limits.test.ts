@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import { DEFAULT_TIMES } from '#moult/lifecycle/default-times.js';
 import { table } from '#moult/lifecycle/handover.js';
-import { page, root, rows, sections } from './page.js';
+import { codes, page, root, rows, sections } from './page.js';
 
 /** The value of a constant by its name, from the file that has it. */
 function constant(file: string, name: string): number {
@@ -179,6 +180,21 @@ describe('what the documents say of limits', () => {
         assert.ok(text.includes(said), `expected "${said}", for ${name} of ${file}`);
       }
     });
+});
+
+describe('docs/guide/choosing-timeouts.md', () => {
+  it('has the default of each time', () => {
+    const written = new Map(
+      rows(page('docs/guide/choosing-timeouts.md')).map(([clock = '', value = '']) => [
+        codes(clock)[0],
+        value,
+      ]),
+    );
+    for (const [name, ms] of Object.entries(DEFAULT_TIMES)) {
+      const flag = `--${name.replace(/Ms$/, '').replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+      assert.equal(written.get(flag), ms === 0 ? '0' : seconds(ms), `${flag} in default-times.ts`);
+    }
+  });
 });
 
 describe('docs/decisions/README.md', () => {
