@@ -62,7 +62,9 @@ export class Beside {
   receive({ message }: Frame): void {
     const announced = message.descriptors;
     if (announced === undefined) return;
-    const record = reserve.useToReceive(() => receiveDescriptors(this.#records));
+    const receive = () => receiveDescriptors(this.#records);
+    // Few, and once for each supervisor: without them the output of the service would not come back to one.
+    const record = message.type === 'welcome' ? reserve.use(receive) : reserve.useToReceive(receive);
     const { descriptors = [], truncated = false } = record ?? {};
     if (descriptors.length > 0 || truncated) this.#tag += 1;
     this.#descriptors.push(...descriptors);

@@ -3,6 +3,7 @@ import { Socket } from 'node:net';
 import { dirname } from 'node:path';
 import { MoultError } from '../errors.js';
 import { closeDescriptor } from '../os/descriptor.js';
+import { reserve } from '../os/descriptor-reserve.js';
 import { receiveBytesWithDescriptors, sendDescriptors } from '../os/descriptor-socket.js';
 import { checkPeer, type PeerCredentials, peerCredentials } from '../os/peer.js';
 import {
@@ -134,7 +135,7 @@ export class Opening {
   // The first bytes of the acceptor carry our end of the record socket.
   #greeting(): Message<'greeting'> {
     waitReadable(this.#fd, this.#deadlineMs);
-    const received = receiveBytesWithDescriptors(this.#fd, HEADER_BYTES);
+    const received = reserve.use(() => receiveBytesWithDescriptors(this.#fd, HEADER_BYTES));
     const [records, ...surplus] = received?.descriptors ?? [];
     for (const fd of surplus) closeDescriptor(fd);
     this.#records = records ?? -1;
@@ -215,8 +216,8 @@ const ANSWER_TIMEOUT_MS = 500;
 const LOOK_MS = 10;
 
 /**
- * Opens a channel without blocking while the peer has not greeted: one that accepts but is stopped costs
- * nothing. Does not keep the process alive.
+ * Opens a channel without blocking while the peer has not greeted: one that is stopped costs nothing. In the place of
+ * descriptors in reserve, where no others are free. Does not keep the process alive.
  * @returns undefined when nobody is there, or it does not greet in time.
  */
 export async function openWhenGreeted(
@@ -225,7 +226,7 @@ export async function openWhenGreeted(
 ): Promise<Opening | undefined> {
   let fd: number;
   try {
-    fd = connectUnix(path);
+    fd = reserve.use(() => connectUnixNow(path));
   } catch {
     return undefined;
   }

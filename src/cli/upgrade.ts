@@ -20,13 +20,16 @@ export function upgradeCommand(): Command {
       const before = (await ask(folder, { type: 'status' })) as unknown as ServiceStatus;
       await replaced(folder);
       const limit = performance.now() + LIMIT_MS;
+      let state = '';
       while (performance.now() < limit) {
         await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
         if (!folder.isClaimed()) continue;
         const now = (await ask(folder, { type: 'status' }).catch(() => undefined)) as unknown as
           | ServiceStatus
           | undefined;
-        if (now === undefined || now.startedAt === before.startedAt || now.state !== 'serving') continue;
+        if (now === undefined || now.startedAt === before.startedAt) continue;
+        state = now.state;
+        if (state !== 'serving') continue;
         const { pid, version } = now;
         if (flags.json === true) printJson({ type: 'result', ok: true, pid, version });
         else
@@ -37,7 +40,9 @@ export function upgradeCommand(): Command {
       }
       throw new MoultError(
         'MOULT_PEER_TIMEOUT',
-        `the supervisor did not come back within ${LIMIT_MS} ms; its log says why`,
+        state === ''
+          ? `the supervisor did not come back within ${LIMIT_MS} ms; its log says why`
+          : `the supervisor runs its new program, and what serves has not come back to it within ${LIMIT_MS} ms (${state}): it is waited for; its log says why`,
       );
     });
 }

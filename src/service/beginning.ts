@@ -42,11 +42,12 @@ export interface Beginning {
 
 /**
  * Joins the supervisor that started this process, and inherits what the predecessor has.
+ * @param isStarted whether this is the very process that the supervisor started.
  * @returns null when another process of the tree is the service already, or no supervisor is there.
- * @throws whatever the other side refused with.
+ * @throws whatever the other side refused with; MOULT_PEER_CLOSED when the supervisor that started this process is not there.
  */
-export function joinSupervisor(path: string, number: number): Beginning | null {
-  const lifeline = openLifeline(path, number, OPENING_TIMEOUT_MS);
+export function joinSupervisor(path: string, number: number, isStarted: boolean): Beginning | null {
+  const lifeline = openLifeline(path, number, OPENING_TIMEOUT_MS, isStarted);
   if (lifeline === null) return null;
   let giver: Opening | undefined;
   try {

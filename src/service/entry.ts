@@ -41,7 +41,8 @@ export function become(env: NodeJS.ProcessEnv): Generation | null {
     else if (started !== undefined) {
       // The last release could not take them in another way; this one inherits.
       for (const { fd } of passedAtStart(env)) closeDescriptor(fd);
-      const beginning = joinSupervisor(started.supervisor, started.generation);
+      const isStarted = env.MOULT_DIRECT === String(process.pid);
+      const beginning = joinSupervisor(started.supervisor, started.generation, isStarted);
       generation = beginning === null ? null : new Generation(beginning);
       if (generation !== null) {
         scrub(process.env);

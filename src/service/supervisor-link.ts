@@ -145,9 +145,17 @@ export class SupervisorLink implements Overseer {
 
 /**
  * Begins the opening of a lifeline.
- * @returns null when no supervisor is there: the service runs by itself then, which must not keep it from starting.
+ * @param isStarted whether this is the process that the supervisor started, and not one that a wrapper started again.
+ * @returns null when no supervisor is there: what a wrapper starts again runs by itself then.
+ * @throws MOULT_PEER_CLOSED when none is there, and this process was started by one: it has served nobody yet, could never
+ *   come back to another supervisor, and would keep the port from the one that follows.
  */
-export function openLifeline(path: string, generation: number, timeoutMs: number): Opening | null {
+export function openLifeline(
+  path: string,
+  generation: number,
+  timeoutMs: number,
+  isStarted: boolean,
+): Opening | null {
   try {
     const { version: node, argv } = process;
     return new Opening(
@@ -157,6 +165,13 @@ export function openLifeline(path: string, generation: number, timeoutMs: number
     );
   } catch (error) {
     if (!(error instanceof MoultError) || error.code !== 'MOULT_SYSTEM_CALL') throw error;
+    if (isStarted) {
+      // Also where the program takes the error for one of its own.
+      process.exitCode = 1;
+      setImmediate(() => process.exit());
+      const what = `generation ${generation} ends before it has served anybody: the supervisor that started it cannot be reached`;
+      throw new MoultError('MOULT_PEER_CLOSED', `${what} (${error.message})`, { cause: error });
+    }
     process.emitWarning(
       `the supervisor is gone (${error.message}); the service runs without it`,
       'MoultWarning',

@@ -1,12 +1,14 @@
 import type { Logger } from 'pino';
 import { MoultError } from '../errors.js';
 import { Deadline } from '../os/deadline.js';
+import { isOfTree } from '../os/kin.js';
 import type { Message } from '../protocol/messages.js';
 import type { GenerationProcess } from './generation-process.js';
 import type { Generations } from './generations.js';
 import type { Journal } from './journal.js';
 import type { JournalEntry } from './journal-entry.js';
 import type { KeptReleases } from './kept-releases.js';
+import { leftDoors } from './left-doors.js';
 import type { SupervisorOptions } from './options.js';
 import type { Probation } from './probation.js';
 import { type LeftBehind, livingGenerations } from './recovery.js';
@@ -14,6 +16,7 @@ import type { Release } from './release.js';
 import type { Releases } from './releases.js';
 import type { Restarts } from './restarts.js';
 import type { Reviver } from './reviver.js';
+import type { RunFolder } from './run-folder.js';
 import type { Succession } from './succession.js';
 
 /** How long the generations that a dead supervisor left may take to come back to the next one. */
@@ -32,6 +35,7 @@ export interface AdoptionParts {
   readonly kept: Pick<KeptReleases, 'learn'>;
   readonly reviver: Reviver;
   readonly options: SupervisorOptions;
+  readonly folder: Pick<RunFolder, 'path'>;
   readonly journal: Journal;
   readonly log: Logger;
 }
@@ -79,41 +83,86 @@ export class Adoption {
   }
 
   /**
-   * Waits until those that live have come back.
+   * Waits until those that live have come back, however long that takes: while one of them may serve there is nothing else
+   * to do, and where this supervisor ended what it holds for them would end with it.
    * @param onGone is called where all of them end instead.
-   * @throws MOULT_PEER_TIMEOUT when one lives, does not come back, and none that serves has come.
    */
   async allBack(living: readonly GenerationProcess[], onGone?: () => Promise<void>): Promise<void> {
     const { generations, succession, reviver, log } = this.#parts;
     const [first] = living;
     if (first === undefined) return;
-    const gone = Promise.all(living.map((one) => one.exited)).then(() => 'gone' as const);
-    const served = living.map((one) => one.serves.then(() => 'served' as const));
-    const how = await within<'gone' | 'served'>(REJOIN_TIMEOUT_MS, [gone, ...served]);
+    const how = await this.#firstBack(living);
     if (how === 'gone' && onGone !== undefined) {
       await onGone();
       return;
     }
     if (how === 'gone') {
-      reviver.revive(first, 'ended while no supervisor ran');
+      // Its end may have been heard of already, or a restart have ended it.
+      const isFollowed = generations.current !== undefined || generations.starting() !== undefined;
+      if (!isFollowed && !reviver.isWaiting) reviver.revive(first, 'ended while no supervisor ran');
       return;
     }
-    const away = living.filter(isAway);
-    if (how === 'late' && away.length > 0) {
-      const pids = away.map(({ pid }) => pid).join(', ');
-      throw new MoultError(
-        'MOULT_PEER_TIMEOUT',
-        `an earlier generation still lives (process ${pids}) and does not answer: end it, then run again`,
-      );
-    }
     // All have come, and those that live only finish what they have.
-    if (how === 'late') succession.over(first);
+    if (how === 'all') succession.over(first);
     // The others, such as a predecessor in probation, come back in their own time.
     await this.#othersBack(living);
     this.#proveUnopposed();
     const { current } = generations;
     if (current !== undefined)
       log.info(`generation ${current.number} is adopted (process ${current.servicePid})`);
+  }
+
+  /** @returns 'gone' when all have ended, 'served' when one serves here, 'all' when those that live have come, and none of them serves. */
+  async #firstBack(living: readonly GenerationProcess[]): Promise<'gone' | 'served' | 'all'> {
+    let how: 'gone' | 'served' | undefined;
+    const gone = Promise.all(living.map((one) => one.exited));
+    gone.then(() => {
+      how ??= 'gone';
+    });
+    for (const { serves } of living)
+      serves.then(() => {
+        how ??= 'served';
+      });
+    const patienceMs = performance.now() + REJOIN_TIMEOUT_MS;
+    let lostMs = performance.now() + Math.max(REJOIN_TIMEOUT_MS, this.#parts.options.readyTimeoutMs);
+    for (let isTold = false; how === undefined; ) {
+      const isLate = performance.now() >= patienceMs;
+      const away = living.filter(isAway);
+      if (isLate && away.length === 0) return 'all';
+      if (isLate && !isTold) {
+        isTold = true;
+        this.#tellOfThoseAway(away);
+      }
+      if (performance.now() >= lostMs) {
+        lostMs = Number.POSITIVE_INFINITY;
+        this.#endThoseLost(away);
+      }
+      await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+    }
+    return how;
+  }
+
+  #tellOfThoseAway(away: readonly GenerationProcess[]): void {
+    const which = away.map(({ number, pid }) => `generation ${number} (process ${pid})`).join(', ');
+    const it = away.length === 1 ? 'It' : 'Each of them';
+    this.#parts.log.error(
+      `${which}, left by an earlier supervisor, lives and has not come back within ${REJOIN_TIMEOUT_MS} ms: it is stopped, its event loop is blocked, ` +
+        `or it has no descriptor free. ${it} is waited for; moult restart --force ends it and starts another one`,
+    );
+  }
+
+  // One that has never served, and has no socket, has not met a supervisor, and is not ready in the time for that.
+  #endThoseLost(away: readonly GenerationProcess[]): void {
+    const { folder, options, log } = this.#parts;
+    const doors = leftDoors(folder.path);
+    for (const one of away) {
+      if (one.hadServed || doors.some(({ pid }) => isOfTree(pid, one.pid) !== false)) continue;
+      log.warn(`generation ${one.number} (process ${one.pid}) was never let in, and is ended`);
+      one.isEnding = true;
+      one.signalService(options.stopSignal);
+      const late = new Deadline(options.stopTimeoutMs, () => one.kill()).unref();
+      one.exited.then(() => late.clear());
+    }
   }
 
   /** A generation has come back, and says how it stands. */
@@ -133,9 +182,11 @@ export class Adoption {
     if (['committing', 'probation', 'verifying'].includes(state) && successor !== null)
       succession.mayResume(generation, successor);
     if (state === 'verifying' && successor !== null) succession.verify(generation, successor);
-    if (accepting && this.#isSecond(generation)) this.#retire(generation);
-    else if (accepting) succession.servesAgain(generation, epoch);
-    else if (state === 'serving') {
+    if (accepting && this.#isSecond(generation)) succession.retire(generation);
+    else if (accepting) {
+      this.#callOffFirst();
+      succession.servesAgain(generation, epoch);
+    } else if (state === 'serving') {
       generation.isEnding = true;
       generation.kill();
     }
@@ -147,19 +198,15 @@ export class Adoption {
     return current !== undefined && current !== generation && !current.isAdopted && generation.isAdopted;
   }
 
-  #retire(generation: GenerationProcess): void {
-    const { generations, options, log } = this.#parts;
-    log.warn(
-      `generation ${generation.number} serves beside generation ${generations.current?.number}, and is retired`,
-    );
-    generation.hasServed();
-    generation.isEnding = true;
-    generation.isSecond = true;
-    const timeoutMs = options.drainTimeoutMs;
-    // Its listeners are those of the one that stays.
-    generation.lifeline?.send({ type: 'retire', timeoutMs, keepOpen: true });
-    const late = new Deadline(timeoutMs + options.stopTimeoutMs, () => generation.kill()).unref();
-    generation.exited.then(() => late.clear());
+  // Started because nothing was known of the one that serves. Where it has been let in already that one follows it.
+  #callOffFirst(): void {
+    const { generations, restarts, log } = this.#parts;
+    const first = generations.starting();
+    if (first === undefined || first.isAdopted || first.livingPredecessor !== undefined) return;
+    if (first.claims !== undefined || restarts.handoverTo(first) !== undefined) return;
+    log.warn(`generation ${first.number}, which was started in its place, is ended`);
+    first.isEnding = true;
+    first.kill();
   }
 
   async #othersBack(living: readonly GenerationProcess[]): Promise<void> {
@@ -196,16 +243,4 @@ export class Adoption {
 
 function isAway(one: GenerationProcess): boolean {
   return one.exit === undefined && !one.isReachable;
-}
-
-async function within<T>(ms: number, promises: readonly Promise<T>[]): Promise<T | 'late'> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<'late'>((resolve) => {
-    timer = setTimeout(() => resolve('late'), ms);
-  });
-  try {
-    return await Promise.race([late, ...promises]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

@@ -151,11 +151,18 @@ export class Beginnings {
 
   /** The others begin when this one, the first, serves. */
   othersAfter(first: GenerationProcess, slot: Slot): void {
-    const count = this.#expected;
-    first.serves.then(() => {
-      for (let index = 1; index < count; index += 1) {
-        if (!slot.generations.isClosed) this.#slots.startLike(slot, index);
+    const begin = () => {
+      for (let index = 1; index < this.#expected; index += 1) {
+        const other = this.#slots.at(index);
+        // One that an earlier supervisor left may have come back to it, of which nothing was known.
+        if (!slot.generations.isClosed && !other.serves && !isUnderWay(other))
+          this.#slots.startLike(slot, index);
       }
+    };
+    // It, or one that has come back and serves in its place.
+    first.serves.then(begin);
+    first.exited.then(() => {
+      if (first.servingSince === undefined && slot.serves) begin();
     });
   }
 }

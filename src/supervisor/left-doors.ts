@@ -1,7 +1,9 @@
-import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { isOfTree, sessionOf } from '../os/kin.js';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { holderOf, isOfTree, sessionOf } from '../os/kin.js';
+import { isTrusted } from '../os/peer.js';
 import { startTicks } from '../os/process.js';
+import { unixListeners } from '../os/unix-listeners.js';
 import { listenerAt } from '../os/unix-socket.js';
 import type { LeftBehind } from './recovery.js';
 
@@ -15,15 +17,39 @@ export interface LeftDoor {
   readonly pid: number;
 }
 
-/** The sockets in a run folder at which generations listen. */
+/** The sockets at which generations listen that have, or had, their place in this run folder: it may have been removed under them. */
 export function leftDoors(folder: string): LeftDoor[] {
-  return namesIn(folder).flatMap((name) => {
-    const generation = Number(DOOR.exec(name)?.[1]);
-    if (!Number.isSafeInteger(generation) || generation < 1) return [];
+  const found = namesIn(folder).flatMap((name) => {
+    const generation = generationOf(name);
+    if (generation === undefined) return [];
     const path = join(folder, name);
     const pid = listenerAt(path)?.pid ?? 0;
     return pid > 0 ? [{ path, generation, pid }] : [];
   });
+  const removed = removedDoors(folder).filter(({ pid }) => !found.some((one) => one.pid === pid));
+  return [...found, ...removed];
+}
+
+// The kernel names a socket by its path as long as somebody listens there.
+function removedDoors(folder: string): LeftDoor[] {
+  try {
+    return unixListeners().flatMap(({ path, inode }) => {
+      const generation = dirname(path) === folder ? generationOf(basename(path)) : undefined;
+      const pid = generation === undefined ? undefined : holderOf(inode)?.pid;
+      // In a namespace of its own anybody may have given a socket such a path.
+      if (generation === undefined || pid === undefined || !isTrusted(statSync(`/proc/${pid}`).uid))
+        return [];
+      return [{ path, generation, pid }];
+    });
+  } catch {
+    // There is no descriptor to look with, or one has just ended: those that live come by themselves.
+    return [];
+  }
+}
+
+function generationOf(name: string): number | undefined {
+  const generation = Number(DOOR.exec(name)?.[1]);
+  return Number.isSafeInteger(generation) && generation >= 1 ? generation : undefined;
 }
 
 /**

@@ -2,10 +2,10 @@ import { isDeepStrictEqual } from 'node:util';
 import { MoultError } from '../errors.js';
 
 /** A start that no restart asked for: the first one, or one after a crash. */
-export interface OtherStart {
+export interface OtherStart<A> {
   isUnderWay(): boolean;
   /** Settles when it is over. @throws when the next one cannot begin. */
-  over(): Promise<void>;
+  over(asked: A): Promise<void>;
 }
 
 interface Waiting<A, T> {
@@ -15,13 +15,13 @@ interface Waiting<A, T> {
 
 /** One restart at a time; those that are asked for meanwhile follow, and those that ask for the same become one. */
 export class RestartQueue<A, T> {
-  readonly #other: OtherStart;
+  readonly #other: OtherStart<A>;
   readonly #begin: (asked: A) => Promise<T>;
   #running: Promise<T> | undefined;
   #following: Waiting<A, T>[] = [];
 
   /** @param begin makes a restart; it is called for one at a time. */
-  constructor(other: OtherStart, begin: (asked: A) => Promise<T>) {
+  constructor(other: OtherStart<A>, begin: (asked: A) => Promise<T>) {
     this.#other = other;
     this.#begin = begin;
   }
@@ -49,7 +49,7 @@ export class RestartQueue<A, T> {
     await before?.catch(() => {});
     try {
       await this.#running?.catch(() => {});
-      if (this.#other.isUnderWay()) await this.#other.over();
+      if (this.#other.isUnderWay()) await this.#other.over(asked);
     } finally {
       this.#following.shift();
     }

@@ -91,7 +91,7 @@ export class Restarts {
     this.#queue = new RestartQueue(
       {
         isUnderWay: () => parts.generations.starting() !== undefined,
-        over: () => this.#otherStartOver(),
+        over: (asked) => this.#otherStartOver(asked),
       },
       (asked) => this.#begin(asked),
     );
@@ -181,10 +181,12 @@ export class Restarts {
       log,
     });
     // While it waited a crashed service may have come to its next start.
-    if (generations.starting() !== undefined) await this.#otherStartOver();
+    if (generations.starting() !== undefined) await this.#otherStartOver(asked);
     await this.#undoOver();
     const release = await this.#asItWas(asked.release ?? resolveRelease(service));
     this.#label = release.label;
+    // One that crashed meanwhile may be on its way again.
+    if (generations.starting() !== undefined) await this.#otherStartOver(asked);
     const predecessor = generations.current;
     // One that has served before is to have what it had then, whatever the one between listens on.
     const expects = releases.listenersOf(release);
@@ -402,8 +404,8 @@ export class Restarts {
     throw new MoultError('MOULT_RESTART_IN_PROGRESS', what, { serving: 'unchanged' });
   }
 
-  async #otherStartOver(): Promise<void> {
-    const { generations, releases, options } = this.#parts;
+  async #otherStartOver({ force }: Pick<Asked, 'force'>): Promise<void> {
+    const { generations, releases, options, log } = this.#parts;
     const starting = generations.starting();
     if (starting === undefined) return;
     let limit: NodeJS.Timeout | undefined;
@@ -413,7 +415,8 @@ export class Restarts {
     const how = await Promise.race([starting.serves, starting.exited, late]);
     clearTimeout(limit);
     if (how !== 'late') return;
-    if (releases.lastGood() === undefined) {
+    if (starting.isAdopted && !force) throw this.#notBack(starting);
+    if (releases.lastGood() === undefined && !starting.isAdopted) {
       // It may serve all the same, in a way that moult does not see: it is not ours to end.
       throw new MoultError(
         'MOULT_READY_TIMEOUT',
@@ -422,8 +425,21 @@ export class Restarts {
       );
     }
     // A start that hangs must not hold up the release that mends it.
+    if (starting.isAdopted) log.warn(`generation ${starting.number} has not come back, and is ended`);
     starting.kill();
     await starting.exited;
+  }
+
+  // It may serve clients all the while.
+  #notBack(generation: GenerationProcess): MoultError {
+    const { number, pid } = generation;
+    const what = `generation ${number} (process ${pid}), which an earlier supervisor left, lives and has not come back`;
+    const cost = `cuts its connections, ${this.#parts.connections(generation)} at the moment, with the requests on them`;
+    return new MoultError(
+      'MOULT_PEER_TIMEOUT',
+      `${what}; moult restart --force ends it and starts another one, and ${cost}`,
+      { serving: 'unchanged' },
+    );
   }
 }
 

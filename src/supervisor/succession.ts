@@ -125,6 +125,22 @@ export class Succession {
       this.#onProbation(generation, generation.livingPredecessor);
   }
 
+  /** One serves beside another that is to stay: it must not accept for good. */
+  retire(generation: GenerationProcess): void {
+    const { generations, options, log } = this.#parts;
+    log.warn(
+      `generation ${generation.number} serves beside generation ${generations.current?.number}, and is retired`,
+    );
+    generation.hasServed();
+    generation.isEnding = true;
+    generation.isSecond = true;
+    const timeoutMs = options.drainTimeoutMs;
+    // Its listeners are those of the one that stays.
+    generation.lifeline?.send({ type: 'retire', timeoutMs, keepOpen: true });
+    const late = new Deadline(timeoutMs + options.stopTimeoutMs, () => generation.kill()).unref();
+    generation.exited.then(() => late.clear());
+  }
+
   /** A predecessor has come back to this supervisor, and can still resume. */
   mayResume(predecessor: GenerationProcess, number: number): void {
     const successor = this.#parts.generations.numbered(number);
@@ -314,7 +330,7 @@ export class Succession {
       if (generation === generations.current) generations.current = undefined;
     } else if (generation === generations.current) this.#crashed(generation, exit, hasHeir);
     // A successor that failed is not the service, whatever is known of the one that serves.
-    else if (this.#isOnly(generation) && releases.lastGood() === undefined) {
+    else if (this.#isOnly(generation) && releases.lastGood() === undefined && !generation.isAdopted) {
       const when = exit.notStarted === undefined ? ' before it was ready' : '';
       const what = `the service ${describeExit(exit)}${when}`;
       log.error(what);
@@ -337,12 +353,16 @@ export class Succession {
   #begins(generation: GenerationProcess, epoch: number): boolean {
     if (generation.servingSince !== undefined) return false;
     const { generations, reviver, held, manager, journal } = this.#parts;
-    this.#noteListeners(generations.current);
+    const before = generations.current;
+    this.#noteListeners(before);
     generation.beginToServe();
     held.paths?.served();
     generations.reached(epoch);
     generations.current = generation;
     reviver.cancel();
+    // It came back while this one, which was started without it, was let in.
+    const isBeside = before !== undefined && before !== generation.predecessor && before.exit === undefined;
+    if (isBeside && before.isAdopted && !generation.isAdopted) this.retire(before);
     // From now on our death must not reach its output: a write to a closed pipe would end that for good.
     generation.lifeline?.send({ type: 'direct-output' });
     journal.write({ event: 'serving', generation: generation.number, epoch: generations.epoch });
