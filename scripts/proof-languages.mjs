@@ -9,13 +9,14 @@
 // One server takes about a minute. As root it installs the Debian packages that are missing; else it says which.
 import { execFileSync, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
-import { connect, createServer } from 'node:net';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import process from 'node:process';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { freePort } from './free-ports.mjs';
 import { expectOneOf, numberOf } from './nodes.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -273,14 +274,6 @@ function accepts(port) {
     socket.once('error', () => resolve(false));
     socket.once('connect', () => socket.destroy());
   });
-}
-
-async function freePort() {
-  const server = createServer();
-  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 async function until(what, condition, boundMs = 60_000) {

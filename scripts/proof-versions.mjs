@@ -13,7 +13,7 @@ import { ask } from '#moult/cli/control.js';
 import { RunFolder } from '#moult/supervisor/run-folder.js';
 import { verdict } from '#moult/verify/report.js';
 import { verify } from '#moult/verify/verify.js';
-import { freePort } from '../test/fixtures/faults/cell.mjs';
+import { freePort } from './free-ports.mjs';
 
 const commit = process.argv[2] ?? '6bda205';
 const rounds = Number(process.argv[3] ?? 6);

@@ -1,7 +1,8 @@
 // nats-server with JetStream, and what is the same for core NATS and for JetStream.
 import { get } from 'node:http';
 import { connect } from '@nats-io/transport-node';
-import { freePort, Program } from './program.mjs';
+import { freePort } from '../free-ports.mjs';
+import { Program } from './program.mjs';
 
 export const program = '/usr/sbin/nats-server';
 export const debianPackage = 'nats-server';

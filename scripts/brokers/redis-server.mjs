@@ -1,6 +1,7 @@
 // redis-server, and what is the same for BullMQ and for Redis Streams.
 import { Redis } from 'ioredis';
-import { freePort, Program } from './program.mjs';
+import { freePort } from '../free-ports.mjs';
+import { Program } from './program.mjs';
 
 export const program = '/usr/bin/redis-server';
 export const debianPackage = 'redis-server';

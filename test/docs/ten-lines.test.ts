@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { Alone, freePort } from '../examples/alone.js';
+import { Alone } from '../examples/alone.js';
 import { until, withFolder } from '../integration/supervised.js';
+import { freePort } from '../support/free-ports.js';
 import { page, root } from './page.js';
 
 /** The program that a page shows. */

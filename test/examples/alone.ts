@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
-import { createServer } from 'node:net';
 import { processesWith, until } from '../integration/supervised.js';
 
 /** An example that runs without a supervisor, in all its generations. */
@@ -46,20 +45,5 @@ export class Alone {
   async kill(): Promise<void> {
     for (const { pid } of processesWith(`XDG_RUNTIME_DIR=${this.#folder}`)) process.kill(pid, 'SIGKILL');
     await this.areLeft();
-  }
-}
-
-/** A port that is free, outside the range from which the system gives ports to clients. */
-export async function freePort(): Promise<number> {
-  for (;;) {
-    const port = 20_000 + Math.floor(Math.random() * 10_000);
-    const server = createServer();
-    const isFree = await new Promise((resolve) => {
-      server.once('error', () => resolve(false));
-      server.listen(port, '127.0.0.1', () => resolve(true));
-    });
-    if (!isFree) continue;
-    await new Promise((resolve) => server.close(resolve));
-    return port;
   }
 }

@@ -4,8 +4,9 @@ import { writeFile } from 'node:fs/promises';
 import http from 'node:http';
 import path from 'node:path';
 import { describe, it } from 'node:test';
+import { freePorts } from '../support/free-ports.js';
 import { RawClient } from './raw-client.js';
-import { freePorts, Supervised, until, withFolder } from './supervised.js';
+import { Supervised, until, withFolder } from './supervised.js';
 
 /** Answers with its number; /slow when the file that NOW names is there. */
 const SERVER = `

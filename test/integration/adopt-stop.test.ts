@@ -4,7 +4,7 @@ import http from 'node:http';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
-import { freePort } from '../standalone/alone.js';
+import { freePort } from '../support/free-ports.js';
 import { fixture, Supervised, until, withFolder } from './supervised.js';
 
 function ask(port: number, p: string): Promise<string> {

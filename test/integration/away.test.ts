@@ -5,9 +5,10 @@ import { execFileSync } from 'node:child_process';
 import { readdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
+import { freePorts } from '../support/free-ports.js';
 import { askOnce } from './raw-client.js';
 import { whenAllServe } from './slots-of.js';
-import { fixture, freePorts, Supervised, until, withFolder, withService } from './supervised.js';
+import { fixture, Supervised, until, withFolder, withService } from './supervised.js';
 
 const command = [fixture('http.cjs')];
 const runOptions = [

@@ -3,12 +3,12 @@ import assert from 'node:assert/strict';
 import { chmod, copyFile, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, it } from 'node:test';
+import { freePorts } from '../support/free-ports.js';
 import { askOnce } from './raw-client.js';
 import { whenAllServe } from './slots-of.js';
 import {
   cli,
   fixture,
-  freePorts,
   pointAt,
   runNode,
   Supervised,

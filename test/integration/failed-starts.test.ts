@@ -4,7 +4,7 @@ import { readdirSync } from 'node:fs';
 import { mkdir, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, it } from 'node:test';
-import { freePort } from '../standalone/alone.js';
+import { freePort } from '../support/free-ports.js';
 import { withBrokenCalls } from './broken-calls.js';
 import { PYTHON, SERVER, skip } from './python-program.js';
 import { askOnce } from './raw-client.js';

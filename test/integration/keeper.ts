@@ -1,7 +1,7 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { freePort } from '../standalone/alone.js';
+import { freePort } from '../support/free-ports.js';
 import { fixture, Supervised, type SupervisedOptions, until } from './supervised.js';
 
 /** A line of what the tasks of the service did. */

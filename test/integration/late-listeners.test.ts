@@ -4,19 +4,15 @@ import { once } from 'node:events';
 import { copyFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, it } from 'node:test';
-import { pathToFileURL } from 'node:url';
 import type { Target } from '#moult/verify/target.js';
+import { freePort } from '../support/free-ports.js';
 import { RawClient } from './raw-client.js';
 import { whenAllServe } from './slots-of.js';
-import { fixture, pointAt, root, type Supervised, until, withFolder, withService } from './supervised.js';
+import { fixture, pointAt, type Supervised, until, withFolder, withService } from './supervised.js';
 
 /** Longer than a successor with fewer listeners is waited for where that is allowed. */
 const LATE_MS = 1800;
 const host = '127.0.0.1';
-
-const { freePort } = (await import(pathToFileURL(path.join(root, 'test/fixtures/faults/cell.mjs')).href)) as {
-  freePort(): Promise<number>;
-};
 
 type Listeners = readonly (readonly [number, number | string])[];
 

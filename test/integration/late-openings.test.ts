@@ -4,8 +4,9 @@ import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import type { RestartSummary } from '#moult/lifecycle/restart-record.js';
+import { freePorts } from '../support/free-ports.js';
 import { RawClient } from './raw-client.js';
-import { fixture, freePorts, type Supervised, until, withFolder, withService } from './supervised.js';
+import { fixture, type Supervised, until, withFolder, withService } from './supervised.js';
 
 const host = '127.0.0.1';
 

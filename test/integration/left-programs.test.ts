@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { chmodSync, chownSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
-import { freePort } from '../standalone/alone.js';
+import { freePort } from '../support/free-ports.js';
 import { Clients, fetchOnce } from './clients.js';
 import { PYTHON, SERVER, skip } from './python-program.js';
 import {

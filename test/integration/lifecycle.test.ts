@@ -3,11 +3,11 @@ import { rm, writeFile } from 'node:fs/promises';
 import net from 'node:net';
 import path from 'node:path';
 import { describe, it } from 'node:test';
-import { pathToFileURL } from 'node:url';
 import { ask } from '#moult/cli/control.js';
 import type { Target } from '#moult/verify/target.js';
+import { freePort } from '../support/free-ports.js';
 import { askOnce, RawClient } from './raw-client.js';
-import { fixture, root, Supervised, until, withFolder, within, withService } from './supervised.js';
+import { fixture, Supervised, until, withFolder, within, withService } from './supervised.js';
 
 const short = ['--probation', '50ms'];
 
@@ -17,10 +17,6 @@ async function download(target: Target): Promise<RawClient> {
   await client.reads(/more/);
   return client;
 }
-
-const { freePort } = (await import(pathToFileURL(path.join(root, 'test/fixtures/faults/cell.mjs')).href)) as {
-  freePort(): Promise<number>;
-};
 
 async function refuses(target: Target): Promise<boolean> {
   return askOnce(target).then(

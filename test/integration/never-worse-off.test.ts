@@ -9,6 +9,7 @@ import { ask } from '#moult/cli/control.js';
 import type { RunFolder } from '#moult/supervisor/run-folder.js';
 import type { ServiceStatus } from '#moult/supervisor/status.js';
 import type { Load, LoadReport } from '#moult/verify/load.js';
+import { freePort } from '../support/free-ports.js';
 import { startLoad } from '../support/load.js';
 import { RawClient } from './raw-client.js';
 import {
@@ -23,10 +24,9 @@ import {
 } from './supervised.js';
 
 const SOURCE = pathToFileURL(path.join(root, 'test/fixtures/faults/release.mjs')).href;
-const { Bench: FaultBench, freePort } = (await import(
+const { Bench: FaultBench } = (await import(
   pathToFileURL(path.join(root, 'test/fixtures/faults/cell.mjs')).href
 )) as {
-  freePort(): Promise<number>;
   Bench: new (
     options: object,
   ) => {

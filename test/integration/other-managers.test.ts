@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { freePort } from '../examples/alone.js';
+import { freePort } from '../support/free-ports.js';
 import { fixture, until, withService } from './supervised.js';
 
 const conventions = {

@@ -3,8 +3,8 @@ import { rename, rm, writeFile } from 'node:fs/promises';
 import { connect, createServer } from 'node:net';
 import path from 'node:path';
 import { describe, it } from 'node:test';
-import { freePort } from '../standalone/alone.js';
 import { eventOf } from '../support/events.js';
+import { freePort } from '../support/free-ports.js';
 import { askOnce } from './raw-client.js';
 import { pointAt, type Supervised, until, withFolder, withService } from './supervised.js';
 

@@ -4,17 +4,13 @@ import { writeFile } from 'node:fs/promises';
 import net from 'node:net';
 import path from 'node:path';
 import { describe, it } from 'node:test';
-import { pathToFileURL } from 'node:url';
 import type { Target } from '#moult/verify/target.js';
+import { freePort } from '../support/free-ports.js';
 import { RawClient } from './raw-client.js';
-import { fixture, root, until, withFolder, withService } from './supervised.js';
+import { fixture, until, withFolder, withService } from './supervised.js';
 
 const host = '127.0.0.1';
 const runOptions = ['--probation', '100ms', '--drain-timeout', '5s'];
-
-const { freePort } = (await import(pathToFileURL(path.join(root, 'test/fixtures/faults/cell.mjs')).href)) as {
-  freePort(): Promise<number>;
-};
 
 /** The answer of the service, as JSON. @throws where it is refused or reset */
 async function asks(target: Target, where = '/'): Promise<{ pid: number; port: number }> {

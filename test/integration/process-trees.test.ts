@@ -5,8 +5,9 @@ import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import { unseenListeners } from '#moult/supervisor/unseen-listeners.js';
+import { freePorts } from '../support/free-ports.js';
 import { RawClient } from './raw-client.js';
-import { freePorts, Supervised, until, withFolder, withService } from './supervised.js';
+import { Supervised, until, withFolder, withService } from './supervised.js';
 
 const runOptions = ['--probation', '100ms', '--drain-timeout', '3s', '--ready-timeout', '15s'];
 

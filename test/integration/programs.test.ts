@@ -5,7 +5,7 @@ import { existsSync, statSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, connect, createServer } from 'node:net';
 import path from 'node:path';
 import { describe, it } from 'node:test';
-import { freePort } from '../standalone/alone.js';
+import { freePort } from '../support/free-ports.js';
 import { Clients, fetchOnce } from './clients.js';
 import { PYTHON, SERVER, skip } from './python-program.js';
 import { fixture, type Supervised, until, withFolder, withService } from './supervised.js';

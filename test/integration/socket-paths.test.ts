@@ -4,8 +4,8 @@ import { mkdir, mkdtemp, readdir, rename, rm, writeFile } from 'node:fs/promises
 import { createServer } from 'node:net';
 import path from 'node:path';
 import { describe, it } from 'node:test';
-import { freePort } from '../standalone/alone.js';
 import { eventOf } from '../support/events.js';
+import { freePort } from '../support/free-ports.js';
 import { askOnce } from './raw-client.js';
 import { fixture, pointAt, type Supervised, until, withFolder, withService } from './supervised.js';
 

@@ -8,13 +8,11 @@ import { describe, it } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import type { Load, LoadReport } from '#moult/verify/load.js';
+import { freePort } from '../support/free-ports.js';
 import { startLoad } from '../support/load.js';
 import { processesWith, root, Supervised, type SupervisedOptions, until } from './supervised.js';
 
 const SOURCE = pathToFileURL(path.join(root, 'test/fixtures/faults/release.mjs')).href;
-const { freePort } = (await import(pathToFileURL(path.join(root, 'test/fixtures/faults/cell.mjs')).href)) as {
-  freePort(): Promise<number>;
-};
 
 type Kind = 'good' | 'throws' | 'late' | 'never' | 'answers-500' | 'fails-later';
 

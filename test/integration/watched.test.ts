@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, it } from 'node:test';
-import { freePort } from '../standalone/alone.js';
+import { freePort } from '../support/free-ports.js';
 import { askOnce } from './raw-client.js';
 import { pointAt, type Supervised, until, withFolder, withService } from './supervised.js';
 
@@ -15,13 +15,19 @@ const release = (name: string, endsAfterMs?: number) => `
     .listen(process.env.PORT, '127.0.0.1');
   ${endsAfterMs === undefined ? '' : `setTimeout(() => { throw new Error('no database'); }, ${endsAfterMs});`}`;
 
+/** Of a probation that only another restart may end, however busy the machine is. */
+const LASTING_MS = 120_000;
+
 interface Scene {
   readonly service: Supervised;
   readonly target: { host: string; port: number };
   deploy(name: string, endsAfterMs?: number): Promise<void>;
 }
 
-async function withReleases(test: (scene: Scene) => Promise<void>): Promise<void> {
+async function withReleases(
+  test: (scene: Scene) => Promise<void>,
+  probationMs = PROBATION_MS,
+): Promise<void> {
   await withFolder(async (folder) => {
     const link = path.join(folder, 'current.cjs');
     const port = await freePort();
@@ -34,7 +40,7 @@ async function withReleases(test: (scene: Scene) => Promise<void>): Promise<void
     const options = {
       command: [link],
       env: { PORT: String(port) },
-      runOptions: ['--probation', `${PROBATION_MS}ms`, '--drain-timeout', '2s', '--stop-timeout', '2s'],
+      runOptions: ['--probation', `${probationMs}ms`, '--drain-timeout', '2s', '--stop-timeout', '2s'],
     };
     await withService(options, (service) => test({ service, target: { host: '127.0.0.1', port }, deploy }));
   });
@@ -121,7 +127,7 @@ describe('moult restart --wait=confirmed', () => {
       await service.restart();
       assert.equal((await first).code, 'MOULT_NOT_WATCHED');
       assert.match(await askOnce(target), /^last/);
-    });
+    }, LASTING_MS);
   });
 
   it('goes back to the release that has proved itself when a rollback is asked for meanwhile', async () => {

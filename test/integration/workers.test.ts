@@ -2,16 +2,12 @@ import assert from 'node:assert/strict';
 import { chmod, readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, it } from 'node:test';
-import { pathToFileURL } from 'node:url';
+import { freePort } from '../support/free-ports.js';
 import { askOnce } from './raw-client.js';
 import { whenAllServe } from './slots-of.js';
 import { fixture, root, runNode, Supervised, until, withFolder, withService } from './supervised.js';
 
 const runOptions = ['--ready-after', '300ms', '--probation', '300ms'];
-
-const { freePort } = (await import(pathToFileURL(path.join(root, 'test/fixtures/faults/cell.mjs')).href)) as {
-  freePort(): Promise<number>;
-};
 
 interface Around {
   readonly service: Supervised;

@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, it } from 'node:test';
+import { freePorts } from '../support/free-ports.js';
 import { RawClient } from './raw-client.js';
-import { freePorts, type Supervised, until, withFolder, withService } from './supervised.js';
+import { type Supervised, until, withFolder, withService } from './supervised.js';
 
 const runOptions = ['--probation', '100ms', '--drain-timeout', '2s', '--stop-timeout', '5s'];
 

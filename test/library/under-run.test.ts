@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fixture, Supervised, until } from '../integration/supervised.js';
-import { freePort } from '../standalone/alone.js';
+import { freePort } from '../support/free-ports.js';
 
 interface Bench {
   readonly service: Supervised;

@@ -8,9 +8,10 @@ import { describe } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { until } from '../support/events.js';
+import { freePort } from '../support/free-ports.js';
 import { temporaryFolder } from '../support/temporary-folder.js';
 import { tidy } from '../support/tidy.js';
-import { Alone, freePort } from './alone.js';
+import { Alone } from './alone.js';
 
 const OVERLAPS = fileURLToPath(new URL('../../../test/fixtures/services/overlaps.mjs', import.meta.url));
 async function reach(what: () => Promise<boolean>, tell: () => string, ms = 15_000): Promise<void> {

@@ -7,9 +7,9 @@ import path from 'node:path';
 import { describe } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { until } from '../support/events.js';
+import { freePort } from '../support/free-ports.js';
 import { temporaryFolder } from '../support/temporary-folder.js';
 import { tidy } from '../support/tidy.js';
-import { freePort } from './alone.js';
 
 const FIXTURE = `
 import { existsSync } from 'node:fs';

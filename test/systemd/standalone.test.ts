@@ -4,9 +4,10 @@ import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import type { Load } from '#moult/verify/load.js';
 import { fixture, until } from '../integration/supervised.js';
+import { freePort } from '../support/free-ports.js';
 import { startLoad } from '../support/load.js';
 import { Lab, whyNoLab } from './lab.js';
-import { assertPerfect, freePort } from './unit.js';
+import { assertPerfect } from './unit.js';
 
 const EVERYBODY = { 'kept-alive': 20, pipelined: 5, 'slow-body': 5, 'new-connection': 5 };
 

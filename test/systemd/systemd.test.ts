@@ -4,9 +4,10 @@ import { connect, type ListenOptions } from 'node:net';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { fixture, pointAt, until } from '../integration/supervised.js';
+import { freePort } from '../support/free-ports.js';
 import { Lab, systemdVersion, whyNoLab } from './lab.js';
 import { newerSystemd } from './newer-systemd.js';
-import { assertPerfect, freePort, Unit, type UnitOptions } from './unit.js';
+import { assertPerfect, Unit, type UnitOptions } from './unit.js';
 
 /** Connections that move, and new ones. */
 const EVERYBODY = { 'kept-alive': 20, pipelined: 5, 'slow-body': 5, 'new-connection': 5 };

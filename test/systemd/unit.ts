@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import path from 'node:path';
 import type { Load, LoadOptions, LoadReport } from '#moult/verify/load.js';
 import type { Target } from '#moult/verify/target.js';
 import { cli, fixture, runNode, until } from '../integration/supervised.js';
+import { freePort } from '../support/free-ports.js';
 import { startLoad } from '../support/load.js';
 import type { Lab } from './lab.js';
 
@@ -162,13 +162,4 @@ export function assertPerfect({ total, failures }: LoadReport, unit: { log(): st
   const what = `${JSON.stringify(failures.slice(0, 5))}\n${unit.log()}`;
   assert.deepEqual(found, { failed: 0, lost: 0, duplicated: 0 }, what);
   assert.ok(total.answered > 0);
-}
-
-/** A port that nobody has at the moment. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await new Promise((resolve) => server.once('listening', resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }

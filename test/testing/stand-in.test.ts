@@ -4,8 +4,9 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { MoultError } from 'moult';
 import { type StandIn, standIn } from 'moult/testing';
-import { Alone, freePort } from '../examples/alone.js';
+import { Alone } from '../examples/alone.js';
 import { fixture, until, withFolder } from '../integration/supervised.js';
+import { freePort } from '../support/free-ports.js';
 
 const EVENTS = ['serve', 'yield', 'failed', 'drain', 'end', 'aborted'] as const;
 
