@@ -21,52 +21,49 @@ interface Flags {
 /** The command `moult restart`. Exit status: 0 when the successor serves, 1 when the predecessor still does. */
 export function restartCommand(): Command {
   return new Command('restart')
-    .description('replace the running service by what its path holds now')
+    .description('replace the running service with the version that is at its path now')
     .argument('[name]', 'the service (default: the only one that runs)')
     .option(
       '--wait <until>',
-      'return when the successor has taken over, at the end of its probation, or when the predecessor has nothing left',
+      'when to return: after the successor has taken over, after its probation (confirmed), or when the predecessor has no connection left (drained)',
       oneOf('taken-over', 'confirmed', 'drained'),
       'taken-over',
     )
-    .option('--no-wait', 'return at once')
+    .option('--no-wait', 'return immediately')
     .option(
       '--when-quiet [requests]',
-      'wait until no more than so many requests are in flight (0)',
+      'wait until at most this many requests are in flight (0 if omitted)',
       wholeNumber,
     )
-    .addOption(timeOption('--within <time>', 'how long to wait for that', 120_000))
+    .addOption(timeOption('--within <time>', 'how long --when-quiet waits', 120_000))
     .option(
       '--at-limit <what>',
-      'when it did not become quiet: go ahead, or give up',
+      'what to do if it did not become quiet in time: go ahead (go) or give up (give-up)',
       oneOf('go', 'give-up'),
       'go',
     )
     .option(
       '--if-busy <what>',
-      'during another restart: wait for it, or refuse',
+      'what to do during another restart: wait or refuse',
       oneOf('wait', 'refuse'),
       'wait',
     )
-    .option(
-      '--allow-fewer-listeners',
-      'take the new release for ready although it listens on fewer addresses',
-    )
+    .option('--allow-fewer-listeners', 'consider the new release ready even if it listens on fewer addresses')
     .option(
       '--surge <n>',
-      'of a service in slots: replace so many at once, after the first',
+      'with slots: how many to replace at the same time, after the first',
       positiveNumber,
       1,
     )
     .option(
       '--on-failure <what>',
-      'of a service in slots: when one fails, undo those that were replaced, or keep them',
+      'with slots: if one fails, undo or keep those already replaced',
       oneOf('undo', 'keep'),
       'undo',
     )
     .option(
       '--force',
-      'replace a service that does not answer: its connections are cut, with the requests on them',
+      'replace a service that does not respond; this cuts its connections and their requests',
     )
     .option('--json', 'print events and the result as lines of JSON')
     .action(async (name: string | undefined, flags: Flags) => {

@@ -9,7 +9,7 @@ import { showFor } from './show-stages.js';
 /** The command `moult rollback`: back to the release before, at once within probation, else by starting it again. */
 export function rollbackCommand(): Command {
   return new Command('rollback')
-    .description('go back to the release before this one')
+    .description('return to the previous release')
     .argument('[name]', 'the service (default: the only one that runs)')
     .option('--json', 'print events and the result as lines of JSON')
     .action(async (name: string | undefined, flags: { readonly json?: true }) => {

@@ -95,137 +95,147 @@ export function runCommand(): Command {
 export function runShape(): Command {
   const d = defaultOptions;
   return new Command('run')
-    .description('start a service in the foreground, ready to be restarted without loss')
+    .description('start a service in the foreground, so that it can be restarted without losing a request')
     .usage('[options] [--] <script.js | command …>')
     .argument('<command...>', 'a script for Node, or a command with its arguments')
     .passThroughOptions()
     .option(
       '--name <name>',
-      "its name for the other commands (default: the nearest package.json's, else the script's)",
+      'the name other commands use (default: the name in the nearest package.json, else of the script)',
     )
     .option(
       '--env-file <file>',
-      'environment variables for the service, read at each start; may be given again',
+      'read environment variables from this file at each start (repeatable)',
       collect,
     )
     .addOption(
-      timeOption('--ready-timeout <time>', 'how long a successor may take to be ready', d.readyTimeoutMs),
+      timeOption('--ready-timeout <time>', 'how long a successor may take to become ready', d.readyTimeoutMs),
     )
     .addOption(
       timeOption(
         '--drain-timeout <time>',
-        'how long connections that cannot move may last',
+        'how long connections that cannot move may stay open',
         d.drainTimeoutMs,
       ),
     )
     .addOption(
       timeOption(
         '--drain-spread <time>',
-        'over how long of that those that must be closed are closed',
+        'spread the closing of connections that must be closed over this time',
         d.drainSpreadMs,
       ),
     )
     .addOption(
-      timeOption('--probation <time>', 'how long the predecessor stays able to resume', d.probationMs),
+      timeOption('--probation <time>', 'how long the predecessor can still take over again', d.probationMs),
     )
     .addOption(
-      timeOption('--busy-timeout <time>', 'how long a commit waits for critical sections', d.busyTimeoutMs),
+      timeOption(
+        '--busy-timeout <time>',
+        'how long to wait for critical sections of the service to end',
+        d.busyTimeoutMs,
+      ),
     )
     .addOption(
       timeOption(
         '--stop-timeout <time>',
-        'how long it may take to end after its stop signal',
+        'how long a process may take to exit after its stop signal',
         d.stopTimeoutMs,
       ),
     )
-    .option('--stop-signal <signal>', 'the signal that ends a generation', signalName, d.stopSignal)
+    .option('--stop-signal <signal>', 'the signal that stops a generation', signalName, d.stopSignal)
     .option(
       '--check <what>',
       'check a successor before it takes over: a path such as /healthz, tcp, or exec:COMMAND',
       check,
     )
     .addOption(
-      new Option('--check-status <range>', 'the statuses that are right')
+      new Option('--check-status <range>', 'the HTTP statuses that pass')
         .argParser(statusRange)
         .default([200, 399], '200-399'),
     )
     .addOption(timeOption('--check-timeout <time>', 'how long one check may take', 5000))
-    .option('--check-retries <n>', 'tries after the first', wholeNumber, 3)
-    .addOption(timeOption('--check-interval <time>', 'time between tries', 500))
+    .option('--check-retries <n>', 'how often to retry a failed check', wholeNumber, 3)
+    .addOption(timeOption('--check-interval <time>', 'time between two attempts', 500))
     .addOption(
-      timeOption('--hang-timeout <time>', 'how long a successor in probation may be silent', d.hangTimeoutMs),
+      timeOption(
+        '--hang-timeout <time>',
+        'how long a successor in probation may not respond',
+        d.hangTimeoutMs,
+      ),
     )
-    .option('--max-error-rate <share>', "how far its share of 5xx may lie above its predecessor's", share)
+    .option(
+      '--max-error-rate <share>',
+      'how much higher the share of 5xx responses may be than that of the predecessor',
+      share,
+    )
     .option(
       '--max-draining <n>',
-      'how many older generations may drain at once',
+      'how many older generations may drain at the same time',
       positiveNumber,
       d.maxDraining,
     )
-    .option('--min-free-memory <size>', 'how much memory must be free for a restart', size, 0)
-    .option('--wait-ready', "wait for process.send('ready') rather than for the listeners")
+    .option('--min-free-memory <size>', 'how much free memory a restart requires', size, 0)
+    .option('--wait-ready', "wait for process.send('ready') instead of for the listeners")
     .option(
       '--restart <when>',
-      'when it ends by itself: always, on-failure or never',
+      'when to start a service again that exits by itself: always, on-failure or never',
       oneOf('always', 'on-failure', 'never'),
       d.restart,
     )
     .option(
       '--slots <n>',
-      'run so many processes of it that share its listeners, or max for as many as there are cores',
+      'run this many processes that share the listeners, or max for one per core',
       slotNumber,
     )
     .option(
       '--sticky <how>',
-      'bring all connections of a client to one of the slots: by the address that it comes from, or cookie:NAME',
+      'keep all connections of a client in one slot: by its address, or by a cookie (cookie:NAME)',
       sticky,
     )
     .option(
       '--changeover <how>',
-      'overlap: a successor runs beside its predecessor until it has proved itself; exclusive: it starts when that one has ended',
+      'overlap: the successor runs beside its predecessor through probation; exclusive: it starts after the predecessor has exited',
       oneOf('overlap', 'exclusive'),
       d.changeover,
     )
     .option(
       '--keep-releases <n>',
-      'keep copies of so many releases beside their folder, to go back to one that was written over',
+      'keep copies of this many releases beside their folder, to roll back to one that was overwritten',
       positiveNumber,
     )
     .addOption(
-      new Option('--keep-size <size>', 'how much one of these copies may take')
-        .argParser(size)
-        .default(2 ** 30, '1G'),
+      new Option('--keep-size <size>', 'the maximum size of one copy').argParser(size).default(2 ** 30, '1G'),
     )
     .option(
       '--shared-path <path>',
-      'what the service writes in the folder of its release, and all releases share; may be given again',
+      'a path in the release folder that the service writes to and all releases share (repeatable)',
       collect,
     )
     .option(
       '--listen <address>',
-      'open this socket for the service: 8080, 127.0.0.1:8080, unix:/path or udp:127.0.0.1:5353, also as name=…; may be given again',
+      'open this socket for the service: 8080, 127.0.0.1:8080, unix:/path or udp:127.0.0.1:5353, optionally as name=… (repeatable)',
       collect,
     )
-    .option('--program', 'the command is a program that knows nothing of moult, in whatever language')
-    .option('--no-program', 'the command ends in a Node service, whatever it is and --listen says')
+    .option('--program', 'the command is a program in any language that does not use moult')
+    .option('--no-program', 'the command starts a Node service, even with --listen')
     .addOption(
       new Option(
         '--ready-after <time>',
-        'a program, or a service that shows no listener, is ready so long after its start',
+        'consider a program, or a service without a listener, ready this long after its start',
       ).argParser(duration),
     )
     .option(
       '--take-over <path>',
-      'take over from the supervisor with this control.sock or run folder; where none is there, start as the first',
+      'take over from the supervisor with this control.sock or run folder; if there is none, start normally',
     )
     .option(
       '--allow-uid <uid>',
-      'let processes of this user take over or hand over too; may be given again',
+      'allow processes of this user to take over or hand over, too (repeatable)',
       collectNumbers,
     )
     .option(
       '--log <level>',
-      'how much moult itself says: debug, info, warn, error or silent',
+      'the log level of moult itself: debug, info, warn, error or silent',
       oneOf('debug', 'info', 'warn', 'error', 'silent'),
       'info',
     );

@@ -9,7 +9,7 @@ import { slotNumber } from './option-types.js';
 export function scaleCommand(): Command {
   return new Command('scale')
     .description('change how many processes share a service that was started with --slots')
-    .argument('<slots>', 'how many from now on, or max for as many as there are cores')
+    .argument('<slots>', 'the new number of processes, or max for one per core')
     .argument('[name]', 'the service (default: the only one that runs)')
     .option('--json', 'print the result as a line of JSON')
     .action(

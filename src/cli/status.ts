@@ -31,10 +31,10 @@ interface All {
 /** The command `moult status`: every service of this user, or the one named. Exit status: 1 where one has no supervisor that answers. */
 export function statusCommand(): Command {
   return new Command('status')
-    .description('show what runs')
+    .description('show running services and their generations')
     .argument('[name]', 'the service (default: all)')
     .option('--json', 'print JSON: one object for a named or only service, else a list')
-    .option('--watch', 'show it again each second until interrupted')
+    .option('--watch', 'refresh every second until interrupted')
     .action(async (name: string | undefined, flags: Flags) => {
       let isRead = true;
       outliveReader(() => {

@@ -5,7 +5,7 @@ import { ask, findService } from './control.js';
 /** The command `moult stop`: finishes what is in flight, then ends the service and its supervisor. */
 export function stopCommand(): Command {
   return new Command('stop')
-    .description('end a service gracefully, by force at its deadline')
+    .description('stop a service gracefully; kill it after its time-outs')
     .argument('[name]', 'the service (default: the only one that runs)')
     .option('--json', 'print the result as JSON')
     .action(async (name: string | undefined, flags: { readonly json?: true }) => {

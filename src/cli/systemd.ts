@@ -30,11 +30,14 @@ export function systemdCommand(): Command {
   return new Command('systemd')
     .description('print a commented systemd unit for a service')
     .usage('[options] [-- [options of moult run] <script.js | command …>]')
-    .argument('[command...]', "what moult run is to be given (default: the package.json's start script)")
+    .argument(
+      '[command...]',
+      'the options and command for moult run (default: the start script in package.json)',
+    )
     .passThroughOptions()
     .option(
       '--socket <address>',
-      'also a socket unit for a port, address:port or path; may be given again',
+      'also create a socket unit for a port, address:port or path (repeatable)',
       (value: string, before?: readonly string[]) => collect(socketAddress(value), before),
     )
     .option('--user <user>', 'the user that runs the service (default: root)')
@@ -43,7 +46,7 @@ export function systemdCommand(): Command {
       "notify-reload or notify (default: what this machine's systemd has)",
       oneOf('notify-reload', 'notify'),
     )
-    .option('--into <folder>', 'write the files there instead of printing them')
+    .option('--into <folder>', 'write the files to this folder instead of printing them')
     .action((words: string[], flags: Flags) => {
       const files = unitFiles(words.length > 0 ? words : startCommand(), flags);
       if (flags.into === undefined) print(onePage(files).trimEnd());

@@ -12,7 +12,7 @@ const LIMIT_MS = 20_000;
 /** The command `moult upgrade`: the supervisor's own program is replaced in place, with the same process number. */
 export function upgradeCommand(): Command {
   return new Command('upgrade')
-    .description("replace the supervisor's own program by the moult that is installed now")
+    .description('replace the supervisor with the moult version that is installed now')
     .argument('[name]', 'the service (default: the only one that runs)')
     .option('--json', 'print the result as JSON')
     .action(async (name: string | undefined, flags: { readonly json?: true }) => {

@@ -40,10 +40,10 @@ interface Flags {
 export function verifyCommand(): Command {
   const command = new Command('verify');
   command
-    .description('restart a service under strict load again and again, and prove that no request is lost')
+    .description('restart a service repeatedly under load, and check that no request is lost')
     .usage('[options] -- <script.js | command …>\n       moult verify [options] --url <url>')
     .argument('[command...]', 'the service to start under moult')
-    .option('--restarts <n>', 'restarts, one after the other', count, 20)
+    .option('--restarts <n>', 'number of restarts', count, 20)
     .option('--clients <n>', 'kept-alive clients', count, 100)
     .option('--pipelined <n>', 'pipelining clients', count, 20)
     .option('--slow <n>', 'clients that send a body in pieces', count, 20)
@@ -53,10 +53,10 @@ export function verifyCommand(): Command {
     .option('--path <path>', 'path of the requests (default: "/", or that of --url)', requestPath)
     .option('--slow-path <path>', 'path of the requests with a body (default: --path)', requestPath)
     .option('--method <method>', 'method of the requests without a body', word, 'GET')
-    .option('--url <url>', 'test a service that runs under moult already', httpUrl)
+    .option('--url <url>', 'test a service that already runs under moult', httpUrl)
     .option('--name <name>', 'its name, if several run (with --url)')
     .option('--https', 'the started service speaks TLS')
-    .option('--insecure', 'take any certificate (implies --https for a started service)')
+    .option('--insecure', 'accept any certificate (implies --https for a started service)')
     .option('--json', 'print the report as JSON')
     .addOption(new Option('--echo', 'the service speaks the echo protocol of our fixtures').hideHelp())
     .exitOverride(exitWithUsage)

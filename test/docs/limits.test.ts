@@ -91,7 +91,7 @@ const LIMITS: readonly [string, string, string, (value: number) => string][] = [
     'docs/reference/cli.md',
     'src/supervisor/admission.ts',
     'MEMORY_WAIT_MS',
-    (n) => `waits up to ${seconds(n)} for so much free memory`,
+    (n) => `waits up to ${seconds(n)} for this much free memory`,
   ],
   ['docs/reference/cli.md', 'src/protocol/messages.ts', 'MAX_SLOTS', (n) => `1 to ${n}, \`max\``],
   [
