@@ -184,7 +184,9 @@ describe('a consumer of Redis Streams', { skip }, () => {
           await redis.xadd(stream, '*', 'n', n);
           continue;
         }
-        // Given to this consumer, which never hears of it: as when the answer is lost with the connection.
+        // Given to this consumer, which never hears of it: as when the answer is lost with the connection. Where the consumer
+        // had not been given those before, the first of them would be lost, and come after those that it was given since.
+        await until(() => seen.length === n, 'those before are handled');
         const lost = redis.multi().xadd(stream, '*', 'n', n);
         await lost.xreadgroup('GROUP', 'group', 'me', 'COUNT', 1, 'STREAMS', stream, '>').exec();
         let reader: string | undefined;

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import dgram from 'node:dgram';
 import { once } from 'node:events';
+import { readdirSync, readlinkSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, it } from 'node:test';
@@ -415,6 +416,8 @@ describe('what moult does not see in the tree of a service', () => {
           assert.equal(count(), 1);
         } finally {
           await service.kill();
+          // One with an environment of its own has no mark to be found by.
+          for (const pid of processesIn(folder)) process.kill(pid, 'SIGKILL');
         }
       });
     });
@@ -456,3 +459,16 @@ describe('what moult does not see in the tree of a service', () => {
     });
   });
 });
+
+/** The processes whose working directory this is. */
+function processesIn(folder: string): number[] {
+  return readdirSync('/proc')
+    .map(Number)
+    .filter((pid) => {
+      try {
+        return pid > 0 && readlinkSync(`/proc/${pid}/cwd`) === folder;
+      } catch {
+        return false;
+      }
+    });
+}
