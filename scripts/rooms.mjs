@@ -22,6 +22,9 @@ import { circlesOf } from './imports.mjs';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const ROW = /^\| `([\w-]+(?:\/[\w-]+)?)\/` \| ([^|]+) \| ([^|]+) \|$/gm;
+const INDENT = ' '.repeat(6);
+/** As biome.json has it. */
+const LINE_WIDTH = 110;
 const NONE = ['errors only', 'no other room'];
 
 /** biome.json as the table wants it. */
@@ -89,8 +92,9 @@ function importsOfRoom({ path, allowed }, rooms) {
   return new Set([...named, ...within]);
 }
 
-function oneLine(_, inside) {
-  return `"includes": [${inside.trim().split(/,\s+/).join(', ')}]`;
+function oneLine(whole, inside) {
+  const line = `"includes": [${inside.trim().split(/,\s+/).join(', ')}]`;
+  return `${INDENT}${line},`.length <= LINE_WIDTH ? line : whole;
 }
 
 function override({ path, parent, isPure, imports, allowed }, rooms) {
