@@ -10,7 +10,7 @@ import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { chromium } from 'playwright-core';
-import { startUnderMoult } from '../dist/verify/under-moult.js';
+import { startUnderMoult } from '../dist/verify/moult/under-moult.js';
 import { ChatWindow } from './browser/chat-window.mjs';
 
 const CHROMIUM = '/usr/bin/chromium';

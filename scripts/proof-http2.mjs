@@ -95,7 +95,7 @@ function inProcessOf(node, combination) {
 }
 
 async function proveOne({ service: name, restarts, sessions, withH2load }) {
-  const { startUnderMoult } = await import('../dist/verify/under-moult.js');
+  const { startUnderMoult } = await import('../dist/verify/moult/under-moult.js');
   const [api, tls] = name.split('-');
   const folder = await mkdtemp(path.join(tmpdir(), 'moult-http2-'));
   if (tls) makeCertificate(folder);

@@ -11,7 +11,7 @@ import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { ask } from '#moult/cli/control.js';
-import { RunFolder } from '#moult/supervisor/run-folder.js';
+import { RunFolder } from '#moult/supervisor/journal/run-folder.js';
 import { startLoad } from '#moult/verify/load.js';
 import { freePort } from './free-ports.mjs';
 

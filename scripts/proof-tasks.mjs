@@ -59,7 +59,7 @@ for (const [name, prove] of Object.entries(PARTS)) {
 
 /** A service under moult, with the lines that it writes as they come. */
 async function start(fixture, probation, env = {}) {
-  const { startUnderMoult } = await import('../dist/verify/under-moult.js');
+  const { startUnderMoult } = await import('../dist/verify/moult/under-moult.js');
   const lines = [];
   const hearers = new Set();
   let rest = '';

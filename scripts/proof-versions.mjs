@@ -10,8 +10,8 @@ import process from 'node:process';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { ask } from '#moult/cli/control.js';
-import { RunFolder } from '#moult/supervisor/run-folder.js';
-import { verdict } from '#moult/verify/report.js';
+import { RunFolder } from '#moult/supervisor/journal/run-folder.js';
+import { verdict } from '#moult/verify/report/report.js';
 import { verify } from '#moult/verify/verify.js';
 import { freePort } from './free-ports.mjs';
 

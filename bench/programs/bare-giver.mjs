@@ -4,8 +4,8 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { monotonicMs } from '../../dist/os/clock.js';
-import { closeDescriptor } from '../../dist/os/descriptor.js';
-import { descriptorSocketPair, sendDescriptors } from '../../dist/os/descriptor-socket.js';
+import { closeDescriptor } from '../../dist/os/descriptors/descriptor.js';
+import { descriptorSocketPair, sendDescriptors } from '../../dist/os/sockets/descriptor-socket.js';
 import { program } from '../measure/processes.mjs';
 
 const BATCH = 253;

@@ -1,7 +1,7 @@
 // The bare loop, taking side: a net.Socket, reading, on each descriptor that comes.
 import { Socket } from 'node:net';
 import { monotonicMs } from '../../dist/os/clock.js';
-import { receiveDescriptors } from '../../dist/os/descriptor-socket.js';
+import { receiveDescriptors } from '../../dist/os/sockets/descriptor-socket.js';
 
 const RECORDS = 3;
 const WAKE = 4;

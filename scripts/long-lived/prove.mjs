@@ -29,7 +29,7 @@ export async function proveOne(combination) {
 }
 
 async function proveIn(folder, { service: name, restarts, clients: count, thinkMs }) {
-  const { startUnderMoult } = await import('../../dist/verify/under-moult.js');
+  const { startUnderMoult } = await import('../../dist/verify/moult/under-moult.js');
   const { Client, kinds, script = `test/fixtures/services/${name}.mjs` } = services[name];
   const socketPath = path.join(folder, 'socket');
   const output = new Output();

@@ -1,7 +1,7 @@
 import { MoultError } from '../errors.js';
-import { closeDescriptor } from '../os/descriptor.js';
-import { reserve } from '../os/descriptor-reserve.js';
-import { receiveDescriptors } from '../os/descriptor-socket.js';
+import { closeDescriptor } from '../os/descriptors/descriptor.js';
+import { reserve } from '../os/descriptors/descriptor-reserve.js';
+import { receiveDescriptors } from '../os/sockets/descriptor-socket.js';
 import type { Frame } from '../protocol/frame.js';
 
 /** What came beside a message. */

@@ -3,10 +3,10 @@
  */
 import type { Socket } from 'node:net';
 import { asMoultError, MoultError } from '../errors.js';
-import { readUnread } from '../node/unread.js';
-import { closeDescriptor, duplicate } from '../os/descriptor.js';
-import { sendDescriptors } from '../os/descriptor-socket.js';
-import type { PeerCredentials } from '../os/peer.js';
+import { readUnread } from '../node/http/unread.js';
+import { closeDescriptor, duplicate } from '../os/descriptors/descriptor.js';
+import { sendDescriptors } from '../os/sockets/descriptor-socket.js';
+import type { PeerCredentials } from '../os/unix-sockets/peer.js';
 import { encodeFrame, type Frame, FrameReader } from '../protocol/frame.js';
 import { type Message, type MessageType, parseMessage } from '../protocol/messages.js';
 import { assertForOlder, cutInParts, goesInOne, PartsReader } from '../protocol/parts.js';

@@ -1,5 +1,5 @@
 import type { MoultError } from '../errors.js';
-import { closeDescriptor, duplicate } from '../os/descriptor.js';
+import { closeDescriptor, duplicate } from '../os/descriptors/descriptor.js';
 import type { Message, MessageType } from '../protocol/messages.js';
 import { besideOf, type Incoming } from './beside.js';
 

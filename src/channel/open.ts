@@ -2,10 +2,10 @@ import { lstatSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { dirname } from 'node:path';
 import { MoultError } from '../errors.js';
-import { closeDescriptor } from '../os/descriptor.js';
-import { reserve } from '../os/descriptor-reserve.js';
-import { receiveBytesWithDescriptors, sendDescriptors } from '../os/descriptor-socket.js';
-import { checkPeer, type PeerCredentials, peerCredentials } from '../os/peer.js';
+import { closeDescriptor } from '../os/descriptors/descriptor.js';
+import { reserve } from '../os/descriptors/descriptor-reserve.js';
+import { receiveBytesWithDescriptors, sendDescriptors } from '../os/sockets/descriptor-socket.js';
+import { checkPeer, type PeerCredentials, peerCredentials } from '../os/unix-sockets/peer.js';
 import {
   connectUnix,
   connectUnixNow,
@@ -13,7 +13,7 @@ import {
   readExactly,
   waitReadable,
   writeAll,
-} from '../os/unix-socket.js';
+} from '../os/unix-sockets/unix-socket.js';
 import { decodeBody, decodeHeader, encodeFrame, type Frame, HEADER_BYTES } from '../protocol/frame.js';
 import { type Message, type MessageType, parseMessage } from '../protocol/messages.js';
 import { PartsReader } from '../protocol/parts.js';

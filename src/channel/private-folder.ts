@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { MoultError } from '../errors.js';
 import { wallClockMs } from '../os/clock.js';
-import { trusted } from '../os/peer.js';
+import { trusted } from '../os/unix-sockets/peer.js';
 
 /** Where everything of this user's services lies: `$XDG_RUNTIME_DIR/moult`, else a private folder under the temporary one. */
 export function runRoot(env: NodeJS.ProcessEnv = process.env): string {

@@ -3,7 +3,7 @@ import { openOperator } from '../channel/open.js';
 import { ownersOf } from '../channel/private-folder.js';
 import { MoultError } from '../errors.js';
 import type { Message } from '../protocol/messages.js';
-import type { RunFolder } from '../supervisor/run-folder.js';
+import type { RunFolder } from '../supervisor/journal/run-folder.js';
 import { tellAtInterrupt } from './interrupt.js';
 
 export { findService } from './services.js';

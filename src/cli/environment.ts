@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { MoultError } from '../errors.js';
-import { execute } from '../os/execute.js';
-import { restoreNodeOptions, withoutNodeOptions } from '../os/node-options.js';
+import { execute } from '../os/processes/execute.js';
+import { restoreNodeOptions, withoutNodeOptions } from '../os/processes/node-options.js';
 import { scrub } from '../service/environment.js';
 
 /** Tells the preload, where something that runs under moult has started this command, that this is no part of that service. */

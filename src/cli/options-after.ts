@@ -1,4 +1,4 @@
-import { isNodeCommand, type ServiceCommand } from '../supervisor/release.js';
+import { isNodeCommand, type ServiceCommand } from '../supervisor/releases/release.js';
 import { visibleLine } from '../terminal/visible.js';
 
 const SCRIPT = /\.[cm]?[jt]sx?$/;

@@ -7,17 +7,17 @@ import { otherNames } from './other-names.js';
 
 /** Each command is a file of its own; what only another one needs is not loaded. */
 const commands: Readonly<Record<string, () => Promise<Command>>> = {
-  run: async () => (await import('./run.js')).runCommand(),
-  restart: async () => (await import('./restart.js')).restartCommand(),
-  rollback: async () => (await import('./rollback.js')).rollbackCommand(),
-  scale: async () => (await import('./scale.js')).scaleCommand(),
-  status: async () => (await import('./status.js')).statusCommand(),
-  history: async () => (await import('./history.js')).historyCommand(),
-  stop: async () => (await import('./stop.js')).stopCommand(),
-  upgrade: async () => (await import('./upgrade.js')).upgradeCommand(),
-  systemd: async () => (await import('./systemd.js')).systemdCommand(),
-  verify: async () => (await import('./verify.js')).verifyCommand(),
-  rehearse: async () => (await import('./rehearse.js')).rehearseCommand(),
+  run: async () => (await import('./commands/run.js')).runCommand(),
+  restart: async () => (await import('./commands/restart.js')).restartCommand(),
+  rollback: async () => (await import('./commands/rollback.js')).rollbackCommand(),
+  scale: async () => (await import('./commands/scale.js')).scaleCommand(),
+  status: async () => (await import('./commands/status.js')).statusCommand(),
+  history: async () => (await import('./commands/history.js')).historyCommand(),
+  stop: async () => (await import('./commands/stop.js')).stopCommand(),
+  upgrade: async () => (await import('./commands/upgrade.js')).upgradeCommand(),
+  systemd: async () => (await import('./commands/systemd.js')).systemdCommand(),
+  verify: async () => (await import('./commands/verify.js')).verifyCommand(),
+  rehearse: async () => (await import('./commands/rehearse.js')).rehearseCommand(),
 };
 /** What `moult upgrade` starts, and nobody else. */
 const HIDDEN = 'rehearse';

@@ -1,13 +1,13 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type { ServerResponse } from 'node:http';
 import type { Server, Socket } from 'node:net';
-import { isPiped } from '../node/piped.js';
+import { isPiped } from '../node/http/piped.js';
 import { socketBelow } from '../node/tls-sockets.js';
+import { closeAfter } from './http1/pipelining.js';
 import { Http2Farewell } from './http2-sessions.js';
 import { endQuietly } from './idle.js';
-import { isGiven, moverOf } from './movers.js';
-import { closeAfter } from './pipelining.js';
-import { Spread } from './spread.js';
+import { isGiven, moverOf } from './moving/movers.js';
+import { Spread } from './moving/spread.js';
 import type { ConnectionTracker, Tracked } from './tracker.js';
 import { tellRestart, webSocketOn } from './web-sockets.js';
 

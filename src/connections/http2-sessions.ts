@@ -1,7 +1,7 @@
 import type { Http2Session } from 'node:http2';
 import type { Server, Socket } from 'node:net';
 import { handleOf } from '../node/handle.js';
-import { announceEnd, handleBelow, handleOfSession, openStreams } from '../node/http2.js';
+import { announceEnd, handleBelow, handleOfSession, openStreams } from '../node/http/http2.js';
 import type { ConnectionTracker, Tracked } from './tracker.js';
 import { mayBeUnread } from './unread.js';
 

@@ -1,7 +1,7 @@
 import type { Server as HttpServer } from 'node:http';
 import type { Server } from 'node:net';
 import { handleOf } from '../node/handle.js';
-import { BetweenRequests, http1Phase, isPlainHttp } from '../node/http1.js';
+import { BetweenRequests, http1Phase, isPlainHttp } from '../node/http/http1.js';
 import { socketAbove } from '../node/tls-sockets.js';
 import type { ConnectionTracker, Tracked } from './tracker.js';
 import { mayBeUnread } from './unread.js';

@@ -1,4 +1,4 @@
-import { isReadable } from '../os/unix-socket.js';
+import { isReadable } from '../os/unix-sockets/unix-socket.js';
 
 /** Whether bytes of a client may wait to be read. Where Node loads no addons the kernel cannot be asked: then they may. */
 export function mayBeUnread(fd: number): boolean {

@@ -12,7 +12,7 @@ import type { Channel, ChannelModel, ConsumeMessage, Options } from 'amqplib';
 import { MoultError } from '../errors.js';
 import type { Consumer, ConsumerStart, ConsumerStop } from '../tasks/consumer.js';
 import { InHand } from './in-hand.js';
-import { settledSoonAfter, unreachable, within } from './within.js';
+import { settledSoonAfter, unreachable, withTimeout } from './with-timeout.js';
 
 /** What goes along with a message. */
 export interface AmqpDelivery {
@@ -149,7 +149,7 @@ class AmqpConsumer implements Consumer {
     const connection = this.#connection;
     this.#connection = undefined;
     if (connection === undefined) return;
-    await within(connection.close(), this.#withinMs, this.#name).catch(() => {});
+    await withTimeout(connection.close(), this.#withinMs, this.#name).catch(() => {});
   }
 
   /** Opens what is not open yet. @throws MOULT_BROKER_UNREACHABLE */
@@ -157,7 +157,7 @@ class AmqpConsumer implements Consumer {
     if (this.#channel !== undefined) return this.#channel;
     const connection = this.#connection ?? (await this.#connect());
     try {
-      this.#channel = await within(this.#openChannel(connection), this.#withinMs, this.#name);
+      this.#channel = await withTimeout(this.#openChannel(connection), this.#withinMs, this.#name);
     } catch (error) {
       this.#discard();
       throw error;
@@ -176,7 +176,7 @@ class AmqpConsumer implements Consumer {
   async #connect(): Promise<ChannelModel> {
     const opening = Promise.resolve(this.#options.connect());
     this.#cancelled.clear();
-    const connection = await within(opening, this.#withinMs, this.#name).catch((error) => {
+    const connection = await withTimeout(opening, this.#withinMs, this.#name).catch((error) => {
       opening.then(
         (late) => late.close(),
         () => {},
@@ -229,7 +229,7 @@ class AmqpConsumer implements Consumer {
     this.#cancelled.delete(this.#options.consume?.consumerTag ?? '');
     const consuming = channel.consume(this.#options.queue, taken, { ...this.#options.consume, noAck: false });
     try {
-      course.consumerTag = (await within(consuming, this.#withinMs, this.#name)).consumerTag;
+      course.consumerTag = (await withTimeout(consuming, this.#withinMs, this.#name)).consumerTag;
     } catch (error) {
       course.isOver = true;
       this.#discard();

@@ -6,7 +6,7 @@
 import type { Job, Processor, Worker } from 'bullmq';
 import { MoultError } from '../errors.js';
 import type { Consumer, ConsumerStart, ConsumerStop } from '../tasks/consumer.js';
-import { settledSoonAfter, unreachable, within } from './within.js';
+import { settledSoonAfter, unreachable, withTimeout } from './with-timeout.js';
 
 /** What a worker runs for each job, as BullMQ calls it. */
 export type BullMqProcess<Data = unknown, Result = unknown, Name extends string = string> = (
@@ -86,7 +86,7 @@ class BullMqConsumer<Data, Result, Name extends string> implements Consumer {
     };
     worker.on('error', noted);
     try {
-      await within(worker.waitUntilReady(), this.#connectWithinMs, nameOf(worker));
+      await withTimeout(worker.waitUntilReady(), this.#connectWithinMs, nameOf(worker));
     } catch (error) {
       this.#worker = undefined;
       // Waits for nothing; it may try to connect until then.
@@ -100,7 +100,7 @@ class BullMqConsumer<Data, Result, Name extends string> implements Consumer {
   async start(_: ConsumerStart): Promise<void> {
     const worker = this.#worker ?? this.#make();
     // The one that goes on after an undo waits for Redis instead: it is the last that can.
-    if (!this.#hasRun) await within(roundTrip(worker), this.#connectWithinMs, nameOf(worker));
+    if (!this.#hasRun) await withTimeout(roundTrip(worker), this.#connectWithinMs, nameOf(worker));
     this.#hasRun = true;
     this.#stopping = undefined;
     this.#running = worker.run().catch((error) => void worker.emit('error', error));

@@ -5,10 +5,10 @@
 import type { IPublishPacket, ISubscriptionMap, MqttClient } from 'mqtt';
 import { MoultError } from '../errors.js';
 import type { Consumer, ConsumerStart, ConsumerStop } from '../tasks/consumer.js';
+import { type OnTrouble, tellError } from './consumer-errors.js';
 import type { Handling } from './handling.js';
 import { type MqttLegacy, MqttSession, type MqttSessionOptions } from './mqtt-session.js';
-import { type OnTrouble, tellTrouble } from './trouble.js';
-import { unreachable, within } from './within.js';
+import { unreachable, withTimeout } from './with-timeout.js';
 
 /** How messages of an MQTT broker are taken and handled. */
 export interface MqttOptions {
@@ -51,9 +51,9 @@ export function mqttSession(options: MqttOptions): Consumer {
   return new MqttConsumer(options);
 }
 
+export type { OnTrouble } from './consumer-errors.js';
 export type { Handling } from './handling.js';
 export type { MqttSessionOptions } from './mqtt-session.js';
-export type { OnTrouble } from './trouble.js';
 
 class MqttConsumer implements Consumer {
   readonly #options: MqttOptions;
@@ -80,9 +80,11 @@ class MqttConsumer implements Consumer {
       ...{ will: undefined },
     });
     try {
-      await within(connected(client), ANSWER_WITHIN_MS, 'the MQTT broker');
+      await withTimeout(connected(client), ANSWER_WITHIN_MS, 'the MQTT broker');
     } finally {
-      await within(client.endAsync(!client.connected), ANSWER_WITHIN_MS, 'the MQTT broker').catch(() => {});
+      await withTimeout(client.endAsync(!client.connected), ANSWER_WITHIN_MS, 'the MQTT broker').catch(
+        () => {},
+      );
     }
   }
 
@@ -100,16 +102,16 @@ class MqttConsumer implements Consumer {
       legacy: latest(saved as MqttLegacy | undefined, epoch),
       retryAfterMs,
       handle: (message, signal) => handle(message, { signal, epoch }),
-      trouble: (error) => tellTrouble('mqttSession', onTrouble, error),
+      trouble: (error) => tellError('mqttSession', onTrouble, error),
     });
     this.#session = session;
     // A predecessor that resumes is the last that can: while the broker is away it goes on trying.
     if (this.#hasStopped) {
-      session.begun.catch((error) => tellTrouble('mqttSession', onTrouble, error));
+      session.begun.catch((error) => tellError('mqttSession', onTrouble, error));
       return;
     }
     try {
-      await within(session.begun, ANSWER_WITHIN_MS, 'the MQTT broker');
+      await withTimeout(session.begun, ANSWER_WITHIN_MS, 'the MQTT broker');
     } catch (error) {
       this.#session = undefined;
       await session.abandon();

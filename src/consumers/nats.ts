@@ -3,9 +3,10 @@
  * installs itself.
  * @module moult/nats
  */
+
+export type { OnTrouble } from './consumer-errors.js';
 export type { Handling } from './handling.js';
-export { type JetStreamOptions, jetStream } from './jetstream.js';
-export type { NatsMessage } from './nats-envelope.js';
-export type { ConnectionSource } from './nats-link.js';
-export { type NatsSubscriptionOptions, natsSubscription } from './nats-subscription.js';
-export type { OnTrouble } from './trouble.js';
+export { type JetStreamOptions, jetStream } from './nats/jetstream.js';
+export type { NatsMessage } from './nats/nats-envelope.js';
+export type { ConnectionSource } from './nats/nats-link.js';
+export { type NatsSubscriptionOptions, natsSubscription } from './nats/nats-subscription.js';

@@ -12,7 +12,7 @@ import type { Redis } from 'ioredis';
 import { MoultError } from '../errors.js';
 import type { Consumer, ConsumerStart, ConsumerStop } from '../tasks/consumer.js';
 import { InHand } from './in-hand.js';
-import { within } from './within.js';
+import { withTimeout } from './with-timeout.js';
 
 /** One entry of a stream. */
 export interface StreamEntry {
@@ -217,7 +217,7 @@ class RedisStreamsConsumer implements Consumer {
       if (reader.status === 'wait') await reader.connect();
       await this.#makeGroup(reader);
     };
-    await within(reach(), this.#withinMs, this.#what);
+    await withTimeout(reach(), this.#withinMs, this.#what);
   }
 
   async #makeGroup(reader: Redis): Promise<void> {

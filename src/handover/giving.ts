@@ -1,12 +1,12 @@
 import type { Channel } from '../channel/channel.js';
 import { asMoultError, type MoultError } from '../errors.js';
 import type { Message } from '../protocol/messages.js';
-import { StateGiver } from '../state/giver.js';
-import type { Want } from '../state/piece.js';
-import { TaskGiver } from '../tasks/giver.js';
+import type { Want } from '../state/state-entry.js';
+import { StateGiver } from '../state/state-giver.js';
 import type { Given } from '../tasks/task.js';
+import { TaskGiver } from '../tasks/task-giver.js';
 import type { Tasks } from '../tasks/tasks.js';
-import type { Estate } from './estate.js';
+import type { GenerationContext } from './generation-context.js';
 
 /** How long what is told to end at the deadline may take to heed it, so that the other side knows how far it came. */
 const HEED_MS = 1000;
@@ -18,10 +18,10 @@ export class Giving {
   readonly #ownTasks: Tasks;
 
   /** @param failed told when the other side can never have what it wants. */
-  constructor(channel: Channel, estate: Estate, failed: (error: MoultError) => void = () => {}) {
-    this.#state = new StateGiver(channel, estate.state);
-    this.#ownTasks = estate.tasks;
-    this.#tasks = new TaskGiver(channel, estate.tasks, this.#state, failed);
+  constructor(channel: Channel, context: GenerationContext, failed: (error: MoultError) => void = () => {}) {
+    this.#state = new StateGiver(channel, context.state);
+    this.#ownTasks = context.tasks;
+    this.#tasks = new TaskGiver(channel, context.tasks, this.#state, failed);
     channel.on('state-want', ({ pieces }) => {
       this.#state.copy(pieces).catch((cause) => failed(asMoultError(cause, 'MOULT_STATE_FAILED')));
     });

@@ -1,15 +1,15 @@
 import type { Server, Socket } from 'node:net';
 import { Drain, type DrainTimes } from '../connections/drain.js';
-import type { Outflow } from '../connections/outflow.js';
-import type { SpreadOutflow } from '../connections/spread-outflow.js';
+import type { Outflow } from '../connections/moving/outflow.js';
+import type { SpreadOutflow } from '../connections/moving/spread-outflow.js';
 import type { Tracked } from '../connections/tracker.js';
 import type { RemainingConnections } from '../lifecycle/restart-record.js';
 import { type DatagramListener, quiet } from '../listeners/datagram-listener.js';
 import type { DrainReport } from '../protocol/messages.js';
-import type { Estate } from './estate.js';
 import type { FlowPeer } from './flow-peer.js';
+import type { GenerationContext } from './generation-context.js';
 import type { Giving } from './giving.js';
-import { outflowTo, type Taker } from './neighbours.js';
+import { outflowTo, type Taker } from './peer-slots.js';
 
 /** How long a successor may take to know that flows of datagrams are its own now. */
 const FLOWS_TIMEOUT_MS = 1000;
@@ -41,21 +41,21 @@ export interface LeaveTerms {
 /** What a generation has leaves it: what can move goes to the other side, everything else comes to its end here. */
 export class Leave {
   readonly outflow: Outflow | SpreadOutflow | undefined;
-  readonly #estate: Estate;
+  readonly #context: GenerationContext;
   readonly #terms: LeaveTerms;
   readonly #drain: Drain;
   #isAnswering: boolean;
   #isOver = false;
 
-  constructor(estate: Estate, { servers, datagrams }: Work, terms: LeaveTerms) {
+  constructor(context: GenerationContext, { servers, datagrams }: Work, terms: LeaveTerms) {
     const { takers, times, flows } = terms;
-    this.#estate = estate;
+    this.#context = context;
     this.#terms = terms;
     this.#isAnswering = datagrams.length > 0;
-    this.outflow = takers.length === 0 ? undefined : outflowTo(takers, estate);
+    this.outflow = takers.length === 0 ? undefined : outflowTo(takers, context);
     for (const { channel } of takers) channel.ref();
     const drain = new Drain(
-      estate.connections,
+      context.connections,
       servers,
       times,
       (socket, server) => this.#endsHere(socket, server),
@@ -64,7 +64,7 @@ export class Leave {
     );
     this.#drain = drain;
     const check = () => drain.check();
-    estate.threads.onDrained = check;
+    context.threads.onDrained = check;
     if (flows !== undefined) flows.onDone = check;
     if (this.outflow !== undefined) this.outflow.onIdle = check;
     quiet(datagrams).then(() => {
@@ -78,7 +78,7 @@ export class Leave {
   /** Why connections are still here, the most frequent reason first. */
   remaining(): RemainingConnections[] {
     const counts = new Map<string, number>();
-    for (const tracked of this.#estate.connections.all()) {
+    for (const tracked of this.#context.connections.all()) {
       const reason = this.#drain.whyOpen(tracked);
       counts.set(reason, (counts.get(reason) ?? 0) + 1);
     }
@@ -112,18 +112,18 @@ export class Leave {
     return (
       this.#terms.isForGood() &&
       !this.#isAnswering &&
-      this.#estate.threads.isDrained &&
+      this.#context.threads.isDrained &&
       flows?.isDone !== false &&
-      !this.#estate.isBeingFed() &&
-      !this.#estate.listeners.hasMomentary &&
-      this.#estate.tasks.isIdle &&
+      !this.#context.isBeingFed() &&
+      !this.#context.listeners.hasMomentary &&
+      this.#context.tasks.isIdle &&
       giving?.isOver !== false &&
       (this.outflow === undefined || this.outflow.isIdle)
     );
   }
 
   #endsHere(socket: Socket, server: Server): boolean {
-    const { connections, listeners } = this.#estate;
+    const { connections, listeners } = this.#context;
     const isOurs = connections.of(socket) !== undefined || listeners.of(server) !== undefined;
     return isOurs && (this.outflow === undefined || !this.outflow.canGo(socket));
   }

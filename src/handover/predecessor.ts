@@ -1,26 +1,26 @@
 /*
- * Each method is a transition of one state machine (lifecycle/handover.ts): cut in two, the halves would share every
+ * Each method is a transition of one state machine (lifecycle/handover-states.ts): cut in two, the halves would share every
  * field. What leaves is in leave.ts; state and tasks are in giving.ts and taking.ts.
  */
 import { broadcastHub, knownHub } from '../broadcast/shared.js';
 import type { Channel } from '../channel/channel.js';
 import type { DrainTimes } from '../connections/drain.js';
 import { endIdle, endIdleGently } from '../connections/idle.js';
-import { Inflow } from '../connections/inflow.js';
+import { Inflow } from '../connections/moving/inflow.js';
 import { MoultError } from '../errors.js';
-import { type HandoverState, step } from '../lifecycle/handover.js';
+import { type HandoverState, step } from '../lifecycle/handover-states.js';
 import { type Lack, lacks } from '../lifecycle/listener-names.js';
 import type { Listener } from '../listeners/listener.js';
 import { epochAfter, monotonicMs } from '../os/clock.js';
 import { Deadline } from '../os/deadline.js';
-import { ProcessHandle } from '../os/peer.js';
+import { ProcessHandle } from '../os/unix-sockets/peer.js';
 import type { DrainReport, Message, Settings } from '../protocol/messages.js';
-import { type Estate, movableClaims } from './estate.js';
 import type { FlowPeer } from './flow-peer.js';
+import { type GenerationContext, movableClaims } from './generation-context.js';
 import { Giving } from './giving.js';
 import { LateOpenings } from './late-openings.js';
 import { Leave, type Work } from './leave.js';
-import { meetNeighbours, SharingOut, type Taker, takesAny } from './neighbours.js';
+import { meetPeerSlots, SharingOut, type Taker, takesAny } from './peer-slots.js';
 import type { Returning } from './successor.js';
 import { Taking } from './taking.js';
 import type { AllSettled } from './threads.js';
@@ -72,7 +72,7 @@ type Retirement = Omit<Message<'retire'>, 'type' | 'heirs'> & {
 export class Predecessor {
   /** Connections that go to other slots while this generation serves. */
   readonly sharingOut: SharingOut;
-  #estate: Estate;
+  #context: GenerationContext;
   #events: PredecessorEvents;
   #state: HandoverState = 'serving';
   #settings: Settings | undefined;
@@ -97,10 +97,10 @@ export class Predecessor {
   #heirs: readonly Taker[] = [];
   #returning = new Set<Channel>();
 
-  constructor(estate: Estate, events: PredecessorEvents) {
-    this.#estate = estate;
+  constructor(context: GenerationContext, events: PredecessorEvents) {
+    this.#context = context;
     this.#events = events;
-    this.sharingOut = new SharingOut(estate);
+    this.sharingOut = new SharingOut(context);
   }
 
   get state(): HandoverState {
@@ -134,26 +134,26 @@ export class Predecessor {
     if (number === undefined || number !== this.#generation) {
       throw new MoultError('MOULT_NOT_EXPECTED', `${asked}, expected was generation ${this.#generation}`);
     }
-    const { items, descriptors } = this.#estate.listeners.describe();
-    const counted = this.#estate.threads.counted(items);
+    const { items, descriptors } = this.#context.listeners.describe();
+    const counted = this.#context.threads.counted(items);
     const told = hello.generation === undefined ? { generation: number } : {};
-    const { epoch } = this.#estate;
+    const { epoch } = this.#context;
     const offers = { keeps: true, broadcasts: true, hearsMissing: true };
     channel.send({ type: 'inherit', epoch, listeners: counted, ...offers, ...told }, descriptors);
     broadcastHub().accept(channel);
     this.#step('hello');
     this.#channel = channel;
-    this.#giving = new Giving(channel, this.#estate, (error) => {
+    this.#giving = new Giving(channel, this.#context, (error) => {
       if (this.#channel === channel) this.fail(error);
     });
     this.#late = new LateOpenings({
-      listeners: this.#estate.listeners,
+      listeners: this.#context.listeners,
       channel,
       takes: hello.takesLate === true,
       offered: items.map(({ name }) => name),
       given: (listener) => this.#events.given(listener),
     });
-    this.#flows = this.#estate.flows.join(channel);
+    this.#flows = this.#context.flows.join(channel);
     this.#process = new ProcessHandle(channel.peer.pid);
     channel.ref();
     channel.on('missing', (missing) => {
@@ -166,7 +166,7 @@ export class Predecessor {
     channel.closed.then((reason) => {
       if (this.#channel === channel) this.#lost(reason);
     });
-    this.#events.stage('inherit', { listeners: this.#estate.listeners.sockets().length });
+    this.#events.stage('inherit', { listeners: this.#context.listeners.sockets().length });
   }
 
   /** The service has opened a listener. @param isForClient whether for one of those that it has already. */
@@ -224,14 +224,14 @@ export class Predecessor {
     this.#taking?.stop();
     this.#late?.flush();
     const claimed = new Set([...this.#claims.map(({ name }) => name), ...(this.#late?.given ?? [])]);
-    this.#estate.listeners.successorHas(claimed);
+    this.#context.listeners.successorHas(claimed);
     // What the successor did not claim nobody will: that port closes now.
-    for (const listener of this.#estate.listeners.lasting()) {
+    for (const listener of this.#context.listeners.lasting()) {
       const isClaimed = claimed.has(listener.identity.name);
-      this.#estate.listeners.release(listener, !isClaimed);
+      this.#context.listeners.release(listener, !isClaimed);
       if (!isClaimed) this.#events.released(listener.identity.name);
     }
-    this.#estate.threads.confirm();
+    this.#context.threads.confirm();
     this.#events.stage('confirm', {});
     this.#leave?.check();
   }
@@ -260,31 +260,31 @@ export class Predecessor {
       return;
     }
     this.#step('retire');
-    this.#estate.tasks.end(retirement.timeoutMs);
+    this.#context.tasks.end(retirement.timeoutMs);
     this.#stopSharing();
     this.#heirs = retirement.heirs;
     const work = this.#work();
-    this.#estate.listeners.pause();
-    if (retirement.heirs.length === 0) this.#estate.listeners.closeMomentary();
+    this.#context.listeners.pause();
+    if (retirement.heirs.length === 0) this.#context.listeners.closeMomentary();
     // A thread must not be accepting on a socket that is shut down.
-    this.#estate.threads.pause(() => this.#endRetired(retirement, work));
+    this.#context.threads.pause(() => this.#endRetired(retirement, work));
   }
 
   #endRetired(retirement: Retirement, work: Work): void {
-    for (const listener of this.#estate.listeners.lasting()) {
-      this.#estate.listeners.release(listener, !retirement.keepOpen);
+    for (const listener of this.#context.listeners.lasting()) {
+      this.#context.listeners.release(listener, !retirement.keepOpen);
       if (!retirement.keepOpen) this.#events.released(listener.identity.name);
     }
     const { heirs, timeoutMs, spreadMs, keepOpen } = retirement;
     const doors = heirs.flatMap(({ threads = [] }) => threads);
-    this.#estate.threads.retire(timeoutMs, keepOpen === true, doors);
+    this.#context.threads.retire(timeoutMs, keepOpen === true, doors);
     if (heirs.length > 0) {
       this.#leaveTo(heirs, { timeoutMs, spreadMs }, work);
       return;
     }
     // Where the service will be there again in a moment, clients are to come to it unharmed.
     const end = keepOpen ? endIdleGently : endIdle;
-    end(this.#estate.connections, work.servers);
+    end(this.#context.connections, work.servers);
     // Nobody is there to come back to, so there is nothing to spread.
     this.#leaveTo([], { timeoutMs, spreadMs: 0 }, work);
   }
@@ -297,9 +297,9 @@ export class Predecessor {
     if (this.#state !== 'serving') return;
     this.#step('give-back');
     this.#stopSharing();
-    const { listeners } = this.#estate;
+    const { listeners } = this.#context;
     const work = this.#work();
-    const giving = returning.giving ?? new Giving(channel, this.#estate);
+    const giving = returning.giving ?? new Giving(channel, this.#context);
     this.#giving = giving;
     listeners.pause();
     this.#flows = flows;
@@ -308,7 +308,7 @@ export class Predecessor {
     channel.closed.then(() => {
       if (this.#channel === channel) this.#leave?.stopMoving();
     });
-    const { threads } = this.#estate;
+    const { threads } = this.#context;
     const giveBack = () => {
       flows.tell(listenersWithFlows(message.claims));
       channel.send({ type: 'handed-back' });
@@ -360,7 +360,7 @@ export class Predecessor {
       if (isStill()) this.fail(error);
     };
     const commit = () =>
-      this.#estate.critical.whenNone(() => {
+      this.#context.critical.whenNone(() => {
         if (isStill()) this.#commit();
       });
     if (this.#giving === undefined) commit();
@@ -370,7 +370,7 @@ export class Predecessor {
   // What clients will find nobody on, unless the successor comes to listen on it after all.
   #notClaimed(claims: Claims): string[] {
     const claimed = new Set(claims.filter((claim) => !isLate(claim)).map(({ name }) => name));
-    const { listeners } = this.#estate;
+    const { listeners } = this.#context;
     return listeners
       .sockets()
       .filter((listener) => this.#late?.isSettled(listener) !== true)
@@ -379,7 +379,7 @@ export class Predecessor {
 
   #stopSharing(): void {
     this.sharingOut.stop();
-    this.#estate.steering.stopHoming();
+    this.#context.stickyRouter.stopHoming();
   }
 
   // From here to `committed` nobody accepts, and clients wait in the backlog.
@@ -390,11 +390,11 @@ export class Predecessor {
     const stays = this.#late?.beforeCommit(new Set(this.#claims.map(({ name }) => name))) ?? [];
     // The supervisor's copy would be there when the service has closed its own.
     for (const { identity } of stays) this.#events.released(identity.name);
-    this.#estate.listeners.pause();
+    this.#context.listeners.pause();
     this.#pausedAtMs = monotonicMs();
     const channel = this.#channel;
     channel?.on('committed', () => this.#committed());
-    this.#estate.threads.pause(() => {
+    this.#context.threads.pause(() => {
       if (this.#state === 'committing' && this.#channel === channel) this.#giveRest(channel);
     });
   }
@@ -418,7 +418,7 @@ export class Predecessor {
     // Known to the successor before it receives.
     this.#flows?.tell(listenersWithFlows(this.#claims));
     // It counts from here on: the successor may have it although it is never heard of again.
-    this.#estate.epoch = epochAfter(this.#estate.epoch);
+    this.#context.epoch = epochAfter(this.#context.epoch);
     this.#sendCommit(tasks);
     const late = `the successor did not open its gates within ${COMMIT_TIMEOUT_MS} ms`;
     this.#limit = new Deadline(COMMIT_TIMEOUT_MS, () =>
@@ -430,10 +430,10 @@ export class Predecessor {
     const channel = this.#channel;
     if (channel === undefined) return;
     this.#whenPartComes = () => {};
-    this.#taking = new Taking(channel, this.#estate, tellKept, () => this.#whenPartComes());
-    const mirrors = this.#estate.state.wants('of tasks');
+    this.#taking = new Taking(channel, this.#context, tellKept, () => this.#whenPartComes());
+    const mirrors = this.#context.state.wants('of tasks');
     const mirrored = mirrors.length === 0 ? {} : { mirrors };
-    channel.send({ type: 'commit', epoch: this.#estate.epoch, tasks: [...tasks], ...mirrored });
+    channel.send({ type: 'commit', epoch: this.#context.epoch, tasks: [...tasks], ...mirrored });
   }
 
   #committed(): void {
@@ -445,7 +445,7 @@ export class Predecessor {
     const { drainTimeoutMs, probationMs } = this.#settings;
     this.#giving?.begin(this.#theirTasks, drainTimeoutMs);
     const taker = { channel: this.#channel, claims: this.#claims };
-    const { threads } = this.#estate;
+    const { threads } = this.#context;
     const times = timesOf(this.#settings);
     threads.leave(this.#theirThreads, times);
     this.#leaveToAll(taker, this.#theirThreads, times, this.#work(), (leave) => {
@@ -477,12 +477,12 @@ export class Predecessor {
     then: (leave: Leave) => void = () => {},
   ): void {
     const taken = new Set(taker.claims.filter(takesAny).map(({ name }) => name));
-    const isAllTaken = this.#estate.listeners.streams().every(({ identity }) => taken.has(identity.name));
+    const isAllTaken = this.#context.listeners.streams().every(({ identity }) => taken.has(identity.name));
     if (doors.length === 0 || isAllTaken) {
       then(this.#leaveTo([taker], times, work));
       return;
     }
-    meetNeighbours(doors, this.#generation).then((met) => {
+    meetPeerSlots(doors, this.#generation).then((met) => {
       const isStill = ['probation', 'verifying', 'draining'].includes(this.#state);
       if (isStill && this.#channel === taker.channel) {
         this.#heirs = met;
@@ -492,7 +492,7 @@ export class Predecessor {
   }
 
   #leaveTo(takers: readonly Taker[], times: DrainTimes, work: Work): Leave {
-    const leave = new Leave(this.#estate, work, {
+    const leave = new Leave(this.#context, work, {
       takers,
       times,
       flows: this.#flows,
@@ -507,7 +507,8 @@ export class Predecessor {
   async #settled(leave: Leave, threads: AllSettled): Promise<void> {
     const { outflow } = leave;
     if (outflow === undefined || this.#leave !== leave) return;
-    const draining = this.#estate.threads.size === 0 ? 0 : (await this.#estate.threads.counts()).connections;
+    const draining =
+      this.#context.threads.size === 0 ? 0 : (await this.#context.threads.counts()).connections;
     if (this.#leave !== leave) return;
     const pauses = [...outflow.pausesMs, ...threads.pausesMs].sort((a, b) => a - b);
     const failed = outflow.failed + threads.notRestored;
@@ -516,24 +517,24 @@ export class Predecessor {
       moved: outflow.moved + threads.moved,
       ...(failed === 0 ? {} : { notRestored: failed }),
       ...(threads.silent === 0 ? {} : { silentThreads: threads.silent }),
-      draining: this.#estate.connections.size + draining,
+      draining: this.#context.connections.size + draining,
       ...(remaining.length === 0 ? {} : { remaining }),
       longestPauseMs: pauses.at(-1) ?? 0,
       pauseP50Ms: pauses[Math.floor(pauses.length / 2)] ?? 0,
       pauseP99Ms: pauses[Math.floor(pauses.length * 0.99)] ?? 0,
-      ...(this.#estate.moves.http1 === 'yes' ? {} : { drainedBecause: this.#estate.moves.http1 }),
+      ...(this.#context.moves.http1 === 'yes' ? {} : { drainedBecause: this.#context.moves.http1 }),
     });
   }
 
   #work(): Work {
-    const { listeners } = this.#estate;
+    const { listeners } = this.#context;
     return { servers: listeners.streams().map(({ server }) => server), datagrams: listeners.datagrams() };
   }
 
   #over(ours: DrainReport): void {
     this.#step('drained');
     const giving = this.#giving;
-    this.#estate.threads.endWith(ours, (report) => {
+    this.#context.threads.endWith(ours, (report) => {
       const end = () => {
         giving?.stop();
         giving?.forget();
@@ -567,7 +568,7 @@ export class Predecessor {
   #undo(error: MoultError, isAlive: boolean): void {
     const told = this.#tell(error);
     this.#step('fail');
-    this.#estate.threads.halt();
+    this.#context.threads.halt();
     this.#leave?.stop();
     this.#leave = undefined;
     for (const { channel: heir } of this.#heirs) heir.close();
@@ -637,11 +638,11 @@ export class Predecessor {
       });
       taking.whenTaken(resume);
     });
-    const claims = movableClaims(this.#estate);
+    const claims = movableClaims(this.#context);
     const { drainTimeoutMs = 0, drainSpreadMs } = this.#settings ?? {};
     const spread = drainSpreadMs === undefined ? {} : { drainSpreadMs };
-    const state = this.#estate.state.wants();
-    const threads = this.#estate.doorsForThreads();
+    const state = this.#context.state.wants();
+    const threads = this.#context.doorsForThreads();
     const doors = threads.length === 0 ? {} : { threads };
     channel.send({
       type: 'hand-back',
@@ -661,8 +662,14 @@ export class Predecessor {
    */
   takeFrom(channel: Channel, whenReady?: (then: () => void) => void): void {
     this.#returning.add(channel);
-    const { connections, listeners, steering } = this.#estate;
-    const inflow = new Inflow(channel, connections, (name) => listeners.serverOf(name), steering, whenReady);
+    const { connections, listeners, stickyRouter } = this.#context;
+    const inflow = new Inflow(
+      channel,
+      connections,
+      (name) => listeners.serverOf(name),
+      stickyRouter,
+      whenReady,
+    );
     channel.unref();
     inflow.over.then(() => {
       this.#returning.delete(channel);
@@ -671,11 +678,11 @@ export class Predecessor {
   }
 
   #resume(error: MoultError, alive: boolean, resumeTasks: (epoch: number) => void): void {
-    this.#estate.epoch = epochAfter(this.#estate.epoch);
-    this.#estate.listeners.resume();
-    this.#estate.threads.open(this.#estate.epoch);
+    this.#context.epoch = epochAfter(this.#context.epoch);
+    this.#context.listeners.resume();
+    this.#context.threads.open(this.#context.epoch);
     this.#step('resume');
-    resumeTasks(this.#estate.epoch);
+    resumeTasks(this.#context.epoch);
     this.#events.undone(error, alive);
     if (this.#retirement !== undefined) this.retire(this.#retirement);
   }

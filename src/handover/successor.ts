@@ -1,11 +1,11 @@
 import { broadcastHub } from '../broadcast/shared.js';
 import type { Channel } from '../channel/channel.js';
 import type { Line } from '../channel/line.js';
-import { Inflow } from '../connections/inflow.js';
+import { Inflow } from '../connections/moving/inflow.js';
 import { MoultError } from '../errors.js';
 import type { ListenerItem, Message } from '../protocol/messages.js';
-import { type Estate, movableClaims } from './estate.js';
 import type { FlowPeer } from './flow-peer.js';
+import { type GenerationContext, movableClaims } from './generation-context.js';
 import { Giving } from './giving.js';
 import { Taking } from './taking.js';
 
@@ -51,7 +51,7 @@ function warnOfOlder(): void {
 
 /** The taking end of a handover: its listeners stay gated until commit, then connections come. */
 export class Successor {
-  #estate: Estate;
+  #context: GenerationContext;
   #events: SuccessorEvents;
   #lines = new Set<Line>();
   #feeds = new Set<Channel>();
@@ -67,8 +67,8 @@ export class Successor {
   #isGivingUp = false;
   #isHandingBack = false;
 
-  constructor(estate: Estate, events: SuccessorEvents) {
-    this.#estate = estate;
+  constructor(context: GenerationContext, events: SuccessorEvents) {
+    this.#context = context;
     this.#events = events;
   }
 
@@ -110,7 +110,7 @@ export class Successor {
     else hub.whenUsed(() => warnOfOlder());
     if (keeps) {
       this.#giver = channel;
-      this.#taking = new Taking(channel, this.#estate, (error) => this.#stateFailed(error));
+      this.#taking = new Taking(channel, this.#context, (error) => this.#stateFailed(error));
     }
     // Without its own work the process would end here: a gated listener does not keep it alive.
     channel.ref();
@@ -141,8 +141,8 @@ export class Successor {
     });
     channel.closed.then(() => this.#forget(channel));
     this.#feeds.add(channel);
-    const flows = this.#estate.flows.join(channel);
-    const { connections, listeners } = this.#estate;
+    const flows = this.#context.flows.join(channel);
+    const { connections, listeners } = this.#context;
     const inflow = new Inflow(channel, connections, (name) => listeners.serverOf(name));
     inflow.over.then(() => {
       this.#feeds.delete(channel);
@@ -154,7 +154,7 @@ export class Successor {
 
   #proved(): void {
     this.#isConfirmed = true;
-    this.#estate.listeners.proved();
+    this.#context.listeners.proved();
   }
 
   /**
@@ -175,9 +175,9 @@ export class Successor {
   ready(said: boolean, late: readonly string[]): string[] {
     this.#isReady = true;
     const held = late.map((name) => ({ name, accepts: [], late: true }));
-    const claims = [...movableClaims(this.#estate), ...held];
-    const tasks = this.#estate.tasks.names();
-    const threads = this.#estate.doorsForThreads();
+    const claims = [...movableClaims(this.#context), ...held];
+    const tasks = this.#context.tasks.names();
+    const threads = this.#context.doorsForThreads();
     const doors = threads.length === 0 ? {} : { threads };
     for (const line of this.#lines)
       line.send({ type: 'ready', claims, said, tasks, ...doors, taskParts: true });
@@ -188,7 +188,7 @@ export class Successor {
   serveAtOnce(): void {
     if (this.#isCommitted) return;
     this.#isCommitted = true;
-    this.#estate.tasks.begin(this.#estate.epoch);
+    this.#context.tasks.begin(this.#context.epoch);
     this.#events.committed();
   }
 
@@ -225,34 +225,34 @@ export class Successor {
 
   #takeOver(line: Line, { epoch, tasks, mirrors }: Message<'commit'>): void {
     if (this.#isCommitted) {
-      this.#estate.epoch = Math.max(this.#estate.epoch, epoch);
+      this.#context.epoch = Math.max(this.#context.epoch, epoch);
       line.send({ type: 'committed' });
       return;
     }
     this.#isCommitted = true;
-    this.#estate.epoch = epoch;
+    this.#context.epoch = epoch;
     const isGiven = line === this.#giver;
     if (isGiven && this.#giver !== undefined) this.#note(this.#giver, mirrors);
-    if (this.#feeds.size > 0) this.#estate.listeners.onProbation();
-    this.#estate.listeners.openGates();
-    this.#estate.threads.open(epoch);
+    if (this.#feeds.size > 0) this.#context.listeners.onProbation();
+    this.#context.listeners.openGates();
+    this.#context.threads.open(epoch);
     line.send({ type: 'committed' });
     if (isGiven) this.#taking?.beginTasks(epoch, tasks ?? []);
-    else this.#estate.tasks.begin(epoch);
+    else this.#context.tasks.begin(epoch);
     this.#events.committed();
   }
 
   // From the moment in which it has all, so that nothing is missing when it has to give it back.
   #note(giver: Channel, mirrors: Message<'commit'>['mirrors']): void {
-    this.#estate.state.note(giver);
+    this.#context.state.note(giver);
     if (mirrors === undefined) return;
-    this.#mirror = new Giving(giver, this.#estate);
+    this.#mirror = new Giving(giver, this.#context);
     this.#mirror.mirror(mirrors);
   }
 
   #forget(channel: Channel): void {
     this.#mirror?.stop();
-    this.#estate.state.forget(channel);
+    this.#context.state.forget(channel);
   }
 
   #stateFailed(error: MoultError): void {

@@ -1,9 +1,9 @@
 import type { Channel } from '../channel/channel.js';
 import type { MoultError } from '../errors.js';
-import { StateTaker } from '../state/taker.js';
-import { TaskTaker } from '../tasks/taker.js';
+import { StateTaker } from '../state/state-taker.js';
 import type { Given } from '../tasks/task.js';
-import type { Estate } from './estate.js';
+import { TaskTaker } from '../tasks/task-taker.js';
+import type { GenerationContext } from './generation-context.js';
 
 /** Takes state and tasks from the other side of a handover. */
 export class Taking {
@@ -11,11 +11,16 @@ export class Taking {
   readonly #tasks: TaskTaker;
 
   /** @param failed told once, of the first piece of state that could not be taken. @param came told of each part of state. */
-  constructor(channel: Channel, estate: Estate, failed: (error: MoultError) => void, came?: () => void) {
-    this.#state = new StateTaker(channel, estate.state, failed, came);
-    const pieces = estate.state;
+  constructor(
+    channel: Channel,
+    context: GenerationContext,
+    failed: (error: MoultError) => void,
+    came?: () => void,
+  ) {
+    this.#state = new StateTaker(channel, context.state, failed, came);
+    const pieces = context.state;
     const whenTaken = (callback: () => void) => this.#state.whenTaken(callback);
-    this.#tasks = new TaskTaker(channel, estate.tasks, { pieces, whenTaken });
+    this.#tasks = new TaskTaker(channel, context.tasks, { pieces, whenTaken });
   }
 
   /** Why a piece of state could not be taken. */

@@ -1,7 +1,15 @@
 import { Server as HttpServer } from 'node:http';
 import type { Server, Socket } from 'node:net';
 import { Server as TlsServer } from 'node:tls';
-import { begin, declare, isBusy, look, MAX_DATA_BYTES, type Mover, withdraw } from '../connections/movers.js';
+import {
+  begin,
+  declare,
+  isBusy,
+  look,
+  MAX_DATA_BYTES,
+  type Mover,
+  withdraw,
+} from '../connections/moving/movers.js';
 import { MoultError } from '../errors.js';
 import { refuseLate } from './late-use.js';
 

@@ -1,7 +1,7 @@
 import { MoultError } from '../errors.js';
-import type { ServiceOptions } from './options.js';
 import { ProcessService } from './service.js';
 import type { Service } from './service-interface.js';
+import type { ServiceOptions } from './service-options.js';
 
 let opened: Service | undefined;
 

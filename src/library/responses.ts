@@ -1,10 +1,10 @@
 import { type Server as HttpServer, type IncomingMessage, ServerResponse } from 'node:http';
 import type { Server, Socket } from 'node:net';
-import { declare, give, isBusy, type Mover, takeBack, withdraw } from '../connections/movers.js';
+import { declare, give, isBusy, type Mover, takeBack, withdraw } from '../connections/moving/movers.js';
 import { MoultError } from '../errors.js';
-import { isPlainHttp } from '../node/http1.js';
-import { headOf, type RequestHead, requestFrom } from '../node/request.js';
-import { isBetweenWrites, type ResponseState, responseFrom, stateOfResponse } from '../node/response.js';
+import { isPlainHttp } from '../node/http/http1.js';
+import { headOf, type RequestHead, requestFrom } from '../node/http/request.js';
+import { isBetweenWrites, type ResponseState, responseFrom, stateOfResponse } from '../node/http/response.js';
 import { refuseLate } from './late-use.js';
 import { checkedLimits, tell, Warner } from './movable.js';
 

@@ -2,16 +2,16 @@ import type { EventEmitter } from 'node:events';
 import type { ListenOptions, Server } from 'node:net';
 import type { RestartSummary, StageEvent } from '../lifecycle/restart-record.js';
 import type { LifeEvents } from '../service/life-events.js';
-import type { MapOptions } from '../state/map-piece.js';
+import type { MapOptions } from '../state/map-entry.js';
 import type { StateMap } from '../state/state-map.js';
-import type { StateOptions } from '../state/whole-piece.js';
+import type { StateOptions } from '../state/value-entry.js';
 import type { Consumer, ConsumerOptions } from '../tasks/consumer.js';
-import type { Job, Jobs, JobsOptions } from '../tasks/jobs-holding.js';
-import type { ScheduleOptions, TickContext } from '../tasks/schedule-holding.js';
-import type { TaskContext, TaskOptions } from '../tasks/task-holding.js';
-import type { TimerContext, Timers } from '../tasks/timers-holding.js';
-import type { CronOptions } from './belongings.js';
+import type { Job, Jobs, JobsOptions } from '../tasks/runners/jobs-runner.js';
+import type { ScheduleOptions, TickContext } from '../tasks/runners/schedule-runner.js';
+import type { TaskContext, TaskOptions } from '../tasks/runners/task-runner.js';
+import type { TimerContext, Timers } from '../tasks/runners/timers-runner.js';
 import type { Broadcast } from './broadcast.js';
+import type { CronOptions } from './declarations.js';
 
 /** What happens in the life of a service's generation, in the order in which it may happen; each with its arguments. */
 export interface ServiceEvents extends LifeEvents {

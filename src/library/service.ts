@@ -4,22 +4,22 @@ import { isMainThread } from 'node:worker_threads';
 import { asMoultError, MoultError } from '../errors.js';
 import type { RestartSummary, StageEvent } from '../lifecycle/restart-record.js';
 import type { Generation } from '../service/generation.js';
-import type { MapOptions } from '../state/map-piece.js';
-import { Pieces } from '../state/pieces.js';
+import type { MapOptions } from '../state/map-entry.js';
+import { StateEntries } from '../state/state-entries.js';
 import type { StateMap } from '../state/state-map.js';
-import type { StateOptions } from '../state/whole-piece.js';
+import type { StateOptions } from '../state/value-entry.js';
 import type { Consumer, ConsumerOptions } from '../tasks/consumer.js';
-import type { Job, Jobs, JobsOptions } from '../tasks/jobs-holding.js';
-import type { ScheduleOptions, TickContext } from '../tasks/schedule-holding.js';
-import type { TaskContext, TaskOptions } from '../tasks/task-holding.js';
+import type { Job, Jobs, JobsOptions } from '../tasks/runners/jobs-runner.js';
+import type { ScheduleOptions, TickContext } from '../tasks/runners/schedule-runner.js';
+import type { TaskContext, TaskOptions } from '../tasks/runners/task-runner.js';
+import type { TimerContext, Timers } from '../tasks/runners/timers-runner.js';
 import type { Tasks } from '../tasks/tasks.js';
-import type { TimerContext, Timers } from '../tasks/timers-holding.js';
-import { Belongings, type CronOptions } from './belongings.js';
+import { alone, bridge, hooks } from './bridge.js';
 import { type Broadcast, broadcastBetween } from './broadcast.js';
-import { alone, bridge, hooks } from './entry.js';
-import { type ServiceOptions, signals, standaloneOptions } from './options.js';
+import { type CronOptions, Declarations } from './declarations.js';
 import { ownTasks } from './own-tasks.js';
 import type { Service, ServiceEvents, ServiceMode } from './service-interface.js';
+import { type ServiceOptions, signals, standaloneOptions } from './service-options.js';
 
 /** A listener's name may be longer by what marks it as a file. */
 const MAX_FILE_NAME = 500;
@@ -37,7 +37,7 @@ export class ProcessService extends EventEmitter<ServiceEvents> implements Servi
   readonly #drainTimeoutMs: number;
   /** Of this process alone in the mode `plain`, else the generation's. */
   readonly #tasks: Tasks;
-  readonly #belongings: Belongings;
+  readonly #declarations: Declarations;
   #checks: (() => unknown)[] = [];
   #aborted: MoultError | undefined;
 
@@ -49,7 +49,7 @@ export class ProcessService extends EventEmitter<ServiceEvents> implements Servi
     this.reason = opened.reason;
     this.#generation = opened.generation;
     this.#tasks = opened.generation?.tasks ?? ownTasks();
-    this.#belongings = new Belongings(opened.generation?.state ?? new Pieces(), this.#tasks);
+    this.#declarations = new Declarations(opened.generation?.state ?? new StateEntries(), this.#tasks);
     this.#drainTimeoutMs = wanted.drainTimeoutMs;
     const restartOn = signals('restartOn', options.restartOn, this.mode === 'standalone' ? ['SIGHUP'] : []);
     this.#stopOn = signals('stopOn', options.stopOn, ['SIGTERM', 'SIGINT']);
@@ -97,16 +97,16 @@ export class ProcessService extends EventEmitter<ServiceEvents> implements Servi
   }
 
   state<T>(name: string, options: StateOptions<T>): this {
-    this.#belongings.state(name, options);
+    this.#declarations.state(name, options);
     return this;
   }
 
   map<K, V>(name: string, options: MapOptions<K, V> = {}): StateMap<K, V> {
-    return this.#belongings.map(name, options);
+    return this.#declarations.map(name, options);
   }
 
   task(name: string, run: (context: TaskContext) => unknown, options: TaskOptions = {}): this {
-    this.#belongings.task(name, run, options);
+    this.#declarations.task(name, run, options);
     return this;
   }
 
@@ -116,7 +116,7 @@ export class ProcessService extends EventEmitter<ServiceEvents> implements Servi
     run: (context: TickContext) => unknown,
     options: CronOptions = {},
   ): this {
-    this.#belongings.cron(name, pattern, run, options);
+    this.#declarations.cron(name, pattern, run, options);
     return this;
   }
 
@@ -126,16 +126,16 @@ export class ProcessService extends EventEmitter<ServiceEvents> implements Servi
     run: (context: TickContext) => unknown,
     options: ScheduleOptions = {},
   ): this {
-    this.#belongings.every(name, intervalMs, run, options);
+    this.#declarations.every(name, intervalMs, run, options);
     return this;
   }
 
   timers<T>(name: string, run: (id: string, data: T, context: TimerContext) => unknown): Timers<T> {
-    return this.#belongings.timers(name, run);
+    return this.#declarations.timers(name, run);
   }
 
   jobs<T>(name: string, run: (job: Job<T>) => unknown, options: JobsOptions = {}): Jobs<T> {
-    return this.#belongings.jobs(name, run, options);
+    return this.#declarations.jobs(name, run, options);
   }
 
   broadcast<T>(name: string, receive: (message: T) => void): Broadcast<T> {
@@ -143,7 +143,7 @@ export class ProcessService extends EventEmitter<ServiceEvents> implements Servi
   }
 
   consumer(name: string, consumer: Consumer, options: ConsumerOptions = {}): this {
-    this.#belongings.consumer(name, consumer, options);
+    this.#declarations.consumer(name, consumer, options);
     return this;
   }
 

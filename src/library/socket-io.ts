@@ -6,11 +6,11 @@
 import type { Server, Socket } from 'socket.io';
 import { MoultError } from '../errors.js';
 import type { MovableSockets } from './movable-sockets.js';
-import { shareBroadcasts } from './socket-io-broadcast.js';
-import { type Engine, insidesOf, type ServerInsides, socketInsides } from './socket-io-insides.js';
-import { type Rehearsed, SocketMover } from './socket-io-mover.js';
-import { rehearse } from './socket-io-rehearsal.js';
-import { beginFor, Sessions } from './socket-io-sessions.js';
+import { shareBroadcasts } from './socket.io/broadcast.js';
+import { type Engine, insidesOf, type ServerInsides, socketInsides } from './socket.io/insides.js';
+import { type Rehearsed, SocketMover } from './socket.io/mover.js';
+import { rehearse } from './socket.io/rehearsal.js';
+import { beginFor, Sessions } from './socket.io/sessions.js';
 
 export type { MovableSockets } from './movable-sockets.js';
 

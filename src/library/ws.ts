@@ -4,12 +4,12 @@
  * @module moult/ws
  */
 import type { WebSocket, WebSocketServer } from 'ws';
-import { begin } from '../connections/movers.js';
+import { begin } from '../connections/moving/movers.js';
 import { MoultError } from '../errors.js';
 import { type Broadcast, broadcastTo as toClients } from './broadcast.js';
 import type { MovableWebSockets } from './movable-web-sockets.js';
-import { OPEN, socketOf } from './ws-insides.js';
-import { cameFromElsewhere, WebSocketMover, webSocketOn } from './ws-mover.js';
+import { OPEN, socketOf } from './ws/insides.js';
+import { cameFromElsewhere, WebSocketMover, webSocketOn } from './ws/mover.js';
 
 export type { Subscription } from '../broadcast/feeds.js';
 export type { Broadcast } from './broadcast.js';

@@ -1,8 +1,8 @@
 import { constants } from 'node:os';
-import type { BindRequest } from '../node/bind-hook.js';
-import { stopReceiving } from '../node/datagram-handle.js';
-import { onHandleClose } from '../node/listening-handle.js';
-import { duplicate, shareAddress } from '../os/descriptor.js';
+import type { BindRequest } from '../node/listening/bind-hook.js';
+import { stopReceiving } from '../node/listening/datagram-handle.js';
+import { onHandleClose } from '../node/listening/listening-handle.js';
+import { duplicate, shareAddress } from '../os/descriptors/descriptor.js';
 import { DatagramListener } from './datagram-listener.js';
 import { datagramName } from './name.js';
 import type { Inherited, ListenerRegistry } from './registry.js';

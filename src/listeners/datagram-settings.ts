@@ -1,5 +1,10 @@
 import { constants } from 'node:os';
-import { type DatagramAddress, type DatagramHandle, methodOf, override } from '../node/datagram-handle.js';
+import {
+  type DatagramAddress,
+  type DatagramHandle,
+  methodOf,
+  override,
+} from '../node/listening/datagram-handle.js';
 
 /** Options that have one value; `bufferSize` has one for receiving and one for sending. */
 const OPTIONS = [

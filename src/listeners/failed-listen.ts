@@ -1,6 +1,6 @@
 import { type EventEmitter, errorMonitor } from 'node:events';
 import { writeSync } from 'node:fs';
-import type { ListenRequest } from '../node/listen-hook.js';
+import type { ListenRequest } from '../node/listening/listen-hook.js';
 import { visibleLine } from '../terminal/visible.js';
 
 /** A service that takes another port instead has done so by then. */

@@ -2,7 +2,7 @@ import { unlinkSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { getSystemErrorMap, getSystemErrorName } from 'node:util';
 import { handleOf, setHandle } from '../node/handle.js';
-import type { ListenRequest } from '../node/listen-hook.js';
+import type { ListenRequest } from '../node/listening/listen-hook.js';
 import {
   behindGate,
   closeHandle,
@@ -10,12 +10,12 @@ import {
   onHandleClose,
   putOffAccess,
   shutGate,
-} from '../node/listening-handle.js';
+} from '../node/listening/listening-handle.js';
 import { resumeTickets } from '../node/tls-tickets.js';
-import { closeDescriptor, duplicate } from '../os/descriptor.js';
-import { byMoult } from '../os/socket-file.js';
-import { socketIdentity } from '../os/socket-identity.js';
-import { bindUnix, isAbandoned, MAX_SOCKET_PATH_BYTES } from '../os/unix-socket.js';
+import { closeDescriptor, duplicate } from '../os/descriptors/descriptor.js';
+import { socketIdentity } from '../os/sockets/socket-identity.js';
+import { byMoult } from '../os/unix-sockets/socket-file.js';
+import { bindUnix, isAbandoned, MAX_SOCKET_PATH_BYTES } from '../os/unix-sockets/unix-socket.js';
 import type { ListenerIdentity } from './listener.js';
 import { listenerName, momentaryName, otherNames } from './name.js';
 import type { Inherited, ListenerRegistry } from './registry.js';

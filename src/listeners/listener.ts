@@ -1,8 +1,8 @@
 import { rmSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
-import { closeDescriptor } from '../os/descriptor.js';
-import { byMoult } from '../os/socket-file.js';
-import type { SocketLinks } from '../os/socket-links.js';
+import { closeDescriptor } from '../os/descriptors/descriptor.js';
+import { byMoult } from '../os/unix-sockets/socket-file.js';
+import type { SocketLinks } from '../os/unix-sockets/socket-links.js';
 import type { ListenerItem } from '../protocol/messages.js';
 
 /**

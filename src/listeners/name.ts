@@ -1,9 +1,9 @@
 import { realpathSync } from 'node:fs';
 import { isIPv6 } from 'node:net';
 import { basename, dirname, join, resolve } from 'node:path';
-import type { BindRequest } from '../node/bind-hook.js';
-import type { ListenRequest } from '../node/listen-hook.js';
-import { type SocketName, socketIdentity } from '../os/socket-identity.js';
+import type { BindRequest } from '../node/listening/bind-hook.js';
+import type { ListenRequest } from '../node/listening/listen-hook.js';
+import { type SocketName, socketIdentity } from '../os/sockets/socket-identity.js';
 
 /** Source: libuv include/uv.h, uv_tcp_flags, UV_TCP_IPV6ONLY. */
 export const IPV6_ONLY = 1;

@@ -2,12 +2,12 @@
  * Over 300 lines: every way in which a listener comes to this generation and leaves it changes the same few lists.
  */
 import type { Server } from 'node:net';
-import type { ListenRequest } from '../node/listen-hook.js';
+import type { ListenRequest } from '../node/listening/listen-hook.js';
 import type { Decide } from '../node/path-decision.js';
 import { wallClockMs } from '../os/clock.js';
-import { closeDescriptor, duplicate, shutDownListener } from '../os/descriptor.js';
-import { isByMoult, realPlace, socketFile } from '../os/socket-file.js';
-import type { SocketLinks } from '../os/socket-links.js';
+import { closeDescriptor, duplicate, shutDownListener } from '../os/descriptors/descriptor.js';
+import { isByMoult, realPlace, socketFile } from '../os/unix-sockets/socket-file.js';
+import type { SocketLinks } from '../os/unix-sockets/socket-links.js';
 import { type ListenerItem, MAX_LISTENERS } from '../protocol/messages.js';
 import { DatagramListener } from './datagram-listener.js';
 import { FailedListens } from './failed-listen.js';

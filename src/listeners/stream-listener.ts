@@ -1,7 +1,7 @@
 import type { AddressInfo, Server } from 'node:net';
 import { MoultError } from '../errors.js';
-import { acceptOn, type Steer, steerAccepted } from '../node/accepted.js';
 import { handleOf, isUnreferenced, type StreamHandle, setHandle } from '../node/handle.js';
+import { acceptOn, type Steer, steerAccepted } from '../node/listening/accepted.js';
 import {
   closeHandle,
   inheritOwner,
@@ -9,10 +9,10 @@ import {
   onHandleClose,
   openGate,
   shutGate,
-} from '../node/listening-handle.js';
+} from '../node/listening/listening-handle.js';
 import { offerTickets } from '../node/tls-tickets.js';
-import { closeDescriptor, shutDownListener } from '../os/descriptor.js';
-import { type SocketAccess, setSocketAccess, socketAccess } from '../os/socket-file.js';
+import { closeDescriptor, shutDownListener } from '../os/descriptors/descriptor.js';
+import { type SocketAccess, setSocketAccess, socketAccess } from '../os/unix-sockets/socket-file.js';
 import type { ListenerItem } from '../protocol/messages.js';
 import { Listener, type ListenerIdentity, type OnClosedByService } from './listener.js';
 

@@ -1,6 +1,6 @@
 import type { AddressInfo } from 'node:net';
-import { shareAddress, shutDownListener } from '../os/descriptor.js';
-import type { SocketLinks } from '../os/socket-links.js';
+import { shareAddress, shutDownListener } from '../os/descriptors/descriptor.js';
+import type { SocketLinks } from '../os/unix-sockets/socket-links.js';
 import type { ListenerItem } from '../protocol/messages.js';
 import { Listener, type OnClosedByService } from './listener.js';
 

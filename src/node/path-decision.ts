@@ -8,7 +8,7 @@ export type PathDecision = 'do' | 'skip';
  */
 export type Decide = (kind: 'remove' | 'change', file: string, call: () => void) => PathDecision;
 
-/** As in service/path-hooks.cts, which is loaded before anything of moult's. */
+/** As in service/preload/path-hooks.cts, which is loaded before anything of moult's. */
 const DECIDE = Symbol.for('moult.paths.1');
 
 /** Has calls of the service's decided of from now on. */

@@ -1,12 +1,12 @@
 import { createServer } from 'node:http';
 import { Socket } from 'node:net';
-import { closeDescriptor } from '../os/descriptor.js';
+import { closeDescriptor } from '../os/descriptors/descriptor.js';
 import {
   descriptorSocketPair,
   receiveDescriptors,
   sendDescriptors,
   streamSocketPair,
-} from '../os/descriptor-socket.js';
+} from '../os/sockets/descriptor-socket.js';
 import { descriptorOf } from './handle.js';
 import {
   betweenRequests,
@@ -15,7 +15,7 @@ import {
   http1Phase,
   socketOn,
   trackWithoutListening,
-} from './http1.js';
+} from './http/http1.js';
 
 /** How long the whole test may take before it counts as failed. */
 const TIMEOUT_MS = 5000;

@@ -1,9 +1,9 @@
 import { unlinkSync } from 'node:fs';
 import { MoultError } from '../errors.js';
-import { beginToListen, bindAddress } from '../os/bind-address.js';
-import { block, closeDescriptor } from '../os/descriptor.js';
-import { socketIdentity } from '../os/socket-identity.js';
-import { bindUnix, isAbandoned } from '../os/unix-socket.js';
+import { block, closeDescriptor } from '../os/descriptors/descriptor.js';
+import { beginToListen, bindAddress } from '../os/sockets/bind-address.js';
+import { socketIdentity } from '../os/sockets/socket-identity.js';
+import { bindUnix, isAbandoned } from '../os/unix-sockets/unix-socket.js';
 import type { ListenerItem } from '../protocol/messages.js';
 import type { ListenOption } from './listen-option.js';
 

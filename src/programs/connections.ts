@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
-import { socketsOf, treeOf } from '../os/kin.js';
-import { socketIdentity } from '../os/socket-identity.js';
+import { socketsOf, treeOf } from '../os/processes/proc-tree.js';
+import { socketIdentity } from '../os/sockets/socket-identity.js';
 
 const ESTABLISHED = '01';
 

@@ -4,8 +4,8 @@
  */
 
 import { asMoultError } from '../errors.js';
-import { keepOverExec } from '../os/descriptor.js';
-import { executeByName } from '../os/execute.js';
+import { keepOverExec } from '../os/descriptors/descriptor.js';
+import { executeByName } from '../os/processes/execute.js';
 import { tell } from '../terminal/print.js';
 import { visibleLine } from '../terminal/visible.js';
 import { FIRST_DESCRIPTOR } from './passing.js';

@@ -2,7 +2,7 @@ import { isIP } from 'node:net';
 import { resolve } from 'node:path';
 import { MoultError } from '../errors.js';
 import { listenerName } from '../listeners/name.js';
-import { MAX_SOCKET_PATH_BYTES } from '../os/unix-socket.js';
+import { MAX_SOCKET_PATH_BYTES } from '../os/unix-sockets/unix-socket.js';
 
 /** A socket that the supervisor is to open, as `--listen` names it. */
 export type ListenOption = {

@@ -1,6 +1,6 @@
-import { DatagramReceiver, type ReceivedDatagram } from '../os/datagram-receiver.js';
-import { closeDescriptor } from '../os/descriptor.js';
-import { isOfTree } from '../os/kin.js';
+import { closeDescriptor } from '../os/descriptors/descriptor.js';
+import { isOfTree } from '../os/processes/proc-tree.js';
+import { DatagramReceiver, type ReceivedDatagram } from '../os/unix-sockets/datagram-receiver.js';
 
 /** So often it is looked for messages while something is waited for, */
 const EAGER_MS = 20;

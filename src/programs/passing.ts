@@ -1,4 +1,4 @@
-import { socketIdentity } from '../os/socket-identity.js';
+import { socketIdentity } from '../os/sockets/socket-identity.js';
 
 /*
  * How a program is told of the sockets that it was started with. All that are widely understood are told at once:

@@ -2,10 +2,10 @@ import { randomInt } from 'node:crypto';
 import { fstatSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { descriptorOf } from '../node/handle.js';
-import { socketsOf, treeOf } from '../os/kin.js';
-import { tcpPeerInode, unixPeerInode } from '../os/socket-diag.js';
-import { type SocketName, socketIdentity } from '../os/socket-identity.js';
-import type { Lane, Lanes } from './lanes.js';
+import { socketsOf, treeOf } from '../os/processes/proc-tree.js';
+import { tcpPeerInode, unixPeerInode } from '../os/sockets/socket-diag.js';
+import { type SocketName, socketIdentity } from '../os/sockets/socket-identity.js';
+import type { ReuseportSlot, ReuseportSlots } from './reuseport-slots.js';
 
 /** So long a connection may wait for somebody to accept it before more are tried, */
 const WAIT_MS = 200;
@@ -29,8 +29,8 @@ type Taker = 'them' | 'others' | 'nobody';
  * @returns undefined when there was none in time.
  */
 export async function reachLane(
-  lanes: Lanes,
-  lane: Lane,
+  lanes: ReuseportSlots,
+  lane: ReuseportSlot,
   untilMs: number,
   isOver: () => boolean,
 ): Promise<Socket | undefined> {

@@ -1,5 +1,5 @@
-import { calledNode } from '../os/called.js';
-import { type Launch, type Launched, launchWithDescriptors } from '../os/launch.js';
+import { calledNode } from '../os/processes/invocation.js';
+import { type Launch, type Launched, launchWithDescriptors } from '../os/processes/launch.js';
 import { misleading, type PassedSocket, passingVariables } from './passing.js';
 
 /** Where NODE_OPTIONS waits for the program: it is not meant for the process that becomes it. */

@@ -1,12 +1,12 @@
 import type { Channel } from '../channel/channel.js';
 import { Opening } from '../channel/open.js';
 import { MoultError } from '../errors.js';
-import { closeDescriptor } from '../os/descriptor.js';
-import { trustUids } from '../os/peer.js';
+import { closeDescriptor } from '../os/descriptors/descriptor.js';
+import { trustUids } from '../os/unix-sockets/peer.js';
 import type { ListenerItem, Settings } from '../protocol/messages.js';
-import { DirectOutput } from './direct-output.js';
-import type { Overseer } from './overseer.js';
-import { openLifeline, SupervisorLink } from './supervisor-link.js';
+import { DirectOutput } from './overseer/direct-output.js';
+import type { Overseer } from './overseer/overseer.js';
+import { openLifeline, SupervisorLink } from './overseer/supervisor-link.js';
 
 /** How long the opening of both channels may take. */
 const OPENING_TIMEOUT_MS = 15_000;

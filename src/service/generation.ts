@@ -9,35 +9,34 @@ import { broadcastHub } from '../broadcast/shared.js';
 import type { Channel } from '../channel/channel.js';
 import { Door } from '../channel/door.js';
 import type { Line } from '../channel/line.js';
+import { watchPipelining } from '../connections/http1/pipelining.js';
+import { countRequests } from '../connections/http1/request-limit.js';
+import { ResponseCounter } from '../connections/http1/response-counter.js';
 import { trackHttp2Sessions } from '../connections/http2-sessions.js';
-import { watchPipelining } from '../connections/pipelining.js';
-import { moveProxied } from '../connections/proxied.js';
-import { countRequests } from '../connections/request-limit.js';
-import { ResponseCounter } from '../connections/response-counter.js';
+import { moveProxied } from '../connections/moving/proxied.js';
 import { ConnectionTracker } from '../connections/tracker.js';
 import { asMoultError, MoultError } from '../errors.js';
 import { CriticalSections } from '../handover/critical-sections.js';
-import { type Estate, movableClaims } from '../handover/estate.js';
 import { FlowExchange } from '../handover/flow-exchange.js';
-import { meetNeighbours, type Taker } from '../handover/neighbours.js';
+import { type GenerationContext, movableClaims } from '../handover/generation-context.js';
+import { meetPeerSlots, type Taker } from '../handover/peer-slots.js';
 import { Predecessor } from '../handover/predecessor.js';
-import { Steering } from '../handover/steering.js';
 import { Successor } from '../handover/successor.js';
 import { Threads } from '../handover/threads.js';
-import { table } from '../lifecycle/handover.js';
+import { table } from '../lifecycle/handover-states.js';
 import type { Listener } from '../listeners/listener.js';
 import { ListenerRegistry } from '../listeners/registry.js';
 import { StreamListener } from '../listeners/stream-listener.js';
 import { ThreadListener } from '../listeners/thread-listener.js';
-import { giveToServer, isPlainHttp, requestsInFlight, socketOn } from '../node/http1.js';
+import { giveToServer, isPlainHttp, requestsInFlight, socketOn } from '../node/http/http1.js';
 import { decidePaths } from '../node/path-decision.js';
 import { http1Moves } from '../node/self-test.js';
 import { watchTlsSockets } from '../node/tls-sockets.js';
 import { wallClockMs } from '../os/clock.js';
-import { closeDescriptor } from '../os/descriptor.js';
-import { reserve } from '../os/descriptor-reserve.js';
-import { residentBytes } from '../os/kin.js';
-import { SocketLinks } from '../os/socket-links.js';
+import { closeDescriptor } from '../os/descriptors/descriptor.js';
+import { reserve } from '../os/descriptors/descriptor-reserve.js';
+import { residentBytes } from '../os/processes/proc-tree.js';
+import { SocketLinks } from '../os/unix-sockets/socket-links.js';
 import type {
   DrainReport,
   GenerationState,
@@ -46,7 +45,8 @@ import type {
   MessageType,
   Settings,
 } from '../protocol/messages.js';
-import { Pieces } from '../state/pieces.js';
+import { StateEntries } from '../state/state-entries.js';
+import { StickyRouter } from '../sticky/sticky-router.js';
 import { TaskLocks } from '../tasks/locks.js';
 import { Tasks } from '../tasks/tasks.js';
 import { ThreadHub } from '../threads/hub.js';
@@ -56,7 +56,7 @@ import type { Beginning } from './beginning.js';
 import { LateListeners } from './late-listeners.js';
 import type { LifeEvents } from './life-events.js';
 import { LookedAt } from './looked-at.js';
-import type { Overseer } from './overseer.js';
+import type { Overseer } from './overseer/overseer.js';
 import { Peers } from './peers.js';
 import { Readiness } from './readiness.js';
 
@@ -67,14 +67,14 @@ const DOOR_AGAIN_MS = 1000;
 const RESERVED_DESCRIPTORS = 6;
 
 /** The service's process as one generation: what it has, and both ends of its handovers. */
-export class Generation implements Estate {
+export class Generation implements GenerationContext {
   readonly number: number;
   readonly listeners: ListenerRegistry;
   readonly connections: ConnectionTracker;
   readonly flows: FlowExchange;
-  readonly steering: Steering;
+  readonly stickyRouter: StickyRouter;
   readonly critical = new CriticalSections();
-  readonly state = new Pieces();
+  readonly state = new StateEntries();
   readonly tasks: Tasks;
   readonly threads: Threads;
   /** What the service may want to hear of. */
@@ -173,8 +173,8 @@ export class Generation implements Estate {
     this.connections = new ConnectionTracker((server) => this.listeners.of(server) !== undefined);
     this.connections.start();
     moveProxied();
-    this.steering = new Steering({
-      estate: this,
+    this.stickyRouter = new StickyRouter({
+      context: this,
       generation: number,
       isServing: () => this.isServing,
       isTaken: (handle, listener) => this.#lookedAt.takes(handle, listener),
@@ -210,7 +210,7 @@ export class Generation implements Estate {
   }
 
   isBeingFed(): boolean {
-    return this.#successor.isBeingFed || this.#predecessor.isBeingFed || !this.steering.isIdle;
+    return this.#successor.isBeingFed || this.#predecessor.isBeingFed || !this.stickyRouter.isIdle;
   }
 
   /** The service will say when it is ready: until then it is not, whatever it listens on. */
@@ -269,7 +269,7 @@ export class Generation implements Estate {
   retire(timeoutMs: number, keepOpen = this.#overseer.retires(), heirs: readonly Taker[] = []): void {
     // Its own predecessor, if it still could resume, is not needed any more.
     this.#successor.confirm();
-    if (heirs.length === 0) this.steering.stop();
+    if (heirs.length === 0) this.stickyRouter.stop();
     const before = this.#predecessor.state;
     const spreadMs = this.#settings.drainSpreadMs ?? 0;
     this.#predecessor.retire({ timeoutMs, keepOpen, heirs, spreadMs });
@@ -370,9 +370,9 @@ export class Generation implements Estate {
     lifeline.on('confirm', ({ retire }) => this.#predecessor.confirm(retire));
     lifeline.on('retire', ({ timeoutMs, keepOpen, heirs }) => {
       if (heirs === undefined) this.retire(timeoutMs, keepOpen);
-      else meetNeighbours(heirs, this.number).then((met) => this.retire(timeoutMs, keepOpen, met));
+      else meetPeerSlots(heirs, this.number).then((met) => this.retire(timeoutMs, keepOpen, met));
     });
-    lifeline.on('homes', (homes) => this.steering.learn(homes));
+    lifeline.on('homes', (homes) => this.stickyRouter.learn(homes));
     lifeline.on('peers', ({ peers }) => this.#peers.learn(peers));
     lifeline.on('give', ({ door, count }) => this.#give(door, count));
     lifeline.on('share', ({ listener }, incoming) => {
@@ -552,7 +552,7 @@ export class Generation implements Estate {
   #listens(listener: Listener): void {
     if (listener instanceof StreamListener) {
       const { server } = listener;
-      if (!listener.identity.isMomentary) this.steering.watch(listener);
+      if (!listener.identity.isMomentary) this.stickyRouter.watch(listener);
       trackHttp2Sessions(server);
       watchTlsSockets(server);
       watchPipelining(server, listener);

@@ -1,6 +1,6 @@
 import type { Line } from '../channel/line.js';
-import { probedFrom } from '../node/accepted.js';
 import type { StreamHandle } from '../node/handle.js';
+import { probedFrom } from '../node/listening/accepted.js';
 import type { Message } from '../protocol/messages.js';
 
 /** A supervisor that is gone in the middle of a look takes nothing back. */

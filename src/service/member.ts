@@ -1,6 +1,6 @@
 import { basename } from 'node:path';
 import { Opening } from '../channel/open.js';
-import { isOfTree } from '../os/kin.js';
+import { isOfTree } from '../os/processes/proc-tree.js';
 import { joinMain, type ServiceThread } from '../threads/service-thread.js';
 import { askToEnd } from './ask-to-end.js';
 import type { StartedBy } from './environment.js';

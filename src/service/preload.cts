@@ -5,20 +5,20 @@
  */
 const cluster: typeof import('node:cluster').default = require('node:cluster');
 const threads: typeof import('node:worker_threads') = require('node:worker_threads');
-const children: Children = require('./children.cjs');
+const children: Children = require('./preload/children.cjs');
 const fs: typeof import('node:fs') = require('node:fs');
 const path: typeof import('node:path') = require('node:path');
-const hooks: Hooks = require('./hooks.cjs');
-const paths: { keepPaths(folder: string): void } = require('./path-hooks.cjs');
-const connecting: ConnectHook = require('./connect-hook.cjs');
-const { isLastOfTree }: { isLastOfTree(): boolean } = require('./last-of-tree.cjs');
+const hooks: Hooks = require('./preload/hooks.cjs');
+const paths: { keepPaths(folder: string): void } = require('./preload/path-hooks.cjs');
+const connecting: ConnectHook = require('./preload/connect-hook.cjs');
+const { isLastOfTree }: { isLastOfTree(): boolean } = require('./preload/last-of-tree.cjs');
 
-type Hooks = import('../node/listen-hook.js', { with: { 'resolution-mode': 'import' }}).Hooks;
+type Hooks = import('../node/listening/listen-hook.js', { with: { 'resolution-mode': 'import' }}).Hooks;
 type Children = {
   keepVariables(supervised: NodeJS.ProcessEnv, preload: string): void;
 };
 type ConnectHook = { refuseConnectionsTo(held: () => readonly string[]): void };
-type Entry = typeof import('./entry.js', { with: { 'resolution-mode': 'import' }});
+type Entry = typeof import('./service-entry.js', { with: { 'resolution-mode': 'import' }});
 type ThreadEntry = typeof import('../threads/entry.js', { with: { 'resolution-mode': 'import' }});
 type DoorAnswer = import('../threads/mark.js', { with: { 'resolution-mode': 'import' }}).DoorAnswer;
 type DoorQuestion = import('../threads/mark.js', { with: { 'resolution-mode': 'import' }}).DoorQuestion;

@@ -2,14 +2,14 @@ import { join } from 'node:path';
 import { makePrivate, runRoot } from '../channel/private-folder.js';
 import { MoultError } from '../errors.js';
 import { wallClockMs } from '../os/clock.js';
-import { closeDescriptor } from '../os/descriptor.js';
-import { trustUids } from '../os/peer.js';
+import { closeDescriptor } from '../os/descriptors/descriptor.js';
+import { trustUids } from '../os/unix-sockets/peer.js';
 import { type Beginning, type Inheritance, succeed } from '../service/beginning.js';
-import { managerVariables, takeServiceManager } from '../starter/environment.js';
-import { type Passed, sortPassed, takePassed } from '../starter/passed.js';
-import { ServiceManagerLink } from '../starter/service-manager.js';
-import { type StandaloneOptions, settingsOf } from './options.js';
+import { managerVariables, takeServiceManager } from '../service-manager/environment.js';
+import { type Passed, sortPassed, takePassed } from '../service-manager/passed.js';
+import { ServiceManagerLink } from '../service-manager/service-manager.js';
 import { type SelfEvents, SelfOverseer } from './self-overseer.js';
+import { type StandaloneOptions, settingsOf } from './standalone-options.js';
 import { takeInheritable } from './variables.js';
 
 /** The folder of the sockets of services without a supervisor; no service can have this name. */

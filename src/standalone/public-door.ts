@@ -3,7 +3,7 @@ import { lstatSync, renameSync, rmSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { Door, type Visitor } from '../channel/door.js';
 import { asMoultError, MoultError } from '../errors.js';
-import { MAX_SOCKET_PATH_BYTES } from '../os/unix-socket.js';
+import { MAX_SOCKET_PATH_BYTES } from '../os/unix-sockets/unix-socket.js';
 
 const SUFFIX_BYTES = '~12345678'.length;
 

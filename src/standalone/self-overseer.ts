@@ -8,17 +8,17 @@ import { type Line, localLine } from '../channel/line.js';
 import { asMoultError, MoultError } from '../errors.js';
 import type { RestartSummary, StageEvent } from '../lifecycle/restart-record.js';
 import { epochAfter } from '../os/clock.js';
-import { closeDescriptor } from '../os/descriptor.js';
-import { ProcessHandle } from '../os/peer.js';
-import { signal } from '../os/process.js';
-import { isListening } from '../os/unix-socket.js';
+import { closeDescriptor } from '../os/descriptors/descriptor.js';
+import { signal } from '../os/processes/process.js';
+import { ProcessHandle } from '../os/unix-sockets/peer.js';
+import { isListening } from '../os/unix-sockets/unix-socket.js';
 import type { Settings } from '../protocol/messages.js';
-import type { Overseer } from '../service/overseer.js';
-import type { ServiceManagerLink } from '../starter/service-manager.js';
-import { Attempt } from './attempt.js';
-import { type StandaloneOptions, settingsOf } from './options.js';
+import type { Overseer } from '../service/overseer/overseer.js';
+import type { ServiceManagerLink } from '../service-manager/service-manager.js';
 import { PidFile } from './pid-file.js';
 import { PublicDoor } from './public-door.js';
+import { StandaloneAttempt } from './standalone-attempt.js';
+import { type StandaloneOptions, settingsOf } from './standalone-options.js';
 import { type SuccessorProcess, startSuccessor, strangeSuccessor } from './successor-process.js';
 
 /** How long this process may take to open the socket at which it receives successors. */
@@ -53,7 +53,7 @@ export class SelfOverseer implements Overseer {
   #isReady = false;
   #isServing = false;
   #isAlone: boolean;
-  #attempt: Attempt | undefined;
+  #attempt: StandaloneAttempt | undefined;
   #running: Promise<RestartSummary> | undefined;
   #following: Promise<RestartSummary> | undefined;
   #door: Promise<string>;
@@ -261,8 +261,8 @@ export class SelfOverseer implements Overseer {
     return this.#try(number, startSuccessor(this.#options, door, number)).done;
   }
 
-  #try(number: number, successor: SuccessorProcess): Attempt {
-    this.#attempt = new Attempt({
+  #try(number: number, successor: SuccessorProcess): StandaloneAttempt {
+    this.#attempt = new StandaloneAttempt({
       number,
       predecessor: this.#number,
       successor,

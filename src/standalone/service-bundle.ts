@@ -7,5 +7,5 @@
 // For the tests of failures, which break in here.
 export { Channel } from '../channel/channel.js';
 export { Opening } from '../channel/open.js';
-export * as entry from '../service/entry.js';
+export * as entry from '../service/service-entry.js';
 export { beginAlone } from './begin.js';

@@ -1,7 +1,7 @@
 import type { Channel } from '../channel/channel.js';
-import { launchBeside } from '../os/launch.js';
-import type { Exit } from '../os/process.js';
-import type { StandaloneOptions } from './options.js';
+import { launchBeside } from '../os/processes/launch.js';
+import type { Exit } from '../os/processes/process.js';
+import type { StandaloneOptions } from './standalone-options.js';
 import { successorVariables } from './variables.js';
 
 /** The process of a successor. */

@@ -1,4 +1,4 @@
-import type { Parts, PieceLink } from './piece.js';
+import type { EntryLink, Parts } from './state-entry.js';
 
 /** A part holds about so many bytes: serializing it must not hold up the service. */
 const PART_BYTES = 256 * 1024;
@@ -32,7 +32,7 @@ export interface LinkedMap<K, V> {
 const NONE: ReadonlySet<never> = new Set();
 
 /** A map and one other side: the keys that it was not told of. */
-export class MapLink<K, V> implements PieceLink {
+export class MapLink<K, V> implements EntryLink {
   readonly #map: LinkedMap<K, V>;
   /** The keys that have changed; undefined while nothing is noted. */
   #changed: Set<K> | undefined;

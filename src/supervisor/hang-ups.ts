@@ -1,5 +1,5 @@
 import type { Logger } from 'pino';
-import { hasTerminal, wasToldToIgnoreHangUps } from '../os/hang-up.js';
+import { hasTerminal, wasToldToIgnoreHangUps } from '../os/processes/hang-up.js';
 
 /** A shell passes a hang-up on before the kernel has taken the terminal away. */
 const SETTLE_MS = 300;

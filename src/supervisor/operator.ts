@@ -1,8 +1,8 @@
 import type { Channel } from '../channel/channel.js';
 import { asMoultError, type MoultError } from '../errors.js';
 import type { StageEvent } from '../lifecycle/restart-record.js';
-import type { RestartRequest, Watcher } from './restarts.js';
-import type { RollRequest } from './rolls.js';
+import type { RestartRequest, Watcher } from './restart/restart-service.js';
+import type { RollRequest } from './slots/rolling-restart.js';
 
 /** What operators may ask. */
 export interface Operated {

@@ -1,7 +1,7 @@
 import { MoultError } from '../errors.js';
-import { launch } from '../os/launch.js';
-import { withoutNodeOptions } from '../os/node-options.js';
-import { describeExit } from '../os/process.js';
+import { launch } from '../os/processes/launch.js';
+import { withoutNodeOptions } from '../os/processes/node-options.js';
+import { describeExit } from '../os/processes/process.js';
 import { CARRIED_FORMAT, type Carried, programCommand, variablesOf } from './upgrade.js';
 
 /** How long the new program may take to load and to answer. */

@@ -1,5 +1,5 @@
 import type { GenerationState } from '../protocol/messages.js';
-import type { GenerationProcess } from './generation-process.js';
+import type { GenerationProcess } from './process/generation-process.js';
 
 /** How long a generation may take to say how it is. */
 const STATE_TIMEOUT_MS = 1000;

@@ -5,53 +5,53 @@ import type { Logger } from 'pino';
 import { asMoultError, MoultError } from '../errors.js';
 import type { RestartSummary } from '../lifecycle/restart-record.js';
 import { wallClockMs } from '../os/clock.js';
-import { isProcess, startTicks } from '../os/process.js';
+import { isProcess, startTicks } from '../os/processes/process.js';
 import { connectionsOf } from '../programs/connections.js';
 import type { Message } from '../protocol/messages.js';
-import type { ServiceManagerLink } from '../starter/service-manager.js';
+import type { ServiceManagerLink } from '../service-manager/service-manager.js';
 import { MOULT_VERSION } from '../version.js';
-import { Beginnings } from './beginnings.js';
-import { runCheck } from './check.js';
-import { Ending } from './ending.js';
-import { Evening } from './evening.js';
-import { tellWhatItWaitsFor } from './first-start.js';
-import { FolderGuard } from './folder-guard.js';
-import { afterwards, serviceMaker, telling } from './generation-maker.js';
-import type { GenerationProcess } from './generation-process.js';
-import { HeldListeners, type KeptListener, type Sharing } from './held-listeners.js';
-import { HeldPaths } from './held-paths.js';
-import { historyOf } from './history.js';
-import { Homes } from './homes.js';
 import { beInit } from './init.js';
-import { Introductions } from './introductions.js';
-import { Journal } from './journal.js';
+import { Journal } from './journal/journal.js';
+import { JournalFile } from './journal/journal-file.js';
+import { historyOf } from './journal/restart-history.js';
+import type { RunFolder } from './journal/run-folder.js';
 import type { JournalFact } from './journal-entry.js';
-import { JournalFile } from './journal-file.js';
-import { KeptReleases } from './kept-releases.js';
-import { type LeftDoor, leftDoors } from './left-doors.js';
-import { takeBackSockets } from './left-sockets.js';
-import { Numbers } from './numbers.js';
+import { HeldListeners, type KeptListener, type Sharing } from './listeners/held-listeners.js';
+import { HeldPaths } from './listeners/held-paths.js';
 import { serveOperator } from './operator.js';
 import type { SupervisorOptions } from './options.js';
-import { OutsideLook } from './outside-look.js';
-import { OwnListeners } from './own-listeners.js';
-import type { Outputs } from './process-tree.js';
-import { ProgramGeneration, type ProgramMeans } from './program-generation.js';
-import { programMaker, servedLast } from './program-maker.js';
-import { Reception } from './reception.js';
-import { livingGenerations } from './recovery.js';
-import { type Release, resolveRelease, type ServiceCommand } from './release.js';
-import type { RestartRequest, Watcher } from './restarts.js';
-import { type RolledBack, type RollRequest, Rolls } from './rolls.js';
-import type { RunFolder } from './run-folder.js';
-import { type Scaled, Scaling } from './scaling.js';
-import { ServiceFilesFinder } from './service-files.js';
-import { Slot } from './slot.js';
-import { Slots } from './slots.js';
+import { afterwards, serviceFactory, telling } from './process/generation-factory.js';
+import { GenerationNumbers } from './process/generation-numbers.js';
+import type { GenerationProcess } from './process/generation-process.js';
+import { livingGenerations } from './process/journal-replay.js';
+import { type LeftDoor, leftDoors } from './process/orphan-doors.js';
+import type { Outputs } from './process/process-tree.js';
+import { ServiceFilesFinder } from './process/service-files.js';
+import { ListenSockets } from './programs/listen-sockets.js';
+import { programFactory, servedLast } from './programs/program-factory.js';
+import { ProgramGeneration, type ProgramMeans } from './programs/program-generation.js';
+import { takeBackSockets } from './programs/socket-recovery.js';
+import { OutsideLook } from './reachability/outside-look.js';
+import { UnseenWatch } from './reachability/unseen-listeners.js';
+import { KeptReleases } from './releases/kept-releases.js';
+import { type Release, resolveRelease, type ServiceCommand } from './releases/release.js';
+import { runCheck } from './restart/health-check.js';
+import type { RestartRequest, Watcher } from './restart/restart-service.js';
+import { ConnectionRouter } from './serving/connection-router.js';
+import { tellWhatItWaitsFor } from './serving/first-start-watch.js';
+import { FolderGuard } from './serving/folder-guard.js';
+import type { Teller } from './serving/serving-state.js';
+import { Shutdown } from './serving/shutdown.js';
+import { Rebalancer } from './slots/rebalancer.js';
+import { type RolledBack, RollingRestart, type RollRequest } from './slots/rolling-restart.js';
+import { type Scaled, Scaling } from './slots/scaling.js';
+import { Slot } from './slots/slot.js';
+import { SlotIntroductions } from './slots/slot-introductions.js';
+import { SlotStartup } from './slots/slot-startup.js';
+import { Slots } from './slots/slots.js';
+import { StickyRoutes } from './slots/sticky-routes.js';
 import { generationStatus, type ServiceStatus, type SupervisorState } from './status.js';
-import type { Teller } from './succession.js';
-import { type Giver, TakeOver } from './take-over.js';
-import { UnseenWatch } from './unseen-listeners.js';
+import { type Giver, IncomingTakeover } from './takeover/incoming-takeover.js';
 import type { LivingGeneration } from './upgrade.js';
 
 const OPEN_AGAIN_MS = 500;
@@ -84,7 +84,7 @@ export class Supervisor {
   readonly ended: Promise<number>;
   readonly held: HeldListeners;
   /** Those of them that the supervisor opens itself. */
-  readonly own: OwnListeners;
+  readonly own: ListenSockets;
   readonly #folder: RunFolder;
   readonly #service: ServiceCommand;
   readonly #options: SupervisorOptions;
@@ -99,13 +99,13 @@ export class Supervisor {
   #hasBeenWhole = false;
   readonly #journal: Journal;
   readonly #slots: Slots;
-  readonly #beginnings: Beginnings;
-  readonly #rolls: Rolls;
-  readonly #ending: Ending;
-  readonly #reception: Reception;
+  readonly #slotStartup: SlotStartup;
+  readonly #rollingRestart: RollingRestart;
+  readonly #shutdown: Shutdown;
+  readonly #connectionRouter: ConnectionRouter;
   readonly #manager: ServiceManagerLink;
-  readonly #takeOver: TakeOver;
-  readonly #homes: Homes;
+  readonly #takeOver: IncomingTakeover;
+  readonly #homes: StickyRoutes;
   readonly #look: OutsideLook;
   readonly #guard: FolderGuard;
   readonly #files: ServiceFilesFinder;
@@ -136,19 +136,19 @@ export class Supervisor {
     this.#journal = journal;
     const sharing = options.slots === null ? undefined : this.#sharing();
     this.held = new HeldListeners(manager.store, sharing, new HeldPaths(folder.path));
-    this.own = new OwnListeners(options.listen, this.held, journal);
+    this.own = new ListenSockets(options.listen, this.held, journal);
     const { held } = this;
-    const ending = new Ending({ slots: () => this.#slots.all, held, manager, options, journal, log });
+    const shutdown = new Shutdown({ slots: () => this.#slots.all, held, manager, options, journal, log });
     const check = (generation: GenerationProcess) => this.#check(generation);
-    const numbers = new Numbers();
+    const numbers = new GenerationNumbers();
     const afterMs = readyAfterOf(options);
     const busyAfterMs = Math.max(afterMs, Math.min(afterMs + BUSY_MS, options.readyTimeoutMs * BUSY_SHARE));
     const isTimed = options.changeover === 'exclusive';
     const busyAloneAfterMs = isTimed ? busyAfterMs : afterMs + BUSY_MS;
     const maker = (index: number | undefined) => (listen: Slot['listen']) => {
       const made = options.isProgram
-        ? programMaker({ means: () => this.#means(), listen })
-        : serviceMaker(
+        ? programFactory({ means: () => this.#means(), listen })
+        : serviceFactory(
             folder.control,
             outputs,
             () => this.#files.find(),
@@ -171,9 +171,9 @@ export class Supervisor {
       log,
       tell: (what) => manager.tell(what),
     });
-    const homes = new Homes(() => this.#slots, options.sticky);
+    const homes = new StickyRoutes(() => this.#slots, options.sticky);
     this.#homes = homes;
-    const introductions = new Introductions(() => this.#slots);
+    const introductions = new SlotIntroductions(() => this.#slots);
     const moved = () => {
       homes.tell();
       introductions.tell();
@@ -193,7 +193,7 @@ export class Supervisor {
       options,
       numbers,
       held,
-      ending,
+      shutdown,
       check,
       connections,
       moved,
@@ -210,19 +210,19 @@ export class Supervisor {
     });
     const slots = this.#slots;
     const first = slots.at(options.slots === null ? undefined : 0);
-    this.#beginnings = new Beginnings({ slots, options, journal, folder, log });
-    this.#rolls = new Rolls({
+    this.#slotStartup = new SlotStartup({ slots, options, journal, folder, log });
+    this.#rollingRestart = new RollingRestart({
       slots,
       scaling: new Scaling({ slots, held, look, options, journal, log }),
       service,
-      ending,
+      shutdown,
       log,
     });
-    this.#ending = ending;
-    this.#reception = new Reception({
+    this.#shutdown = shutdown;
+    this.#connectionRouter = new ConnectionRouter({
       slotOf: (generation) => slots.of(generation),
       placeOf: (pid) => slots.placeOf(pid),
-      unknown: (pid, number) => this.#beginnings.meet(pid, number, resolveRelease(service)),
+      unknown: (pid, number) => this.#slotStartup.meet(pid, number, resolveRelease(service)),
       held,
       joined: (generation, wasThere) => {
         homes.greet(generation, wasThere);
@@ -232,17 +232,17 @@ export class Supervisor {
       cede: (channel) => {
         if (options.slots !== null) throw severalSlots();
         if (options.changeover === 'exclusive') throw runsAlone();
-        first.cession.receive(channel);
+        first.outgoingTakeover.receive(channel);
       },
       cameBack: (generation, how) => this.#takeOver.cameBack(generation, how),
     });
     this.#files = new ServiceFilesFinder(folder.path, (what) => log.error(what));
-    const reception = this.#reception;
-    const isOurs = () => !this.#isFolderOfOther && !first.cession.isUnderWay;
-    this.#guard = new FolderGuard({ folder, reception, journal, isOurs, log });
-    this.#takeOver = new TakeOver({ ...first, held, ending, reception, folder, log, check });
-    const evening = new Evening(slots, () => ending.hasBegun || this.#rolls.isUnderWay);
-    if (this.#hasSlots && options.sticky === null) evening.start();
+    const connectionRouter = this.#connectionRouter;
+    const isOurs = () => !this.#isFolderOfOther && !first.outgoingTakeover.isUnderWay;
+    this.#guard = new FolderGuard({ folder, connectionRouter, journal, isOurs, log });
+    this.#takeOver = new IncomingTakeover({ ...first, held, shutdown, connectionRouter, folder, log, check });
+    const rebalancer = new Rebalancer(slots, () => shutdown.hasBegun || this.#rollingRestart.isUnderWay);
+    if (this.#hasSlots && options.sticky === null) rebalancer.start();
     const unseen = new UnseenWatch({
       generations: () => slots.generations(),
       held,
@@ -251,16 +251,16 @@ export class Supervisor {
     });
     if (!options.isProgram) unseen.start();
     const endInit = process.pid === 1 ? beInit(() => slots.generations()) : () => {};
-    this.ended = ending.ended.finally(() => {
-      evening.stop();
+    this.ended = shutdown.ended.finally(() => {
+      rebalancer.stop();
       unseen.stop();
       this.#guard.stop();
       clearInterval(this.#calling);
       this.#files.close();
       endInit();
       this.own.close();
-      if (!ending.sparesListeners && !manager.keepsListeners) this.own.removePaths();
-      this.#reception.close();
+      if (!shutdown.sparesListeners && !manager.keepsListeners) this.own.removePaths();
+      this.#connectionRouter.close();
       manager.close();
     });
   }
@@ -276,7 +276,7 @@ export class Supervisor {
   }
 
   get #isFolderOfOther(): boolean {
-    return this.#first.cession.hasCededFolder || this.#takeOver.isGuest;
+    return this.#first.outgoingTakeover.hasCededFolder || this.#takeOver.isGuest;
   }
 
   /**
@@ -307,9 +307,9 @@ export class Supervisor {
     const control = before?.control;
     const living = left.flatMap((one) => one.living);
     if (control === undefined) await this.#openDoor(living.length > 0);
-    else this.#reception.inherit(this.#folder.control, control);
+    else this.#connectionRouter.inherit(this.#folder.control, control);
     this.#guard.start();
-    const { expected } = this.#beginnings;
+    const { expected } = this.#slotStartup;
     const slots = this.#hasSlots ? { slots: expected } : {};
     this.#journal.write({ event: 'run', pid: process.pid, command: release.label, ...slots });
     if (this.#options.isProgram) {
@@ -319,7 +319,7 @@ export class Supervisor {
     const begin = () => this.#begin(release, giver);
     this.#calling = setInterval(() => this.#callThoseAway(), CALL_MS).unref();
     if (living.length === 0) await begin();
-    else if (this.#hasSlots) await this.#beginnings.allBack(left, release);
+    else if (this.#hasSlots) await this.#slotStartup.allBack(left, release);
     else await this.#first.adoption.allBack(living, giver && begin);
     await this.own.brought();
     this.#homes.begin(left.flatMap(({ slot, living: one }) => (one.length > 0 ? slot : [])));
@@ -336,8 +336,8 @@ export class Supervisor {
     release?: Release,
   ): Promise<RestartSummary> {
     this.#assertNotReplaced();
-    this.#ending.assertNotBegun();
-    this.#first.cession.assertNone();
+    this.#shutdown.assertNotBegun();
+    this.#first.outgoingTakeover.assertNone();
     this.#guard.look();
     const { surge = 1, onFailure = 'undo', ...one } = request;
     const watchAll: Watcher = (event) => {
@@ -347,7 +347,7 @@ export class Supervisor {
     return this.#manager.reload(
       () =>
         this.#hasSlots
-          ? this.#rolls.restart({ ...one, surge, onFailure }, watchAll)
+          ? this.#rollingRestart.restart({ ...one, surge, onFailure }, watchAll)
           : this.#first.restarts.restart(one, watchAll, release),
       () => this.#servingStatus(),
     );
@@ -368,8 +368,8 @@ export class Supervisor {
   async rollback(watch: Watcher = () => {}): Promise<RolledBack> {
     this.#assertNotReplaced();
     if (this.#hasSlots) {
-      this.#ending.assertNotBegun();
-      return this.#rolls.rollback(watch);
+      this.#shutdown.assertNotBegun();
+      return this.#rollingRestart.rollback(watch);
     }
     const { probation, generations, releases } = this.#first;
     const resumed = await probation.takeBack();
@@ -401,12 +401,12 @@ export class Supervisor {
    */
   async scale(slots: number): Promise<Scaled> {
     this.#assertNotReplaced();
-    this.#ending.assertNotBegun();
+    this.#shutdown.assertNotBegun();
     if (!this.#hasSlots) {
       const what = 'the service was started without slots: start it with --slots, 1 or more, to scale it';
       throw new MoultError('MOULT_BAD_OPTION', what);
     }
-    return this.#rolls.scale(slots);
+    return this.#rollingRestart.scale(slots);
   }
 
   /** Past restarts, oldest first. */
@@ -421,7 +421,9 @@ export class Supervisor {
 
   /** Ends the service: what is in flight is finished, up to the drain time-out; a second call ends it at once. */
   stop(): Promise<void> {
-    return this.#first.cession.finishBeforeStop() ?? this.#takeOver.giveBack() ?? this.#ending.stop();
+    return (
+      this.#first.outgoingTakeover.finishBeforeStop() ?? this.#takeOver.giveBack() ?? this.#shutdown.stop()
+    );
   }
 
   /**
@@ -435,7 +437,7 @@ export class Supervisor {
     await this.#rehearse();
     this.#assertReplaceable();
     // Throws before anything has changed.
-    const control = this.#reception.keepOverExec(this.#folder.control);
+    const control = this.#connectionRouter.keepOverExec(this.#folder.control);
     this.#isBeingReplaced = true;
     setTimeout(() => this.#upgrade(control, onFailure), UPGRADE_DELAY_MS);
     return { pid: process.pid };
@@ -443,11 +445,11 @@ export class Supervisor {
 
   #assertReplaceable(): void {
     this.#assertNotReplaced();
-    this.#ending.assertNotBegun();
-    this.#first.cession.assertNone();
+    this.#shutdown.assertNotBegun();
+    this.#first.outgoingTakeover.assertNone();
     this.#takeOver.assertProved();
     const isBusy = ({ restarts, serves }: Slot) => restarts.isUnderWay || !serves;
-    if (this.#rolls.isUnderWay || this.#slots.all.some(isBusy)) {
+    if (this.#rollingRestart.isUnderWay || this.#slots.all.some(isBusy)) {
       throw new MoultError('MOULT_RESTART_IN_PROGRESS', 'a generation is just taking over, or none serves');
     }
     if (this.#options.isProgram && this.#first.generations.own().length > 1) {
@@ -493,8 +495,8 @@ export class Supervisor {
 
   #whyNotAnew(): string | undefined {
     if (this.#isBeingReplaced) return 'its program is just being replaced (moult upgrade)';
-    if (this.#ending.hasBegun) return 'it is ending';
-    if (this.leavesFolder || this.#first.cession.isUnderWay) return 'another supervisor takes over';
+    if (this.#shutdown.hasBegun) return 'it is ending';
+    if (this.leavesFolder || this.#first.outgoingTakeover.isUnderWay) return 'another supervisor takes over';
     const isSeveral = this.#options.isProgram && this.#first.generations.own().length > 1;
     return isSeveral
       ? 'two generations of the program live, whose sockets it would lose track of'
@@ -503,7 +505,7 @@ export class Supervisor {
 
   /** Lets go of everything after a failed start; generations that live go on. */
   abandon(): void {
-    this.#ending.finish(1);
+    this.#shutdown.finish(1);
   }
 
   /** What runs now. */
@@ -526,7 +528,7 @@ export class Supervisor {
       command: this.#service.words.join(' '),
       startedAt: this.#startedAt,
       restarts: sum(({ restarts }) => restarts.succeeded) + this.#slots.gone.restarts,
-      crashes: sum(({ succession }) => succession.crashes) + this.#slots.gone.crashes,
+      crashes: sum(({ servingState }) => servingState.crashes) + this.#slots.gone.crashes,
       ...(this.#hasSlots ? { slots: this.#slots.staying.length } : {}),
       generations,
     };
@@ -536,15 +538,15 @@ export class Supervisor {
   async #recover(
     isInItsPlace: boolean,
     isOfOther: boolean,
-  ): Promise<{ release: Release; left: ReturnType<Beginnings['recover']> }> {
+  ): Promise<{ release: Release; left: ReturnType<SlotStartup['recover']> }> {
     for (let times = 1; ; times += 1) {
       const isLast = times >= READ_TIMES;
       try {
         const release = this.#releaseAtStart(isInItsPlace && isLast);
-        const left = isOfOther ? [] : this.#beginnings.recover(release, isInItsPlace && !isLast);
+        const left = isOfOther ? [] : this.#slotStartup.recover(release, isInItsPlace && !isLast);
         return { release, left };
       } catch (error) {
-        if (!isInItsPlace || this.#ending.hasBegun) throw error;
+        if (!isInItsPlace || this.#shutdown.hasBegun) throw error;
         if (times === 1) this.#log.error(`${String(error)}: what lives goes on, and this is tried again`);
       }
       await new Promise((resolve) => setTimeout(resolve, OPEN_AGAIN_MS));
@@ -566,10 +568,10 @@ export class Supervisor {
   async #openDoor(isAwaited: boolean): Promise<void> {
     for (let isTold = false; ; isTold = true) {
       try {
-        this.#reception.open(this.#folder.control);
+        this.#connectionRouter.open(this.#folder.control);
         return;
       } catch (error) {
-        if (!isAwaited || this.#ending.hasBegun) throw error;
+        if (!isAwaited || this.#shutdown.hasBegun) throw error;
         if (!isTold) this.#log.error(`${String(error)}: what lives goes on, and this is tried again`);
       }
       await new Promise((resolve) => setTimeout(resolve, OPEN_AGAIN_MS));
@@ -582,7 +584,7 @@ export class Supervisor {
     if (this.#options.isProgram || !this.#slots.generations().some(isAway)) return;
     for (const door of this.#leftDoors()) {
       const generation = this.#slots.placeOf(door.pid)?.generation;
-      if (generation !== undefined && isAway(generation)) this.#reception.call(door).catch(() => {});
+      if (generation !== undefined && isAway(generation)) this.#connectionRouter.call(door).catch(() => {});
     }
   }
 
@@ -603,7 +605,7 @@ export class Supervisor {
       const slot = this.#first;
       const first = slot.begin(release, slot.generations.settings(this.held.size > 0));
       tellWhatItWaitsFor(first, this.#options.isProgram, this.#log);
-      this.#beginnings.othersAfter(first, slot);
+      this.#slotStartup.othersAfter(first, slot);
     }
   }
 
@@ -617,7 +619,7 @@ export class Supervisor {
   }
 
   #servingStatus(): string {
-    if (!this.#hasSlots) return this.#first.succession.servingStatus();
+    if (!this.#hasSlots) return this.#first.servingState.servingStatus();
     const { staying } = this.#slots;
     const serving = staying.filter(({ serves }) => serves);
     const numbers = serving.map(({ generations }) => generations.current?.number).join(', ');
@@ -627,7 +629,7 @@ export class Supervisor {
   // A service of several slots is well when one of them is.
   #tellerOf(index: number): Teller {
     const answers = async () => {
-      const all = await Promise.all(this.#slots.staying.map(({ succession }) => succession.answers()));
+      const all = await Promise.all(this.#slots.staying.map(({ servingState }) => servingState.answers()));
       return all.includes(true);
     };
     const manager = this.#manager;
@@ -682,8 +684,8 @@ export class Supervisor {
     const warn = (what: string) => this.#log.warn(what);
     const { own } = this;
     return {
-      berth: (isBeside) => own.berth(isBeside),
-      berthOf: (generation) => own.berthOf(generation),
+      socketSet: (isBeside) => own.socketSet(isBeside),
+      socketSetOf: (generation) => own.socketSetOf(generation),
       turned: () => own.keepChosen(),
       stopping: (generation) => this.#journal.write({ event: 'stopping', generation }),
       folder,
@@ -702,30 +704,32 @@ export class Supervisor {
     const isStopping = (number: number) =>
       entries.some(({ event, generation }) => event === 'stopping' && generation === number);
     for (const one of living) {
-      if (one.number === current) this.#first.succession.servesAgain(one, this.#first.generations.epoch);
+      if (one.number === current) this.#first.servingState.servesAgain(one, this.#first.generations.epoch);
       else if (one instanceof ProgramGeneration) one.comeToEnd(isStopping(one.number));
     }
   }
 
   #state(): SupervisorState {
-    if (this.#ending.state !== undefined) return this.#ending.state;
+    if (this.#shutdown.state !== undefined) return this.#shutdown.state;
     const slots = this.#slots.staying;
-    if (slots.some((slot) => !slot.serves && slot.reviver.isWaiting)) return 'waiting';
-    const isHandingOver = slots.some(({ restarts, cession }) => restarts.isHandingOver || cession.isUnderWay);
-    if (isHandingOver || (this.#hasSlots && this.#rolls.isUnderWay)) return 'restarting';
-    this.#hasBeenWhole ||= slots.length >= this.#beginnings.expected;
+    if (slots.some((slot) => !slot.serves && slot.crashRecovery.isWaiting)) return 'waiting';
+    const isHandingOver = slots.some(
+      ({ restarts, outgoingTakeover }) => restarts.isHandingOver || outgoingTakeover.isUnderWay,
+    );
+    if (isHandingOver || (this.#hasSlots && this.#rollingRestart.isUnderWay)) return 'restarting';
+    this.#hasBeenWhole ||= slots.length >= this.#slotStartup.expected;
     return this.#hasBeenWhole && slots.every(({ serves }) => serves) ? 'serving' : 'starting';
   }
 
   #upgrade(control: number | undefined, onFailure: (error: MoultError) => void): void {
     this.#log.info('upgrading the supervisor in place');
     try {
-      this.#ending.assertNotBegun();
+      this.#shutdown.assertNotBegun();
       const bound = control === undefined ? {} : { control };
       this.#next.become(this.held.keepOverExec(), { ...bound, restarts: this.#owed !== undefined });
     } catch (error) {
       this.#isBeingReplaced = false;
-      if (control !== undefined) this.#reception.resume(this.#folder.control, control);
+      if (control !== undefined) this.#connectionRouter.resume(this.#folder.control, control);
       this.#log.error(`the supervisor could not be replaced (${String(error)}) and goes on as it was`);
       const { message } = asMoultError(error, 'MOULT_SYSTEM_CALL');
       onFailure(new MoultError('MOULT_UPGRADE_FAILED', message, { serving: 'unchanged' }));

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
-import { FileLock } from '../os/file-lock.js';
+import { FileLock } from '../os/files/file-lock.js';
 
 /** How long another process that has a lock is left alone before the next look. */
 const LOOK_MS = 20;

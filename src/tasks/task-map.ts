@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
+import { MapEntry } from '../state/map-entry.js';
 import type { MapLink, MapPart } from '../state/map-link.js';
-import { MapPiece } from '../state/map-piece.js';
 import type { StateMap } from '../state/state-map.js';
 
 /** The longest name of a piece. */
@@ -10,7 +10,7 @@ const MAX_PIECE_NAME = 256;
  * What a task has, by an id each, as a piece of state: both generations of a handover know it at any time, and one of
  * them acts on it.
  */
-export class TaskMap<V> extends MapPiece<string, V> {
+export class TaskMap<V> extends MapEntry<string, V> {
   override readonly isOfTask = true;
   readonly #taken: (id: string) => void;
   #own = new Set<string>();

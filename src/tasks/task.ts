@@ -1,7 +1,7 @@
 import { asMoultError, MoultError } from '../errors.js';
-import type { FileLock } from '../os/file-lock.js';
-import type { Departure, Holding, Origin } from './holding.js';
+import type { FileLock } from '../os/files/file-lock.js';
 import type { TaskLocks } from './locks.js';
+import type { Departure, Origin, Runner } from './runners/runner.js';
 
 /** How long after a failed begin the next one follows; twice as long each time, up to the longest. */
 const FIRST_RETRY_MS = 500;
@@ -22,7 +22,7 @@ const NOTHING: Given = { data: undefined, origin: 'nobody' };
  * one before is over: it can be told to end while it begins, or to begin again while it ends.
  */
 export class Task {
-  readonly holding: Holding;
+  readonly holding: Runner;
   readonly #locks: TaskLocks | undefined;
   readonly #onFailure: (error: MoultError) => void;
   readonly #onIdle: () => void;
@@ -41,7 +41,7 @@ export class Task {
    * @param onIdle told when nothing of it ends or finishes here any more.
    */
   constructor(
-    holding: Holding,
+    holding: Runner,
     locks: TaskLocks | undefined,
     onFailure: (error: MoultError) => void,
     onIdle: () => void,

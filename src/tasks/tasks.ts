@@ -1,7 +1,7 @@
 import { MoultError } from '../errors.js';
 import { MAX_TASKS } from '../protocol/limits.js';
-import type { Holding } from './holding.js';
 import type { TaskLocks } from './locks.js';
+import type { Runner } from './runners/runner.js';
 import { type Given, Task } from './task.js';
 
 /** The longest name of a task. */
@@ -30,7 +30,7 @@ export class Tasks {
   }
 
   /** Adds one; it begins at once where this generation has begun its tasks already. @throws MOULT_BAD_OPTION */
-  declare(holding: Holding): void {
+  declare(holding: Runner): void {
     const { name } = holding;
     if (name.length === 0 || name.length > MAX_NAME) {
       throw bad(`expected a name of 1 to ${MAX_NAME} characters, received ${name.length}`);

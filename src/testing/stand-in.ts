@@ -9,21 +9,21 @@
 import { EventEmitter } from 'node:events';
 import type { Server } from 'node:net';
 import { MoultError } from '../errors.js';
-import { Belongings, type CronOptions } from '../library/belongings.js';
 import { type Broadcast, broadcastBetween, ownHub } from '../library/broadcast.js';
+import { type CronOptions, Declarations } from '../library/declarations.js';
 import { ownTasks } from '../library/own-tasks.js';
 import type { Service, ServiceEvents, ServiceMode } from '../library/service-interface.js';
 import type { RestartSummary } from '../lifecycle/restart-record.js';
 import type { EndReport } from '../service/life-events.js';
-import type { MapOptions } from '../state/map-piece.js';
-import { Pieces } from '../state/pieces.js';
+import type { MapOptions } from '../state/map-entry.js';
+import { StateEntries } from '../state/state-entries.js';
 import type { StateMap } from '../state/state-map.js';
-import type { StateOptions } from '../state/whole-piece.js';
+import type { StateOptions } from '../state/value-entry.js';
 import type { Consumer, ConsumerOptions } from '../tasks/consumer.js';
-import type { Job, Jobs, JobsOptions } from '../tasks/jobs-holding.js';
-import type { ScheduleOptions, TickContext } from '../tasks/schedule-holding.js';
-import type { TaskContext, TaskOptions } from '../tasks/task-holding.js';
-import type { TimerContext, Timers } from '../tasks/timers-holding.js';
+import type { Job, Jobs, JobsOptions } from '../tasks/runners/jobs-runner.js';
+import type { ScheduleOptions, TickContext } from '../tasks/runners/schedule-runner.js';
+import type { TaskContext, TaskOptions } from '../tasks/runners/task-runner.js';
+import type { TimerContext, Timers } from '../tasks/runners/timers-runner.js';
 import { Deferred } from './deferred.js';
 
 /** What a stand-in is to look like. */
@@ -72,7 +72,7 @@ export class StandIn extends EventEmitter<ServiceEvents> implements Service {
   readonly #end = new AbortController();
   readonly #files: Map<string, number>;
   readonly #tasks = ownTasks();
-  readonly #belongings = new Belongings(new Pieces(), this.#tasks);
+  readonly #declarations = new Declarations(new StateEntries(), this.#tasks);
   readonly #hub = ownHub();
   readonly #said = new Deferred<void>();
   readonly #accepts = new Deferred<void>();
@@ -210,16 +210,16 @@ export class StandIn extends EventEmitter<ServiceEvents> implements Service {
   }
 
   state<T>(name: string, options: StateOptions<T>): this {
-    this.#belongings.state(name, options);
+    this.#declarations.state(name, options);
     return this;
   }
 
   map<K, V>(name: string, options: MapOptions<K, V> = {}): StateMap<K, V> {
-    return this.#belongings.map(name, options);
+    return this.#declarations.map(name, options);
   }
 
   task(name: string, run: (context: TaskContext) => unknown, options: TaskOptions = {}): this {
-    this.#belongings.task(name, run, options);
+    this.#declarations.task(name, run, options);
     return this;
   }
 
@@ -229,7 +229,7 @@ export class StandIn extends EventEmitter<ServiceEvents> implements Service {
     run: (context: TickContext) => unknown,
     options: CronOptions = {},
   ): this {
-    this.#belongings.cron(name, pattern, run, options);
+    this.#declarations.cron(name, pattern, run, options);
     return this;
   }
 
@@ -239,16 +239,16 @@ export class StandIn extends EventEmitter<ServiceEvents> implements Service {
     run: (context: TickContext) => unknown,
     options: ScheduleOptions = {},
   ): this {
-    this.#belongings.every(name, intervalMs, run, options);
+    this.#declarations.every(name, intervalMs, run, options);
     return this;
   }
 
   timers<T>(name: string, run: (id: string, data: T, context: TimerContext) => unknown): Timers<T> {
-    return this.#belongings.timers(name, run);
+    return this.#declarations.timers(name, run);
   }
 
   jobs<T>(name: string, run: (job: Job<T>) => unknown, options: JobsOptions = {}): Jobs<T> {
-    return this.#belongings.jobs(name, run, options);
+    return this.#declarations.jobs(name, run, options);
   }
 
   broadcast<T>(name: string, receive: (message: T) => void): Broadcast<T> {
@@ -256,7 +256,7 @@ export class StandIn extends EventEmitter<ServiceEvents> implements Service {
   }
 
   consumer(name: string, consumer: Consumer, options: ConsumerOptions = {}): this {
-    this.#belongings.consumer(name, consumer, options);
+    this.#declarations.consumer(name, consumer, options);
     return this;
   }
 

@@ -2,10 +2,10 @@ import type { Server, Socket } from 'node:net';
 import { threadId } from 'node:worker_threads';
 import { Drain, type DrainTimes } from '../connections/drain.js';
 import { endIdle, endIdleGently } from '../connections/idle.js';
-import type { Outflow } from '../connections/outflow.js';
-import type { SpreadOutflow } from '../connections/spread-outflow.js';
-import type { Movables } from '../handover/estate.js';
-import { meetNeighbours, outflowTo, type Taker } from '../handover/neighbours.js';
+import type { Outflow } from '../connections/moving/outflow.js';
+import type { SpreadOutflow } from '../connections/moving/spread-outflow.js';
+import type { Movables } from '../handover/generation-context.js';
+import { meetPeerSlots, outflowTo, type Taker } from '../handover/peer-slots.js';
 import type { Settled } from '../handover/threads.js';
 import { quiet } from '../listeners/datagram-listener.js';
 import type { DrainReport } from '../protocol/messages.js';
@@ -23,7 +23,7 @@ export interface DepartureSurroundings {
 
 /** The connections of one thread on their way out: to threads of another process, or to their end here. */
 export class Departure {
-  readonly #estate: Movables;
+  readonly #context: Movables;
   readonly #around: DepartureSurroundings;
   readonly #servers: readonly Server[];
   readonly #times: DrainTimes;
@@ -35,12 +35,12 @@ export class Departure {
   #isAnswering = true;
   #isOver = false;
 
-  constructor(estate: Movables, times: DrainTimes, around: DepartureSurroundings) {
-    this.#estate = estate;
+  constructor(context: Movables, times: DrainTimes, around: DepartureSurroundings) {
+    this.#context = context;
     this.#around = around;
     this.#times = times;
-    this.#servers = estate.listeners.streams().map(({ server }) => server);
-    quiet(estate.listeners.datagrams()).then(() => {
+    this.#servers = context.listeners.streams().map(({ server }) => server);
+    quiet(context.listeners.datagrams()).then(() => {
       this.#isAnswering = false;
       this.#drain?.check();
     });
@@ -49,13 +49,13 @@ export class Departure {
   /** Gives what can move to these threads. @returns what left, when all that could at once has. */
   async goTo(doors: readonly string[], generation: number): Promise<Settled> {
     // A thread that does not greet is left out; until then all is served here.
-    const takers = await meetNeighbours(doors, generation);
+    const takers = await meetPeerSlots(doors, generation);
     if (this.#isOver) {
       for (const { channel } of takers) channel.close();
       return { moved: 0, notRestored: 0, pausesMs: [] };
     }
     this.#takers = takers;
-    const outflow = outflowTo(takers, this.#estate, undefined, threadId);
+    const outflow = outflowTo(takers, this.#context, undefined, threadId);
     this.#outflow = outflow;
     this.#begin();
     outflow.start();
@@ -67,7 +67,7 @@ export class Departure {
   /** Nothing moves: what asks for nothing is closed. @param isSoonBack whether clients find the service again in a moment. */
   endHere(isSoonBack: boolean): void {
     const end = isSoonBack ? endIdleGently : endIdle;
-    end(this.#estate.connections, this.#servers);
+    end(this.#context.connections, this.#servers);
     this.#begin();
   }
 
@@ -94,7 +94,7 @@ export class Departure {
   #begin(): void {
     const outflow = this.#outflow;
     const drain = new Drain(
-      this.#estate.connections,
+      this.#context.connections,
       this.#servers,
       this.#times,
       (socket, server) => this.#endsHere(socket, server),
@@ -111,7 +111,7 @@ export class Departure {
   }
 
   #endsHere(socket: Socket, server: Server): boolean {
-    const { connections, listeners } = this.#estate;
+    const { connections, listeners } = this.#context;
     const isOurs = connections.of(socket) !== undefined || listeners.of(server) !== undefined;
     return isOurs && !this.#outflow?.canGo(socket);
   }

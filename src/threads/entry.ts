@@ -2,7 +2,7 @@ import type { Server } from 'node:net';
 import { basename } from 'node:path';
 import { BroadcastChannel, type MessagePort, receiveMessageOnPort, threadId } from 'node:worker_threads';
 import { MoultError } from '../errors.js';
-import { type Listen2, throughHook } from '../node/listen-hook.js';
+import { type Listen2, throughHook } from '../node/listening/listen-hook.js';
 import { ASKING, type DoorAnswer, type Mark } from './mark.js';
 import { joinMain, type ServiceThread } from './service-thread.js';
 

@@ -9,7 +9,7 @@ import type { ListenerRegistry } from '../listeners/registry.js';
 import type { StreamListener } from '../listeners/stream-listener.js';
 import { ThreadListener } from '../listeners/thread-listener.js';
 import { descriptorOf } from '../node/handle.js';
-import { closeDescriptor } from '../os/descriptor.js';
+import { closeDescriptor } from '../os/descriptors/descriptor.js';
 import type { ListenerItem, Message, Settings } from '../protocol/messages.js';
 
 /** How long a port that a process of the service has left is kept open for the one that comes in its place. */

@@ -1,17 +1,17 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
-import type { AnswerCheck } from './answer.js';
-import { CLIENT_KINDS, type ClientKind } from './client-kind.js';
-import type { Failure } from './failure.js';
-import { KeptAliveClient, NewConnectionClient } from './one-at-a-time.js';
-import { PipelinedClient } from './pipelined.js';
-import { prepareTemplate, type RequestTemplate } from './request.js';
-import type { LatencySummary, TimeWindow } from './samples.js';
-import { SlowBodyClient } from './slow-body.js';
-import { type Counts, FailureList, sumCounts, Tally } from './tally.js';
-import { hostHeader, type Target, type TlsChoice } from './target.js';
-import { Timeline, type TimelineBucket } from './timeline.js';
-import type { ClientSettings, VirtualClient } from './virtual-client.js';
+import type { AnswerCheck } from './client/answer.js';
+import { KeptAliveClient, NewConnectionClient } from './client/one-at-a-time.js';
+import { PipelinedClient } from './client/pipelined.js';
+import { prepareTemplate, type RequestTemplate } from './client/request.js';
+import { SlowBodyClient } from './client/slow-body.js';
+import { hostHeader, type Target, type TlsChoice } from './client/target.js';
+import type { ClientSettings, VirtualClient } from './client/virtual-client.js';
+import { CLIENT_KINDS, type ClientKind } from './tally/client-kind.js';
+import type { Failure } from './tally/failure.js';
+import type { LatencySummary, TimeWindow } from './tally/samples.js';
+import { type Counts, FailureList, sumCounts, Tally } from './tally/tally.js';
+import { Timeline, type TimelineBucket } from './tally/timeline.js';
 
 /** What load to make, and how answers are checked. */
 export interface LoadOptions {

@@ -1,7 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { type Load, type LoadOptions, type LoadReport, startLoad } from './load.js';
-import type { RestartOutcome, ServiceUnderTest } from './service-under-test.js';
-import type { Counts } from './tally.js';
+import type { RestartOutcome, ServiceUnderTest } from './moult/service-under-test.js';
+import type { Counts } from './tally/tally.js';
 
 /** How to verify a service. */
 export interface VerifyOptions {

@@ -5,8 +5,12 @@ import { describe } from 'node:test';
 import fc from 'fast-check';
 import type { Channel } from '#moult/channel/channel.js';
 import { MoultError } from '#moult/errors.js';
-import { closeDescriptor } from '#moult/os/descriptor.js';
-import { receiveDescriptors, sendDescriptors, streamSocketPair } from '#moult/os/descriptor-socket.js';
+import { closeDescriptor } from '#moult/os/descriptors/descriptor.js';
+import {
+  receiveDescriptors,
+  sendDescriptors,
+  streamSocketPair,
+} from '#moult/os/sockets/descriptor-socket.js';
 import { encodeFrame, HEADER_BYTES, MAX_JSON_BYTES } from '#moult/protocol/frame.js';
 import { comesBackTo, isCloseOnExec, isOpen, openDescriptors } from '../support/descriptors.js';
 import { eventOf, soon, turns, until } from '../support/events.js';

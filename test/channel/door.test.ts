@@ -9,12 +9,12 @@ import { Door, type Visitor } from '#moult/channel/door.js';
 import { Opening } from '#moult/channel/open.js';
 import { MoultError } from '#moult/errors.js';
 import { descriptorOf } from '#moult/node/handle.js';
-import { closeDescriptor } from '#moult/os/descriptor.js';
+import { closeDescriptor } from '#moult/os/descriptors/descriptor.js';
 import {
   descriptorSocketPair,
   sendBytesWithDescriptor,
   sendDescriptors,
-} from '#moult/os/descriptor-socket.js';
+} from '#moult/os/sockets/descriptor-socket.js';
 import { encodeFrame } from '#moult/protocol/frame.js';
 import type { Message } from '#moult/protocol/messages.js';
 import { PROTOCOL } from '#moult/protocol/version.js';

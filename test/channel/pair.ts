@@ -1,7 +1,7 @@
 import { type Socket as NetSocket, Socket } from 'node:net';
 import { Channel } from '#moult/channel/channel.js';
-import { closeDescriptor } from '#moult/os/descriptor.js';
-import { descriptorSocketPair, streamSocketPair } from '#moult/os/descriptor-socket.js';
+import { closeDescriptor } from '#moult/os/descriptors/descriptor.js';
+import { descriptorSocketPair, streamSocketPair } from '#moult/os/sockets/descriptor-socket.js';
 import { isOpen } from '../support/descriptors.js';
 import type { Later } from '../support/tidy.js';
 

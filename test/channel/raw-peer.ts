@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
-import { closeDescriptor } from '#moult/os/descriptor.js';
-import { receiveBytesWithDescriptors } from '#moult/os/descriptor-socket.js';
-import { connectUnix, waitReadable } from '#moult/os/unix-socket.js';
+import { closeDescriptor } from '#moult/os/descriptors/descriptor.js';
+import { receiveBytesWithDescriptors } from '#moult/os/sockets/descriptor-socket.js';
+import { connectUnix, waitReadable } from '#moult/os/unix-sockets/unix-socket.js';
 import { decodeHeader, type Frame, FrameReader, HEADER_BYTES } from '#moult/protocol/frame.js';
 import { isOpen } from '../support/descriptors.js';
 import { until } from '../support/events.js';

@@ -11,7 +11,7 @@ import { Drain } from '#moult/connections/drain.js';
 import { trackHttp2Sessions } from '#moult/connections/http2-sessions.js';
 import { ConnectionTracker } from '#moult/connections/tracker.js';
 import { handleOf } from '#moult/node/handle.js';
-import { isReadable } from '#moult/os/unix-socket.js';
+import { isReadable } from '#moult/os/unix-sockets/unix-socket.js';
 import { eventOf, soon, turns, until } from '../support/events.js';
 import { type Later, tidy } from '../support/tidy.js';
 import { clientOf, GET, servedClient, side } from './two-servers.js';

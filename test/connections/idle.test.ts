@@ -3,7 +3,7 @@ import type { ServerResponse } from 'node:http';
 import { describe, mock } from 'node:test';
 import { endIdle, endIdleGently } from '#moult/connections/idle.js';
 import { handleOf } from '#moult/node/handle.js';
-import { waitReadable } from '#moult/os/unix-socket.js';
+import { waitReadable } from '#moult/os/unix-sockets/unix-socket.js';
 import { soon, turns, until } from '../support/events.js';
 import { tidy } from '../support/tidy.js';
 import { clientOf, GET, side } from './two-servers.js';

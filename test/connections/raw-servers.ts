@@ -1,8 +1,8 @@
 import { type AddressInfo, connect, createServer, type Server, type ServerOpts, type Socket } from 'node:net';
 import type { Channel } from '#moult/channel/channel.js';
-import { Inflow } from '#moult/connections/inflow.js';
-import { moversFor } from '#moult/connections/movers.js';
-import { Outflow } from '#moult/connections/outflow.js';
+import { Inflow } from '#moult/connections/moving/inflow.js';
+import { moversFor } from '#moult/connections/moving/movers.js';
+import { Outflow } from '#moult/connections/moving/outflow.js';
 import { ConnectionTracker } from '#moult/connections/tracker.js';
 import { channels } from '../channel/pair.js';
 import { eventOf, soon } from '../support/events.js';

@@ -3,7 +3,7 @@ import { existsSync, readdirSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { describe, it } from 'node:test';
 import { pathToFileURL } from 'node:url';
-import { table } from '#moult/lifecycle/handover.js';
+import { table } from '#moult/lifecycle/handover-states.js';
 import { codes, page, root, rows, sections } from './page.js';
 
 const { wanted } = (await import(pathToFileURL(join(root, 'scripts/rooms.mjs')).href)) as {
@@ -17,7 +17,7 @@ const { importsOf, circlesOf } = (await import(pathToFileURL(join(root, 'scripts
 
 const PAGE = 'ARCHITECTURE.md';
 const BEGIN =
-  '<!-- state machine: made from src/lifecycle/handover.ts; MOULT_UPDATE_DOCS=1 npm test -- docs -->';
+  '<!-- state machine: made from src/lifecycle/handover-states.ts; MOULT_UPDATE_DOCS=1 npm test -- docs -->';
 const END = '<!-- /state machine -->';
 
 /** The state machine as the page shows it: a row for each state, and one picture. */
@@ -91,7 +91,7 @@ describe('ARCHITECTURE.md', () => {
   it('describes sources without a circle of imports, those of types included', () => {
     const files = importsOf(join(root, 'src'));
     assert.ok(files.get('cli/main.ts')?.has('cli/program.ts'), 'a call of import()');
-    assert.ok(files.get('service/preload.cts')?.has('service/hooks.cts'), 'a call of require()');
+    assert.ok(files.get('service/preload.cts')?.has('service/preload/hooks.cts'), 'a call of require()');
     assert.ok(files.get('service/preload.cts')?.has('threads/mark.ts'), 'a type');
     assert.deepEqual(circlesOf(files), []);
     files.get('os/libc.ts')?.add('cli/main.ts');

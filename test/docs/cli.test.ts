@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { describe, it } from 'node:test';
-import { ownCliPath } from '#moult/verify/moult-command.js';
+import { ownCliPath } from '#moult/verify/moult/moult-command.js';
 import { codes, page, rows, sections } from './page.js';
 
 function help(...words: string[]): string {

@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { DEFAULT_TIMES } from '#moult/lifecycle/default-times.js';
-import { table } from '#moult/lifecycle/handover.js';
+import { table } from '#moult/lifecycle/handover-states.js';
 import { codes, page, root, rows, sections } from './page.js';
 
 /** The value of a constant by its name, from the file that has it. */
@@ -41,16 +41,16 @@ const LIMITS: readonly [string, string, string, (value: number) => string][] = [
   ['SECURITY.md', 'src/channel/door.ts', 'supervisor', (n) => `${n} at the supervisor's`],
   ['SECURITY.md', 'src/channel/door.ts', 'HELLO_TIMEOUT_MS', (n) => `${seconds(n)} to say hello`],
   ['SECURITY.md', 'src/channel/channel.ts', 'MAX_UNREAD_BYTES', (n) => `${mebibytes(n)} unread`],
-  ['SECURITY.md', 'src/supervisor/output.ts', 'MAX_LINES', (n) => `the last ${n} lines`],
+  ['SECURITY.md', 'src/supervisor/process/output-tail.ts', 'MAX_LINES', (n) => `the last ${n} lines`],
   [
     `${GUIDE}/how-a-restart-works.md`,
-    'src/connections/outflow.ts',
+    'src/connections/moving/outflow.ts',
     'BATCH_WEIGHT',
     (n) => `up to ${n} such connections`,
   ],
   [
     `${GUIDE}/how-a-restart-works.md`,
-    'src/connections/outflow.ts',
+    'src/connections/moving/outflow.ts',
     'FREEZE_LIMIT_MS',
     (n) => `after ${seconds(n)} they go on`,
   ],
@@ -66,12 +66,27 @@ const LIMITS: readonly [string, string, string, (value: number) => string][] = [
     'COMMIT_TIMEOUT_MS',
     (n) => `new clients wait up to ${seconds(n)}`,
   ],
-  [FAILURES, 'src/supervisor/reviver.ts', 'LONGEST_TRY_MS', (n) => `at least every ${seconds(n)}`],
-  ['docs/reference/signals.md', 'src/supervisor/backoff.ts', 'longestMs', (n) => `so on up to ${seconds(n)}`],
-  ['docs/reference/signals.md', 'src/supervisor/backoff.ts', 'firstMs', (n) => `then after ${seconds(n)}`],
+  [
+    FAILURES,
+    'src/supervisor/restart/crash-recovery.ts',
+    'LONGEST_TRY_MS',
+    (n) => `at least every ${seconds(n)}`,
+  ],
   [
     'docs/reference/signals.md',
-    'src/supervisor/backoff.ts',
+    'src/supervisor/restart/backoff.ts',
+    'longestMs',
+    (n) => `so on up to ${seconds(n)}`,
+  ],
+  [
+    'docs/reference/signals.md',
+    'src/supervisor/restart/backoff.ts',
+    'firstMs',
+    (n) => `then after ${seconds(n)}`,
+  ],
+  [
+    'docs/reference/signals.md',
+    'src/supervisor/restart/backoff.ts',
     'stableMs',
     (n) => `that served for ${seconds(n)} counts as sound`,
   ],
@@ -83,13 +98,13 @@ const LIMITS: readonly [string, string, string, (value: number) => string][] = [
   ],
   [
     'docs/reference/cli.md',
-    'src/supervisor/probation-watch.ts',
+    'src/supervisor/restart/probation-monitor.ts',
     'MIN_RESPONSES',
     (n) => `from ${n} responses on`,
   ],
   [
     'docs/reference/cli.md',
-    'src/supervisor/admission.ts',
+    'src/supervisor/restart/preconditions.ts',
     'MEMORY_WAIT_MS',
     (n) => `waits up to ${seconds(n)} for this much free memory`,
   ],
@@ -102,26 +117,16 @@ const LIMITS: readonly [string, string, string, (value: number) => string][] = [
   ],
   [`${GUIDE}/deploying.md`, 'src/supervisor/supervisor.ts', 'BUSY_MS', (n) => `up to ${seconds(n)} later`],
   [`${GUIDE}/slots.md`, 'src/protocol/messages.ts', 'MAX_SLOTS', (n) => `At most ${n} slots`],
-  [`${GUIDE}/slots.md`, 'src/handover/elsewhere.ts', 'WAIT_MS', (n) => `wait for it, up to ${seconds(n)}`],
+  [`${GUIDE}/slots.md`, 'src/sticky/slot-queue.ts', 'WAIT_MS', (n) => `wait for it, up to ${seconds(n)}`],
   [
     `${GUIDE}/slots.md`,
-    'src/connections/batches.ts',
+    'src/connections/moving/batches.ts',
     'ACKNOWLEDGE_TIMEOUT_MS',
     (n) => `does not answer up to ${seconds(n)}`,
   ],
-  [`${GUIDE}/slots.md`, 'src/connections/cookie.ts', 'MAX_HEAD_BYTES', (n) => `up to ${kibibytes(n)} and`],
-  [
-    `${GUIDE}/slots.md`,
-    'src/connections/first-head.ts',
-    'HEAD_MS',
-    (n) => `${seconds(n)} from its first byte`,
-  ],
-  [
-    `${GUIDE}/slots.md`,
-    'src/connections/first-head.ts',
-    'SILENT_MS',
-    (n) => `says nothing, up to ${seconds(n)}`,
-  ],
+  [`${GUIDE}/slots.md`, 'src/sticky/cookie.ts', 'MAX_HEAD_BYTES', (n) => `up to ${kibibytes(n)} and`],
+  [`${GUIDE}/slots.md`, 'src/sticky/peek-head.ts', 'HEAD_MS', (n) => `${seconds(n)} from its first byte`],
+  [`${GUIDE}/slots.md`, 'src/sticky/peek-head.ts', 'SILENT_MS', (n) => `says nothing, up to ${seconds(n)}`],
   [`${GUIDE}/threads.md`, 'src/handover/threads.ts', 'PAUSE_TIMEOUT_MS', (n) => `waits for it up to ${n} ms`],
   [
     `${GUIDE}/threads.md`,
@@ -131,7 +136,7 @@ const LIMITS: readonly [string, string, string, (value: number) => string][] = [
   ],
   [
     `${GUIDE}/state-and-tasks.md`,
-    'src/state/whole-piece.ts',
+    'src/state/value-entry.ts',
     'DEFAULT_WHOLE_BYTES',
     (n) => `| ${mebibytes(n)}, or \`maxBytes\``,
   ],
@@ -142,17 +147,17 @@ const LIMITS: readonly [string, string, string, (value: number) => string][] = [
     (n) => `more than ${grouped(n)} bytes`,
   ],
   [LONG, 'src/connections/flows.ts', 'MAX_FLOWS', (n) => `At most ${grouped(n)} flows`],
-  [LONG, 'src/library/ws-mover.ts', 'MAX_BYTES', (n) => `\`maxBytes\` (${mebibytes(n)})`],
+  [LONG, 'src/library/ws/mover.ts', 'MAX_BYTES', (n) => `\`maxBytes\` (${mebibytes(n)})`],
   [LONG, 'src/library/movable.ts', 'DEFAULT_MAX_BYTES', (n) => `${mebibytes(n)} unless you say otherwise`],
   [
     LONG,
-    'src/library/inflate-window.ts',
+    'src/library/ws/inflate-window.ts',
     'WINDOW_BYTES',
     (n) => `refer back to the ${kibibytes(n)} before them`,
   ],
   [
     `${GUIDE}/message-services.md`,
-    'src/tasks/consumer-holding.ts',
+    'src/tasks/runners/consumer-runner.ts',
     'STOP_WITHIN_MS',
     (n) => `\`stopWithinMs\` (${seconds(n)})`,
   ],

@@ -4,7 +4,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import fc from 'fast-check';
 import { MoultError } from '#moult/errors.js';
 import { epochAfter } from '#moult/os/clock.js';
-import { ProcessHandle } from '#moult/os/peer.js';
+import { ProcessHandle } from '#moult/os/unix-sockets/peer.js';
 import type { Message, Settings } from '#moult/protocol/messages.js';
 import { End } from '../supervisor/end.js';
 import { Owner, PARTS, Record } from './owners.js';
@@ -251,7 +251,7 @@ class World {
     if (!next.isAlive) return;
     next.lifeline[1].on('ready', () => {}).on('committed', () => {});
     while (next.lifeline[1].deliver());
-    const epoch = epochAfter(Math.max(...this.owners.map(({ estate }) => estate.epoch)));
+    const epoch = epochAfter(Math.max(...this.owners.map(({ context }) => context.epoch)));
     next.lifeline[1].send({ type: 'commit', epoch } as never);
     next.lifeline[0].deliver();
   }

@@ -2,18 +2,18 @@ import { createServer, type Server } from 'node:http';
 import { ConnectionTracker } from '#moult/connections/tracker.js';
 import type { MoultError } from '#moult/errors.js';
 import { CriticalSections } from '#moult/handover/critical-sections.js';
-import type { Estate } from '#moult/handover/estate.js';
 import type { FlowPeer } from '#moult/handover/flow-peer.js';
+import type { GenerationContext } from '#moult/handover/generation-context.js';
 import { Predecessor } from '#moult/handover/predecessor.js';
 import { Successor } from '#moult/handover/successor.js';
 import { Threads } from '#moult/handover/threads.js';
-import { MapPiece } from '#moult/state/map-piece.js';
-import { Pieces } from '#moult/state/pieces.js';
+import { MapEntry } from '#moult/state/map-entry.js';
+import { StateEntries } from '#moult/state/state-entries.js';
 import { StateMap } from '#moult/state/state-map.js';
-import { WholePiece } from '#moult/state/whole-piece.js';
-import { type Job, JobsHolding } from '#moult/tasks/jobs-holding.js';
+import { ValueEntry } from '#moult/state/value-entry.js';
+import { type Job, JobsRunner } from '#moult/tasks/runners/jobs-runner.js';
+import { TimersRunner } from '#moult/tasks/runners/timers-runner.js';
 import { Tasks } from '#moult/tasks/tasks.js';
-import { TimersHolding } from '#moult/tasks/timers-holding.js';
 import { End } from '../supervisor/end.js';
 
 /** How many parts each job has. */
@@ -54,12 +54,12 @@ const server: Server = createServer();
 export class Owner {
   readonly number: number;
   readonly pid: number;
-  readonly estate: Estate;
+  readonly context: GenerationContext;
   readonly predecessor: Predecessor;
   readonly successor: Successor;
   readonly lifeline: [End, End];
-  readonly timers: TimersHolding<string>;
-  readonly jobs: { readonly stay: JobsHolding<string>; readonly move: JobsHolding<string> };
+  readonly timers: TimersRunner<string>;
+  readonly jobs: { readonly stay: JobsRunner<string>; readonly move: JobsRunner<string> };
   readonly map = new StateMap<number, number>();
   readonly #record: Record;
   gate: 'gated' | 'open' | 'paused' | 'closed' = 'gated';
@@ -79,10 +79,10 @@ export class Owner {
     this.#record = record;
     // No process can have such a number.
     this.pid = 2 ** 30 + number;
-    const state = new Pieces();
-    state.declare(new MapPiece('map', this.map, {}));
+    const state = new StateEntries();
+    state.declare(new MapEntry('map', this.map, {}));
     state.declare(
-      new WholePiece('counter', {
+      new ValueEntry('counter', {
         save: () => this.counter,
         restore: (value) => {
           this.counter = value;
@@ -94,18 +94,18 @@ export class Owner {
     );
     const failed = (error: MoultError) => record.wrong.push(String(error.stack));
     const tasks = new Tasks(undefined, { failed, idle: () => this.predecessor.feedEnded() });
-    this.timers = new TimersHolding('timers', (id) => this.#fire(id));
+    this.timers = new TimersRunner('timers', (id) => this.#fire(id));
     const run = (job: Job<string>) => this.#work(job);
     this.jobs = {
-      stay: new JobsHolding('stay', run, {}),
-      move: new JobsHolding('move', run, { changeover: 'move' }),
+      stay: new JobsRunner('stay', run, {}),
+      move: new JobsRunner('move', run, { changeover: 'move' }),
     };
     for (const holding of [this.timers, this.jobs.stay, this.jobs.move]) {
       tasks.declare(holding);
       state.declare(holding.piece);
     }
-    this.estate = this.#asEstate(state, tasks);
-    this.predecessor = new Predecessor(this.estate, {
+    this.context = this.#asEstate(state, tasks);
+    this.predecessor = new Predecessor(this.context, {
       stage: () => {},
       aborted: () => {},
       undone: () => {},
@@ -113,7 +113,7 @@ export class Owner {
       given: () => {},
       drained: () => died(this),
     });
-    this.successor = new Successor(this.estate, {
+    this.successor = new Successor(this.context, {
       committed: () => {},
       aborted: () => {},
       handBack: (channel, flows, message, returning) =>
@@ -186,7 +186,7 @@ export class Owner {
   /** Whether anything that one side has said is still to be heard by another. */
   static isOnTheWay: () => boolean = () => false;
 
-  #asEstate(state: Pieces, tasks: Tasks): Estate {
+  #asEstate(state: StateEntries, tasks: Tasks): GenerationContext {
     const listener = { identity: { name: 'a', family: 'tcp', path: null }, fd: 3, server };
     const own = () => (this.gate === 'closed' ? [] : [listener]);
     const listeners = {
@@ -213,7 +213,7 @@ export class Owner {
       connections: new ConnectionTracker(() => false),
       moves: { http1: 'not in this test' },
       critical: new CriticalSections(),
-      steering: {
+      stickyRouter: {
         stopHoming: () => {},
         doorOf: () => undefined,
         mayTake: () => false,
@@ -226,7 +226,7 @@ export class Owner {
       flows: { join: () => noFlows },
       epoch: this.number,
       isBeingFed: () => this.successor.isBeingFed || this.predecessor.isBeingFed,
-    } as unknown as Estate;
+    } as unknown as GenerationContext;
   }
 
   #gate(from: 'gated' | 'open' | 'paused', to: 'open' | 'paused'): void {

@@ -5,7 +5,7 @@ import http2 from 'node:http2';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import tls from 'node:tls';
-import type { Target } from '#moult/verify/target.js';
+import type { Target } from '#moult/verify/client/target.js';
 import { makeCertificate } from './certificate.js';
 import { askOnce, json, RawClient } from './raw-client.js';
 import { fixture, pointAt, type Supervised, until, withFolder, within, withService } from './supervised.js';

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { copyFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, it } from 'node:test';
-import type { Target } from '#moult/verify/target.js';
+import type { Target } from '#moult/verify/client/target.js';
 import { freePort } from '../support/free-ports.js';
 import { RawClient } from './raw-client.js';
 import { whenAllServe } from './slots-of.js';
@@ -17,7 +17,7 @@ const host = '127.0.0.1';
 type Listeners = readonly (readonly [number, number | string])[];
 
 /** Releases that listen on this and that; the service's path leads to one of them. */
-class Releases {
+class ReleaseHistory {
   readonly link: string;
   readonly #folder: string;
 
@@ -40,7 +40,7 @@ async function withLate(
   runOptions: readonly string[],
   test: (around: {
     service: Supervised;
-    releases: Releases;
+    releases: ReleaseHistory;
     early: number;
     late: number;
     folder: string;
@@ -48,7 +48,7 @@ async function withLate(
 ): Promise<void> {
   await withFolder(async (folder) => {
     const [early, late] = [await freePort(), await freePort()];
-    const releases = new Releases(folder);
+    const releases = new ReleaseHistory(folder);
     await releases.put('first', first({ early, late, folder }));
     const options = { command: [releases.link], runOptions: ['--probation', '200ms', ...runOptions] };
     await withService(options, (service) => test({ service, releases, early, late, folder }));

@@ -4,7 +4,7 @@ import net from 'node:net';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import { ask } from '#moult/cli/control.js';
-import type { Target } from '#moult/verify/target.js';
+import type { Target } from '#moult/verify/client/target.js';
 import { freePort } from '../support/free-ports.js';
 import { askOnce, RawClient } from './raw-client.js';
 import { fixture, Supervised, until, withFolder, within, withService } from './supervised.js';

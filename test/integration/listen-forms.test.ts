@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import path from 'node:path';
 import { describe, it } from 'node:test';
-import type { Target } from '#moult/verify/target.js';
+import type { Target } from '#moult/verify/client/target.js';
 import { askOnce, json, RawClient } from './raw-client.js';
 import { fixture, type Supervised, until, withFolder, withService } from './supervised.js';
 

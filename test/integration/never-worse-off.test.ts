@@ -6,7 +6,7 @@ import { describe, it } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import { ask } from '#moult/cli/control.js';
-import type { RunFolder } from '#moult/supervisor/run-folder.js';
+import type { RunFolder } from '#moult/supervisor/journal/run-folder.js';
 import type { ServiceStatus } from '#moult/supervisor/status.js';
 import type { Load, LoadReport } from '#moult/verify/load.js';
 import { freePort } from '../support/free-ports.js';

@@ -4,7 +4,7 @@ import { writeFile } from 'node:fs/promises';
 import net from 'node:net';
 import path from 'node:path';
 import { describe, it } from 'node:test';
-import type { Target } from '#moult/verify/target.js';
+import type { Target } from '#moult/verify/client/target.js';
 import { freePort } from '../support/free-ports.js';
 import { RawClient } from './raw-client.js';
 import { fixture, until, withFolder, withService } from './supervised.js';

@@ -5,7 +5,7 @@ import { readdirSync, readlinkSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, it } from 'node:test';
-import { unseenListeners } from '#moult/supervisor/unseen-listeners.js';
+import { unseenListeners } from '#moult/supervisor/reachability/unseen-listeners.js';
 import { freePorts } from '../support/free-ports.js';
 import { RawClient } from './raw-client.js';
 import { Supervised, until, withFolder, withService } from './supervised.js';

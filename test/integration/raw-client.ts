@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import net from 'node:net';
-import { type ParsedResponse, ResponseParser } from '#moult/verify/response-parser.js';
-import type { Target } from '#moult/verify/target.js';
+import { type ParsedResponse, ResponseParser } from '#moult/verify/client/response-parser.js';
+import type { Target } from '#moult/verify/client/target.js';
 import { until } from './supervised.js';
 
 /** One connection on which a test writes byte for byte what it wants, and reads whole responses. */

@@ -164,7 +164,7 @@ describe('a rollback to a release', () => {
       }
       const current = path.join(folder, 'current');
       const program = path.join(folder, 'program');
-      // More kinds are in test/supervisor/pinned-paths.test.ts.
+      // More kinds are in test/supervisor/releases/pinned-paths.test.ts.
       const commands = [['x'], [program]];
       const env = {
         PATH: `${current}/node_modules/.bin:${path.dirname(process.execPath)}:${process.env.PATH}`,

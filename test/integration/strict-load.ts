@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
-import type { ClientKind } from '#moult/verify/client-kind.js';
+import type { Target } from '#moult/verify/client/target.js';
 import type { Load } from '#moult/verify/load.js';
-import type { Target } from '#moult/verify/target.js';
+import type { ClientKind } from '#moult/verify/tally/client-kind.js';
 import { startLoad } from '../support/load.js';
 
 /** A small mixed load, so that what is shown does not depend on how fast the machine is. */

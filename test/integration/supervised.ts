@@ -10,10 +10,10 @@ import { fileURLToPath } from 'node:url';
 import { ask } from '#moult/cli/control.js';
 import { type ErrorReport, MoultError } from '#moult/errors.js';
 import type { RestartSummary } from '#moult/lifecycle/restart-record.js';
-import { RunFolder } from '#moult/supervisor/run-folder.js';
+import { RunFolder } from '#moult/supervisor/journal/run-folder.js';
 import type { ServiceStatus } from '#moult/supervisor/status.js';
-import type { RestartOutcome, ServiceUnderTest } from '#moult/verify/service-under-test.js';
-import type { Target } from '#moult/verify/target.js';
+import type { Target } from '#moult/verify/client/target.js';
+import type { RestartOutcome, ServiceUnderTest } from '#moult/verify/moult/service-under-test.js';
 
 /** The folder of the package. */
 export const root = fileURLToPath(new URL('../../..', import.meta.url));

@@ -378,7 +378,7 @@ describe('services that cannot answer for themselves', () => {
       const sockets: ChildProcess[] = [];
       try {
         const filler = `
-          const { connectUnixNow } = await import('#moult/os/unix-socket.js');
+          const { connectUnixNow } = await import('#moult/os/unix-sockets/unix-socket.js');
           for (let n = 0; n < 2000; n += 1) { try { connectUnixNow(process.argv[1]); } catch { break; } }
           console.log('full');
           setInterval(() => {}, 60_000);`;

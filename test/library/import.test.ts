@@ -57,7 +57,7 @@ for (const node of nodes) {
       ]);
       assert.deepEqual(changed, NOTHING);
       const own =
-        /^dist\/((index|errors|version)\.js|library\/[a-z-]+\.js|os\/(working-directory|clock)\.js|connections\/(movers|flows)\.js|lifecycle\/default-times\.js|protocol\/limits\.js|(broadcast|state|tasks)\/[a-z-]+\.js|node\/(handle|http1|request|response|standstill)\.js)$|^node_modules\/croner\//;
+        /^dist\/((index|errors|version)\.js|library\/[a-z-]+\.js|os\/(files\/working-directory|clock)\.js|connections\/(moving\/movers|flows)\.js|lifecycle\/default-times\.js|protocol\/limits\.js|(broadcast|state|tasks)\/[a-z/-]+\.js|node\/(handle|http\/(http1|request|response|standstill))\.js)$|^node_modules\/croner\//;
       assert.deepEqual(
         loaded.filter((path) => !own.test(path)),
         [],
@@ -79,7 +79,7 @@ for (const node of nodes) {
 
     it('moult/testing loads the stand-in, and what runs tasks, alone', async () => {
       const standIn =
-        /^(dist\/(errors\.js|testing\/[a-z-]+\.js|library\/(belongings|broadcast|own-tasks)\.js|os\/clock\.js|protocol\/limits\.js|(broadcast|state|tasks)\/[a-z-]+\.js)|node_modules\/croner\/.*)$/;
+        /^(dist\/(errors\.js|testing\/[a-z-]+\.js|library\/(declarations|broadcast|own-tasks)\.js|os\/clock\.js|protocol\/limits\.js|(broadcast|state|tasks)\/[a-z/-]+\.js)|node_modules\/croner\/.*)$/;
       const { told, loaded } = await importing('moult/testing', node);
       const { names, ...changed } = told;
       assert.deepEqual(names, ['StandIn', 'standIn']);

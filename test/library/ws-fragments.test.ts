@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { describe } from 'node:test';
 import type { WebSocket } from 'ws';
-import { client, generations, moved, type WebSocketSide } from '../library/ws-generations.js';
 import { tidy } from '../support/tidy.js';
+import { client, generations, moved, type WebSocketSide } from './ws-generations.js';
 
 function first({ wss }: WebSocketSide): WebSocket {
   const [ws] = wss.clients;

@@ -1,8 +1,8 @@
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import { type ClientOptions, type ServerOptions, WebSocket, WebSocketServer } from 'ws';
-import { Inflow } from '#moult/connections/inflow.js';
-import { Outflow } from '#moult/connections/outflow.js';
+import { Inflow } from '#moult/connections/moving/inflow.js';
+import { Outflow } from '#moult/connections/moving/outflow.js';
 import { ConnectionTracker } from '#moult/connections/tracker.js';
 import { type MovableWebSockets, moveWebSockets } from '#moult/library/ws.js';
 import { channels } from '../channel/pair.js';

@@ -3,8 +3,8 @@ import { createSocket, Socket, type SocketOptions, type SocketType } from 'node:
 import { networkInterfaces } from 'node:os';
 import { describe } from 'node:test';
 import { type DatagramListener, QUIET_MS, quiet } from '#moult/listeners/datagram-listener.js';
-import { datagramHandleOf } from '#moult/node/datagram-handle.js';
-import { closeDescriptor, duplicate } from '#moult/os/descriptor.js';
+import { datagramHandleOf } from '#moult/node/listening/datagram-handle.js';
+import { closeDescriptor, duplicate } from '#moult/os/descriptors/descriptor.js';
 import { libc } from '#moult/os/libc.js';
 import { isCloseOnExec } from '../support/descriptors.js';
 import { eventOf, turns, until } from '../support/events.js';

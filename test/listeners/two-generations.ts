@@ -4,9 +4,9 @@ import { bind } from '#moult/listeners/bind.js';
 import { listen } from '#moult/listeners/listen.js';
 import type { Listener } from '#moult/listeners/listener.js';
 import { ListenerRegistry } from '#moult/listeners/registry.js';
-import { hookBind } from '#moult/node/bind-hook.js';
-import { type Listen2, throughHook } from '#moult/node/listen-hook.js';
-import { duplicate } from '#moult/os/descriptor.js';
+import { hookBind } from '#moult/node/listening/bind-hook.js';
+import { type Listen2, throughHook } from '#moult/node/listening/listen-hook.js';
+import { duplicate } from '#moult/os/descriptors/descriptor.js';
 import { eventOf } from '../support/events.js';
 import type { Later } from '../support/tidy.js';
 

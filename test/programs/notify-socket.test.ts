@@ -4,10 +4,10 @@ import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
-import { sendDatagram } from '#moult/os/datagram.js';
-import { closeDescriptor } from '#moult/os/descriptor.js';
-import { pipe } from '#moult/os/pipe.js';
-import { isReadable } from '#moult/os/unix-socket.js';
+import { closeDescriptor } from '#moult/os/descriptors/descriptor.js';
+import { pipe } from '#moult/os/descriptors/pipe.js';
+import { sendDatagram } from '#moult/os/unix-sockets/datagram.js';
+import { isReadable } from '#moult/os/unix-sockets/unix-socket.js';
 import { NotifySocket } from '#moult/programs/notify-socket.js';
 import { until, withFolder } from '../integration/supervised.js';
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { closeDescriptor } from '#moult/os/descriptor.js';
-import { socketIdentity } from '#moult/os/socket-identity.js';
+import { closeDescriptor } from '#moult/os/descriptors/descriptor.js';
+import { socketIdentity } from '#moult/os/sockets/socket-identity.js';
 import { open } from '#moult/programs/bind.js';
 import { parseListen } from '#moult/programs/listen-option.js';
 import { misleading, passingVariables } from '#moult/programs/passing.js';

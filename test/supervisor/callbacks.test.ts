@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
 /** The supervisor, and the rooms of which it is made. */
-const ROOMS = ['supervisor', 'channel', 'os', 'starter', 'programs'];
+const ROOMS = ['supervisor', 'channel', 'os', 'service-manager', 'programs'];
 const CALLS_BACK = /(?<![\w.])(setTimeout|setInterval|setImmediate|queueMicrotask|process\.nextTick)\(/g;
 /** A promise for which nobody waits. */
 const LEFT_ALONE = /(?<=^ *|\) |else )void (?:this|look)\b[^;]*;/gm;
@@ -15,28 +15,30 @@ const CANNOT_THROW =
   /^(resolve|reject|clear(Timeout|Interval)|set(Timeout|Immediate)|unref|ref|kill|destroy|abort|close|warn|info|error|tell|fail|Error|MoultError|now|filter|some)$/;
 /** Callbacks in which something is called that is not of these, each with why it does not throw. */
 const LISTED: Readonly<Record<string, string>> = {
-  'supervisor/cession.ts: void this.#parts.ending.stop();':
+  'supervisor/takeover/outgoing-takeover.ts: void this.#parts.shutdown.stop();':
     'what it asks of others is caught, the rest only closes',
-  'supervisor/check.ts: () => { socket.destroy(); resolve(); }, Math.min(': 'of numbers',
-  'supervisor/ending.ts: () => { for (const one of this.#own()) { log.warn(': 'only reads what is known',
-  'supervisor/exclusive-changeover.ts: () => { for (const one of generations.own()) { log':
+  'supervisor/restart/health-check.ts: () => { socket.destroy(); resolve(); }, Math.min(': 'of numbers',
+  'supervisor/serving/shutdown.ts: () => { for (const one of this.#own()) { log.warn(':
+    'only reads what is known',
+  'supervisor/restart/exclusive-changeover.ts: () => { for (const one of generations.own()) { log':
     'only reads what is known, and kills',
   'supervisor/hang-ups.ts: settle, SETTLE_MS': 'what it reads is caught; a restart tells by its promise',
-  'supervisor/held-listeners.ts: () => { const held = this.#held.get(name); if (hel':
+  'supervisor/listeners/held-listeners.ts: () => { const held = this.#held.get(name); if (hel':
     'its calls of the system return their failure, which means that it is closed',
-  'supervisor/process-tree.ts: () => { const isGone = hasEnded(pid, ticks); const':
+  'supervisor/process/process-tree.ts: () => { const isGone = hasEnded(pid, ticks); const':
     'both say that they do not know, or that it lives',
-  'supervisor/wrapper.ts: () => { if (generation.exit === undefined) step();': 'signals return their failure',
+  'supervisor/serving/wrapper-process.ts: () => { if (generation.exit === undefined) step();':
+    'signals return their failure',
   'channel/channel.ts: () => { this.#dropOutbox(); this.#end(); this.#soc': 'only closes',
   'channel/line.ts: () => this.other?.receive(message as Message, inco':
     'a handler that throws here is a bug: for the last resort',
   'os/deadline.ts: () => { setImmediate(() => { if (!this.#isOver) st': 'who sets it settles promises by it',
   'os/deadline.ts: () => { if (!this.#isOver) strike(); }': 'as above',
-  'os/descriptor-reserve.ts: () => { this.#timer = undefined; this.#refill(); }':
+  'os/descriptors/descriptor-reserve.ts: () => { this.#timer = undefined; this.#refill(); }':
     'socket() returns its failure',
-  'starter/service-manager.ts: () => this.#notifier?.extendTimeout(EXTEND_BY_MS)':
+  'service-manager/service-manager.ts: () => this.#notifier?.extendTimeout(EXTEND_BY_MS)':
     'a notifier tells of failures once',
-  'starter/notifier.ts: () => this.#flush(), RETRY_MS': 'what it tries is caught',
+  'service-manager/notifier.ts: () => this.#flush(), RETRY_MS': 'what it tries is caught',
 };
 
 interface Callback {
@@ -98,14 +100,18 @@ function ownMethod(name: string, text: string): string {
 
 describe('what is called back in the supervisor, with nobody around it who catches', () => {
   const all = ROOMS.flatMap((room) =>
-    readdirSync(join(root, 'src', room))
+    readdirSync(join(root, 'src', room), { recursive: true, encoding: 'utf8' })
       .filter((name) => name.endsWith('.ts'))
       .flatMap((name) => callbacksIn(`${room}/${name}`)),
   );
 
   it('is found by this test', () => {
     assert.ok(all.length > 40, String(all.length));
-    for (const where of ['supervisor/folder-guard.ts', 'channel/channel.ts', 'starter/notifier.ts'])
+    for (const where of [
+      'supervisor/serving/folder-guard.ts',
+      'channel/channel.ts',
+      'service-manager/notifier.ts',
+    ])
       assert.ok(
         all.some((one) => one.where === where),
         where,

@@ -6,19 +6,20 @@ import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
 /** The supervisor, and the rooms of which it is made. */
-const ROOMS = ['supervisor', 'channel', 'os', 'node', 'starter', 'programs'];
+const ROOMS = ['supervisor', 'channel', 'os', 'node', 'service-manager', 'programs'];
 /** What makes something that may emit an error. */
 const MAKES =
   /(?<![\w.])(spawn|fork|exec|execFile|createServer|createConnection|connectTls|request|createReadStream|createWriteStream|createSocket)\(|new (Socket|Server|Worker|WriteStream|ReadStream)\(/;
 /** Where the listener is somebody else's: each with who has it. */
 const ELSEWHERE: Readonly<Record<string, string>> = {
-  'supervisor/generation-process.ts: new Socket(': 'checks, which alone reach a generation',
+  'supervisor/process/generation-process.ts: new Socket(': 'checks, which alone reach a generation',
   'channel/open.ts: new Socket(': 'Channel, which is made of it at once',
-  'node/own-accept.ts: new Socket(': 'Channel, or the door that refuses; the vehicle never opens anything',
-  'node/readable.ts: new Socket(': 'nobody: it is only the vehicle of a handle',
-  'node/accepted.ts: new Socket(': 'nobody: it is only the vehicle of a handle',
-  'node/listening-handle.ts: new Socket(': 'nobody: it is only the vehicle of a handle',
-  'node/http1.ts: new Socket(': 'the server to which it is given at once; only services do',
+  'node/listening/own-accept.ts: new Socket(':
+    'Channel, or the door that refuses; the vehicle never opens anything',
+  'node/http/readable.ts: new Socket(': 'nobody: it is only the vehicle of a handle',
+  'node/listening/accepted.ts: new Socket(': 'nobody: it is only the vehicle of a handle',
+  'node/listening/listening-handle.ts: new Socket(': 'nobody: it is only the vehicle of a handle',
+  'node/http/http1.ts: new Socket(': 'the server to which it is given at once; only services do',
 };
 
 interface Made {
@@ -30,7 +31,7 @@ interface Made {
 /** Every place that makes an emitter, with the function around it. */
 function made(): Made[] {
   return ROOMS.flatMap((room) =>
-    readdirSync(join(root, 'src', room))
+    readdirSync(join(root, 'src', room), { recursive: true, encoding: 'utf8' })
       .filter((name) => name.endsWith('.ts'))
       .flatMap((name) => {
         const text = readFileSync(join(root, 'src', room, name), 'utf8').replace(/^import .*?;$/gms, '');
@@ -59,7 +60,12 @@ describe('what may emit an error in the supervisor', () => {
 
   it('is found by this test', () => {
     const files = new Set(all.map(({ where }) => where));
-    for (const where of ['supervisor/check.ts', 'os/launch.ts', 'channel/open.ts', 'node/own-accept.ts'])
+    for (const where of [
+      'supervisor/restart/health-check.ts',
+      'os/processes/launch.ts',
+      'channel/open.ts',
+      'node/listening/own-accept.ts',
+    ])
       assert.ok(files.has(where), where);
   });
 

@@ -6,19 +6,19 @@ import fc from 'fast-check';
 import { ConnectionTracker } from '#moult/connections/tracker.js';
 import { MoultError } from '#moult/errors.js';
 import { CriticalSections } from '#moult/handover/critical-sections.js';
-import type { Estate } from '#moult/handover/estate.js';
 import type { FlowPeer } from '#moult/handover/flow-peer.js';
+import type { GenerationContext } from '#moult/handover/generation-context.js';
 import { Predecessor } from '#moult/handover/predecessor.js';
 import { Successor } from '#moult/handover/successor.js';
 import { Threads } from '#moult/handover/threads.js';
 import { epochAfter } from '#moult/os/clock.js';
-import { ProcessHandle } from '#moult/os/peer.js';
+import { ProcessHandle } from '#moult/os/unix-sockets/peer.js';
 import type { Message, Settings } from '#moult/protocol/messages.js';
-import { MapPiece } from '#moult/state/map-piece.js';
-import { Pieces } from '#moult/state/pieces.js';
+import { MapEntry } from '#moult/state/map-entry.js';
+import { StateEntries } from '#moult/state/state-entries.js';
 import { StateMap } from '#moult/state/state-map.js';
-import { WholePiece } from '#moult/state/whole-piece.js';
-import type { Holding } from '#moult/tasks/holding.js';
+import { ValueEntry } from '#moult/state/value-entry.js';
+import type { Runner } from '#moult/tasks/runners/runner.js';
 import { Tasks } from '#moult/tasks/tasks.js';
 import { askedOfThread, inThread } from '../support/in-thread.js';
 import { End } from './end.js';
@@ -60,7 +60,7 @@ class FakeListener {
 }
 
 /** A task that only notes who has it. Its end takes a while, as that of real ones does. */
-class FakeHolding implements Holding {
+class FakeHolding implements Runner {
   readonly name: string;
   readonly overlaps: boolean;
   readonly endWithinMs = undefined;
@@ -118,7 +118,7 @@ class Life {
   readonly number: number;
   readonly pid: number;
   readonly listener: FakeListener;
-  readonly estate: Estate;
+  readonly estate: GenerationContext;
   readonly predecessor: Predecessor;
   readonly successor: Successor;
   /** To the supervisor; the far end is the test's. */
@@ -169,13 +169,13 @@ class Life {
       of: () => undefined,
       serverOf: (name: string) => (name === listener.identity.name ? listener.server : undefined),
     };
-    const state = new Pieces();
-    state.declare(new MapPiece('map', this.map, {}));
+    const state = new StateEntries();
+    state.declare(new MapEntry('map', this.map, {}));
     const restore = async (value: number) => {
       await turns();
       this.last = value;
     };
-    state.declare(new WholePiece('last', { save: () => this.last, restore }));
+    state.declare(new ValueEntry('last', { save: () => this.last, restore }));
     const failed = (error: MoultError) => wrong.push(String(error.stack));
     const tasks = new Tasks(undefined, { failed, idle: () => this.predecessor.feedEnded() });
     tasks.declare(this.one);
@@ -185,7 +185,7 @@ class Life {
       connections: new ConnectionTracker(() => false),
       moves: { http1: 'not in this test' },
       critical: new CriticalSections(),
-      steering: {
+      stickyRouter: {
         stopHoming: () => {},
         doorOf: () => undefined,
         mayTake: () => false,
@@ -198,7 +198,7 @@ class Life {
       flows: { join: () => noFlows },
       epoch: number,
       isBeingFed: () => this.successor.isBeingFed || this.predecessor.isBeingFed,
-    } as unknown as Estate;
+    } as unknown as GenerationContext;
     this.predecessor = new Predecessor(this.estate, {
       stage: (stage) => {
         reached.add(stage);

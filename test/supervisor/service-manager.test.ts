@@ -3,8 +3,8 @@ import { describe } from 'node:test';
 import { pino } from 'pino';
 import { MoultError } from '#moult/errors.js';
 import type { RestartSummary } from '#moult/lifecycle/restart-record.js';
-import { ServiceManagerLink } from '#moult/starter/service-manager.js';
-import { Manager } from '../starter/service-manager.js';
+import { ServiceManagerLink } from '#moult/service-manager/service-manager.js';
+import { Manager } from '../service-manager/service-manager.js';
 import { until } from '../support/events.js';
 import { type Later, tidy } from '../support/tidy.js';
 

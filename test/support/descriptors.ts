@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { createServer, Socket } from 'node:net';
-import { closeDescriptor } from '#moult/os/descriptor.js';
-import { descriptorSocketPair, streamSocketPair } from '#moult/os/descriptor-socket.js';
+import { closeDescriptor } from '#moult/os/descriptors/descriptor.js';
+import { descriptorSocketPair, streamSocketPair } from '#moult/os/sockets/descriptor-socket.js';
 
 // Kept, so that a test may stop the clock of what it tests.
 const { setTimeout } = globalThis;

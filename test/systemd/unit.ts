@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import type { Target } from '#moult/verify/client/target.js';
 import type { Load, LoadOptions, LoadReport } from '#moult/verify/load.js';
-import type { Target } from '#moult/verify/target.js';
 import { cli, fixture, runNode, until } from '../integration/supervised.js';
 import { freePort } from '../support/free-ports.js';
 import { startLoad } from '../support/load.js';

@@ -3,10 +3,10 @@ import { access, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import type { RestartOutcome, ServiceUnderTest } from '#moult/verify/service-under-test.js';
-import { startUnderMoult } from '#moult/verify/under-moult.js';
+import type { RestartOutcome, ServiceUnderTest } from '#moult/verify/moult/service-under-test.js';
+import { startUnderMoult } from '#moult/verify/moult/under-moult.js';
+import { VerifyError } from '#moult/verify/moult/verify-error.js';
 import { type VerifyEvent, type VerifyOptions, verify } from '#moult/verify/verify.js';
-import { VerifyError } from '#moult/verify/verify-error.js';
 import { goodServer } from './misbehaving-server.js';
 
 const quick = { warmUpMs: 40, steadyMs: 20, restarts: 3 };

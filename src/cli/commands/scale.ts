@@ -1,0 +1,45 @@
+import { Command, InvalidArgumentError } from 'commander';
+import { paint } from '../../terminal/paint.js';
+import { print, printJson } from '../../terminal/print.js';
+import { visibleLine } from '../../terminal/visible.js';
+import { ask, findService } from '../control.js';
+import { slotNumber } from '../option-types.js';
+
+/** The command `moult scale`: more or fewer processes of a service that runs in slots. Exit status: 0 when they serve. */
+export function scaleCommand(): Command {
+  return new Command('scale')
+    .description('change how many processes share a service that was started with --slots')
+    .argument('<slots>', 'the new number of processes, or max for one per core')
+    .argument('[name]', 'the service (default: the only one that runs)')
+    .option('--json', 'print the result as a line of JSON')
+    .action(
+      async (
+        first: string,
+        second: string | undefined,
+        flags: { readonly json?: true },
+        command: Command,
+      ) => {
+        const { slots, name } = inEitherOrder(first, second, command);
+        const value = await ask(findService(name), { type: 'scale', slots });
+        if (flags.json === true) printJson({ type: 'result', ok: true, ...value });
+        else
+          print(
+            `${paint.green('✓')} ${visibleLine(`${value.slots} slots serve (${value.were} did before)`)}`,
+          );
+      },
+    );
+}
+
+const NUMBER = /^(\d+|max)$/;
+
+/** `scale 2 api`, and `scale api 2` as other tools have it. A service may be called 2: then the number comes first. */
+function inEitherOrder(first: string, second: string | undefined, command: Command) {
+  const isTurned = !NUMBER.test(first) && second !== undefined && NUMBER.test(second);
+  const [number, name] = isTurned ? [second, first] : [first, second];
+  try {
+    return { slots: slotNumber(number), name };
+  } catch (error) {
+    if (!(error instanceof InvalidArgumentError)) throw error;
+    return command.error(`error: argument 'slots' is invalid. ${error.message}`, { exitCode: 2 });
+  }
+}

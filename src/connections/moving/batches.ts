@@ -1,0 +1,172 @@
+import { knownHub } from '../../broadcast/shared.js';
+import type { Channel } from '../../channel/channel.js';
+import { Deadline } from '../../os/deadline.js';
+import type { ConnectionItem } from '../../protocol/messages.js';
+import type { Tracked } from '../tracker.js';
+import { MAX_BATCH_BYTES } from './carried.js';
+
+/** So many batches may be under way without an acknowledgement: descriptors in flight count against a limit. */
+const MAX_UNACKNOWLEDGED = 2;
+/** How long the other side may take to acknowledge a batch; then it stays, and the rest with it. */
+const ACKNOWLEDGE_TIMEOUT_MS = 4000;
+/** How long the other side may take to adopt a batch; then it is told once more to begin. */
+const ADOPT_TIMEOUT_MS = 2000;
+
+/** A connection that stands still, ready to be sent. */
+export interface Departing<T extends object = Tracked> {
+  /** By what its sender knows it. */
+  readonly tracked: T;
+  /** Its own, and that of what goes along with it. */
+  readonly descriptors: readonly number[];
+  item(): ConnectionItem;
+  /**
+   * The other side has a copy: gives ours up, without a sign to the client.
+   * @param roomBytes how much data may go along with it.
+   * @returns its data, if it has any; or that it stays after all, as it is.
+   */
+  leave(roomBytes: number): { data: Buffer | undefined } | 'stays';
+  /** Goes on here as if nothing had been. */
+  stay(): void;
+}
+
+/** What is told of batches. */
+export interface BatchEvents<T extends object = Tracked> {
+  /** There is room for another batch, or one has come to its end. */
+  progress(): void;
+  /** The other side did not take it, or it decided to stay: it goes on here. */
+  returned(tracked: T): void;
+  /** The other side no longer answers. */
+  stuck(): void;
+}
+
+/**
+ * Sends connections so that each exists once at every moment: the other side reads nothing of a batch until it is
+ * told to begin, and it is told when our copies are gone.
+ */
+export class Batches<T extends object = Tracked> {
+  /** Connections that the other side acknowledged. */
+  moved = 0;
+  /** Connections that the other side could not restore. */
+  failed = 0;
+  /** How much data has gone along with them. */
+  carriedBytes = 0;
+  /** How long each stood still, in milliseconds, as the other side measured it. */
+  readonly pausesMs: number[] = [];
+  #channel: Channel;
+  #events: BatchEvents<T>;
+  #unacknowledged = new Map<number, readonly Departing<T>[]>();
+  #unadopted = new Set<number>();
+  /** Those that are on their way: sent twice, two sockets would share one stream. */
+  #departing = new Set<T>();
+  #last = 0;
+  #isStopped = false;
+
+  constructor(channel: Channel, events: BatchEvents<T>) {
+    this.#channel = channel;
+    this.#events = events;
+    channel.on('connections-received', ({ batch, count }) => this.#acknowledged(batch, count));
+    channel.on('connections-adopted', ({ batch, pausesMs, failed }) => {
+      this.pausesMs.push(...pausesMs);
+      this.failed += failed ?? 0;
+      this.#unadopted.delete(batch);
+      this.#events.progress();
+    });
+  }
+
+  get isFull(): boolean {
+    return this.#unacknowledged.size >= MAX_UNACKNOWLEDGED;
+  }
+
+  /** Whether nothing is under way. */
+  get isIdle(): boolean {
+    return this.#unacknowledged.size + this.#unadopted.size === 0;
+  }
+
+  /** Whether a connection is on its way. */
+  has(tracked: T): boolean {
+    return this.#departing.has(tracked);
+  }
+
+  send(departing: readonly Departing<T>[]): void {
+    const batch = ++this.#last;
+    for (const { tracked } of departing) this.#departing.add(tracked);
+    this.#unacknowledged.set(batch, departing);
+    const items = departing.map((one) => one.item());
+    const descriptors = departing.flatMap((one) => one.descriptors);
+    const heard = items.some(({ kind }) => kind === 'carried') ? knownHub()?.heard : undefined;
+    const told = heard === undefined ? {} : { heard };
+    this.#channel.send({ type: 'connections', batch, items, ...told }, descriptors);
+    new Deadline(ACKNOWLEDGE_TIMEOUT_MS, () => {
+      if (this.#unacknowledged.has(batch)) this.#events.stuck();
+    }).unref();
+  }
+
+  /**
+   * What was not acknowledged goes on here. The other side is told so before anything else: the same connection may go
+   * to it again, over another channel, and when this one closes it must not take its first copy for given.
+   */
+  stop(): void {
+    this.#isStopped = true;
+    for (const batch of this.#unacknowledged.keys()) this.#channel.send({ type: 'connections-kept', batch });
+    const staying = [...this.#unacknowledged.values()].flat();
+    this.#unacknowledged.clear();
+    this.#unadopted.clear();
+    this.#departing.clear();
+    for (const one of staying) one.stay();
+  }
+
+  // From here on the other side holds a copy; ours must be gone before it begins to read.
+  #acknowledged(batch: number, count: number): void {
+    const departing = this.#unacknowledged.get(batch);
+    if (departing === undefined) {
+      this.#channel.send({ type: 'connections-kept', batch });
+      return;
+    }
+    this.#unacknowledged.delete(batch);
+    // Before any leaves: whoever sees that none is left must see that not all have arrived.
+    this.#unadopted.add(batch);
+    const heard = knownHub()?.heard;
+    const without: number[] = [];
+    const staying: Departing<T>[] = [];
+    const data: Buffer[] = [];
+    const items: { index: number; bytes: number }[] = [];
+    let roomBytes = MAX_BATCH_BYTES;
+    departing.forEach((one, index) => {
+      this.#departing.delete(one.tracked);
+      const left = index < count ? one.leave(roomBytes) : 'stays';
+      if (left === 'stays') {
+        staying.push(one);
+        if (index < count) without.push(index);
+        return;
+      }
+      this.moved += 1;
+      if (left.data === undefined) return;
+      roomBytes -= left.data.length;
+      this.carriedBytes += left.data.length;
+      data.push(left.data);
+      items.push({ index, bytes: left.data.length });
+    });
+    if (items.length > 0)
+      this.#channel.send(
+        { type: 'connections-data', batch, items, ...(heard === undefined ? {} : { heard }) },
+        [],
+        Buffer.concat(data),
+      );
+    this.#begin(batch, without);
+    // Only now: the other side closes its copies of these unread.
+    for (const one of staying) {
+      one.stay();
+      this.#events.returned(one.tracked);
+    }
+    this.#events.progress();
+  }
+
+  // It does nothing where the batch has begun.
+  #begin(batch: number, without: readonly number[]): void {
+    const except = without.length === 0 ? {} : { without: [...without] };
+    this.#channel.send({ type: 'connections-begin', batch, ...except });
+    setTimeout(() => {
+      if (!this.#isStopped && this.#unadopted.has(batch)) this.#begin(batch, without);
+    }, ADOPT_TIMEOUT_MS).unref();
+  }
+}

@@ -1,0 +1,403 @@
+/*
+ * Over 300 lines: the ways of a connection out of this process meet in one loop, and what each waits for is decided in
+ * the same turn; what it takes for one with a mover is in parting.ts, what is on its way in batches.ts.
+ */
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
+import type { Server as HttpServer } from 'node:http';
+import type { Server, Socket } from 'node:net';
+import type { Channel } from '../../channel/channel.js';
+import { MoultError } from '../../errors.js';
+import {
+  BetweenRequests,
+  freeze,
+  http1Phase,
+  onceReceived,
+  thaw,
+  timerNowMs,
+} from '../../node/http/http1.js';
+import { monotonicMs } from '../../os/clock.js';
+import type { MoverItem } from '../../protocol/messages.js';
+import { type ConnectionTracker, headDueAtMs, type Tracked } from '../tracker.js';
+import { Batches, type Departing } from './batches.js';
+import { MAX_BATCH_BYTES, MAX_TOTAL_BYTES } from './carried.js';
+import { CarriedDeparture } from './carried-departure.js';
+import { DepartingHttp1 } from './departing-http1.js';
+import { allMovers, isGiven, type Mover, moverOf, onLook } from './movers.js';
+import { recogniseProxied } from './proxied.js';
+
+/** The weight of one batch: what the other side adopts in one turn of its event loop. */
+const BATCH_WEIGHT = 64;
+const HTTP1_WEIGHT = 1;
+/** To make a WebSocket anew takes several times as long as an HTTP/1.1 connection. */
+const CARRIED_WEIGHT = 4;
+/** So long reads are held back for a response: past it, the service must learn again when its client leaves. */
+const FREEZE_LIMIT_MS = 1000;
+/** So often it is looked which connections are passed on by now: an upgrade that was under way ends without a sign. */
+const RECOGNISE_MS = 1000;
+/** A connection that never sent anything and has less than this left is answered 408 here. */
+const MIN_HEAD_LEFT_MS = 1000;
+/** So often a connection whose last bytes the kernel has not taken yet is looked at again. */
+const FLUSH_RETRY_MS = 10;
+/** So often a connection that the receiver had no room for is offered again. */
+const RETRY_MS = 100;
+
+/** Where connections of a server go: the listener's name in the successor, for those that stand between requests. */
+export type Destination = (server: Server, socket: Socket) => string | undefined;
+
+/** Where connections that the service has declared movable go, and what can be taken there. */
+export type CarriedDestination = (
+  server: Server,
+  socket: Socket,
+) => { readonly listener: string; readonly movers: readonly MoverItem[] } | undefined;
+
+/** Moves every connection that is at rest to the other side of a channel, and the others when they come to rest. */
+export class Outflow {
+  /** Settles once all that can move at once has moved, or the outflow has stopped. */
+  readonly settled: Promise<void>;
+  /** Called each time when nothing is under way any more. */
+  onIdle: () => void = () => {};
+  #taker: number;
+  #tracker: ConnectionTracker;
+  #destination: Destination;
+  #carriedDestination: CarriedDestination;
+  #batches: Batches;
+  #candidates = new Set<Tracked>();
+  #frozen = new Map<Tracked, number>();
+  #partings = new Map<Tracked, CarriedDeparture>();
+  /** Those that cannot move, and why. */
+  #staying = new WeakMap<Tracked, string>();
+  #between = new BetweenRequests();
+  #isScheduled = false;
+  #isStopped = false;
+  #sweep: NodeJS.Timeout | undefined;
+  #settle!: () => void;
+  #offs: (() => void)[] = [];
+  #onFinish = (message: unknown) => this.#finished((message as { socket: Socket }).socket);
+
+  constructor(
+    channel: Channel,
+    tracker: ConnectionTracker,
+    destination: Destination,
+    carriedDestination: CarriedDestination = () => undefined,
+  ) {
+    this.#taker = channel.peer.pid;
+    this.#tracker = tracker;
+    this.#destination = destination;
+    this.#carriedDestination = carriedDestination;
+    this.settled = new Promise((resolve) => {
+      this.#settle = resolve;
+    });
+    this.#batches = new Batches(channel, {
+      progress: () => this.#progressed(),
+      returned: (tracked) => this.#returned(tracked),
+      stuck: () => this.stop(),
+    });
+  }
+
+  /** Connections that the other side acknowledged. */
+  get moved(): number {
+    return this.#batches.moved;
+  }
+
+  /** How long each stood still, in milliseconds, as the other side measured it. */
+  get pausesMs(): readonly number[] {
+    return this.#batches.pausesMs;
+  }
+
+  /** Connections that the other side could not restore, and closed. */
+  get failed(): number {
+    return this.#batches.failed;
+  }
+
+  /** Whether nothing is under way: all that has left has been adopted. */
+  get isIdle(): boolean {
+    return this.#isStopped || this.#batches.isIdle;
+  }
+
+  /**
+   * Begins with all that are open now; goes on with those that open or come to rest later.
+   * @param which where only some leave, what belongs to no connection stays with those that remain.
+   */
+  start(which: 'all' | 'some' = 'all'): void {
+    subscribe('http.server.response.finish', this.#onFinish);
+    this.#offs.push(this.#tracker.onOpened((tracked) => this.#offer(tracked)));
+    this.#offs.push(this.#tracker.onClosed((tracked) => this.#closed(tracked)));
+    this.#offs.push(onLook((socket) => this.#look(socket)));
+    for (const mover of which === 'all' ? allMovers() : []) {
+      mover.leaving?.();
+      this.#offs.push(() => mover.staying?.());
+    }
+    this.#recognise();
+    const looks = setInterval(() => this.#recognise(), RECOGNISE_MS).unref();
+    this.#offs.push(() => clearInterval(looks));
+    for (const tracked of this.#tracker.all()) if (this.#canGo(tracked)) this.#candidates.add(tracked);
+    this.#pump();
+  }
+
+  /** Whether a connection may still move, as opposed to being drained here. */
+  canGo(socket: Socket): boolean {
+    const tracked = this.#tracker.of(socket);
+    return !this.#isStopped && tracked !== undefined && this.#canGo(tracked);
+  }
+
+  /** Why a connection that its service had declared movable stays. */
+  whyStays(tracked: Tracked): string | undefined {
+    return this.#staying.get(tracked);
+  }
+
+  /** Moves nothing any more; what was frozen and not acknowledged is served here again. */
+  stop(): void {
+    if (this.#isStopped) return;
+    this.#isStopped = true;
+    unsubscribe('http.server.response.finish', this.#onFinish);
+    for (const off of this.#offs) off();
+    clearInterval(this.#sweep);
+    this.#batches.stop();
+    for (const tracked of this.#frozen.keys()) thaw(tracked.socket);
+    for (const parting of this.#partings.values()) parting.stay();
+    this.#frozen.clear();
+    this.#partings.clear();
+    this.#candidates.clear();
+    this.#settle();
+    this.onIdle();
+  }
+
+  #recognise(): void {
+    for (const tracked of this.#tracker.all()) recogniseProxied(tracked);
+  }
+
+  #canGo(tracked: Tracked): boolean {
+    const mover = this.#moverOf(tracked);
+    if (mover !== undefined) return this.#carriedTo(tracked, mover) !== undefined;
+    const { socket, server } = tracked;
+    return !isGiven(socket, server) && this.#destination(server, socket) !== undefined;
+  }
+
+  #moverOf(tracked: Tracked): Mover | undefined {
+    return moverOf(tracked.socket, tracked.server);
+  }
+
+  /** The listener of the other side to which a mover's connection goes. */
+  #carriedTo(tracked: Tracked, mover: Mover): string | undefined {
+    if (this.#staying.has(tracked)) return undefined;
+    const to = this.#carriedDestination(tracked.server, tracked.socket);
+    const takes = to?.movers.find(({ name }) => name === mover.name);
+    const isTaken = takes !== undefined && mover.version >= takes.min && mover.version <= takes.max;
+    return isTaken ? to?.listener : undefined;
+  }
+
+  #offer(tracked: Tracked): void {
+    const isGone = this.#isStopped || tracked.socket.destroyed || this.#batches.has(tracked);
+    if (isGone || !this.#canGo(tracked)) return;
+    this.#candidates.add(tracked);
+    this.#schedule();
+  }
+
+  #look(socket: Socket): void {
+    const tracked = this.#tracker.of(socket);
+    if (tracked !== undefined) this.#offer(tracked);
+  }
+
+  #closed(tracked: Tracked): void {
+    this.#candidates.delete(tracked);
+    this.#partings.delete(tracked);
+  }
+
+  #returned(tracked: Tracked): void {
+    const parting = this.#partings.get(tracked);
+    if (parting?.error !== undefined) this.#stays(parting);
+    else if (parting?.isToGoAtOnce) this.#offer(tracked);
+    else setTimeout(() => this.#offer(tracked), RETRY_MS).unref();
+  }
+
+  #progressed(): void {
+    if (this.#candidates.size > 0) this.#schedule();
+    this.#checkSettled();
+    if (this.isIdle) this.onIdle();
+  }
+
+  // The response is finished in this turn; the connection is at rest, or on to the next, when the turn ends.
+  #finished(socket: Socket): void {
+    const tracked = this.#tracker.of(socket);
+    if (tracked === undefined || this.#batches.has(tracked) || !this.#canGo(tracked)) return;
+    this.#candidates.add(tracked);
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
+    process.nextTick(() => this.#pump());
+  }
+
+  #schedule(): void {
+    if (this.#isScheduled || this.#isStopped) return;
+    this.#isScheduled = true;
+    setImmediate(() => this.#pump());
+  }
+
+  #pump(): void {
+    this.#isScheduled = false;
+    if (this.#isStopped) return;
+    const timersNowMs = timerNowMs();
+    const departing: Departing[] = [];
+    let batchBytes = 0;
+    let weight = 0;
+    for (const tracked of this.#candidates) {
+      if (weight >= BATCH_WEIGHT || batchBytes > MAX_BATCH_BYTES || this.#batches.isFull) break;
+      this.#candidates.delete(tracked);
+      // Where it belongs may have changed since it became one.
+      if (!this.#canGo(tracked)) {
+        this.#thaw(tracked);
+        continue;
+      }
+      const one = this.#prepare(tracked, timersNowMs);
+      if (one === undefined) continue;
+      batchBytes += this.#partings.get(tracked)?.usualBytes ?? 0;
+      weight += one instanceof CarriedDeparture ? CARRIED_WEIGHT : HTTP1_WEIGHT;
+      departing.push(one);
+    }
+    this.#between.endTurn();
+    if (departing.length > 0) this.#send(departing);
+    // With the window full, the next acknowledgement goes on.
+    if (this.#candidates.size > 0 && !this.#batches.isFull) this.#schedule();
+    this.#checkSettled();
+  }
+
+  #send(departing: readonly Departing[]): void {
+    for (const { tracked } of departing) this.#frozen.delete(tracked);
+    this.#batches.send(departing);
+  }
+
+  #prepare(tracked: Tracked, timersNowMs: number): Departing | undefined {
+    const mover = this.#moverOf(tracked);
+    return mover === undefined
+      ? this.#prepareHttp1(tracked, timersNowMs)
+      : this.#prepareCarried(tracked, mover);
+  }
+
+  #prepareHttp1(tracked: Tracked, timersNowMs: number): Departing | undefined {
+    switch (http1Phase(tracked.socket, this.#between.of(tracked.server as HttpServer))) {
+      case 'rest': {
+        if (this.#headIsNearlyDue(tracked)) return undefined;
+        const listener = this.#destination(tracked.server, tracked.socket) ?? '';
+        const frozenAtMs = this.#freeze(tracked);
+        return new DepartingHttp1(tracked, listener, this.#taker, frozenAtMs, timersNowMs);
+      }
+      case 'flushing':
+        this.#freeze(tracked);
+        setTimeout(() => this.#offer(tracked), FLUSH_RETRY_MS).unref();
+        return undefined;
+      case 'responding':
+        this.#freeze(tracked);
+        return undefined;
+      case 'receiving':
+        this.#thaw(tracked);
+        // Answered early, it comes to rest without a response when the rest of the request is there.
+        onceReceived(tracked.socket, () => this.#offer(tracked));
+        return undefined;
+      case 'ended':
+        this.#frozen.delete(tracked);
+        return undefined;
+    }
+  }
+
+  #prepareCarried(tracked: Tracked, mover: Mover): Departing | undefined {
+    const listener = this.#carriedTo(tracked, mover);
+    if (listener === undefined) return undefined;
+    // It was an HTTP/1.1 connection until its upgrade.
+    this.#thaw(tracked);
+    const parting = this.#partingOf(tracked, mover, listener);
+    switch (parting.step()) {
+      case 'ready':
+        if (this.#batches.carriedBytes < MAX_TOTAL_BYTES) return parting;
+        parting.refuse(
+          new MoultError('MOULT_DATA_TOO_LARGE', `expected at most ${MAX_TOTAL_BYTES} bytes of data in all`),
+        );
+        this.#stays(parting);
+        return undefined;
+      case 'later':
+        if (parting.isStopped) this.#watch();
+        if (!parting.isSaving) setTimeout(() => this.#offer(tracked), parting.nextLookMs).unref();
+        return undefined;
+      case 'gone':
+        this.#stays(parting);
+        return undefined;
+    }
+  }
+
+  #partingOf(tracked: Tracked, mover: Mover, listener: string): CarriedDeparture {
+    const known = this.#partings.get(tracked);
+    if (known !== undefined) return known;
+    const parting = new CarriedDeparture(tracked, mover, listener, this.#taker, this.#tracker, (one) =>
+      this.#saved(one),
+    );
+    this.#partings.set(tracked, parting);
+    return parting;
+  }
+
+  // In the turn in which its data is there, or not with that data.
+  #saved(parting: CarriedDeparture): void {
+    if (this.#isStopped) return;
+    if (parting.error !== undefined) {
+      this.#stays(parting);
+      this.#checkSettled();
+      return;
+    }
+    const one = this.#batches.isFull ? undefined : this.#prepareCarried(parting.tracked, parting.mover);
+    if (one !== undefined) {
+      this.#candidates.delete(parting.tracked);
+      this.#send([one]);
+    } else {
+      parting.outdate();
+      this.#offer(parting.tracked);
+    }
+  }
+
+  #stays(parting: CarriedDeparture): void {
+    this.#partings.delete(parting.tracked);
+    if (parting.error === undefined) return;
+    this.#staying.set(parting.tracked, parting.error.message);
+    parting.mover.stayed(parting.tracked.socket, parting.error);
+  }
+
+  #freeze(tracked: Tracked): number {
+    const known = this.#frozen.get(tracked);
+    if (known !== undefined) return known;
+    freeze(tracked.socket);
+    const nowMs = monotonicMs();
+    this.#frozen.set(tracked, nowMs);
+    this.#watch();
+    return nowMs;
+  }
+
+  #thaw(tracked: Tracked): void {
+    if (this.#frozen.delete(tracked)) thaw(tracked.socket);
+  }
+
+  #watch(): void {
+    this.#sweep ??= setInterval(() => this.#restOld(), FREEZE_LIMIT_MS / 4).unref();
+  }
+
+  #restOld(): void {
+    const limit = monotonicMs() - FREEZE_LIMIT_MS;
+    for (const [tracked, at] of this.#frozen) {
+      if (tracked.socket.destroyed) this.#frozen.delete(tracked);
+      else if (at < limit) this.#thaw(tracked);
+    }
+    for (const [tracked, parting] of this.#partings) {
+      if (this.#batches.has(tracked)) continue;
+      parting.rest();
+      if (parting.error !== undefined) this.#stays(parting);
+      else if (!parting.isStopped) this.#offer(tracked);
+    }
+    this.#checkSettled();
+  }
+
+  #headIsNearlyDue(tracked: Tracked): boolean {
+    const dueMs = tracked.socket.bytesRead > 0 ? null : headDueAtMs(tracked);
+    return dueMs !== null && dueMs - performance.now() < MIN_HEAD_LEFT_MS;
+  }
+
+  #checkSettled(): void {
+    if (this.#candidates.size + this.#frozen.size > 0 || !this.#batches.isIdle) return;
+    for (const parting of this.#partings.values()) if (parting.isStopped) return;
+    this.#settle();
+  }
+}

@@ -1,0 +1,269 @@
+import type { ConsumerConfig, ConsumerMessages, JsMsg, Consumer as PullConsumer } from '@nats-io/jetstream';
+import type { NatsConnection, Subscription } from '@nats-io/transport-node';
+import type { Handling } from '../handling.js';
+
+/** A consumer of JetStream, and the connection that it speaks through. */
+export interface Attached {
+  readonly connection: NatsConnection;
+  readonly consumer: PullConsumer;
+}
+
+interface Terms {
+  readonly config: ConsumerConfig;
+  readonly epoch: number;
+  readonly concurrency: number;
+  readonly prefetch: number;
+  readonly retryAfterMs: number;
+  /** The consumer, on a new connection where the last one was closed. */
+  attach(): Promise<Attached>;
+  handle(message: JsMsg, handling: Handling): unknown;
+  trouble(error: unknown): void;
+}
+
+const NAK = new TextEncoder().encode('-NAK');
+/** How long the server may take to answer when its answer only makes the changeover quicker or tidier. */
+const ANSWER_WITHIN_MS = 1000;
+const FIRST_PAUSE_MS = 100;
+const LONGEST_PAUSE_MS = 5000;
+/** As much is fetched as is handled in this time, so that the end of a reign need not wait for more. */
+const AHEAD_MS = 200;
+/** The weight of the last message in the average. */
+const NEWEST = 0.2;
+
+/**
+ * The time from one start to the next stop: what was fetched, what is being handled, and how all of it is
+ * settled.
+ */
+export class ConsumptionRun {
+  readonly #terms: Terms;
+  readonly #abort = new AbortController();
+  readonly #ending = new AbortController();
+  /** Fetched and not begun, in the order of their delivery. */
+  readonly #waiting: JsMsg[] = [];
+  readonly #inHand = new Map<JsMsg, Promise<void>>();
+  readonly #settling = new Map<JsMsg, Promise<unknown>>();
+  #attached: Attached | undefined;
+  #fetch: ConsumerMessages | undefined;
+  #reading: Promise<void> = Promise.resolve();
+  #roomMade: (() => void) | undefined;
+  #stillWorking: NodeJS.Timeout | undefined;
+  /** How long one message takes to be handled, of late. */
+  #averageMs = AHEAD_MS;
+
+  constructor(terms: Terms) {
+    this.#terms = terms;
+  }
+
+  begin(): void {
+    this.#stillWorking = setInterval(() => this.#keep(), keepEveryMs(this.#terms.config));
+    this.#reading = this.#read();
+  }
+
+  /**
+   * Nothing is in hand, and the server knows it, when this settles; at the signal what is left is given back.
+   */
+  async end(signal: AbortSignal): Promise<void> {
+    this.#ending.abort();
+    this.#roomMade?.();
+    await this.#leave();
+    await aborted(signal, this.#idle());
+    if (!this.#isIdle) await this.#takeBack();
+    await aborted(signal, Promise.allSettled(this.#settling.values()));
+    // What a handler has acknowledged by itself is on its way too.
+    if (!signal.aborted) await withTimeout(ANSWER_WITHIN_MS, this.#flush());
+    clearInterval(this.#stillWorking);
+  }
+
+  /** One fetch at a time, so that messages come in their order; each asks for as much as there is room. */
+  async #read(): Promise<void> {
+    let pauseMs = FIRST_PAUSE_MS;
+    while (!this.#isEnding) {
+      try {
+        await this.#room();
+        if (this.#isEnding) return;
+        this.#attached = await this.#terms.attach();
+        this.#fetch = await this.#attached.consumer.fetch({ max_messages: Math.max(1, this.#free()) });
+        if (this.#isEnding) void leaveFetch(this.#fetch);
+        for await (const message of this.#fetch) {
+          pauseMs = FIRST_PAUSE_MS;
+          this.#take(message);
+        }
+      } catch (error) {
+        if (this.#isEnding) return;
+        this.#terms.trouble(error);
+        await pause(pauseMs, this.#ending.signal);
+        pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS);
+      } finally {
+        this.#fetch = undefined;
+      }
+    }
+  }
+
+  /** Waits until half of the room is free: single messages are not worth a request each. */
+  async #room(): Promise<void> {
+    while (!this.#isEnding && this.#free() < Math.ceil(this.#capacity / 2)) {
+      await new Promise<void>((resolve) => {
+        this.#roomMade = resolve;
+      });
+    }
+  }
+
+  #free(): number {
+    return this.#capacity - this.#waiting.length - this.#inHand.size;
+  }
+
+  get #capacity(): number {
+    const { concurrency, prefetch } = this.#terms;
+    return Math.min(prefetch, concurrency * Math.max(1, Math.floor(AHEAD_MS / this.#averageMs)));
+  }
+
+  #take(message: JsMsg): void {
+    this.#waiting.push(message);
+    this.#next();
+  }
+
+  #next(): void {
+    while (!this.#abort.signal.aborted && this.#inHand.size < this.#terms.concurrency) {
+      const message = this.#waiting.shift();
+      if (message === undefined) break;
+      this.#begin(message);
+    }
+    this.#roomMade?.();
+  }
+
+  #begin(message: JsMsg): void {
+    this.#inHand.set(message, this.#handle(message));
+  }
+
+  async #handle(message: JsMsg): Promise<void> {
+    const { epoch, handle, retryAfterMs, trouble } = this.#terms;
+    const beganAtMs = performance.now();
+    try {
+      // A turn of its own, so that what the handler throws at once finds the message in hand.
+      await null;
+      await handle(message, { signal: this.#abort.signal, epoch });
+      if (this.#inHand.has(message)) this.#settle(message, message.ackAck());
+    } catch (error) {
+      trouble(error);
+      if (this.#inHand.has(message)) message.nak(retryAfterMs);
+    }
+    this.#averageMs += NEWEST * (performance.now() - beganAtMs - this.#averageMs);
+    if (this.#inHand.delete(message)) this.#next();
+  }
+
+  #settle(message: JsMsg, settled: Promise<unknown>): void {
+    const over = settled.then(
+      () => this.#settling.delete(message),
+      (error) => {
+        this.#settling.delete(message);
+        this.#terms.trouble(error);
+      },
+    );
+    this.#settling.set(message, over);
+  }
+
+  /** Tells the server that what lies here has not been forgotten, so that it is not delivered once more. */
+  #keep(): void {
+    for (const message of [...this.#waiting, ...this.#inHand.keys()]) message.working();
+  }
+
+  /** Ends the fetch that is under way, and waits for the messages that were on their way here. */
+  async #leave(): Promise<void> {
+    if (this.#fetch !== undefined) await leaveFetch(this.#fetch);
+    await this.#reading;
+  }
+
+  get #isIdle(): boolean {
+    return this.#waiting.length === 0 && this.#inHand.size === 0;
+  }
+
+  async #idle(): Promise<void> {
+    while (!this.#isIdle) await Promise.race(this.#inHand.values());
+  }
+
+  /**
+   * At the deadline: handlers are told, and those that do not settle at once have their messages taken from
+   * them.
+   */
+  async #takeBack(): Promise<void> {
+    this.#abort.abort();
+    await new Promise((resolve) => setImmediate(resolve));
+    const messages = [...this.#inHand.keys(), ...this.#waiting.splice(0)];
+    this.#inHand.clear();
+    // nats-server 2.9 loses a message that is given back while a request is on its list that nobody waits for
+    // any more, until its time to be acknowledged is over. Telling of the consumer, it clears the list.
+    await this.#attached?.consumer.info().catch(this.#terms.trouble);
+    await this.#giveBack(messages);
+  }
+
+  /** Settles when the server has noted all, so that the successor gets them before any newer one. */
+  async #giveBack(messages: readonly JsMsg[]): Promise<void> {
+    const noted = await Promise.allSettled(messages.map((message) => this.#nak(message)));
+    for (const result of noted) {
+      // They come back by themselves when their time to be acknowledged is over.
+      if (result.status === 'rejected') this.#terms.trouble(result.reason);
+    }
+  }
+
+  /** The client's own `nak()` does not ask the server for an answer. */
+  async #nak(message: JsMsg): Promise<void> {
+    const { reply, didAck } = message as { reply?: string; didAck?: boolean };
+    if (didAck === true) return;
+    if (reply === undefined) message.nak();
+    else await this.#attached?.connection.request(reply, NAK, { timeout: ANSWER_WITHIN_MS });
+  }
+
+  async #flush(): Promise<void> {
+    if (this.#attached?.connection.isClosed() === false) await this.#attached.connection.flush();
+  }
+
+  get #isEnding(): boolean {
+    return this.#ending.signal.aborted;
+  }
+}
+
+/**
+ * Takes what is on its way and no more. `stop()` of the client would throw away what the server has sent already,
+ * and nobody would get it before its time to be acknowledged is over; its subscription can be drained.
+ */
+async function leaveFetch(messages: ConsumerMessages): Promise<void> {
+  const { sub } = messages as { sub?: Subscription };
+  if (typeof sub?.drain === 'function') await withTimeout(ANSWER_WITHIN_MS, sub.drain()).catch(() => {});
+  else messages.stop();
+  // The server is away, and sends nothing.
+  if (sub?.isClosed() === false) messages.stop();
+}
+
+/** A third of the shortest time after which the server would deliver once more. */
+function keepEveryMs({ ack_wait = 30_000_000_000, backoff = [] }: Partial<ConsumerConfig>): number {
+  const shortestMs = Math.min(ack_wait, ...backoff) / 1_000_000;
+  return Math.max(10, Math.min(shortestMs / 3, 60_000));
+}
+
+/** Settles with the promise, or when the signal aborts. */
+function aborted(signal: AbortSignal, promise: Promise<unknown>): Promise<unknown> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => {
+    const over = () => {
+      signal.removeEventListener('abort', over);
+      resolve(undefined);
+    };
+    signal.addEventListener('abort', over);
+    promise.then(over, over);
+  });
+}
+
+function withTimeout(limitMs: number, promise: Promise<unknown>): Promise<unknown> {
+  return aborted(AbortSignal.timeout(limitMs), promise);
+}
+
+/** Waits, or not any longer when the signal aborts. */
+function pause(forMs: number, signal: AbortSignal): Promise<unknown> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, forMs);
+    signal.addEventListener('abort', () => {
+      clearTimeout(timer);
+      resolve(undefined);
+    });
+  });
+}

@@ -1,0 +1,313 @@
+import { randomBytes } from 'node:crypto';
+import type { Feed, Mark } from '../../broadcast/feed.js';
+import type { BroadcastMessage } from '../../broadcast/message.js';
+import { broadcastHub } from '../../broadcast/shared.js';
+import type { Topic } from '../../broadcast/topic.js';
+import { readValue } from '../broadcast.js';
+import { socketOf } from '../ws/insides.js';
+import { webSocketOn } from '../ws/mover.js';
+import type {
+  AdapterInsides,
+  BroadcastOptions,
+  BroadcastPacket,
+  NamespaceInsides,
+  ServerInsides,
+  SocketInsides,
+} from './insides.js';
+import type { Sessions } from './sessions.js';
+
+/** A type of packets: an event. Source: socket.io-parser. */
+const EVENT = 2;
+const MAX_NAME = 256;
+
+/** A broadcast of Socket.IO. */
+interface Sent {
+  readonly packet: BroadcastPacket;
+  readonly opts: BroadcastOptions;
+}
+
+/** The same as it travels. */
+interface Travelling {
+  readonly packet: BroadcastPacket;
+  readonly rooms: readonly string[];
+  readonly except: readonly string[];
+  readonly flags: object | undefined;
+}
+
+/**
+ * Has the broadcasts of all namespaces reach clients wherever they lie.
+ * @param name tells servers of one process apart.
+ */
+export function shareBroadcasts(io: ServerInsides, sessions: Sessions, name: string): void {
+  const watch = (namespace: NamespaceInsides) => {
+    let shared: SharedAdapter | undefined;
+    let adapter = namespace.adapter;
+    const use = () => {
+      shared?.close();
+      shared = SharedAdapter.of(
+        adapter,
+        namespace,
+        sessions,
+        name,
+        io.opts?.connectionStateRecovery !== undefined,
+      );
+    };
+    // Another one takes its place when the service says `io.adapter()`.
+    Object.defineProperty(namespace, 'adapter', {
+      configurable: true,
+      enumerable: true,
+      get: () => adapter,
+      set: (value: AdapterInsides) => {
+        adapter = value;
+        use();
+      },
+    });
+    use();
+  };
+  for (const namespace of io._nsps.values()) watch(namespace);
+  io.on('new_namespace', watch);
+}
+
+/**
+ * The broadcasts of one namespace. What is sent here goes to the other generations, too, whatever the adapter does with it
+ * besides. What comes from outside, over an adapter for several servers, comes to every generation: one of them counts, and
+ * sends it on to the others.
+ */
+class SharedAdapter {
+  readonly #adapter: AdapterInsides;
+  readonly #namespace: NamespaceInsides;
+  readonly #sessions: Sessions;
+  readonly #hub = broadcastHub();
+  readonly #topic: Topic;
+  /** The adapter's own, as its class has it. */
+  readonly #send: AdapterInsides['broadcast'];
+  /** That of the adapter in memory, on which all others are built. */
+  readonly #deliverHere: AdapterInsides['broadcast'];
+  readonly #apply: AdapterInsides['apply'];
+  readonly #feed: Feed | undefined;
+  /** What was given to the adapter to be sent to other servers: it is not to be sent to clients here. */
+  readonly #outgoing = new WeakSet<object>();
+  /** Packets as the adapter has made them: one that keeps packets for recovery adds an offset. */
+  readonly #made = new WeakMap<BroadcastMessage, BroadcastPacket>();
+  /** Which clients a packet goes to that is being sent. */
+  #isFor: ((socket: SocketInsides) => boolean) | undefined;
+  #encoded: BroadcastPacket | undefined;
+
+  /** @returns undefined for an adapter that is not known. */
+  static of(
+    adapter: AdapterInsides,
+    namespace: NamespaceInsides,
+    sessions: Sessions,
+    name: string,
+    recovers: boolean,
+  ): SharedAdapter | undefined {
+    const topic = `socket.io ${name} ${namespace.name}`;
+    const memory = classWith(adapter, 'apply');
+    if (memory === undefined || !('broadcast' in memory) || topic.length > MAX_NAME) return undefined;
+    const isInMemory =
+      !('uid' in adapter) && ['Adapter', 'SessionAwareAdapter'].includes(adapter.constructor.name);
+    // Others store what they send under an offset, which only they know.
+    const isPassing = typeof adapter.uid === 'string' && !recovers;
+    if (!isInMemory && !isPassing) return undefined;
+    return new SharedAdapter(adapter, namespace, sessions, topic, memory.broadcast);
+  }
+
+  private constructor(
+    adapter: AdapterInsides,
+    namespace: NamespaceInsides,
+    sessions: Sessions,
+    name: string,
+    deliverHere: AdapterInsides['broadcast'],
+  ) {
+    this.#adapter = adapter;
+    this.#namespace = namespace;
+    this.#sessions = sessions;
+    this.#send = adapter.broadcast;
+    this.#deliverHere = deliverHere;
+    this.#apply = adapter.apply;
+    this.#topic = {
+      name,
+      deliver: (message, isDue, value) => this.#deliver(message, isDue, value),
+      deliverTo: (client, message) => this.#deliverTo(client, message),
+    };
+    this.#hub.declare(this.#topic);
+    const isPassing = adapter.uid !== undefined;
+    adapter.broadcast = (packet, opts) => this.#broadcast(packet, opts);
+    adapter.apply = (opts, callback) => this.#applyTo(opts, callback);
+    if (!isPassing) return;
+    const encode = adapter._encode;
+    adapter._encode = (packet, options) => {
+      this.#encoded = packet;
+      return encode.call(adapter, packet, options);
+    };
+    const { hasRoom } = adapter;
+    // Who of its room is elsewhere must be sent it, too.
+    if (hasRoom !== undefined) {
+      adapter.hasRoom = (room) => this.#hub.isShared || hasRoom.call(adapter, room);
+    }
+    this.#feed = this.#hub.feeds.open(this.#topic, (mark) => this.#mark(mark));
+    // Whether it is subscribed the adapter does not say: until it is, marks do not come back.
+    this.#feed.subscribed();
+  }
+
+  close(): void {
+    this.#hub.withdraw(this.#topic);
+    if (this.#feed !== undefined) this.#hub.feeds.close(this.#feed);
+  }
+
+  #broadcast(packet: BroadcastPacket, opts: BroadcastOptions): void {
+    if (opts.flags?.local === true || this.#isForOneHere(opts)) {
+      this.#sendWhole(packet, opts);
+      return;
+    }
+    const sent: Sent = { packet, opts };
+    try {
+      this.#hub.publish(this.#topic.name, travelling(sent), { sent, by: this.#topic });
+    } catch (cause) {
+      const why = cause instanceof Error ? cause.message : String(cause);
+      process.emitWarning(`${why}: it reaches only the clients of this process`, {
+        type: 'MoultWarning',
+        code: 'MOULT_BROADCAST_INCOMPLETE',
+      });
+      this.#sendWhole(packet, opts);
+    }
+  }
+
+  // With recovery, what is sent to one socket is a broadcast to its own room.
+  #isForOneHere({ rooms }: BroadcastOptions): boolean {
+    const [room] = rooms;
+    return rooms.size === 1 && room !== undefined && this.#isOwnRoom(room);
+  }
+
+  #isOwnRoom(room: string): boolean {
+    return this.#namespace.sockets.has(room) && this.#adapter.rooms.get(room)?.size === 1;
+  }
+
+  // As if moult were not there.
+  #sendWhole(packet: BroadcastPacket, opts: BroadcastOptions): void {
+    this.#for(
+      () => true,
+      () => this.#send.call(this.#adapter, packet, opts),
+    );
+  }
+
+  #deliver(
+    message: BroadcastMessage,
+    isDue: (client: object) => boolean,
+    value: { readonly sent: unknown } | undefined,
+  ): void {
+    const { packet, opts } = value === undefined ? arrived(message) : (value.sent as Sent);
+    const isOwn = value !== undefined && message.fed === undefined;
+    const isFor = (socket: SocketInsides) => isDue(clientOf(socket));
+    if (this.#feed === undefined) {
+      this.#for(isFor, () => this.#send.call(this.#adapter, packet, opts));
+      this.#made.set(message, packet);
+      return;
+    }
+    this.#for(isFor, () => this.#deliverHere.call(this.#adapter, packet, opts));
+    if (!isOwn) return;
+    const outside = { ...opts, flags: { ...opts.flags, moult: this.#hub.id } };
+    this.#outgoing.add(outside);
+    this.#send.call(this.#adapter, packet, outside);
+  }
+
+  #deliverTo(client: object, message: BroadcastMessage): void {
+    const ws = webSocketOn(client);
+    const sockets = ws === undefined ? [] : this.#sessions.socketsOf(ws);
+    const { packet, opts } = arrived(message);
+    const made = this.#made.get(message) ?? packet;
+    for (const socket of sockets) {
+      if (socket.nsp !== this.#namespace || !this.#isMeant(socket, opts)) continue;
+      const one = { ...opts, rooms: new Set([socket.id]), except: new Set<string>() };
+      this.#for(
+        (each) => each === socket,
+        () => this.#deliverHere.call(this.#adapter, made, one),
+      );
+    }
+  }
+
+  #isMeant({ id }: SocketInsides, { rooms, except }: BroadcastOptions): boolean {
+    const joined = this.#adapter.sids.get(id) ?? new Set<string>();
+    const isIn = (some: ReadonlySet<string> | undefined) =>
+      [...(some ?? [])].some((room) => joined.has(room));
+    return (rooms.size === 0 || isIn(rooms)) && !isIn(except);
+  }
+
+  #for(isFor: (socket: SocketInsides) => boolean, send: () => void): void {
+    const before = this.#isFor;
+    this.#isFor = isFor;
+    try {
+      send();
+    } finally {
+      this.#isFor = before;
+    }
+  }
+
+  // All that an adapter sends to clients comes by here: what is not being sent from this process came from outside.
+  #applyTo(opts: BroadcastOptions, callback: (socket: SocketInsides) => void): void {
+    const packet = this.#encoded;
+    this.#encoded = undefined;
+    if (this.#outgoing.has(opts)) return;
+    const isFor = this.#isFor;
+    if (isFor !== undefined) {
+      this.#apply.call(this.#adapter, opts, (socket) => {
+        if (isFor(socket)) callback(socket);
+      });
+    } else if (this.#feed !== undefined && packet !== undefined && packet.id === undefined) {
+      this.#fromOutside({ packet, opts }, this.#feed);
+    } else this.#apply.call(this.#adapter, opts, callback);
+  }
+
+  #fromOutside(sent: Sent, feed: Feed): void {
+    const { moult } = sent.opts.flags ?? {};
+    if (typeof moult === 'object' && moult !== null) feed.marked(moult);
+    // What another generation has sent comes by its own way.
+    else if (moult === undefined || !this.#hub.knows(moult)) feed.received(travelling(sent), sent);
+  }
+
+  // Under a name that is nobody's, so that this process gets it back.
+  #mark(mark: Mark): void {
+    const adapter = this.#adapter;
+    const { uid } = adapter;
+    const opts = { rooms: new Set(['moult']), except: new Set<string>(), flags: { moult: mark } };
+    this.#outgoing.add(opts);
+    adapter.uid = randomBytes(6).toString('base64url');
+    try {
+      this.#send.call(adapter, { type: EVENT, data: ['moult'], nsp: this.#namespace.name }, opts);
+    } finally {
+      adapter.uid = uid;
+    }
+  }
+}
+
+/** By what moult knows the client of a socket. */
+function clientOf({ client }: SocketInsides): object {
+  const ws = client.conn.transport.socket;
+  return (ws === undefined ? undefined : socketOf(ws)) ?? client.conn;
+}
+
+function travelling({ packet, opts: { rooms, except, flags } }: Sent): Travelling {
+  const { type, data, nsp } = packet;
+  return {
+    packet: { type, data, ...(nsp === undefined ? {} : { nsp }) },
+    rooms: [...rooms],
+    except: [...(except ?? [])],
+    flags,
+  };
+}
+
+function arrived(message: BroadcastMessage): Sent {
+  const { packet, rooms, except, flags } = readValue<Travelling>(message, undefined);
+  return {
+    packet,
+    opts: { rooms: new Set(rooms), except: new Set(except), ...(flags === undefined ? {} : { flags }) },
+  };
+}
+
+/** The class of an object that has this method as its own. */
+function classWith(object: object, method: string): AdapterInsides | undefined {
+  for (let proto = Object.getPrototypeOf(object); proto !== null; proto = Object.getPrototypeOf(proto)) {
+    if (Object.hasOwn(proto, method)) return proto as AdapterInsides;
+  }
+  return undefined;
+}

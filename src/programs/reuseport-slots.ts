@@ -1,0 +1,166 @@
+import { MoultError } from '../errors.js';
+import { closeDescriptor, duplicate, shutDownListener } from '../os/descriptors/descriptor.js';
+import { type Exception, sendTo, sharesListening, waitingToBeAccepted } from '../os/sockets/reuseport.js';
+import { socketIdentity } from '../os/sockets/socket-identity.js';
+import { listenAgain, openShared } from './bind.js';
+import type { ListenOption } from './listen-option.js';
+
+type TcpOption = Extract<ListenOption, { family: 'tcp' | 'udp' }>;
+
+/** One of several sockets of a listener. */
+export interface ReuseportSlot {
+  readonly fd: number;
+  /** How many generations have it. */
+  users: number;
+}
+
+/**
+ * A TCP listener of which each generation of a program has a socket of its own, a lane. New connections go to one
+ * lane, and which one that is changes in one step; so a program that cannot be told to wait has nothing to accept
+ * before its time, and what another one does to its socket is its own affair.
+ */
+export class ReuseportSlots {
+  readonly #option: TcpOption;
+  /** As the kernel counts them. */
+  #lanes: ReuseportSlot[] = [];
+  #chosen: ReuseportSlot;
+  #isClosed = false;
+  /** Where connections from these ports of ours go. */
+  readonly #exceptions = new Map<number, ReuseportSlot>();
+  readonly #onOrder: (fds: readonly number[]) => void;
+  #told = '';
+
+  /**
+   * Opens the first lane, or goes on with those that there are.
+   * @param onOrder is told of the lanes as the kernel counts them, whenever that has changed.
+   * @param kept those that there are already, as the kernel counts them; the caller's copies stay the caller's.
+   * @param chosen which of them new connections are to go to.
+   * @throws MOULT_LISTEN_FAILED; MOULT_SYSTEM_CALL where there can be only one socket.
+   */
+  constructor(
+    option: TcpOption,
+    onOrder: (fds: readonly number[]) => void,
+    kept: readonly number[] = [],
+    chosen = 0,
+  ) {
+    if (!kept.every(sharesListening)) throw new MoultError('MOULT_SYSTEM_CALL', 'it is not shared');
+    const fds = kept.length === 0 ? [openShared(option, true)] : kept.map(duplicate);
+    this.#onOrder = onOrder;
+    this.#lanes = fds.map((fd) => ({ fd, users: 0 }));
+    this.#chosen = this.#lanes[chosen] as ReuseportSlot;
+    const address = socketIdentity(this.#chosen.fd)?.address;
+    // Port 0 is decided by now.
+    this.#option = address !== undefined && 'port' in address ? { ...option, port: address.port } : option;
+    try {
+      this.#choose();
+    } catch (error) {
+      for (const fd of fds) closeDescriptor(fd);
+      throw error;
+    }
+  }
+
+  /** All of them, as the kernel counts them. */
+  get all(): readonly ReuseportSlot[] {
+    return this.#lanes;
+  }
+
+  /** The one to which new connections go. */
+  get chosen(): ReuseportSlot {
+    return this.#chosen;
+  }
+
+  /** One more, to which nothing goes. */
+  add(): ReuseportSlot {
+    this.#settle();
+    const lane = { fd: openShared(this.#option, false), users: 0 };
+    this.#lanes.push(lane);
+    return lane;
+  }
+
+  /** New connections go there from now on. @returns whether they went elsewhere before. */
+  choose(lane: ReuseportSlot): boolean {
+    const before = this.#chosen;
+    if (before === lane) return false;
+    this.#chosen = lane;
+    this.#settle();
+    if (before.users === 0) this.#drop(before);
+    return true;
+  }
+
+  /** A generation does not have it any more; the last one closes it, unless new connections go there. */
+  leave(lane: ReuseportSlot): void {
+    lane.users -= 1;
+    if (lane.users <= 0 && lane !== this.#chosen) this.#drop(lane);
+  }
+
+  /** How many clients wait there to be accepted. */
+  waiting({ fd }: ReuseportSlot): number {
+    return waitingToBeAccepted(fd);
+  }
+
+  /** Connections of this machine from this port go to a lane, until they are told otherwise. */
+  except(port: number, lane: ReuseportSlot | undefined): void {
+    if (lane === undefined) this.#exceptions.delete(port);
+    else this.#exceptions.set(port, lane);
+    this.#settle();
+  }
+
+  /** Has the chosen one listen again where its program has shut it down. @returns whether it had. */
+  repair(): boolean {
+    if (!listenAgain(this.#chosen.fd)) return false;
+    this.#forget(this.#chosen);
+    this.#lanes.push(this.#chosen);
+    this.#choose();
+    return true;
+  }
+
+  /** Lets go of our copies of all of them. */
+  close(): void {
+    for (const { fd } of this.#lanes) closeDescriptor(fd);
+    this.#lanes = [];
+    this.#isClosed = true;
+  }
+
+  #drop(lane: ReuseportSlot): void {
+    if (this.#isClosed) return;
+    // For every process that has a copy: only then it is known not to be counted any more.
+    shutDownListener(lane.fd);
+    // At once: the kernel has moved the chosen one, and until it is told where to, it gives clients to any.
+    this.#forget(lane);
+    this.#choose();
+    closeDescriptor(lane.fd);
+    this.#settle();
+  }
+
+  // A program may have shut its own down.
+  #settle(): void {
+    for (const lane of [...this.#lanes])
+      if (lane !== this.#chosen && socketIdentity(lane.fd)?.isListening !== true) this.#forget(lane);
+    this.#choose();
+  }
+
+  // The kernel puts the last into the place of one that leaves.
+  #forget(lane: ReuseportSlot): void {
+    const at = this.#lanes.indexOf(lane);
+    const last = this.#lanes.pop();
+    if (last !== undefined && last !== lane && at >= 0) this.#lanes[at] = last;
+    for (const [port, one] of this.#exceptions) if (one === lane) this.#exceptions.delete(port);
+  }
+
+  #choose(): void {
+    const exceptions: Exception[] = [...this.#exceptions].map(([port, lane]) => ({
+      port,
+      index: this.#lanes.indexOf(lane),
+    }));
+    sendTo(this.#chosen.fd, this.#lanes.indexOf(this.#chosen), exceptions);
+    this.#tellOrder();
+  }
+
+  #tellOrder(): void {
+    const fds = this.#lanes.map(({ fd }) => fd);
+    const order = fds.join();
+    if (order === this.#told) return;
+    this.#told = order;
+    this.#onOrder(fds);
+  }
+}

@@ -1,0 +1,32 @@
+import { MoultError } from '../../errors.js';
+import { libc } from '../../os/libc.js';
+
+let canCall: boolean | undefined;
+
+/**
+ * Whether this process can call libc, without which it cannot pass descriptors. Where Node was told to load no addons, or
+ * there is none for its libc, it cannot: that is said once, as a warning, and restarts drain.
+ */
+export function canCallLibc(): boolean {
+  canCall ??= tryToCall();
+  return canCall;
+}
+
+function tryToCall(): boolean {
+  try {
+    libc();
+    return true;
+  } catch (error) {
+    if (error instanceof MoultError) throw error;
+    const { code, message } = error as NodeJS.ErrnoException;
+    const remedy =
+      code === 'ERR_DLOPEN_DISABLED'
+        ? ' Start Node without --no-addons; with permissions, give --allow-addons (and --allow-net from Node 25 on)'
+        : '';
+    process.emitWarning(
+      `${message} moult cannot pass connections on from this process: a restart drains them, and clients meet the new release by new ones.${remedy}`,
+      'MoultWarning',
+    );
+    return false;
+  }
+}

@@ -1,0 +1,123 @@
+import { MoultError } from '../errors.js';
+import { type Entry, type LinkedMap, MapLink, type MapPart } from './map-link.js';
+import type { EntryLink, StateEntry } from './state-entry.js';
+import { type StateMap, watch } from './state-map.js';
+
+/** The most bytes of a map, where the service does not say. */
+export const DEFAULT_MAP_BYTES = 4 * 1024 * 1024 * 1024;
+
+/** How a map of the service changes hands. */
+export interface MapOptions<K, V> {
+  /** What the entries mean; raised whenever that changes. Default 1. */
+  readonly version?: number;
+  /** The oldest version that `up` can read and `down` can write; default `version`. */
+  readonly oldestVersion?: number;
+  /** An entry of an older version as one of this version. */
+  up?(entry: [unknown, unknown], from: number): [K, V];
+  /** An entry of this version as one of an older version, for a release that goes back. */
+  down?(entry: [K, V], to: number): [unknown, unknown];
+  /** The most bytes that it may have; default 4 GiB. */
+  readonly maxBytes?: number;
+}
+
+/** A map, given entry by entry. */
+export class MapEntry<K, V> implements StateEntry, LinkedMap<K, V> {
+  readonly name: string;
+  readonly version: number;
+  readonly oldestVersion: number;
+  readonly maxBytes: number;
+  readonly wantsLate = false;
+  readonly isOnePart = false;
+  readonly isOfTask: boolean = false;
+  readonly entries: StateMap<K, V>;
+  readonly #options: MapOptions<K, V>;
+  /** Those that are told of changes. */
+  #following = new Set<MapLink<K, V>>();
+  /** Through which changes come just now: its other side knows them. */
+  #source: MapLink<K, V> | undefined;
+
+  constructor(name: string, map: StateMap<K, V>, options: MapOptions<K, V>) {
+    this.name = name;
+    this.version = options.version ?? 1;
+    this.oldestVersion = options.oldestVersion ?? this.version;
+    this.maxBytes = options.maxBytes ?? DEFAULT_MAP_BYTES;
+    this.entries = map;
+    this.#options = options;
+  }
+
+  link(): EntryLink {
+    return new MapLink(this);
+  }
+
+  follow(link: MapLink<K, V>): void {
+    this.#following.add(link);
+    watch(this.entries, {
+      changed: (key) => {
+        for (const each of this.#following) if (each !== this.#source) each.changed(key);
+      },
+      cleared: () => {
+        for (const each of this.#following) if (each !== this.#source) each.cleared();
+      },
+    });
+  }
+
+  unfollow(link: MapLink<K, V>): void {
+    this.#following.delete(link);
+    if (this.#following.size === 0) watch(this.entries, undefined);
+  }
+
+  encode(entry: [K, V], version: number, _link: MapLink<K, V>): Entry {
+    if (version === this.version) return entry;
+    if (this.#options.down === undefined) throw this.#without('down', version);
+    return this.#options.down(entry, version);
+  }
+
+  /** An entry as it came through this link. */
+  protected decode(entry: Entry, version: number, _link: MapLink<K, V>): [K, V] {
+    if (version === this.version) return entry as [K, V];
+    if (this.#options.up === undefined) throw this.#without('up', version);
+    return this.#options.up(entry, version);
+  }
+
+  take(
+    { clear, set = [], delete: gone = [] }: MapPart,
+    version: number,
+    link: MapLink<K, V>,
+    keeps: ReadonlySet<K>,
+  ): void {
+    this.#source = link;
+    try {
+      if (clear) this.clear(keeps);
+      for (const entry of set) {
+        const [key, value] = this.decode(entry, version, link);
+        if (keeps.has(key)) continue;
+        this.entries.set(key, value);
+        link.isKnown(key);
+      }
+      for (const entry of gone) {
+        const [key] = this.decode(entry, version, link);
+        if (keeps.has(key)) continue;
+        // Also where it is not here: others may have it.
+        if (!this.entries.delete(key)) this.entries.touch(key);
+        link.isKnown(key);
+      }
+    } finally {
+      this.#source = undefined;
+    }
+  }
+
+  drop(): void {
+    this.entries.clear();
+  }
+
+  /** Everything that is here is gone at the other side. @param keeps the keys of which it does not know yet. */
+  protected clear(keeps: ReadonlySet<K>): void {
+    if (keeps.size === 0) this.entries.clear();
+    else for (const key of [...this.entries.keys()]) if (!keeps.has(key)) this.entries.delete(key);
+  }
+
+  #without(what: 'up' | 'down', version: number): MoultError {
+    const told = `state ${this.name}: version ${version} was agreed on with ${this.version} here, and there is no ${what}()`;
+    return new MoultError('MOULT_STATE_FAILED', told);
+  }
+}

@@ -1,0 +1,127 @@
+import { deserialize } from 'node:v8';
+import type { Channel } from '../channel/channel.js';
+import { MoultError } from '../errors.js';
+import type { Message } from '../protocol/messages.js';
+import type { StateEntries } from './state-entries.js';
+
+/** Takes pieces of state from the other side of a channel, part by part, in the order in which they come. */
+export class StateTaker {
+  #channel: Channel;
+  #pieces: StateEntries;
+  #onFailure: (error: MoultError) => void;
+  #onPart: () => void;
+  /** Bytes of a part that comes in several frames. */
+  #begun: Buffer[] = [];
+  #begunBytes = 0;
+  #bytesOf = new Map<string, number>();
+  #wholes = new Set<string>();
+  #last: Promise<void> | undefined;
+  #failure: MoultError | undefined;
+
+  /** @param onFailure told once, of the first piece that could not be taken. @param onPart told of each part that comes. */
+  constructor(
+    channel: Channel,
+    pieces: StateEntries,
+    onFailure: (error: MoultError) => void,
+    onPart: () => void = () => {},
+  ) {
+    this.#channel = channel;
+    this.#pieces = pieces;
+    this.#onFailure = onFailure;
+    this.#onPart = onPart;
+    channel.on('state-part', (part, { attachment }) => this.#receive(part, attachment));
+  }
+
+  /** Why a piece could not be taken. */
+  get failure(): MoultError | undefined {
+    return this.#failure;
+  }
+
+  /**
+   * Asks for all that this generation can take.
+   * @returns when it is here; or when the other side is gone, and what is not whole has been dropped.
+   * @throws what a piece could not be taken for.
+   */
+  async want(): Promise<void> {
+    const wants = this.#pieces.wants();
+    if (wants.length === 0) return;
+    const copied = new Promise<void>((resolve) => {
+      this.#channel.on('state-copied', () => resolve());
+    });
+    this.#channel.send({ type: 'state-want', pieces: wants });
+    await Promise.race([copied, this.#channel.closed]);
+    await this.#settled();
+    if (this.#failure !== undefined) throw this.#failure;
+    if (!this.#channel.isClosed) return;
+    for (const piece of this.#pieces.all()) {
+      const isCut = this.#bytesOf.has(piece.name) && !this.#wholes.has(piece.name);
+      if (isCut) piece.drop();
+    }
+  }
+
+  /** Calls back once all that has come so far is taken: at once where nothing is pending. */
+  whenTaken(callback: () => void): void {
+    if (this.#last === undefined) callback();
+    else this.#settled().then(callback);
+  }
+
+  async #settled(): Promise<void> {
+    while (this.#last !== undefined) await this.#last;
+  }
+
+  #receive(part: Message<'state-part'>, bytes: Buffer): void {
+    this.#onPart();
+    if (part.isWhole) {
+      this.#wholes.add(part.name);
+      return;
+    }
+    this.#begun.push(bytes);
+    this.#begunBytes += bytes.length;
+    this.#checkSize(part.name, bytes.length);
+    if (part.goesOn) {
+      this.#channel.send({ type: 'state-read', bytes: bytes.length });
+      return;
+    }
+    const whole = this.#begun.length === 1 ? bytes : Buffer.concat(this.#begun, this.#begunBytes);
+    this.#begun = [];
+    this.#begunBytes = 0;
+    this.#after(() => this.#take(part, whole, bytes.length));
+  }
+
+  // The other side keeps to its own limit, this one to ours: in all of a copy, and in each part later.
+  #checkSize(name: string, bytes: number): void {
+    const before = this.#wholes.has(name) ? this.#begunBytes - bytes : (this.#bytesOf.get(name) ?? 0);
+    this.#bytesOf.set(name, before + bytes);
+    const limit = this.#pieces.get(name)?.maxBytes ?? 0;
+    if (before + bytes > limit) {
+      throw new MoultError(
+        'MOULT_STATE_TOO_LARGE',
+        `state ${name}: expected at most ${limit} bytes, more came`,
+      );
+    }
+  }
+
+  async #take({ name, version }: Message<'state-part'>, bytes: Buffer, lastBytes: number): Promise<void> {
+    try {
+      const piece = this.#failure === undefined ? this.#pieces.get(name) : undefined;
+      const taken = piece && this.#pieces.link(piece, this.#channel).take(deserialize(bytes), version);
+      // At once where it is: what changes here next was changed by one that knew.
+      if (taken instanceof Promise) await taken;
+    } catch (cause) {
+      const why = cause instanceof Error ? cause.message : String(cause);
+      const told = `state ${name}, version ${version}, could not be restored: ${why}`;
+      this.#failure = new MoultError('MOULT_STATE_FAILED', told, { cause });
+      this.#onFailure(this.#failure);
+    }
+    this.#channel.send({ type: 'state-read', bytes: lastBytes });
+  }
+
+  #after(work: () => void | Promise<void>): void {
+    const before = this.#last ?? Promise.resolve();
+    const now = before.then(work);
+    this.#last = now;
+    now.then(() => {
+      if (this.#last === now) this.#last = undefined;
+    });
+  }
+}

@@ -1,0 +1,389 @@
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { connect, Socket } from 'node:net';
+import { isAbsolute } from 'node:path';
+import type { Line } from '../../channel/line.js';
+import { type ErrorReport, MoultError } from '../../errors.js';
+import { wallClockMs } from '../../os/clock.js';
+import { Deadline } from '../../os/deadline.js';
+import { closeDescriptor } from '../../os/descriptors/descriptor.js';
+import { calledNode } from '../../os/processes/invocation.js';
+import { type Exit, hasEnded, signal, startTicks } from '../../os/processes/process.js';
+import { streamSocketPair } from '../../os/sockets/descriptor-socket.js';
+import type { PeerCredentials } from '../../os/unix-sockets/peer.js';
+import type { DrainReport, GenerationState, Message, Settings } from '../../protocol/messages.js';
+import { passedVariable, type StartedBy, variablesFor } from '../../service/environment.js';
+import type { Release } from '../releases/release.js';
+import { killTree, type Outputs, type ProcessTree, startTree, startTreeWith } from './process-tree.js';
+import type { ServiceFiles } from './service-files.js';
+import { type AtStart, passedListeners } from './start-facts.js';
+
+/** The channel to a service, or what stands for one where the service has none. */
+export interface Lifeline extends Line {
+  readonly peer: Pick<PeerCredentials, 'pid'>;
+  close(): void;
+}
+
+/** One generation as the supervisor sees it: the process tree, and the channel to the service in it. */
+export class GenerationProcess {
+  readonly number: number;
+  readonly release: Release;
+  readonly settings: Settings;
+  readonly tree: ProcessTree;
+  readonly startedAt = wallClockMs();
+  exit: Exit | undefined;
+  /** The channel to the service, once it has shown itself. */
+  lifeline: Lifeline | undefined;
+  /** The socket at which it receives a successor. */
+  door: string | undefined;
+  /** Called when it has told where it receives others. */
+  onDoor: () => void = () => {};
+  /** Settles when it has begun to accept under this supervisor. */
+  readonly serves: Promise<void>;
+  /** Settles when it has nothing left to do, with what became of its connections; with nothing when it ended without telling. */
+  readonly drained: Promise<DrainReport | undefined>;
+  /** The listeners that it claimed, once it is ready. */
+  claims: ReadonlySet<string> | undefined;
+  /** Those of them that it does not listen on yet, and that are held for it. */
+  late: Set<string> | undefined;
+  /** What it said last that it is not ready for want of. */
+  missing: Omit<Message<'missing'>, 'type'> | undefined;
+  /** Whether it was started because nobody served. */
+  isRevived = false;
+  /** The one that has ended, where it was started because of that. */
+  revives: GenerationProcess | undefined;
+  /** Whether its end is asked for, and no crash. */
+  isEnding = false;
+  /** Whether it came back beside another that serves: it ends, and what it listens on is not the service's. */
+  isSecond = false;
+  /** Whether an earlier supervisor has started it: then it comes here by itself, in its own time. */
+  isAdopted = false;
+  /** Whether it served under an earlier supervisor. */
+  hadServed = false;
+  /** Whether it was confirmed: a crash or a rollback may come back to its release. */
+  isProved = false;
+  /** Whether its predecessor was told to take the service back. */
+  isUndone = false;
+  /** Whether its predecessor does not answer: its listeners come from the supervisor, which ends that one when it is ready. */
+  isForced = false;
+  /** Whether it neither sends nor takes descriptors: its Node loads no addons. */
+  isAddonless = false;
+  /** The socket at which one without descriptors is reached past its gate. */
+  reachPath: string | undefined;
+  /** Whether it may be told of those that serve in other slots. */
+  sharesBroadcasts = false;
+  /** Whether other processes of its tree may join it. */
+  takesMembers = false;
+  /** The generation from which it takes over, or took over. */
+  predecessor: GenerationProcess | undefined;
+  /** When the service's process was started, as the kernel counts. */
+  #serviceTicks: number | undefined;
+  #servingSince: number | undefined;
+  #served!: () => void;
+  #told!: (report: DrainReport | undefined) => void;
+  /** Whether it can tell connections of looks from those of clients. */
+  looks = false;
+  #lookId = 0;
+  #seen: (listener: string) => void = () => {};
+  #asked = 0;
+  #questions = new Map<string, (answer: unknown) => void>();
+
+  constructor(number: number, release: Release, settings: Settings, tree: ProcessTree) {
+    this.number = number;
+    this.release = release;
+    this.settings = settings;
+    this.tree = tree;
+    this.serves = new Promise((resolve) => {
+      this.#served = resolve;
+    });
+    this.drained = new Promise((resolve) => {
+      this.#told = resolve;
+    });
+    tree.exited.then((exit) => {
+      this.exit = exit;
+      this.#told(undefined);
+    });
+  }
+
+  /** Starts a generation. @param atStart the listeners that it gets at its start, where it can get none later. */
+  static start(
+    number: number,
+    release: Release,
+    settings: Settings,
+    around: Omit<StartedBy, 'generation'>,
+    outputs: Outputs,
+    files: ServiceFiles,
+    atStart?: AtStart,
+  ): GenerationProcess {
+    const { NODE_OPTIONS } = release.env;
+    const variables = variablesFor(
+      { ...around, generation: number },
+      release.isDirect,
+      files.preload,
+      files.koffi,
+      NODE_OPTIONS,
+    );
+    // As an argument too: a Node with capabilities, or of another user's, does not heed NODE_OPTIONS.
+    const args = release.isDirect ? ['--require', files.preload, ...release.args] : release.args;
+    // The Node of an older release may be gone, as after an update.
+    const isGone = release.isDirect && isAbsolute(release.command) && !existsSync(release.command);
+    const command = isGone ? calledNode() : release.command;
+    const passed = atStart === undefined ? [] : passedListeners(atStart);
+    const env = { ...release.env, ...variables, ...passedVariable(passed.map(({ told }) => told)) };
+    const launch = { ...release, command, args, env };
+    const tree =
+      atStart === undefined
+        ? startTree(launch, outputs)
+        : startTreeWith(
+            launch,
+            passed.map(({ fd }) => fd),
+          );
+    return new GenerationProcess(number, release, settings, tree);
+  }
+
+  /** Whether it is this supervisor's, to be signalled and ended by it. */
+  get isOurs(): boolean {
+    return true;
+  }
+
+  /** Settles when the process that was started has ended. */
+  get exited(): Promise<Exit> {
+    return this.tree.exited;
+  }
+
+  /** Whether it is ended in time by what stands for it, and not by who watches over the others. */
+  get endsInTime(): boolean {
+    return false;
+  }
+
+  /** The process that was started; the service may be one below it. */
+  get pid(): number {
+    return this.tree.pid;
+  }
+
+  /** The process of the service itself, as the kernel names it. */
+  get servicePid(): number {
+    // A peer of another namespace of processes has the number 0 here.
+    return this.lifeline?.peer.pid || this.pid;
+  }
+
+  /** Milliseconds since 1970 when it began to accept; undefined before. */
+  get servingSince(): number | undefined {
+    return this.#servingSince;
+  }
+
+  /** It accepts from now on. */
+  beginToServe(): void {
+    this.hasServed();
+    this.#served();
+  }
+
+  /** It has nothing left to do. */
+  hasDrained(report: DrainReport): void {
+    this.#told(report);
+  }
+
+  /** It has accepted at some time before now. */
+  hasServed(): void {
+    this.#servingSince ??= wallClockMs();
+  }
+
+  /** The predecessor, while it lives. */
+  get livingPredecessor(): GenerationProcess | undefined {
+    return this.predecessor?.exit === undefined ? this.predecessor : undefined;
+  }
+
+  /** Whether the service can be spoken to. */
+  get isReachable(): boolean {
+    return this.lifeline !== undefined && !this.lifeline.isClosed;
+  }
+
+  /** Whether the service's process has ended, as far as that can be known here. */
+  get hasLostService(): boolean {
+    const isClosed = this.lifeline?.isClosed === true;
+    return isClosed && this.#serviceTicks !== undefined && hasEnded(this.servicePid, this.#serviceTicks);
+  }
+
+  /** Settles when all that it has said is heard: its channel ends behind that. */
+  async hasSaidAll(withinMs: number): Promise<void> {
+    if (!this.isReachable) return;
+    let limit: NodeJS.Timeout | undefined;
+    const late = new Promise<void>((resolve) => {
+      limit = setTimeout(resolve, withinMs);
+    });
+    await Promise.race([this.lifeline?.closed, late]);
+    clearTimeout(limit);
+  }
+
+  /** Signals the service. */
+  signalService(name: NodeJS.Signals): void {
+    if (this.exit === undefined) signal(this.servicePid, name);
+  }
+
+  /** Ends the whole process tree at once. */
+  kill(): void {
+    killTree(this.tree);
+  }
+
+  /** It has failed, and is to end: at once, unless clients may have reached it. */
+  giveUp(): void {
+    this.kill();
+  }
+
+  /**
+   * A connection to the service that no client made, past its gate.
+   * @param _withinMs for a service that may take its time.
+   * @throws Error when it cannot be reached.
+   */
+  async reach(_withinMs: number): Promise<Socket> {
+    if (this.lifeline === undefined || this.lifeline.isClosed)
+      throw new Error('it has no connection to its supervisor');
+    if (this.isAddonless) return this.#reachByPath();
+    const [ours, theirs] = streamSocketPair();
+    this.lifeline.send({ type: 'check-connection', listener: null }, [theirs]);
+    closeDescriptor(theirs);
+    return new Socket({ fd: ours, readable: true, writable: true });
+  }
+
+  async #reachByPath(): Promise<Socket> {
+    const { reachPath } = this;
+    if (reachPath === undefined)
+      throw new Error('its Node loads no addons, and it could not listen for a check');
+    const socket = connect(reachPath);
+    await once(socket, 'connect');
+    return socket;
+  }
+
+  /** The service has shown itself: from now on it is reached through this channel. */
+  attach(lifeline: Lifeline): void {
+    this.lifeline = lifeline;
+    this.#serviceTicks = startTicks(lifeline.peer.pid);
+    lifeline.on('looking', (looking) => this.#answer(`looking ${looking.id}`, looking));
+    lifeline.on('seen', ({ id, listener }) => {
+      if (id === this.#lookId) this.#seen(listener);
+    });
+    lifeline.on('door', ({ path, looks }) => {
+      this.door = path;
+      this.looks = looks === true;
+      this.onDoor();
+    });
+    // Answers may come after their question was given up; they must not be out of order then.
+    lifeline.on('state', ({ id, state }) => this.#answer(`state ${id}`, state));
+    lifeline.on('members-door', ({ id, path }) => this.#answer(`members ${id}`, path));
+    lifeline.on('gave', ({ moved }) => this.#answer('gave', moved));
+    lifeline.on('expecting', ({ generation, error }) => this.#answer(`expecting ${generation}`, error));
+  }
+
+  /** What the service tells of itself. @throws MOULT_PEER_CLOSED, MOULT_PEER_TIMEOUT */
+  state(timeoutMs: number): Promise<GenerationState> {
+    const id = ++this.#asked;
+    return this.#ask(`state ${id}`, timeoutMs, () =>
+      this.lifeline?.send({ type: 'ask-state', id }),
+    ) as Promise<GenerationState>;
+  }
+
+  /** Where other processes of its tree join it; null where they cannot. @throws MOULT_PEER_CLOSED, MOULT_PEER_TIMEOUT */
+  async membersDoor(timeoutMs: number): Promise<string | null> {
+    if (!this.takesMembers) return null;
+    const id = ++this.#asked;
+    return this.#ask(`members ${id}`, timeoutMs, () =>
+      this.lifeline?.send({ type: 'ask-members-door', id }),
+    ) as Promise<string | null>;
+  }
+
+  /**
+   * Announces connections that are no client's, in place of those that were announced for the same look.
+   * @param seen is called with the name of each listener at which one was accepted.
+   * @returns what it listens on. @throws MOULT_PEER_CLOSED, MOULT_PEER_TIMEOUT
+   */
+  look(
+    probes: Message<'look'>['probes'],
+    seen: (listener: string) => void,
+    timeoutMs: number,
+  ): Promise<Pick<Message<'looking'>, 'listeners' | 'closed'>> {
+    if (this.#lookId === 0) this.#lookId = ++this.#asked;
+    const id = this.#lookId;
+    this.#seen = seen;
+    return this.#ask(`looking ${id}`, timeoutMs, () =>
+      this.lifeline?.send({ type: 'look', id, probes }),
+    ) as Promise<Message<'looking'>>;
+  }
+
+  /** None of them comes any more. */
+  lookIsOver(): void {
+    this.lifeline?.send({ type: 'look', id: this.#lookId, probes: [] });
+    this.#lookId = 0;
+    this.#seen = () => {};
+  }
+
+  /** Has it give so many connections to the one behind this door. @returns how many have moved. @throws MOULT_PEER_CLOSED, MOULT_PEER_TIMEOUT */
+  give(door: string, count: number, timeoutMs: number): Promise<number> {
+    return this.#ask('gave', timeoutMs, () =>
+      this.lifeline?.send({ type: 'give', door, count }),
+    ) as Promise<number>;
+  }
+
+  /**
+   * Has it expect a successor. One that does not answer in time is told at once that nobody comes: it may answer yet.
+   * @throws MOULT_PEER_CLOSED, MOULT_PEER_TIMEOUT, MOULT_PROTOCOL_ORDER; nothing has changed then. After a time-out the
+   *   number may not be used again: the answer to it may still come.
+   */
+  async expect(generation: number, settings: Settings, timeoutMs: number): Promise<void> {
+    const refusal = await this.#ask(`expecting ${generation}`, timeoutMs, () =>
+      this.lifeline?.send({ type: 'expect', generation, settings }),
+    ).catch((error: MoultError) => {
+      if (error.code === 'MOULT_PEER_TIMEOUT') this.expectNoMore(generation, error);
+      throw error;
+    });
+    if (refusal !== undefined) throw MoultError.from(refusal as ErrorReport);
+    // One that has just come back tells of its door before it answers.
+    if (this.door !== undefined || this.isAddonless) return;
+    const what = `generation ${this.number} has no socket at which it could hand over`;
+    const error = new MoultError('MOULT_PEER_CLOSED', what);
+    this.lifeline?.send({ type: 'abort', error: error.report() });
+    throw error;
+  }
+
+  /** It was told to expect this one, or may yet hear so: it does not come. */
+  expectNoMore(generation: number, error: MoultError): void {
+    this.lifeline?.send({ type: 'abort', error: error.report(), generation });
+  }
+
+  #ask(question: string, timeoutMs: number, send: () => void): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      if (!this.isReachable) {
+        reject(
+          new MoultError(
+            'MOULT_PEER_CLOSED',
+            `generation ${this.number} has no connection to its supervisor`,
+          ),
+        );
+        return;
+      }
+      const limit = new Deadline(timeoutMs, () => {
+        this.#questions.delete(question);
+        const what = 'it is stopped, or its event loop is blocked';
+        reject(
+          new MoultError(
+            'MOULT_PEER_TIMEOUT',
+            `generation ${this.number} did not answer within ${timeoutMs} ms: ${what}`,
+          ),
+        );
+      });
+      this.#questions.set(question, (answer) => {
+        limit.clear();
+        resolve(answer);
+      });
+      this.lifeline?.closed.then(() => {
+        limit.clear();
+        reject(new MoultError('MOULT_PEER_CLOSED', `generation ${this.number} was lost before it answered`));
+      });
+      send();
+    });
+  }
+
+  #answer(question: string, answer: unknown): void {
+    this.#questions.get(question)?.(answer);
+    this.#questions.delete(question);
+  }
+}

@@ -1,0 +1,77 @@
+import { Socket } from 'node:net';
+import type { Writable } from 'node:stream';
+import { descriptorOf } from '../../node/handle.js';
+import { type Launch, type Launched, launch, launchWithDescriptors } from '../../os/processes/launch.js';
+import { type Exit, hasEnded, reap, signal } from '../../os/processes/process.js';
+import { OutputTail, passThrough } from './output-tail.js';
+
+/** So often it is looked whether a process that this program did not start has ended. */
+const LOOK_MS = 200;
+
+/** Where the output of a service goes. */
+export interface Outputs {
+  readonly stdout: Writable;
+  readonly stderr: Writable;
+}
+
+/** A process and all that it started: a group of its own. */
+export interface ProcessTree {
+  /** -1 where it could not be started. */
+  readonly pid: number;
+  /** Settles when the first process of the tree has ended. */
+  readonly exited: Promise<Exit>;
+  /** The last lines that it wrote, as far as they came through this program. */
+  readonly output: OutputTail;
+  /** The descriptors at which this program reads its output and its error output; none where it does not. */
+  readonly outputEnds?: () => number[];
+}
+
+/** Starts a tree; a command that cannot be started is a tree that has ended with code 127. */
+export function startTree(what: Launch, outputs: Outputs): ProcessTree {
+  const first = launch(what);
+  const output = new OutputTail();
+  if (first.stdout !== null) passThrough(first.stdout, outputs.stdout, output);
+  if (first.stderr !== null) passThrough(first.stderr, outputs.stderr, output);
+  const outputEnds = () =>
+    [first.stdout, first.stderr].map((stream) => (stream instanceof Socket ? descriptorOf(stream) : -1));
+  return { ...treeOf(first, output), outputEnds };
+}
+
+/** The same, with this program's own output for its output, and these descriptors from 3 on. */
+export function startTreeWith(what: Launch, descriptors: readonly number[]): ProcessTree {
+  return treeOf(launchWithDescriptors(what, descriptors));
+}
+
+/** The tree that begins with this process. @param output what it writes, as far as that comes through this program. */
+export function treeOf({ pid, exited }: Launched, output = new OutputTail()): ProcessTree {
+  const told = exited.then((exit) => {
+    if (exit.notStarted !== undefined) output.add(Buffer.from(`${exit.notStarted}\n`));
+    return exit;
+  });
+  return { pid, exited: told, output };
+}
+
+/**
+ * Takes over a tree that an earlier program started.
+ * @returns undefined when that process has ended, and its number may mean another.
+ */
+export function adoptTree(pid: number, ticks: number): ProcessTree | undefined {
+  // What has ended and is a child of ours is collected here.
+  if (hasEnded(pid, ticks) && reap(pid) !== 'living') return undefined;
+  const exited = new Promise<Exit>((resolve) => {
+    const look = setInterval(() => {
+      // The kernel may call it a zombie while some of its threads still run: a child of ours is collected later.
+      const isGone = hasEnded(pid, ticks);
+      const exit = reap(pid) ?? (isGone ? { code: null, signal: null } : 'living');
+      if (exit === 'living') return;
+      clearInterval(look);
+      resolve(exit);
+    }, LOOK_MS).unref();
+  });
+  return { pid, exited, output: new OutputTail() };
+}
+
+/** Ends a whole tree at once. */
+export function killTree({ pid }: ProcessTree): void {
+  if (pid > 0) signal(-pid, 'SIGKILL');
+}

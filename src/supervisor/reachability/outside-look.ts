@@ -1,0 +1,194 @@
+import { MoultError } from '../../errors.js';
+import { namesOf } from '../../lifecycle/listener-names.js';
+import { wallClockMs } from '../../os/clock.js';
+import { isInOtherNetwork } from '../../os/sockets/network-namespace.js';
+import type { ProbeTarget } from '../../os/sockets/probe-connection.js';
+import { type SocketName, socketIdentity } from '../../os/sockets/socket-identity.js';
+import { MAX_SOCKET_PATH_BYTES } from '../../os/unix-sockets/unix-socket.js';
+import type { ListenerItem } from '../../protocol/messages.js';
+import type { HeldListeners } from '../listeners/held-listeners.js';
+import type { GenerationProcess } from '../process/generation-process.js';
+import { type Acceptance, Probes, type Said } from './probes.js';
+
+/** What was found. */
+export interface Look {
+  /** How many listeners were looked at. */
+  readonly looked: number;
+  /** How long that took, in milliseconds. */
+  readonly lookMs: number;
+}
+
+interface LookParts extends Acceptance {
+  readonly held: HeldListeners;
+  /** How long a generation may take to accept, in milliseconds. */
+  readonly withinMs: number;
+}
+
+interface Looked {
+  readonly item: ListenerItem;
+  readonly target: ProbeTarget | undefined;
+}
+
+/**
+ * Looks from outside, as a client does, whether a generation is found where it should be: each of its listeners is there,
+ * a connection to each address is accepted by it and by nobody else, and each path leads to its socket.
+ */
+export class OutsideLook {
+  readonly #parts: LookParts;
+  #last: Promise<unknown> = Promise.resolve();
+  #probes: Probes | undefined;
+  /** How many looks are under way or asked for that somebody waits for. */
+  #urgent = 0;
+  /** Whether the one that is under way can wait. */
+  #canWait = false;
+
+  constructor(parts: LookParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Looks at all listeners of a generation that serves. What can be mended is mended.
+   * @throws MOULT_NOT_REACHED with what is missing, what was opened instead, and since when.
+   */
+  at(generation: GenerationProcess): Promise<Look> {
+    this.#urgent += 1;
+    if (this.#canWait) this.#probes?.giveUp();
+    return this.#next(() =>
+      this.#look(generation).finally(() => {
+        this.#urgent -= 1;
+      }),
+    );
+  }
+
+  /**
+   * The same for who can wait, and holds nobody up.
+   * @returns nothing where another look was asked for meanwhile; it may be asked for again at once then.
+   * @throws MOULT_NOT_REACHED
+   */
+  whenIdle(generation: GenerationProcess): Promise<Look | undefined> {
+    return this.#next(async () => {
+      if (this.#urgent > 0) return undefined;
+      this.#canWait = true;
+      try {
+        return await this.#look(generation);
+      } catch (error) {
+        if (this.#urgent > 0) return undefined;
+        throw error;
+      } finally {
+        this.#canWait = false;
+      }
+    });
+  }
+
+  // One at a time: a generation answers for one.
+  #next<T>(look: () => Promise<T>): Promise<T> {
+    const next = this.#last.then(look);
+    this.#last = next.catch(() => {});
+    return next;
+  }
+
+  /** Who may accept has changed. */
+  turned(): void {
+    this.#probes?.turned();
+  }
+
+  async #look(generation: GenerationProcess): Promise<Look> {
+    const { held, withinMs } = this.#parts;
+    // Programs that do not know of looks would see a client: of those the kernel is asked.
+    const areProbed = generation.looks;
+    const looked = this.#listeners(generation, areProbed);
+    const beganMs = performance.now();
+    if (areProbed && !generation.isReachable) throw notReached(generation, ['its service is gone']);
+    // A worker that is busy all the time answers nothing; one that was adopted has yet to tell of what it has.
+    if (looked.length + this.#expected(generation).size === 0 && !generation.isAdopted)
+      return { looked: 0, lookMs: 0 };
+    const problems: string[] = [];
+    const probes = new Probes(generation, this.#parts, withinMs);
+    this.#probes = probes;
+    try {
+      const targets = looked.flatMap(({ item, target }) =>
+        target === undefined
+          ? []
+          : [[item.name, { target, descriptor: () => held.descriptorOf(item.name) }] as const],
+      );
+      const own = await probes.announce(new Map(targets));
+      // One that comes back tells of its listeners before it answers.
+      if (this.#listeners(generation, areProbed).length > looked.length) return await this.#look(generation);
+      const isOpen = (name: string) => own === undefined || own.listeners.includes(name);
+      if (own !== undefined) problems.push(...missing(generation, this.#expected(generation), own));
+      for (const { path, name, outcome, since } of held.paths?.look() ?? []) {
+        const what = outcome === 'taken' ? `something else is at ${path}` : `${path} is gone`;
+        if (isOf(generation, name)) problems.push(`${name} is not found: ${what}${ago(since)}`);
+      }
+      for (const { item } of looked.filter(({ item: { name } }) => isOpen(name))) {
+        // It may have brought another copy meanwhile.
+        const fd = held.descriptorOf(item.name);
+        if (item.family !== 'udp' && fd !== undefined && socketIdentity(fd)?.isListening !== true)
+          problems.push(`${item.name} was shut down: nobody accepts there`);
+      }
+      problems.push(...(await probes.follow(isOpen)));
+    } finally {
+      this.#probes = undefined;
+      probes.close();
+    }
+    if (problems.length === 0) return { looked: looked.length, lookMs: performance.now() - beganMs };
+    throw notReached(generation, problems);
+  }
+
+  #expected({ predecessor }: GenerationProcess): ReadonlySet<string> {
+    return new Set(predecessor === undefined ? [] : this.#parts.held.namesOf(predecessor.number));
+  }
+
+  #listeners(generation: GenerationProcess, areProbed: boolean): Looked[] {
+    const { held } = this.#parts;
+    const { items, descriptors } = held.describe();
+    return items.flatMap((item, i) => {
+      const fd = descriptors[i] ?? -1;
+      if (item.family === 'file' || item.spare || !isOf(generation, item.name)) return [];
+      // A successor that was undone has had it elsewhere, and removes that at its end.
+      const path = held.paths?.pathOf(item.name, generation.number) ?? item.path;
+      return [{ item, target: areProbed && item.family !== 'udp' ? targetOf(path, fd) : undefined }];
+    });
+  }
+}
+
+function notReached({ number }: GenerationProcess, problems: readonly string[]): MoultError {
+  const what = `clients do not reach generation ${number}: ${[...new Set(problems)].join('; ')}`;
+  return new MoultError('MOULT_NOT_REACHED', what, { details: { generation: number, problems } });
+}
+
+function isOf({ claims, late }: GenerationProcess, name: string): boolean {
+  return (claims === undefined || claims.has(name)) && late?.has(name) !== true;
+}
+
+function missing(
+  generation: GenerationProcess,
+  expected: ReadonlySet<string>,
+  { listeners, closed }: Said,
+): string[] {
+  const lacks = [...expected].filter((name) => !listeners.includes(name) && isOf(generation, name));
+  const instead = listeners.filter((name) => generation.claims?.has(name) !== true);
+  const opened = instead.length === 0 ? '' : `, and listens on ${namesOf(instead)} instead`;
+  return lacks.map((name) => {
+    const at = closed.find((one) => one.name === name)?.at;
+    return `its service has closed ${name}${at === undefined ? '' : ago(at)}${opened}`;
+  });
+}
+
+function ago(sinceMs: number): string {
+  return `, ${((wallClockMs() - sinceMs) / 1000).toFixed(1)} s ago`;
+}
+
+function targetOf(path: string | null, fd: number): ProbeTarget | undefined {
+  const address: SocketName | undefined = socketIdentity(fd)?.address;
+  if (address === undefined || address.family === 'other') return undefined;
+  // Its addresses may be those of others here.
+  if ((address.family !== 'unix' || address.path.startsWith('\0')) && isInOtherNetwork(fd)) return undefined;
+  if (address.family === 'unix') {
+    const at = path ?? address.path;
+    // One that was bound by a shorter way cannot be connected to by its whole path.
+    return Buffer.byteLength(at) > MAX_SOCKET_PATH_BYTES || at === '' ? undefined : { path: at };
+  }
+  const loopback: Readonly<Record<string, string>> = { '0.0.0.0': '127.0.0.1', '::': '::1' };
+  return { host: loopback[address.host] ?? address.host, port: address.port };
+}

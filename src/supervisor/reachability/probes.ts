@@ -1,0 +1,293 @@
+import { MoultError } from '../../errors.js';
+import { hasSocket, holderOf, treeOf } from '../../os/processes/proc-tree.js';
+import { ProbeConnection, type ProbeTarget } from '../../os/sockets/probe-connection.js';
+import { hasRoom } from '../../os/sockets/reuseport.js';
+import { socketIdentity } from '../../os/sockets/socket-identity.js';
+import type { GenerationProcess } from '../process/generation-process.js';
+
+/** How often it is looked whether a connection was accepted, at first and later, where nobody tells. */
+const LOOK_MS = 1;
+const MAX_LOOK_MS = 100;
+const ASK_AFTER_MS = 8;
+/** How long another slot may take to hear of the connections; one that is stopped accepts none. */
+const OTHERS_MS = 500;
+/** How long who has accepted a connection and answered or ended it may take to say so. */
+const LAST_WORDS_MS = 50;
+/** So often it is sent again where nobody says so. A worker thread never does. */
+const MAX_SENT_AGAIN = 3;
+/** What a kernel says of an address that cannot be reached from this very machine, which proves nothing. */
+const NO_WAY_THERE = [
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'EADDRNOTAVAIL',
+  'EACCES',
+  'EPERM',
+  'ETIMEDOUT',
+  // A link-local address does not say by which link.
+  'EINVAL',
+];
+
+/** What a generation says of its listeners. */
+export type Said = Awaited<ReturnType<GenerationProcess['look']>>;
+
+/** Who may accept at a moment, and who lives. */
+export interface Acceptance {
+  /** Those that may accept in place of this one now, such as those of other slots, with it. */
+  readonly acceptors: (generation: GenerationProcess) => readonly GenerationProcess[];
+  /** All that live: any of them may come to accept while it is looked. */
+  readonly living: () => readonly GenerationProcess[];
+}
+
+/** Where a listener is looked for. */
+export interface Goal {
+  readonly target: ProbeTarget;
+  /** Its descriptor here: what it says of itself counts where no connection can come from this machine. */
+  readonly descriptor: () => number | undefined;
+}
+
+interface Sent {
+  readonly listener: string;
+  readonly goal: Goal;
+  connection: ProbeConnection;
+  /** Since when it has been answered or ended by somebody who has not told. */
+  answeredAtMs: number | undefined;
+  /** How often it was sent again. */
+  again: number;
+}
+
+/**
+ * The connections of one look: each is announced to all who may accept it, goes on its way, and is followed until it is
+ * known who has accepted it. Who may do so is asked anew at every step, for meanwhile other slots hand over, too.
+ */
+export class Probes {
+  readonly #generation: GenerationProcess;
+  readonly #parts: Acceptance;
+  readonly #withinMs: number;
+  /** All that could accept at some moment since it began. */
+  readonly #allowed = new Set<GenerationProcess>();
+  readonly #told = new Set<GenerationProcess>();
+  readonly #seen = new Map<string, GenerationProcess>();
+  #sent: Sent[] = [];
+  #wake: () => void = () => {};
+  /** Fails when this look is given up. */
+  readonly #goesOn: Promise<never>;
+  #giveUp!: (why: MoultError) => void;
+  #isGivenUp = false;
+
+  /** @param withinMs how long the generation may take to accept, in milliseconds. */
+  constructor(generation: GenerationProcess, parts: Acceptance, withinMs: number) {
+    this.#generation = generation;
+    this.#parts = parts;
+    this.#withinMs = withinMs;
+    this.#goesOn = new Promise((_, reject) => {
+      this.#giveUp = reject;
+    });
+    this.#goesOn.catch(() => {});
+    this.turned();
+  }
+
+  /** Who may accept has changed. */
+  turned(): void {
+    for (const one of this.#parts.acceptors(this.#generation)) this.#allowed.add(one);
+    // One that has come since hears of the connections before it accepts.
+    if (this.#told.size > 0) void Promise.all(this.#tellOthers());
+  }
+
+  /** Has what is under way fail with MOULT_NOT_REACHED: nothing is known. */
+  giveUp(): void {
+    this.#isGivenUp = true;
+    this.#giveUp(givenUp());
+    this.#wake();
+  }
+
+  /**
+   * Makes them, and announces them.
+   * @returns what the generation says of itself; nothing where it knows of no looks.
+   * @throws MOULT_PEER_CLOSED, MOULT_PEER_TIMEOUT, MOULT_NOT_REACHED when it is given up
+   */
+  async announce(goals: ReadonlyMap<string, Goal>): Promise<Said | undefined> {
+    for (const [listener, goal] of goals) {
+      const connection = connectionTo(goal.target);
+      if (connection !== undefined)
+        this.#sent.push({ listener, goal, connection, answeredAtMs: undefined, again: 0 });
+    }
+    return this.#announceAll();
+  }
+
+  /** Sends those to these listeners on their way. @returns what is wrong, once it is known of all of them who accepted. */
+  async follow(isOpen: (listener: string) => boolean): Promise<string[]> {
+    const untilMs = performance.now() + this.#withinMs;
+    const problems: string[] = [];
+    let pending = this.#sent.filter(({ listener }) => isOpen(listener));
+    for (const { connection } of pending) connection.start();
+    for (let waitMs = LOOK_MS; ; waitMs = Math.min(waitMs * 2, MAX_LOOK_MS)) {
+      if (this.#isGivenUp) throw givenUp();
+      const isLate = performance.now() > untilMs;
+      const found = pending.map((one) => this.#judge(one, isLate, isLate || waitMs > ASK_AFTER_MS));
+      problems.push(...found.flatMap((how) => (how === undefined || how === 'well' ? [] : [how])));
+      pending = pending.filter((_, i) => found[i] === undefined);
+      if (pending.length === 0) return problems;
+      await this.#sendLostAgain(pending);
+      await this.#somethingSeen(waitMs);
+    }
+  }
+
+  /** Ends all of them; nobody need know of them any more. */
+  close(): void {
+    for (const one of this.#told) one.lookIsOver();
+    for (const { connection } of this.#sent) connection.close();
+  }
+
+  async #announceAll(): Promise<Said | undefined> {
+    const own = this.#looks(this.#generation) ? this.#tell(this.#generation, this.#withinMs) : undefined;
+    // Any of them may accept one in the very moment in which it is sent.
+    const others = Promise.all(this.#tellOthers(true));
+    const said = await Promise.race([own, this.#goesOn]);
+    await Promise.race([others, this.#goesOn]);
+    return said;
+  }
+
+  // What another slot does is no affair of this one.
+  #tellOthers(again = false): Promise<unknown>[] {
+    const isMeant = (one: GenerationProcess) =>
+      one !== this.#generation && this.#looks(one) && (again || !this.#told.has(one));
+    return this.#parts
+      .living()
+      .filter(isMeant)
+      .map((one) => this.#tell(one, OTHERS_MS).catch(() => {}));
+  }
+
+  #looks(one: GenerationProcess): boolean {
+    return one.looks && one.isReachable;
+  }
+
+  #tell(one: GenerationProcess, withinMs: number): Promise<Said> {
+    this.#told.add(one);
+    const probes = this.#sent.map(({ listener, connection }) => ({ listener, from: connection.from }));
+    const seen = (listener: string) => {
+      this.turned();
+      this.#seen.set(listener, one);
+      this.#wake();
+    };
+    return one.look(probes, seen, withinMs);
+  }
+
+  /** @returns what is wrong; undefined while it is not known. */
+  #judge(one: Sent, isLate: boolean, mayAsk: boolean): string | undefined | 'well' {
+    const { listener, goal, connection } = one;
+    const by = this.#seen.get(listener);
+    if (by !== undefined) return this.#allowed.has(by) ? 'well' : acceptedBy(listener, by);
+    const state = connection.look();
+    if (typeof state === 'object') {
+      if (NO_WAY_THERE.includes(state.failed) || isKeptOff(goal, state.failed)) return 'well';
+      return `a connection to ${listener} failed with ${state.failed}`;
+    }
+    // A worker thread does not tell, nor does another process of the tree; and it costs more to ask the kernel.
+    const how = state === 'connected' && mayAsk ? this.#ofKernel(one, isLate) : undefined;
+    if (how !== undefined || !isLate) return how;
+    if (state === 'pending' && isDropped(goal)) return 'well';
+    return `nobody accepted a connection to ${listener} within ${this.#withinMs} ms`;
+  }
+
+  #ofKernel(one: Sent, isLate: boolean): string | undefined | 'well' {
+    const { listener, connection } = one;
+    const inode = inodeOf(connection);
+    if (inode !== undefined && inode > 0) return this.#heldBy(listener, inode, isLate);
+    if (!connection.isAnswered()) return undefined;
+    one.answeredAtMs ??= performance.now();
+    return one.again === MAX_SENT_AGAIN ? 'well' : undefined;
+  }
+
+  #heldBy(listener: string, inode: number, isLate: boolean): string | undefined | 'well' {
+    this.turned();
+    const holds = (one: GenerationProcess) => isHeldBy(one, inode);
+    const allowed = [...this.#allowed].map(holds);
+    if (allowed.includes(true)) return 'well';
+    // It may be on its way from one process to another.
+    if (!isLate) return undefined;
+    const other = this.#parts.living().find((one) => holds(one) === true);
+    if (other !== undefined) return acceptedBy(listener, other);
+    const stranger = holderOf(inode);
+    // What may not be looked into may have it.
+    if (stranger === undefined && allowed.includes(undefined)) return 'well';
+    const who = stranger === undefined ? 'another process' : `process ${stranger.pid} (${stranger.name})`;
+    return `a connection to ${listener} was accepted by ${who}`;
+  }
+
+  // Who had accepted it has ended, or was undone, before it could tell.
+  async #sendLostAgain(pending: readonly Sent[]): Promise<void> {
+    const isLost = ({ answeredAtMs = Number.POSITIVE_INFINITY }: Sent) =>
+      performance.now() - answeredAtMs > LAST_WORDS_MS;
+    const lost = pending.filter(isLost);
+    if (lost.length === 0) return;
+    for (const one of lost) {
+      const connection = connectionTo(one.goal.target);
+      if (connection === undefined) continue;
+      one.connection.close();
+      one.connection = connection;
+      one.answeredAtMs = undefined;
+      one.again += 1;
+    }
+    await this.#announceAll();
+    for (const { connection } of lost) connection.start();
+  }
+
+  async #somethingSeen(waitMs: number): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    await new Promise<void>((resolve) => {
+      this.#wake = resolve;
+      timer = setTimeout(resolve, waitMs);
+    });
+    clearTimeout(timer);
+  }
+}
+
+function givenUp(): MoultError {
+  return new MoultError('MOULT_NOT_REACHED', 'the look was given up in favour of another one');
+}
+
+function acceptedBy(listener: string, { number, servicePid }: GenerationProcess): string {
+  return `a connection to ${listener} was accepted by generation ${number} (process ${servicePid}), which is not to accept any more`;
+}
+
+// Who listens, and is refused in the name of, is not found from here: a rule of a firewall, or another device, is in between.
+function isKeptOff({ target, descriptor }: Goal, failure: string): boolean {
+  const fd = descriptor();
+  if (failure !== 'ECONNREFUSED' || 'path' in target || fd === undefined) return false;
+  return socketIdentity(fd)?.isListening === true;
+}
+
+// A listener drops what comes only while its queue is full.
+function isDropped({ target, descriptor }: Goal): boolean {
+  const fd = descriptor();
+  return !('path' in target) && fd !== undefined && hasRoom(fd) === true;
+}
+
+// What this process lacks itself proves nothing of the service, which tells what it has, as the kernel does.
+function connectionTo(target: ProbeTarget): ProbeConnection | undefined {
+  try {
+    return ProbeConnection.to(target);
+  } catch (error) {
+    if (error instanceof MoultError) return undefined;
+    throw error;
+  }
+}
+
+// Where the kernel does not tell, who accepts is not known.
+function inodeOf(connection: ProbeConnection): number | undefined {
+  try {
+    return connection.acceptedAs();
+  } catch (error) {
+    if (error instanceof MoultError) return undefined;
+    throw error;
+  }
+}
+
+/** @returns undefined where one of its processes may not be looked into. */
+function isHeldBy({ servicePid, pid }: GenerationProcess, inode: number): boolean | undefined {
+  const own = hasSocket(servicePid, inode);
+  if (own === true) return true;
+  const all = [own, ...(pid > 0 ? treeOf(pid).map((one) => hasSocket(one, inode)) : [])];
+  if (all.includes(true)) return true;
+  return all.includes(undefined) ? undefined : false;
+}

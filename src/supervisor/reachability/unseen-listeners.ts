@@ -1,0 +1,191 @@
+import { readFileSync } from 'node:fs';
+import { sep } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import type { Logger } from 'pino';
+import { wallClockMs } from '../../os/clock.js';
+import { inodeOf } from '../../os/descriptors/foreign-descriptor.js';
+import { isForOneProcess } from '../../os/files/private-path.js';
+import { socketsOf, treeOf } from '../../os/processes/proc-tree.js';
+import { localPorts } from '../../os/sockets/local-ports.js';
+import { tcpListeners, udpReceivers } from '../../os/sockets/socket-diag.js';
+import { unixListeners } from '../../os/unix-sockets/unix-listeners.js';
+import type { HeldListeners } from '../listeners/held-listeners.js';
+import type { GenerationProcess } from '../process/generation-process.js';
+
+/** So often it is looked in the first time of a generation, and later. */
+const SOON_MS = 1000;
+const LATER_MS = 30_000;
+const FIRST_TIME_MS = 10_000;
+/** How long a generation may take to show itself, before what listens in its tree is looked at. */
+const SHOW_MS = 2000;
+/** Between a listen and what is told of it. */
+const SETTLE_MS = 300;
+/** How long a generation may take to name what it listens on. */
+const STATE_TIMEOUT_MS = 2000;
+const MAX_COMMAND = 200;
+/** Each Node has its own, and says so itself. Source: Node.js documentation, "Debugging". */
+const INSPECTOR_PORT = 9229;
+const UNIX = 'unix:';
+
+/** A socket on which a process of the service's tree listens, and which moult does not hold. */
+export interface UnseenListener {
+  /** `127.0.0.1:9000`, `[::]:9000`, `udp:127.0.0.1:9000` or `unix:/run/app.sock`. */
+  readonly address: string;
+  readonly inode: number;
+  readonly pid: number;
+  /** The command line of that process. */
+  readonly command: string;
+}
+
+/**
+ * The sockets on which processes of a tree listen although moult does not hold them: native code, a process that moult was
+ * not let into, a helper's own. They do not change hands.
+ * @param leader the process that was started.
+ * @param held our copies of the listeners.
+ * @param folder the run folder: moult's own sockets are there.
+ * @returns none where the kernel does not tell, or may not be asked of these processes.
+ */
+export function unseenListeners(leader: number, held: readonly number[], folder: string): UnseenListener[] {
+  const addresses = listening(folder);
+  for (const fd of held) addresses.delete(inodeOf(fd));
+  if (addresses.size === 0) return [];
+  const found = new Map<string, UnseenListener>();
+  for (const pid of treeOf(leader)) {
+    for (const inode of socketsOf(pid)) {
+      const address = addresses.get(inode);
+      const isOwnAffair = address?.startsWith(UNIX) && isForOneProcess(address.slice(UNIX.length), pid);
+      if (address !== undefined && !isOwnAffair && !found.has(address))
+        found.set(address, { address, inode, pid, command: commandOf(pid) });
+    }
+  }
+  return [...found.values()];
+}
+
+/** What is looked at, and where it is told. */
+export interface UnseenParts {
+  readonly generations: () => readonly GenerationProcess[];
+  readonly held: HeldListeners;
+  readonly folder: string;
+  readonly log: Logger;
+}
+
+/** Looks from time to time for what moult does not see, and tells of each once: an operator has to know before a restart. */
+export class UnseenWatch {
+  readonly #parts: UnseenParts;
+  readonly #told = new Set<string>();
+  #timer: NodeJS.Timeout | undefined;
+  #isOver = false;
+
+  constructor(parts: UnseenParts) {
+    this.#parts = parts;
+  }
+
+  /** Begins to look. */
+  start(): void {
+    this.#later(SOON_MS);
+  }
+
+  stop(): void {
+    this.#isOver = true;
+    clearTimeout(this.#timer);
+  }
+
+  #later(ms: number): void {
+    this.#timer = setTimeout(() => {
+      const living = this.#parts.generations().filter(isLiving);
+      const isNew = living.some(
+        ({ startedAt, servingSince }) => age(servingSince ?? startedAt) < FIRST_TIME_MS,
+      );
+      const looked = Promise.all(living.map((generation) => this.#look(generation)));
+      // What could not be seen is looked for again.
+      void looked
+        .catch(() => {})
+        .then(() => {
+          if (!this.#isOver) this.#later(isNew || living.length === 0 ? SOON_MS : LATER_MS);
+        });
+    }, ms).unref();
+  }
+
+  async #look(generation: GenerationProcess): Promise<void> {
+    const { servingSince, startedAt, lifeline } = generation;
+    // What a successor opens behind its gate is held from its commit on.
+    if (
+      servingSince === undefined
+        ? lifeline !== undefined || age(startedAt) < SHOW_MS
+        : age(servingSince) < SETTLE_MS
+    )
+      return;
+    const first = this.#unseen(generation).filter(({ address }) => !this.#told.has(address));
+    if (first.length === 0) return;
+    // A port for a moment is not held, and one that has just been opened not yet: its generation knows of both.
+    const known = await knownTo(generation);
+    await pause(SETTLE_MS, undefined, { ref: false });
+    if (this.#isOver || !isLiving(generation)) return;
+    const still = new Set(this.#unseen(generation).map(({ inode }) => inode));
+    for (const { address, inode, pid, command } of first) {
+      if (known.has(address) || !still.has(inode) || this.#told.has(address)) continue;
+      this.#told.add(address);
+      this.#parts.log.warn(
+        `generation ${generation.number}: process ${pid} (${command}) listens on ${address}, which moult does not see. A restart does not pass it on: a new release that asks for the same finds it taken, and nobody listens there once the old one has ended`,
+      );
+    }
+  }
+
+  #unseen(generation: GenerationProcess): UnseenListener[] {
+    const { held, folder } = this.#parts;
+    try {
+      return unseenListeners(generation.pid, held.describe().descriptors, folder);
+    } catch {
+      // Without this the service runs as well; a kernel without sock_diag has nothing to tell.
+      return [];
+    }
+  }
+}
+
+function isLiving({ isOurs, isEnding, exit }: GenerationProcess): boolean {
+  return isOurs && !isEnding && exit === undefined;
+}
+
+/** The TCP addresses of all listeners that a generation names; none where it does not answer. */
+async function knownTo(generation: GenerationProcess): Promise<Set<string>> {
+  if (generation.lifeline === undefined) return new Set();
+  const state = await generation.state(STATE_TIMEOUT_MS).catch(() => undefined);
+  return new Set(
+    state?.listeners.flatMap(({ address: { address, port } }) =>
+      typeof address === 'string' && typeof port === 'number' ? [tcpAddress(address, port)] : [],
+    ),
+  );
+}
+
+function tcpAddress(host: string, port: number): string {
+  return `${host.includes(':') ? `[${host}]` : host}:${port}`;
+}
+
+/** Addresses by inodes. */
+function listening(folder: string): Map<number, string> {
+  const tcp = tcpListeners()
+    .filter(({ port }) => port !== INSPECTOR_PORT)
+    .map(({ inode, host, port }) => [inode, tcpAddress(host, port)] as const);
+  // A socket from which a client sends has a port of the system's choice.
+  const { first, last } = localPorts();
+  const udp = udpReceivers()
+    .filter(({ port }) => port < first || port > last)
+    .map((one) => [one.inode, `udp:${tcpAddress(one.host, one.port)}`] as const);
+  const unix = unixListeners()
+    .filter(({ path }) => !path.startsWith(folder + sep))
+    .map(({ inode, path }) => [inode, UNIX + path] as const);
+  return new Map([...tcp, ...udp, ...unix]);
+}
+
+function commandOf(pid: number): string {
+  try {
+    const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').slice(0, -1);
+    return words.join(' ').slice(0, MAX_COMMAND);
+  } catch {
+    return 'it has ended';
+  }
+}
+
+function age(sinceMs: number): number {
+  return wallClockMs() - sinceMs;
+}

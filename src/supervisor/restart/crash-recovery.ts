@@ -1,0 +1,121 @@
+import { asMoultError } from '../../errors.js';
+import { wallClockMs } from '../../os/clock.js';
+import { describeExit } from '../../os/processes/process.js';
+import type { GenerationProcess } from '../process/generation-process.js';
+import type { Generations } from '../process/generations.js';
+import type { Release } from '../releases/release.js';
+import { changes, named } from '../releases/release-files.js';
+import type { ReleaseHistory } from '../releases/release-history.js';
+import { Backoff } from './backoff.js';
+
+const FIRST_TRY_MS = 100;
+const LONGEST_TRY_MS = 2000;
+
+/** Starts the last good release again when nobody serves, later and later while it keeps crashing. */
+export class CrashRecovery {
+  readonly #generations: Generations;
+  readonly #releases: ReleaseHistory;
+  readonly #expects: (generation: GenerationProcess) => readonly string[] | undefined;
+  readonly #tell: (what: string) => void;
+  readonly #before: ((release: Release) => Promise<Release>) | undefined;
+  readonly #backoff = new Backoff();
+  /** What keeps this machine from starting any process may be over soon, and a try costs nothing. */
+  readonly #soon = new Backoff(FIRST_TRY_MS, LONGEST_TRY_MS);
+  #timer: NodeJS.Timeout | undefined;
+  #isWaiting = false;
+
+  /**
+   * @param expects on what the next one is to listen after this one; undefined for all that is held.
+   * @param tell says that nobody serves, why, and what will be.
+   * @param before what is to be done before the next one may begin, where there is something; the release to start.
+   */
+  constructor(
+    generations: Generations,
+    releases: ReleaseHistory,
+    expects: (generation: GenerationProcess) => readonly string[] | undefined,
+    tell: (what: string) => void,
+    before?: (release: Release) => Promise<Release>,
+  ) {
+    this.#generations = generations;
+    this.#releases = releases;
+    this.#expects = expects;
+    this.#tell = tell;
+    this.#before = before;
+  }
+
+  /** Whether a start is due, or under way without anything serving yet. */
+  get isWaiting(): boolean {
+    return this.#isWaiting;
+  }
+
+  /** Nobody serves since this generation ended. @param what became of it. */
+  revive(generation: GenerationProcess, what: string): void {
+    if (this.#generations.isClosed) return;
+    const release = this.#releases.lastGood() ?? generation.release;
+    const servedMs = generation.servingSince === undefined ? 0 : wallClockMs() - generation.servingSince;
+    const wasStarted = generation.exit?.notStarted === undefined;
+    const waitMs = (wasStarted ? this.#backoff : this.#soon).next(servedMs);
+    if (wasStarted) this.#soon.reset();
+    this.#isWaiting = true;
+    const when = waitMs === 0 ? 'now' : `in ${waitMs} ms`;
+    this.#tell(
+      `generation ${generation.number} ${what}; clients wait in the backlog, the last good release starts ${when}`,
+    );
+    const expects = this.#expects(generation);
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#startWhenFree(generation, release, expects), waitMs);
+  }
+
+  #startWhenFree(before: GenerationProcess, release: Release, expects: readonly string[] | undefined): void {
+    if (this.#before === undefined) {
+      this.#start(before, release, expects);
+      return;
+    }
+    const timer = this.#timer;
+    // Meanwhile somebody else may have been started, or is waited for anew.
+    const isDue = () => this.#isWaiting && this.#timer === timer;
+    this.#before(release)
+      .then((prepared) => {
+        if (isDue()) this.#start(before, prepared, expects);
+      })
+      .catch((error) => {
+        const { message } = asMoultError(error, 'MOULT_SYSTEM_CALL');
+        if (isDue()) this.revive(before, `could not be followed by another one (${message})`);
+      });
+  }
+
+  async #tellWhatChanged(next: GenerationProcess, release: Release): Promise<void> {
+    const changed = await changes(release);
+    if (changed.length > 0)
+      this.#tell(
+        `generation ${next.number} is not the last good release as it was: its files were changed since (${named(changed)}), and it starts what they hold now`,
+      );
+  }
+
+  #start(before: GenerationProcess, release: Release, expects: readonly string[] | undefined): void {
+    if (this.#generations.isClosed) return;
+    let next: GenerationProcess;
+    try {
+      next = this.#generations.start(release, this.#generations.settings(true, { expects }));
+    } catch (error) {
+      this.revive(
+        before,
+        `could not be followed by another one (${asMoultError(error, 'MOULT_SYSTEM_CALL').message})`,
+      );
+      return;
+    }
+    next.isRevived = true;
+    next.revives = before;
+    this.#tellWhatChanged(next, release).catch(() => {});
+    next.exited.then((exit) => {
+      if (next.servingSince === undefined && !next.isEnding && this.#isWaiting)
+        this.revive(next, describeExit(exit));
+    });
+  }
+
+  /** Somebody serves, or is started by others: nothing is due any more. */
+  cancel(): void {
+    this.#isWaiting = false;
+    clearTimeout(this.#timer);
+  }
+}

@@ -1,0 +1,229 @@
+import { MoultError } from '../../errors.js';
+import { Deadline } from '../../os/deadline.js';
+import type { SupervisorOptions } from '../options.js';
+import type { GenerationProcess } from '../process/generation-process.js';
+import { ProbationMonitor } from './probation-monitor.js';
+
+interface Period {
+  readonly successor: GenerationProcess;
+  /** Undefined where there is none that could resume. */
+  predecessor: GenerationProcess | undefined;
+  readonly beganMs: number;
+  readonly watch: ProbationMonitor;
+  /** Ends the time of one that has no predecessor. */
+  limit: Deadline | undefined;
+  /** Whether it was watched for the whole time. */
+  wasWatched: boolean;
+  /** Settles when the successor is confirmed; rejects when the handover is undone. */
+  readonly outcome: Promise<void>;
+  readonly settle: (error?: MoultError) => void;
+  /** Settles when nobody can resume any more although it goes on. */
+  readonly alone: Promise<void>;
+  readonly goesOn: () => void;
+}
+
+/** What ends the probation of a generation without a predecessor, which says so itself elsewhere. */
+export interface LoneEnd {
+  /** It has been watched for the time. */
+  proved(): void;
+  /** It has failed: nobody can resume. */
+  failed(error: MoultError): void;
+}
+
+/** A predecessor's own clock may run a little ahead of this one. */
+const EARLY_MS = 250;
+
+/**
+ * The time after a commit in which a generation is watched, and in which its predecessor, where it has one, can
+ * resume; there is at most one such period at a time.
+ */
+export class Probation {
+  readonly #options: SupervisorOptions;
+  readonly #check: (generation: GenerationProcess) => Promise<void>;
+  #period: Period | undefined;
+  /** The last one, also when it is over. */
+  #last: Period | undefined;
+
+  /** @param check makes the configured check; rejects when it fails. */
+  constructor(options: SupervisorOptions, check: (generation: GenerationProcess) => Promise<void>) {
+    this.#options = options;
+    this.#check = check;
+  }
+
+  get successor(): GenerationProcess | undefined {
+    return this.#period?.successor;
+  }
+
+  get predecessor(): GenerationProcess | undefined {
+    return this.#period?.predecessor;
+  }
+
+  /** Whether the predecessor lives, and would resume. */
+  get canResume(): boolean {
+    const predecessor = this.#period?.predecessor;
+    return predecessor !== undefined && predecessor.exit === undefined;
+  }
+
+  /** A successor has committed: it is watched from now on, and undone when it fails. */
+  begin(successor: GenerationProcess, predecessor: GenerationProcess): void {
+    if (this.successor === successor && this.predecessor === predecessor) return;
+    this.#open(successor, predecessor, (error) => undo(predecessor, successor, error));
+    // With both gone, one of them in the middle of handing back, nobody is left to say how it ended.
+    Promise.all([successor.exited, predecessor.exited]).then(() => {
+      const who = `generations ${predecessor.number} and ${successor.number}`;
+      const error = new MoultError('MOULT_SUCCESSOR_LOST', `${who} have both ended`, { serving: 'none' });
+      this.end(successor.number, error);
+    });
+  }
+
+  /** A generation serves that nobody could replace: it is watched all the same, for as long. */
+  beginAlone(generation: GenerationProcess, then: LoneEnd): void {
+    if (this.successor === generation) return;
+    const period = this.#open(generation, undefined, (error) => this.#failedAlone(period, then, error));
+    this.#goOnAlone(period, then);
+  }
+
+  /** The predecessor has ended: its successor is watched for the time that is left. @returns whether that was its probation. */
+  goesOnAlone(predecessor: GenerationProcess, then: LoneEnd): boolean {
+    const period = this.#period;
+    if (period?.predecessor !== predecessor || period.successor.exit !== undefined) return false;
+    period.predecessor = undefined;
+    period.goesOn();
+    this.#goOnAlone(period, then);
+    return true;
+  }
+
+  /**
+   * Settles when the generation of this number is confirmed, and at once where it is in no probation.
+   * @throws the reason when it is undone.
+   */
+  async confirmed(number: number): Promise<void> {
+    if (this.#period?.successor.number === number) await this.#period.outcome;
+  }
+
+  /**
+   * Settles as {@link confirmed}, or when there is nobody any more who could resume.
+   * @throws the reason when it is undone.
+   */
+  async irrevocable(number: number): Promise<void> {
+    const period = this.#period;
+    if (period?.successor.number === number) await Promise.race([period.outcome, period.alone]);
+  }
+
+  /**
+   * Settles when the generation of this number has been watched for the whole time, and has not failed.
+   * @throws why it failed, or why it was not watched for so long.
+   */
+  async watched(number: number): Promise<void> {
+    const period = this.#last;
+    if (period?.successor.number !== number) return;
+    await period.outcome;
+    if (period.wasWatched) return;
+    const { probationMs } = this.#options;
+    const what = `generation ${number} was confirmed before it had been watched for ${probationMs} ms (--probation)`;
+    throw new MoultError('MOULT_NOT_WATCHED', what, { serving: 'successor', stage: 'probation' });
+  }
+
+  /**
+   * Gives the service back to the predecessor, because the operator asked for it.
+   * @returns the predecessor, once it serves again or the probation has ended otherwise; undefined when there is none.
+   */
+  async takeBack(): Promise<GenerationProcess | undefined> {
+    if (this.#period?.predecessor?.isReachable !== true) return undefined;
+    const { predecessor, successor, outcome } = this.#period;
+    undo(
+      predecessor,
+      successor,
+      new MoultError('MOULT_ROLLED_BACK', 'the operator asked for the predecessor back'),
+    );
+    await outcome.catch(() => {});
+    return predecessor;
+  }
+
+  /**
+   * The period of this successor is over.
+   * @param error why it was undone.
+   * @returns whether it was in probation.
+   */
+  end(number: number, error?: MoultError): boolean {
+    const period = this.#period;
+    if (period?.successor.number !== number) return false;
+    this.#close(period, error);
+    this.#period = undefined;
+    return true;
+  }
+
+  /** Watches no more. */
+  stop(): void {
+    this.#period?.watch.stop();
+    this.#period?.limit?.clear();
+  }
+
+  #open(
+    successor: GenerationProcess,
+    predecessor: GenerationProcess | undefined,
+    fail: (error: MoultError) => void,
+  ): Period {
+    // What is to be replaced has been confirmed by whoever asked for that.
+    if (this.#period !== undefined) this.#close(this.#period);
+    let settle!: (error?: MoultError) => void;
+    const outcome = new Promise<void>((resolve, reject) => {
+      settle = (error) => (error === undefined ? resolve() : reject(error));
+    });
+    outcome.catch(() => {});
+    let goesOn!: () => void;
+    const alone = new Promise<void>((resolve) => {
+      goesOn = resolve;
+    });
+    const check = () => this.#check(successor);
+    const watch = new ProbationMonitor({ successor, predecessor, options: this.#options, check, fail });
+    const beganMs = performance.now();
+    const period = {
+      successor,
+      predecessor,
+      beganMs,
+      watch,
+      limit: undefined,
+      wasWatched: false,
+      outcome,
+      settle,
+      alone,
+      goesOn,
+    };
+    this.#period = period;
+    this.#last = period;
+    return period;
+  }
+
+  #close(period: Period, error?: MoultError): void {
+    period.watch.stop();
+    period.limit?.clear();
+    period.wasWatched = performance.now() - period.beganMs >= this.#options.probationMs - EARLY_MS;
+    period.settle(error);
+  }
+
+  #goOnAlone(period: Period, then: LoneEnd): void {
+    const { successor, beganMs } = period;
+    const leftMs = Math.max(0, beganMs + this.#options.probationMs - performance.now());
+    period.limit = new Deadline(leftMs, () => {
+      if (this.#period === period) then.proved();
+    });
+    successor.exited.then(() => {
+      const what = `generation ${successor.number} ended within its probation`;
+      if (this.#period === period && !successor.isEnding)
+        this.end(successor.number, new MoultError('MOULT_SUCCESSOR_LOST', what, { serving: 'none' }));
+    });
+  }
+
+  #failedAlone(period: Period, then: LoneEnd, error: MoultError): void {
+    if (this.#period !== period) return;
+    const told = new MoultError(error.code, error.message, { serving: 'none', cause: error });
+    this.end(period.successor.number, told);
+    then.failed(told);
+  }
+}
+
+function undo(predecessor: GenerationProcess, successor: GenerationProcess, error: MoultError): void {
+  successor.isUndone = true;
+  predecessor.lifeline?.send({ type: 'undo', error: error.report() });
+}

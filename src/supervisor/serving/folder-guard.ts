@@ -1,0 +1,75 @@
+import type { Logger } from 'pino';
+import { asMoultError } from '../../errors.js';
+import type { Journal } from '../journal/journal.js';
+import type { RunFolder } from '../journal/run-folder.js';
+import type { ConnectionRouter } from './connection-router.js';
+
+/** How often it looks. A few calls of stat(2), since a watch of the kernel's ends with the folder it watches. */
+const LOOK_MS = 1000;
+
+/** What is guarded, and with what. */
+export interface FolderGuardParts {
+  readonly folder: RunFolder;
+  readonly connectionRouter: ConnectionRouter;
+  readonly journal: Journal;
+  /** Whether the folder is this supervisor's alone now. */
+  readonly isOurs: () => boolean;
+  readonly log: Logger;
+}
+
+/** Keeps the run folder of a living supervisor as it must be, whatever is removed from the disk, or finds no room there. */
+export class FolderGuard {
+  readonly #parts: FolderGuardParts;
+  #timer: NodeJS.Timeout | undefined;
+  #failure = '';
+  #isDisplaced = false;
+
+  constructor(parts: FolderGuardParts) {
+    this.#parts = parts;
+  }
+
+  /** Whether another process has taken the name, so that the folder is its own. */
+  get isDisplaced(): boolean {
+    return this.#isDisplaced;
+  }
+
+  /** Looks now and then until it is stopped. */
+  start(): void {
+    this.#timer = setInterval(() => {
+      const { isOurs, journal, log } = this.#parts;
+      try {
+        this.look();
+        if (isOurs() && !this.#isDisplaced) journal.compact();
+      } catch (error) {
+        log.error(`the run folder could not be looked after (${String(error)}); the next look tries again`);
+      }
+    }, LOOK_MS).unref();
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+
+  /** Makes anew what is missing: also before a process is started, which must find all of it. */
+  look(): void {
+    const { folder, connectionRouter, journal, isOurs, log } = this.#parts;
+    if (!isOurs()) return;
+    try {
+      const missing = folder.restore();
+      const hadNoDoor = connectionRouter.mend(folder.control);
+      if (missing !== undefined) log.warn(`the run folder is made anew: ${missing}`);
+      else if (hadNoDoor) log.warn(`the socket ${folder.control} was missing, and is made anew`);
+      journal.mend();
+      this.#isDisplaced = false;
+      this.#failure = '';
+    } catch (error) {
+      const told = asMoultError(error, 'MOULT_SYSTEM_CALL');
+      this.#isDisplaced = told.code === 'MOULT_NAME_TAKEN';
+      if (told.message !== this.#failure)
+        log.error(
+          `the run folder ${folder.path} cannot be made anew (${told.message}); the service goes on, commands cannot find it`,
+        );
+      this.#failure = told.message;
+    }
+  }
+}

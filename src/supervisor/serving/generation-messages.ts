@@ -1,0 +1,180 @@
+import type { Logger } from 'pino';
+import type { Line } from '../../channel/line.js';
+import { asMoultError, MoultError } from '../../errors.js';
+import { closeDescriptor } from '../../os/descriptors/descriptor.js';
+import { copyDescriptorOf } from '../../os/descriptors/foreign-descriptor.js';
+import type { Message } from '../../protocol/messages.js';
+import type { HeldListeners } from '../listeners/held-listeners.js';
+import type { GenerationProcess } from '../process/generation-process.js';
+import type { Generations } from '../process/generations.js';
+import type { RestartService } from '../restart/restart-service.js';
+import { replaceByDrain } from './drained-restart.js';
+import type { ServingState } from './serving-state.js';
+import { endWithService } from './wrapper-process.js';
+
+/** The handover to another supervisor, which hears what the generation that serves says of it. */
+export interface OutgoingHandover {
+  heard(generation: GenerationProcess, told: Message<'progress' | 'aborted' | 'undone' | 'release'>): void;
+}
+
+/** What is told of what a generation says. */
+export interface GenerationMessagesParts {
+  readonly generations: Generations;
+  readonly restarts: RestartService;
+  readonly servingState: ServingState;
+  readonly outgoingTakeover: OutgoingHandover;
+  readonly held: HeldListeners;
+  readonly log: Logger;
+  /** Makes the configured check; rejects when it fails. */
+  readonly check: (generation: GenerationProcess) => Promise<void>;
+  /** How many connections one has, as far as that is seen from outside. */
+  readonly connections: (generation: GenerationProcess) => number;
+}
+
+/** How long a generation that is to be ended because it does not answer may take to answer all the same. */
+const ANSWER_TIMEOUT_MS = 1000;
+
+/** Listens to a generation: what it says of itself, and of the successor to which it hands over. */
+export function listenTo(generation: GenerationProcess, channel: Line, parts: GenerationMessagesParts): void {
+  listenToListeners(generation, channel, parts);
+  listenToHandover(generation, channel, parts);
+  const { generations, servingState, log } = parts;
+  endWithService(generation, channel, log);
+  channel.on('missing', (missing) => {
+    generation.missing = missing;
+  });
+  channel.on('ready', ({ claims, said, reach }) => {
+    generation.reachPath = reach;
+    servingState.ready(generation, claims);
+    const predecessor = generation.livingPredecessor;
+    const drains = predecessor !== undefined && (generation.isAddonless || predecessor.isAddonless);
+    if (drains) replaceByDrain(generation, predecessor, parts, { claims: claims.length, said });
+    else if (generation.isForced) replaceSilent(generation, parts, { claims: claims.length, said });
+  });
+  channel.on('committed', () => {});
+  channel.on('serving', ({ epoch, said }) => {
+    if (said) generations.saidReady();
+    servingState.serving(generation, epoch);
+  });
+  channel.on('drained', ({ report }) => servingState.drained(generation, report));
+}
+
+// It cannot send a copy itself. Without one its next restart finds the address taken.
+function copied({ number, servicePid }: GenerationProcess, fd: number, name: string, log: Logger): number[] {
+  try {
+    return [copyDescriptorOf(servicePid, fd)];
+  } catch (error) {
+    log.error(
+      `no copy of ${name} could be had from generation ${number} (${String(error)}): it cannot be restarted, nor survive a crash. See kernel.yama.ptrace_scope, or give the supervisor CAP_SYS_PTRACE`,
+    );
+    return [];
+  }
+}
+
+function listenToListeners(
+  generation: GenerationProcess,
+  channel: Line,
+  { held, generations, outgoingTakeover, servingState, log }: GenerationMessagesParts,
+): void {
+  channel.on('hold', ({ listener, fd: theirs }, incoming) => {
+    const [fd] = theirs === undefined ? incoming.take() : copied(generation, theirs, listener.name, log);
+    // Of the same name another is served, perhaps at another port.
+    const isUnwanted = generation.isSecond || !held.takes(listener);
+    if (fd !== undefined && isUnwanted) closeDescriptor(fd);
+    else if (fd !== undefined) {
+      held.hold(listener, fd, generation.number);
+      servingState.listens(generation, listener.name);
+    } else if (theirs === undefined)
+      log.error(`no copy of ${listener.name} could be kept: this process may open no more descriptors`);
+  });
+  channel.on('release', (release) => {
+    held.release(release.name, generation.number);
+    if (release.late) servingState.missed(generation, release.name);
+    else if (generation === generations.current) {
+      // A successor that has not taken over yet need not come to listen on what is closed here.
+      generations.starting()?.lifeline?.send({ type: 'withdraw', name: release.name });
+    }
+    outgoingTakeover.heard(generation, release);
+  });
+}
+
+function listenToHandover(
+  predecessor: GenerationProcess,
+  channel: Line,
+  parts: GenerationMessagesParts,
+): void {
+  const { generations, restarts, servingState, outgoingTakeover } = parts;
+  channel.on('progress', (progress) => {
+    outgoingTakeover.heard(predecessor, progress);
+    const { generation: number, stage, facts } = progress;
+    const successor = generations.numbered(number);
+    if (stage === 'confirm') servingState.confirmed(number);
+    if (successor === undefined) return;
+    restarts.handoverTo(successor)?.stage(stage, facts);
+    if (stage === 'verify') servingState.verify(predecessor, number);
+    if (stage === 'ready') checkBeforeCommit(predecessor, successor, parts);
+    // The successor says so itself, unless it hangs just then: its probation must begin all the same.
+    if (stage === 'commit' && !successor.isEnding) servingState.serving(successor, generations.epoch + 1);
+  });
+  channel.on('aborted', (aborted) => {
+    servingState.aborted(aborted.generation, MoultError.from(aborted.error));
+    outgoingTakeover.heard(predecessor, aborted);
+  });
+  channel.on('undone', (undone) => {
+    const { generation: number, error, alive } = undone;
+    servingState.undone(predecessor, number, MoultError.from(error), alive);
+    outgoingTakeover.heard(predecessor, undone);
+  });
+}
+
+// While the gate is shut: a wrong answer ends the handover, and no client has seen it.
+function checkBeforeCommit(
+  predecessor: GenerationProcess,
+  successor: GenerationProcess,
+  { restarts, check }: GenerationMessagesParts,
+): void {
+  if (!successor.settings.checked) return;
+  check(successor).then(
+    () => {
+      restarts.handoverTo(successor)?.stage('check', {});
+      predecessor.lifeline?.send({ type: 'proceed', generation: successor.number });
+    },
+    (error) => {
+      const told = asMoultError(error, 'MOULT_CHECK_FAILED');
+      predecessor.expectNoMore(successor.number, told);
+    },
+  );
+}
+
+// The successor takes over as from one that has died; one that answers again is not ended for nothing.
+async function replaceSilent(
+  successor: GenerationProcess,
+  { restarts, check, connections, log }: GenerationMessagesParts,
+  facts: Record<string, unknown>,
+): Promise<void> {
+  const handover = restarts.handoverTo(successor);
+  const predecessor = successor.livingPredecessor;
+  if (handover === undefined || predecessor === undefined) return;
+  handover.stage('ready', facts);
+  try {
+    if (successor.settings.checked) {
+      await check(successor);
+      handover.stage('check', {});
+    }
+    const answers = await predecessor.state(ANSWER_TIMEOUT_MS).then(
+      () => true,
+      () => false,
+    );
+    if (handover.isSettled || predecessor.exit !== undefined) return;
+    if (answers) {
+      const what = `generation ${predecessor.number} answers again: restart without --force, which cuts nothing`;
+      throw new MoultError('MOULT_HANDOVER_ABORTED', what, { serving: 'predecessor' });
+    }
+    const cut = connections(predecessor);
+    handover.stage('force', { cut });
+    log.warn(`generation ${predecessor.number} does not answer and is ended: ${cut} connections are cut`);
+    predecessor.kill();
+  } catch (error) {
+    handover.fail(asMoultError(error, 'MOULT_CHECK_FAILED'));
+  }
+}

@@ -1,0 +1,295 @@
+/*
+ * What concerns several slots at once: a roll, which replaces one after another, and what undoes it. Each slot
+ * restarts as a service without slots does, by a full handover with its own predecessor; here is decided which
+ * one is next, and what becomes of those that are done when one fails.
+ */
+import type { Logger } from 'pino';
+import { asMoultError, MoultError, type Serving } from '../../errors.js';
+import type { RestartSummary, StageEvent } from '../../lifecycle/restart-record.js';
+import { rollSummary, type SlotSummary } from '../../lifecycle/roll-summary.js';
+import { monotonicMs } from '../../os/clock.js';
+import { type Release, resolveRelease, type ServiceCommand } from '../releases/release.js';
+import { RestartQueue } from '../restart/restart-queue.js';
+import type { RestartRequest, Watcher } from '../restart/restart-service.js';
+import type { Shutdown } from '../serving/shutdown.js';
+import type { Scaled, Scaling } from './scaling.js';
+import type { Slot } from './slot.js';
+import type { Slots } from './slots.js';
+
+/** What an operator may ask of a roll besides what a restart takes. */
+export interface RollRequest extends RestartRequest {
+  /** How many slots are replaced at once, after the first, which goes alone. */
+  readonly surge: number;
+  /** What becomes of the slots that were replaced when a later one fails. */
+  readonly onFailure: 'undo' | 'keep';
+}
+
+/** Which generations serve after a rollback. */
+export interface RolledBack {
+  readonly generation: number;
+  readonly how: 'resumed' | 'restarted';
+}
+
+interface RollingRestartParts {
+  readonly slots: Slots;
+  readonly scaling: Scaling;
+  readonly shutdown: Pick<Shutdown, 'hasBegun' | 'assertNotBegun'>;
+  readonly service: ServiceCommand;
+  readonly log: Logger;
+}
+
+/** One that a roll has replaced. */
+interface Replaced {
+  readonly slot: Slot;
+  readonly summary: SlotSummary;
+  /** What it ran before. */
+  readonly before: Release | undefined;
+}
+
+type Work =
+  | { readonly kind: 'restart'; readonly request: RollRequest }
+  | { readonly kind: 'scale'; readonly to: number }
+  | { readonly kind: 'rollback' }
+  | { readonly kind: 'undo'; readonly replaced: readonly Replaced[]; readonly why: string };
+
+/** The restarts, undoings and changes of number of several slots, one at a time. */
+export class RollingRestart {
+  readonly #parts: RollingRestartParts;
+  readonly #queue: RestartQueue<Work, object>;
+  readonly #watchers = new Set<Watcher>();
+
+  constructor(parts: RollingRestartParts) {
+    this.#parts = parts;
+    const none = { isUnderWay: () => false, over: () => Promise.resolve() };
+    this.#queue = new RestartQueue(none, (work) => this.#do(work));
+  }
+
+  /** Whether something is under way. */
+  get isUnderWay(): boolean {
+    return this.#queue.isRunning;
+  }
+
+  /**
+   * Replaces every slot by what the command's paths hold now: one first, then so many at once as asked.
+   * @returns when each has been taken over.
+   * @throws the reason of the first slot that failed; `details.slots` tells of each.
+   */
+  async restart(request: RollRequest, watch: Watcher): Promise<RestartSummary> {
+    const { untilConfirmed, ...asked } = request;
+    const work = { kind: 'restart', request: { ...asked, untilConfirmed: false } } as const;
+    const summary = (await this.#watched(watch, request.ifBusy, work)) as RestartSummary;
+    if (untilConfirmed) await this.#confirmed(summary);
+    return summary;
+  }
+
+  /** Changes the number of slots. @returns when those that are to end have ended, or those that are new serve. */
+  async scale(to: number): Promise<Scaled> {
+    return (await this.#queue.enqueue('wait', { kind: 'scale', to })) as Scaled;
+  }
+
+  /** Gives every slot back to the release before. @throws MOULT_NOTHING_TO_ROLL_BACK, or any code of a handover. */
+  async rollback(watch: Watcher): Promise<RolledBack> {
+    return (await this.#watched(watch, 'wait', { kind: 'rollback' })) as RolledBack;
+  }
+
+  async #watched(watch: Watcher, ifBusy: 'wait' | 'refuse', work: Work): Promise<object> {
+    this.#watchers.add(watch);
+    try {
+      return await this.#queue.enqueue(ifBusy, work);
+    } finally {
+      this.#watchers.delete(watch);
+    }
+  }
+
+  async #do(work: Work): Promise<object> {
+    // It may have waited for another one while the end of the service began.
+    this.#parts.shutdown.assertNotBegun();
+    switch (work.kind) {
+      case 'restart':
+        return this.#roll(work.request);
+      case 'scale':
+        return this.#parts.scaling.to(work.to);
+      case 'rollback':
+        return this.#rollBack();
+      case 'undo':
+        return this.#undo(work.replaced, work.why).then(() => ({}));
+    }
+  }
+
+  async #roll(request: RollRequest): Promise<RestartSummary> {
+    const { slots, service, log } = this.#parts;
+    // The same for all: what the paths hold may change while they are replaced.
+    const release = resolveRelease(service);
+    const beganMs = monotonicMs();
+    const waiting = [...slots.staying];
+    const replaced: Replaced[] = [];
+    while (waiting.length > 0) {
+      const next = waiting.splice(0, replaced.length === 0 ? 1 : request.surge);
+      const outcomes = await Promise.allSettled(next.map((slot) => this.#replace(slot, request, release)));
+      for (const one of outcomes) if (one.status === 'fulfilled') replaced.push(one.value);
+      const failure = outcomes.find((one) => one.status === 'rejected');
+      if (failure === undefined) continue;
+      const failed = next.filter((_, i) => outcomes[i]?.status === 'rejected');
+      throw await this.#stopped(asMoultError(failure.reason, 'MOULT_HANDOVER_ABORTED'), {
+        replaced,
+        failed,
+        waiting,
+        request,
+      });
+    }
+    const summary = rollSummary(
+      replaced.map((one) => one.summary),
+      monotonicMs() - beganMs,
+    );
+    log.info(`${replaced.length} slots were replaced in ${Math.round(summary.tookMs)} ms`);
+    if (request.onFailure === 'undo') this.#watchProbation(replaced);
+    return summary;
+  }
+
+  async #replace(slot: Slot, request: RestartRequest, release: Release): Promise<Replaced> {
+    const before = slot.generations.current?.release ?? slot.releases.lastGood();
+    const index = slot.index ?? 0;
+    const asked = { ...request, ifBusy: 'wait', untilConfirmed: false } as const;
+    const summary = await slot.restarts.restart(asked, this.#tell(slot), release);
+    return { slot, before, summary: { ...summary, slot: index } };
+  }
+
+  async #stopped(
+    error: MoultError,
+    roll: {
+      readonly replaced: readonly Replaced[];
+      readonly failed: readonly Slot[];
+      readonly waiting: readonly Slot[];
+      readonly request: RollRequest;
+    },
+  ): Promise<MoultError> {
+    const { replaced, failed, waiting, request } = roll;
+    const names = failed.map(({ index }) => index).join(', ');
+    const isUndone = request.onFailure === 'undo';
+    const undone = isUndone ? await this.#undo(replaced, `slot ${names} failed`) : [];
+    const kept = replaced.filter(({ slot }) => !undone.includes(slot));
+    const details = {
+      ...error.details,
+      slots: [
+        ...failed.map((slot) => ({ slot: slot.index, result: 'failed' })),
+        ...replaced.map(({ slot }) => ({
+          slot: slot.index,
+          result: kept.some((one) => one.slot === slot) ? 'kept' : 'undone',
+        })),
+        ...waiting.map((slot) => ({ slot: slot.index, result: 'unchanged' })),
+      ],
+    };
+    const became =
+      replaced.length === 0 ? 'no other was touched' : `${undone.length} were undone, ${kept.length} kept`;
+    const serving: Serving = kept.length > 0 ? 'both' : error.serving;
+    return new MoultError(error.code, `slot ${names}: ${error.message}; the roll stopped: ${became}`, {
+      serving,
+      details,
+      cause: error,
+      ...(error.stage === undefined ? {} : { stage: error.stage }),
+    });
+  }
+
+  /** @returns those that have what they had before; of the others the log tells. */
+  async #undo(replaced: readonly Replaced[], why: string): Promise<Slot[]> {
+    const { shutdown, log } = this.#parts;
+    const undone: Slot[] = [];
+    for (const one of [...replaced].reverse()) {
+      if (shutdown.hasBegun) break;
+      try {
+        await this.#bringBack(one);
+        undone.push(one.slot);
+      } catch (error) {
+        log.error(`slot ${one.slot.index} keeps generation ${one.summary.generation}: ${String(error)}`);
+      }
+    }
+    if (undone.length > 0) {
+      const names = undone.map(({ index }) => index).join(', ');
+      log.error(`${why}: slots ${names} have what they had before`);
+    }
+    return undone;
+  }
+
+  async #bringBack({ slot, before, summary }: Replaced): Promise<void> {
+    const { generations, probation } = slot;
+    if (probation.successor?.number === summary.generation) await probation.takeBack();
+    const { current } = generations;
+    // It has gone back by itself, or has just been given back.
+    if (current !== undefined && current.number !== summary.generation && current.release === before) return;
+    if (before === undefined) throw new MoultError('MOULT_NOTHING_TO_ROLL_BACK', 'nothing ran there before');
+    await this.#restartWith(slot, before);
+  }
+
+  #restartWith(slot: Slot, release: Release): Promise<RestartSummary> {
+    const request = {
+      ifBusy: 'wait',
+      allowFewerListeners: true,
+      untilConfirmed: false,
+      whenQuiet: null,
+      isRollback: true,
+    } as const;
+    return slot.restarts.restart(request, this.#tell(slot), release);
+  }
+
+  // A release that fails in one slot is not left in the others.
+  #watchProbation(replaced: readonly Replaced[]): void {
+    let hasFailed = false;
+    for (const { slot, summary } of replaced) {
+      slot.probation.confirmed(summary.generation).catch((error: unknown) => {
+        const { code } = asMoultError(error, 'MOULT_HANDOVER_ABORTED');
+        if (hasFailed || code === 'MOULT_ROLLED_BACK' || code === 'MOULT_STOPPING') return;
+        hasFailed = true;
+        const others = replaced.filter((one) => one.slot !== slot && isStill(one));
+        if (others.length === 0) return;
+        const work: Work = {
+          kind: 'undo',
+          replaced: others,
+          why: `slot ${slot.index} failed in its probation`,
+        };
+        this.#queue.enqueue('wait', work).catch(() => {});
+      });
+    }
+  }
+
+  async #confirmed({ slots = [] }: RestartSummary): Promise<void> {
+    const { staying } = this.#parts.slots;
+    const of = (index: number) => staying.find((slot) => slot.index === index);
+    await Promise.all(slots.map(({ slot, generation }) => of(slot)?.probation.watched(generation)));
+  }
+
+  async #rollBack(): Promise<RolledBack> {
+    const { staying } = this.#parts.slots;
+    const release = staying.map(releaseBefore).find((one) => one !== undefined);
+    if (release === undefined) {
+      throw new MoultError('MOULT_NOTHING_TO_ROLL_BACK', 'no release before this one has proved itself here');
+    }
+    let how: RolledBack['how'] = 'resumed';
+    let generation = 0;
+    for (const slot of staying) {
+      const { probation, generations } = slot;
+      if (probation.predecessor?.release === release) await probation.takeBack();
+      if (generations.current?.release !== release) {
+        await this.#restartWith(slot, release);
+        how = 'restarted';
+      }
+      generation = Math.max(generation, generations.current?.number ?? 0);
+    }
+    return { generation, how };
+  }
+
+  #tell(slot: Slot): Watcher {
+    return (event: StageEvent) => {
+      const told = slot.index === undefined ? event : { ...event, slot: slot.index };
+      for (const watch of this.#watchers) watch(told);
+    };
+  }
+}
+
+/** Whether a slot has what the roll gave it. */
+function isStill({ slot, summary }: Replaced): boolean {
+  return !slot.isLeaving && slot.generations.current?.number === summary.generation;
+}
+
+function releaseBefore({ probation, releases }: Slot): Release | undefined {
+  return probation.predecessor?.isReachable ? probation.predecessor.release : releases.before();
+}

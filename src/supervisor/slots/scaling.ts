@@ -1,0 +1,132 @@
+import type { Logger } from 'pino';
+import { MoultError } from '../../errors.js';
+import { lacks } from '../../lifecycle/listener-names.js';
+import { describeExit } from '../../os/processes/process.js';
+import type { Journal } from '../journal/journal.js';
+import type { HeldListeners } from '../listeners/held-listeners.js';
+import type { Expectations, SupervisorOptions } from '../options.js';
+import type { GenerationProcess } from '../process/generation-process.js';
+import type { OutsideLook } from '../reachability/outside-look.js';
+import type { Slot } from './slot.js';
+import type { Slots } from './slots.js';
+
+/** What a change of the number of slots came to. */
+export interface Scaled {
+  readonly slots: number;
+  readonly were: number;
+}
+
+/** Adds slots to a service, or ends some while the others go on. */
+export class Scaling {
+  readonly #parts: {
+    readonly slots: Slots;
+    readonly held: HeldListeners;
+    readonly look: OutsideLook;
+    readonly options: SupervisorOptions;
+    readonly journal: Journal;
+    readonly log: Logger;
+  };
+
+  constructor(parts: {
+    readonly slots: Slots;
+    readonly held: HeldListeners;
+    readonly look: OutsideLook;
+    readonly options: SupervisorOptions;
+    readonly journal: Journal;
+    readonly log: Logger;
+  }) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Has so many slots from now on.
+   * @returns when those that are new serve, or those that are to end have ended.
+   * @throws MOULT_NOT_SERVING when no slot serves that others could be like; MOULT_SUCCESSOR_EXITED, MOULT_START_FAILED MOULT_NOT_REACHED
+   *   or MOULT_READY_TIMEOUT when a new one did not come to serve: then those that are new are ended again.
+   */
+  async to(count: number): Promise<Scaled> {
+    const { slots, journal, log } = this.#parts;
+    const were = slots.staying.length;
+    journal.write({ event: 'scale', slots: count });
+    if (count > were) {
+      await this.#grow(count).catch((error: unknown) => {
+        journal.write({ event: 'scale', slots: were });
+        throw error;
+      });
+    } else await this.#shrink(count);
+    if (count !== were) log.info(`${count} slots serve, ${were} did before`);
+    return { slots: count, were };
+  }
+
+  async #grow(count: number): Promise<void> {
+    const { slots } = this.#parts;
+    const model = slots.staying.find((slot) => slot.serves);
+    if (model === undefined) {
+      throw new MoultError('MOULT_NOT_SERVING', 'no slot serves at the moment that others could be like');
+    }
+    const taken = new Set(slots.all.map(({ index }) => index));
+    const started: { slot: Slot; generation: GenerationProcess }[] = [];
+    for (let index = 0; slots.staying.length < count; index += 1) {
+      if (taken.has(index)) continue;
+      const generation = slots.startLike(model, index, this.#expectations());
+      started.push({ slot: slots.at(index), generation });
+    }
+    try {
+      await Promise.all(started.map(({ generation }) => this.#serves(generation)));
+    } catch (error) {
+      await this.#end(started.map(({ slot }) => slot));
+      throw error;
+    }
+  }
+
+  // What all others listen on; with one other, which may have some for itself alone, it is only waited for.
+  #expectations(): Expectations {
+    const { slots, held, options } = this.#parts;
+    const serving = slots.staying.flatMap(({ generations }) => generations.current ?? []);
+    if (serving.length < 2) return { fewerAfterMs: options.readyTimeoutMs / 2 };
+    const [first = [], ...others] = serving.map(({ number }) => held.namesOf(number));
+    const expects = first.filter((name) => others.every((names) => names.includes(name)));
+    return { expects, fewerAfterMs: options.readyTimeoutMs };
+  }
+
+  async #serves(generation: GenerationProcess): Promise<void> {
+    const { readyTimeoutMs } = this.#parts.options;
+    let limit: NodeJS.Timeout | undefined;
+    const late = new Promise<'late'>((resolve) => {
+      limit = setTimeout(() => resolve('late'), readyTimeoutMs);
+    });
+    const how = await Promise.race([generation.serves, generation.exited, late]);
+    clearTimeout(limit);
+    if (how === undefined) {
+      await this.#parts.look.at(generation);
+      return;
+    }
+    const number = `generation ${generation.number}`;
+    if (how === 'late')
+      throw new MoultError(
+        'MOULT_READY_TIMEOUT',
+        `${number} was not ready within ${readyTimeoutMs} ms${whatIsMissing(generation)}`,
+      );
+    const isStarted = how.notStarted === undefined;
+    const code = isStarted ? 'MOULT_SUCCESSOR_EXITED' : 'MOULT_START_FAILED';
+    throw new MoultError(code, `${number} ${describeExit(how)}${isStarted ? ' before it served' : ''}`, {
+      details: { output: generation.tree.output.lines().slice(-20) },
+    });
+  }
+
+  async #shrink(count: number): Promise<void> {
+    await this.#end(this.#parts.slots.staying.slice(count));
+  }
+
+  async #end(leaving: readonly Slot[]): Promise<void> {
+    const { slots } = this.#parts;
+    const staying = slots.staying.filter((slot) => !leaving.includes(slot));
+    const heirs = staying.flatMap(({ generations }) => generations.current?.door ?? []);
+    await Promise.all(leaving.map((slot) => slot.leave(heirs)));
+    for (const slot of leaving) slots.remove(slot);
+  }
+}
+
+function whatIsMissing({ missing }: GenerationProcess): string {
+  return missing === undefined || missing.names.length === 0 ? '' : `: it ${lacks(missing)}`;
+}

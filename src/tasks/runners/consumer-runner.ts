@@ -1,0 +1,45 @@
+import type { Consumer, ConsumerOptions } from '../consumer.js';
+import type { Departure, Runner } from './runner.js';
+
+/** How long a consumer may take to stop, where the service does not say. */
+const STOP_WITHIN_MS = 10_000;
+
+/** A consumer as a holding. */
+export class ConsumerRunner implements Runner {
+  readonly name: string;
+  readonly overlaps: boolean;
+  readonly endWithinMs: number;
+  readonly #consumer: Consumer;
+
+  constructor(name: string, consumer: Consumer, options: ConsumerOptions) {
+    this.name = name;
+    this.overlaps = options.changeover === 'overlap';
+    this.endWithinMs = options.stopWithinMs ?? STOP_WITHIN_MS;
+    this.#consumer = consumer;
+  }
+
+  prepare(): unknown {
+    return this.#consumer.prepare?.();
+  }
+
+  begin(epoch: number, saved: unknown): unknown {
+    return this.#consumer.start({ epoch, saved, changeover: this.#changeover });
+  }
+
+  // It has begun already, and what the former owner gives is for those that have not.
+  receive(): void {}
+
+  end({ limit, withinMs }: Departure): unknown {
+    return this.#consumer.stop({ signal: limit, withinMs, changeover: this.#changeover });
+  }
+
+  finish(): void {}
+
+  get #changeover(): 'exclusive' | 'overlap' {
+    return this.overlaps ? 'overlap' : 'exclusive';
+  }
+
+  close(): unknown {
+    return this.#consumer.close?.();
+  }
+}

@@ -1,0 +1,168 @@
+import { monotonicMs } from '../../os/clock.js';
+import { StateMap } from '../../state/state-map.js';
+import type { Departure, Runner } from './runner.js';
+import { Running } from './running.js';
+import { TimersEntry, type Waiting } from './timers-entry.js';
+
+/** With what a timer runs. */
+export interface TimerContext {
+  /** When it was due. */
+  readonly at: Date;
+  /** Aborts when it should come to its end: the time for that is over. */
+  readonly signal: AbortSignal;
+  /** A number that grows with every change of owner: what a former owner still writes can be told by its lower one. */
+  readonly epoch: number;
+}
+
+/** Timers that keep their due time over restarts. They are in memory: they end with the last generation. */
+export interface Timers<T> {
+  /**
+   * Sets a timer, in place of one of the same id.
+   * @param due milliseconds from now, or a moment; one that is past is due at once.
+   * @param data structured-cloneable: it may be another generation that runs it.
+   */
+  set(id: string, due: number | Date, data: T): void;
+  /** Takes one back. @returns whether it was known here. One that has changed hands is taken back there. */
+  clear(id: string): boolean;
+  /** How many wait in this generation. */
+  readonly size: number;
+}
+
+/** As it goes to, and comes from, a generation that does not know the piece. */
+interface Passed<T> {
+  readonly set?: readonly (Pick<Waiting<T>, 'dueMs' | 'data'> & { readonly id: string })[];
+  readonly clear?: readonly string[];
+}
+
+/** The longest time-out that Node takes. */
+const LONGEST_MS = 2 ** 31 - 1;
+/** How many go in one part. */
+const PART_TIMERS = 500;
+
+/** Timers as a holding: all that wait are known to both generations of a handover, and one has armed them. */
+export class TimersRunner<T> implements Runner, Timers<T> {
+  readonly name: string;
+  readonly overlaps = false;
+  readonly endWithinMs = undefined;
+  readonly piece: TimersEntry<T>;
+  readonly #run: (id: string, data: T, context: TimerContext) => unknown;
+  readonly #running: Running;
+  #waiting = new StateMap<string, Waiting<T>>();
+  #armed = new Map<string, NodeJS.Timeout>();
+  #isHere = false;
+  /** Whether what is changed here is newer than what comes from elsewhere. */
+  #isOwn = true;
+  #passOn: ((given: unknown) => void) | undefined;
+  #epoch = 0;
+
+  constructor(name: string, run: (id: string, data: T, context: TimerContext) => unknown) {
+    this.name = name;
+    this.#run = run;
+    this.#running = new Running(`timer of ${name}`);
+    this.piece = new TimersEntry(name, this.#waiting, (id) => this.#arm(id));
+  }
+
+  get size(): number {
+    return this.#isHere || this.#isOwn ? this.#waiting.size : 0;
+  }
+
+  get passOn(): ((given: unknown) => void) | undefined {
+    return this.#passOn;
+  }
+
+  set passOn(passOn) {
+    if (passOn === undefined && this.#passOn !== undefined) this.#isOwn = true;
+    this.#passOn = passOn;
+  }
+
+  set(id: string, due: number | Date, data: T): void {
+    // Another generation may have it next: who sets what cannot go there is to hear of it.
+    if (!this.#isHere) structuredClone(data);
+    const dueMs = typeof due === 'number' ? Date.now() + due : due.getTime();
+    this.#waiting.set(id, { dueMs, data, setAtMs: monotonicMs() });
+    if (this.#isOwn) this.piece.noteOwn(id);
+    this.passOn?.({ set: [{ id, dueMs, data }] } satisfies Passed<T>);
+    this.#arm(id);
+  }
+
+  clear(id: string): boolean {
+    const nowMs = monotonicMs();
+    this.piece.isGone(id, nowMs, nowMs);
+    const wasHere = this.#waiting.delete(id);
+    // The other generation may know it.
+    if (!wasHere) this.#waiting.touch(id);
+    if (this.#isOwn) this.piece.noteOwn(id);
+    this.passOn?.({ clear: [id] } satisfies Passed<T>);
+    this.#arm(id);
+    return wasHere;
+  }
+
+  prepare(): void {}
+
+  begin(epoch: number, given: unknown): void {
+    this.#epoch = epoch;
+    const { set } = (given ?? {}) as Passed<T>;
+    if (set !== undefined) this.#takeAll(set);
+    this.#isHere = true;
+    this.#isOwn = false;
+    this.piece.begun();
+    for (const id of this.#waiting.keys()) this.#arm(id);
+  }
+
+  receive(given: unknown): void {
+    const { set = [], clear = [] } = given as Passed<T>;
+    for (const id of clear) this.#waiting.delete(id);
+    for (const { id, dueMs, data } of set) this.#waiting.set(id, { dueMs, data, setAtMs: 0 });
+    for (const id of [...clear, ...set.map(({ id }) => id)]) this.#arm(id);
+  }
+
+  end(): void {
+    this.#isHere = false;
+    for (const timer of this.#armed.values()) clearTimeout(timer);
+    this.#armed.clear();
+  }
+
+  *parts(): Iterable<Passed<T>> {
+    const all = [...this.#waiting].map(([id, { dueMs, data }]) => ({ id, dueMs, data }));
+    for (let at = 0; at === 0 || at < all.length; at += PART_TIMERS)
+      yield { set: all.slice(at, at + PART_TIMERS) };
+  }
+
+  finish(departure: Departure): Promise<void> {
+    return this.#running.over(departure);
+  }
+
+  close(): void {}
+
+  // What it has is all there is, but for what was changed here meanwhile.
+  #takeAll(set: NonNullable<Passed<T>['set']>): void {
+    const ids = new Set(set.map(({ id }) => id));
+    const { own } = this.piece;
+    for (const id of [...this.#waiting.keys()]) if (!ids.has(id) && !own.has(id)) this.#waiting.delete(id);
+    for (const { id, dueMs, data } of set)
+      if (!own.has(id)) this.#waiting.set(id, { dueMs, data, setAtMs: 0 });
+  }
+
+  // Or disarms it, where it waits no more.
+  #arm(id: string): void {
+    clearTimeout(this.#armed.get(id));
+    this.#armed.delete(id);
+    const one = this.#waiting.get(id);
+    if (!this.#isHere || one === undefined) return;
+    const waitMs = Math.min(Math.max(0, one.dueMs - Date.now()), LONGEST_MS);
+    const timer = setTimeout(() => {
+      if (Date.now() < one.dueMs) this.#arm(id);
+      else this.#fire(id, one);
+    }, waitMs);
+    this.#armed.set(id, timer);
+  }
+
+  #fire(id: string, { data, dueMs, setAtMs }: Waiting<T>): void {
+    this.#armed.delete(id);
+    // One that is set anew elsewhere at this moment is another one.
+    this.piece.isGone(id, setAtMs, monotonicMs());
+    this.#waiting.delete(id);
+    const epoch = this.#epoch;
+    this.#running.run((signal) => this.#run(id, data, { at: new Date(dueMs), signal, epoch }));
+  }
+}

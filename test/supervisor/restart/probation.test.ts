@@ -1,0 +1,54 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import type { MoultError } from '#moult/errors.js';
+import { defaultOptions } from '#moult/supervisor/options.js';
+import type { GenerationProcess } from '#moult/supervisor/process/generation-process.js';
+import { Probation } from '#moult/supervisor/restart/probation.js';
+import { soon } from '../../support/events.js';
+
+/** A generation of which only its end matters here. */
+function generation(number: number): { one: GenerationProcess; ends: () => void } {
+  let end!: () => void;
+  const exited = new Promise<void>((resolve) => {
+    end = resolve;
+  });
+  const one = { number, exited, exit: undefined, isReachable: true, lifeline: { send: () => {} } };
+  const ends = () => {
+    Object.assign(one, { exit: { code: null, signal: 'SIGKILL' }, isReachable: false });
+    end();
+  };
+  return { one: one as unknown as GenerationProcess, ends };
+}
+
+describe('a probation', () => {
+  for (const first of ['predecessor', 'successor'] as const) {
+    it(`is over when both have ended while one handed back, the ${first} first`, async () => {
+      const probation = new Probation(defaultOptions, async () => {});
+      const predecessor = generation(1);
+      const successor = generation(2);
+      probation.begin(successor.one, predecessor.one);
+      const back = probation.takeBack();
+      const confirmed = probation.confirmed(2);
+      const order = first === 'predecessor' ? [predecessor, successor] : [successor, predecessor];
+      for (const { ends } of order) ends();
+      await assert.rejects(
+        soon(confirmed, 'the end of the probation', 1000),
+        (error: MoultError) => error.code === 'MOULT_SUCCESSOR_LOST' && error.serving === 'none',
+      );
+      assert.equal(await soon(back, 'the answer to the operator', 1000), predecessor.one);
+      assert.equal(probation.canResume, false);
+      assert.equal(probation.successor, undefined);
+    });
+  }
+
+  it('is confirmed for who waits for it when the next one begins before its end was told', async () => {
+    const probation = new Probation(defaultOptions, async () => {});
+    const [first, second, third] = [1, 2, 3].map((number) => generation(number).one);
+    assert.ok(first && second && third);
+    probation.begin(second, first);
+    const confirmed = probation.confirmed(2);
+    probation.begin(third, second);
+    await soon(confirmed, 'the end of the first probation', 1000);
+    assert.equal(probation.end(3), true);
+  });
+});
