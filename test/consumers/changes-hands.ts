@@ -22,7 +22,7 @@ interface Differences {
 
 /**
  * Two objects, or processes, of one consumer change hands: the same tests for each message service.
- * @param name of scripts/brokers.
+ * @param name of proofs/brokers.
  */
 export async function changesHands(name: string, { notAfterKill }: Differences = {}): Promise<void> {
   const service = await brokerOf(name);

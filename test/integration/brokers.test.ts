@@ -7,7 +7,7 @@ import { type Broker, brokerOf } from '../support/brokers.js';
 import { lacksServer } from '../support/message-service.js';
 import { root, Supervised, until } from './supervised.js';
 
-const FOLDER = path.join(root, 'scripts/brokers');
+const FOLDER = path.join(root, 'proofs/brokers');
 const PER_SECOND = 100;
 
 interface Found {
@@ -26,7 +26,7 @@ interface Terms {
   during?(run: { readonly service: Supervised; readonly part: number }): Promise<unknown>;
 }
 
-/** scripts/brokers/prove.mjs */
+/** proofs/brokers/prove.mjs */
 interface Bench {
   readonly server: { start(): Promise<void>; stop(): Promise<void> };
   start(): Promise<void>;

@@ -17,7 +17,7 @@ describe('Chromium, with a WebSocket and an EventSource in each of two windows',
 }, () => {
   it('sees neither close over five restarts, and no line of the chat lost, doubled or out of order', async () => {
     const { NODE_TEST_CONTEXT: _, ...env } = process.env;
-    const args = [path.join(root, 'scripts/browser.mjs'), '--json', '--restarts', String(RESTARTS)];
+    const args = [path.join(root, 'proofs/browser.mjs'), '--json', '--restarts', String(RESTARTS)];
     const { stdout, stderr } = await runNode(args, env);
     assert.equal(stderr, '');
     const found = JSON.parse(stdout) as Found;

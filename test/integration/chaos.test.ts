@@ -15,7 +15,7 @@ const { runChaos } = (await import(
   }): Promise<{ steps: number; answered: number; unexplained: string[] }>;
 };
 
-// A night of it: node scripts/chaos.mjs --minutes 60
+// A night of it: node proofs/chaos.mjs --minutes 60
 describe('a little chaos', () => {
   it('costs nothing that was not in a process that was killed', async () => {
     const said: string[] = [];

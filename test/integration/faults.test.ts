@@ -49,12 +49,12 @@ describe('the fault matrix', () => {
       );
   });
 
-  it('is what docs/reference/failures.md says (node scripts/faults.mjs --write-docs)', () => {
+  it('is what docs/reference/failures.md says (node proofs/faults.mjs --write-docs)', () => {
     assert.equal(readFileSync(path.join(root, 'docs/reference/failures.md'), 'utf8'), document());
   });
 });
 
-// All of them: node scripts/faults.mjs
+// All of them: node proofs/faults.mjs
 describe('a fault', () => {
   for (const name of cut) {
     const cell = cells.find((one) => one.name === name);
@@ -66,7 +66,7 @@ describe('a fault', () => {
   }
 });
 
-// All of them: node scripts/broken-calls.mjs
+// All of them: node proofs/broken-calls.mjs
 describe('a call of the system that fails in the supervisor', () => {
   for (const name of brokenCalls.cut) {
     const cell = brokenCalls.cells.find((one) => one.name === name);
@@ -79,7 +79,7 @@ describe('a call of the system that fails in the supervisor', () => {
   }
 });
 
-// All of them: node scripts/kills.mjs
+// All of them: node proofs/kills.mjs
 describe('a kill while jobs, timers, tasks and state change hands', () => {
   for (const name of holdings.cut) {
     it(`at ${name}: what was acknowledged comes to pass once`, async () => {

@@ -12,7 +12,7 @@ interface Found {
 const hasH2load = spawnSync('h2load', ['--version']).status === 0;
 const skip = hasH2load ? false : "h2load is not installed (Debian's package nghttp2-client)";
 
-// The same as the slow proof, scripts/proof-http2.mjs, with fewer of everything.
+// The same as the slow proof, proofs/http2.mjs, with fewer of everything.
 describe('three restarts under clients of HTTP/2', () => {
   const clientsOf = {
     compat: ['node:http2', 'h2load'],
@@ -21,7 +21,7 @@ describe('three restarts under clients of HTTP/2', () => {
   };
   for (const [service, clients] of Object.entries(clientsOf)) {
     it(`fail no call of ${service}`, { skip: service === 'grpc' ? false : skip }, async () => {
-      const script = path.join(root, 'scripts/proof-http2.mjs');
+      const script = path.join(root, 'proofs/http2.mjs');
       const options = ['--service', service, '--restarts', '3', '--sessions', '4'];
       const { NODE_TEST_CONTEXT: _, ...env } = process.env;
       const { stdout, stderr } = await runNode(

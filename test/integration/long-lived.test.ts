@@ -13,9 +13,9 @@ interface Found {
   readonly problems: readonly string[];
 }
 
-/** The same as the slow proof, scripts/long-lived.mjs, with fewer of everything: nothing is lost, and what was moved. */
+/** The same as the slow proof, proofs/long-lived.mjs, with fewer of everything: nothing is lost, and what was moved. */
 async function prove(service: string, restarts: number, clients: number): Promise<Found> {
-  const script = path.join(root, 'scripts/long-lived.mjs');
+  const script = path.join(root, 'proofs/long-lived.mjs');
   const few = ['--restarts', String(restarts), '--clients', String(clients), '--think-ms', '20'];
   const args = [script, '--json', '--node', process.execPath, '--service', service, ...few];
   const { NODE_TEST_CONTEXT: _, ...env } = process.env;
@@ -57,7 +57,7 @@ async function speech(): Promise<{
   Talker: new (id: number, kind: string, make: unknown, target: { port: number }, thinkMs: number) => Talker;
   transports: Record<string, Record<string, unknown>>;
 }> {
-  const load = (name: string) => import(path.join(root, 'scripts/long-lived', name));
+  const load = (name: string) => import(path.join(root, 'proofs/long-lived', name));
   return { ...(await load('talker.mjs')), ...(await load('transports.mjs')) };
 }
 

@@ -19,7 +19,7 @@ async function withTalkers(
   proxy: string,
   body: (service: Supervised, talkers: readonly Talker[], goOn: () => Promise<void>) => Promise<void>,
 ): Promise<void> {
-  const load = (name: string) => import(path.join(root, 'scripts/long-lived', name));
+  const load = (name: string) => import(path.join(root, 'proofs/long-lived', name));
   const { Talker } = await load('talker.mjs');
   const { transports } = await load('transports.mjs');
   await withService({ command: [fixture('websockets.mjs')] }, async (backend) => {

@@ -12,7 +12,7 @@ export interface Server {
   accepted(): Promise<number | undefined>;
 }
 
-/** One file of scripts/brokers. */
+/** One file of proofs/brokers. */
 export interface Broker {
   readonly program: string;
   readonly debianPackage: string;
@@ -28,7 +28,7 @@ export interface Broker {
 }
 
 export async function brokerOf(name: string): Promise<Broker> {
-  const file = new URL(`../../../scripts/brokers/${name}.mjs`, import.meta.url);
+  const file = new URL(`../../../proofs/brokers/${name}.mjs`, import.meta.url);
   return ((await import(file.href)) as { default: Broker }).default;
 }
 

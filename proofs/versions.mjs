@@ -1,6 +1,6 @@
 // An older release of moult and this one hand one service to each other under strict load, back and forth, each time by a
 // supervisor of the one that takes over from that of the other; then the older one is upgraded in place and restarted.
-//   node scripts/proof-versions.mjs [commit] [rounds]     default: 6bda205, 6 rounds; needs a build of moult
+//   node proofs/versions.mjs [commit] [rounds]     default: 6bda205, 6 rounds; needs a build of moult
 // The commit is built in a temporary folder. Fails when a request fails, a connection is lost, or a round does not end well.
 import { execFileSync, spawn } from 'node:child_process';
 import { mkdtemp, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';

@@ -1,6 +1,6 @@
 // Breaks every call of the system of a supervisor at every stage, as test/fixtures/faults/calls-matrix.mjs has them, and
-// prints what happened. node scripts/broken-calls.mjs [--only <words>] [--jobs n] [--most n] [--verbose] [--write-results]
-// The last has what was found written where the page of failures takes it: then node scripts/faults.mjs --write-docs.
+// prints what happened. node proofs/broken-calls.mjs [--only <words>] [--jobs n] [--most n] [--verbose] [--write-results]
+// The last has what was found written where the page of failures takes it: then node proofs/faults.mjs --write-docs.
 
 import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';

@@ -1,6 +1,6 @@
 // Supervisors that know nothing of each other take over from one another under load, and one process of the four that
 // take part is killed at a random moment in some of them.
-//   node scripts/proof-take-over.mjs [rounds] [seed]     default: 20 rounds; needs a build of moult and of the tests
+//   node proofs/take-over.mjs [rounds] [seed]     default: 20 rounds; needs a build of moult and of the tests
 // Fails when a connection is refused, when anything fails or is lost in a round without a kill, or when after a round
 // not exactly one process answers.
 import { spawn } from 'node:child_process';

@@ -1,12 +1,12 @@
-// `node scripts/proof-tasks.mjs`: the slow proof for tasks, schedules and jobs, with real processes under `moult run`:
+// `node proofs/tasks.mjs`: the slow proof for tasks, schedules and jobs, with real processes under `moult run`:
 //
 //   cron   a task each second over 60 s with 20 restarts: 60 runs, each of the right second, each once
 //   jobs   a job of 5 s over restarts each second: begun once, done once; and the same by checkpoint, its generation gone at once
 //   kills  a task that writes to Redis all the time, while either side of a handover is killed at each of its steps:
 //          one owner at any time, fenced by its epoch, and an owner again soon
 //
-//   node scripts/proof-tasks.mjs cron jobs kills --rounds 40
-//   node scripts/proof-tasks.mjs cron jobs --undone     a third of the restarts is undone
+//   node proofs/tasks.mjs cron jobs kills --rounds 40
+//   node proofs/tasks.mjs cron jobs --undone     a third of the restarts is undone
 //
 // Exit status 1 if something was missed, doubled, or had two owners.
 import { spawn } from 'node:child_process';

@@ -1,8 +1,8 @@
-// `node scripts/browser.mjs`: two windows of Chromium have the chat of examples/chat open, each with a WebSocket and an
+// `node proofs/browser.mjs`: two windows of Chromium have the chat of examples/chat open, each with a WebSocket and an
 // EventSource, and one of them types while the service is restarted. Exit status 1 if a connection was closed or made
 // anew, or a line was lost, doubled or out of order.
 //
-//   node scripts/browser.mjs --restarts 5 --screenshot docs/guide/images/chat.png
+//   node proofs/browser.mjs --restarts 5 --screenshot docs/guide/images/chat.png
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';

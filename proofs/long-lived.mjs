@@ -1,4 +1,4 @@
-// `node scripts/long-lived.mjs`: the slow proof for connections that live long. Two hundred clients over every supported
+// `node proofs/long-lived.mjs`: the slow proof for connections that live long. Two hundred clients over every supported
 // Node, while the service is restarted twenty times: numbered messages both ways over WebSockets (plain, in fragments,
 // compressed with and without context takeover, half-written), Socket.IO with its own client (namespaces, rooms,
 // acknowledgements, binary messages), and a line protocol over TCP and a Unix socket; numbered events over streams (plain,
@@ -6,7 +6,7 @@
 // through the broker of examples/aedes. Prints a table; exit status 1 if a message was lost, doubled or out of order, or
 // a connection was closed.
 //
-//   node scripts/long-lived.mjs --node 22 --service websockets --restarts 5 --clients 60
+//   node proofs/long-lived.mjs --node 22 --service websockets --restarts 5 --clients 60
 //
 // --node and --service may be given again; --node takes a path as well. One combination takes about half a minute.
 import { spawn } from 'node:child_process';

@@ -1,7 +1,7 @@
 // Restarts a service again and again under load, and says what it cost.
-//   node scripts/soak.mjs broken  [--restarts 50]    a third of the releases are broken, each in another way
-//   node scripts/soak.mjs long    [--restarts 500]   memory, descriptors, threads and processes stay flat
-//   node scripts/soak.mjs killed  [--kills 20]       the supervisor is killed and run again
+//   node proofs/soak.mjs broken  [--restarts 50]    a third of the releases are broken, each in another way
+//   node proofs/soak.mjs long    [--restarts 500]   memory, descriptors, threads and processes stay flat
+//   node proofs/soak.mjs killed  [--kills 20]       the supervisor is killed and run again
 import {
   existsSync,
   mkdirSync,

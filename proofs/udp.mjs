@@ -1,9 +1,9 @@
-// `node scripts/proof-udp.mjs`: 1,000 numbered datagrams a second from 50 flows over twenty restarts in a row, on every
+// `node proofs/udp.mjs`: 1,000 numbered datagrams a second from 50 flows over twenty restarts in a row, on every
 // supported Node, beside a control run of the same length without a restart. Exit status 1 if one was lost beyond
 // what the kernel had no room for, or was answered twice, or was received by any but the serving generation. Then the same
 // with a service whose flows are sessions of 30 datagrams: each must be whole, and of one generation.
 //
-//   node scripts/proof-udp.mjs --node 22 --restarts 5 --per-second 2000 --flows 10
+//   node proofs/udp.mjs --node 22 --restarts 5 --per-second 2000 --flows 10
 //
 // One version takes about a minute. The clients run in this process, on this Node.
 import { execFileSync } from 'node:child_process';

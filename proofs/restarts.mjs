@@ -1,8 +1,8 @@
-// `node scripts/proof.mjs`: the slow proof. Twenty restarts in a row under 160 strict clients, over every supported
+// `node proofs/restarts.mjs`: the slow proof. Twenty restarts in a row under 160 strict clients, over every supported
 // Node (installed from npm into build/nodes) and several services, with good releases only, and with a broken
 // release every other time. Prints a table; exit status 1 if anything failed, was lost or came twice.
 //
-//   node scripts/proof.mjs --node 22 --service express --releases good --restarts 5
+//   node proofs/restarts.mjs --node 22 --service express --releases good --restarts 5
 //
 // Each option may be given again. One combination takes about half a minute.
 import { execFileSync, spawn } from 'node:child_process';

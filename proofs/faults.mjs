@@ -1,5 +1,5 @@
 // Breaks a handover in every way of test/fixtures/faults/matrix.mjs and prints what happened.
-// node scripts/faults.mjs [--only <words>] [--jobs n] [--verbose] | --write-docs
+// node proofs/faults.mjs [--only <words>] [--jobs n] [--verbose] | --write-docs
 import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';

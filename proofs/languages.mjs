@@ -1,10 +1,10 @@
-// `node scripts/proof-languages.mjs`: real servers in other languages, as they come from Debian, under moult: twenty
+// `node proofs/languages.mjs`: real servers in other languages, as they come from Debian, under moult: twenty
 // restarts each, with clients that open a connection for each request and clients that keep theirs, and beside it in
 // the same run the server's own way to reload, or a stop and a start where it has none. Exit status 1 if a client with a new connection was
 // refused or reset in a restart by moult. What clients with kept connections lose there is the server's own drain, and is
 // told, with how much of it a restart costs, next to the same of its own way.
 //
-//   node scripts/proof-languages.mjs --only gunicorn --only rust --restarts 5
+//   node proofs/languages.mjs --only gunicorn --only rust --restarts 5
 //
 // One server takes about a minute. As root it installs the Debian packages that are missing; else it says which.
 import { execFileSync, spawn } from 'node:child_process';
@@ -20,7 +20,7 @@ import { freePort } from './free-ports.mjs';
 import { expectOneOf, numberOf } from './nodes.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const sources = path.join(root, 'scripts/languages');
+const sources = path.join(root, 'proofs/languages');
 /** Where what is compiled lies for the length of the run. */
 const folder = mkdtempSync(path.join(tmpdir(), 'moult-languages-'));
 

@@ -1,5 +1,5 @@
 // A night of chaos: a service under moult and strict clients, and one thing after the other that goes wrong around it.
-//   node scripts/chaos.mjs [--minutes 60] [--seed N] [--steps n] [--slots n]… [--operation NAME]… [--trouble NAME]… [--verbose]
+//   node proofs/chaos.mjs [--minutes 60] [--seed N] [--steps n] [--slots n]… [--operation NAME]… [--trouble NAME]… [--verbose]
 // (--slots 0 is a service without slots; only those that are named are taken.) The seed is printed, and gives the same sequence of actions again. An oracle knows which requests may fail: those on
 // connections of a process that was killed. Everything else is unexplained, and the exit code is 1. As root it needs
 // mounts of its own, and starts itself in a mount namespace; else the disk is not filled.

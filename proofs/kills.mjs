@@ -1,6 +1,6 @@
 // Kills either side or the supervisor at every step in which jobs, timers, tasks and state change hands, as
 // test/fixtures/faults/holdings-matrix.mjs has them, and prints what happened.
-// node scripts/kills.mjs [--only <words>] [--jobs n] [--verbose]
+// node proofs/kills.mjs [--only <words>] [--jobs n] [--verbose]
 import { parseArgs } from 'node:util';
 import { cells } from '../test/fixtures/faults/holdings-matrix.mjs';
 

@@ -1,4 +1,4 @@
-// `node scripts/proof-threads.mjs`: the proof of worker threads, in two parts, on this Node and against
+// `node proofs/threads.mjs`: the proof of worker threads, in two parts, on this Node and against
 // test/fixtures/services/threads.mjs.
 //
 //   restarts  20 restarts of a service that listens in four threads, under the strict mixed load: nothing fails, nothing
@@ -6,7 +6,7 @@
 //   hang      a thread that hangs for longer than the restart may take: the others are handed over, nothing else fails,
 //             and the request that waits for that thread is answered when it goes on
 //
-//   node scripts/proof-threads.mjs --part restarts --restarts 6 --threads 8
+//   node proofs/threads.mjs --part restarts --restarts 6 --threads 8
 //
 // Prints what was measured; exit status 1 if anything failed, was lost or came twice.
 import { execFileSync } from 'node:child_process';

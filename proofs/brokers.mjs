@@ -1,9 +1,9 @@
-// `node scripts/proof-brokers.mjs`: 10,000 numbered messages at a steady rate through each broker of scripts/brokers, on
+// `node proofs/brokers.mjs`: 10,000 numbered messages at a steady rate through each broker of proofs/brokers, on
 // a real server, while the service that consumes them is restarted twenty times; in both ways of changing over, beside
 // a control run without a restart. Exit status 1 if one was lost, was handled twice where that is promised not to be,
 // came out of order in exclusive mode, or if more connections were opened than the generations need.
 //
-//   node scripts/proof-brokers.mjs --broker rabbitmq --changeover overlap --messages 1000 --restarts 3 --per-second 100
+//   node proofs/brokers.mjs --broker rabbitmq --changeover overlap --messages 1000 --restarts 3 --per-second 100
 //
 // With --undone each third restart is undone.
 //
@@ -20,7 +20,7 @@ import { Bench } from './brokers/prove.mjs';
 import { expectOneOf, numberOf } from './nodes.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const BROKERS = path.join(root, 'scripts/brokers');
+const BROKERS = path.join(root, 'proofs/brokers');
 const WAYS = ['exclusive', 'overlap'];
 /** The goal for the longest time without consumption in overlap, beyond the longest of the steady state. */
 const BEYOND_MS = 20;

@@ -1,4 +1,4 @@
-// `node scripts/proof-http2.mjs`: HTTP/2 and gRPC over twenty restarts in a row, on every supported Node: Node's
+// `node proofs/http2.mjs`: HTTP/2 and gRPC over twenty restarts in a row, on every supported Node: Node's
 // compatibility API and its core API, each without and with TLS, under h2load and node:http2 clients at once, and
 // @grpc/grpc-js with unary calls, streams of answers and streams both ways. Exit status 1 if one call failed.
 //
@@ -7,7 +7,7 @@
 // was told to go before it sent the request. What h2load refuses itself over TLS cannot be told from what the service
 // refused, and counts as refused.
 //
-//   node scripts/proof-http2.mjs --node 22 --service core-tls --restarts 5
+//   node proofs/http2.mjs --node 22 --service core-tls --restarts 5
 //
 // --node and --service may be given again; --node takes a path as well. One combination takes about half a minute.
 // It needs h2load, of Debian's package nghttp2-client; --without-h2load does without.

@@ -1,11 +1,11 @@
-// `node scripts/proof-slots.mjs`: the proof of slots, in three parts, on this Node and against test/fixtures/services.
+// `node proofs/slots.mjs`: the proof of slots, in three parts, on this Node and against test/fixtures/services.
 //
 //   distribution  100 kept-alive connections to four slots: how many each slot has, and after how long they are even
 //   rolls         20 rolls of four slots under the strict mixed load, each third with a broken release: nothing fails,
 //                 nothing is lost; requests a second while a roll is under way, next to those in between
 //   scale         1, 8, 2 slots under the same load
 //
-//   node scripts/proof-slots.mjs --part rolls --rolls 6 --slots 4 --surge 2
+//   node proofs/slots.mjs --part rolls --rolls 6 --slots 4 --surge 2
 //
 // Prints what was measured; exit status 1 if anything failed, was lost or came twice.
 import { execFileSync } from 'node:child_process';
