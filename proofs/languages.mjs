@@ -16,7 +16,7 @@ import process from 'node:process';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { freePort } from './free-ports.mjs';
+import { freePort } from '../scripts/free-ports.mjs';
 import { expectOneOf, numberOf } from './nodes.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));

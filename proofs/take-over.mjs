@@ -13,7 +13,7 @@ import { fileURLToPath } from 'node:url';
 import { ask } from '#moult/cli/control.js';
 import { RunFolder } from '#moult/supervisor/journal/run-folder.js';
 import { startLoad } from '#moult/verify/load.js';
-import { freePort } from './free-ports.mjs';
+import { freePort } from '../scripts/free-ports.mjs';
 
 const rounds = Number(process.argv[2] ?? 20);
 const seed = Number(process.argv[3] ?? Date.now() % 100_000);

@@ -13,7 +13,7 @@ import { ask } from '#moult/cli/control.js';
 import { RunFolder } from '#moult/supervisor/journal/run-folder.js';
 import { verdict } from '#moult/verify/report/report.js';
 import { verify } from '#moult/verify/verify.js';
-import { freePort } from './free-ports.mjs';
+import { freePort } from '../scripts/free-ports.mjs';
 
 const commit = process.argv[2] ?? '6bda205';
 const rounds = Number(process.argv[3] ?? 6);

@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { mqttSession } from 'moult/mqtt';
 import { connect, connectAsync } from 'mqtt';
-import { freePort } from '../free-ports.mjs';
+import { freePort } from '../../scripts/free-ports.mjs';
 import { Program } from './program.mjs';
 
 const program = '/usr/sbin/mosquitto';

@@ -1,7 +1,7 @@
 // nats-server with JetStream, and what is the same for core NATS and for JetStream.
 import { get } from 'node:http';
 import { connect } from '@nats-io/transport-node';
-import { freePort } from '../free-ports.mjs';
+import { freePort } from '../../scripts/free-ports.mjs';
 import { Program } from './program.mjs';
 
 export const program = '/usr/sbin/nats-server';

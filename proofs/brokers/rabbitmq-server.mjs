@@ -1,7 +1,7 @@
 // RabbitMQ as one node of its own: its files in one folder, its Erlang port mapper on a port of its own.
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { freePort } from '../free-ports.mjs';
+import { freePort } from '../../scripts/free-ports.mjs';
 import { Program } from './program.mjs';
 
 export const program = '/usr/lib/rabbitmq/bin/rabbitmq-server';

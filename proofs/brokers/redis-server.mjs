@@ -1,6 +1,6 @@
 // redis-server, and what is the same for BullMQ and for Redis Streams.
 import { Redis } from 'ioredis';
-import { freePort } from '../free-ports.mjs';
+import { freePort } from '../../scripts/free-ports.mjs';
 import { Program } from './program.mjs';
 
 export const program = '/usr/bin/redis-server';
