@@ -2,7 +2,7 @@
 // serve clients, so their supervisor stays and waits.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { readdirSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import { freePorts } from '../support/free-ports.js';
@@ -125,4 +125,45 @@ describe('generations of which nothing is known, because their run folder was re
         }
       });
     });
+});
+
+/** Says its number, and listens as soon as there is a file. */
+const SLOW = `
+  const { existsSync } = require('node:fs');
+  console.log('begun ' + process.pid);
+  const look = setInterval(() => {
+    if (!existsSync(process.env.GO)) return;
+    clearInterval(look);
+    require('node:http')
+      .createServer((request, response) => response.end(String(process.pid)))
+      .listen(Number(process.env.PORT), '127.0.0.1');
+  }, 20);
+`;
+
+describe('a generation whose supervisor was killed before they had met', () => {
+  it("ends before it serves anybody, and is in nobody else's way", async () => {
+    await withFolder(async (runtimeFolder) => {
+      const [port] = await freePorts(1);
+      const script = path.join(runtimeFolder, 'slow.cjs');
+      const env = { PORT: String(port), GO: path.join(runtimeFolder, 'go') };
+      writeFileSync(script, SLOW);
+      const options = { command: [script], env, runOptions, runtimeFolder };
+      const first = await Supervised.start({ ...options, waits: false });
+      let second: Supervised | undefined;
+      try {
+        const pid = Number((await first.writes(/begun (\d+)/))[1]);
+        first.process.kill('SIGKILL');
+        await until('it is dead', () => first.isOver);
+        writeFileSync(env.GO, '');
+        await until('it has ended', () => !existsSync(`/proc/${pid}`));
+        second = await Supervised.start(options);
+        assert.equal((await second.current()).pid, await second.alone());
+        await second.restart();
+        await second.stop();
+      } finally {
+        await first.kill();
+        await second?.kill();
+      }
+    });
+  });
 });
