@@ -18,8 +18,8 @@ import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { Bench, noteports, until } from '../test/fixtures/faults/cell.mjs';
 import { freePort } from '../scripts/free-ports.mjs';
+import { Bench, noteports, until } from '../test/fixtures/faults/cell.mjs';
 
 const { ask } = await import('#moult/cli/control.js');
 const { startLoad } = await import('#moult/verify/load.js');
