@@ -120,7 +120,9 @@ function inProcessOf(node, combination) {
 
 async function proveOne({ service: name, releases, restarts, thinkMs }) {
   const [{ verify }, { startUnderMoult }] = await Promise.all(
-    ['verify', 'under-moult'].map((file) => import(new URL(`../dist/verify/${file}.js`, import.meta.url))),
+    ['verify', 'moult/under-moult'].map(
+      (file) => import(new URL(`../dist/verify/${file}.js`, import.meta.url)),
+    ),
   );
   const { script, moves } = SERVICES[name];
   const good = path.join(fixtures, 'services', script);

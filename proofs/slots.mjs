@@ -46,7 +46,7 @@ if (!values.built) {
   });
 }
 const [{ verify }, { startUnderMoult }, { startLoad }] = await Promise.all(
-  ['verify', 'under-moult', 'load'].map(
+  ['verify', 'moult/under-moult', 'load'].map(
     (file) => import(new URL(`../dist/verify/${file}.js`, import.meta.url)),
   ),
 );

@@ -42,7 +42,7 @@ if (!values.built) {
   });
 }
 const [{ verify }, { startUnderMoult }, { startLoad }] = await Promise.all(
-  ['verify', 'under-moult', 'load'].map(
+  ['verify', 'moult/under-moult', 'load'].map(
     (file) => import(new URL(`../dist/verify/${file}.js`, import.meta.url)),
   ),
 );

@@ -16,7 +16,7 @@ execFileSync(process.execPath, [path.join(root, 'scripts/build.mjs')], {
 
 const [{ screenOf }, { verify }, { startUnderMoult }, { renderReport }, { describeOutcome }, { drawShares }] =
   await Promise.all(
-    ['screen', 'verify', 'under-moult', 'report', 'progress', 'shares'].map(
+    ['report/screen', 'verify', 'moult/under-moult', 'report/report', 'report/progress', 'report/shares'].map(
       (file) => import(new URL(`../dist/verify/${file}.js`, import.meta.url)),
     ),
   );
