@@ -63,7 +63,7 @@ async function proveAll() {
   for (const args of [['scripts/build.mjs'], ['node_modules/typescript/bin/tsc', '-p', 'test']]) {
     execFileSync(process.execPath, args, { cwd: root, stdio: ['ignore', 2, 2] });
   }
-  const { Supervised } = await import(path.join(root, 'build/test/integration/supervised.js'));
+  const { Supervised } = await import('../build/test/integration/supervised.js');
   say(`${messages} messages at least, ${perSecond} a second`);
   say(row(COLUMNS.map(([head]) => head)));
   say(row(COLUMNS.map(([, width]) => '-'.repeat(Math.abs(width)))));

@@ -146,11 +146,8 @@ async function proveAll() {
   for (const args of [['scripts/build.mjs'], ['node_modules/typescript/bin/tsc', '-p', 'test']]) {
     execFileSync(process.execPath, args, { cwd: root, stdio: ['ignore', 2, 2] });
   }
-  const [{ Clients }, { Supervised }] = await Promise.all(
-    ['integration/clients.js', 'integration/supervised.js'].map(
-      (file) => import(path.join(root, 'build/test', file)),
-    ),
-  );
+  const { Clients } = await import('../build/test/integration/clients.js');
+  const { Supervised } = await import('../build/test/integration/supervised.js');
   say('4 clients with a new connection for each request, 4 that keep theirs; none tries again');
   say(row(COLUMNS.map(([head]) => head)));
   say(row(COLUMNS.map(([, width]) => '-'.repeat(Math.abs(width)))));

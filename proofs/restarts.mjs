@@ -119,11 +119,8 @@ function inProcessOf(node, combination) {
 }
 
 async function proveOne({ service: name, releases, restarts, thinkMs }) {
-  const [{ verify }, { startUnderMoult }] = await Promise.all(
-    ['verify', 'moult/under-moult'].map(
-      (file) => import(new URL(`../dist/verify/${file}.js`, import.meta.url)),
-    ),
-  );
+  const { verify } = await import('../dist/verify/verify.js');
+  const { startUnderMoult } = await import('../dist/verify/moult/under-moult.js');
   const { script, moves } = SERVICES[name];
   const good = path.join(fixtures, 'services', script);
   const mark = `MOULT_PROOF=${randomBytes(8).toString('hex')}`;

@@ -41,11 +41,9 @@ if (!values.built) {
     stdio: ['ignore', 2, 2],
   });
 }
-const [{ verify }, { startUnderMoult }, { startLoad }] = await Promise.all(
-  ['verify', 'moult/under-moult', 'load'].map(
-    (file) => import(new URL(`../dist/verify/${file}.js`, import.meta.url)),
-  ),
-);
+const { verify } = await import('../dist/verify/verify.js');
+const { startUnderMoult } = await import('../dist/verify/moult/under-moult.js');
+const { startLoad } = await import('../dist/verify/load.js');
 
 const problems = [];
 for (const part of values.part) {

@@ -7,7 +7,6 @@
 //
 // One version takes about a minute. The clients run in this process, on this Node.
 import { execFileSync } from 'node:child_process';
-import path from 'node:path';
 import process from 'node:process';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -56,11 +55,9 @@ async function proveAll() {
     execFileSync(process.execPath, args, { cwd: root, stdio: ['ignore', 2, 2] });
   }
   // What the integration tests use, too.
-  const [{ DatagramStream }, { Supervised, fixture }, { freeDatagramPort }] = await Promise.all(
-    ['integration/datagram-stream.js', 'integration/supervised.js', 'listeners/two-generations.js'].map(
-      (file) => import(path.join(root, 'build/test', file)),
-    ),
-  );
+  const { DatagramStream } = await import('../build/test/integration/datagram-stream.js');
+  const { Supervised, fixture } = await import('../build/test/integration/supervised.js');
+  const { freeDatagramPort } = await import('../build/test/listeners/two-generations.js');
   say(`${rate} datagrams a second from ${flows} flows`);
   say(row(COLUMNS.map(([head]) => head)));
   say(row(COLUMNS.map(([, width]) => '-'.repeat(Math.abs(width)))));

@@ -14,13 +14,13 @@ execFileSync(process.execPath, [path.join(root, 'scripts/build.mjs')], {
   stdio: ['ignore', 2, 2],
 });
 
-const [{ screenOf }, { verify }, { startUnderMoult }, { renderReport }, { describeOutcome }, { drawShares }] =
-  await Promise.all(
-    ['report/screen', 'verify', 'moult/under-moult', 'report/report', 'report/progress', 'report/shares'].map(
-      (file) => import(new URL(`../dist/verify/${file}.js`, import.meta.url)),
-    ),
-  );
-const { print } = await import(new URL('../dist/terminal/print.js', import.meta.url));
+const { screenOf } = await import('../dist/verify/report/screen.js');
+const { verify } = await import('../dist/verify/verify.js');
+const { startUnderMoult } = await import('../dist/verify/moult/under-moult.js');
+const { renderReport } = await import('../dist/verify/report/report.js');
+const { describeOutcome } = await import('../dist/verify/report/progress.js');
+const { drawShares } = await import('../dist/verify/report/shares.js');
+const { print } = await import('../dist/terminal/print.js');
 
 const screen = screenOf(process.stdout, process.env);
 const { colours } = screen;
