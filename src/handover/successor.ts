@@ -237,8 +237,9 @@ export class Successor {
     this.#context.listeners.openGates();
     this.#context.threads.open(epoch);
     line.send({ type: 'committed' });
-    if (isGiven) this.#taking?.beginTasks(epoch, tasks ?? []);
-    else this.#context.tasks.begin(epoch);
+    if (this.#taking === undefined) this.#context.tasks.begin(epoch);
+    // Where the predecessor is gone, what it has said until then is heard first: a timer that it ran is not run again.
+    else this.#taking.beginTasks(epoch, isGiven ? (tasks ?? []) : this.#context.tasks.names());
     this.#events.committed();
   }
 

@@ -415,6 +415,16 @@ describe('what was acknowledged, over handovers in any order of events', () => {
     }
   });
 
+  it('is not done again where its owner was killed after it had said that it is done', async () => {
+    const sequence: readonly Command[] = [
+      ...['restart', ...some, 'ask', 'second', 'kill giver', 'ready', 'six seconds'],
+      ...talk,
+    ] as Command[];
+    const { record, server } = await play(sequence);
+    assert.equal(record.fired.get('timer 0'), 1);
+    assert.equal(server?.number, 2);
+  });
+
   // One test takes no longer than the watch over a test file has patience.
   for (const [which, sequence] of far.entries()) {
     const all = (sequence.length + 1) * commands.length;
