@@ -1,8 +1,9 @@
 // An older release of moult and this one hand one service to each other under strict load, back and forth, each time by a
 // supervisor of the one that takes over from that of the other; then the older one is upgraded in place and restarted.
-//   node proofs/versions.mjs [commit] [rounds]     default: 6bda205, 6 rounds; needs a build of moult
-// The commit is built in a temporary folder. Fails when a request fails, a connection is lost, or a round does not end well.
+//   node proofs/versions.mjs [commit] [rounds]     default: the last landed version (LANDED), 6 rounds; needs a build of moult
+// The commit is built in a temporary folder, with its own packages where ours are not enough. Fails when a request fails, a connection is lost, or a round does not end well.
 import { execFileSync, spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { mkdtemp, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -15,7 +16,9 @@ import { verdict } from '#moult/verify/report/report.js';
 import { verify } from '#moult/verify/verify.js';
 import { freePort } from '../scripts/free-ports.mjs';
 
-const commit = process.argv[2] ?? '6bda205';
+/** The last version that landed: test/integration/versions.test.ts has it too, so an old and a new release meet. */
+const LANDED = '6fa04e8';
+const commit = process.argv[2] ?? LANDED;
 const rounds = Number(process.argv[3] ?? 6);
 const root = fileURLToPath(new URL('..', import.meta.url));
 const SERVICE = path.join(root, 'test/fixtures/services/http.cjs');
@@ -30,15 +33,24 @@ const env = { ...process.env, XDG_RUNTIME_DIR: runtimeFolder, PORT: String(port)
 const service = new RunFolder('service', path.join(runtimeFolder, 'moult'));
 const children = [];
 
-/** Builds the commit beside the packages of this one. */
+/** Builds the commit with our packages, or with its own where it has one that we don't have any more. */
 async function buildOlder() {
   execFileSync('sh', ['-c', `mkdir -p "$0" && git archive ${commit} | tar -x -C "$0"`, older], { cwd: root });
-  await symlink(path.join(root, 'node_modules'), path.join(older, 'node_modules'));
   const build = path.join(older, 'scripts/build.mjs');
-  // Its own packages are those that are here.
-  const text = await readFile(build, 'utf8');
-  await writeFile(build, text.replace(/if \(!existsSync\(stamp\)[\s\S]*?\n}\n/, ''));
+  if (await areOurs()) {
+    await symlink(path.join(root, 'node_modules'), path.join(older, 'node_modules'));
+    const text = await readFile(build, 'utf8');
+    await writeFile(build, text.replace(/if \(!existsSync\(stamp\)[\s\S]*?\n}\n/, ''));
+  }
   execFileSync(process.execPath, [build], { cwd: older, stdio: 'inherit' });
+}
+
+async function areOurs() {
+  const { dependencies, devDependencies } = JSON.parse(
+    await readFile(path.join(older, 'package.json'), 'utf8'),
+  );
+  const names = Object.keys({ ...dependencies, ...devDependencies });
+  return names.every((name) => existsSync(path.join(root, 'node_modules', name, 'package.json')));
 }
 
 function run(release) {
