@@ -11,6 +11,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { Channel, ChannelModel, ConsumeMessage, Options } from 'amqplib';
 import { MoultError } from '../errors.js';
 import type { Consumer, ConsumerStart, ConsumerStop } from '../tasks/consumer.js';
+import { ConsumerErrors, type OnError } from './consumer-errors.js';
 import { InHand } from './in-hand.js';
 import { settledSoonAfter, unreachable, withTimeout } from './with-timeout.js';
 
@@ -35,7 +36,7 @@ export interface AmqpOptions {
   setup?(channel: Channel): unknown;
   /**
    * Deals with one message. It is acknowledged when this returns, or when its promise settles; what it throws is told
-   * to `failed`, and the message goes where `onThrow` says.
+   * to `onError`, and the message goes where `onThrow` says.
    */
   handle(message: ConsumeMessage, delivery: AmqpDelivery): unknown;
   /**
@@ -52,10 +53,11 @@ export interface AmqpOptions {
   readonly consume?: Omit<Options.Consume, 'noAck'>;
   /** How long the broker may take to answer, in milliseconds; default 5,000. */
   readonly connectWithinMs?: number;
-  /** `handle` has thrown; default: a warning, at the first. */
-  failed?(error: unknown, message: ConsumeMessage): void;
-  /** The connection was lost, or could not be opened again yet; default: a warning, at the first. */
-  disconnected?(error: unknown): void;
+  /**
+   * Learns of handlers that threw, with their message, and of a connection that was lost or could not be opened
+   * again yet; default: a warning of the process.
+   */
+  readonly onError?: OnError<ConsumeMessage>;
 }
 
 /**
@@ -75,7 +77,7 @@ const LONGEST_WAIT_MS = 30_000;
 const BACK_AGAIN_MS = 2;
 
 /** What is consumed through one channel, from its start to its end. */
-interface Course {
+interface ConsumeRun {
   readonly channel: Channel;
   readonly inHand: InHand<ConsumeMessage>;
   consumerTag: string;
@@ -91,7 +93,7 @@ class AmqpConsumer implements Consumer {
   #connection: ChannelModel | undefined;
   /** Set up, and not consumed from yet. */
   #channel: Channel | undefined;
-  #course: Course | undefined;
+  #run: ConsumeRun | undefined;
   #epoch = 0;
   /** Aborts when this generation stops consuming. */
   #wanted: AbortController | undefined;
@@ -99,7 +101,7 @@ class AmqpConsumer implements Consumer {
   /** Consumers that have ended: what comes for them goes back at once. */
   #cancelled = new Set<string>();
   #hasConsumed = false;
-  #warned = new Set<string>();
+  readonly #errors: ConsumerErrors<ConsumeMessage>;
 
   constructor(options: AmqpOptions) {
     this.#options = options;
@@ -107,6 +109,7 @@ class AmqpConsumer implements Consumer {
     this.#prefetch = wholeNumber('prefetch', options.prefetch ?? Math.max(PREFETCH, this.#concurrency));
     this.#withinMs = options.connectWithinMs ?? CONNECT_WITHIN_MS;
     this.#name = `the queue ${options.queue} of RabbitMQ`;
+    this.#errors = new ConsumerErrors(this.#name, options.onError);
   }
 
   async prepare(): Promise<void> {
@@ -131,15 +134,15 @@ class AmqpConsumer implements Consumer {
     this.#wanted?.abort();
     this.#wanted = undefined;
     await this.#comingBack;
-    const course = this.#course;
-    this.#course = undefined;
-    if (course === undefined) return;
-    course.inHand.hold();
+    const run = this.#run;
+    this.#run = undefined;
+    if (run === undefined) return;
+    run.inHand.hold();
     try {
-      await settledSoonAfter(signal, this.#leave(course, signal, changeover === 'exclusive'), this.#name);
+      await settledSoonAfter(signal, this.#leave(run, signal, changeover === 'exclusive'), this.#name);
     } finally {
-      course.isOver = true;
-      course.inHand.giveRunning(new Error('the message is given back: this generation stops consuming'));
+      run.isOver = true;
+      run.inHand.giveRunning(new Error('the message is given back: this generation stops consuming'));
     }
   }
 
@@ -214,49 +217,48 @@ class AmqpConsumer implements Consumer {
   async #consume(): Promise<void> {
     const channel = await this.#open();
     this.#channel = undefined;
-    const course: Course = {
+    const run: ConsumeRun = {
       channel,
-      inHand: new InHand(this.#concurrency, (message, signal) => this.#deal(course, message, signal)),
+      inHand: new InHand(this.#concurrency, (message, signal) => this.#deal(run, message, signal)),
       consumerTag: '',
       isOver: false,
     };
-    this.#course = course;
+    this.#run = run;
     const taken = (message: ConsumeMessage | null) => {
       if (message === null) this.#lost(channel, new Error('the broker has cancelled the consumer'));
-      else if (!course.isOver && !this.#cancelled.has(message.fields.consumerTag))
-        course.inHand.take(message);
+      else if (!run.isOver && !this.#cancelled.has(message.fields.consumerTag)) run.inHand.take(message);
     };
     this.#cancelled.delete(this.#options.consume?.consumerTag ?? '');
     const consuming = channel.consume(this.#options.queue, taken, { ...this.#options.consume, noAck: false });
     try {
-      course.consumerTag = (await withTimeout(consuming, this.#withinMs, this.#name)).consumerTag;
+      run.consumerTag = (await withTimeout(consuming, this.#withinMs, this.#name)).consumerTag;
     } catch (error) {
-      course.isOver = true;
+      run.isOver = true;
       this.#discard();
       throw error;
     }
-    if (course.isOver) throw unreachable(this.#name, new Error('the connection was lost at once'));
+    if (run.isOver) throw unreachable(this.#name, new Error('the connection was lost at once'));
     this.#hasConsumed = true;
   }
 
-  async #deal(course: Course, message: ConsumeMessage, signal: AbortSignal): Promise<void> {
+  async #deal(run: ConsumeRun, message: ConsumeMessage, signal: AbortSignal): Promise<void> {
     try {
       await this.#options.handle(message, { signal, epoch: this.#epoch });
     } catch (error) {
-      if (signal.aborted || course.isOver) return;
-      course.channel.nack(message, false, this.#options.onThrow !== 'dead-letter');
-      this.#tell('failed', error, () => this.#options.failed?.(error, message));
+      if (signal.aborted || run.isOver) return;
+      run.channel.nack(message, false, this.#options.onThrow !== 'dead-letter');
+      this.#errors.tell(error, message);
       return;
     }
-    if (!signal.aborted && !course.isOver) course.channel.ack(message);
+    if (!signal.aborted && !run.isOver) run.channel.ack(message);
   }
 
   /**
    * Settles everything. The channel stays open: a quorum queue applies what it is told later than it answers, and would
    * forget what it has not applied when the channel is closed.
    */
-  async #leave(course: Course, signal: AbortSignal, isExclusive: boolean): Promise<void> {
-    const { channel, inHand, consumerTag } = course;
+  async #leave(run: ConsumeRun, signal: AbortSignal, isExclusive: boolean): Promise<void> {
+    const { channel, inHand, consumerTag } = run;
     try {
       await channel.cancel(consumerTag);
       this.#cancelled.add(consumerTag);
@@ -282,15 +284,15 @@ class AmqpConsumer implements Consumer {
   }
 
   #lost(what: ChannelModel | Channel, cause: unknown): void {
-    const course = this.#course;
+    const run = this.#run;
     if (what === this.#connection) this.#connection = undefined;
     if (what === this.#channel || this.#connection === undefined) this.#channel = undefined;
-    if (course === undefined || course.isOver) return;
-    if (what !== course.channel && this.#connection !== undefined) return;
-    course.isOver = true;
-    course.inHand.hold();
-    course.inHand.giveWaiting();
-    course.inHand.abort(new Error('the connection to the broker was lost: the message comes again'));
+    if (run === undefined || run.isOver) return;
+    if (what !== run.channel && this.#connection !== undefined) return;
+    run.isOver = true;
+    run.inHand.hold();
+    run.inHand.giveWaiting();
+    run.inHand.abort(new Error('the connection to the broker was lost: the message comes again'));
     if (this.#wanted !== undefined) this.#comeBack(cause);
   }
 
@@ -298,7 +300,7 @@ class AmqpConsumer implements Consumer {
   #comeBack(cause: unknown): void {
     const signal = this.#wanted?.signal;
     if (signal === undefined || this.#comingBack !== undefined) return;
-    this.#tell('disconnected', cause, () => this.#options.disconnected?.(cause));
+    this.#errors.tell(disconnected(cause));
     this.#comingBack = this.#tryAgain(signal).finally(() => {
       this.#comingBack = undefined;
     });
@@ -308,26 +310,20 @@ class AmqpConsumer implements Consumer {
     for (let waitMs = FIRST_WAIT_MS; ; waitMs = Math.min(2 * waitMs, LONGEST_WAIT_MS)) {
       await pause(waitMs * (0.5 + Math.random() / 2), undefined, { signal }).catch(() => {});
       // What comes again is not dealt with beside its former self.
-      await this.#course?.inHand.settled(signal);
+      await this.#run?.inHand.settled(signal);
       if (signal.aborted) return;
       try {
         return await this.#consume();
       } catch (error) {
-        this.#tell('disconnected', error, () => this.#options.disconnected?.(error));
+        this.#errors.tell(disconnected(error));
       }
     }
   }
+}
 
-  #tell(what: 'failed' | 'disconnected', error: unknown, call: () => void): void {
-    if (this.#options[what] !== undefined) {
-      queueMicrotask(call);
-      return;
-    }
-    if (this.#warned.has(what)) return;
-    this.#warned.add(what);
-    const text = error instanceof Error ? error.message : String(error);
-    process.emitWarning(`${this.#name}: ${what}: ${text}`, { type: 'MoultWarning' });
-  }
+function disconnected(cause: unknown): Error {
+  const text = cause instanceof Error ? cause.message : String(cause);
+  return new Error(`disconnected: ${text}`, { cause });
 }
 
 function wholeNumber(name: string, value: number): number {

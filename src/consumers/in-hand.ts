@@ -27,6 +27,11 @@ export class InHand<T> {
     return this.#waiting.length + this.#running.size;
   }
 
+  /** All that is in hand, the oldest first. */
+  get all(): readonly T[] {
+    return [...this.#running, ...this.#waiting];
+  }
+
   /** Takes one more. */
   take(item: T): void {
     this.#waiting.push(item);

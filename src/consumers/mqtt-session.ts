@@ -1,5 +1,6 @@
 import type { IClientOptions, IConnackPacket, IPublishPacket, ISubscriptionMap, MqttClient } from 'mqtt';
 import { HandledMessages, Released } from './mqtt-handled.js';
+import { pauseUntilAborted, untilAborted } from './until-aborted.js';
 
 /**
  * What moult sets of a connection; to be given to the client last: `connect(url, { ...own, ...session })`.
@@ -27,7 +28,7 @@ interface Terms {
   readonly legacy: MqttLegacy | undefined;
   readonly retryAfterMs: number;
   handle(message: IPublishPacket, signal: AbortSignal): unknown;
-  trouble(error: unknown): void;
+  tellError(error: unknown, message?: IPublishPacket): void;
 }
 
 type HandleMessage = MqttClient['handleMessage'];
@@ -63,7 +64,7 @@ export class MqttSession {
       if (packet instanceof Released) done();
       else void this.#take(packet).then(() => done());
     }) as HandleMessage;
-    client.on('error', (error) => this.#terms.trouble(error));
+    client.on('error', (error) => this.#terms.tellError(error));
     client.on('packetreceive', (packet) => {
       // Before anything that the broker sends in its session is looked at.
       if (packet.cmd === 'connack' && !packet.sessionPresent) this.#handled.forget();
@@ -74,7 +75,7 @@ export class MqttSession {
   /** Handles no more, acknowledges what was handled, and leaves the session to who resumes it. */
   async end(signal: AbortSignal): Promise<MqttLegacy> {
     this.#stopping.abort();
-    await settled(signal, this.#inHand?.over);
+    await untilAborted(signal, this.#inHand?.over ?? Promise.resolve());
     this.#abort.abort();
     await new Promise((resolve) => setImmediate(resolve));
     this.#inHand = undefined;
@@ -110,7 +111,7 @@ export class MqttSession {
       else if (this.#wanting === 'changes') await this.#amend();
       this.#wanting = 'nothing';
     } catch (error) {
-      if (!this.#stopping.signal.aborted) this.#terms.trouble(error);
+      if (!this.#stopping.signal.aborted) this.#terms.tellError(error);
       throw error;
     }
   }
@@ -190,8 +191,8 @@ export class MqttSession {
           await this.#terms.handle(packet, this.#abort.signal);
           return !this.#abort.signal.aborted;
         } catch (error) {
-          this.#terms.trouble(error);
-          await pause(this.#terms.retryAfterMs, this.#stopping.signal);
+          this.#terms.tellError(error, packet);
+          await pauseUntilAborted(this.#terms.retryAfterMs, this.#stopping.signal);
         }
       }
       return false;
@@ -219,7 +220,7 @@ export class MqttSession {
     const client = this.#client;
     client.removeAllListeners('connect');
     if (!client.connected) {
-      await settled(AbortSignal.timeout(CLOSED_WITHIN_MS), client.endAsync(true));
+      await untilAborted(AbortSignal.timeout(CLOSED_WITHIN_MS), client.endAsync(true));
       return;
     }
     const { stream } = client;
@@ -229,32 +230,15 @@ export class MqttSession {
     // What has arrived and was not handled stays with the broker; it must be read away for the end to be seen.
     stream.unpipe();
     stream.resume();
-    await settled(AbortSignal.timeout(CLOSED_WITHIN_MS), closed);
+    await untilAborted(AbortSignal.timeout(CLOSED_WITHIN_MS), closed);
     stream.destroy();
   }
 
   #isAnother({ clientId }: MqttLegacy): void {
-    this.#terms.trouble(
+    this.#terms.tellError(
       new Error(
         `the broker keeps a session of ${clientId} and its messages, which this release does not resume`,
       ),
     );
   }
-}
-
-/** Settles when the promise does, or when the signal aborts. */
-function settled(signal: AbortSignal, promise: Promise<unknown> | undefined): Promise<void> {
-  return new Promise((resolve) => {
-    const over = () => {
-      signal.removeEventListener('abort', over);
-      resolve();
-    };
-    signal.addEventListener('abort', over);
-    if (signal.aborted || promise === undefined) over();
-    else promise.then(over, over);
-  });
-}
-
-function pause(forMs: number, signal: AbortSignal): Promise<void> {
-  return settled(signal, new Promise((resolve) => setTimeout(resolve, forMs)));
 }

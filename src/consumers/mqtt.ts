@@ -5,7 +5,7 @@
 import type { IPublishPacket, ISubscriptionMap, MqttClient } from 'mqtt';
 import { MoultError } from '../errors.js';
 import type { Consumer, ConsumerStart, ConsumerStop } from '../tasks/consumer.js';
-import { type OnTrouble, tellError } from './consumer-errors.js';
+import { ConsumerErrors, type OnError } from './consumer-errors.js';
 import type { Handling } from './handling.js';
 import { type MqttLegacy, MqttSession, type MqttSessionOptions } from './mqtt-session.js';
 import { unreachable, withTimeout } from './with-timeout.js';
@@ -32,8 +32,8 @@ export interface MqttOptions {
    * - `never`: for brokers that let in certain client ids only.
    */
   readonly probe?: 'connect' | 'never';
-  /** Learns of handlers that threw and of lost connections; default: a warning of the process. */
-  readonly onTrouble?: OnTrouble;
+  /** Learns of handlers that threw, with their message, and of lost connections; default: a warning of the process. */
+  readonly onError?: OnError<IPublishPacket>;
 }
 
 const ANSWER_WITHIN_MS = 5000;
@@ -51,12 +51,13 @@ export function mqttSession(options: MqttOptions): Consumer {
   return new MqttConsumer(options);
 }
 
-export type { OnTrouble } from './consumer-errors.js';
+export type { OnError } from './consumer-errors.js';
 export type { Handling } from './handling.js';
 export type { MqttSessionOptions } from './mqtt-session.js';
 
 class MqttConsumer implements Consumer {
   readonly #options: MqttOptions;
+  readonly #errors: ConsumerErrors<IPublishPacket>;
   #session: MqttSession | undefined;
   #hasStopped = false;
 
@@ -68,6 +69,7 @@ class MqttConsumer implements Consumer {
       Number.isInteger(retryAfterMs) && retryAfterMs >= 0,
     );
     this.#options = options;
+    this.#errors = new ConsumerErrors('mqttSession', options.onError);
   }
 
   async prepare(): Promise<void> {
@@ -94,7 +96,7 @@ class MqttConsumer implements Consumer {
       changeover,
       changeover !== 'overlap',
     );
-    const { topics, handle, retryAfterMs = 1000, onTrouble } = this.#options;
+    const { topics, handle, retryAfterMs = 1000 } = this.#options;
     const session = new MqttSession({
       connect: (options) => checked(this.#options.connect(options)),
       topics,
@@ -102,12 +104,12 @@ class MqttConsumer implements Consumer {
       legacy: latest(saved as MqttLegacy | undefined, epoch),
       retryAfterMs,
       handle: (message, signal) => handle(message, { signal, epoch }),
-      trouble: (error) => tellError('mqttSession', onTrouble, error),
+      tellError: (error, message) => this.#errors.tell(error, message),
     });
     this.#session = session;
     // A predecessor that resumes is the last that can: while the broker is away it goes on trying.
     if (this.#hasStopped) {
-      session.begun.catch((error) => tellError('mqttSession', onTrouble, error));
+      session.begun.catch((error) => this.#errors.tell(error));
       return;
     }
     try {

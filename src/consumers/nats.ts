@@ -4,7 +4,7 @@
  * @module moult/nats
  */
 
-export type { OnTrouble } from './consumer-errors.js';
+export type { OnError } from './consumer-errors.js';
 export type { Handling } from './handling.js';
 export { type JetStreamOptions, jetStream } from './nats/jetstream.js';
 export type { NatsMessage } from './nats/nats-envelope.js';

@@ -11,7 +11,9 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import { MoultError } from '../errors.js';
 import type { Consumer, ConsumerStart, ConsumerStop } from '../tasks/consumer.js';
+import { ConsumerErrors, type OnError } from './consumer-errors.js';
 import { InHand } from './in-hand.js';
+import { untilAborted } from './until-aborted.js';
 import { withTimeout } from './with-timeout.js';
 
 /** One entry of a stream. */
@@ -49,7 +51,7 @@ export interface RedisStreamsOptions {
   readonly from?: string;
   /**
    * Deals with one entry. It is acknowledged when this returns, or when its promise settles; what it throws is told to
-   * `failed`, and the entry comes again after `claimIdleMs`.
+   * `onError`, and the entry comes again after `claimIdleMs`.
    */
   handle(entry: StreamEntry, delivery: StreamDelivery): unknown;
   /** How many entries are dealt with at once; default 1, which keeps their order. */
@@ -63,8 +65,11 @@ export interface RedisStreamsOptions {
   readonly claimIdleMs?: number | 'never';
   /** How long Redis may take to answer before this generation takes over, in milliseconds; default 5,000. */
   readonly connectWithinMs?: number;
-  /** `handle` has thrown, or Redis has refused what it was asked; default: a warning, at the first. */
-  failed?(error: unknown, entry?: StreamEntry): void;
+  /**
+   * Learns of handlers that threw, with their entry, and of what Redis refused or could not answer; default: a warning
+   * of the process.
+   */
+  readonly onError?: OnError<StreamEntry>;
 }
 
 /**
@@ -95,7 +100,7 @@ interface Saved {
 type Row = [id: string, values: string[] | null];
 
 /** What is read under one name, from a start to its stop. */
-interface Course {
+interface ConsumeRun {
   readonly name: string;
   readonly reader: Redis;
   readonly inHand: InHand<StreamEntry>;
@@ -116,7 +121,7 @@ class RedisStreamsConsumer implements Consumer {
   readonly #what: string;
   /** Connected, and not read from yet. */
   #reader: Redis | undefined;
-  #course: Course | undefined;
+  #run: ConsumeRun | undefined;
   #epoch = 0;
   /** In hand, by their ids. */
   #taken = new Set<string>();
@@ -124,7 +129,7 @@ class RedisStreamsConsumer implements Consumer {
   #handled = new Set<string>();
   #ownNames = new Set<string>();
   #hasConsumed = false;
-  #hasWarned = false;
+  readonly #errors: ConsumerErrors<StreamEntry>;
 
   constructor(options: RedisStreamsOptions) {
     this.#options = options;
@@ -133,6 +138,7 @@ class RedisStreamsConsumer implements Consumer {
     this.#claimIdleMs = options.claimIdleMs ?? CLAIM_IDLE_MS;
     if (this.#claimIdleMs !== 'never') wholeNumber('claimIdleMs', this.#claimIdleMs);
     this.#what = `the group ${options.group} of the stream ${options.stream} in Redis`;
+    this.#errors = new ConsumerErrors(this.#what, options.onError);
   }
 
   async prepare(): Promise<void> {
@@ -157,7 +163,7 @@ class RedisStreamsConsumer implements Consumer {
     const name = changeover === 'overlap' ? `${consumer}-${epoch}` : consumer;
     if (changeover === 'overlap') this.#ownNames.add(name);
     for (const id of (saved as Saved | undefined)?.handled ?? []) this.#handled.add(id);
-    const course: Course = {
+    const run: ConsumeRun = {
       name,
       reader,
       inHand: new InHand(this.#concurrency, (entry, signal) => this.#deal(entry, signal)),
@@ -167,25 +173,25 @@ class RedisStreamsConsumer implements Consumer {
       isStopping: false,
       reading: Promise.resolve(),
     };
-    this.#course = course;
-    course.reading = this.#read(course);
+    this.#run = run;
+    run.reading = this.#read(run);
   }
 
   async stop({ signal, changeover }: ConsumerStop): Promise<Saved | undefined> {
-    const course = this.#course;
-    this.#course = undefined;
-    if (course === undefined) return undefined;
-    const { inHand, reader } = course;
-    course.isStopping = true;
+    const run = this.#run;
+    this.#run = undefined;
+    if (run === undefined) return undefined;
+    const { inHand, reader } = run;
+    run.isStopping = true;
     // Beside a successor that has begun already, nobody else would get to what waits soon.
     if (changeover === 'exclusive') inHand.hold();
-    await this.#endReading(course, signal);
+    await this.#endReading(run, signal);
     await inHand.settled(signal);
     inHand.hold();
     const rest = inHand.giveAll(new Error('the entry is given up: this generation stops consuming'));
     for (const { id } of rest) this.#taken.delete(id);
     const undone = rest.filter(({ id }) => !this.#handled.has(id));
-    if (changeover === 'overlap') await this.#giveUp(course.name, undone, signal);
+    if (changeover === 'overlap') await this.#giveUp(run.name, undone, signal);
     reader.disconnect();
     if (this.#handled.size === 0) return undefined;
     return { handled: [...this.#handled] };
@@ -229,37 +235,37 @@ class RedisStreamsConsumer implements Consumer {
     }
   }
 
-  async #read(course: Course): Promise<void> {
-    const { reader, inHand } = course;
-    while (!course.isStopping) {
+  async #read(run: ConsumeRun): Promise<void> {
+    const { reader, inHand } = run;
+    while (!run.isStopping) {
       try {
-        course.clientId ??= await this.#clientId(course);
+        run.clientId ??= await this.#clientId(run);
         if (inHand.waiting >= this.#count) await inHand.changed;
         else {
-          await this.#claim(course);
-          await this.#readOnce(course);
+          await this.#claim(run);
+          await this.#readOnce(run);
         }
       } catch (error) {
-        if (course.isStopping) return;
+        if (run.isStopping) return;
         // What the lost answer held has been given to this consumer, and comes when it reads its own again.
-        course.clientId = undefined;
-        course.after = '0';
+        run.clientId = undefined;
+        run.after = '0';
         if (reader.status === 'ready') {
-          this.#tell(error);
+          this.#errors.tell(error);
           await pause(RETRY_MS);
-        } else await this.#readyAgain(course);
+        } else await this.#readyAgain(run);
       }
     }
   }
 
   /** Connected anew, since another connection has another number. */
-  async #clientId({ reader }: Course): Promise<number> {
+  async #clientId({ reader }: ConsumeRun): Promise<number> {
     if (reader.status === 'wait') await reader.connect();
     await this.#makeGroup(reader);
     return reader.client('ID');
   }
 
-  async #readyAgain({ reader, inHand }: Course): Promise<void> {
+  async #readyAgain({ reader, inHand }: ConsumeRun): Promise<void> {
     if (reader.status === 'end') {
       await pause(RETRY_MS);
       return reader.connect().catch(() => {});
@@ -274,12 +280,12 @@ class RedisStreamsConsumer implements Consumer {
     reader.off('ready', ready);
   }
 
-  async #readOnce(course: Course): Promise<void> {
-    const { reader, inHand, name } = course;
+  async #readOnce(run: ConsumeRun): Promise<void> {
+    const { reader, inHand, name } = run;
     const { stream, group } = this.#options;
     const room = this.#count - inHand.waiting;
-    if (course.after === '>') {
-      if (course.isStopping) return;
+    if (run.after === '>') {
+      if (run.isStopping) return;
       const reply = await reader.xreadgroup(
         'GROUP',
         group,
@@ -292,36 +298,27 @@ class RedisStreamsConsumer implements Consumer {
         stream,
         '>',
       );
-      this.#take(course, rowsOf(reply));
+      this.#take(run, rowsOf(reply));
       return;
     }
-    const reply = await reader.xreadgroup(
-      'GROUP',
-      group,
-      name,
-      'COUNT',
-      room,
-      'STREAMS',
-      stream,
-      course.after,
-    );
+    const reply = await reader.xreadgroup('GROUP', group, name, 'COUNT', room, 'STREAMS', stream, run.after);
     const rows = rowsOf(reply);
-    this.#take(course, rows);
-    course.after = rows.at(-1)?.[0] ?? '>';
+    this.#take(run, rows);
+    run.after = rows.at(-1)?.[0] ?? '>';
   }
 
   /** Takes what others have left behind. */
-  async #claim(course: Course): Promise<void> {
-    if (this.#claimIdleMs === 'never' || course.after !== '>') return;
-    if (performance.now() - course.claimedAtMs < BLOCK_MS) return;
-    course.claimedAtMs = performance.now();
+  async #claim(run: ConsumeRun): Promise<void> {
+    if (this.#claimIdleMs === 'never' || run.after !== '>') return;
+    if (performance.now() - run.claimedAtMs < BLOCK_MS) return;
+    run.claimedAtMs = performance.now();
     const { stream, group } = this.#options;
-    const { reader, name } = course;
+    const { reader, name } = run;
     const reply = await reader.xautoclaim(stream, group, name, this.#claimIdleMs, '0', 'COUNT', this.#count);
-    this.#take(course, reply[1] as Row[]);
+    this.#take(run, reply[1] as Row[]);
   }
 
-  #take({ inHand }: Course, rows: readonly Row[]): void {
+  #take({ inHand }: ConsumeRun, rows: readonly Row[]): void {
     for (const [id, values] of rows) {
       if (this.#taken.has(id)) continue;
       // Dealt with before, or removed from the stream: there is nothing left to do but to say so.
@@ -339,7 +336,7 @@ class RedisStreamsConsumer implements Consumer {
     } catch (error) {
       if (signal.aborted) return;
       this.#taken.delete(entry.id);
-      this.#tell(error, entry);
+      this.#errors.tell(error, entry);
       return;
     }
     if (signal.aborted) return;
@@ -354,25 +351,25 @@ class RedisStreamsConsumer implements Consumer {
       await redis.xack(stream, group, id);
       this.#handled.delete(id);
     } catch (error) {
-      this.#tell(error);
+      this.#errors.tell(error);
     }
   }
 
   /** Ends the read that waits. Redis answers it as if its time were over, so no entry is on its way unseen. */
-  async #endReading(course: Course, signal: AbortSignal): Promise<void> {
+  async #endReading(run: ConsumeRun, signal: AbortSignal): Promise<void> {
     const { redis } = this.#options;
     let isOver = false;
-    const over = course.reading.then(() => {
+    const over = run.reading.then(() => {
       isOver = true;
     });
-    course.inHand.wake();
+    run.inHand.wake();
     while (!isOver && !signal.aborted) {
       // Asked again: the read may not have been there yet.
-      if (course.reader.status !== 'ready') course.reader.disconnect();
-      else if (course.clientId !== undefined) redis.client('UNBLOCK', course.clientId).catch(() => {});
+      if (run.reader.status !== 'ready') run.reader.disconnect();
+      else if (run.clientId !== undefined) redis.client('UNBLOCK', run.clientId).catch(() => {});
       await Promise.race([over, pause(UNBLOCK_AGAIN_MS)]);
     }
-    if (!isOver) course.reader.disconnect();
+    if (!isOver) run.reader.disconnect();
     await over;
   }
 
@@ -385,9 +382,9 @@ class RedisStreamsConsumer implements Consumer {
       .call('XCLAIM', [stream, group, name, '0', ...ids, 'IDLE', String(GIVEN_UP_IDLE_MS), 'JUSTID'])
       .then(
         () => {},
-        (error) => this.#tell(error),
+        (error) => this.#errors.tell(error),
       );
-    await Promise.race([given, aborted(signal).then(() => pause(GRACE_MS))]);
+    await Promise.race([given, untilAborted(signal, given).then(() => pause(GRACE_MS))]);
   }
 
   async #removeName(name: string): Promise<void> {
@@ -399,28 +396,10 @@ class RedisStreamsConsumer implements Consumer {
     if (own?.[own.indexOf('pending') + 1] !== 0) return;
     await redis.xgroup('DELCONSUMER', stream, group, name);
   }
-
-  #tell(error: unknown, entry?: StreamEntry): void {
-    if (this.#options.failed !== undefined) {
-      queueMicrotask(() => this.#options.failed?.(error, entry));
-      return;
-    }
-    if (this.#hasWarned) return;
-    this.#hasWarned = true;
-    const text = error instanceof Error ? error.message : String(error);
-    process.emitWarning(`${this.#what}: ${text}`, { type: 'MoultWarning' });
-  }
 }
 
 const RETRY_MS = 500;
 const GRACE_MS = 1000;
-
-function aborted(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve();
-  return new Promise((resolve) => {
-    signal.addEventListener('abort', () => resolve(), { once: true });
-  });
-}
 
 function isGroupThere(error: unknown): boolean {
   return error instanceof Error && error.message.startsWith('BUSYGROUP');

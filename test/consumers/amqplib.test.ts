@@ -139,7 +139,7 @@ describe('a consumer of RabbitMQ', { skip }, () => {
           count += 1;
           if (count === 1) throw new Error('not now');
         },
-        failed: (error) => failures.push(error),
+        onError: (error) => failures.push(error),
       });
       await send(0, 1);
       await back.start(startOf(1));
@@ -158,7 +158,7 @@ describe('a consumer of RabbitMQ', { skip }, () => {
         handle: () => {
           throw new Error('never');
         },
-        failed: () => {},
+        onError: () => {},
       });
       await away.start(startOf(2));
       while ((await channel.checkQueue(dead)).messageCount === 0) await pause(5);
@@ -177,7 +177,7 @@ describe('a consumer of RabbitMQ', { skip }, () => {
           connections.push(connection);
           return connection;
         },
-        disconnected: () => {},
+        onError: () => {},
         handle: async (_, { signal }) => {
           running += 1;
           most = Math.max(most, running);
@@ -201,7 +201,7 @@ describe('a consumer of RabbitMQ', { skip }, () => {
       const seen: number[] = [];
       const consumer = make({
         setup: (own) => own.assertQueue(queue, { arguments: { 'x-queue-type': 'classic' } }),
-        disconnected: () => {},
+        onError: () => {},
         handle: ({ content }) => seen.push(Number(content)),
       });
       await consumer.start(startOf(1));

@@ -44,7 +44,7 @@ function worker(
     connect: (session) => connect(url, { ...WORKER, ...client, ...session }),
     topics: { numbers: { qos: 2 } },
     handle,
-    onTrouble: () => {},
+    onError: () => {},
     ...options,
   });
 }
@@ -217,7 +217,7 @@ describe('a session of MQTT', { skip: lacksServer(broker) }, () => {
           begun.push(Number(payload));
           return held;
         },
-        onTrouble: () => {},
+        onError: () => {},
       });
       await consumer.start(startAs(1));
       await until(() => begun.length === 1, 'the first message');

@@ -18,7 +18,7 @@ function worker(
     connection: () => connect({ servers: url, maxReconnectAttempts: -1, reconnectTimeWait: 50 }),
     subject: 'numbers',
     queue: 'workers',
-    onTrouble: () => {},
+    onError: () => {},
     ...options,
   });
 }
@@ -108,7 +108,7 @@ describe('a subscription of core NATS', { skip: lacksServer(broker) }, () => {
     const trouble: string[] = [];
     let begun = 0;
     const last = worker(url, {
-      onTrouble: ({ message }) => trouble.push(message),
+      onError: ({ message }) => trouble.push(message),
       handle: () => {
         begun += 1;
         return new Promise(() => {});

@@ -160,7 +160,7 @@ describe('a consumer of Redis Streams', { skip }, () => {
           seen.push(fields.n ?? '');
           if (seen.length === 1) throw new Error('not now');
         },
-        failed: (error: unknown) => failures.push(error),
+        onError: (error: unknown) => failures.push(error),
       };
       const [owner, other] = [make(options), make(options)];
       await redis.xadd(stream, '*', 'n', '1');

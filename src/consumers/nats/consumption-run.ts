@@ -1,6 +1,8 @@
 import type { ConsumerConfig, ConsumerMessages, JsMsg, Consumer as PullConsumer } from '@nats-io/jetstream';
 import type { NatsConnection, Subscription } from '@nats-io/transport-node';
 import type { Handling } from '../handling.js';
+import { InHand } from '../in-hand.js';
+import { pauseUntilAborted, untilAborted } from '../until-aborted.js';
 
 /** A consumer of JetStream, and the connection that it speaks through. */
 export interface Attached {
@@ -17,7 +19,7 @@ interface Terms {
   /** The consumer, on a new connection where the last one was closed. */
   attach(): Promise<Attached>;
   handle(message: JsMsg, handling: Handling): unknown;
-  trouble(error: unknown): void;
+  tellError(error: unknown, message?: JsMsg): void;
 }
 
 const NAK = new TextEncoder().encode('-NAK');
@@ -36,22 +38,22 @@ const NEWEST = 0.2;
  */
 export class ConsumptionRun {
   readonly #terms: Terms;
-  readonly #abort = new AbortController();
   readonly #ending = new AbortController();
-  /** Fetched and not begun, in the order of their delivery. */
-  readonly #waiting: JsMsg[] = [];
-  readonly #inHand = new Map<JsMsg, Promise<void>>();
+  /** Fetched and not settled, in the order of their delivery. */
+  readonly #inHand: InHand<JsMsg>;
+  /** Not to be settled by their handlers any more: the deadline has come. */
+  readonly #takenBack = new Set<JsMsg>();
   readonly #settling = new Map<JsMsg, Promise<unknown>>();
   #attached: Attached | undefined;
   #fetch: ConsumerMessages | undefined;
   #reading: Promise<void> = Promise.resolve();
-  #roomMade: (() => void) | undefined;
   #stillWorking: NodeJS.Timeout | undefined;
   /** How long one message takes to be handled, of late. */
   #averageMs = AHEAD_MS;
 
   constructor(terms: Terms) {
     this.#terms = terms;
+    this.#inHand = new InHand(terms.concurrency, (message, signal) => this.#handle(message, signal));
   }
 
   begin(): void {
@@ -64,13 +66,13 @@ export class ConsumptionRun {
    */
   async end(signal: AbortSignal): Promise<void> {
     this.#ending.abort();
-    this.#roomMade?.();
+    this.#inHand.wake();
     await this.#leave();
-    await aborted(signal, this.#idle());
-    if (!this.#isIdle) await this.#takeBack();
-    await aborted(signal, Promise.allSettled(this.#settling.values()));
+    await this.#inHand.settled(signal);
+    if (this.#inHand.size > 0) await this.#takeBack();
+    await untilAborted(signal, Promise.allSettled(this.#settling.values()));
     // What a handler has acknowledged by itself is on its way too.
-    if (!signal.aborted) await withTimeout(ANSWER_WITHIN_MS, this.#flush());
+    if (!signal.aborted) await untilAborted(AbortSignal.timeout(ANSWER_WITHIN_MS), this.#flush());
     clearInterval(this.#stillWorking);
   }
 
@@ -86,12 +88,12 @@ export class ConsumptionRun {
         if (this.#isEnding) void leaveFetch(this.#fetch);
         for await (const message of this.#fetch) {
           pauseMs = FIRST_PAUSE_MS;
-          this.#take(message);
+          this.#inHand.take(message);
         }
       } catch (error) {
         if (this.#isEnding) return;
-        this.#terms.trouble(error);
-        await pause(pauseMs, this.#ending.signal);
+        this.#terms.tellError(error);
+        await pauseUntilAborted(pauseMs, this.#ending.signal);
         pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS);
       } finally {
         this.#fetch = undefined;
@@ -102,14 +104,12 @@ export class ConsumptionRun {
   /** Waits until half of the room is free: single messages are not worth a request each. */
   async #room(): Promise<void> {
     while (!this.#isEnding && this.#free() < Math.ceil(this.#capacity / 2)) {
-      await new Promise<void>((resolve) => {
-        this.#roomMade = resolve;
-      });
+      await this.#inHand.changed;
     }
   }
 
   #free(): number {
-    return this.#capacity - this.#waiting.length - this.#inHand.size;
+    return this.#capacity - this.#inHand.size;
   }
 
   get #capacity(): number {
@@ -117,38 +117,17 @@ export class ConsumptionRun {
     return Math.min(prefetch, concurrency * Math.max(1, Math.floor(AHEAD_MS / this.#averageMs)));
   }
 
-  #take(message: JsMsg): void {
-    this.#waiting.push(message);
-    this.#next();
-  }
-
-  #next(): void {
-    while (!this.#abort.signal.aborted && this.#inHand.size < this.#terms.concurrency) {
-      const message = this.#waiting.shift();
-      if (message === undefined) break;
-      this.#begin(message);
-    }
-    this.#roomMade?.();
-  }
-
-  #begin(message: JsMsg): void {
-    this.#inHand.set(message, this.#handle(message));
-  }
-
-  async #handle(message: JsMsg): Promise<void> {
-    const { epoch, handle, retryAfterMs, trouble } = this.#terms;
+  async #handle(message: JsMsg, signal: AbortSignal): Promise<void> {
+    const { epoch, handle, retryAfterMs, tellError } = this.#terms;
     const beganAtMs = performance.now();
     try {
-      // A turn of its own, so that what the handler throws at once finds the message in hand.
-      await null;
-      await handle(message, { signal: this.#abort.signal, epoch });
-      if (this.#inHand.has(message)) this.#settle(message, message.ackAck());
+      await handle(message, { signal, epoch });
+      if (!this.#takenBack.has(message)) this.#settle(message, message.ackAck());
     } catch (error) {
-      trouble(error);
-      if (this.#inHand.has(message)) message.nak(retryAfterMs);
+      tellError(error, message);
+      if (!this.#takenBack.has(message)) message.nak(retryAfterMs);
     }
     this.#averageMs += NEWEST * (performance.now() - beganAtMs - this.#averageMs);
-    if (this.#inHand.delete(message)) this.#next();
   }
 
   #settle(message: JsMsg, settled: Promise<unknown>): void {
@@ -156,7 +135,7 @@ export class ConsumptionRun {
       () => this.#settling.delete(message),
       (error) => {
         this.#settling.delete(message);
-        this.#terms.trouble(error);
+        this.#terms.tellError(error);
       },
     );
     this.#settling.set(message, over);
@@ -164,7 +143,7 @@ export class ConsumptionRun {
 
   /** Tells the server that what lies here has not been forgotten, so that it is not delivered once more. */
   #keep(): void {
-    for (const message of [...this.#waiting, ...this.#inHand.keys()]) message.working();
+    for (const message of this.#inHand.all) message.working();
   }
 
   /** Ends the fetch that is under way, and waits for the messages that were on their way here. */
@@ -173,26 +152,20 @@ export class ConsumptionRun {
     await this.#reading;
   }
 
-  get #isIdle(): boolean {
-    return this.#waiting.length === 0 && this.#inHand.size === 0;
-  }
-
-  async #idle(): Promise<void> {
-    while (!this.#isIdle) await Promise.race(this.#inHand.values());
-  }
-
   /**
    * At the deadline: handlers are told, and those that do not settle at once have their messages taken from
    * them.
    */
   async #takeBack(): Promise<void> {
-    this.#abort.abort();
+    const reason = new Error('the message is given back: this generation stops consuming');
+    this.#inHand.hold();
+    this.#inHand.abort(reason);
     await new Promise((resolve) => setImmediate(resolve));
-    const messages = [...this.#inHand.keys(), ...this.#waiting.splice(0)];
-    this.#inHand.clear();
+    const messages = this.#inHand.giveAll(reason);
+    for (const message of messages) this.#takenBack.add(message);
     // nats-server 2.9 loses a message that is given back while a request is on its list that nobody waits for
     // any more, until its time to be acknowledged is over. Telling of the consumer, it clears the list.
-    await this.#attached?.consumer.info().catch(this.#terms.trouble);
+    await this.#attached?.consumer.info().catch((error) => this.#terms.tellError(error));
     await this.#giveBack(messages);
   }
 
@@ -201,7 +174,7 @@ export class ConsumptionRun {
     const noted = await Promise.allSettled(messages.map((message) => this.#nak(message)));
     for (const result of noted) {
       // They come back by themselves when their time to be acknowledged is over.
-      if (result.status === 'rejected') this.#terms.trouble(result.reason);
+      if (result.status === 'rejected') this.#terms.tellError(result.reason);
     }
   }
 
@@ -228,7 +201,8 @@ export class ConsumptionRun {
  */
 async function leaveFetch(messages: ConsumerMessages): Promise<void> {
   const { sub } = messages as { sub?: Subscription };
-  if (typeof sub?.drain === 'function') await withTimeout(ANSWER_WITHIN_MS, sub.drain()).catch(() => {});
+  if (typeof sub?.drain === 'function')
+    await untilAborted(AbortSignal.timeout(ANSWER_WITHIN_MS), sub.drain());
   else messages.stop();
   // The server is away, and sends nothing.
   if (sub?.isClosed() === false) messages.stop();
@@ -238,32 +212,4 @@ async function leaveFetch(messages: ConsumerMessages): Promise<void> {
 function keepEveryMs({ ack_wait = 30_000_000_000, backoff = [] }: Partial<ConsumerConfig>): number {
   const shortestMs = Math.min(ack_wait, ...backoff) / 1_000_000;
   return Math.max(10, Math.min(shortestMs / 3, 60_000));
-}
-
-/** Settles with the promise, or when the signal aborts. */
-function aborted(signal: AbortSignal, promise: Promise<unknown>): Promise<unknown> {
-  if (signal.aborted) return Promise.resolve();
-  return new Promise((resolve) => {
-    const over = () => {
-      signal.removeEventListener('abort', over);
-      resolve(undefined);
-    };
-    signal.addEventListener('abort', over);
-    promise.then(over, over);
-  });
-}
-
-function withTimeout(limitMs: number, promise: Promise<unknown>): Promise<unknown> {
-  return aborted(AbortSignal.timeout(limitMs), promise);
-}
-
-/** Waits, or not any longer when the signal aborts. */
-function pause(forMs: number, signal: AbortSignal): Promise<unknown> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(resolve, forMs);
-    signal.addEventListener('abort', () => {
-      clearTimeout(timer);
-      resolve(undefined);
-    });
-  });
 }

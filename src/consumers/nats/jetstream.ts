@@ -2,7 +2,7 @@ import type { ConsumerConfig, JsMsg, Consumer as PullConsumer } from '@nats-io/j
 import type { NatsConnection } from '@nats-io/transport-node';
 import { MoultError } from '../../errors.js';
 import type { Consumer, ConsumerStart, ConsumerStop } from '../../tasks/consumer.js';
-import { type OnTrouble, tellError } from '../consumer-errors.js';
+import { ConsumerErrors, type OnError } from '../consumer-errors.js';
 import type { Handling } from '../handling.js';
 import { withTimeout } from '../with-timeout.js';
 import { type Attached, ConsumptionRun } from './consumption-run.js';
@@ -34,9 +34,10 @@ export interface JetStreamOptions {
   /** Milliseconds until a message whose handler threw is delivered again; default 1,000. */
   readonly retryAfterMs?: number;
   /**
-   * Learns of handlers that threw and of calls to the server that failed; default: a warning of the process.
+   * Learns of handlers that threw, with their message, and of calls to the server that failed; default: a warning of
+   * the process.
    */
-  readonly onTrouble?: OnTrouble;
+  readonly onError?: OnError<JsMsg>;
 }
 
 /**
@@ -53,6 +54,7 @@ export function jetStream(options: JetStreamOptions): Consumer {
 
 class JetStreamConsumer implements Consumer {
   readonly #options: JetStreamOptions;
+  readonly #errors: ConsumerErrors<JsMsg>;
   readonly #link: NatsLink;
   readonly #limits: { concurrency: number; prefetch: number; retryAfterMs: number };
   #attached: Attached | undefined;
@@ -66,6 +68,7 @@ class JetStreamConsumer implements Consumer {
     expectAtLeast('prefetch', prefetch, concurrency);
     expectAtLeast('retryAfterMs', retryAfterMs, 0);
     this.#options = options;
+    this.#errors = new ConsumerErrors('jetStream', options.onError);
     this.#limits = { concurrency, prefetch, retryAfterMs };
     this.#link = new NatsLink(options.connection);
   }
@@ -95,7 +98,7 @@ class JetStreamConsumer implements Consumer {
       config: this.#config as ConsumerConfig,
       epoch,
       handle: (message, handling) => this.#options.handle(message, handling),
-      trouble: (error) => tellError('jetStream', this.#options.onTrouble, error),
+      tellError: (error, message) => this.#errors.tell(error, message),
       ...this.#limits,
     });
     this.#run.begin();

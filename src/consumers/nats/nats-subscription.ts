@@ -1,7 +1,7 @@
 import type { Msg, NatsConnection, Subscription } from '@nats-io/transport-node';
 import { MoultError } from '../../errors.js';
 import type { Consumer, ConsumerStart, ConsumerStop } from '../../tasks/consumer.js';
-import { type OnTrouble, tellError } from '../consumer-errors.js';
+import { ConsumerErrors, type OnError } from '../consumer-errors.js';
 import type { Handling } from '../handling.js';
 import { InHand } from '../in-hand.js';
 import { withTimeout } from '../with-timeout.js';
@@ -28,8 +28,11 @@ export interface NatsSubscriptionOptions {
   readonly concurrency?: number;
   /** The subject by which a generation hands on what it has no time for; default `_moult.<queue>`. */
   readonly handOnSubject?: string;
-  /** Learns of handlers that threw, and of messages that nobody took; default: a warning of the process. */
-  readonly onTrouble?: OnTrouble;
+  /**
+   * Learns of handlers that threw, with their message, of messages that nobody took, and of a lost connection; default:
+   * a warning of the process.
+   */
+  readonly onError?: OnError<NatsMessage>;
 }
 
 const ANSWER_WITHIN_MS = 5000;
@@ -49,18 +52,19 @@ export function natsSubscription(options: NatsSubscriptionOptions): Consumer {
   return new NatsSubscription(options);
 }
 
-interface Reign {
+interface SubscribedRun {
   readonly connection: NatsConnection;
   readonly subscriptions: readonly Subscription[];
 }
 
 class NatsSubscription implements Consumer {
   readonly #options: NatsSubscriptionOptions;
+  readonly #errors: ConsumerErrors<NatsMessage>;
   readonly #link: NatsLink;
   readonly #handOnSubject: string;
   #hasStopped = false;
   #inHand: InHand<NatsMessage> | undefined;
-  #run: Reign | undefined;
+  #run: SubscribedRun | undefined;
 
   constructor(options: NatsSubscriptionOptions) {
     const { queue, concurrency = 1, handOnSubject = `_moult.${queue}` } = options;
@@ -71,6 +75,7 @@ class NatsSubscription implements Consumer {
       concurrency > 0 && concurrency % 1 === 0,
     );
     this.#options = options;
+    this.#errors = new ConsumerErrors('natsSubscription', options.onError);
     this.#handOnSubject = handOnSubject;
     this.#link = new NatsLink(options.connection);
   }
@@ -132,13 +137,13 @@ class NatsSubscription implements Consumer {
         if (inHand === this.#inHand) this.#subscribe(inHand, connection);
         return;
       } catch (error) {
-        this.#trouble(error);
+        this.#errors.tell(error);
         await new Promise((resolve) => setTimeout(resolve, RETRY_AFTER_MS));
       }
     }
   }
 
-  #subscribe(inHand: InHand<NatsMessage>, connection: NatsConnection): Reign {
+  #subscribe(inHand: InHand<NatsMessage>, connection: NatsConnection): SubscribedRun {
     const { subject, queue } = this.#options;
     const subscriptions = [
       connection.subscribe(subject, {
@@ -158,28 +163,28 @@ class NatsSubscription implements Consumer {
   /** The client has given up for good, as its own settings say; a consumer has not. */
   #lost(inHand: InHand<NatsMessage>): void {
     if (inHand !== this.#inHand) return;
-    this.#trouble(new Error('the connection was closed'));
+    this.#errors.tell(new Error('the connection was closed'));
     void this.#persist(inHand);
   }
 
-  async #leave({ connection, subscriptions }: Reign): Promise<void> {
+  async #leave({ connection, subscriptions }: SubscribedRun): Promise<void> {
     if (connection.isClosed()) return;
     const drained = Promise.all(subscriptions.map((subscription) => subscription.drain()));
     // A server that does not answer sends nothing more either.
     await withTimeout(drained, TAKEN_WITHIN_MS, 'NATS').catch((error) => {
       for (const subscription of subscriptions) subscription.unsubscribe();
-      this.#trouble(error);
+      this.#errors.tell(error);
     });
   }
 
   #take(inHand: InHand<NatsMessage>, error: Error | null, message: Msg): void {
-    if (error !== null) this.#trouble(error);
+    if (error !== null) this.#errors.tell(error);
     else inHand.take(message);
   }
 
   #takeOn(inHand: InHand<NatsMessage>, connection: NatsConnection, error: Error | null, message: Msg): void {
     if (error !== null) {
-      this.#trouble(error);
+      this.#errors.tell(error);
       return;
     }
     inHand.take(unpacked(message.data, connection));
@@ -190,8 +195,9 @@ class NatsSubscription implements Consumer {
     try {
       await connection.request(this.#handOnSubject, packed(message), { timeout: TAKEN_WITHIN_MS });
     } catch (cause) {
-      this.#trouble(
+      this.#errors.tell(
         new Error(`a message of ${message.subject} was not finished, and nobody took it`, { cause }),
+        message,
       );
     }
   }
@@ -200,12 +206,8 @@ class NatsSubscription implements Consumer {
     try {
       await this.#options.handle(message, handling);
     } catch (error) {
-      this.#trouble(error);
+      this.#errors.tell(error, message);
     }
-  }
-
-  #trouble(error: unknown): void {
-    tellError('natsSubscription', this.#options.onTrouble, error);
   }
 }
 

@@ -16,7 +16,7 @@ function worker(url: string, options: Partial<JetStreamOptions> & Pick<JetStream
   return jetStream({
     connection: () => connect({ servers: url, maxReconnectAttempts: -1, reconnectTimeWait: 50 }),
     consumer: (connection) => jetstream(connection).consumers.get('NUMBERS', 'worker'),
-    onTrouble: () => {},
+    onError: () => {},
     ...options,
   });
 }
@@ -255,7 +255,7 @@ describe('a consumer of JetStream', { skip: lacksServer(broker) }, () => {
     const handled = new Handled();
     const consumer = worker(url, {
       retryAfterMs: 10,
-      onTrouble: (error) => trouble.push(error.message),
+      onError: (error) => trouble.push(error.message),
       handle: (message, { epoch }) => {
         tries += 1;
         if (tries < 3) throw new Error(`try ${tries}`);
