@@ -82,9 +82,11 @@ function rows({ generations }: ServiceStatus, hasSlots: boolean, listenersBeside
 function notes({ generations }: ServiceStatus, columns: number): string[] {
   const drains = (one: GenerationStatus) =>
     `generation ${one.generation} drains HTTP/1.1 connections instead of moving them: ${one.moves?.http1}`;
-  return generations
-    .filter((one) => one.moves !== undefined && one.moves.http1 !== 'yes')
-    .flatMap((one) => wrap(visibleLine(drains(one)), columns).map(paint.yellow));
+  const told = generations.flatMap((one) => [
+    ...(one.notReached === undefined ? [] : [one.notReached]),
+    ...(one.moves !== undefined && one.moves.http1 !== 'yes' ? [drains(one)] : []),
+  ]);
+  return told.flatMap((what) => wrap(visibleLine(what), columns).map(paint.yellow));
 }
 
 function addressText(address: Record<string, unknown>): string {

@@ -4,8 +4,18 @@ import type { GenerationProcess } from './process/generation-process.js';
 /** How long a generation may take to say how it is. */
 const STATE_TIMEOUT_MS = 1000;
 
-/** What the supervisor is doing; `waiting` is the pause before a crashed service starts again. */
-export type SupervisorState = 'starting' | 'serving' | 'restarting' | 'waiting' | 'stopping' | 'stopped';
+/**
+ * What the supervisor is doing; `verifying` is looking from outside whether clients reach who accepts, `waiting` the pause
+ * before a crashed service starts again.
+ */
+export type SupervisorState =
+  | 'starting'
+  | 'verifying'
+  | 'serving'
+  | 'restarting'
+  | 'waiting'
+  | 'stopping'
+  | 'stopped';
 
 /** What the supervisor tells of itself and of its generations. */
 export interface ServiceStatus {
@@ -32,13 +42,23 @@ export type GenerationStatus = Partial<GenerationState> & {
   slot?: number;
   /** What a program that knows nothing of moult said of itself last, by the notify protocol. */
   says?: string;
+  /** What clients find in its place, while a look from outside does not find it. */
+  notReached?: string;
 };
 
-/** Asks a generation how it is; `silent` when it does not answer. */
+/** Whether it accepts, and no look from outside has found it so far: it is not said to serve. */
+export function isUnfound(one: GenerationProcess): boolean {
+  return one.isOurs && one.servingSince !== undefined && !one.found.isThere;
+}
+
+/** Asks a generation how it is; `silent` when it does not answer, `verifying` while it is not known that clients reach it. */
 export async function generationStatus(one: GenerationProcess): Promise<GenerationStatus> {
   const known = { generation: one.number, pid: one.servicePid, startedAt: one.startedAt };
-  const state = await one.state(STATE_TIMEOUT_MS).catch(() => undefined);
+  const said = await one.state(STATE_TIMEOUT_MS).catch(() => undefined);
   const isStarting = one.servingSince === undefined;
-  if (state === undefined) return { ...known, state: isStarting ? 'starting' : 'silent' };
-  return { ...state, state: isStarting ? 'starting' : state.state };
+  if (said === undefined) return { ...known, state: isStarting ? 'starting' : 'silent' };
+  if (isStarting) return { ...said, state: 'starting' };
+  if (said.state !== 'serving' || !isUnfound(one)) return said;
+  const { instead } = one.found;
+  return { ...said, state: 'verifying', ...(instead === undefined ? {} : { notReached: instead }) };
 }

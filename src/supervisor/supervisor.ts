@@ -50,7 +50,7 @@ import { SlotIntroductions } from './slots/slot-introductions.js';
 import { SlotStartup } from './slots/slot-startup.js';
 import { Slots } from './slots/slots.js';
 import { StickyRoutes } from './slots/sticky-routes.js';
-import { generationStatus, type ServiceStatus, type SupervisorState } from './status.js';
+import { generationStatus, isUnfound, type ServiceStatus, type SupervisorState } from './status.js';
 import { type Giver, IncomingTakeover } from './takeover/incoming-takeover.js';
 import type { LivingGeneration } from './upgrade.js';
 
@@ -718,7 +718,9 @@ export class Supervisor {
     );
     if (isHandingOver || (this.#hasSlots && this.#rollingRestart.isUnderWay)) return 'restarting';
     this.#hasBeenWhole ||= slots.length >= this.#slotStartup.expected;
-    return this.#hasBeenWhole && slots.every(({ serves }) => serves) ? 'serving' : 'starting';
+    if (!this.#hasBeenWhole || !slots.every(({ serves }) => serves)) return 'starting';
+    const isUnseen = ({ generations: { current } }: Slot) => current !== undefined && isUnfound(current);
+    return slots.some(isUnseen) ? 'verifying' : 'serving';
   }
 
   #upgrade(control: number | undefined, onFailure: (error: MoultError) => void): void {

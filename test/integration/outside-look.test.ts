@@ -131,6 +131,9 @@ describe('the look from outside', () => {
       await withService({ command: [script], env: { SOCK: socket }, waits: false }, async (service) => {
         await service.logs(/clients do not reach generation 1: .*something else is at .*app\.sock/);
         assert.doesNotMatch(service.output, /generation 1 serves/);
+        const { state, generations } = await service.status();
+        assert.deepEqual([state, generations[0]?.state], ['verifying', 'verifying']);
+        assert.match(String(generations[0]?.notReached), /something else is at/);
         // Closed, it takes the path with it, which is put back then.
         await rm(socket);
         await service.logs(/generation 1 serves 1 listener/);

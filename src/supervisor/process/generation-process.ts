@@ -81,6 +81,8 @@ export class GenerationProcess {
   #servingSince: number | undefined;
   #served!: () => void;
   #told!: (report: DrainReport | undefined) => void;
+  /** Whether the last look from outside has found it, and, where not, what clients find. */
+  found: { readonly isThere: boolean; readonly instead?: string } = { isThere: false };
   /** Whether it can tell connections of looks from those of clients. */
   looks = false;
   #lookId = 0;

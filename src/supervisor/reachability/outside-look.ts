@@ -1,4 +1,4 @@
-import { MoultError } from '../../errors.js';
+import { asMoultError, MoultError } from '../../errors.js';
 import { namesOf } from '../../lifecycle/listener-names.js';
 import { wallClockMs } from '../../os/clock.js';
 import { isInOtherNetwork } from '../../os/sockets/network-namespace.js';
@@ -53,11 +53,15 @@ export class OutsideLook {
   at(generation: GenerationProcess): Promise<Look> {
     this.#urgent += 1;
     if (this.#canWait) this.#probes?.giveUp();
-    return this.#next(() =>
-      this.#look(generation).finally(() => {
+    return this.#next(async () => {
+      try {
+        return await this.#look(generation);
+      } catch (error) {
+        throw noted(generation, error);
+      } finally {
         this.#urgent -= 1;
-      }),
-    );
+      }
+    });
   }
 
   /**
@@ -73,7 +77,7 @@ export class OutsideLook {
         return await this.#look(generation);
       } catch (error) {
         if (this.#urgent > 0) return undefined;
-        throw error;
+        throw noted(generation, error);
       } finally {
         this.#canWait = false;
       }
@@ -101,7 +105,7 @@ export class OutsideLook {
     if (areProbed && !generation.isReachable) throw notReached(generation, ['its service is gone']);
     // A worker that is busy all the time answers nothing; one that was adopted has yet to tell of what it has.
     if (looked.length + this.#expected(generation).size === 0 && !generation.isAdopted)
-      return { looked: 0, lookMs: 0 };
+      return found(generation, { looked: 0, lookMs: 0 });
     const problems: string[] = [];
     const probes = new Probes(generation, this.#parts, withinMs);
     this.#probes = probes;
@@ -131,7 +135,8 @@ export class OutsideLook {
       this.#probes = undefined;
       probes.close();
     }
-    if (problems.length === 0) return { looked: looked.length, lookMs: performance.now() - beganMs };
+    if (problems.length === 0)
+      return found(generation, { looked: looked.length, lookMs: performance.now() - beganMs });
     throw notReached(generation, problems);
   }
 
@@ -150,6 +155,16 @@ export class OutsideLook {
       return [{ item, target: areProbed && item.family !== 'udp' ? targetOf(path, fd) : undefined }];
     });
   }
+}
+
+function found(generation: GenerationProcess, look: Look): Look {
+  generation.found = { isThere: true };
+  return look;
+}
+
+function noted(generation: GenerationProcess, error: unknown): unknown {
+  generation.found = { isThere: false, instead: asMoultError(error, 'MOULT_NOT_REACHED').message };
+  return error;
 }
 
 function notReached({ number }: GenerationProcess, problems: readonly string[]): MoultError {

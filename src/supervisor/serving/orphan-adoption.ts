@@ -109,8 +109,10 @@ export class OrphanAdoption {
     await this.#othersBack(living);
     this.#proveUnopposed();
     const { current } = generations;
-    if (current !== undefined)
-      log.info(`generation ${current.number} is adopted (process ${current.servicePid})`);
+    if (current === undefined) return;
+    servingState.whenFound(current, () =>
+      log.info(`generation ${current.number} is adopted (process ${current.servicePid})`),
+    );
   }
 
   /** @returns 'gone' when all have ended, 'served' when one serves here, 'all' when those that live have come, and none of them serves. */

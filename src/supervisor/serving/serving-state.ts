@@ -229,6 +229,15 @@ export class ServingState {
     manager.serving(this.servingStatus(), () => this.answers());
   }
 
+  /** Tells when a generation that serves has been found from outside; never of one that does not serve any more. */
+  whenFound(generation: GenerationProcess, tell: () => void): void {
+    const { generations } = this.#parts;
+    const looking = this.#looking.get(generation) ?? Promise.resolve(generation.found.isThere);
+    looking.then((isFound) => {
+      if (isFound && generations.current === generation && generation.exit === undefined) tell();
+    });
+  }
+
   // Nobody can be gone back to: who operates it is told, and it is not said to serve until somebody has found it.
   #lookAlone(generation: GenerationProcess): Promise<boolean> {
     const look = this.#lookUntilFound(generation).finally(() => this.#looking.delete(generation));
