@@ -45,8 +45,8 @@ export class MapEntry<K, V> implements StateEntry, LinkedMap<K, V> {
     this.#options = options;
   }
 
-  link(): EntryLink {
-    return new MapLink(this);
+  link(pid: number): EntryLink {
+    return new MapLink(this, pid);
   }
 
   follow(link: MapLink<K, V>): void {

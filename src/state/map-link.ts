@@ -33,6 +33,8 @@ const NONE: ReadonlySet<never> = new Set();
 
 /** A map and one other side: the keys that it was not told of. */
 export class MapLink<K, V> implements EntryLink {
+  /** Of the process at the other side; 0 where it has no number here. */
+  readonly pid: number;
   readonly #map: LinkedMap<K, V>;
   /** The keys that have changed; undefined while nothing is noted. */
   #changed: Set<K> | undefined;
@@ -42,8 +44,9 @@ export class MapLink<K, V> implements EntryLink {
   #hasCopied = false;
   #onChange: () => void = () => {};
 
-  constructor(map: LinkedMap<K, V>) {
+  constructor(map: LinkedMap<K, V>, pid: number) {
     this.#map = map;
+    this.pid = pid;
   }
 
   get changes(): number {

@@ -44,7 +44,7 @@ export class StateEntries {
   link(piece: StateEntry, channel: Channel): EntryLink {
     const links = this.#links.get(channel) ?? new Map<StateEntry, EntryLink>();
     this.#links.set(channel, links);
-    const link = links.get(piece) ?? piece.link();
+    const link = links.get(piece) ?? piece.link(channel.peer.pid);
     links.set(piece, link);
     return link;
   }

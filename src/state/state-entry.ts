@@ -19,8 +19,11 @@ export interface StateEntry {
   readonly wantsLate: boolean;
   /** Whether it belongs to a task: the other side learns at once of each change, whoever of the two serves. */
   readonly isOfTask: boolean;
-  /** As one other side has it. Each other side has one of its own: what was told to one is still to be told to another. */
-  link(): EntryLink;
+  /**
+   * As one other side has it. Each other side has one of its own: what was told to one is still to be told to another.
+   * @param pid of the process at the other side; 0 where it has no number here.
+   */
+  link(pid: number): EntryLink;
   /** What was taken is not whole, and never will be. */
   drop(): void;
 }

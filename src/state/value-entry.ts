@@ -64,7 +64,7 @@ export class ValueEntry<T> implements StateEntry {
     return this.#options.late !== undefined;
   }
 
-  link(): EntryLink {
+  link(_pid: number): EntryLink {
     return new WholeLink(this.name, this.version, this.#options);
   }
 

@@ -37,8 +37,23 @@ export class Record {
   hasLostMaps = false;
   /** Whether one was killed of which nobody had a copy: all is gone. */
   hasLostAll = false;
-  /** Whether messages were dropped that a living process had not read. */
-  hasDropped = false;
+  /**
+   * Timers, jobs and keys of which one that lives was told last, and whoever serves cannot know: its successor was killed
+   * before it had heard of them, while requests were still in progress there.
+   */
+  readonly untold = new Set<string>();
+  /** Jobs that ran in such a one when it was killed: what it did last is done once more, or never. */
+  readonly mayRepeat = new Set<string>();
+  /** Who changed each last; and when its successor has heard of it: when that has taken so many messages. */
+  readonly last = new Map<string, Change>();
+  /** Who runs each job. */
+  readonly runs = new Map<string, Owner>();
+}
+
+/** A change, and when the successor of whoever made it has heard of it. */
+export interface Change {
+  readonly by: Owner;
+  readonly heard?: { readonly end: End; readonly taken: number };
 }
 
 /** No datagrams here. */
@@ -68,6 +83,8 @@ export class Owner {
   /** Whether it has said that it needs its predecessor no more. */
   isProved = false;
   asked: 'not' | 'waits' | 'has it' = 'not';
+  /** Whether its successor was killed while it finished what it had: nobody hears of what is done here. */
+  isCutOff = false;
   counter = { count: 0 };
   /** Towards the generation before: the ends of this side, and of that. */
   giver: [End, End] | undefined;
@@ -137,16 +154,19 @@ export class Owner {
   }
 
   set(id: string, ms: number): void {
+    this.#changes(id);
     this.#record.set.add(id);
     this.timers.set(id, ms, id);
   }
 
   clear(id: string): void {
+    this.#changes(id);
     this.#record.cleared.add(id);
     this.timers.clear(id);
   }
 
   start(kind: 'stay' | 'move', name: string): void {
+    this.#changes(name);
     this.#record.started.add(name);
     this.jobs[kind].start(name);
   }
@@ -154,6 +174,7 @@ export class Owner {
   change(): void {
     this.#record.count += 1;
     this.#record.keys.add(this.#record.count);
+    this.#changes(`key ${this.#record.count}`);
     this.counter.count += 1;
     this.map.set(this.#record.count, this.number);
   }
@@ -163,15 +184,22 @@ export class Owner {
     for (const go of this.#waiting.splice(0)) go();
   }
 
+  #changes(what: string): void {
+    const { last, untold } = this.#record;
+    last.set(what, { by: this });
+    if (this.isCutOff) untold.add(what);
+  }
+
   #fire(id: string): void {
     if (!this.isAlive) return;
-    const { fired, cleared, wrong } = this.#record;
+    const { fired, cleared, untold, wrong } = this.#record;
     fired.set(id, (fired.get(id) ?? 0) + 1);
-    if (cleared.has(id) && !Owner.isOnTheWay())
+    if (cleared.has(id) && !untold.has(id) && !Owner.isOnTheWay())
       wrong.push(`${id} was run by ${this.number} after it was cleared`);
   }
 
   async #work({ data: name, saved, signal, save }: Job<string>): Promise<void> {
+    this.#record.runs.set(name, this);
     for (let part = Number(saved ?? 0); part < PARTS; part += 1) {
       await new Promise<void>((resolve) => this.#waiting.push(resolve));
       // Whoever is killed does nothing more.

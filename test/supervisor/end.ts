@@ -11,6 +11,8 @@ export class End {
   readonly peer: { pid: number };
   readonly closed: Promise<MoultError | undefined>;
   isClosed = false;
+  /** How many messages of the other side have been taken here. */
+  taken = 0;
   other!: End;
   #inbox: { message: { type: MessageType }; attachment: Buffer }[] = [];
   #handlers = new Map<string, Handler>();
@@ -69,6 +71,7 @@ export class End {
       this.close();
       return true;
     }
+    this.taken += 1;
     const { message, attachment } = next;
     const handler = this.#handlers.get(message.type);
     if (handler === undefined) this.close(new MoultError('MOULT_PROTOCOL_ORDER', message.type));

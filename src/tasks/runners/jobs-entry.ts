@@ -1,9 +1,19 @@
+import { ProcessHandle } from '../../os/unix-sockets/peer.js';
 import type { Entry, MapLink, MapPart } from '../../state/map-link.js';
 import type { StateMap } from '../../state/state-map.js';
 import { TaskMap } from '../task-map.js';
 
+type Link = Pick<MapLink<string, unknown>, 'pid'>;
+
+/** A generation that is not met here: the one at the other side of a link has told of it. */
+export interface Elsewhere {
+  readonly via: Link;
+  /** Undefined where an older release of moult does not say. */
+  readonly process: ProcessHandle | undefined;
+}
+
 /** Who runs a job: nobody yet, this generation, that at the other side of a link, or one that is not met here. */
-export type Runner = 'nobody' | 'here' | 'elsewhere' | object;
+export type Runner = 'nobody' | 'here' | Link | Elsewhere;
 
 /** A job that is not done. */
 export interface Begun<T> {
@@ -17,10 +27,15 @@ interface Sent<T> {
   readonly data: T;
   readonly saved: unknown;
   readonly runner: 'nobody' | 'sender' | 'receiver' | 'elsewhere';
+  /** Of the process that runs it elsewhere. */
+  readonly pid?: number;
 }
 
 /** The jobs of one name that are not done, and who runs them. */
 export class JobsEntry<T> extends TaskMap<Begun<T>> {
+  /** Those that run jobs and are not met here: each is held, so that its number means no other. */
+  #others = new Map<number, ProcessHandle>();
+
   constructor(task: string, map: StateMap<string, Begun<T>>, taken: (id: string) => void) {
     super('jobs', task, map, taken);
   }
@@ -42,7 +57,13 @@ export class JobsEntry<T> extends TaskMap<Begun<T>> {
     link: MapLink<string, Begun<T>>,
   ): Entry {
     if (one === undefined) return [id, undefined];
-    return [id, { data: one.data, saved: one.saved, runner: sentTo(link, one.runner) } satisfies Sent<T>];
+    return [id, { data: one.data, saved: one.saved, ...sentTo(link, one.runner) } satisfies Sent<T>];
+  }
+
+  /** Lets go of the processes that are not met here. */
+  forgetOthers(): void {
+    for (const other of this.#others.values()) other.close();
+    this.#others.clear();
   }
 
   protected override decode(
@@ -52,16 +73,24 @@ export class JobsEntry<T> extends TaskMap<Begun<T>> {
   ): [string, Begun<T>] {
     const id = key as string;
     if (sent === undefined) return [id, undefined as never];
-    const { data, saved, runner } = sent as Sent<T>;
-    return [
-      id,
-      { data, saved, runner: runner === 'sender' ? link : runner === 'nobody' ? 'nobody' : 'elsewhere' },
-    ];
+    const { data, saved, runner, pid } = sent as Sent<T>;
+    if (runner === 'nobody') return [id, { data, saved, runner }];
+    if (runner === 'sender') return [id, { data, saved, runner: link }];
+    return [id, { data, saved, runner: { via: link, process: this.#other(pid) } }];
+  }
+
+  #other(pid: number | undefined): ProcessHandle | undefined {
+    if (pid === undefined || pid <= 0) return undefined;
+    const held = this.#others.get(pid) ?? new ProcessHandle(pid);
+    this.#others.set(pid, held);
+    return held;
   }
 }
 
-function sentTo(link: object, runner: Runner): Sent<unknown>['runner'] {
-  if (runner === 'here') return 'sender';
-  if (runner === link) return 'receiver';
-  return runner === 'nobody' ? 'nobody' : 'elsewhere';
+function sentTo(link: Link, runner: Runner): Pick<Sent<unknown>, 'runner' | 'pid'> {
+  if (runner === 'nobody') return { runner };
+  if (runner === 'here') return { runner: 'sender' };
+  if (runner === link) return { runner: 'receiver' };
+  const pid = 'via' in runner ? runner.process?.pid : runner.pid;
+  return { runner: 'elsewhere', ...(pid === undefined ? {} : { pid }) };
 }

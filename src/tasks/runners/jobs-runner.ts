@@ -51,7 +51,7 @@ interface Passed<T> {
 }
 
 /** One that was passed on to a generation that does not know the piece. */
-const PASSED_ON = {};
+const PASSED_ON = { pid: 0 };
 
 /** Jobs as a holding: all that are not done are known to both generations of a handover, each runs in one. */
 export class JobsRunner<T> implements Runner, Jobs<T> {
@@ -141,10 +141,15 @@ export class JobsRunner<T> implements Runner, Jobs<T> {
 
   gone(link: unknown): void {
     for (const [id, { runner, ...one }] of [...this.#begun]) {
-      if (runner !== link && runner !== PASSED_ON) continue;
-      this.#begun.set(id, { ...one, runner: 'nobody' });
-      this.#next(id);
+      const isElsewhere = typeof runner === 'object' && 'via' in runner && runner.via === link;
+      // Whoever lives brings it to its end, and has nobody to tell.
+      if (isElsewhere && runner.process?.hasEnded() !== true) this.#begun.delete(id);
+      else if (isElsewhere || runner === link || runner === PASSED_ON) {
+        this.#begun.set(id, { ...one, runner: 'nobody' });
+        this.#next(id);
+      }
     }
+    this.piece.forgetOthers();
   }
 
   // What the other one had it may have done: only what comes up from now on.
