@@ -14,7 +14,9 @@ const ANSWER_TIMEOUT_MS = 24 * 3_600_000;
 /** For what it knows already. */
 const LOOK_TIMEOUT_MS = 5000;
 
-type Question = Message<'restart' | 'rollback' | 'scale' | 'history' | 'upgrade' | 'stop' | 'status'>;
+type Question = Message<
+  'restart' | 'rollback' | 'scale' | 'history' | 'upgrade' | 'stop' | 'status' | 'metrics'
+>;
 
 /** How long to wait before it is asked again whose program is just being replaced, and how often: an upgrade takes no second. */
 const AGAIN_MS = 100;

@@ -1,5 +1,6 @@
 import { availableParallelism, constants } from 'node:os';
 import { InvalidArgumentError, Option } from 'commander';
+import { type EndpointAddress, parseEndpoint } from '../endpoint/address.js';
 import { MAX_SLOTS } from '../protocol/messages.js';
 
 const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
@@ -106,4 +107,13 @@ export function statusRange(value: string): readonly [number, number] {
     throw new InvalidArgumentError(`Expected a status or a range such as 200-399, received "${value}".`);
   }
   return [Number(match[1]), Number(match[2] ?? match[1])];
+}
+
+/** Where something of moult's own is to listen: `127.0.0.1:9464`, a port alone, or `unix:/run/x.sock`. */
+export function endpoint(value: string): EndpointAddress {
+  const address = parseEndpoint(value, process.cwd());
+  if (address !== undefined) return address;
+  throw new InvalidArgumentError(
+    `Expected an address such as 127.0.0.1:9464, 9464 or unix:/run/x.sock, received "${value}".`,
+  );
 }

@@ -13,6 +13,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   scale: async () => (await import('./commands/scale.js')).scaleCommand(),
   status: async () => (await import('./commands/status.js')).statusCommand(),
   history: async () => (await import('./commands/history.js')).historyCommand(),
+  metrics: async () => (await import('./commands/metrics.js')).metricsCommand(),
   stop: async () => (await import('./commands/stop.js')).stopCommand(),
   upgrade: async () => (await import('./commands/upgrade.js')).upgradeCommand(),
   systemd: async () => (await import('./commands/systemd.js')).systemdCommand(),

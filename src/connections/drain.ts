@@ -22,7 +22,11 @@ export interface Cut {
   readonly peer: string;
   readonly ageMs: number;
   readonly reason: string;
+  readonly kind: ConnectionKind;
 }
+
+/** What a connection is, as far as that is known of it. */
+export type ConnectionKind = 'http1' | 'http2' | 'tls' | 'websocket' | 'proxied' | 'other';
 
 /** The times of a drain, from its beginning. */
 export interface DrainTimes {
@@ -127,6 +131,17 @@ export class Drain {
     return why.slice(0, LONGEST_REASON);
   }
 
+  /** What a connection is. */
+  kindOf(tracked: Tracked): ConnectionKind {
+    const { socket, server } = tracked;
+    if (webSocketOn(socket) !== undefined) return 'websocket';
+    if (this.#http2.whyOpen(tracked) !== undefined) return 'http2';
+    if ('setSecureContext' in server) return 'tls';
+    const inside = socket as Socket & { _httpMessage?: unknown; parser?: unknown };
+    if (inside._httpMessage || inside.parser) return 'http1';
+    return isPiped(socket) ? 'proxied' : 'other';
+  }
+
   #spreadOver(spreadMs: number): Spread {
     return new Spread(
       this.#tracker,
@@ -149,7 +164,8 @@ export class Drain {
     for (const tracked of this.#tracker.all()) {
       const { socket, server, openedAtMs } = tracked;
       const reason = this.whyOpen(tracked);
-      this.cut.push({ peer: peerOf(tracked), ageMs: performance.now() - openedAtMs, reason });
+      const kind = this.kindOf(tracked);
+      this.cut.push({ peer: peerOf(tracked), ageMs: performance.now() - openedAtMs, reason, kind });
       const mover = moverOf(socket, server);
       if (mover !== undefined) mover.abandon(socket);
       else if (!tellRestart(socket)) socket.destroy();

@@ -14,6 +14,7 @@ import type { Listener } from '../listeners/listener.js';
 import { epochAfter, monotonicMs } from '../os/clock.js';
 import { Deadline } from '../os/deadline.js';
 import { ProcessHandle } from '../os/unix-sockets/peer.js';
+import { classed } from '../protocol/durations.js';
 import type { DrainReport, Message, Settings } from '../protocol/messages.js';
 import type { FlowPeer } from './flow-peer.js';
 import { type GenerationContext, movableClaims } from './generation-context.js';
@@ -522,6 +523,7 @@ export class Predecessor {
       longestPauseMs: pauses.at(-1) ?? 0,
       pauseP50Ms: pauses[Math.floor(pauses.length / 2)] ?? 0,
       pauseP99Ms: pauses[Math.floor(pauses.length * 0.99)] ?? 0,
+      ...(pauses.length === 0 ? {} : { pauses: classed(pauses) }),
       ...(this.#context.moves.http1 === 'yes' ? {} : { drainedBecause: this.#context.moves.http1 }),
     });
   }

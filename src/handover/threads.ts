@@ -2,7 +2,7 @@ import type { AddressInfo } from 'node:net';
 import type { Channel } from '../channel/channel.js';
 import type { DrainTimes } from '../connections/drain.js';
 import { Deadline } from '../os/deadline.js';
-import type { DrainReport, ListenerItem, Message } from '../protocol/messages.js';
+import type { DrainReport, ListenerItem, Measures, Message } from '../protocol/messages.js';
 import { ThreadLink } from './thread-link.js';
 
 /** How long a commit waits for threads to accept no more; one that is late learns it before it accepts again. */
@@ -23,7 +23,10 @@ export type Settled = Omit<Message<'settled'>, 'type'>;
 /** The same of all threads, and how many have told nothing yet. */
 export type AllSettled = Settled & { readonly silent: number };
 /** What threads serve now. */
-export type Counts = Omit<Message<'counts'>, 'type' | 'id'>;
+export type Counts = Omit<Message<'counts'>, 'type' | 'id' | 'measures'> & {
+  /** What each of them has measured. */
+  readonly measures: readonly Measures[];
+};
 
 /** What is told of threads. */
 export interface ThreadsEvents {
@@ -214,9 +217,9 @@ export class Threads {
   }
 
   /** What all threads that answer serve. */
-  async counts(): Promise<Counts> {
+  async counts(measure = false): Promise<Counts> {
     const id = ++this.#lastQuestion;
-    for (const { channel } of this.#links) channel.send({ type: 'ask-state', id });
+    for (const { channel } of this.#links) channel.send({ type: 'ask-state', id, measure });
     const isAnswered = () => [...this.#links].every(({ counts }) => counts?.id === id);
     if (this.size > 0) await new Promise<void>((then) => this.#when(isAnswered, COUNT_TIMEOUT_MS, then));
     // Of one that is late what it said last.
@@ -226,6 +229,7 @@ export class Threads {
       inFlight: sum(all, ({ inFlight }) => inFlight),
       responses: sum(all, ({ responses }) => responses),
       errors: sum(all, ({ errors }) => errors),
+      measures: all.flatMap(({ measures }) => measures ?? []),
     };
   }
 

@@ -6,3 +6,5 @@ export const MAX_TASKS = 1000;
 export const MAX_BROADCASTS = 256;
 /** Of at most this many senders one message tells how far their broadcasts have come. */
 export const MAX_HEARD = 1024;
+/** In at most this many classes are durations of requests counted. */
+export const MAX_DURATIONS = 32;

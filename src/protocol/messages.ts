@@ -5,7 +5,7 @@
 import * as v from 'valibot';
 import { MoultError } from '../errors.js';
 import type { Frame } from './frame.js';
-import { MAX_BROADCASTS, MAX_HEARD, MAX_PIECES, MAX_TASKS } from './limits.js';
+import { MAX_BROADCASTS, MAX_DURATIONS, MAX_HEARD, MAX_PIECES, MAX_TASKS } from './limits.js';
 
 /** At most this many descriptors travel with one record. Source: SCM_MAX_FD, Linux include/net/scm.h. */
 export const MAX_DESCRIPTORS = 253;
@@ -90,6 +90,8 @@ const settings = v.object({
   allowUids: v.optional(v.pipe(v.array(count), v.maxLength(64))),
   /** Other slots of the service accept on the same listeners: the supervisor alone closes them for good. */
   sharesListeners: v.optional(v.boolean()),
+  /** Measure requests and the delay of the event loop from the start. */
+  measures: v.optional(v.boolean()),
 });
 
 /** A kind of connections that a service has declared movable, as the side that can restore them tells of it. */
@@ -126,7 +128,32 @@ const stopped = v.object({
   /** Finished by the predecessor: closed after their last response. */
   drained: count,
   /** Closed at the deadline although they were not at rest. */
-  cut: v.pipe(v.array(v.object({ peer: text(256), ageMs: ms, reason: text(256) })), v.maxLength(1000)),
+  cut: v.pipe(
+    v.array(
+      v.object({
+        peer: text(256),
+        ageMs: ms,
+        reason: text(256),
+        /** What it was: `http1`, `http2`, `tls`, `websocket`, `proxied` or `other`. */
+        kind: v.optional(text(32)),
+      }),
+    ),
+    v.maxLength(1000),
+  ),
+});
+
+/** What a generation, or a thread of it, has measured. */
+const measures = v.object({
+  /** HTTP/1.1 requests that were answered while it measured, and those of them with a status of 5xx. */
+  requests: count,
+  errors: count,
+  /** How many of them took up to each bound, and longer than the last one; how long all took together. */
+  durations: v.pipe(v.array(count), v.maxLength(MAX_DURATIONS)),
+  durationSumMs: ms,
+  /** How much later than due the event loop came to its timers, since the time before: median, 99th percentile, longest. */
+  delayP50Ms: ms,
+  delayP99Ms: ms,
+  delayMaxMs: ms,
 });
 
 const connection = v.object({
@@ -183,6 +210,8 @@ const generationState = v.object({
   errors: count,
   moves: v.object({ http1: v.union([v.literal('yes'), text(1024)]) }),
   memoryBytes: count,
+  /** What it has measured; only where it was asked to measure. */
+  measures: v.optional(measures),
 });
 
 const listeners = v.pipe(v.array(listener), v.maxLength(MAX_LISTENERS));
@@ -474,7 +503,11 @@ export const schemas = {
     own: count,
     slots: v.pipe(v.array(v.object({ slot: count, door: v.nullable(path) })), v.maxLength(MAX_SLOTS)),
   }),
-  drained: v.object({ report: stopped }),
+  drained: v.object({
+    report: stopped,
+    /** What it has measured in its whole life, where it was to. */
+    measures: v.optional(measures),
+  }),
   /** Where other processes of the tree join the generation; null where they cannot. */
   /** The generations that serve in other slots: broadcasts are shared with them. */
   peers: v.object({
@@ -486,7 +519,11 @@ export const schemas = {
     id: v.optional(count),
     path: v.nullable(path),
   }),
-  'ask-state': v.object({ id: count }),
+  'ask-state': v.object({
+    id: count,
+    /** Measure requests and the delay of the event loop from now on, and tell of them. */
+    measure: v.optional(v.boolean()),
+  }),
   state: v.object({ id: count, state: generationState }),
 
   // The main thread of a generation and its worker threads
@@ -511,7 +548,14 @@ export const schemas = {
     /** How long connections stood still: at most 1,000 of them. */
     pausesMs: v.pipe(v.array(v.number()), v.maxLength(1000)),
   }),
-  counts: v.object({ id: count, connections: count, inFlight: count, responses: count, errors: count }),
+  counts: v.object({
+    id: count,
+    connections: count,
+    inFlight: count,
+    responses: count,
+    errors: count,
+    measures: v.optional(measures),
+  }),
   /** The process ends: nothing of moult keeps the thread alive. */
   end: v.object({}),
 
@@ -554,7 +598,13 @@ export const schemas = {
   upgrade: v.object({}),
   history: v.object({}),
   stop: v.object({}),
-  status: v.object({}),
+  status: v.object({
+    /** Have the generations measure, and tell of it. */
+    measure: v.optional(v.boolean()),
+  }),
+  metrics: v.object({}),
+  /** Tell what happens, as it does, until the channel closes. */
+  watch: v.object({}),
   event: v.object({ event: v.record(v.string(), v.unknown()) }),
   result: v.object({
     ok: v.boolean(),
@@ -582,6 +632,8 @@ export type ConnectionItem = v.InferOutput<typeof connection>;
 export type Settings = v.InferOutput<typeof settings>;
 /** What a generation tells of itself. */
 export type GenerationState = v.InferOutput<typeof generationState>;
+/** What a generation has measured. */
+export type Measures = v.InferOutput<typeof measures>;
 /** What became of the connections of a generation that stopped. */
 export type DrainReport = v.InferOutput<typeof stopped>;
 

@@ -13,6 +13,7 @@ import { watchPipelining } from '../connections/http1/pipelining.js';
 import { countRequests } from '../connections/http1/request-limit.js';
 import { ResponseCounter } from '../connections/http1/response-counter.js';
 import { trackHttp2Sessions } from '../connections/http2-sessions.js';
+import { Measuring, together } from '../connections/measuring.js';
 import { moveProxied } from '../connections/moving/proxied.js';
 import { ConnectionTracker } from '../connections/tracker.js';
 import { asMoultError, MoultError } from '../errors.js';
@@ -88,6 +89,7 @@ export class Generation implements GenerationContext {
   #successor: Successor;
   #startedAt = wallClockMs();
   #counter = new ResponseCounter();
+  readonly #measuring: Measuring;
   #readiness: Readiness;
   #promised: readonly string[] = [];
   /** What the predecessor has opened since, and keeps where it is not claimed before this one is ready. */
@@ -181,6 +183,8 @@ export class Generation implements GenerationContext {
       idle: () => this.#predecessor.feedEnded(),
     });
     if (settings.countErrors) this.#counter.start();
+    this.#measuring = new Measuring(this.connections);
+    if (settings.measures) this.#measuring.startForLife();
     this.#predecessor = this.#asPredecessor();
     this.#successor = this.#asSuccessor();
     this.life.on('serve', () => broadcastHub().feeds.serve());
@@ -388,9 +392,9 @@ export class Generation implements GenerationContext {
       const tell = (path: string | null) => lifeline.send({ type: 'members-door', id, path });
       this.doorForThreads(sharedMark()).then(tell, () => tell(null));
     });
-    lifeline.on('ask-state', ({ id }) => {
+    lifeline.on('ask-state', ({ id, measure = false }) => {
       // Without an answer the overseer knows no more than before; the service goes on.
-      this.#describe()
+      this.#describe(measure)
         .then((state) => lifeline.send({ type: 'state', id, state }))
         .catch(() => {});
     });
@@ -620,7 +624,8 @@ export class Generation implements GenerationContext {
   // As the service is used to: its own handlers run, and whatever it holds itself is closed by it.
   #end(report: DrainReport): void {
     this.#isEnding = true;
-    this.#lifeline.send({ type: 'drained', report });
+    const measures = this.#measuring.measured;
+    this.#lifeline.send({ type: 'drained', report, ...(measures && { measures }) });
     this.life.emit('end', report);
     this.#lifeline.unref();
     this.#successor.unref();
@@ -633,8 +638,10 @@ export class Generation implements GenerationContext {
     });
   }
 
-  async #describe(): Promise<GenerationState> {
-    const threads = await this.threads.counts();
+  async #describe(measure: boolean): Promise<GenerationState> {
+    const threads = await this.threads.counts(measure);
+    const own = measure ? [this.#measuring.ask()] : [];
+    const measures = together([...own, ...threads.measures]);
     return {
       generation: this.number,
       pid: process.pid,
@@ -654,6 +661,7 @@ export class Generation implements GenerationContext {
       errors: this.#counter.errors + threads.errors,
       moves: this.moves,
       memoryBytes: residentBytes(process.pid),
+      ...(measures && { measures }),
     };
   }
 }

@@ -1,12 +1,19 @@
 import type { Channel } from '../channel/channel.js';
 import { asMoultError, type MoultError } from '../errors.js';
 import type { StageEvent } from '../lifecycle/restart-record.js';
+import type { FactWatcher } from './journal/journal.js';
+import type { JournalEntry } from './journal-entry.js';
 import type { RestartRequest, Watcher } from './restart/restart-service.js';
 import type { RollRequest } from './slots/rolling-restart.js';
 
 /** What operators may ask. */
 export interface Operated {
-  status(): Promise<object>;
+  /** @param measure whether the generations are to measure, and tell of it. */
+  status(measure?: boolean): Promise<object>;
+  /** What there is to measure, as text for Prometheus. */
+  metrics(): Promise<string>;
+  /** Has this called with what happens from now on. @returns ends that. */
+  watch(watcher: FactWatcher): () => void;
   history(): Record<string, unknown>[];
   restart(request: RestartRequest & Partial<RollRequest>, watch: Watcher): Promise<object>;
   rollback(watch: Watcher): Promise<object>;
@@ -33,7 +40,13 @@ export function serveOperator(channel: Channel, supervisor: Operated): void {
       // It has more facts than an older command takes; the result tells the end.
     }
   };
-  channel.on('status', () => answer(supervisor.status()));
+  channel.on('status', ({ measure }) => answer(supervisor.status(measure)));
+  channel.on('metrics', () => answer(supervisor.metrics().then((text) => ({ text }))));
+  channel.on('watch', () => {
+    const tell = (entry: JournalEntry) => channel.send({ type: 'event', event: { type: 'fact', ...entry } });
+    channel.closed.then(supervisor.watch(tell));
+    answer(Promise.resolve({}));
+  });
   channel.on('history', () => answer(Promise.resolve({ restarts: supervisor.history() })));
   channel.on('stop', () => answer(supervisor.stop().then(() => ({}))));
   channel.on('rollback', () => answer(supervisor.rollback(watch)));

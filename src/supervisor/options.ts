@@ -79,6 +79,8 @@ export interface SupervisorOptions {
    * not by time of a program with sockets, else 3 s, or half of the ready time-out where that is less.
    */
   readonly readyAfterMs: number | null;
+  /** Whether each generation measures its requests and its event loop from its start. */
+  readonly measures: boolean;
 }
 
 /** The defaults, as `moult run --help` shows them. */
@@ -100,6 +102,7 @@ export const defaultOptions: SupervisorOptions = {
   listen: [],
   isProgram: false,
   readyAfterMs: null,
+  measures: false,
 };
 
 /** On what a generation is to listen. */
@@ -134,5 +137,6 @@ export function settingsOf(
     looked: true,
     ...(options.allowUids.length > 0 ? { allowUids: [...options.allowUids] } : {}),
     ...(options.slots === null ? {} : { sharesListeners: true }),
+    ...(options.measures ? { measures: true } : {}),
   };
 }

@@ -51,10 +51,20 @@ export function isUnfound(one: GenerationProcess): boolean {
   return one.isOurs && one.servingSince !== undefined && !one.found.isThere;
 }
 
-/** Asks a generation how it is; `silent` when it does not answer, `verifying` while it is not known that clients reach it. */
-export async function generationStatus(one: GenerationProcess): Promise<GenerationStatus> {
+/** How one slot does, apart from its generations. */
+export interface SlotFacts {
+  /** Undefined where the service has none. */
+  readonly slot: number | undefined;
+  /** The number of the generation that is watched just now. */
+  readonly inProbation: number | undefined;
+  /** When a crashed service starts again, in milliseconds since 1970; undefined when no start is due. */
+  readonly nextStartAt: number | undefined;
+}
+
+/** Asks a generation how it is; `silent` when it does not answer, `verifying` while it is not known that clients reach it. @param measure whether it is to measure. */
+export async function generationStatus(one: GenerationProcess, measure = false): Promise<GenerationStatus> {
   const known = { generation: one.number, pid: one.servicePid, startedAt: one.startedAt };
-  const said = await one.state(STATE_TIMEOUT_MS).catch(() => undefined);
+  const said = await one.state(STATE_TIMEOUT_MS, measure).catch(() => undefined);
   const isStarting = one.servingSince === undefined;
   if (said === undefined) return { ...known, state: isStarting ? 'starting' : 'silent' };
   if (isStarting) return { ...said, state: 'starting' };

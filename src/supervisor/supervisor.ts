@@ -7,15 +7,15 @@ import type { RestartSummary } from '../lifecycle/restart-record.js';
 import { wallClockMs } from '../os/clock.js';
 import { isProcess, startTicks } from '../os/processes/process.js';
 import { connectionsOf } from '../programs/connections.js';
-import type { Message } from '../protocol/messages.js';
+import type { Measures, Message } from '../protocol/messages.js';
 import type { ServiceManagerLink } from '../service-manager/service-manager.js';
 import { MOULT_VERSION } from '../version.js';
 import { beInit } from './init.js';
-import { Journal } from './journal/journal.js';
+import { type FactWatcher, Journal } from './journal/journal.js';
 import { JournalFile } from './journal/journal-file.js';
 import { historyOf } from './journal/restart-history.js';
 import type { RunFolder } from './journal/run-folder.js';
-import type { JournalFact } from './journal-entry.js';
+import type { JournalEntry, JournalFact } from './journal-entry.js';
 import { HeldListeners, type KeptListener, type Sharing } from './listeners/held-listeners.js';
 import { HeldPaths } from './listeners/held-paths.js';
 import { serveOperator } from './operator.js';
@@ -50,7 +50,13 @@ import { SlotIntroductions } from './slots/slot-introductions.js';
 import { SlotStartup } from './slots/slot-startup.js';
 import { Slots } from './slots/slots.js';
 import { StickyRoutes } from './slots/sticky-routes.js';
-import { generationStatus, isUnfound, type ServiceStatus, type SupervisorState } from './status.js';
+import {
+  generationStatus,
+  isUnfound,
+  type ServiceStatus,
+  type SlotFacts,
+  type SupervisorState,
+} from './status.js';
 import { type Giver, IncomingTakeover } from './takeover/incoming-takeover.js';
 import type { LivingGeneration } from './upgrade.js';
 
@@ -91,6 +97,8 @@ export class Supervisor {
   readonly #log: Logger;
   readonly #next: NextProgram;
   readonly #startedAt = wallClockMs();
+  /** With its output. */
+  #lastFailure: JournalEntry | undefined;
   #isBeingReplaced = false;
   /** The restart that was asked for within that moment. */
   #owed: (() => void) | undefined;
@@ -134,6 +142,10 @@ export class Supervisor {
     );
     journal.tellsAnew(() => this.#facts());
     this.#journal = journal;
+    journal.watch((entry) => {
+      const hasFailed = entry.event === 'undone' || (entry.event === 'restart' && entry.ok === false);
+      if (hasFailed) this.#lastFailure = entry;
+    });
     const sharing = options.slots === null ? undefined : this.#sharing();
     this.held = new HeldListeners(manager.store, sharing, new HeldPaths(folder.path));
     this.own = new ListenSockets(options.listen, this.held, journal);
@@ -508,14 +520,42 @@ export class Supervisor {
     this.#shutdown.finish(1);
   }
 
-  /** What runs now. */
-  async status(): Promise<ServiceStatus> {
+  /** What there is to measure, as text for Prometheus. @throws Error where nobody has been set to tell it. */
+  metrics: () => Promise<string> = () => Promise.reject(new Error('this supervisor tells no metrics'));
+
+  /** Has this called with what happens from now on, and with what failed last. @returns ends that. */
+  watch(watcher: FactWatcher): () => void {
+    if (this.#lastFailure !== undefined) watcher(this.#lastFailure);
+    return this.#journal.watch(watcher);
+  }
+
+  /** All that has happened since this program of the supervisor began, as far as it could be written down. */
+  facts(): JournalEntry[] {
+    return this.#journal.read().filter(({ at }) => at >= this.#startedAt);
+  }
+
+  /** How each slot does, apart from its generations. */
+  slots(): SlotFacts[] {
+    return this.#slots.staying.map(({ index, probation, crashRecovery }) => ({
+      slot: index,
+      inProbation: probation.successor?.number,
+      nextStartAt: crashRecovery.dueAt,
+    }));
+  }
+
+  /** What a generation said last that it has measured. */
+  measuresOf(generation: number): Measures | undefined {
+    return this.#slots.generations().find(({ number }) => number === generation)?.measures;
+  }
+
+  /** What runs now. @param measure whether the generations are to measure, and tell of it. */
+  async status(measure = false): Promise<ServiceStatus> {
     const slots = this.#slots.all;
     const generations = await Promise.all(
       slots.flatMap(({ index, generations: all }) =>
         all.all().map(async (one) => ({
           ...(index === undefined ? {} : { slot: index }),
-          ...(await generationStatus(one)),
+          ...(await generationStatus(one, measure)),
         })),
       ),
     );

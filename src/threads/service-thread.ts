@@ -8,6 +8,7 @@ import { watchPipelining } from '../connections/http1/pipelining.js';
 import { countRequests } from '../connections/http1/request-limit.js';
 import { ResponseCounter } from '../connections/http1/response-counter.js';
 import { trackHttp2Sessions } from '../connections/http2-sessions.js';
+import { Measuring } from '../connections/measuring.js';
 import { Inflow } from '../connections/moving/inflow.js';
 import { moveProxied } from '../connections/moving/proxied.js';
 import { ConnectionTracker } from '../connections/tracker.js';
@@ -73,6 +74,7 @@ export class ServiceThread implements Movables {
   readonly #generation: number;
   readonly #shut: Int32Array;
   readonly #counter = new ResponseCounter();
+  readonly #measuring: Measuring;
   readonly #tested: Promise<void>;
   /** The conversation of the listen() that is being done. */
   #asking: Opening | undefined;
@@ -106,6 +108,8 @@ export class ServiceThread implements Movables {
     this.connections.start();
     moveProxied();
     if (settings.countErrors) this.#counter.start();
+    this.#measuring = new Measuring(this.connections);
+    if (settings.measures) this.#measuring.startForLife();
     this.#follow(main);
     // A gated listener keeps no thread alive; the wait for its commit does.
     if (accepts) main.unref();
@@ -191,7 +195,7 @@ export class ServiceThread implements Movables {
     });
     main.on('retire', ({ timeoutMs, keepOpen, heirs = [] }) => this.#retire(timeoutMs, keepOpen, heirs));
     main.on('check-connection', ({ listener }, incoming) => this.#check(listener, incoming.take()));
-    main.on('ask-state', ({ id }) => main.send(this.#counts(id)));
+    main.on('ask-state', ({ id, measure = false }) => main.send(this.#counts(id, measure)));
     main.on('end', () => {
       main.unref();
       this.#member?.end(this.#stopSignal);
@@ -310,7 +314,7 @@ export class ServiceThread implements Movables {
     else giveToServer(server, socketOn(fd, server));
   }
 
-  #counts(id: number): Message<'counts'> {
+  #counts(id: number, measure: boolean): Message<'counts'> {
     return {
       type: 'counts',
       id,
@@ -318,6 +322,7 @@ export class ServiceThread implements Movables {
       inFlight: this.connections.servers().reduce((sum, server) => sum + requestsInFlight(server), 0),
       responses: this.#counter.responses,
       errors: this.#counter.errors,
+      ...(measure ? { measures: this.#measuring.ask() } : {}),
     };
   }
 }

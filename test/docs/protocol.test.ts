@@ -38,9 +38,16 @@ const shared = new Map<Schema, string>([
   [moverSchema(), 'mover'],
   [at('connections', 'items', '[]'), 'connection'],
   [at('drained', 'report'), 'drain-report'],
+  [measuresSchema(), 'measures'],
   [at('state', 'state'), 'generation-state'],
   [at('state-want', 'pieces', '[]'), 'want'],
 ]);
+
+function measuresSchema(): Schema {
+  const { wrapped } = at('drained', 'measures');
+  assert.ok(wrapped);
+  return wrapped;
+}
 
 function limit(schema: Schema, type: string): number | undefined {
   return schema.pipe?.find((step) => step.type === type)?.requirement;

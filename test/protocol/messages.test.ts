@@ -38,6 +38,7 @@ const settings = {
   checked: true,
   countErrors: false,
   sharesListeners: true,
+  measures: true,
 };
 const listener = {
   name: 'tcp://*:1',
@@ -58,6 +59,15 @@ const connection = {
   version: 1,
   frozenAtMs: 1.5,
 };
+const measures = {
+  requests: 3,
+  errors: 1,
+  durations: [1, 2, 0],
+  durationSumMs: 7.5,
+  delayP50Ms: 0,
+  delayP99Ms: 1.5,
+  delayMaxMs: 2,
+};
 const state = {
   generation: 1,
   pid: 2,
@@ -71,6 +81,7 @@ const state = {
   errors: 1,
   moves: { http1: 'yes' },
   memoryBytes: 1,
+  measures,
 };
 
 /** One right message of each type, with every field that it can have. */
@@ -163,7 +174,7 @@ const right: Record<string, Fields> = {
   paused: {},
   leave: { doors: ['/run/moult/x/t9-1.sock'], drainTimeoutMs: 30_000, drainSpreadMs: 1000 },
   settled: { moved: 2, notRestored: 0, pausesMs: [1.5, 2] },
-  counts: { id: 1, connections: 3, inFlight: 1, responses: 9, errors: 0 },
+  counts: { id: 1, connections: 3, inFlight: 1, responses: 9, errors: 0, measures },
   end: {},
   homes: {
     own: 1,
@@ -176,10 +187,13 @@ const right: Record<string, Fields> = {
   share: { listener },
   withdraw: { name: 'a' },
   scale: { slots: 8 },
-  drained: { report: { moved: 1, drained: 1, cut: [{ peer: '::1', ageMs: 1, reason: 'slow' }] } },
+  drained: {
+    report: { moved: 1, drained: 1, cut: [{ peer: '::1', ageMs: 1, reason: 'slow', kind: 'tls' }] },
+    measures,
+  },
   'ask-members-door': { id: 1 },
   'members-door': { path: null },
-  'ask-state': { id: 1 },
+  'ask-state': { id: 1, measure: true },
   state: { id: 1, state },
   restart: {
     wait: true,
@@ -194,13 +208,15 @@ const right: Record<string, Fields> = {
   offer: { name: 'a', generation: 1, door: '/g1.sock', epoch: 1, lastNumber: 1, saysReady: false },
   gone: {},
   stop: {},
-  status: {},
+  status: { measure: true },
+  metrics: {},
+  watch: {},
   event: { event: { type: 'stage' } },
   result: { ok: true, error, value: { a: 1 } },
 };
 
 const OPTIONAL =
-  /(^|\.)(error\.(serving|stage|retry|remedy|details)|ticketKeys|sessionIdContext|meetsPipelining|movers|mover|without|late|goesOn|isWhole|failed|returned|fresh|sharesListeners|surge|onFailure)$|items\.\d+\.fed$|items\.\d+\.version$|^hand-back\.(state|tasks)$|^retire\.(keepOpen|heirs)$|^hello\.(shares|generation|node|entry|rejoin)$|^homes\.cookie$|^(result|expecting)\.error$|^result\.value$|^takes\.threads$|^leave\.drainSpreadMs$/;
+  /(^|\.)(error\.(serving|stage|retry|remedy|details)|ticketKeys|sessionIdContext|meetsPipelining|movers|mover|without|late|goesOn|isWhole|failed|returned|fresh|sharesListeners|surge|onFailure|measure|measures)$|cut\.\d+\.kind$|items\.\d+\.fed$|items\.\d+\.version$|^hand-back\.(state|tasks)$|^retire\.(keepOpen|heirs)$|^hello\.(shares|generation|node|entry|rejoin)$|^homes\.cookie$|^(result|expecting)\.error$|^result\.value$|^takes\.threads$|^leave\.drainSpreadMs$/;
 /** Fields whose inside is the business of whoever reads them. */
 const OPEN = /(^|\.)(details|facts|address|event\.event|result\.value)$/;
 /** Fields that may be null: there is none. */
@@ -208,7 +224,7 @@ const NULLABLE =
   /(listener\.path|listeners\.\d+\.path|\.idleLeftMs|\.headLeftMs|welcome\.predecessor|rejoin\.successor|slots\.\d+\.door|check-connection\.listener|restart\.whenQuiet)$/;
 /** Numbers of things, in contrast to times and clocks. */
 const COUNT =
-  /(epoch|batch|count|pid|generation|backlog|requests|moved|drained|id|below|bytes|port|inFlight|responses|errors|connections|memoryBytes|protocol|min|max|slots|slot|own|surge|notRestored|seq)$/;
+  /(epoch|batch|count|pid|generation|backlog|requests|moved|drained|id|below|bytes|port|inFlight|responses|errors|connections|memoryBytes|protocol|min|max|slots|slot|own|surge|notRestored|seq)$|durations\.\d+$/;
 
 /** Every place in a message, with the value there. */
 function places(

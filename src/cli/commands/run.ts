@@ -3,6 +3,7 @@
  */
 import { isAbsolute, normalize } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
+import type { EndpointAddress } from '../../endpoint/address.js';
 import { asMoultError, MoultError } from '../../errors.js';
 import { reserve } from '../../os/descriptors/descriptor-reserve.js';
 import { FileLock } from '../../os/files/file-lock.js';
@@ -26,10 +27,12 @@ import { type NextProgram, Supervisor } from '../../supervisor/supervisor.js';
 import { Giver } from '../../supervisor/takeover/incoming-takeover.js';
 import { becomeNewProgram, CARRIED_FORMAT, takeCarried } from '../../supervisor/upgrade.js';
 import { passEarlyOn } from '../early-signals.js';
+import { observe } from '../observers.js';
 import {
   collect,
   collectNumbers,
   duration,
+  endpoint,
   oneOf,
   positiveNumber,
   share,
@@ -81,6 +84,7 @@ export interface RunFlags {
   readonly listen?: readonly string[];
   readonly program?: boolean;
   readonly readyAfter?: number;
+  readonly metrics?: EndpointAddress;
   readonly log: 'debug' | 'info' | 'warn' | 'error' | 'silent';
 }
 
@@ -234,6 +238,11 @@ export function runShape(): Command {
       collectNumbers,
     )
     .option(
+      '--metrics <address>',
+      'serve metrics for Prometheus there: 127.0.0.1:9464, a port, or unix:/path',
+      endpoint,
+    )
+    .option(
       '--log <level>',
       'the log level of moult itself: debug, info, warn, error or silent',
       oneOf('debug', 'info', 'warn', 'error', 'silent'),
@@ -299,6 +308,7 @@ async function run(words: readonly string[], flags: RunFlags): Promise<number> {
     whenQuiet: null,
   } as const;
   const forgetHangUps = heedHangUps(log, () => supervisor.restartUnasked(request));
+  const endObservers = observe(supervisor, folder.name, flags, log);
   const pass = (name: NodeJS.Signals) => supervisor.pass(name);
   for (const name of PASSED_ON) process.on(name, pass);
   try {
@@ -309,6 +319,7 @@ async function run(words: readonly string[], flags: RunFlags): Promise<number> {
   } catch (error) {
     manager.tell(`the start failed: ${asMoultError(error, 'MOULT_SYSTEM_CALL').message}`);
     supervisor.abandon();
+    endObservers();
     // A take-over that failed leaves nothing of its own.
     if (giver?.sharesFolder === false && supervisor.isEmpty) folder.remove();
     folder.release();
@@ -318,6 +329,7 @@ async function run(words: readonly string[], flags: RunFlags): Promise<number> {
   if (carried?.restarts) supervisor.restartUnasked(request);
   passEarlyOn(['SIGHUP', 'SIGUSR2']);
   const code = await supervisor.ended;
+  endObservers();
   lastResort.end();
   const left = supervisor.leavesFolder ? undefined : folder.remove();
   if (left !== undefined) log.warn(`the run folder could not be removed: ${left.message}`);
@@ -363,6 +375,7 @@ function optionsOf(flags: RunFlags, service: ServiceCommand): SupervisorOptions 
     listen,
     isProgram,
     readyAfterMs: flags.readyAfter ?? null,
+    measures: flags.metrics !== undefined,
     readyTimeoutMs: flags.readyTimeout,
     drainTimeoutMs: flags.drainTimeout,
     drainSpreadMs: flags.drainSpread,

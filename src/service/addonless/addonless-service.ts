@@ -4,6 +4,7 @@ import { Drain } from '../../connections/drain.js';
 import { watchPipelining } from '../../connections/http1/pipelining.js';
 import { ResponseCounter } from '../../connections/http1/response-counter.js';
 import { trackHttp2Sessions } from '../../connections/http2-sessions.js';
+import { Measuring } from '../../connections/measuring.js';
 import { ConnectionTracker } from '../../connections/tracker.js';
 import { giveToServer, requestsInFlight } from '../../node/http/http1.js';
 import { probedFromPort } from '../../node/listening/accepted.js';
@@ -31,6 +32,7 @@ export class AddonlessService {
   readonly #listeners: AddonlessListeners;
   readonly #connections: ConnectionTracker;
   readonly #counter = new ResponseCounter();
+  readonly #measuring: Measuring;
   readonly #lookedAt: LookedAt;
   readonly #startedAt = wallClockMs();
   #line: MessageLine;
@@ -56,6 +58,7 @@ export class AddonlessService {
     this.#lookedAt = new LookedAt(this.#listeners, probedFromPort);
     this.#connections = new ConnectionTracker((server) => this.#listeners.has(server));
     this.#connections.start();
+    this.#measuring = new Measuring(this.#connections);
     // What comes through its supervisor breaks with that one: it is lost, not the service.
     for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
     this.#line = this.#connect();
@@ -121,7 +124,10 @@ export class AddonlessService {
     });
     line.on('retire', ({ timeoutMs }) => this.#retire(timeoutMs));
     line.on('give', () => line.send({ type: 'gave', moved: 0 }));
-    line.on('ask-state', ({ id }) => line.send({ type: 'state', id, state: this.#describe() }));
+    line.on('ask-state', ({ id, measure }) => {
+      const measures = measure ? { measures: this.#measuring.ask() } : {};
+      line.send({ type: 'state', id, state: { ...this.#describe(), ...measures } });
+    });
     this.#lookedAt.heed(line);
     line.closed.then(() => this.#lost());
     return line;
@@ -134,6 +140,7 @@ export class AddonlessService {
     if (isFirst) {
       scrub(process.env);
       if (settings.countErrors) this.#counter.start();
+      if (settings.measures) this.#measuring.startForLife();
     }
     if (rejoins && this.#isCommitted) this.#hold();
     this.#look();

@@ -3,6 +3,9 @@ import type { JournalEntry, JournalFact } from '../journal-entry.js';
 import { compacted, saidAnew } from './journal-compaction.js';
 import type { JournalFile } from './journal-file.js';
 
+/** Is told of each line as it is written, and of what is told beside it. */
+export type FactWatcher = (entry: JournalEntry) => void;
+
 /**
  * What happened to a service, one JSON object a line. It holds no environment and no secret. A disk that is full
  * costs lines of it, never the service; what must be known of those that live is written again when there is room.
@@ -10,23 +13,40 @@ import type { JournalFile } from './journal-file.js';
 export class Journal {
   readonly #file: JournalFile;
   readonly #slot: number | undefined;
+  readonly #watchers: Set<FactWatcher>;
 
   /** @param slot the one that it is about, where it is about one only. */
-  constructor(file: JournalFile, slot?: number) {
+  constructor(file: JournalFile, slot?: number, watchers = new Set<FactWatcher>()) {
     this.#file = file;
     this.#slot = slot;
+    this.#watchers = watchers;
   }
 
   /** The part of it that is about one slot. */
   ofSlot(slot: number): Journal {
-    return new Journal(this.#file, slot);
+    return new Journal(this.#file, slot, this.#watchers);
   }
 
-  write(entry: JournalFact): void {
-    const line = JSON.stringify({ at: wallClockMs(), ...this.#slotted, ...entry });
+  /** Has this called with all that is written from now on, whichever slot it is about. @returns ends that. */
+  watch(watcher: FactWatcher): () => void {
+    this.#watchers.add(watcher);
+    return () => this.#watchers.delete(watcher);
+  }
+
+  /** @param beside what only those that watch are told. */
+  write(entry: JournalFact, beside: Readonly<Record<string, unknown>> = {}): void {
+    const whole = { at: wallClockMs(), ...this.#slotted, ...entry };
+    const line = JSON.stringify(whole);
     const key = saidAnew(entry);
     if (key !== undefined) this.#file.keep(key, line);
     this.#file.append(line);
+    for (const watcher of this.#watchers) {
+      try {
+        watcher({ ...whole, ...beside });
+      } catch {
+        // Who only watches stops nothing.
+      }
+    }
   }
 
   /** Has this asked, when lines were lost, for what must be known after a kill. */

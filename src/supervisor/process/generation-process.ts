@@ -11,7 +11,7 @@ import { calledNode } from '../../os/processes/invocation.js';
 import { type Exit, hasEnded, signal, startTicks } from '../../os/processes/process.js';
 import { streamSocketPair } from '../../os/sockets/descriptor-socket.js';
 import type { PeerCredentials } from '../../os/unix-sockets/peer.js';
-import type { DrainReport, GenerationState, Message, Settings } from '../../protocol/messages.js';
+import type { DrainReport, GenerationState, Measures, Message, Settings } from '../../protocol/messages.js';
 import { passedVariable, type StartedBy, variablesFor } from '../../service/environment.js';
 import type { Release } from '../releases/release.js';
 import { killTree, type Outputs, type ProcessTree, startTree, startTreeWith } from './process-tree.js';
@@ -52,6 +52,8 @@ export class GenerationProcess {
   isRevived = false;
   /** The one that has ended, where it was started because of that. */
   revives: GenerationProcess | undefined;
+  /** What it said last that it has measured. */
+  measures: Measures | undefined;
   /** Whether its end is asked for, and no crash. */
   isEnding = false;
   /** Whether it came back beside another that serves: it ends, and what it listens on is not the service's. */
@@ -276,12 +278,14 @@ export class GenerationProcess {
     lifeline.on('expecting', ({ generation, error }) => this.#answer(`expecting ${generation}`, error));
   }
 
-  /** What the service tells of itself. @throws MOULT_PEER_CLOSED, MOULT_PEER_TIMEOUT */
-  state(timeoutMs: number): Promise<GenerationState> {
+  /** What the service tells of itself. @param measure whether it is to measure, and tell of that, too. @throws MOULT_PEER_CLOSED, MOULT_PEER_TIMEOUT */
+  async state(timeoutMs: number, measure = false): Promise<GenerationState> {
     const id = ++this.#asked;
-    return this.#ask(`state ${id}`, timeoutMs, () =>
-      this.lifeline?.send({ type: 'ask-state', id }),
-    ) as Promise<GenerationState>;
+    const state = (await this.#ask(`state ${id}`, timeoutMs, () =>
+      this.lifeline?.send({ type: 'ask-state', id, ...(measure ? { measure } : {}) }),
+    )) as GenerationState;
+    this.measures = state.measures ?? this.measures;
+    return state;
   }
 
   /** Where other processes of its tree join it; null where they cannot. @throws MOULT_PEER_CLOSED, MOULT_PEER_TIMEOUT */

@@ -23,6 +23,7 @@ export class CrashRecovery {
   readonly #soon = new Backoff(FIRST_TRY_MS, LONGEST_TRY_MS);
   #timer: NodeJS.Timeout | undefined;
   #isWaiting = false;
+  #dueAt: number | undefined;
 
   /**
    * @param expects on what the next one is to listen after this one; undefined for all that is held.
@@ -48,6 +49,11 @@ export class CrashRecovery {
     return this.#isWaiting;
   }
 
+  /** When the next start is due, in milliseconds since 1970; undefined when none is. */
+  get dueAt(): number | undefined {
+    return this.#isWaiting ? this.#dueAt : undefined;
+  }
+
   /** Nobody serves since this generation ended. @param what became of it. */
   revive(generation: GenerationProcess, what: string): void {
     if (this.#generations.isClosed) return;
@@ -57,6 +63,7 @@ export class CrashRecovery {
     const waitMs = (wasStarted ? this.#backoff : this.#soon).next(servedMs);
     if (wasStarted) this.#soon.reset();
     this.#isWaiting = true;
+    this.#dueAt = wallClockMs() + waitMs;
     const when = waitMs === 0 ? 'now' : `in ${waitMs} ms`;
     this.#tell(
       `generation ${generation.number} ${what}; clients wait in the backlog, the last good release starts ${when}`,

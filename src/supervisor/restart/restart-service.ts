@@ -363,7 +363,11 @@ export class RestartService {
     const generation = Number(details?.generation ?? generations.lastNumber + 1);
     const lastLine = lastOf(details?.output);
     const about = { ...this.#about(asked), ...(lastLine === undefined ? {} : { lastLine }) };
-    journal.write({ event: 'restart', ok: false, generation, code, message, stage, serving, ...about });
+    const { output } = details ?? {};
+    journal.write(
+      { event: 'restart', ok: false, generation, code, message, stage, serving, ...about },
+      { output },
+    );
     log.error(`restart failed at ${stage ?? 'its start'}: ${message} (${code}); serving now: ${serving}`);
     return told;
   }

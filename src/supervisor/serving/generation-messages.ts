@@ -56,7 +56,10 @@ export function listenTo(generation: GenerationProcess, channel: Line, parts: Ge
     if (said) generations.saidReady();
     servingState.serving(generation, epoch);
   });
-  channel.on('drained', ({ report }) => servingState.drained(generation, report));
+  channel.on('drained', ({ report, measures }) => {
+    generation.measures = measures ?? generation.measures;
+    servingState.drained(generation, report);
+  });
 }
 
 // It cannot send a copy itself. Without one its next restart finds the address taken.

@@ -22,6 +22,8 @@ import type { Shutdown } from './shutdown.js';
 
 /** How long the service may take to answer before the watchdog is let run on. */
 const ANSWER_TIMEOUT_MS = 5000;
+/** How many of the last lines of what failed are told. */
+const OUTPUT_LINES = 20;
 /** How long after it was not found from outside a generation that serves alone is looked at again. */
 const LOOK_AGAIN_MS = 1000;
 
@@ -525,13 +527,9 @@ export class ServingState {
     if (wasServing) {
       const lastLine = successor?.tree.output.lastLine();
       const told = lastLine === undefined ? {} : { lastLine };
-      journal.write({
-        event: 'undone',
-        generation: number,
-        code: error.code,
-        message: error.message,
-        ...told,
-      });
+      const { code, message } = error;
+      const output = successor?.tree.output.lines().slice(-OUTPUT_LINES);
+      journal.write({ event: 'undone', generation: number, code, message, ...told }, { output });
     }
     const handover = restarts.handoverTo(number);
     if (handover !== undefined && !handover.isSettled) handover.fail(error, alive);
