@@ -117,3 +117,10 @@ export function endpoint(value: string): EndpointAddress {
     `Expected an address such as 127.0.0.1:9464, 9464 or unix:/run/x.sock, received "${value}".`,
   );
 }
+
+/** Adds a program that is handed events, `exec:COMMAND`, to those that were given before. */
+export function eventPrograms(value: string, before: readonly string[] = []): readonly string[] {
+  const command = /^exec:(.*\S.*)$/s.exec(value)?.[1];
+  if (command !== undefined) return [...before, command];
+  throw new InvalidArgumentError(`Expected exec: and a command, received "${value}".`);
+}

@@ -14,6 +14,8 @@ export interface Operated {
   metrics(): Promise<string>;
   /** Has this called with what happens from now on. @returns ends that. */
   watch(watcher: FactWatcher): () => void;
+  /** What failed last, with its output. */
+  readonly lastFailure: JournalEntry | undefined;
   history(): Record<string, unknown>[];
   restart(request: RestartRequest & Partial<RollRequest>, watch: Watcher): Promise<object>;
   rollback(watch: Watcher): Promise<object>;
@@ -44,6 +46,7 @@ export function serveOperator(channel: Channel, supervisor: Operated): void {
   channel.on('metrics', () => answer(supervisor.metrics().then((text) => ({ text }))));
   channel.on('watch', () => {
     const tell = (entry: JournalEntry) => channel.send({ type: 'event', event: { type: 'fact', ...entry } });
+    if (supervisor.lastFailure !== undefined) tell(supervisor.lastFailure);
     channel.closed.then(supervisor.watch(tell));
     answer(Promise.resolve({}));
   });

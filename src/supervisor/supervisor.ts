@@ -97,7 +97,6 @@ export class Supervisor {
   readonly #log: Logger;
   readonly #next: NextProgram;
   readonly #startedAt = wallClockMs();
-  /** With its output. */
   #lastFailure: JournalEntry | undefined;
   #isBeingReplaced = false;
   /** The restart that was asked for within that moment. */
@@ -523,9 +522,13 @@ export class Supervisor {
   /** What there is to measure, as text for Prometheus. @throws Error where nobody has been set to tell it. */
   metrics: () => Promise<string> = () => Promise.reject(new Error('this supervisor tells no metrics'));
 
-  /** Has this called with what happens from now on, and with what failed last. @returns ends that. */
+  /** What failed last, with its output. */
+  get lastFailure(): JournalEntry | undefined {
+    return this.#lastFailure;
+  }
+
+  /** Has this called with what happens from now on. @returns ends that. */
   watch(watcher: FactWatcher): () => void {
-    if (this.#lastFailure !== undefined) watcher(this.#lastFailure);
     return this.#journal.watch(watcher);
   }
 

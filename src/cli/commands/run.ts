@@ -33,6 +33,7 @@ import {
   collectNumbers,
   duration,
   endpoint,
+  eventPrograms,
   oneOf,
   positiveNumber,
   share,
@@ -85,6 +86,7 @@ export interface RunFlags {
   readonly program?: boolean;
   readonly readyAfter?: number;
   readonly metrics?: EndpointAddress;
+  readonly onEvent?: readonly string[];
   readonly log: 'debug' | 'info' | 'warn' | 'error' | 'silent';
 }
 
@@ -243,6 +245,11 @@ export function runShape(): Command {
       endpoint,
     )
     .option(
+      '--on-event <what>',
+      'hand each event as a line of JSON to a program: exec:COMMAND (repeatable)',
+      eventPrograms,
+    )
+    .option(
       '--log <level>',
       'the log level of moult itself: debug, info, warn, error or silent',
       oneOf('debug', 'info', 'warn', 'error', 'silent'),
@@ -319,7 +326,7 @@ async function run(words: readonly string[], flags: RunFlags): Promise<number> {
   } catch (error) {
     manager.tell(`the start failed: ${asMoultError(error, 'MOULT_SYSTEM_CALL').message}`);
     supervisor.abandon();
-    endObservers();
+    await endObservers();
     // A take-over that failed leaves nothing of its own.
     if (giver?.sharesFolder === false && supervisor.isEmpty) folder.remove();
     folder.release();
@@ -329,7 +336,7 @@ async function run(words: readonly string[], flags: RunFlags): Promise<number> {
   if (carried?.restarts) supervisor.restartUnasked(request);
   passEarlyOn(['SIGHUP', 'SIGUSR2']);
   const code = await supervisor.ended;
-  endObservers();
+  await endObservers();
   lastResort.end();
   const left = supervisor.leavesFolder ? undefined : folder.remove();
   if (left !== undefined) log.warn(`the run folder could not be removed: ${left.message}`);
