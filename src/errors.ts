@@ -32,6 +32,18 @@ export const errorTable = {
     retry: false,
     remedy: 'Correct the option. The message says what was expected and what was received.',
   },
+  MOULT_CONFIG_FAILED: {
+    meaning: 'The config file cannot be read, or asks for something that moult cannot do.',
+    serving: 'unchanged',
+    retry: false,
+    remedy: 'Correct the file. The message names it, the key, what was expected and what was received.',
+  },
+  MOULT_CONFIG_NEEDS_START: {
+    meaning: 'The config file has a new value for an option that a running service cannot change.',
+    serving: 'unchanged',
+    retry: false,
+    remedy: 'Stop the service and start it again, or take the change back and restart.',
+  },
   MOULT_LISTEN_FAILED: {
     meaning: 'A socket named by --listen could not be opened.',
     serving: 'unchanged',

@@ -16,6 +16,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   metrics: async () => (await import('./commands/metrics.js')).metricsCommand(),
   stop: async () => (await import('./commands/stop.js')).stopCommand(),
   upgrade: async () => (await import('./commands/upgrade.js')).upgradeCommand(),
+  config: async () => (await import('./commands/config.js')).configCommand(),
   systemd: async () => (await import('./commands/systemd.js')).systemdCommand(),
   verify: async () => (await import('./commands/verify.js')).verifyCommand(),
   rehearse: async () => (await import('./commands/rehearse.js')).rehearseCommand(),

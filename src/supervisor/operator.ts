@@ -8,8 +8,8 @@ import type { RollRequest } from './slots/rolling-restart.js';
 
 /** What operators may ask. */
 export interface Operated {
-  /** @param measure whether the generations are to measure, and tell of it. */
-  status(measure?: boolean): Promise<object>;
+  /** @param measure whether the generations are to measure, and tell of it. @param withConfig whether the options that hold are told, too. */
+  status(measure?: boolean, withConfig?: boolean): Promise<object>;
   /** What there is to measure, as text for Prometheus. */
   metrics(): Promise<string>;
   /** Has this called with what happens from now on. @returns ends that. */
@@ -42,7 +42,7 @@ export function serveOperator(channel: Channel, supervisor: Operated): void {
       // It has more facts than an older command takes; the result tells the end.
     }
   };
-  channel.on('status', ({ measure }) => answer(supervisor.status(measure)));
+  channel.on('status', ({ measure, config }) => answer(supervisor.status(measure, config)));
   channel.on('metrics', () => answer(supervisor.metrics().then((text) => ({ text }))));
   channel.on('watch', () => {
     const tell = (entry: JournalEntry) => channel.send({ type: 'event', event: { type: 'fact', ...entry } });
