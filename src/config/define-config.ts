@@ -5,15 +5,15 @@
  */
 import type { MoultConfig } from './service-config.js';
 
-export type { WrittenOptions } from './run-options.js';
 export type { MoultConfig, ServiceConfig, ServiceKeys } from './service-config.js';
+
+/** A config, or a function that returns it, at once or later; it is called at each start and restart. */
+export type ConfigExport = MoultConfig | (() => MoultConfig | Promise<MoultConfig>);
 
 /**
  * Returns its argument; for its types, in `moult.config.ts`.
- * @param config the config, or a function that returns it, at once or later; it is called at each start and restart.
+ * @param config what the file exports as its default.
  */
-export function defineConfig<T extends MoultConfig | (() => MoultConfig | Promise<MoultConfig>)>(
-  config: T,
-): T {
+export function defineConfig(config: ConfigExport): ConfigExport {
   return config;
 }

@@ -53,8 +53,10 @@ export function resolveConfig(given: GivenByCommand, file: FileService | undefin
 }
 
 function held(key: OptionKey, row: OptionRow, { flags }: GivenByCommand, file: FileService | undefined) {
-  if (flags[key] !== undefined)
-    return { value: flags[key], written: flags[key], from: 'command line' as const };
+  const given = flags[key];
+  if (given !== undefined) {
+    return { value: given, written: row.kind.show?.(given as never) ?? given, from: 'command line' as const };
+  }
   const value = file?.service[key];
   if (file === undefined || value === undefined) {
     return { value: row.default, written: row.shown ?? row.default, from: 'default' as const };

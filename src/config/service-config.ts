@@ -12,7 +12,7 @@ export interface ServiceKeys {
   after?: string | readonly string[];
 }
 
-/** One service in a config file: every option of `moult run` by its name in camelCase, times and sizes as there. */
+/** One service in a config file: every option of `moult run` by its name in camelCase, times and sizes as there (`docs/reference/config.md`). */
 export type ServiceConfig = ServiceKeys & WrittenOptions;
 
 /** A config file: one service; or several, and what holds for all of them. */

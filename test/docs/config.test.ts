@@ -7,7 +7,7 @@ import { configJsonSchema } from '#moult/config/json-schema.js';
 import { page, root } from './page.js';
 
 const PAGE = 'docs/reference/config.md';
-const TABLE = /(<!-- options: [^\n]*-->\n)[^]*?(<!-- \/options -->)/;
+const TABLE = /(<!-- options: [^\n]*-->\n)[\s\S]*?(<!-- \/options -->)/;
 
 describe(PAGE, () => {
   it('has the table that the code has (MOULT_UPDATE_DOCS=1 writes it)', () => {
