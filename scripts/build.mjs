@@ -31,7 +31,7 @@ chmodSync(`${root}dist/cli/main.js`, 0o755);
 
 // Before the commands are bundled: what the compiler made is loaded as it is.
 async function writeConfigSchema() {
-  const { configJsonSchema } = await import(`${root}dist/config/json-schema.js`);
+  const { configJsonSchema } = await import('../dist/config/json-schema.js');
   writeFileSync(`${root}dist/config/schema.json`, `${JSON.stringify(configJsonSchema(), null, 2)}\n`);
 }
 
