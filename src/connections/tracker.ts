@@ -19,23 +19,9 @@ export interface Tracked {
   readonly carried: Carried | undefined;
 }
 
-/** In a list through all that are open: to enter and to leave it makes and moves nothing. */
-interface Entry extends Tracked {
-  previous: Entry | undefined;
-  next: Entry | undefined;
-  isOpen: boolean;
-}
-
-/**
- * The open connections of the service's listeners, however they came. Each is entered on its own socket and in a list: a
- * map costs a service that makes many short connections twice as much, most of it in collecting garbage
- * (docs/benchmarks.md, steady).
- */
+/** The open connections of the service's listeners, however they came. */
 export class ConnectionTracker {
-  readonly #entry = Symbol('moult.connection');
-  #first: Entry | undefined;
-  #last: Entry | undefined;
-  #size = 0;
+  #open = new Map<Socket, Tracked>();
   #hasHadAny = false;
   #isOurs: (server: Server) => boolean;
   #onOpened = new Set<(tracked: Tracked) => void>();
@@ -66,26 +52,23 @@ export class ConnectionTracker {
   }
 
   get size(): number {
-    return this.#size;
+    return this.#open.size;
   }
 
   /** All of them, in the order in which they were opened. */
   all(): Tracked[] {
-    const all: Tracked[] = [];
-    for (let entry = this.#first; entry !== undefined; entry = entry.next) all.push(entry);
-    return all;
+    return [...this.#open.values()];
   }
 
   /** The servers that have some of them; also those that listen no more. */
   servers(): Server[] {
     const servers = new Set<Server>();
-    for (let entry = this.#first; entry !== undefined; entry = entry.next) servers.add(entry.server);
+    for (const { server } of this.#open.values()) servers.add(server);
     return [...servers];
   }
 
   of(socket: Socket): Tracked | undefined {
-    const entry = this.#entryOf(socket);
-    return entry?.isOpen === true ? entry : undefined;
+    return this.#open.get(socket);
   }
 
   onOpened(callback: (tracked: Tracked) => void): () => void {
@@ -99,43 +82,22 @@ export class ConnectionTracker {
   }
 
   #closed(socket: Socket): void {
-    const entry = this.#entryOf(socket);
-    if (entry !== undefined) this.remove(entry);
-  }
-
-  #entryOf(socket: Socket): Entry | undefined {
-    return (socket as Socket & Record<symbol, Entry | undefined>)[this.#entry];
+    const tracked = this.#open.get(socket);
+    if (tracked !== undefined) this.remove(tracked);
   }
 
   /** Tracks one. It is called for every connection of the service, so it makes nothing but one small object. */
   add(socket: Socket, server: Server, carried?: Carried): void {
-    const previous = this.#last;
-    const openedAtMs = performance.now();
-    const entry: Entry = { socket, server, openedAtMs, carried, previous, next: undefined, isOpen: true };
-    if (previous === undefined) this.#first = entry;
-    else previous.next = entry;
-    this.#last = entry;
-    this.#size += 1;
-    (socket as Socket & Record<symbol, Entry | undefined>)[this.#entry] = entry;
+    const tracked = { socket, server, openedAtMs: performance.now(), carried };
+    this.#open.set(socket, tracked);
     this.#hasHadAny = true;
     socket.on('close', this.#close);
-    for (const callback of this.#onOpened) callback(entry);
+    for (const callback of this.#onOpened) callback(tracked);
   }
 
   /** Tracks one no longer: it has closed, or its object no longer tells when it does. */
   remove(tracked: Tracked): void {
-    const entry = tracked as Entry;
-    if (!entry.isOpen) return;
-    const { previous, next } = entry;
-    entry.isOpen = false;
-    // A closed connection that somebody keeps does not keep others.
-    entry.previous = undefined;
-    entry.next = undefined;
-    if (previous === undefined) this.#first = next;
-    else previous.next = next;
-    if (next === undefined) this.#last = previous;
-    else next.previous = previous;
-    this.#size -= 1;
+    if (!this.#open.delete(tracked.socket)) return;
     for (const callback of this.#onClosed) callback(tracked);
   }
 }

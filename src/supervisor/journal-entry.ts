@@ -9,7 +9,6 @@ export interface JournalEntry {
     | 'stage'
     | 'restart'
     | 'revived'
-    | 'crashed'
     | 'confirmed'
     | 'undone'
     | 'listened'

@@ -33,7 +33,7 @@ export class Generations {
   readonly #numbers: GenerationNumbers;
   /** From the clock: also a service that is started anew counts on. */
   #epoch = Math.floor(wallClockMs());
-  #hasSaidReady = false;
+  #saysReady: boolean;
   #isClosed = false;
   #metAddonless = false;
   #onExited: (generation: GenerationProcess, exit: Exit) => void = () => {};
@@ -51,6 +51,7 @@ export class Generations {
     this.#maker = maker;
     this.#journal = journal;
     this.#log = log;
+    this.#saysReady = options.waitReady;
   }
 
   /** Whom to tell of each that has ended; by then it is no longer among the living. */
@@ -126,17 +127,17 @@ export class Generations {
 
   /** Whether generations are expected to say themselves that they are ready. */
   get sayReady(): boolean {
-    return this.#hasSaidReady || this.#options.waitReady;
+    return this.#saysReady;
   }
 
   /** The service itself has said that it is ready: later ones are expected to say so too. */
   saidReady(): void {
-    this.#hasSaidReady = true;
+    this.#saysReady = true;
   }
 
   /** What the next one is told. */
   settings(allowFewerListeners: boolean, expectations: Expectations = {}): Settings {
-    return settingsOf(this.#options, allowFewerListeners, this.sayReady, expectations);
+    return settingsOf(this.#options, allowFewerListeners, this.#saysReady, expectations);
   }
 
   /** One has come that can, or cannot, pass descriptors: the next one may be as it is. */

@@ -33,9 +33,8 @@ export class FolderGuard {
     return this.#isDisplaced;
   }
 
-  /** Looks at once, and then now and then until it is stopped. */
+  /** Looks now and then until it is stopped. */
   start(): void {
-    this.look();
     this.#timer = setInterval(() => {
       const { isOurs, journal, log } = this.#parts;
       try {

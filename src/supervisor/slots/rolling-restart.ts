@@ -8,10 +8,9 @@ import { asMoultError, MoultError, type Serving } from '../../errors.js';
 import type { RestartSummary, StageEvent } from '../../lifecycle/restart-record.js';
 import { rollSummary, type SlotSummary } from '../../lifecycle/roll-summary.js';
 import { monotonicMs } from '../../os/clock.js';
-import type { Release } from '../releases/release.js';
+import { type Release, resolveRelease, type ServiceCommand } from '../releases/release.js';
 import { RestartQueue } from '../restart/restart-queue.js';
 import type { RestartRequest, Watcher } from '../restart/restart-service.js';
-import type { ServiceSettings, SettingsChange } from '../service-settings.js';
 import type { Shutdown } from '../serving/shutdown.js';
 import type { Scaled, Scaling } from './scaling.js';
 import type { Slot } from './slot.js';
@@ -35,7 +34,7 @@ interface RollingRestartParts {
   readonly slots: Slots;
   readonly scaling: Scaling;
   readonly shutdown: Pick<Shutdown, 'hasBegun' | 'assertNotBegun'>;
-  readonly settings: Pick<ServiceSettings, 'renew' | 'options'>;
+  readonly service: ServiceCommand;
   readonly log: Logger;
 }
 
@@ -118,11 +117,9 @@ export class RollingRestart {
   }
 
   async #roll(request: RollRequest): Promise<RestartSummary> {
-    const { slots, settings, log } = this.#parts;
-    const before = settings.options.slots;
+    const { slots, service, log } = this.#parts;
     // The same for all: what the paths hold may change while they are replaced.
-    const change = await settings.renew();
-    const { release } = change;
+    const release = resolveRelease(service);
     const beganMs = monotonicMs();
     const waiting = [...slots.staying];
     const replaced: Replaced[] = [];
@@ -138,7 +135,6 @@ export class RollingRestart {
         failed,
         waiting,
         request,
-        change,
       });
     }
     const summary = rollSummary(
@@ -146,10 +142,7 @@ export class RollingRestart {
       monotonicMs() - beganMs,
     );
     log.info(`${replaced.length} slots were replaced in ${Math.round(summary.tookMs)} ms`);
-    if (request.onFailure === 'undo') this.#watchProbation(replaced, change);
-    // A number that was changed by hand stays until the file has another one.
-    const { slots: count } = settings.options;
-    if (count !== null && count !== before) await this.#parts.scaling.to(count);
+    if (request.onFailure === 'undo') this.#watchProbation(replaced);
     return summary;
   }
 
@@ -168,15 +161,13 @@ export class RollingRestart {
       readonly failed: readonly Slot[];
       readonly waiting: readonly Slot[];
       readonly request: RollRequest;
-      readonly change: SettingsChange;
     },
   ): Promise<MoultError> {
-    const { replaced, failed, waiting, request, change } = roll;
+    const { replaced, failed, waiting, request } = roll;
     const names = failed.map(({ index }) => index).join(', ');
     const isUndone = request.onFailure === 'undo';
     const undone = isUndone ? await this.#undo(replaced, `slot ${names} failed`) : [];
     const kept = replaced.filter(({ slot }) => !undone.includes(slot));
-    if (kept.length === 0) change.revert();
     const details = {
       ...error.details,
       slots: [
@@ -241,14 +232,13 @@ export class RollingRestart {
   }
 
   // A release that fails in one slot is not left in the others.
-  #watchProbation(replaced: readonly Replaced[], change: SettingsChange): void {
+  #watchProbation(replaced: readonly Replaced[]): void {
     let hasFailed = false;
     for (const { slot, summary } of replaced) {
       slot.probation.confirmed(summary.generation).catch((error: unknown) => {
         const { code } = asMoultError(error, 'MOULT_HANDOVER_ABORTED');
         if (hasFailed || code === 'MOULT_ROLLED_BACK' || code === 'MOULT_STOPPING') return;
         hasFailed = true;
-        change.revert();
         const others = replaced.filter((one) => one.slot !== slot && isStill(one));
         if (others.length === 0) return;
         const work: Work = {

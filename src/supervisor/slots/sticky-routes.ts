@@ -9,19 +9,15 @@ type Home = Message<'homes'>['slots'][number];
 /** Tells all generations to which slots clients belong, and where those are reached: of a service with sticky sessions. */
 export class StickyRoutes {
   readonly #slots: () => Slots;
-  readonly #asked: () => Sticky | null;
+  readonly #sticky: Sticky | null;
   /** Those that have served: clients of one that starts for the first time need not wait for it. */
   readonly #homes = new WeakSet<Slot>();
   readonly #told = new WeakMap<object, string>();
   #hasBegun = false;
 
-  constructor(slots: () => Slots, sticky: () => Sticky | null) {
+  constructor(slots: () => Slots, sticky: Sticky | null) {
     this.#slots = slots;
-    this.#asked = sticky;
-  }
-
-  get #sticky(): Sticky | null {
-    return this.#asked();
+    this.#sticky = sticky;
   }
 
   /** Tells from now on. @param known slots that an earlier supervisor had. */
