@@ -10,6 +10,11 @@ import { openService } from 'moult';
 const service = openService();
 const app = new Hono();
 app.get('/', (context) => context.text(`hello from generation ${service.generation}\n`));
+// A body that nobody reads within 500 ms ends its connection: so does Hono's server with any slow client.
+app.post('/', async (context) => {
+  const { length } = await context.req.text();
+  return context.text(`${length} characters for generation ${service.generation}\n`);
+});
 app.post('/restart', async (context) => {
   try {
     const { generation, moved, tookMs } = await service.restart();

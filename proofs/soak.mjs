@@ -66,7 +66,8 @@ async function setUp(runOptions) {
   const bench = new Bench({ runOptions, command: [link], env: { PORT: String(port), VICTIMS: victims } });
   const collects = path.join(root, 'test/fixtures/collects-garbage.mjs');
   const memory = path.join(folder, 'memory.json');
-  bench.runEnv = { ...bench.runEnv, NODE_OPTIONS: `--import=${collects}`, MEMORY_FILE: memory };
+  bench.nodeFlags = [`--import=${collects}`];
+  bench.runEnv = { ...bench.runEnv, MEMORY_FILE: memory };
   const noted = noteports();
   let load;
   const tearDown = async () => {
@@ -244,7 +245,7 @@ async function soakKilled() {
 // What V8 has not collected yet is no growth, and comes and goes by megabytes: what counts is what is left after.
 async function measure(pid, memory) {
   rmSync(memory, { force: true });
-  process.kill(pid, 'SIGUSR2');
+  process.kill(pid, 'SIGPWR');
   await until('the garbage is collected', () => existsSync(memory));
   const { rss, heapUsed, external } = JSON.parse(readFileSync(memory, 'utf8'));
   const threads = Number(/^Threads:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]);

@@ -24,9 +24,16 @@ const DEPENDENCIES = Object.keys({ ...dependencies, ...peerDependencies });
 rmSync(`${root}dist`, { recursive: true, force: true });
 run(process.execPath, [`${root}node_modules/typescript/bin/tsc`, '-p', root]);
 const { build } = await import('esbuild');
+await writeConfigSchema();
 await bundleCommands();
 await bundleForServices();
 chmodSync(`${root}dist/cli/main.js`, 0o755);
+
+// Before the commands are bundled: what the compiler made is loaded as it is.
+async function writeConfigSchema() {
+  const { configJsonSchema } = await import('../dist/config/json-schema.js');
+  writeFileSync(`${root}dist/config/schema.json`, `${JSON.stringify(configJsonSchema(), null, 2)}\n`);
+}
 
 // What several of them need is in files beside them, so that it is loaded once in a process.
 async function bundleCommands() {

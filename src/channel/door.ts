@@ -9,7 +9,7 @@ import { tryToRemove } from '../os/files/remove.js';
 import { descriptorSocketPair, sendBytesWithDescriptor } from '../os/sockets/descriptor-socket.js';
 import { socketIdentity } from '../os/sockets/socket-identity.js';
 import { checkPeer, peerCredentials } from '../os/unix-sockets/peer.js';
-import { bindUnix, listenOn } from '../os/unix-sockets/unix-socket.js';
+import { bindUnix, listenerAt, listenOn } from '../os/unix-sockets/unix-socket.js';
 import { encodeFrame } from '../protocol/frame.js';
 import type { Message } from '../protocol/messages.js';
 import { PROTOCOL } from '../protocol/version.js';
@@ -69,8 +69,9 @@ export class Door {
   static inherited(fd: number, path: string, role: keyof typeof MAX_PEERS, visit: Visitor): Door {
     const door = new Door(path, role, visit);
     closeOnExec(fd);
-    door.#identity = identityAt(path) ?? undefined;
     door.#listen(fd);
+    // Whatever lies there may be another one by now: then it is made anew by the next look.
+    door.#identity = isAnsweredHere(path) ? (identityAt(path) ?? undefined) : undefined;
     return door;
   }
 
@@ -80,12 +81,21 @@ export class Door {
    * @throws MOULT_SYSTEM_CALL when it cannot be bound; who has connected before is let in all the same.
    */
   mend(): boolean {
-    if (this.#isClosed || this.#isThere()) return false;
+    // One that waits for an exec is opened by the next program, by its descriptor: another one bound meanwhile would end with
+    // this program, and its path would lead nowhere.
+    if (this.#isClosed || this.#accept === undefined || this.#isThere()) return false;
     // The folder is private: whatever lies there has been put in the place of this socket.
     rmSync(this.path, { recursive: true, force: true });
     const fd = this.#bound();
     const before = this.#accept;
-    this.#listen(fd);
+    try {
+      this.#listen(fd);
+    } catch (error) {
+      // Its path leads to nobody: the next look must not take it for this door.
+      closeDescriptor(fd);
+      this.#identity = undefined;
+      throw error;
+    }
     setTimeout(() => before?.close(), LAST_GUESTS_MS).unref();
     return true;
   }
@@ -229,6 +239,17 @@ function closeToOthers(path: string): void {
     chmodSync(path, privateMode());
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ERR_ACCESS_DENIED') throw error;
+  }
+}
+
+/** Whether this process listens at a path, or one whose queue is full: who upgrades has nobody let in for a while. */
+function isAnsweredHere(path: string): boolean {
+  try {
+    const listener = listenerAt(path);
+    return listener === null || listener?.pid === process.pid;
+  } catch {
+    // There is no descriptor for the question: nothing is changed on a guess.
+    return true;
   }
 }
 

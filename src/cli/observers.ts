@@ -2,11 +2,17 @@ import type { Logger } from 'pino';
 import type { EndpointAddress } from '../endpoint/address.js';
 import type { Exposition } from '../metrics/exposition.js';
 import type { Supervisor } from '../supervisor/supervisor.js';
+import { asksForTraces } from '../traces/asked-for.js';
 
 /** Who is to look on while a service runs. */
 export interface ObserverFlags {
   readonly metrics?: EndpointAddress;
+  /** Commands for the shell. */
+  readonly onEvent?: readonly string[];
 }
+
+/** Ends one of them; the end of the supervisor waits for it, a few seconds at most. */
+type End = () => void | Promise<void>;
 
 /**
  * Has those look on that the options of `moult run` name. What they need is loaded only for them, and nothing that goes wrong
@@ -18,8 +24,8 @@ export function observe(
   service: string,
   flags: ObserverFlags,
   log: Logger,
-): () => void {
-  const ends: (() => void)[] = [];
+): () => Promise<void> {
+  const ends: End[] = [];
   let isOver = false;
   let made: Promise<Exposition> | undefined;
   const exposition = () => {
@@ -31,10 +37,10 @@ export function observe(
     return made;
   };
   supervisor.metrics = async () => (await exposition()).text();
-  const begin = async (what: string, load: () => Promise<() => void>) => {
+  const begin = async (what: string, load: () => Promise<End>) => {
     try {
       const end = await load();
-      if (isOver) end();
+      if (isOver) await end();
       else ends.push(end);
     } catch (error) {
       log.error(`${what}: ${String(error)}; the service is not concerned`);
@@ -46,8 +52,31 @@ export function observe(
       const { serveMetrics } = await import('../metrics/metrics-endpoint.js');
       return serveMetrics(metrics, await exposition(), log);
     });
-  return () => {
+  for (const command of flags.onEvent ?? [])
+    begin('--on-event', async () => {
+      const { EventProgram } = await import('../events/event-program.js');
+      const warn = (what: string) => log.warn(what);
+      const program = new EventProgram({ command, service, cwd: process.cwd(), warn });
+      for (const fact of supervisor.facts()) program.tell(fact);
+      const unwatch = supervisor.watch((fact) => program.tell(fact));
+      return () => {
+        unwatch();
+        return program.close();
+      };
+    });
+  if (asksForTraces(process.env))
+    begin('traces', async () => {
+      const { exportTraces } = await import('../traces/exporter.js');
+      const traces = await exportTraces(service);
+      for (const fact of supervisor.facts()) traces.add(fact);
+      const unwatch = supervisor.watch((fact) => traces.add(fact));
+      return () => {
+        unwatch();
+        return traces.close();
+      };
+    });
+  return async () => {
     isOver = true;
-    for (const end of ends.splice(0)) end();
+    await Promise.allSettled(ends.splice(0).map(async (end) => end()));
   };
 }

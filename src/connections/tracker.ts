@@ -19,9 +19,23 @@ export interface Tracked {
   readonly carried: Carried | undefined;
 }
 
-/** The open connections of the service's listeners, however they came. */
+/** In a list through all that are open: to enter and to leave it makes and moves nothing. */
+interface Entry extends Tracked {
+  previous: Entry | undefined;
+  next: Entry | undefined;
+  isOpen: boolean;
+}
+
+/**
+ * The open connections of the service's listeners, however they came. Each is entered on its own socket and in a list: a
+ * map costs a service that makes many short connections twice as much, most of it in collecting garbage
+ * (docs/benchmarks.md, steady).
+ */
 export class ConnectionTracker {
-  #open = new Map<Socket, Tracked>();
+  readonly #entry = Symbol('moult.connection');
+  #first: Entry | undefined;
+  #last: Entry | undefined;
+  #size = 0;
   #hasHadAny = false;
   #isOurs: (server: Server) => boolean;
   #onOpened = new Set<(tracked: Tracked) => void>();
@@ -52,23 +66,26 @@ export class ConnectionTracker {
   }
 
   get size(): number {
-    return this.#open.size;
+    return this.#size;
   }
 
   /** All of them, in the order in which they were opened. */
   all(): Tracked[] {
-    return [...this.#open.values()];
+    const all: Tracked[] = [];
+    for (let entry = this.#first; entry !== undefined; entry = entry.next) all.push(entry);
+    return all;
   }
 
   /** The servers that have some of them; also those that listen no more. */
   servers(): Server[] {
     const servers = new Set<Server>();
-    for (const { server } of this.#open.values()) servers.add(server);
+    for (let entry = this.#first; entry !== undefined; entry = entry.next) servers.add(entry.server);
     return [...servers];
   }
 
   of(socket: Socket): Tracked | undefined {
-    return this.#open.get(socket);
+    const entry = this.#entryOf(socket);
+    return entry?.isOpen === true ? entry : undefined;
   }
 
   onOpened(callback: (tracked: Tracked) => void): () => void {
@@ -82,22 +99,43 @@ export class ConnectionTracker {
   }
 
   #closed(socket: Socket): void {
-    const tracked = this.#open.get(socket);
-    if (tracked !== undefined) this.remove(tracked);
+    const entry = this.#entryOf(socket);
+    if (entry !== undefined) this.remove(entry);
+  }
+
+  #entryOf(socket: Socket): Entry | undefined {
+    return (socket as Socket & Record<symbol, Entry | undefined>)[this.#entry];
   }
 
   /** Tracks one. It is called for every connection of the service, so it makes nothing but one small object. */
   add(socket: Socket, server: Server, carried?: Carried): void {
-    const tracked = { socket, server, openedAtMs: performance.now(), carried };
-    this.#open.set(socket, tracked);
+    const previous = this.#last;
+    const openedAtMs = performance.now();
+    const entry: Entry = { socket, server, openedAtMs, carried, previous, next: undefined, isOpen: true };
+    if (previous === undefined) this.#first = entry;
+    else previous.next = entry;
+    this.#last = entry;
+    this.#size += 1;
+    (socket as Socket & Record<symbol, Entry | undefined>)[this.#entry] = entry;
     this.#hasHadAny = true;
     socket.on('close', this.#close);
-    for (const callback of this.#onOpened) callback(tracked);
+    for (const callback of this.#onOpened) callback(entry);
   }
 
   /** Tracks one no longer: it has closed, or its object no longer tells when it does. */
   remove(tracked: Tracked): void {
-    if (!this.#open.delete(tracked.socket)) return;
+    const entry = tracked as Entry;
+    if (!entry.isOpen) return;
+    const { previous, next } = entry;
+    entry.isOpen = false;
+    // A closed connection that somebody keeps does not keep others.
+    entry.previous = undefined;
+    entry.next = undefined;
+    if (previous === undefined) this.#first = next;
+    else previous.next = next;
+    if (next === undefined) this.#last = previous;
+    else next.previous = previous;
+    this.#size -= 1;
     for (const callback of this.#onClosed) callback(tracked);
   }
 }

@@ -180,6 +180,16 @@ function load(): Libc {
   };
 }
 
+/**
+ * A function that this process exports: those of OpenSSL, where Node has it inside.
+ * @param prototype in C, such as `int SSL_in_init(void *ssl)`.
+ * @throws what koffi says of one that is not there.
+ */
+export function exportedFunction(prototype: string): (...args: unknown[]) => unknown {
+  if (!isSupportedPlatform()) libc();
+  return loadKoffi().load(null).func(prototype);
+}
+
 /** The name of the error that the last failed call left, such as `EMFILE`. */
 export function lastErrorName(): string {
   return getSystemErrorName(-libc().errno());

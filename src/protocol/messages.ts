@@ -601,6 +601,8 @@ export const schemas = {
   status: v.object({
     /** Have the generations measure, and tell of it. */
     measure: v.optional(v.boolean()),
+    /** Tell the options that hold, too, and where each comes from. */
+    config: v.optional(v.boolean()),
   }),
   metrics: v.object({}),
   /** Tell what happens, as it does, until the channel closes. */

@@ -9,6 +9,7 @@ export interface JournalEntry {
     | 'stage'
     | 'restart'
     | 'revived'
+    | 'crashed'
     | 'confirmed'
     | 'undone'
     | 'listened'

@@ -8,12 +8,14 @@ import type { RollRequest } from './slots/rolling-restart.js';
 
 /** What operators may ask. */
 export interface Operated {
-  /** @param measure whether the generations are to measure, and tell of it. */
-  status(measure?: boolean): Promise<object>;
+  /** @param measure whether the generations are to measure, and tell of it. @param withConfig whether the options that hold are told, too. */
+  status(measure?: boolean, withConfig?: boolean): Promise<object>;
   /** What there is to measure, as text for Prometheus. */
   metrics(): Promise<string>;
   /** Has this called with what happens from now on. @returns ends that. */
   watch(watcher: FactWatcher): () => void;
+  /** What failed last, with its output. */
+  readonly lastFailure: JournalEntry | undefined;
   history(): Record<string, unknown>[];
   restart(request: RestartRequest & Partial<RollRequest>, watch: Watcher): Promise<object>;
   rollback(watch: Watcher): Promise<object>;
@@ -40,10 +42,11 @@ export function serveOperator(channel: Channel, supervisor: Operated): void {
       // It has more facts than an older command takes; the result tells the end.
     }
   };
-  channel.on('status', ({ measure }) => answer(supervisor.status(measure)));
+  channel.on('status', ({ measure, config }) => answer(supervisor.status(measure, config)));
   channel.on('metrics', () => answer(supervisor.metrics().then((text) => ({ text }))));
   channel.on('watch', () => {
     const tell = (entry: JournalEntry) => channel.send({ type: 'event', event: { type: 'fact', ...entry } });
+    if (supervisor.lastFailure !== undefined) tell(supervisor.lastFailure);
     channel.closed.then(supervisor.watch(tell));
     answer(Promise.resolve({}));
   });

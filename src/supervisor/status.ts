@@ -1,5 +1,6 @@
 import type { GenerationState } from '../protocol/messages.js';
 import type { GenerationProcess } from './process/generation-process.js';
+import type { HeldOption } from './service-settings.js';
 
 /** How long a generation may take to say how it is. */
 const STATE_TIMEOUT_MS = 1000;
@@ -32,6 +33,15 @@ export interface ServiceStatus {
   /** How many processes share the service; absent where it was not started with slots. */
   readonly slots?: number;
   readonly generations: readonly GenerationStatus[];
+  /** The options that hold, where they were asked for. */
+  readonly config?: HeldConfig;
+}
+
+/** The options that hold for a service. */
+export interface HeldConfig {
+  /** The config file; null where there is none. */
+  readonly file: string | null;
+  readonly options: readonly HeldOption[];
 }
 
 /** What is known of one generation; all that it says itself, when it answers. */

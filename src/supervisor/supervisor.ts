@@ -37,6 +37,7 @@ import { KeptReleases } from './releases/kept-releases.js';
 import { type Release, resolveRelease, type ServiceCommand } from './releases/release.js';
 import { runCheck } from './restart/health-check.js';
 import type { RestartRequest, Watcher } from './restart/restart-service.js';
+import type { ServiceSettings } from './service-settings.js';
 import { ConnectionRouter } from './serving/connection-router.js';
 import { tellWhatItWaitsFor } from './serving/first-start-watch.js';
 import { FolderGuard } from './serving/folder-guard.js';
@@ -52,6 +53,7 @@ import { Slots } from './slots/slots.js';
 import { StickyRoutes } from './slots/sticky-routes.js';
 import {
   generationStatus,
+  type HeldConfig,
   isUnfound,
   type ServiceStatus,
   type SlotFacts,
@@ -67,6 +69,14 @@ const READ_TIMES = 20;
 const CALL_MS = 500;
 /** The answer to who asked gets out first. */
 const UPGRADE_DELAY_MS = 50;
+/** How long after its start a service that shows no listener is ready, and one that is busy all the time; milliseconds. */
+function readyTimes(options: SupervisorOptions) {
+  const afterMs = readyAfterOf(options);
+  const busyAfterMs = Math.max(afterMs, Math.min(afterMs + BUSY_MS, options.readyTimeoutMs * BUSY_SHARE));
+  const isTimed = options.changeover === 'exclusive';
+  return { afterMs, busyAfterMs, busyAloneAfterMs: isTimed ? busyAfterMs : afterMs + BUSY_MS };
+}
+
 /** How long after its start a service that shows no listener is taken for ready, where no option says. */
 const READY_AFTER_MS = 3000;
 /** How much longer one is waited for that is busy, and may be loading; in any case it is ready within its time-out. */
@@ -92,12 +102,12 @@ export class Supervisor {
   /** Those of them that the supervisor opens itself. */
   readonly own: ListenSockets;
   readonly #folder: RunFolder;
+  readonly #settings: ServiceSettings;
   readonly #service: ServiceCommand;
   readonly #options: SupervisorOptions;
   readonly #log: Logger;
   readonly #next: NextProgram;
   readonly #startedAt = wallClockMs();
-  /** With its output. */
   #lastFailure: JournalEntry | undefined;
   #isBeingReplaced = false;
   /** The restart that was asked for within that moment. */
@@ -120,14 +130,16 @@ export class Supervisor {
 
   constructor(
     folder: RunFolder,
-    service: ServiceCommand,
-    options: SupervisorOptions,
+    settings: ServiceSettings,
     log: Logger,
     outputs: Outputs,
     next: NextProgram,
     manager: ServiceManagerLink,
   ) {
+    // The same objects all the time: a restart writes what holds from then on into them.
+    const { service, options } = settings;
     this.#folder = folder;
+    this.#settings = settings;
     this.#service = service;
     this.#options = options;
     this.#log = log;
@@ -153,10 +165,6 @@ export class Supervisor {
     const shutdown = new Shutdown({ slots: () => this.#slots.all, held, manager, options, journal, log });
     const check = (generation: GenerationProcess) => this.#check(generation);
     const numbers = new GenerationNumbers();
-    const afterMs = readyAfterOf(options);
-    const busyAfterMs = Math.max(afterMs, Math.min(afterMs + BUSY_MS, options.readyTimeoutMs * BUSY_SHARE));
-    const isTimed = options.changeover === 'exclusive';
-    const busyAloneAfterMs = isTimed ? busyAfterMs : afterMs + BUSY_MS;
     const maker = (index: number | undefined) => (listen: Slot['listen']) => {
       const made = options.isProgram
         ? programFactory({ means: () => this.#means(), listen })
@@ -165,7 +173,7 @@ export class Supervisor {
             outputs,
             () => this.#files.find(),
             held,
-            { afterMs, busyAfterMs, busyAloneAfterMs },
+            () => readyTimes(options),
             index,
           );
       const own = index === undefined ? journal : journal.ofSlot(index);
@@ -173,7 +181,7 @@ export class Supervisor {
       return afterwards(() => this.#guard.look(), keeping);
     };
     const kept = new KeptReleases({
-      options: options.keep,
+      options: () => options.keep,
       name: folder.name,
       needed: () =>
         this.#slots.all.flatMap(({ generations, releases }) => [
@@ -183,7 +191,10 @@ export class Supervisor {
       log,
       tell: (what) => manager.tell(what),
     });
-    const homes = new StickyRoutes(() => this.#slots, options.sticky);
+    const homes = new StickyRoutes(
+      () => this.#slots,
+      () => options.sticky,
+    );
     this.#homes = homes;
     const introductions = new SlotIntroductions(() => this.#slots);
     const moved = () => {
@@ -195,13 +206,14 @@ export class Supervisor {
       connectionsOf(pid, held.describe().descriptors).length;
     const acceptors = (one: GenerationProcess) => this.#acceptors(one);
     const living = () => this.#slots.generations();
-    const look = new OutsideLook({ held, withinMs: options.hangTimeoutMs, acceptors, living });
+    const withinMs = () => options.hangTimeoutMs;
+    const look = new OutsideLook({ held, withinMs, acceptors, living });
     this.#look = look;
     const surroundings = {
       kept,
       look,
       folder,
-      service,
+      settings,
       options,
       numbers,
       held,
@@ -216,7 +228,7 @@ export class Supervisor {
       const own = {
         manager: this.#tellerOf(index),
         journal: journal.ofSlot(index),
-        log: log.child({ slot: index }),
+        log: settings.follows(log.child({ slot: index })),
       };
       return new Slot({ ...ours, ...own });
     });
@@ -226,7 +238,7 @@ export class Supervisor {
     this.#rollingRestart = new RollingRestart({
       slots,
       scaling: new Scaling({ slots, held, look, options, journal, log }),
-      service,
+      settings,
       shutdown,
       log,
     });
@@ -253,8 +265,9 @@ export class Supervisor {
     const isOurs = () => !this.#isFolderOfOther && !first.outgoingTakeover.isUnderWay;
     this.#guard = new FolderGuard({ folder, connectionRouter, journal, isOurs, log });
     this.#takeOver = new IncomingTakeover({ ...first, held, shutdown, connectionRouter, folder, log, check });
-    const rebalancer = new Rebalancer(slots, () => shutdown.hasBegun || this.#rollingRestart.isUnderWay);
-    if (this.#hasSlots && options.sticky === null) rebalancer.start();
+    const isBusy = () => shutdown.hasBegun || this.#rollingRestart.isUnderWay;
+    const rebalancer = new Rebalancer(slots, () => options.sticky !== null || isBusy());
+    if (this.#hasSlots) rebalancer.start();
     const unseen = new UnseenWatch({
       generations: () => slots.generations(),
       held,
@@ -523,9 +536,13 @@ export class Supervisor {
   /** What there is to measure, as text for Prometheus. @throws Error where nobody has been set to tell it. */
   metrics: () => Promise<string> = () => Promise.reject(new Error('this supervisor tells no metrics'));
 
-  /** Has this called with what happens from now on, and with what failed last. @returns ends that. */
+  /** What failed last, with its output. */
+  get lastFailure(): JournalEntry | undefined {
+    return this.#lastFailure;
+  }
+
+  /** Has this called with what happens from now on. @returns ends that. */
   watch(watcher: FactWatcher): () => void {
-    if (this.#lastFailure !== undefined) watcher(this.#lastFailure);
     return this.#journal.watch(watcher);
   }
 
@@ -548,8 +565,12 @@ export class Supervisor {
     return this.#slots.generations().find(({ number }) => number === generation)?.measures;
   }
 
-  /** What runs now. @param measure whether the generations are to measure, and tell of it. */
-  async status(measure = false): Promise<ServiceStatus> {
+  /**
+   * What runs now.
+   * @param measure whether the generations are to measure, and tell of it.
+   * @param withConfig whether the options that hold are told, too.
+   */
+  async status(measure = false, withConfig = false): Promise<ServiceStatus> {
     const slots = this.#slots.all;
     const generations = await Promise.all(
       slots.flatMap(({ index, generations: all }) =>
@@ -570,8 +591,14 @@ export class Supervisor {
       restarts: sum(({ restarts }) => restarts.succeeded) + this.#slots.gone.restarts,
       crashes: sum(({ servingState }) => servingState.crashes) + this.#slots.gone.crashes,
       ...(this.#hasSlots ? { slots: this.#slots.staying.length } : {}),
+      ...(withConfig ? { config: this.#heldConfig() } : {}),
       generations,
     };
+  }
+
+  #heldConfig(): HeldConfig {
+    const { config, held } = this.#settings.now;
+    return { file: config?.file ?? null, options: held };
   }
 
   // What lives is not left alone because its supervisor's next program cannot read something just now.

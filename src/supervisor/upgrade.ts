@@ -38,6 +38,8 @@ export interface Carried {
   readonly living?: readonly LivingGeneration[];
   /** The working directory as it was named at the first start. */
   readonly cwd: string;
+  /** The config file and what it held when it was read last; none where there was none, or from an older release. */
+  readonly config?: { readonly file: string; readonly content: unknown };
   readonly held: readonly KeptListener[];
   readonly manager: ServiceManager | null;
   /** Whether that was told that the start is complete; where it is not known, it is told once more. */

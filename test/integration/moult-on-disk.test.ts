@@ -16,6 +16,8 @@ import path from 'node:path';
 import { describe, it } from 'node:test';
 import type { Channel } from '#moult/channel/channel.js';
 import { Opening } from '#moult/channel/open.js';
+import { closeDescriptor } from '#moult/os/descriptors/descriptor.js';
+import { bindUnix } from '#moult/os/unix-sockets/unix-socket.js';
 import type { Message } from '#moult/protocol/messages.js';
 import { withBrokenCalls } from './broken-calls.js';
 import {
@@ -76,8 +78,9 @@ function importedBy(script: string): string[] {
   return [...readFileSync(script, 'utf8').matchAll(/chunks\/(\w+\.js)/g)].map(([, name = '']) => name);
 }
 
-function environment({ pid }: Supervised): string {
-  return readFileSync(`/proc/${pid}/environ`, 'latin1');
+/** What a process has from its exec, the random place of its stack among it. Source: getauxval(3), AT_RANDOM. */
+function programOf({ pid }: Supervised): string {
+  return ['environ', 'auxv'].map((name) => readFileSync(`/proc/${pid}/${name}`, 'latin1')).join();
 }
 
 function hearsHangUps({ pid }: Supervised): boolean {
@@ -171,7 +174,7 @@ describe('moult upgrade', () => {
   });
 
   it('has who comes in the moment of it answered by the next program', async () => {
-    await withService({ command, runOptions, nodeOptions: lastingMoment }, async (service) => {
+    await withService({ command, runOptions, nodeFlags: [lastingMoment] }, async (service) => {
       const before = (await service.status()).startedAt;
       const upgrade = connect(service);
       const open = connect(service);
@@ -186,7 +189,7 @@ describe('moult upgrade', () => {
   });
 
   it('has a restart begun by the next program that was asked for in the moment of it', async () => {
-    await withService({ command, runOptions, nodeOptions: lastingMoment }, async (service) => {
+    await withService({ command, runOptions, nodeFlags: [lastingMoment] }, async (service) => {
       const upgrade = connect(service);
       const open = connect(service);
       assert.equal(await ask(upgrade, { type: 'upgrade' }), 'done');
@@ -198,14 +201,52 @@ describe('moult upgrade', () => {
       // As soon as the program hears it, long before it has loaded the rest.
       const again = connect(service);
       const { startedAt } = await service.alone().then(() => service.status());
-      const before = environment(service);
+      const before = programOf(service);
       assert.equal(await ask(again, { type: 'upgrade' }), 'done');
-      await until('it is another program', () => environment(service) !== before);
+      await until('it is another program', () => programOf(service) !== before);
       await until('it hears SIGHUP', () => hearsHangUps(service));
       service.process.kill('SIGHUP');
       await service.logs(/generation 3 took over from 2/);
       assert.notEqual((await service.status()).startedAt, startedAt);
       again.close();
+    });
+  });
+});
+
+describe('the control socket of a supervisor that is upgraded', () => {
+  it('is found again, whenever in the upgrade it was removed, or something lay in its place', async () => {
+    await withService({ command, runOptions, nodeFlags: [lastingMoment] }, async (service) => {
+      const { path: folder, control } = service.folder;
+      const remove = () => rmSync(control, { force: true });
+      const leaveDeadSocket = () => {
+        remove();
+        const fd = bindUnix(control);
+        assert.equal(typeof fd, 'number', String(fd));
+        closeDescriptor(Number(fd));
+      };
+      const cases: [string, { before?: () => void; within?: () => void; after?: () => void }][] = [
+        ['removed before it is rehearsed', { before: remove }],
+        ['removed before the exec', { within: remove }],
+        ['replaced before the exec by a socket on which nobody listens', { within: leaveDeadSocket }],
+        ['removed after the exec', { after: remove }],
+        ['gone with the folder after the exec', { after: () => rmSync(folder, { recursive: true }) }],
+      ];
+      for (const [what, moments] of cases) {
+        const { pid } = service;
+        const channel = connect(service);
+        const first = programOf(service);
+        moments.before?.();
+        assert.equal(await ask(channel, { type: 'upgrade' }), 'done', what);
+        moments.within?.();
+        await until(`it is another program, ${what}`, () => programOf(service) !== first);
+        moments.after?.();
+        channel.close();
+        await until(`it is found, ${what}`, async () => {
+          const found = await service.status().catch(() => undefined);
+          return found?.pid === pid && found.state === 'serving';
+        });
+      }
+      await service.restart();
     });
   });
 });

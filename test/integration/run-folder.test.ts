@@ -17,6 +17,7 @@ import {
 } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
+import { withBrokenCalls } from './broken-calls.js';
 import { fixture, Supervised, until, withFolder, withService } from './supervised.js';
 
 const command = [fixture('http.cjs')];
@@ -96,6 +97,16 @@ describe('the run folder of a living supervisor', () => {
         assert.match(stderr, new RegExp(`runs already, under process ${service.pid}`));
         await isWhole(service, `${gone} was removed`);
       }
+    });
+  });
+
+  it('has a control socket again, where the first one that was bound anew could not listen', async () => {
+    await withBrokenCalls({ command, runOptions }, async (service, calls) => {
+      calls.begin({ call: 'listen', error: 'ENOMEM' });
+      rmSync(service.folder.control);
+      await until('it could not listen', () => calls.count > 0);
+      calls.end();
+      await isWhole(service, 'it could not listen');
     });
   });
 

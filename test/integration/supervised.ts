@@ -52,6 +52,8 @@ export interface SupervisedOptions {
   readonly node?: string;
   /** The script of a moult that is installed elsewhere (default: the one that was built here). */
   readonly cli?: string;
+  /** Flags of Node for the supervisor itself, which does not heed what NODE_OPTIONS loads (default: none). */
+  readonly nodeFlags?: readonly string[];
   /** NODE_OPTIONS in the environment of `moult run` (default: none). */
   readonly nodeOptions?: string;
   /** Whether to wait until it serves (default: yes). */
@@ -106,7 +108,8 @@ export class Supervised {
     const named = options.name === null ? [] : ['--name', this.name];
     const args = ['run', ...named, ...(options.runOptions ?? []), '--', ...options.command];
     const nodeOptions = options.nodeOptions === undefined ? {} : { NODE_OPTIONS: options.nodeOptions };
-    const [command = '', ...words] = [...(options.through ?? []), this.#node, options.cli ?? cli, ...args];
+    const program = [this.#node, ...(options.nodeFlags ?? []), options.cli ?? cli];
+    const [command = '', ...words] = [...(options.through ?? []), ...program, ...args];
     this.process = spawn(command, words, {
       env: { ...this.#env, ...nodeOptions },
       ...options.user,

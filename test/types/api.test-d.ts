@@ -19,6 +19,7 @@ import {
   type Serving,
   type StageEvent,
 } from 'moult';
+import { defineConfig } from 'moult/config';
 import { type StandIn, standIn } from 'moult/testing';
 
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
@@ -125,3 +126,15 @@ instead.end({ moved: 1, drained: 0, cut: [] });
 instead.fail(new Error('no database'));
 // @ts-expect-error the program cannot drive it
 program(instead).yield();
+
+// A config file.
+defineConfig({ command: 'server.js', probation: '20s', slots: 'max', envFile: '.env', allowUid: [1000] });
+defineConfig(async () => ({
+  services: { api: { command: ['api.js'], after: 'db', restart: 'never' }, db: {} },
+}));
+// @ts-expect-error an option that there is not
+defineConfig({ probaton: '20s' });
+// @ts-expect-error none of the words
+defineConfig({ restart: 'sometimes' });
+// @ts-expect-error a switch is on or off
+defineConfig({ services: { api: { waitReady: 'yes' } } });

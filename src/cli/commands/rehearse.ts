@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { Script } from 'node:vm';
 import type { Command } from 'commander';
+import { ConfigSource, givenBy } from '../../config/config-source.js';
 import { MoultError } from '../../errors.js';
 import { libc } from '../../os/libc.js';
 import { startTicks } from '../../os/processes/process.js';
@@ -15,7 +16,7 @@ import { defaultName, resolveRelease } from '../../supervisor/releases/release.j
 import { CARRIED_FORMAT, type Carried, takeCarried } from '../../supervisor/upgrade.js';
 import { printJson } from '../../terminal/print.js';
 import { MOULT_VERSION } from '../../version.js';
-import { type RunFlags, runShape } from './run.js';
+import { runShape } from './run.js';
 
 /**
  * The command that `moult upgrade` starts before it replaces a supervisor's program, with the arguments of `moult run`:
@@ -24,7 +25,7 @@ import { type RunFlags, runShape } from './run.js';
 export function rehearseCommand(): Command {
   return runShape()
     .name('rehearse')
-    .action((words: string[], flags: RunFlags) => {
+    .action(async (_words: string[], _flags: object, command: Command) => {
       const carried = takeCarried(process.env);
       if (carried === undefined)
         throw new MoultError(
@@ -32,7 +33,7 @@ export function rehearseCommand(): Command {
           'expected to be started by moult upgrade, which says what it leaves',
         );
       assertLoads();
-      assertKnows(carried, words, flags);
+      await assertKnows(carried, command);
       const answer: Rehearsed = { type: 'rehearsed', version: MOULT_VERSION, format: CARRIED_FORMAT };
       printJson({ ...answer });
     });
@@ -53,16 +54,15 @@ function assertLoads(): void {
   files.close();
 }
 
-function assertKnows(
-  { format = 0, cwd, living = [] }: Carried,
-  words: readonly string[],
-  flags: RunFlags,
-): void {
+async function assertKnows(
+  { format = 0, cwd, living = [], config }: Carried,
+  command: Command,
+): Promise<void> {
   if (format > CARRIED_FORMAT) {
     const what = `expected what is left in format ${CARRIED_FORMAT} or an older one, received ${format}`;
     throw new MoultError('MOULT_PROTOCOL_VERSION', what);
   }
-  const service = { words, cwd, envFiles: flags.envFile ?? [] };
+  const { service, flags } = await new ConfigSource(givenBy(command, cwd)).first(config ?? null);
   // Without its command the next program could not begin.
   resolveRelease(service);
   const folder = new RunFolder(flags.name ?? defaultName(service));

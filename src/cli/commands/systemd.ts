@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { accessSync, constants, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { Command, InvalidArgumentError } from 'commander';
+import type { RunFlags } from '../../config/run-options.js';
 import { MoultError } from '../../errors.js';
 import { namedWorkingDirectory } from '../../os/files/working-directory.js';
 import { checkName } from '../../supervisor/journal/run-folder.js';
@@ -10,7 +11,7 @@ import { print } from '../../terminal/print.js';
 import { visibleLine } from '../../terminal/visible.js';
 import { collect, oneOf } from '../option-types.js';
 import { serviceUnit, socketUnit, type UnitChoices } from '../unit-files.js';
-import { type RunFlags, runShape } from './run.js';
+import { runShape } from './run.js';
 
 /** The first version that has Type=notify-reload. Source: systemd NEWS, version 253. */
 const NOTIFY_RELOAD_SINCE = 253;

@@ -24,7 +24,7 @@ export interface GenerationFactory {
  * Makes generations of a service that speaks with its supervisor itself.
  * @param control the socket at which it finds that.
  * @param files finds what of moult a process of the service loads.
- * @param ready how long after its start one that shows no listener is ready, and one that is busy all the time.
+ * @param ready says how long after its start one that shows no listener is ready, and one that is busy all the time.
  * @param held the listeners that are held for it.
  * @param slot of the service, where it has several.
  */
@@ -33,14 +33,15 @@ export function serviceFactory(
   outputs: Outputs,
   files: () => ServiceFiles,
   held: HeldListeners,
-  ready: { readonly afterMs: number; readonly busyAfterMs: number; readonly busyAloneAfterMs: number },
+  ready: () => { readonly afterMs: number; readonly busyAfterMs: number; readonly busyAloneAfterMs: number },
   slot?: number,
 ): GenerationFactory {
   return {
     start: (number, release, settings, predecessor, metAddonless = false) => {
       // Only one that takes over has to be ready in time.
-      const busyReadyAfterMs = predecessor === undefined ? ready.busyAloneAfterMs : ready.busyAfterMs;
-      const lives = settings.waitReady ? {} : { readyAfterMs: ready.afterMs, busyReadyAfterMs };
+      const { afterMs, busyAfterMs, busyAloneAfterMs } = ready();
+      const busyReadyAfterMs = predecessor === undefined ? busyAloneAfterMs : busyAfterMs;
+      const lives = settings.waitReady ? {} : { readyAfterMs: afterMs, busyReadyAfterMs };
       const around = { supervisor: control, held: held.claimable(), slot, ...lives };
       const atStart = metAddonless || loadsNoAddons(release) ? held.describe() : undefined;
       return GenerationProcess.start(number, release, settings, around, outputs, files(), atStart);

@@ -33,7 +33,7 @@ export class Generations {
   readonly #numbers: GenerationNumbers;
   /** From the clock: also a service that is started anew counts on. */
   #epoch = Math.floor(wallClockMs());
-  #saysReady: boolean;
+  #hasSaidReady = false;
   #isClosed = false;
   #metAddonless = false;
   #onExited: (generation: GenerationProcess, exit: Exit) => void = () => {};
@@ -51,7 +51,6 @@ export class Generations {
     this.#maker = maker;
     this.#journal = journal;
     this.#log = log;
-    this.#saysReady = options.waitReady;
   }
 
   /** Whom to tell of each that has ended; by then it is no longer among the living. */
@@ -127,17 +126,17 @@ export class Generations {
 
   /** Whether generations are expected to say themselves that they are ready. */
   get sayReady(): boolean {
-    return this.#saysReady;
+    return this.#hasSaidReady || this.#options.waitReady;
   }
 
   /** The service itself has said that it is ready: later ones are expected to say so too. */
   saidReady(): void {
-    this.#saysReady = true;
+    this.#hasSaidReady = true;
   }
 
   /** What the next one is told. */
   settings(allowFewerListeners: boolean, expectations: Expectations = {}): Settings {
-    return settingsOf(this.#options, allowFewerListeners, this.#saysReady, expectations);
+    return settingsOf(this.#options, allowFewerListeners, this.sayReady, expectations);
   }
 
   /** One has come that can, or cannot, pass descriptors: the next one may be as it is. */

@@ -21,7 +21,7 @@ export interface Look {
 interface LookParts extends Acceptance {
   readonly held: HeldListeners;
   /** How long a generation may take to accept, in milliseconds. */
-  readonly withinMs: number;
+  readonly withinMs: () => number;
 }
 
 interface Looked {
@@ -107,7 +107,7 @@ export class OutsideLook {
     if (looked.length + this.#expected(generation).size === 0 && !generation.isAdopted)
       return found(generation, { looked: 0, lookMs: 0 });
     const problems: string[] = [];
-    const probes = new Probes(generation, this.#parts, withinMs);
+    const probes = new Probes(generation, this.#parts, withinMs());
     this.#probes = probes;
     try {
       const targets = looked.flatMap(({ item, target }) =>

@@ -20,7 +20,7 @@ interface Started {
 /** What keeping releases takes. */
 export interface KeptReleasesParts {
   /** Null where none are kept. */
-  readonly options: KeepOptions | null;
+  readonly options: () => KeepOptions | null;
   /** Of the service. */
   readonly name: string;
   /** The releases of the generations that live, and those that a crash or a rollback would start. */
@@ -50,12 +50,13 @@ export class KeptReleases {
 
   /** Whether releases are kept. */
   get isOn(): boolean {
-    return this.#parts.options !== null;
+    return this.#parts.options() !== null;
   }
 
   /** A generation of this release has been started. @param journal notes where its copy is. */
   keep({ number: generation, release, exited }: Started, journal: Journal): void {
-    const { options, log, tell } = this.#parts;
+    const { log, tell } = this.#parts;
+    const options = this.#parts.options();
     if (options === null) return;
     // What was needed until then may be removed.
     exited.then(() => this.#inTurn(() => this.#prune(options.count))).catch(() => {});
@@ -108,7 +109,7 @@ export class KeptReleases {
   }
 
   #why(): string {
-    const { options } = this.#parts;
+    const options = this.#parts.options();
     if (options === null) return ' (moult run --keep-releases keeps copies to go back to)';
     return `, and there is no copy of it (--keep-releases ${options.count})`;
   }

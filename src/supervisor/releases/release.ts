@@ -15,6 +15,8 @@ export interface ServiceCommand {
   /** The working directory as it was named, not resolved. */
   readonly cwd: string;
   readonly envFiles: readonly string[];
+  /** Variables of its own, which win over all others. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 /** One release: a command with everything that it needs, pinned to what the paths held when it was made. */
@@ -36,7 +38,7 @@ export function resolveRelease(service: ServiceCommand, env: NodeJS.ProcessEnv =
   if (first === undefined)
     throw new MoultError('MOULT_BAD_OPTION', 'expected a script or a command, received none');
   const cwd = real(service.cwd, 'the working directory');
-  const written = { ...readEnvFiles(service.envFiles, service.cwd), ...env, PWD: cwd };
+  const written = { ...readEnvFiles(service.envFiles, service.cwd), ...env, ...service.env, PWD: cwd };
   const pinned = pinCommand({ words: service.words, cwd: service.cwd, env: written });
   const variables = { ...written, ...pinned.env };
   if (isScript(first, service.cwd)) {

@@ -10,8 +10,9 @@ import type { GenerationProcess } from '../process/generation-process.js';
 import type { Generations } from '../process/generations.js';
 import type { OutsideLook } from '../reachability/outside-look.js';
 import type { KeptReleases } from '../releases/kept-releases.js';
-import { type Release, resolveRelease, type ServiceCommand } from '../releases/release.js';
+import type { Release } from '../releases/release.js';
 import type { ReleaseHistory } from '../releases/release-history.js';
+import type { ServiceSettings, SettingsChange } from '../service-settings.js';
 import type { CrashRecovery } from './crash-recovery.js';
 import { endBefore } from './exclusive-changeover.js';
 import { checkBudgetMs } from './health-check.js';
@@ -63,7 +64,7 @@ export interface RestartServiceParts {
   readonly crashRecovery: CrashRecovery;
   readonly held: HeldListeners;
   readonly look: OutsideLook;
-  readonly service: ServiceCommand;
+  readonly settings: Pick<ServiceSettings, 'renew'>;
   readonly options: SupervisorOptions;
   readonly journal: Journal;
   readonly log: Logger;
@@ -80,6 +81,8 @@ export class RestartService {
   #handover: RestartAttempt | undefined;
   #isHandingOver = false;
   #succeeded = 0;
+  /** What the restart that is under way has changed. */
+  #change: SettingsChange | undefined;
   /** Of the release that is just started. */
   #label: string | undefined;
   #predecessors = new WeakMap<RestartSummary, GenerationProcess>();
@@ -162,16 +165,29 @@ export class RestartService {
     try {
       const summary = await this.#replace(asked);
       this.#succeed(summary, asked);
+      this.#keepWhenConfirmed(summary, this.#change);
       return summary;
     } catch (error) {
+      this.#change?.revert();
       throw this.#failed(error, asked);
     } finally {
       this.#isHandingOver = false;
+      this.#change = undefined;
     }
   }
 
+  async #renewed(): Promise<Release> {
+    this.#change = await this.#parts.settings.renew();
+    return this.#change.release;
+  }
+
+  // Who serves after an undo has what held before.
+  #keepWhenConfirmed({ generation }: RestartSummary, change: SettingsChange | undefined): void {
+    this.#parts.probation.confirmed(generation).catch(() => change?.revert());
+  }
+
   async #replace(asked: Asked): Promise<RestartSummary> {
-    const { generations, probation, releases, crashRecovery, held, service, options, log } = this.#parts;
+    const { generations, probation, releases, crashRecovery, held, options, log } = this.#parts;
     await admit(asked, options, {
       draining: () => this.#draining(),
       inFlight: async () => {
@@ -183,7 +199,10 @@ export class RestartService {
     // While it waited a crashed service may have come to its next start.
     if (generations.starting() !== undefined) await this.#otherStartOver(asked);
     await this.#undoOver();
-    const release = await this.#asItWas(asked.release ?? resolveRelease(service));
+    const wanted = asked.release ?? (await this.#renewed());
+    // Reading a config takes its time, in which one may have begun.
+    await this.#undoOver();
+    const release = await this.#asItWas(wanted);
     this.#label = release.label;
     // One that crashed meanwhile may be on its way again.
     if (generations.starting() !== undefined) await this.#otherStartOver(asked);

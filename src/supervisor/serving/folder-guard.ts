@@ -33,8 +33,9 @@ export class FolderGuard {
     return this.#isDisplaced;
   }
 
-  /** Looks now and then until it is stopped. */
+  /** Looks at once, and then now and then until it is stopped. */
   start(): void {
+    this.look();
     this.#timer = setInterval(() => {
       const { isOurs, journal, log } = this.#parts;
       try {

@@ -543,7 +543,7 @@ export class ServingState {
   }
 
   #crashed(generation: GenerationProcess, exit: Exit, hasHeir: boolean): void {
-    const { generations, probation, crashRecovery, shutdown, options, log } = this.#parts;
+    const { generations, probation, crashRecovery, shutdown, options, journal, log } = this.#parts;
     generations.current = undefined;
     // Its predecessor is in probation and resumes: it says so itself.
     if (probation.successor === generation && probation.predecessor?.isReachable) return;
@@ -559,6 +559,10 @@ export class ServingState {
       return;
     }
     this.#crashes += 1;
+    const { number, tree } = generation;
+    const output = tree.output.lines().slice(-OUTPUT_LINES);
+    const { code, signal } = exit;
+    journal.write({ event: 'crashed', generation: number, code, signal }, { output });
     if (hasHeir) {
       log.error(`generation ${generation.number} ${describeExit(exit)}; its successor takes over`);
       return;

@@ -8,9 +8,10 @@ import { asMoultError, MoultError, type Serving } from '../../errors.js';
 import type { RestartSummary, StageEvent } from '../../lifecycle/restart-record.js';
 import { rollSummary, type SlotSummary } from '../../lifecycle/roll-summary.js';
 import { monotonicMs } from '../../os/clock.js';
-import { type Release, resolveRelease, type ServiceCommand } from '../releases/release.js';
+import type { Release } from '../releases/release.js';
 import { RestartQueue } from '../restart/restart-queue.js';
 import type { RestartRequest, Watcher } from '../restart/restart-service.js';
+import type { ServiceSettings, SettingsChange } from '../service-settings.js';
 import type { Shutdown } from '../serving/shutdown.js';
 import type { Scaled, Scaling } from './scaling.js';
 import type { Slot } from './slot.js';
@@ -34,7 +35,7 @@ interface RollingRestartParts {
   readonly slots: Slots;
   readonly scaling: Scaling;
   readonly shutdown: Pick<Shutdown, 'hasBegun' | 'assertNotBegun'>;
-  readonly service: ServiceCommand;
+  readonly settings: Pick<ServiceSettings, 'renew' | 'options'>;
   readonly log: Logger;
 }
 
@@ -117,9 +118,11 @@ export class RollingRestart {
   }
 
   async #roll(request: RollRequest): Promise<RestartSummary> {
-    const { slots, service, log } = this.#parts;
+    const { slots, settings, log } = this.#parts;
+    const before = settings.options.slots;
     // The same for all: what the paths hold may change while they are replaced.
-    const release = resolveRelease(service);
+    const change = await settings.renew();
+    const { release } = change;
     const beganMs = monotonicMs();
     const waiting = [...slots.staying];
     const replaced: Replaced[] = [];
@@ -135,6 +138,7 @@ export class RollingRestart {
         failed,
         waiting,
         request,
+        change,
       });
     }
     const summary = rollSummary(
@@ -142,7 +146,10 @@ export class RollingRestart {
       monotonicMs() - beganMs,
     );
     log.info(`${replaced.length} slots were replaced in ${Math.round(summary.tookMs)} ms`);
-    if (request.onFailure === 'undo') this.#watchProbation(replaced);
+    if (request.onFailure === 'undo') this.#watchProbation(replaced, change);
+    // A number that was changed by hand stays until the file has another one.
+    const { slots: count } = settings.options;
+    if (count !== null && count !== before) await this.#parts.scaling.to(count);
     return summary;
   }
 
@@ -161,13 +168,15 @@ export class RollingRestart {
       readonly failed: readonly Slot[];
       readonly waiting: readonly Slot[];
       readonly request: RollRequest;
+      readonly change: SettingsChange;
     },
   ): Promise<MoultError> {
-    const { replaced, failed, waiting, request } = roll;
+    const { replaced, failed, waiting, request, change } = roll;
     const names = failed.map(({ index }) => index).join(', ');
     const isUndone = request.onFailure === 'undo';
     const undone = isUndone ? await this.#undo(replaced, `slot ${names} failed`) : [];
     const kept = replaced.filter(({ slot }) => !undone.includes(slot));
+    if (kept.length === 0) change.revert();
     const details = {
       ...error.details,
       slots: [
@@ -232,13 +241,14 @@ export class RollingRestart {
   }
 
   // A release that fails in one slot is not left in the others.
-  #watchProbation(replaced: readonly Replaced[]): void {
+  #watchProbation(replaced: readonly Replaced[], change: SettingsChange): void {
     let hasFailed = false;
     for (const { slot, summary } of replaced) {
       slot.probation.confirmed(summary.generation).catch((error: unknown) => {
         const { code } = asMoultError(error, 'MOULT_HANDOVER_ABORTED');
         if (hasFailed || code === 'MOULT_ROLLED_BACK' || code === 'MOULT_STOPPING') return;
         hasFailed = true;
+        change.revert();
         const others = replaced.filter((one) => one.slot !== slot && isStill(one));
         if (others.length === 0) return;
         const work: Work = {

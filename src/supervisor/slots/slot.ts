@@ -12,12 +12,13 @@ import type { GenerationProcess } from '../process/generation-process.js';
 import { Generations } from '../process/generations.js';
 import type { OutsideLook } from '../reachability/outside-look.js';
 import type { KeptReleases } from '../releases/kept-releases.js';
-import type { Release, ServiceCommand } from '../releases/release.js';
+import type { Release } from '../releases/release.js';
 import { ReleaseHistory } from '../releases/release-history.js';
 import { CrashRecovery } from '../restart/crash-recovery.js';
 import { nothingLeft } from '../restart/exclusive-changeover.js';
 import { Probation } from '../restart/probation.js';
 import { RestartService } from '../restart/restart-service.js';
+import type { ServiceSettings } from '../service-settings.js';
 import { listenTo } from '../serving/generation-messages.js';
 import { OrphanAdoption } from '../serving/orphan-adoption.js';
 import { ServingState, type Teller } from '../serving/serving-state.js';
@@ -29,7 +30,7 @@ export interface SlotSurroundings {
   /** Which one it is, from 0 on; undefined where there are no others, and never will be. */
   readonly index: number | undefined;
   readonly folder: RunFolder;
-  readonly service: ServiceCommand;
+  readonly settings: ServiceSettings;
   readonly options: SupervisorOptions;
   /** Makes what makes generations. @param listen hears what one of them says. */
   readonly maker: (listen: Slot['listen']) => GenerationFactory;

@@ -9,15 +9,19 @@ type Home = Message<'homes'>['slots'][number];
 /** Tells all generations to which slots clients belong, and where those are reached: of a service with sticky sessions. */
 export class StickyRoutes {
   readonly #slots: () => Slots;
-  readonly #sticky: Sticky | null;
+  readonly #asked: () => Sticky | null;
   /** Those that have served: clients of one that starts for the first time need not wait for it. */
   readonly #homes = new WeakSet<Slot>();
   readonly #told = new WeakMap<object, string>();
   #hasBegun = false;
 
-  constructor(slots: () => Slots, sticky: Sticky | null) {
+  constructor(slots: () => Slots, sticky: () => Sticky | null) {
     this.#slots = slots;
-    this.#sticky = sticky;
+    this.#asked = sticky;
+  }
+
+  get #sticky(): Sticky | null {
+    return this.#asked();
   }
 
   /** Tells from now on. @param known slots that an earlier supervisor had. */

@@ -94,7 +94,7 @@ async function scene(later: Later, backlog = 511): Promise<Scene> {
   const all = (stands: ReadonlySet<Stand>) => [...stands] as unknown as GenerationProcess[];
   const look = new OutsideLook({
     held,
-    withinMs: WITHIN_MS,
+    withinMs: () => WITHIN_MS,
     acceptors: (one) => [one, ...all(accepting)],
     living: () => all(living),
   });
@@ -258,7 +258,7 @@ describe('a look from outside', () => {
     assert.equal(beginToListen(fd, 1), undefined);
     const one = new Stand(1, elsewhere(later));
     const only = [one] as unknown as GenerationProcess[];
-    const look = new OutsideLook({ held, withinMs: 300, acceptors: () => only, living: () => only });
+    const look = new OutsideLook({ held, withinMs: () => 300, acceptors: () => only, living: () => only });
     const found = look.at(one as unknown as GenerationProcess);
     // Where there is no other device, nobody accepts.
     if (device === undefined) await assert.rejects(found, { code: 'MOULT_NOT_REACHED' });

@@ -1,0 +1,106 @@
+import { InvalidArgumentError } from 'commander';
+import * as v from 'valibot';
+import { isList } from './command-options.js';
+import { commandWords } from './command-words.js';
+import type { Form, OptionKind } from './option-kinds.js';
+import { optionRows, type RunFlags } from './run-options.js';
+
+const oneOrMore = <T extends v.GenericSchema>(member: T) => v.union([member, v.array(member)]);
+const asList = (value: unknown) => (Array.isArray(value) ? value : [value]);
+
+// What a file may hold, without what the text in it means.
+function written(form: Form): v.GenericSchema {
+  switch (form.type) {
+    case 'amount':
+      return v.union([v.string(), v.pipe(v.number(), v.minValue(0))]);
+    case 'text':
+      return v.string();
+    case 'whole number':
+      return v.pipe(v.number(), v.integer(), v.minValue(form.least));
+    case 'switch':
+      return v.boolean();
+    case 'word':
+      return v.picklist(form.words);
+    case 'texts':
+      return oneOrMore(v.string());
+    case 'whole numbers':
+      return oneOrMore(v.pipe(v.number(), v.integer(), v.minValue(0)));
+  }
+}
+
+function reading(kind: OptionKind): v.GenericSchema {
+  return v.pipe(
+    written(kind.form),
+    v.rawTransform(({ dataset, addIssue, NEVER }) => {
+      try {
+        const values = asList(dataset.value).map((value) => kind.read(String(value)));
+        return isList(kind.form.type) ? values : values[0];
+      } catch (error) {
+        if (!(error instanceof InvalidArgumentError)) throw error;
+        addIssue({ message: error.message });
+        return NEVER;
+      }
+    }),
+  );
+}
+
+const described = <T extends v.GenericSchema>(schema: T, text: string) => v.pipe(schema, v.description(text));
+
+const options = Object.fromEntries(
+  optionRows.map(([key, { kind, text }]) => [key, v.optional(described(reading(kind), text))]),
+);
+
+const keys = {
+  command: v.optional(
+    v.pipe(
+      v.union([v.string(), v.pipe(v.array(v.string()), v.minLength(1))]),
+      v.rawTransform(({ dataset, addIssue, NEVER }) => {
+        const words = typeof dataset.value === 'string' ? commandWords(dataset.value) : dataset.value;
+        if (words !== undefined && words.length > 0) return words;
+        addIssue({ message: 'Expected a script or a command, and each quotation mark closed' });
+        return NEVER;
+      }),
+      v.description('a script for Node, or a command with its arguments: in one text, or as a list of words'),
+    ),
+  ),
+  cwd: v.optional(described(v.string(), 'the folder in which it runs; relative to the file')),
+  env: v.optional(
+    v.pipe(
+      v.record(v.string(), v.union([v.string(), v.number(), v.boolean()])),
+      v.transform((env) =>
+        Object.fromEntries(Object.entries(env).map(([name, value]) => [name, String(value)])),
+      ),
+      v.description('variables of its environment'),
+    ),
+  ),
+  after: v.optional(
+    v.pipe(
+      oneOrMore(v.string()),
+      v.transform((names) => asList(names) as string[]),
+      v.description('services of this file that are ready before this one starts'),
+    ),
+  ),
+} as const;
+
+const service = v.strictObject({ ...keys, ...options });
+
+/** The schema of a config file. */
+export const configSchema = v.strictObject({
+  $schema: v.optional(v.string()),
+  ...keys,
+  ...options,
+  services: v.optional(
+    described(
+      v.record(v.string(), service),
+      'several services by their names; what stands beside holds for all',
+    ),
+  ),
+});
+
+/** One service as its file has it, once it is read. */
+export type ReadService = {
+  readonly [K in keyof typeof keys]?: v.InferOutput<(typeof keys)[K]>;
+} & Partial<RunFlags>;
+
+/** A config file once it is read. */
+export type ReadConfig = ReadService & { readonly services?: Readonly<Record<string, ReadService>> };

@@ -1,0 +1,42 @@
+import { existsSync, statSync } from 'node:fs';
+import { dirname, extname, join, resolve } from 'node:path';
+import { MoultError } from '../errors.js';
+
+/** The names of a config file, the first that is there counts. */
+export const CONFIG_NAMES = ['ts', 'mts', 'js', 'mjs', 'json'].map((ending) => `moult.config.${ending}`);
+
+/**
+ * The config file that holds in a folder: there, or above it up to the root of its package; without a package only there.
+ * Links in the folder's name are kept, so that a file in a release is found anew when the link is switched.
+ */
+export function findConfig(folder: string): string | undefined {
+  const isInPackage = packageRoot(folder) !== undefined;
+  for (let at = folder; ; at = dirname(at)) {
+    const found = CONFIG_NAMES.map((name) => join(at, name)).find(isFile);
+    const isLast = !isInPackage || existsSync(join(at, 'package.json'));
+    if (found !== undefined || isLast) return found;
+  }
+}
+
+/** The file that `--config` names. @throws MOULT_CONFIG_FAILED where it is not there, or is of another kind */
+export function namedConfig(path: string, folder: string): string {
+  const file = resolve(folder, path);
+  if (!['.ts', '.mts', '.cts', '.js', '.mjs', '.cjs', '.json'].includes(extname(file))) {
+    const what = `expected a config file that ends in .ts, .mts, .js, .mjs or .json, received ${file}`;
+    throw new MoultError('MOULT_CONFIG_FAILED', what);
+  }
+  if (!isFile(file))
+    throw new MoultError('MOULT_CONFIG_FAILED', `expected a config file at ${file}, found none`);
+  return file;
+}
+
+function packageRoot(folder: string): string | undefined {
+  for (let at = folder; ; at = dirname(at)) {
+    if (existsSync(join(at, 'package.json'))) return at;
+    if (at === dirname(at)) return undefined;
+  }
+}
+
+function isFile(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isFile() === true;
+}

@@ -1,0 +1,260 @@
+/*
+ * Over 200 lines: the options of a service are one table, and read as one list.
+ *
+ * To add an option: a row here, and what it does in src/config/supervisor-options.ts. The command line, the config file,
+ * its types, its JSON schema, `moult config` and docs/reference/config.md come from the row; docs/reference/cli.md says
+ * more of it, and a test holds that page.
+ */
+import { defaultOptions } from '../supervisor/options.js';
+import {
+  address,
+  bytes,
+  check,
+  count,
+  counts,
+  type OptionKind,
+  onOff,
+  positive,
+  programs,
+  ratio,
+  signal,
+  slots,
+  statuses,
+  sticky,
+  text,
+  texts,
+  time,
+  word,
+} from './option-kinds.js';
+import { showMs } from './values.js';
+
+/**
+ * When a change in the file holds: `restart` at the next one; `start` when the service is stopped and started again;
+ * `switch` at the next restart, but what is off cannot be switched on, nor off what is on.
+ */
+export type Applies = 'restart' | 'start' | 'switch';
+
+/** One option of a service. */
+export interface OptionRow<Value = unknown, Written = unknown, HasDefault extends boolean = boolean> {
+  /** As commander takes it: `--ready-timeout <time>`. */
+  readonly flags: string;
+  /** For `--help`, the schema and the reference. */
+  readonly text: string;
+  readonly kind: OptionKind<Value, Written>;
+  readonly default: HasDefault extends true ? Value : undefined;
+  /** The default as a person writes it, where the value itself is not that. */
+  readonly shown?: string;
+  readonly applies: Applies;
+  /** What the `--no-…` form of a switch says. */
+  readonly negation?: string;
+}
+
+interface More<Value> {
+  readonly default?: Value;
+  readonly shown?: string;
+  readonly applies?: Applies;
+  readonly negation?: string;
+}
+
+function row<Value, Written>(
+  flags: string,
+  says: string,
+  kind: OptionKind<Value, Written>,
+  more: More<Value> & { readonly default: Value },
+): OptionRow<Value, Written, true>;
+function row<Value, Written>(
+  flags: string,
+  says: string,
+  kind: OptionKind<Value, Written>,
+  more?: Omit<More<Value>, 'default'>,
+): OptionRow<Value, Written, false>;
+function row(flags: string, says: string, kind: OptionKind, more: More<unknown> = {}): OptionRow {
+  return { flags, text: says, kind, default: undefined, applies: 'restart', ...more };
+}
+
+const timeRow = (flags: string, says: string, defaultMs: number) =>
+  row(flags, says, time, { default: defaultMs, shown: defaultMs === 0 ? '0' : showMs(defaultMs) });
+
+const d = defaultOptions;
+
+/** Every option of `moult run`, by its key in a config file. */
+export const RUN_OPTIONS = {
+  name: row(
+    '--name <name>',
+    'the name other commands use (default: the name in the nearest package.json, else of the script)',
+    text,
+    { applies: 'start' },
+  ),
+  envFile: row(
+    '--env-file <file>',
+    'read environment variables from this file at each start (repeatable)',
+    texts,
+  ),
+  readyTimeout: timeRow(
+    '--ready-timeout <time>',
+    'how long a successor may take to become ready',
+    d.readyTimeoutMs,
+  ),
+  drainTimeout: timeRow(
+    '--drain-timeout <time>',
+    'how long connections that cannot move may stay open',
+    d.drainTimeoutMs,
+  ),
+  drainSpread: timeRow(
+    '--drain-spread <time>',
+    'spread the closing of connections that must be closed over this time',
+    d.drainSpreadMs,
+  ),
+  probation: timeRow(
+    '--probation <time>',
+    'how long the predecessor can still take over again',
+    d.probationMs,
+  ),
+  busyTimeout: timeRow(
+    '--busy-timeout <time>',
+    'how long to wait for critical sections of the service to end',
+    d.busyTimeoutMs,
+  ),
+  stopTimeout: timeRow(
+    '--stop-timeout <time>',
+    'how long a process may take to exit after its stop signal',
+    d.stopTimeoutMs,
+  ),
+  stopSignal: row('--stop-signal <signal>', 'the signal that stops a generation', signal, {
+    default: d.stopSignal,
+  }),
+  check: row(
+    '--check <what>',
+    'check a successor before it takes over: a path such as /healthz, tcp, or exec:COMMAND',
+    check,
+  ),
+  checkStatus: row('--check-status <range>', 'the HTTP statuses that pass', statuses, {
+    default: [200, 399],
+    shown: '200-399',
+  }),
+  checkTimeout: timeRow('--check-timeout <time>', 'how long one check may take', 5000),
+  checkRetries: row('--check-retries <n>', 'how often to retry a failed check', count, { default: 3 }),
+  checkInterval: timeRow('--check-interval <time>', 'time between two attempts', 500),
+  hangTimeout: timeRow(
+    '--hang-timeout <time>',
+    'how long a successor in probation may not respond',
+    d.hangTimeoutMs,
+  ),
+  maxErrorRate: row(
+    '--max-error-rate <share>',
+    'how much higher the share of 5xx responses may be than that of the predecessor',
+    ratio,
+  ),
+  maxDraining: row('--max-draining <n>', 'how many older generations may drain at the same time', positive, {
+    default: d.maxDraining,
+  }),
+  minFreeMemory: row('--min-free-memory <size>', 'how much free memory a restart requires', bytes, {
+    default: 0,
+  }),
+  waitReady: row('--wait-ready', "wait for process.send('ready') instead of for the listeners", onOff),
+  restart: row(
+    '--restart <when>',
+    'when to start a service again that exits by itself: always, on-failure or never',
+    word('always', 'on-failure', 'never'),
+    { default: d.restart },
+  ),
+  slots: row(
+    '--slots <n>',
+    'run this many processes that share the listeners, or max for one per core',
+    slots,
+    { applies: 'switch' },
+  ),
+  sticky: row(
+    '--sticky <how>',
+    'keep all connections of a client in one slot: by its address, or by a cookie (cookie:NAME)',
+    sticky,
+  ),
+  changeover: row(
+    '--changeover <how>',
+    'overlap: the successor runs beside its predecessor through probation; exclusive: it starts after the predecessor has exited',
+    word('overlap', 'exclusive'),
+    { default: d.changeover, applies: 'start' },
+  ),
+  keepReleases: row(
+    '--keep-releases <n>',
+    'keep copies of this many releases beside their folder, to roll back to one that was overwritten',
+    positive,
+    { applies: 'switch' },
+  ),
+  keepSize: row('--keep-size <size>', 'the maximum size of one copy', bytes, {
+    default: 2 ** 30,
+    shown: '1G',
+  }),
+  sharedPath: row(
+    '--shared-path <path>',
+    'a path in the release folder that the service writes to and all releases share (repeatable)',
+    texts,
+  ),
+  listen: row(
+    '--listen <address>',
+    'open this socket for the service: 8080, 127.0.0.1:8080, unix:/path or udp:127.0.0.1:5353, optionally as name=… (repeatable)',
+    texts,
+    { applies: 'start' },
+  ),
+  program: row('--program', 'the command is a program in any language that does not use moult', onOff, {
+    applies: 'start',
+    negation: 'the command starts a Node service, even with --listen',
+  }),
+  readyAfter: row(
+    '--ready-after <time>',
+    'consider a program, or a service without a listener, ready this long after its start',
+    time,
+  ),
+  takeOver: row(
+    '--take-over <path>',
+    'take over from the supervisor with this control.sock or run folder; if there is none, start normally',
+    text,
+    { applies: 'start' },
+  ),
+  allowUid: row(
+    '--allow-uid <uid>',
+    'allow processes of this user to take over or hand over, too (repeatable)',
+    counts,
+    { applies: 'start' },
+  ),
+  metrics: row(
+    '--metrics <address>',
+    'serve metrics for Prometheus there: 127.0.0.1:9464, a port, or unix:/path',
+    address,
+    { applies: 'start' },
+  ),
+  onEvent: row(
+    '--on-event <what>',
+    'hand each event as a line of JSON to a program: exec:COMMAND (repeatable)',
+    programs,
+    { applies: 'start' },
+  ),
+  log: row(
+    '--log <level>',
+    'the log level of moult itself: debug, info, warn, error or silent',
+    word('debug', 'info', 'warn', 'error', 'silent'),
+    { default: 'info' },
+  ),
+} as const;
+
+type Table = typeof RUN_OPTIONS;
+/** The key of an option in a config file. */
+export type OptionKey = keyof Table;
+type ValueOf<Row> = Row extends OptionRow<infer Value, infer _, boolean> ? Value : never;
+type WrittenOf<Row> = Row extends OptionRow<infer _, infer Written, boolean> ? Written : never;
+type WithDefault = {
+  [K in OptionKey]: Table[K] extends OptionRow<infer _, infer _, true> ? K : never;
+}[OptionKey];
+
+/** The options of `moult run` once they are read. Times in milliseconds, sizes in bytes. */
+export type RunFlags = {
+  readonly [K in WithDefault]: ValueOf<Table[K]>;
+} & {
+  readonly [K in Exclude<OptionKey, WithDefault>]?: ValueOf<Table[K]>;
+};
+
+/** The same options as a config file has them. */
+export type WrittenOptions = { [K in OptionKey]?: WrittenOf<Table[K]> };
+
+/** The rows of the table, in its order. */
+export const optionRows = Object.entries(RUN_OPTIONS) as readonly (readonly [OptionKey, OptionRow])[];

@@ -1,0 +1,29 @@
+import { type FixedBytes, fixedBytes } from '../os/libcrypto.js';
+import { OVERHEAD_BYTES } from './record.js';
+import { MAX_PLAINTEXT_BYTES } from './tls-state.js';
+
+/*
+ * Memory for long data, used again and again: fresh memory for each megabyte costs as much as its encryption.
+ */
+
+/** So many full records are sealed at a time. */
+const RECORDS = 8;
+/** Room for a KeyUpdate among them. */
+const SPARE_BYTES = 64;
+/** So many are kept while nobody uses them. */
+const KEPT = 4;
+
+/** How many bytes are sealed and read at a time. */
+export const SLAB_BYTES = RECORDS * (OVERHEAD_BYTES + MAX_PLAINTEXT_BYTES) + SPARE_BYTES;
+
+const free: FixedBytes[] = [];
+
+/** Memory of {@link SLAB_BYTES} that nobody else uses until {@link giveSlab}. */
+export function takeSlab(): FixedBytes {
+  return free.pop() ?? fixedBytes(SLAB_BYTES);
+}
+
+/** Gives memory back that the kernel needs no more. */
+export function giveSlab(slab: FixedBytes): void {
+  if (free.length < KEPT) free.push(slab);
+}
