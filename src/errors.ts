@@ -209,6 +209,25 @@ export const errorTable = {
     retry: true,
     remedy: 'Allow more time with --within, or proceed anyway with --at-limit=go.',
   },
+  MOULT_FLEET_UNREACHABLE: {
+    meaning: 'The NATS servers of the fleet, or its buckets, could not be reached.',
+    serving: 'unchanged',
+    retry: true,
+    remedy:
+      'Check the address, the credentials and that the servers run with JetStream. Services go on meanwhile, and so does a roll once the servers are back.',
+  },
+  MOULT_ROLL_IN_PROGRESS: {
+    meaning: 'Another roll of this service has not ended yet.',
+    serving: 'unchanged',
+    retry: true,
+    remedy: 'Follow it with `moult fleet watch`, or end it with `moult fleet abort` or `moult fleet undo`.',
+  },
+  MOULT_ROLL_FAILED: {
+    meaning: 'The roll was undone or stopped before all hosts had the new release.',
+    serving: 'both',
+    retry: true,
+    remedy: 'Read which host failed and why; `moult fleet status` shows what each host runs now.',
+  },
   MOULT_HANDOVER_ABORTED: {
     meaning: 'The handover was canceled before commit.',
     serving: 'predecessor',

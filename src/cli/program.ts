@@ -15,6 +15,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   history: async () => (await import('./commands/history.js')).historyCommand(),
   metrics: async () => (await import('./commands/metrics.js')).metricsCommand(),
   stop: async () => (await import('./commands/stop.js')).stopCommand(),
+  fleet: async () => (await import('./fleet/fleet.js')).fleetCommand(),
   upgrade: async () => (await import('./commands/upgrade.js')).upgradeCommand(),
   config: async () => (await import('./commands/config.js')).configCommand(),
   systemd: async () => (await import('./commands/systemd.js')).systemdCommand(),

@@ -229,6 +229,12 @@ export const RUN_OPTIONS = {
     programs,
     { applies: 'start' },
   ),
+  fleet: row(
+    '--fleet <servers>',
+    'join the fleet of these NATS servers: nats://10.0.0.5:4222, or a file with settings',
+    text,
+    { applies: 'start' },
+  ),
   log: row(
     '--log <level>',
     'the log level of moult itself: debug, info, warn, error or silent',

@@ -1,7 +1,9 @@
 import { Command } from 'commander';
+import type { Logger } from 'pino';
 import { commandOptions } from '../../config/command-options.js';
 import { ConfigSource, givenBy } from '../../config/config-source.js';
 import { asMoultError, MoultError } from '../../errors.js';
+import type { AgentProcess } from '../../fleet/agent/agent-process.js';
 import { reserve } from '../../os/descriptors/descriptor-reserve.js';
 import { FileLock } from '../../os/files/file-lock.js';
 import { namedWorkingDirectory } from '../../os/files/working-directory.js';
@@ -87,7 +89,8 @@ async function run(command: Command): Promise<number> {
     const { config } = settings.now;
     return { cwd, ...(config === undefined ? {} : { config }) };
   };
-  const next = nextProgram(folder, carries, started ?? null, manager, () => lastResort.times);
+  const agent = await agentOf(flags.fleet, folder.name, cwd, log, carried !== undefined);
+  const next = nextProgram(folder, carries, started ?? null, manager, () => lastResort.times, agent);
   const outputs = { stdout: process.stdout, stderr: process.stderr };
   const supervisor = new Supervisor(folder, settings, log, outputs, next, manager);
   const goOn = () => supervisor.goOnAsNewProgram();
@@ -128,10 +131,11 @@ async function run(command: Command): Promise<number> {
     throw error;
   }
   lastResort.begin();
+  agent?.start();
   if (carried?.restarts) supervisor.restartUnasked(request);
   passEarlyOn(['SIGHUP', 'SIGUSR2']);
   const code = await supervisor.ended;
-  await endObservers();
+  await Promise.all([endObservers(), supervisor.leavesFolder ? agent?.endNow() : agent?.leave()]);
   lastResort.end();
   const left = supervisor.leavesFolder ? undefined : folder.remove();
   if (left !== undefined) log.warn(`the run folder could not be removed: ${left.message}`);
@@ -142,6 +146,26 @@ async function run(command: Command): Promise<number> {
   return code;
 }
 
+/** What speaks for the service in its fleet. @throws MOULT_BAD_OPTION at the first start; what runs is not ended for it later. */
+async function agentOf(
+  fleet: string | undefined,
+  name: string,
+  cwd: string,
+  log: Logger,
+  isUpgrade: boolean,
+): Promise<AgentProcess | undefined> {
+  if (fleet === undefined) return undefined;
+  const { fleetSettings } = await import('../../fleet/settings.js');
+  const { AgentProcess } = await import('../../fleet/agent/agent-process.js');
+  try {
+    await fleetSettings(fleet, cwd);
+  } catch (error) {
+    if (!isUpgrade) throw error;
+    log.error(`${String(error)}: the service goes on`);
+  }
+  return new AgentProcess([name, '--fleet', fleet], cwd, { warn: (what) => log.warn(what) });
+}
+
 /** @param unexpected when there were errors that nothing expected. */
 function nextProgram(
   folder: RunFolder,
@@ -149,6 +173,7 @@ function nextProgram(
   manager: ServiceManager | null,
   link: ServiceManagerLink,
   unexpected: () => readonly number[],
+  agent: AgentProcess | undefined,
 ): NextProgram {
   const known = { format: CARRIED_FORMAT, manager };
   return {
@@ -156,15 +181,14 @@ function nextProgram(
     become: (held, leaves) => {
       const { isReady } = link;
       const lock = folder.lock?.keepOverExec() ?? -1;
-      return becomeNewProgram({
-        ...known,
-        ...carries(),
-        lock,
-        held,
-        isReady,
-        ...leaves,
-        unexpected: unexpected(),
-      });
+      const left = { ...known, ...carries(), lock, held, isReady, ...leaves, unexpected: unexpected() };
+      agent?.endNow();
+      try {
+        return becomeNewProgram(left);
+      } catch (error) {
+        agent?.start();
+        throw error;
+      }
     },
   };
 }

@@ -1,0 +1,205 @@
+import { randomBytes } from 'node:crypto';
+import { hostname, userInfo } from 'node:os';
+import { createInterface } from 'node:readline/promises';
+import { Command, Option } from 'commander';
+import { MoultError } from '../../errors.js';
+import { FLEET_PROTOCOL, MAX_HOSTS } from '../../fleet/limits.js';
+import { type Amount, amountOf, type Canaries, planWaves } from '../../fleet/roll/plan.js';
+import type { Roll } from '../../fleet/roll/roll.js';
+import { hasEnded } from '../../fleet/roll/roll-phases.js';
+import { type Member, membersOf, nextSerial, rollOf } from '../../fleet/roster.js';
+import { rollKey } from '../../fleet/store/keys.js';
+import type { FleetStore } from '../../fleet/store/store.js';
+import { print, printJson } from '../../terminal/print.js';
+import { screenOf } from '../../terminal/screen.js';
+import { oneOf, share, timeOption } from '../option-types.js';
+import { settingsFrom, withFleet, withStore } from './open.js';
+import { planText } from './plan-text.js';
+import { amount, canaries, factor, release } from './roll-options.js';
+import { follow } from './watch.js';
+
+interface Flags {
+  readonly fleet?: string;
+  readonly release?: string;
+  readonly canary: Canaries;
+  readonly watchFor: number;
+  readonly maxErrorRate: number;
+  readonly maxSlowdown: number;
+  readonly wave: Amount;
+  readonly by?: string;
+  readonly maxUnavailable?: Amount;
+  readonly hostTimeout: number;
+  readonly onFailure: 'undo' | 'stop';
+  readonly plan?: true;
+  readonly yes?: true;
+  readonly wait: boolean;
+  readonly json?: true;
+}
+
+/** The command `moult fleet restart`. Exit status: 0 when all hosts have the new release, 1 when the roll was undone or stopped. */
+export function restartCommand(): Command {
+  return withFleet(new Command('restart'))
+    .description('restart a service on all hosts of the fleet: canaries first, then wave by wave')
+    .argument('<name>', 'the service')
+    .option(
+      '--release <id>',
+      'what the deploy step of each host is to bring first (default: restart what is there)',
+      release,
+    )
+    .addOption(
+      new Option(
+        '--canary <which>',
+        'the hosts that go first: a number, a share, labels (zone=a), each:LABEL for one of each, or none',
+      )
+        .argParser(canaries)
+        .default({ hosts: 1 }, '1'),
+    )
+    .addOption(
+      timeOption('--watch-for <time>', 'how long canaries are watched before the rest goes on', 30_000),
+    )
+    .addOption(
+      new Option(
+        '--max-error-rate <share>',
+        'how much higher the share of 5xx of the canaries may be than that of the rest',
+      )
+        .argParser(share)
+        .default(0.05, '5%'),
+    )
+    .addOption(
+      new Option(
+        '--max-slowdown <factor>',
+        'how many times as long as with the rest their requests may take on average',
+      )
+        .argParser(factor)
+        .default(5),
+    )
+    .addOption(
+      new Option('--wave <size>', 'how many hosts one wave has: a number or a share')
+        .argParser(amount)
+        .default({ share: 0.1 }, '10%'),
+    )
+    .option('--by <label>', 'finish the hosts with one value of this label before the next')
+    .option(
+      '--max-unavailable <n>',
+      'how many hosts may restart or be silent at one time: a number or a share (default: a wave)',
+      amount,
+    )
+    .addOption(
+      timeOption('--host-timeout <time>', 'after how long without a result a host is unknown', 600_000),
+    )
+    .option(
+      '--on-failure <what>',
+      'when a host fails: undo takes back all that were replaced, stop leaves them',
+      oneOf('undo', 'stop'),
+      'undo',
+    )
+    .option('--plan', 'show the plan, and do nothing')
+    .option('--yes', 'begin without asking')
+    .option('--no-wait', 'return when the roll has begun')
+    .option('--json', 'print the plan, each change and the result as lines of JSON')
+    .action(async (name: string, flags: Flags) => {
+      const began = await withStore(flags.fleet, (store) => begin(store, name, flags));
+      if (!began) return;
+      if (flags.wait) await follow(await settingsFrom(flags.fleet), name, flags.json === true);
+      else if (flags.json !== true) print(`the roll has begun; moult fleet watch ${name} follows it`);
+    });
+}
+
+async function begin(store: FleetStore, name: string, flags: Flags): Promise<boolean> {
+  const members = await membersOf(store, name);
+  const before = await rollOf(store, name);
+  if (before !== undefined && 'roll' in before && !hasEnded(before.roll.phase)) throw inProgress(before.roll);
+  const roll = { ...planned(name, members, flags), serial: await nextSerial(store, name, members) };
+  const epoch = before !== undefined && 'roll' in before ? before.roll.epoch : 0;
+  if (flags.json === true) printJson({ type: 'plan', roll });
+  else print(planText(roll, members, screenOf(process.stdout).columns));
+  if (flags.plan === true || !(await isWanted(flags))) return false;
+  const revision = await store.main.compareAndSet(rollKey(name), { ...roll, epoch }, before?.revision ?? 0);
+  if (revision !== undefined) return true;
+  const now = await rollOf(store, name);
+  throw now !== undefined && 'roll' in now
+    ? inProgress(now.roll)
+    : new MoultError('MOULT_ROLL_IN_PROGRESS', `somebody else has just begun a roll of ${name}`);
+}
+
+function planned(name: string, members: readonly Member[], flags: Flags): Roll {
+  const usable = members.filter(({ record }) => record !== undefined);
+  if (usable.length === 0) throw nobody(name, members);
+  if (usable.length > MAX_HOSTS) {
+    const what = `${name} has ${usable.length} hosts in this fleet, and a roll takes at most ${MAX_HOSTS}`;
+    throw new MoultError('MOULT_BAD_OPTION', what);
+  }
+  const without = usable.filter(({ record }) => record?.hasDeploy === false).map(({ host }) => host);
+  if (flags.release !== undefined && without.length > 0) {
+    const what = `--release needs a deploy step on each host ("deploy" in the settings of its fleet), and ${without.slice(0, 5).join(', ')} has none`;
+    throw new MoultError('MOULT_BAD_OPTION', what);
+  }
+  const candidates = usable.map(({ host, record, alive }) => ({
+    host,
+    labels: record?.labels ?? {},
+    isHeard: alive !== undefined,
+  }));
+  const { waves, hasCanaries } = planWaves(candidates, {
+    canaries: flags.canary,
+    wave: flags.wave,
+    by: flags.by,
+  });
+  if (!hasCanaries && flags.canary !== 'none')
+    throw new MoultError('MOULT_BAD_OPTION', `--canary: no host of ${name} that is heard of is one of these`);
+  const maxUnavailable = amountOf(flags.maxUnavailable ?? flags.wave, usable.length);
+  const silent = candidates.filter(({ isHeard }) => !isHeard).map(({ host }) => host);
+  if (silent.length > maxUnavailable) {
+    const what = `${silent.length} of ${usable.length} hosts are silent (${silent.slice(0, 5).join(', ')}), and at most ${maxUnavailable} may be unavailable (--max-unavailable); moult fleet forget HOST removes one that will not return`;
+    throw new MoultError('MOULT_BAD_OPTION', what);
+  }
+  return {
+    protocol: FLEET_PROTOCOL,
+    id: randomBytes(6).toString('hex'),
+    serial: 1,
+    service: name,
+    release: flags.release ?? null,
+    by: `${userInfo().username}@${hostname()}`.slice(0, 128),
+    startedAt: Date.now(),
+    epoch: 0,
+    phase: 'rolling',
+    wave: 0,
+    hasCanaries,
+    isWatched: false,
+    waves,
+    hosts: Object.fromEntries(
+      candidates.map(({ host, isHeard }) => [host, { state: isHeard ? 'waiting' : 'absent' }] as const),
+    ),
+    terms: {
+      maxUnavailable,
+      onFailure: flags.onFailure,
+      watchForMs: flags.watchFor,
+      hostTimeoutMs: flags.hostTimeout,
+      maxErrorRate: flags.maxErrorRate,
+      maxSlowdown: flags.maxSlowdown,
+    },
+    asked: null,
+  };
+}
+
+async function isWanted({ yes, json }: Flags): Promise<boolean> {
+  if (yes === true || json === true || !process.stdin.isTTY || !process.stdout.isTTY) return true;
+  const asking = createInterface({ input: process.stdin, output: process.stdout });
+  try {
+    return /^y(es)?$/i.test((await asking.question('Begin? [y/N] ')).trim());
+  } finally {
+    asking.close();
+  }
+}
+
+function nobody(name: string, members: readonly Member[]): MoultError {
+  const strange = members.find(({ trouble }) => trouble !== undefined);
+  const why =
+    strange === undefined ? '' : `; what ${strange.host} has written means nothing here: ${strange.trouble}`;
+  const what = `no host of this fleet runs ${name}${why}; moult fleet status shows which services there are`;
+  return new MoultError('MOULT_NOT_RUNNING', what);
+}
+
+function inProgress({ service, serial, phase, by }: Roll): MoultError {
+  const what = `roll ${serial} of ${service}, begun by ${by}, has not ended: it is ${phase}`;
+  return new MoultError('MOULT_ROLL_IN_PROGRESS', what);
+}

@@ -1,0 +1,96 @@
+import { runDeployStep } from '../../fleet/agent/deploy-step.js';
+import type { Health, LocalService, PastRestart } from '../../fleet/agent/local-service.js';
+import type { FleetSettings } from '../../fleet/settings.js';
+import type { RunFolder } from '../../supervisor/journal/run-folder.js';
+import type { GenerationStatus, ServiceStatus } from '../../supervisor/status.js';
+import { ask } from '../control.js';
+
+/** In these a generation is on its way, or may yet be taken back. */
+const UNSETTLED = new Set([
+  'starting',
+  'expecting',
+  'inheriting',
+  'ready',
+  'committing',
+  'probation',
+  'verifying',
+  'undoing',
+]);
+
+/** A service under a supervisor of this machine, as its agent sees it: by what every command may ask. */
+export class SupervisedService implements LocalService {
+  readonly #folder: RunFolder;
+  readonly #settings: FleetSettings;
+
+  constructor(folder: RunFolder, settings: FleetSettings) {
+    this.#folder = folder;
+    this.#settings = settings;
+  }
+
+  get hasDeploy(): boolean {
+    return this.#settings.deploy !== undefined;
+  }
+
+  async health(): Promise<Health> {
+    const status = (await ask(this.#folder, { type: 'status', measure: true })) as unknown as ServiceStatus;
+    const serving = status.generations.filter(({ state }) => state === 'serving');
+    const sum = (of: (one: GenerationStatus) => number | undefined, all = serving) =>
+      Math.round(all.reduce((whole, one) => whole + (of(one) ?? 0), 0));
+    const last = serving.reduce((most, { generation }) => Math.max(most, generation), 0);
+    const label = serving.find(({ generation }) => generation === last)?.entry ?? status.command;
+    const isMeasured = serving.some(({ measures }) => measures !== undefined);
+    return {
+      state: status.state,
+      generation: last,
+      isSettled: serving.length > 0 && !status.generations.some(({ state }) => UNSETTLED.has(state)),
+      label,
+      connections: sum(({ connections }) => connections, [...status.generations]),
+      inFlight: sum(({ inFlight }) => inFlight, [...status.generations]),
+      restarts: status.restarts,
+      crashes: status.crashes,
+      ...(isMeasured
+        ? {
+            requests: sum(({ measures }) => measures?.requests),
+            errors: sum(({ measures }) => measures?.errors),
+            durationSumMs: sum(({ measures }) => measures?.durationSumMs),
+          }
+        : {}),
+    };
+  }
+
+  async history(): Promise<readonly PastRestart[]> {
+    const { restarts } = await ask(this.#folder, { type: 'history' });
+    return (restarts as Record<string, unknown>[]).map(({ generation, kind, result, message }) => ({
+      generation: Number(generation),
+      kind: String(kind),
+      result: String(result),
+      ...(message === undefined ? {} : { message: String(message) }),
+    }));
+  }
+
+  async restart(told: (stage: string) => void): Promise<{ generation: number }> {
+    const question = {
+      type: 'restart',
+      wait: true,
+      ifBusy: 'wait',
+      allowFewerListeners: false,
+      untilConfirmed: true,
+      untilDrained: false,
+      whenQuiet: null,
+    } as const;
+    const { generation, slots } = await ask(this.#folder, question, (event) => told(String(event.stage)));
+    const all = Array.isArray(slots) ? slots.map((one) => Number(one.generation)) : [];
+    return { generation: Math.max(Number(generation), ...all) };
+  }
+
+  async rollback(): Promise<{ generation: number }> {
+    const { generation } = await ask(this.#folder, { type: 'rollback' });
+    return { generation: Number(generation) };
+  }
+
+  deploy(release: string, why: 'restart' | 'undo'): Promise<void> {
+    const { deploy = '', folder, deployTimeout } = this.#settings;
+    const step = { command: deploy, folder, timeoutMs: deployTimeout * 1000 };
+    return runDeployStep(step, this.#folder.name, release, why);
+  }
+}

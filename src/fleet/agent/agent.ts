@@ -1,0 +1,244 @@
+import { MOULT_VERSION } from '../../version.js';
+import { Leader } from '../leader/leader.js';
+import { FLEET_PROTOCOL, MAX_HOST_BYTES } from '../limits.js';
+import { pause } from '../pause.js';
+import {
+  aliveSchema,
+  type HostRecord,
+  hostSchema,
+  type ObeyedRecord,
+  orderSchema,
+  read,
+} from '../records.js';
+import type { FleetSettings } from '../settings.js';
+import { hostKey, orderKey } from '../store/keys.js';
+import { FleetStore } from '../store/store.js';
+import type { Health, LocalService } from './local-service.js';
+import { OrderRunner } from './order-runner.js';
+
+/** So often a host says how it is. */
+const BEAT_MS = 5000;
+/** So often it looks for instructions, besides being told of them. */
+const LOOK_MS = 10_000;
+const AGAIN_MS = 1000;
+const MOST_AGAIN_MS = 10_000;
+
+/** Where an agent says what it does. */
+export interface AgentLog {
+  info(what: string): void;
+  warn(what: string): void;
+}
+
+/** What an agent is for. */
+export interface AgentParts {
+  readonly settings: FleetSettings;
+  readonly name: string;
+  /** Tells this host from another of the same name, and is the same in its next life. */
+  readonly identity: string;
+  readonly service: LocalService;
+  readonly log: AgentLog;
+  /** How often it says how it is, in milliseconds (default: 5 s). */
+  readonly beatMs?: number;
+}
+
+/**
+ * Speaks for one service of this host in its fleet: says how it is, obeys instructions, and may lead. Where the servers are away
+ * it waits for them; whatever goes wrong it begins anew, and the service does not notice.
+ */
+export class Agent {
+  readonly #parts: AgentParts;
+  readonly #ending = new AbortController();
+  readonly #over: Promise<void>;
+  #store: FleetStore | undefined;
+  #runner: OrderRunner | undefined;
+  #record: HostRecord | undefined;
+  #told: string | undefined;
+
+  constructor(parts: AgentParts) {
+    this.#parts = parts;
+    this.#over = this.#live();
+  }
+
+  /** Ends it; what its service does goes on. @param leaves whether the service ends, too, so that nobody waits for it. */
+  async end(leaves: boolean): Promise<void> {
+    const record = this.#record;
+    const store = this.#store;
+    if (leaves && record !== undefined && store !== undefined) {
+      const key = this.#key;
+      const said = store.main.put(key, { ...record, hasLeft: true }).then(() => store.alive.remove(key));
+      await Promise.race([said, pause(1000)]).catch(() => {});
+    }
+    this.#ending.abort();
+    await this.#over;
+  }
+
+  get #key(): string {
+    return hostKey(this.#parts.settings.host, this.#parts.name);
+  }
+
+  async #live(): Promise<void> {
+    const { signal } = this.#ending;
+    for (let times = 0; !signal.aborted; times += 1) {
+      const beganMs = performance.now();
+      try {
+        await this.#join();
+        times = 0;
+      } catch (error) {
+        if (!signal.aborted) this.#say(`it cannot take part in its fleet at the moment: ${messageOf(error)}`);
+      }
+      if (performance.now() - beganMs > MOST_AGAIN_MS) times = 0;
+      await pause(Math.min(MOST_AGAIN_MS, AGAIN_MS * 2 ** Math.min(times, 8)), signal);
+    }
+  }
+
+  // From one connection to its end.
+  async #join(): Promise<void> {
+    const { settings, name, log } = this.#parts;
+    const { signal } = this.#ending;
+    const over = new AbortController();
+    const isOver = AbortSignal.any([signal, over.signal]);
+    const store = await FleetStore.open(settings);
+    const ends: (() => unknown)[] = [() => store.close()];
+    try {
+      await this.#introduce(store);
+      this.#store = store;
+      this.#resume();
+      this.#told = undefined;
+      log.info(`fleet: joined fleet ${settings.name} as ${settings.host}`);
+      const fail = (error: unknown) => over.abort(error);
+      store.connection.closed().then(fail, fail);
+      const look = async () => {
+        const found = await store.main.get(orderKey(settings.host, name));
+        if (found !== undefined) this.#hear(found.bytes);
+      };
+      ends.push(await store.main.watch(orderKey(settings.host, name), ({ bytes }) => this.#hear(bytes)));
+      if (settings.lead) {
+        const leader = new Leader({ store, service: name, holder: `${settings.host} ${process.pid}`, log });
+        ends.push(() => leader.end());
+        await leader.begin();
+      }
+      let nextLookMs = 0;
+      while (!isOver.aborted) {
+        await this.#beat(store);
+        if (performance.now() >= nextLookMs) {
+          await look();
+          nextLookMs = performance.now() + LOOK_MS;
+        }
+        await pause(this.#parts.beatMs ?? BEAT_MS, isOver);
+      }
+      if (!signal.aborted) throw over.signal.reason ?? new Error('the connection was closed');
+    } finally {
+      this.#store = undefined;
+      over.abort();
+      for (const end of ends.reverse()) await end();
+    }
+  }
+
+  // Who one is, what was left by the agent before, and that nobody else has the name.
+  async #introduce(store: FleetStore): Promise<void> {
+    const { settings, name, identity, service, log } = this.#parts;
+    const there = await store.alive.get(this.#key);
+    const alive = there && read(aliveSchema, there.bytes, MAX_HOST_BYTES);
+    if (alive !== undefined && 'value' in alive && alive.value.identity !== identity)
+      throw new Error(
+        `another host of this fleet is named ${settings.host} and has a service ${name}; name this one by "host"`,
+      );
+    const kept = await store.main.get(this.#key);
+    const before = kept && read(hostSchema, kept.bytes, MAX_HOST_BYTES);
+    const known = before !== undefined && 'value' in before ? before.value : undefined;
+    if (before !== undefined && 'trouble' in before)
+      log.warn(`fleet: what this host had kept cannot be read (${before.trouble}) and is written anew`);
+    const record: HostRecord = {
+      protocol: FLEET_PROTOCOL,
+      host: settings.host,
+      service: name,
+      labels: settings.labels,
+      version: MOULT_VERSION,
+      identity,
+      hasDeploy: service.hasDeploy,
+      release: this.#record?.release ?? known?.release ?? null,
+      ...(known?.obeyed === undefined ? {} : { obeyed: known.obeyed }),
+    };
+    // What this agent knows is newer than what it could write while the servers were away.
+    const obeyed = this.#runner?.obeyed ?? record.obeyed;
+    this.#record = obeyed === undefined ? record : { ...record, obeyed };
+    await store.main.put(this.#key, this.#record);
+  }
+
+  #resume(): void {
+    if (this.#runner !== undefined) return;
+    const { service, log } = this.#parts;
+    const parts = {
+      service,
+      keep: (one: ObeyedRecord, release?: string | null) => this.#keep(one, release),
+      release: () => this.#record?.release ?? null,
+      log,
+      signal: this.#ending.signal,
+    };
+    this.#runner = new OrderRunner(parts, this.#record?.obeyed);
+    this.#runner.resume().catch((error: unknown) => this.#say(messageOf(error)));
+  }
+
+  // Until it is kept: what is begun must be known to whoever comes after.
+  async #keep(obeyed: ObeyedRecord, release?: string | null): Promise<void> {
+    if (this.#record === undefined) return;
+    this.#record = { ...this.#record, obeyed, ...(release === undefined ? {} : { release }) };
+    for (;;) {
+      this.#ending.signal.throwIfAborted();
+      const store = this.#store;
+      try {
+        if (store !== undefined) {
+          await store.main.put(this.#key, this.#record);
+          return;
+        }
+      } catch (error) {
+        this.#say(`what it does cannot be told: ${messageOf(error)}`);
+      }
+      await pause(AGAIN_MS, this.#ending.signal);
+    }
+  }
+
+  // Whatever was written there, and by whoever.
+  #hear(bytes: Uint8Array): void {
+    const order = read(orderSchema, bytes, MAX_HOST_BYTES);
+    if ('trouble' in order) {
+      this.#say(`an instruction for this host means nothing to it: ${order.trouble}`);
+      return;
+    }
+    this.#runner?.obey(order.value).catch((error: unknown) => {
+      if (!this.#ending.signal.aborted) this.#say(`an instruction could not be obeyed: ${messageOf(error)}`);
+    });
+  }
+
+  async #beat(store: FleetStore): Promise<void> {
+    const { service, identity } = this.#parts;
+    const health: Health = await service.health().catch(() => SILENT);
+    const { isSettled, ...figures } = health;
+    await store.alive.put(this.#key, {
+      protocol: FLEET_PROTOCOL,
+      identity,
+      ...figures,
+      ...(figures.label === undefined ? {} : { label: figures.label.slice(0, 1024) }),
+    });
+  }
+
+  #say(what: string): void {
+    if (this.#told === what) return;
+    this.#told = what;
+    this.#parts.log.warn(`fleet: ${what}`);
+  }
+}
+
+const SILENT: Health = {
+  state: 'silent',
+  generation: 0,
+  isSettled: false,
+  connections: 0,
+  inFlight: 0,
+  restarts: 0,
+  crashes: 0,
+};
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

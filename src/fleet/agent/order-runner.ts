@@ -1,0 +1,287 @@
+import { asMoultError } from '../../errors.js';
+import type { ObeyedRecord, Order } from '../records.js';
+import { judge } from '../roll/obedience.js';
+import type { LocalService } from './local-service.js';
+
+/** So often it is looked whether a service that is busy has come to rest. */
+const LOOK_MS = 500;
+/** A restart that an agent left in the middle is begun so often in all. */
+const MOST_TIMES = 3;
+/** From this stage on what serves can be taken back at once. */
+const COMMITTED = ['commit', 'connections', 'look'];
+
+/** What an instruction runner needs around it. */
+export interface OrderRunnerParts {
+  readonly service: LocalService;
+  /** Has this kept where an agent that comes after finds it; settles when it is. */
+  readonly keep: (obeyed: ObeyedRecord, release?: string | null) => Promise<void>;
+  /** The id of the release that the last roll brought. */
+  readonly release: () => string | null;
+  readonly log: { info(what: string): void; warn(what: string): void };
+  /** Ends all that waits. */
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Obeys instructions, each once. What it begins is kept before it begins, so that an agent that is killed is followed by one
+ * that knows how far it was.
+ */
+export class OrderRunner {
+  readonly #parts: OrderRunnerParts;
+  #obeyed: ObeyedRecord | undefined;
+  #work: Promise<void> = Promise.resolve();
+  #entering: Promise<void> = Promise.resolve();
+  /** Where a restart is under way: settles when it has committed, or is over. */
+  #restart: { readonly canTakeBack: Promise<void>; readonly over: Promise<void> } | undefined;
+
+  /** @param obeyed what an agent before this one has left. */
+  constructor(parts: OrderRunnerParts, obeyed: ObeyedRecord | undefined) {
+    this.#parts = parts;
+    this.#obeyed = obeyed;
+  }
+
+  /** What became of the last instruction. */
+  get obeyed(): ObeyedRecord | undefined {
+    return this.#obeyed;
+  }
+
+  /** Goes on with what the agent before this one was killed in. */
+  resume(): Promise<void> {
+    const { outcome } = this.#obeyed ?? {};
+    if (outcome === 'running') return this.#inTurn(() => this.#findOut());
+    if (outcome === 'taking-back') return this.#inTurn(() => this.#takeBack());
+    return Promise.resolve();
+  }
+
+  /** Settles when this instruction has been obeyed, or is none to be obeyed. */
+  async obey(order: Order): Promise<void> {
+    const entered = this.#entering.then(() => this.#enter(order));
+    this.#entering = entered.then(
+      () => {},
+      () => {},
+    );
+    await (await entered)?.();
+  }
+
+  /** Judges it and keeps that it begins. @returns what is to be done. */
+  async #enter(order: Order): Promise<(() => Promise<void>) | undefined> {
+    if (judge(this.#obeyed, order) !== 'obey') return undefined;
+    const { roll, serial, action, epoch, release } = order;
+    this.#parts.log.info(`fleet: told to ${action} by roll ${serial}, leader ${epoch}`);
+    const fresh = { roll, serial, action, epoch, release } as const;
+    if (action === 'restart') {
+      const { generation } = await this.#parts.service.health();
+      const before = { generation, release: this.#parts.release() };
+      await this.#keep({ ...fresh, before, outcome: 'running', times: 1 });
+      return () => this.#inTurn(() => this.#replace());
+    }
+    const last = this.#obeyed?.serial === serial ? this.#obeyed : undefined;
+    const neverBegan = last === undefined || last.outcome === 'left-alone';
+    if (neverBegan) {
+      const before = { generation: 0, release: this.#parts.release() };
+      await this.#keep({ ...fresh, before, outcome: action === 'undo' ? 'taken-back' : 'left-alone' });
+      return undefined;
+    }
+    // What has begun comes to its end, and is reported as ever.
+    if (action === 'withdraw') {
+      await this.#keep({ ...last, action, epoch });
+      return undefined;
+    }
+    await this.#keep({ ...last, action, epoch, outcome: 'taking-back' });
+    return async () => {
+      await this.#restart?.canTakeBack;
+      await this.#takeBack();
+    };
+  }
+
+  async #replace(): Promise<void> {
+    let canTakeBack = () => {};
+    let isOver = () => {};
+    this.#restart = {
+      canTakeBack: new Promise((resolve) => {
+        canTakeBack = resolve;
+      }),
+      over: new Promise((resolve) => {
+        isOver = resolve;
+      }),
+    };
+    try {
+      await this.#deploy();
+      // Meanwhile it may have been told to take it back.
+      if (this.#obeyed?.outcome !== 'running') return;
+      const { generation } = await this.#parts.service.restart((stage) => {
+        if (COMMITTED.includes(stage)) canTakeBack();
+      });
+      await this.#ended({ outcome: 'succeeded', made: generation });
+    } catch (error) {
+      await this.#ended({ outcome: 'failed', reason: reasonOf(error) });
+    } finally {
+      this.#restart = undefined;
+      canTakeBack();
+      isOver();
+    }
+  }
+
+  async #deploy(): Promise<void> {
+    const { service } = this.#parts;
+    const release = this.#obeyed?.release ?? null;
+    if (release === null) return;
+    if (!service.hasDeploy)
+      throw new Error(`the roll names release ${release}, and this host has no deploy step`);
+    await this.#change({ isDeployed: true });
+    await service.deploy(release, 'restart');
+  }
+
+  async #takeBack(): Promise<void> {
+    const { service, log } = this.#parts;
+    try {
+      await this.#atRestOrInProbation();
+      const how = await this.#whatTheRollMade();
+      if (how === 'another')
+        throw new Error('it was restarted by somebody else since the roll: what serves is not of this roll');
+      const { release } = this.#obeyed?.before ?? { release: null };
+      const isDeployable = this.#obeyed?.isDeployed === true && release !== null;
+      let isDone = false;
+      if (how === 'ours') isDone = await this.#goBack(isDeployable ? release : null);
+      await this.#restart?.over;
+      let reason: string | undefined;
+      if (isDeployable && !isDone) {
+        // It serves what it had; only the paths still hold the release that failed.
+        await service.deploy(release, 'undo').catch((error: unknown) => {
+          reason = `taken back, but the deploy step failed for ${release}: ${reasonOf(error)}`;
+          log.warn(`fleet: ${reason}`);
+        });
+      }
+      await this.#change(
+        { outcome: 'taken-back', ...(reason === undefined ? {} : { reason: cut(reason) }) },
+        release,
+      );
+    } catch (error) {
+      if (this.#parts.signal.aborted) return;
+      await this.#change({ outcome: 'not-taken-back', reason: reasonOf(error) });
+    }
+  }
+
+  // @returns whether the release was brought back to its paths for that.
+  async #goBack(release: string | null): Promise<boolean> {
+    const { service, log } = this.#parts;
+    try {
+      const { generation } = await service.rollback();
+      log.info(`fleet: taken back, generation ${generation} serves`);
+      return false;
+    } catch (error) {
+      const { code } = asMoultError(error, 'MOULT_HANDOVER_ABORTED');
+      if (code !== 'MOULT_NOTHING_TO_ROLL_BACK' || release === null) throw error;
+      log.warn(`fleet: ${reasonOf(error)}: the deploy step brings release ${release} back`);
+      await service.deploy(release, 'undo');
+      await service.restart(() => {});
+      return true;
+    }
+  }
+
+  // The generation that serves now: that of the roll, what was there before, or a third.
+  async #whatTheRollMade(): Promise<'ours' | 'nothing' | 'another'> {
+    const { service } = this.#parts;
+    const { before = { generation: 0 }, made = Number.POSITIVE_INFINITY } = this.#obeyed ?? {};
+    const { generation } = await service.health();
+    if (generation <= before.generation) return 'nothing';
+    const since = (await service.history()).filter((one) => one.generation > before.generation);
+    const good = since.filter(({ result }) => result === 'confirmed' || result === 'took over');
+    if (good.some((one) => one.kind === 'restart' && one.generation > made)) return 'another';
+    if (good.at(-1)?.kind === 'rollback') return 'nothing';
+    // A start after a crash has the release that was there; what the history lacks a supervisor was killed in.
+    return good.length > 0 || !since.some((one) => one.generation === generation) ? 'ours' : 'nothing';
+  }
+
+  // The agent before this one was killed in the middle of a restart, or its supervisor was.
+  async #findOut(): Promise<void> {
+    const { service, log } = this.#parts;
+    await this.#atRest();
+    const before = this.#obeyed?.before.generation ?? 0;
+    const { generation } = await service.health();
+    const since = (await service.history()).filter((one) => one.generation > before);
+    const ended = since.findLast(({ kind }) => kind === 'restart');
+    if (ended?.result === 'confirmed' || ended?.result === 'took over') {
+      await this.#ended({ outcome: 'succeeded', made: ended.generation });
+    } else if (ended !== undefined) {
+      await this.#ended({
+        outcome: 'failed',
+        reason: cut(ended.message ?? `its restart was ${ended.result}`),
+      });
+    } else if (generation > before && !since.some((one) => one.generation === generation)) {
+      await this.#ended({ outcome: 'succeeded', made: generation });
+    } else if ((this.#obeyed?.times ?? 1) < MOST_TIMES && this.#obeyed?.outcome === 'running') {
+      log.warn('fleet: the agent was ended before the restart began; it begins now');
+      await this.#change({ times: (this.#obeyed.times ?? 1) + 1 });
+      await this.#replace();
+    } else {
+      await this.#ended({
+        outcome: 'failed',
+        reason: 'it was interrupted again and again before it took over',
+      });
+    }
+  }
+
+  async #atRest(): Promise<void> {
+    for (;;) {
+      const health = await this.#parts.service.health().catch(() => undefined);
+      if (health?.isSettled === true && health.state === 'serving') return;
+      await this.#pause();
+    }
+  }
+
+  // Within probation what was there before takes over again at once.
+  async #atRestOrInProbation(): Promise<void> {
+    for (;;) {
+      const health = await this.#parts.service.health().catch(() => undefined);
+      if (health !== undefined && health.generation > 0 && health.state === 'serving') return;
+      await this.#pause();
+    }
+  }
+
+  async #pause(): Promise<void> {
+    await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+    this.#parts.signal.throwIfAborted();
+  }
+
+  // The result of the restart; where it is to be taken back by now, that comes to its own result.
+  async #ended(facts: Partial<ObeyedRecord>): Promise<void> {
+    const isWanted = this.#obeyed?.outcome === 'running';
+    const { made, reason } = facts;
+    if (!isWanted) {
+      if (this.#obeyed !== undefined && made !== undefined) this.#obeyed = { ...this.#obeyed, made };
+      return;
+    }
+    if (reason !== undefined) this.#parts.log.warn(`fleet: the restart failed: ${reason}`);
+    const release = facts.outcome === 'succeeded' ? (this.#obeyed?.release ?? undefined) : undefined;
+    await this.#change(facts, release);
+  }
+
+  async #change(facts: Partial<ObeyedRecord>, release?: string | null): Promise<void> {
+    if (this.#obeyed !== undefined) await this.#keep({ ...this.#obeyed, ...facts }, release);
+  }
+
+  async #keep(obeyed: ObeyedRecord, release?: string | null): Promise<void> {
+    this.#obeyed = obeyed;
+    await this.#parts.keep(obeyed, release);
+  }
+
+  #inTurn(work: () => Promise<void>): Promise<void> {
+    this.#work = this.#work.then(work, work);
+    return this.#work;
+  }
+}
+
+function reasonOf(error: unknown): string {
+  const { code, message, details } = asMoultError(error, 'MOULT_HANDOVER_ABORTED');
+  const isOurs = (error as { code?: unknown }).code === code;
+  const output = Array.isArray(details?.output) ? details.output.map(String) : [];
+  const last = output.findLast((line) => line.trim() !== '');
+  return cut(
+    `${isOurs ? `${code}: ` : ''}${message}${last === undefined ? '' : ` (its last line: ${last})`}`,
+  );
+}
+
+function cut(text: string): string {
+  return text.length > 600 ? `${text.slice(0, 599)}…` : text;
+}

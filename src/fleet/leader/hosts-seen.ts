@@ -1,0 +1,94 @@
+import { MAX_HOST_BYTES } from '../limits.js';
+import { type AliveRecord, aliveSchema, type HostRecord, hostSchema, read } from '../records.js';
+import { type HostEvent, hostStates, isUnderWay } from '../roll/host-states.js';
+import type { Roll } from '../roll/roll.js';
+import type { Happened, Report } from '../roll/roll-machine.js';
+import { namesIn, token } from '../store/keys.js';
+import { ALIVE_MS, type FleetStore } from '../store/store.js';
+
+const EVENTS: Readonly<Record<string, Report | undefined>> = {
+  running: 'begun',
+  succeeded: 'succeeded',
+  failed: 'failed',
+  'left-alone': 'left-alone',
+  'taken-back': 'taken-back',
+  'not-taken-back': 'not-taken-back',
+};
+
+/** What a leader has seen of its hosts, since it leads: how long they have been silent is counted by its own clock. */
+export class HostsSeen {
+  readonly #store: FleetStore;
+  readonly #service: string;
+  readonly #records = new Map<string, HostRecord>();
+  readonly #alive = new Map<string, AliveRecord>();
+  /** Milliseconds since each was heard of. */
+  readonly #silentMs = new Map<string, number>();
+  /** Milliseconds since each was told something. */
+  readonly #askedMs = new Map<string, number>();
+  readonly #ends: (() => void)[] = [];
+  #passedMs = 0;
+
+  constructor(store: FleetStore, service: string) {
+    this.#store = store;
+    this.#service = service;
+  }
+
+  async begin(): Promise<void> {
+    const { main, alive } = this.#store;
+    const pattern = `host.*.${token(this.#service)}`;
+    this.#ends.push(
+      await main.watch(pattern, ({ key, bytes }) => {
+        const found = read(hostSchema, bytes, MAX_HOST_BYTES);
+        // What means nothing is as good as nothing: its host falls silent for the roll.
+        if ('value' in found) this.#records.set(namesIn(key)[0] ?? '', found.value);
+      }),
+      await alive.watch(pattern, ({ key, bytes }) => {
+        const found = read(aliveSchema, bytes, MAX_HOST_BYTES);
+        if (!('value' in found)) return;
+        const [host = ''] = namesIn(key);
+        this.#alive.set(host, found.value);
+        this.#silentMs.set(host, this.#passedMs);
+      }),
+    );
+  }
+
+  end(): void {
+    for (const end of this.#ends) end();
+  }
+
+  /** So much time has gone by, in which this process could see. */
+  pass(ms: number): void {
+    this.#passedMs += ms;
+  }
+
+  /** A host was told something. */
+  asked(host: string): void {
+    this.#askedMs.set(host, this.#passedMs);
+  }
+
+  /** How a host said it is. */
+  health(host: string): AliveRecord | undefined {
+    return this.#alive.get(host);
+  }
+
+  /** What a roll has not taken in yet. */
+  happened(roll: Roll): Happened[] {
+    const happened: Happened[] = [];
+    for (const [host, { state }] of Object.entries(roll.hosts)) {
+      const means = (event: HostEvent) => hostStates[state][event] !== undefined;
+      const obeyed = this.#records.get(host)?.obeyed;
+      const event = obeyed?.serial === roll.serial ? EVENTS[obeyed.outcome] : undefined;
+      if (event !== undefined && means(event)) {
+        happened.push({ type: 'host', host, event, ...(obeyed?.reason && { reason: obeyed.reason }) });
+        continue;
+      }
+      const isSilent = this.#passedMs - (this.#silentMs.get(host) ?? 0) > ALIVE_MS;
+      const isLate =
+        isUnderWay(state) && this.#passedMs - (this.#askedMs.get(host) ?? 0) > roll.terms.hostTimeoutMs;
+      if ((isSilent || isLate) && means('silent')) happened.push({ type: 'host', host, event: 'silent' });
+      else if (!isSilent && this.#alive.has(host) && means('heard'))
+        happened.push({ type: 'host', host, event: 'heard' });
+    }
+    return happened;
+  }
+}
