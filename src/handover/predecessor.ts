@@ -38,6 +38,9 @@ const HAND_BACK_TIMEOUT_MS = 2000;
 const VERIFY_TIMEOUT_MS = 20_000;
 /** How long what one has said until its end may take to be heard. */
 const LAST_WORDS_MS = 1000;
+/** How long the process of a predecessor may take to end after its channel has closed. */
+const END_TIMEOUT_MS = 2000;
+const LOOK_MS = 10;
 /** How long what it has handed back may take to be restored, where the settings do not say. */
 const RESTORE_TIMEOUT_MS = 30_000;
 
@@ -49,6 +52,10 @@ export interface PredecessorEvents {
   aborted(error: MoultError): void;
   /** The handover was undone after commit; this generation accepts again. @param alive whether the successor lives, and hands back what it has. */
   undone(error: MoultError, alive: boolean): void;
+  /** What this generation has is the predecessor's, which serves again. */
+  takenBack(): void;
+  /** The predecessor, to which this generation was handing back, is gone: this one accepts again. */
+  servesOn(): void;
   /** A listener that the successor did not claim was closed for good. */
   released(name: string): void;
   /** The successor is given a listener that the service has only opened now. */
@@ -242,6 +249,7 @@ export class Predecessor {
     switch (this.#state) {
       case 'committing':
       case 'undoing':
+      case 'returning':
         this.#retirement = retirement;
         return;
       case 'probation':
@@ -298,7 +306,7 @@ export class Predecessor {
     if (this.#state !== 'serving') return;
     this.#step('give-back');
     this.#stopSharing();
-    const { listeners } = this.#context;
+    const { listeners, threads } = this.#context;
     const work = this.#work();
     const giving = returning.giving ?? new Giving(channel, this.#context);
     this.#giving = giving;
@@ -306,21 +314,72 @@ export class Predecessor {
     this.#flows = flows;
     channel.ref();
     this.#channel = channel;
+    // An older predecessor does not say that it serves.
+    const isHeard = message.saysResumed === true;
+    const isStill = () => this.#state === 'returning' && this.#channel === channel;
+    const takenBack = () => {
+      if (!isStill()) return;
+      this.#step('taken-back');
+      for (const listener of listeners.lasting()) listeners.release(listener, false);
+      threads.confirm();
+      this.#events.takenBack();
+      this.#leave?.check();
+    };
+    channel.on('resumed', takenBack);
+    let hasBegun = false;
+    // It serves, or will: who cannot be told of anything any more must not serve beside it.
+    const leaveAlone = () => {
+      takenBack();
+      giving.stop();
+      this.#context.tasks.end(message.drainTimeoutMs);
+      if (hasBegun) return;
+      threads.retire(message.drainTimeoutMs, true, []);
+      this.#leaveTo([], { timeoutMs: message.drainTimeoutMs, spreadMs: 0 }, work);
+    };
+    const taker = new ProcessHandle(channel.peer.pid);
     channel.closed.then(() => {
       if (this.#channel === channel) this.#leave?.stopMoving();
+      if (!isStill()) {
+        taker.close();
+        return;
+      }
+      whenKnown(taker, (hasEnded) => {
+        taker.close();
+        if (!isStill()) return;
+        if (hasEnded) this.#servesOn(returning);
+        else leaveAlone();
+      });
     });
-    const { threads } = this.#context;
     const giveBack = () => {
+      if (!isStill() || channel.isClosed) return;
+      hasBegun = true;
       flows.tell(listenersWithFlows(message.claims));
-      channel.send({ type: 'handed-back' });
-      for (const listener of listeners.lasting()) listeners.release(listener, false);
+      channel.send({ type: 'handed-back', ...(isHeard ? { hearsResumed: true } : {}) });
+      if (!isHeard) takenBack();
       giving.begin(message.tasks ?? [], message.drainTimeoutMs);
       threads.leave(message.threads ?? [], timesOf(message));
-      threads.confirm();
-      const taker = { channel, claims: message.claims };
-      this.#leaveToAll(taker, message.threads ?? [], timesOf(message), work);
+      this.#leaveToAll({ channel, claims: message.claims }, message.threads ?? [], timesOf(message), work);
     };
     threads.pause(() => returning.whenTaken(() => giving.giveBack(message, giveBack)));
+  }
+
+  // The predecessor has ended before it served: nobody else has what is here.
+  #servesOn(returning: Returning): void {
+    this.#context.threads.halt();
+    this.#leave?.stop();
+    this.#leave = undefined;
+    for (const { channel } of this.#heirs) channel.close();
+    this.#heirs = [];
+    const giving = this.#giving;
+    giving?.stop();
+    this.#flows?.stopTelling();
+    this.#forget();
+    giving?.forget();
+    this.#servesAgain((epoch) => {
+      giving?.resumeTasks(epoch, []);
+      returning.callOff(epoch);
+      this.#events.servesOn();
+    });
   }
 
   /** Called when connections no longer come from this generation's own predecessor. */
@@ -484,7 +543,7 @@ export class Predecessor {
       return;
     }
     meetPeerSlots(doors, this.#generation).then((met) => {
-      const isStill = ['probation', 'verifying', 'draining'].includes(this.#state);
+      const isStill = ['probation', 'verifying', 'returning', 'draining'].includes(this.#state);
       if (isStill && this.#channel === taker.channel) {
         this.#heirs = met;
         then(this.#leaveTo([taker, ...met], times, work));
@@ -623,13 +682,17 @@ export class Predecessor {
       this.#forget();
       giving?.forget();
       this.#resume(told, true, (epoch) => {
+        // Before anybody else hears of it: from now on what this generation has is not the other's any more.
+        if (isHeard) channel.send({ type: 'resumed' });
         giving?.resumeTasks(epoch, tasks);
         taking.expectTasks(epoch, tasks, (name) => giving?.givenWith(name));
       });
     };
-    channel.on('handed-back', () => {
+    let isHeard = false;
+    channel.on('handed-back', ({ hearsResumed }) => {
       if (!isOn() || hasAnswered) return;
       hasAnswered = true;
+      isHeard = hearsResumed === true;
       channel.off('abort');
       // Connections follow at once, whatever the state that came before them still takes to be restored.
       this.takeFrom(channel, (then) => taking.whenTaken(then));
@@ -655,6 +718,7 @@ export class Predecessor {
       tasks,
       ...doors,
       taskParts: true,
+      saysResumed: true,
     });
   }
 
@@ -680,12 +744,18 @@ export class Predecessor {
   }
 
   #resume(error: MoultError, alive: boolean, resumeTasks: (epoch: number) => void): void {
+    this.#servesAgain((epoch) => {
+      resumeTasks(epoch);
+      this.#events.undone(error, alive);
+    });
+  }
+
+  #servesAgain(then: (epoch: number) => void): void {
     this.#context.epoch = epochAfter(this.#context.epoch);
     this.#context.listeners.resume();
     this.#context.threads.open(this.#context.epoch);
     this.#step('resume');
-    resumeTasks(this.#context.epoch);
-    this.#events.undone(error, alive);
+    then(this.#context.epoch);
     if (this.#retirement !== undefined) this.retire(this.#retirement);
   }
 
@@ -741,6 +811,23 @@ export class Predecessor {
   #step(event: Parameters<typeof step>[1]): void {
     this.#state = step(this.#state, event);
   }
+}
+
+// A channel that closes is heard of before the end of its process.
+function whenKnown(one: ProcessHandle, then: (hasEnded: boolean) => void): void {
+  if (one.hasEnded()) {
+    then(true);
+    return;
+  }
+  const tell = (hasEnded: boolean) => {
+    clearInterval(look);
+    limit.clear();
+    then(hasEnded);
+  };
+  const look = setInterval(() => {
+    if (one.hasEnded()) tell(true);
+  }, LOOK_MS);
+  const limit = new Deadline(END_TIMEOUT_MS, () => tell(one.hasEnded()));
 }
 
 function tellKept({ message }: MoultError): void {

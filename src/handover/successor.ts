@@ -15,6 +15,8 @@ export interface Returning {
   readonly giving: Giving | undefined;
   /** Calls back once all that the predecessor has sent is taken. */
   whenTaken(callback: () => void): void;
+  /** Nothing goes back: the predecessor is gone. What it had begins here. */
+  callOff(epoch: number): void;
 }
 
 /** What a successor tells of its handover. */
@@ -137,7 +139,12 @@ export class Successor {
       const taking = this.#taking;
       taking?.stop();
       const whenTaken = (then: () => void) => (taking === undefined ? then() : taking.whenTaken(then));
-      this.#events.handBack(channel, flows, message, { giving: this.#mirror, whenTaken });
+      const callOff = (epoch: number) => {
+        this.#isHandingBack = false;
+        this.#proved();
+        taking?.resumeTasks(epoch);
+      };
+      this.#events.handBack(channel, flows, message, { giving: this.#mirror, whenTaken, callOff });
     });
     channel.closed.then(() => this.#forget(channel));
     this.#feeds.add(channel);

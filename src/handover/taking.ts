@@ -51,6 +51,11 @@ export class Taking {
     }
   }
 
+  /** The other side, which was to have all again, is gone: what it had kept begins here. */
+  resumeTasks(epoch: number): void {
+    this.#tasks.resume(epoch);
+  }
+
   /** Nothing more comes. */
   stop(): void {
     this.#tasks.stop();

@@ -10,6 +10,7 @@ export type HandoverState =
   | 'probation'
   | 'verifying'
   | 'undoing'
+  | 'returning'
   | 'draining'
   | 'ended';
 
@@ -25,6 +26,7 @@ export type HandoverEvent =
   | 'fail'
   | 'resume'
   | 'give-back'
+  | 'taken-back'
   | 'retire'
   | 'drained';
 
@@ -38,7 +40,7 @@ interface Row {
 export const table: Readonly<Record<HandoverState, Row>> = {
   serving: {
     accepts: 'predecessor',
-    on: { expect: 'expecting', retire: 'draining', 'give-back': 'draining' },
+    on: { expect: 'expecting', retire: 'draining', 'give-back': 'returning' },
   },
   expecting: { accepts: 'predecessor', on: { hello: 'inheriting', fail: 'serving' } },
   inheriting: { accepts: 'predecessor', on: { ready: 'ready', fail: 'serving' } },
@@ -50,6 +52,7 @@ export const table: Readonly<Record<HandoverState, Row>> = {
   },
   verifying: { accepts: 'successor', on: { confirm: 'draining', fail: 'undoing' } },
   undoing: { accepts: 'none', on: { resume: 'serving' } },
+  returning: { accepts: 'none', on: { 'taken-back': 'draining', resume: 'serving' } },
   draining: { accepts: 'successor', on: { drained: 'ended' } },
   ended: { accepts: 'successor', on: {} },
 };

@@ -423,8 +423,14 @@ export const schemas = {
     threads: v.optional(doors),
     /** Whether it puts together what a task gives along in parts. */
     taskParts: v.optional(v.boolean()),
+    /** Whether it says when it serves again. */
+    saysResumed: v.optional(v.boolean()),
   }),
-  'handed-back': v.object({}),
+  'handed-back': v.object({
+    /** Whether it goes on with what it has until it hears that the predecessor serves. */
+    hearsResumed: v.optional(v.boolean()),
+  }),
+  resumed: v.object({}),
   abort: v.object({ error: errorReport, generation: v.optional(count) }),
 
   // A generation and that of another slot

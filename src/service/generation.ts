@@ -234,7 +234,7 @@ export class Generation implements GenerationContext {
 
   /** Whether it is just being decided who accepts: in the middle of a commit, or of an undo. */
   get isBetween(): boolean {
-    return this.#predecessor.state === 'committing' || this.#predecessor.state === 'undoing';
+    return ['committing', 'undoing', 'returning'].includes(this.#predecessor.state);
   }
 
   /** Where worker threads of this process join it. @param shut memory in which they see that they may not accept. */
@@ -327,6 +327,12 @@ export class Generation implements GenerationContext {
         this.life.emit('failed', error);
         this.life.emit('serve', { resumed: true });
       },
+      takenBack: () => this.life.emit('drain'),
+      servesOn: () => {
+        say({ type: 'serving', epoch: this.epoch, said: this.#readiness.hasSaid });
+        this.#overseer.accepts();
+        this.life.emit('serve', { resumed: true });
+      },
       released: (name) => say({ type: 'release', name }),
       given: (listener) => this.#hold(listener),
       drained: (report) => this.#end(report),
@@ -339,7 +345,7 @@ export class Generation implements GenerationContext {
       handBack: (channel, flows, message, returning) => {
         this.#late?.stop();
         this.#predecessor.giveBack(channel, flows, message, returning);
-        this.life.emit('drain');
+        broadcastHub().feeds.yield();
       },
       aborted: (error) => {
         this.tasks.close();

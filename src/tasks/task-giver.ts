@@ -107,6 +107,7 @@ export class TaskGiver {
   /** Whether none is left that waits for the other side, or is on its way there. */
   get isOver(): boolean {
     if (!this.#hasBegun) return true;
+    if (this.#isStopped) return this.#giving === 0;
     return this.#giving === 0 && this.#tasks.all().every((task) => this.#leaving.has(task));
   }
 

@@ -27,8 +27,12 @@ export class TaskTaker {
   #state: TakenState;
   /** Those that the other side still has; with what each begins where it is gone before. */
   #expected = new Map<string, Given>();
+  /** Those that the other side kept. */
+  #kept = new Map<string, Given>();
   /** Given before this side was ready to expect it. */
   #early = new Map<string, Given>();
+  /** Given, and only to be taken once the state that came before is. */
+  #coming = new Set<string>();
   /** What has come so far of what one gives along. */
   #parts = new Map<string, Buffer[]>();
   #isGiverGone = false;
@@ -75,8 +79,19 @@ export class TaskTaker {
   /** Nothing more comes: the other side keeps what it has not given. */
   stop(): void {
     this.#isStopped = true;
-    for (const name of this.#expected.keys()) this.#tasks.get(name)?.arrive(undefined);
-    this.#expected.clear();
+    for (const name of [...this.#expected.keys()]) {
+      if (this.#coming.has(name)) continue;
+      this.#tasks.get(name)?.arrive(undefined);
+      this.#kept.set(name, this.#expected.get(name) ?? FROM_NOBODY);
+      this.#expected.delete(name);
+    }
+  }
+
+  /** The other side, which was to have all again, is gone: what it had kept begins here. */
+  resume(epoch: number): void {
+    for (const [name, otherwise] of this.#kept) this.#tasks.get(name)?.begin(epoch, otherwise);
+    this.#kept.clear();
+    this.#takeOver();
   }
 
   #receive({ name, late, goesOn }: Message<'task-given'>, bytes: Buffer): void {
@@ -89,6 +104,7 @@ export class TaskTaker {
     this.#parts.delete(name);
     const data: unknown = deserialize(parts.length === 1 ? bytes : Buffer.concat(parts));
     // What became of it at the other side, as far as that is state, has come before.
+    if (late !== true) this.#coming.add(name);
     this.#state.whenTaken(() => this.#take(name, data, late === true));
   }
 
@@ -96,6 +112,7 @@ export class TaskTaker {
     const task = this.#tasks.get(name);
     if (task === undefined) return;
     const given: Given = { data, origin: 'former' };
+    if (!isLate) this.#coming.delete(name);
     if (isLate || task.holding.overlaps) {
       if (data !== undefined) task.receive(data);
     } else if (this.#expected.delete(name)) task.arrive(given);
@@ -119,7 +136,10 @@ export class TaskTaker {
     this.#isGiverGone = true;
     for (const [name, otherwise] of this.#expected) this.#tasks.get(name)?.arrive(otherwise);
     this.#expected.clear();
-    if (this.#isStopped) return;
+    if (!this.#isStopped) this.#takeOver();
+  }
+
+  #takeOver(): void {
     for (const { holding } of this.#tasks.all()) {
       if (holding.piece !== undefined) holding.gone?.(this.#state.pieces.link(holding.piece, this.#channel));
     }

@@ -38,19 +38,19 @@ export class Record {
   /** Whether one was killed of which nobody had a copy: all is gone. */
   hasLostAll = false;
   /**
-   * Timers, jobs and keys of which one that lives was told last, and whoever serves cannot know: its successor was killed
-   * before it had heard of them, while requests were still in progress there.
+   * Timers, jobs and keys that were changed last in one that lives, and that whoever serves cannot know of: whoever had to
+   * hear of it was killed before, while requests were still in progress there.
    */
   readonly untold = new Set<string>();
-  /** Jobs that ran in such a one when it was killed: what it did last is done once more, or never. */
+  /** Timers and jobs that ran in one that was killed when nobody heard of what it did: that is done once more, or never. */
   readonly mayRepeat = new Set<string>();
-  /** Who changed each last; and when its successor has heard of it: when that has taken so many messages. */
+  /** Who changed each last, and by when who has all hears of it. */
   readonly last = new Map<string, Change>();
   /** Who runs each job. */
   readonly runs = new Map<string, Owner>();
 }
 
-/** A change, and when the successor of whoever made it has heard of it. */
+/** A change in a generation, and when the one to which it gives all has heard of it: when it has taken so many messages. */
 export interface Change {
   readonly by: Owner;
   readonly heard?: { readonly end: End; readonly taken: number };
@@ -83,8 +83,10 @@ export class Owner {
   /** Whether it has said that it needs its predecessor no more. */
   isProved = false;
   asked: 'not' | 'waits' | 'has it' = 'not';
-  /** Whether its successor was killed while it finished what it had: nobody hears of what is done here. */
+  /** Whether it has given all away, and who has it was killed: nobody hears of what is still done here. */
   isCutOff = false;
+  /** What was changed, and what was done, here in an undo: nobody else is told of it before this one serves again. */
+  readonly inUndo = { changed: new Set<string>(), done: new Set<string>() };
   counter = { count: 0 };
   /** Towards the generation before: the ends of this side, and of that. */
   giver: [End, End] | undefined;
@@ -126,6 +128,8 @@ export class Owner {
       stage: () => {},
       aborted: () => {},
       undone: () => {},
+      takenBack: () => {},
+      servesOn: () => {},
       released: () => {},
       given: () => {},
       drained: () => died(this),
@@ -188,22 +192,30 @@ export class Owner {
     const { last, untold } = this.#record;
     last.set(what, { by: this });
     if (this.isCutOff) untold.add(what);
+    if (this.predecessor.state === 'undoing') this.inUndo.changed.add(what);
+  }
+
+  #does(what: string): void {
+    if (this.predecessor.state === 'undoing') this.inUndo.done.add(what);
   }
 
   #fire(id: string): void {
     if (!this.isAlive) return;
     const { fired, cleared, untold, wrong } = this.#record;
     fired.set(id, (fired.get(id) ?? 0) + 1);
+    this.#does(id);
     if (cleared.has(id) && !untold.has(id) && !Owner.isOnTheWay())
       wrong.push(`${id} was run by ${this.number} after it was cleared`);
   }
 
   async #work({ data: name, saved, signal, save }: Job<string>): Promise<void> {
+    // Whoever is killed does nothing more.
+    if (!this.isAlive) await new Promise(() => {});
     this.#record.runs.set(name, this);
     for (let part = Number(saved ?? 0); part < PARTS; part += 1) {
       await new Promise<void>((resolve) => this.#waiting.push(resolve));
-      // Whoever is killed does nothing more.
       if (!this.isAlive) await new Promise(() => {});
+      this.#does(name);
       signal.throwIfAborted();
       this.#record.parts.set(name, [...(this.#record.parts.get(name) ?? []), part]);
       save(part + 1);

@@ -19,6 +19,7 @@ const states = [
   'probation',
   'verifying',
   'undoing',
+  'returning',
   'draining',
   'ended',
 ] as const;
@@ -33,6 +34,7 @@ const events = [
   'fail',
   'resume',
   'give-back',
+  'taken-back',
   'retire',
   'drained',
 ] as const;
@@ -41,7 +43,9 @@ const events = [
 const designed = [
   ['serving', 'expect', 'expecting'],
   ['serving', 'retire', 'draining'],
-  ['serving', 'give-back', 'draining'],
+  ['serving', 'give-back', 'returning'],
+  ['returning', 'taken-back', 'draining'],
+  ['returning', 'resume', 'serving'],
   ['expecting', 'hello', 'inheriting'],
   ['expecting', 'fail', 'serving'],
   ['inheriting', 'ready', 'ready'],
@@ -93,9 +97,9 @@ describe('the table of a handover', () => {
     }
   }
 
-  it('lets nobody accept only while committing and undoing', () => {
+  it('lets nobody accept only while committing, undoing and returning', () => {
     const nobody = states.filter((state) => table[state].accepts === 'none');
-    assert.deepEqual(nobody, ['committing', 'undoing']);
+    assert.deepEqual(nobody, ['committing', 'undoing', 'returning']);
   });
 
   it('can reach the end from every state', () => {
@@ -130,7 +134,7 @@ class Model {
   apply(event: HandoverEvent): void {
     const to = next(this.state, event);
     if (to === undefined) return;
-    // By a retire the service stops; by a give-back the other generation has what this one had.
+    // By a retire the service stops; taken back the other generation has what this one had.
     const retired = event === 'retire';
     switch (to) {
       case 'committing':
@@ -148,10 +152,10 @@ class Model {
       case 'draining':
         // Without a commit before it there is no successor: the service stops.
         if (retired) this.predecessorAccepts = false;
-        else if (event === 'give-back') {
-          this.predecessorAccepts = false;
-          this.successorAccepts = true;
-        }
+        else if (event === 'taken-back') this.successorAccepts = true;
+        break;
+      case 'returning':
+        this.predecessorAccepts = false;
         break;
       default:
     }
@@ -169,7 +173,7 @@ describe('a handover', () => {
           isStopped ||= event === 'retire' && next(model.state, event) !== undefined;
           model.apply(event);
           const accepting = Number(model.predecessorAccepts) + Number(model.successorAccepts);
-          if (model.state === 'committing' || model.state === 'undoing' || isStopped)
+          if (['committing', 'undoing', 'returning'].includes(model.state) || isStopped)
             assert.equal(accepting, 0, model.state);
           else assert.equal(accepting, 1, model.state);
           const told = table[model.state].accepts;

@@ -209,6 +209,12 @@ class Life {
       undone: (_error, isAlive) => {
         reached.add(isAlive ? 'handed back' : 'undone');
       },
+      takenBack: () => {
+        reached.add('taken back');
+      },
+      servesOn: () => {
+        reached.add('served on');
+      },
       released: () => {},
       given: () => {},
       drained: () => {
@@ -254,6 +260,8 @@ const reached = new Set<string>();
 /** What was written so far, to whoever accepted; and whether all of it must still be there. */
 let written = 0;
 let isAllKept = true;
+/** Whose predecessor was killed in an undo. */
+const mustServe = new Set<Life>();
 
 type Command =
   | 'ask'
@@ -358,7 +366,11 @@ class World {
         return;
       case 'predecessor dies':
         if (next === undefined || !current.isAlive) return;
-        current.isKilled();
+        if (current.predecessor.state === 'undoing' && next.isAlive && next.giver?.[1].isClosed === false) {
+          // It has all that was written, and nobody else will.
+          mustServe.add(next);
+          current.dies();
+        } else current.isKilled();
         if (next.isReady) this.#commitSelf(next);
         return;
       case 'channel breaks':
@@ -463,6 +475,7 @@ async function play(sequence: readonly Command[]): Promise<void> {
   isClosedEverywhere = false;
   written = 0;
   isAllKept = true;
+  mustServe.clear();
   const world = new World();
   for (const command of sequence) {
     await world.do(command);
@@ -485,12 +498,14 @@ async function play(sequence: readonly Command[]): Promise<void> {
   }
   const living = world.lives.filter(({ isAlive }) => isAlive);
   const accepting = living.filter(({ accepts }) => accepts);
-  const leaving = living.filter(({ predecessor }) => predecessor.state === 'draining');
+  const leaving = living.filter(({ predecessor }) => ['returning', 'draining'].includes(predecessor.state));
   assert.deepEqual(
     leaving.map(({ number }) => number),
     [],
     'at rest these have not come to their end',
   );
+  if ([...mustServe].some(({ isAlive }) => isAlive))
+    assert.equal(world.needsAnother, false, 'whose predecessor was killed serves on');
   if (world.needsAnother || !living.some(({ successor }) => successor.isCommitted)) return;
   assert.equal(accepting.length, 1, 'at rest');
   const [one] = accepting;
@@ -510,9 +525,9 @@ function check({ lives, current, needsAnother }: World, after: string): void {
   assert.ok(owners.length <= 1, `after ${after} ${owners.map(({ number }) => number)} have the task`);
   assert.equal(isClosedEverywhere, false, `after ${after} a listener is closed for good`);
   const { state } = current.predecessor;
-  const isBetween = state === 'committing' || state === 'undoing';
+  const isBetween = ['committing', 'undoing', 'returning'].includes(state);
   for (const { accepts, predecessor, number } of lives) {
-    const gives = ['committing', 'undoing', 'draining', 'ended'].includes(predecessor.state);
+    const gives = ['committing', 'undoing', 'returning', 'draining', 'ended'].includes(predecessor.state);
     assert.ok(!accepts || !gives, `after ${after} ${number} accepts while it is ${predecessor.state}`);
   }
   if (!needsAnother && lives.every(({ isAlive }) => isAlive) && !isBetween)

@@ -20,6 +20,9 @@ interface Period {
   /** Settles when nobody can resume any more although it goes on. */
   readonly alone: Promise<void>;
   readonly goesOn: () => void;
+  /** Settles when the successor serves on although it was told to hand back. */
+  readonly kept: Promise<void>;
+  readonly keeps: () => void;
 }
 
 /** What ends the probation of a generation without a predecessor, which says so itself elsewhere. */
@@ -130,14 +133,19 @@ export class Probation {
    */
   async takeBack(): Promise<GenerationProcess | undefined> {
     if (this.#period?.predecessor?.isReachable !== true) return undefined;
-    const { predecessor, successor, outcome } = this.#period;
+    const { predecessor, successor, outcome, kept } = this.#period;
     undo(
       predecessor,
       successor,
       new MoultError('MOULT_ROLLED_BACK', 'the operator asked for the predecessor back'),
     );
-    await outcome.catch(() => {});
+    await Promise.race([outcome.catch(() => {}), kept]);
     return predecessor;
+  }
+
+  /** A successor that was told to hand back serves on: its predecessor has ended before it served. */
+  servesOn(successor: GenerationProcess): void {
+    if (this.#period?.successor === successor) this.#period.keeps();
   }
 
   /**
@@ -175,6 +183,10 @@ export class Probation {
     const alone = new Promise<void>((resolve) => {
       goesOn = resolve;
     });
+    let keeps!: () => void;
+    const kept = new Promise<void>((resolve) => {
+      keeps = resolve;
+    });
     const check = () => this.#check(successor);
     const watch = new ProbationMonitor({ successor, predecessor, options: this.#options, check, fail });
     const beganMs = performance.now();
@@ -189,6 +201,8 @@ export class Probation {
       settle,
       alone,
       goesOn,
+      kept,
+      keeps,
     };
     this.#period = period;
     this.#last = period;

@@ -110,7 +110,10 @@ export class ServingState {
 
   /** A generation accepts. */
   serving(generation: GenerationProcess, epoch: number): void {
-    if (!this.#begins(generation, epoch)) return;
+    if (!this.#begins(generation, epoch)) {
+      this.#servesOn(generation, epoch);
+      return;
+    }
     if (generation.livingPredecessor === undefined) this.#servesAlone(generation);
     else {
       this.#onProbation(generation, generation.livingPredecessor);
@@ -472,6 +475,17 @@ export class ServingState {
     if (!probation.goesOnAlone(predecessor, this.#loneEnd(successor))) return;
     held.handedOn(predecessor.number);
     successor.predecessor = undefined;
+  }
+
+  // The one to which it was handing back is gone.
+  #servesOn(generation: GenerationProcess, epoch: number): void {
+    const { generations, probation, journal, log } = this.#parts;
+    if (!generation.isUndone || generation !== generations.current) return;
+    generation.isUndone = false;
+    generations.reached(epoch);
+    journal.write({ event: 'serving', generation: generation.number, epoch: generations.epoch });
+    log.warn(`generation ${generation.number} serves on: the one that was to serve again has ended`);
+    probation.servesOn(generation);
   }
 
   #loneEnd(generation: GenerationProcess): LoneEnd {
