@@ -11,6 +11,21 @@ import type { GenerationContext } from './generation-context.js';
 /** How long what is told to end at the deadline may take to heed it, so that the other side knows how far it came. */
 const HEED_MS = 1000;
 
+/** No state goes to another slot. */
+const NO_STATE = { gives: () => false, settled: async () => {} };
+
+/** Gives what a slot that ends has of timers and jobs to another one. @returns what tells when that has all. */
+export function passTasks(
+  channel: Channel,
+  tasks: Tasks,
+  theirs: readonly string[],
+  withinMs: number,
+): Pick<Giving, 'isOver'> {
+  const giver = new TaskGiver(channel, tasks, NO_STATE, () => {});
+  giver.pass(theirs, withinMs);
+  return giver;
+}
+
 /** Gives state and tasks to the other side of a handover. Where there are none, everything is done at once. */
 export class Giving {
   readonly #state: StateGiver;

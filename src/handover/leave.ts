@@ -31,7 +31,7 @@ export interface LeaveTerms {
   readonly takers: readonly Taker[];
   readonly times: DrainTimes;
   readonly flows: FlowPeer | undefined;
-  readonly giving: Giving | undefined;
+  readonly giving: Pick<Giving, 'isOver'> | undefined;
   /** Whether there is no way back; until then it is not over. */
   isForGood(): boolean;
   /** Nothing is left here. Told once. */

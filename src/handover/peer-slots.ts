@@ -26,6 +26,8 @@ export interface Taker {
   readonly door?: string;
   /** Whether it takes connections of which nothing has been read. */
   readonly takesFresh?: boolean;
+  /** Its tasks that go on with what a slot that ends leaves behind. */
+  readonly tasks?: readonly string[] | undefined;
 }
 
 /**
@@ -45,8 +47,8 @@ async function meet(door: string, generation: number): Promise<Taker | undefined
   try {
     const answer = await channel.next(['takes', 'refused'], TAKES_TIMEOUT_MS);
     if (answer.type === 'takes') {
-      const { claims, threads, fresh } = answer;
-      return { channel, claims, threads, door, takesFresh: fresh === true };
+      const { claims, threads, fresh, tasks } = answer;
+      return { channel, claims, threads, door, takesFresh: fresh === true, tasks };
     }
     throw MoultError.from(answer.error);
   } catch (error) {

@@ -18,7 +18,7 @@ import { classed } from '../protocol/durations.js';
 import type { DrainReport, Message, Settings } from '../protocol/messages.js';
 import type { FlowPeer } from './flow-peer.js';
 import { type GenerationContext, movableClaims } from './generation-context.js';
-import { Giving } from './giving.js';
+import { Giving, passTasks } from './giving.js';
 import { LateOpenings } from './late-openings.js';
 import { Leave, type Work } from './leave.js';
 import { meetPeerSlots, SharingOut, type Taker, takesAny } from './peer-slots.js';
@@ -102,6 +102,8 @@ export class Predecessor {
   #pausedAtMs = 0;
   #leave: Leave | undefined;
   #retirement: Retirement | undefined;
+  /** What gives timers and jobs to another slot. */
+  #passing: Pick<Giving, 'isOver'> | undefined;
   #heirs: readonly Taker[] = [];
   #returning = new Set<Channel>();
 
@@ -269,7 +271,7 @@ export class Predecessor {
       return;
     }
     this.#step('retire');
-    this.#context.tasks.end(retirement.timeoutMs);
+    this.#endTasks(retirement);
     this.#stopSharing();
     this.#heirs = retirement.heirs;
     const work = this.#work();
@@ -277,6 +279,14 @@ export class Predecessor {
     if (retirement.heirs.length === 0) this.#context.listeners.closeMomentary();
     // A thread must not be accepting on a socket that is shut down.
     this.#context.threads.pause(() => this.#endRetired(retirement, work));
+  }
+
+  // Another slot goes on with timers and jobs, where it has such tasks.
+  #endTasks({ heirs, timeoutMs }: Retirement): void {
+    const { tasks } = this.#context;
+    const heir = heirs.find(({ tasks: theirs = [] }) => theirs.length > 0);
+    if (heir === undefined) tasks.end(timeoutMs);
+    else this.#passing = passTasks(heir.channel, tasks, heir.tasks ?? [], timeoutMs);
   }
 
   #endRetired(retirement: Retirement, work: Work): void {
@@ -556,7 +566,7 @@ export class Predecessor {
       takers,
       times,
       flows: this.#flows,
-      giving: this.#giving,
+      giving: this.#passing ?? this.#giving,
       isForGood: () => this.#state === 'draining',
       over: (report) => this.#over(report),
     });

@@ -440,6 +440,8 @@ export const schemas = {
     threads: v.optional(doors),
     /** Whether it takes connections of which nothing has been read. */
     fresh: v.optional(v.boolean()),
+    /** Its tasks that go on with what another slot leaves behind. */
+    tasks: v.optional(tasks),
   }),
 
   // A generation and its supervisor

@@ -49,6 +49,7 @@ import type {
 import { StateEntries } from '../state/state-entries.js';
 import { StickyRouter } from '../sticky/sticky-router.js';
 import { TaskLocks } from '../tasks/locks.js';
+import { passable, takePassed } from '../tasks/passed-tasks.js';
 import { Tasks } from '../tasks/tasks.js';
 import { ThreadHub } from '../threads/hub.js';
 import { MARK } from '../threads/mark.js';
@@ -504,7 +505,9 @@ export class Generation implements GenerationContext {
     this.#predecessor.takeFrom(channel);
     const threads = this.threads.doors();
     const doors = threads.length === 0 ? {} : { threads };
-    channel.send({ type: 'takes', claims: movableClaims(this), fresh: true, ...doors });
+    takePassed(channel, this.tasks);
+    const tasks = passable(this.tasks);
+    channel.send({ type: 'takes', claims: movableClaims(this), fresh: true, ...doors, tasks });
   }
 
   async #give(door: string, count: number): Promise<void> {

@@ -26,6 +26,8 @@ export interface GivenState {
 export class TaskGiver {
   /** Whether the other side puts what a task gives along together from parts. */
   takesParts = false;
+  /** Whether the other side tells of all that it has read, not only of what goes on. */
+  #tellsAll = false;
   #channel: Channel;
   #tasks: Tasks;
   #state: GivenState;
@@ -55,6 +57,7 @@ export class TaskGiver {
     channel.on('task-read', ({ bytes }) => {
       this.#onTheWay = Math.max(0, this.#onTheWay - bytes);
       this.#makeRoom();
+      if (this.#onTheWay === 0) tasks.check();
     });
   }
 
@@ -94,6 +97,18 @@ export class TaskGiver {
     });
   }
 
+  /** Gives timers and jobs to another slot, which has such tasks of its own; all others end here. */
+  pass(theirs: readonly string[], withinMs: number): void {
+    this.takesParts = true;
+    this.#tellsAll = true;
+    this.begin(
+      theirs.filter((name) => this.#tasks.get(name)?.holding.parts !== undefined),
+      withinMs,
+    );
+    // Theirs have begun long ago.
+    for (const task of this.#tasks.all()) this.#giveUp(task);
+  }
+
   /** Those that are the other side's by now. */
   get given(): string[] {
     return [...this.#given.keys()];
@@ -108,6 +123,7 @@ export class TaskGiver {
   get isOver(): boolean {
     if (!this.#hasBegun) return true;
     if (this.#isStopped) return this.#giving === 0;
+    if (this.#tellsAll && this.#onTheWay > 0 && !this.#channel.isClosed) return false;
     return this.#giving === 0 && this.#tasks.all().every((task) => this.#leaving.has(task));
   }
 
@@ -202,6 +218,11 @@ export class TaskGiver {
     const rest = this.takesParts
       ? bytes.subarray(Math.floor((bytes.length - 1) / FRAME_BYTES) * FRAME_BYTES)
       : bytes;
+    if (this.#tellsAll) {
+      await this.#hasRoom();
+      if (this.#isStopped) return false;
+      this.#onTheWay += rest.length;
+    }
     this.#channel.send({ type: 'task-given', name, ...beside }, [], rest);
     return true;
   }

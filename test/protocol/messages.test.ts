@@ -169,7 +169,12 @@ const right: Record<string, Fields> = {
   retire: { timeoutMs: 1, keepOpen: true, heirs: ['/g2.sock'] },
   give: { door: '/g2.sock', count: 3 },
   gave: { moved: 2 },
-  takes: { claims: [{ name: 'a', accepts: ['http1'] }], threads: ['/run/moult/x/t9-1.sock'], fresh: true },
+  takes: {
+    claims: [{ name: 'a', accepts: ['http1'] }],
+    threads: ['/run/moult/x/t9-1.sock'],
+    fresh: true,
+    tasks: ['mail'],
+  },
   'thread-welcome': { generation: 2, settings, accepts: true },
   listening: { name: 'a', address: { address: '::', port: 3000 } },
   pause: {},
@@ -218,7 +223,7 @@ const right: Record<string, Fields> = {
 };
 
 const OPTIONAL =
-  /(^|\.)(error\.(serving|stage|retry|remedy|details)|ticketKeys|sessionIdContext|meetsPipelining|movers|mover|without|late|goesOn|isWhole|failed|returned|fresh|sharesListeners|surge|onFailure|measure|measures)$|cut\.\d+\.kind$|items\.\d+\.fed$|items\.\d+\.version$|^hand-back\.(state|tasks|saysResumed)$|^handed-back\.hearsResumed$|^retire\.(keepOpen|heirs)$|^hello\.(shares|generation|node|entry|rejoin)$|^homes\.cookie$|^(result|expecting)\.error$|^result\.value$|^takes\.threads$|^leave\.drainSpreadMs$/;
+  /(^|\.)(error\.(serving|stage|retry|remedy|details)|ticketKeys|sessionIdContext|meetsPipelining|movers|mover|without|late|goesOn|isWhole|failed|returned|fresh|sharesListeners|surge|onFailure|measure|measures)$|cut\.\d+\.kind$|items\.\d+\.fed$|items\.\d+\.version$|^hand-back\.(state|tasks|saysResumed)$|^handed-back\.hearsResumed$|^retire\.(keepOpen|heirs)$|^hello\.(shares|generation|node|entry|rejoin)$|^homes\.cookie$|^(result|expecting)\.error$|^result\.value$|^takes\.(threads|tasks)$|^leave\.drainSpreadMs$/;
 /** Fields whose inside is the business of whoever reads them. */
 const OPEN = /(^|\.)(details|facts|address|event\.event|result\.value)$/;
 /** Fields that may be null: there is none. */

@@ -30,7 +30,11 @@ export interface Timers<T> {
 
 /** As it goes to, and comes from, a generation that does not know the piece. */
 interface Passed<T> {
-  readonly set?: readonly (Pick<Waiting<T>, 'dueMs' | 'data'> & { readonly id: string })[];
+  readonly set?: readonly (Pick<Waiting<T>, 'dueMs' | 'data'> & {
+    readonly id: string;
+    /** As in {@link Waiting}; an older release of moult does not say it. */
+    readonly setAtMs?: number;
+  })[];
   readonly clear?: readonly string[];
 }
 
@@ -81,7 +85,7 @@ export class TimersRunner<T> implements Runner, Timers<T> {
     const dueMs = typeof due === 'number' ? Date.now() + due : due.getTime();
     this.#waiting.set(id, { dueMs, data, setAtMs: monotonicMs() });
     if (this.#isOwn) this.piece.noteOwn(id);
-    this.passOn?.({ set: [{ id, dueMs, data }] } satisfies Passed<T>);
+    this.passOn?.({ set: [{ id, dueMs, data, setAtMs: monotonicMs() }] } satisfies Passed<T>);
     this.#arm(id);
   }
 
@@ -112,7 +116,11 @@ export class TimersRunner<T> implements Runner, Timers<T> {
   receive(given: unknown): void {
     const { set = [], clear = [] } = given as Passed<T>;
     for (const id of clear) this.#waiting.delete(id);
-    for (const { id, dueMs, data } of set) this.#waiting.set(id, { dueMs, data, setAtMs: 0 });
+    for (const { id, dueMs, data, setAtMs = 0 } of set) {
+      // Another slot may have had one of the same id: of the two the one that was set last stays.
+      if (setAtMs < (this.#waiting.get(id)?.setAtMs ?? 0)) continue;
+      this.#waiting.set(id, { dueMs, data, setAtMs });
+    }
     for (const id of [...clear, ...set.map(({ id }) => id)]) this.#arm(id);
   }
 
@@ -123,7 +131,7 @@ export class TimersRunner<T> implements Runner, Timers<T> {
   }
 
   *parts(): Iterable<Passed<T>> {
-    const all = [...this.#waiting].map(([id, { dueMs, data }]) => ({ id, dueMs, data }));
+    const all = [...this.#waiting].map(([id, one]) => ({ id, ...one }));
     for (let at = 0; at === 0 || at < all.length; at += PART_TIMERS)
       yield { set: all.slice(at, at + PART_TIMERS) };
   }
