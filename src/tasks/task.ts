@@ -117,6 +117,8 @@ export class Task {
   }
 
   async #begin(epoch: number, given: Given): Promise<void> {
+    // Where a hand-back is called off it may be both what this side had given and what the other one had kept.
+    if (this.#isHere) return;
     this.#unused = given;
     for (let waitMs = FIRST_RETRY_MS; !this.#isLeaving; waitMs = Math.min(2 * waitMs, LONGEST_RETRY_MS)) {
       try {
