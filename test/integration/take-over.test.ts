@@ -297,6 +297,21 @@ describe('a take-over that fails', () => {
 });
 
 describe('during a take-over', () => {
+  it('the run folder may be removed: the new supervisor is found at the name', async () => {
+    await Street.with(async (street) => {
+      const runOptions = ['--probation', '1s'];
+      const old = await street.run('good', { runOptions });
+      await street.load();
+      const fresh = await street.takeOver('good', { runOptions });
+      await rm(street.runFolder, { recursive: true });
+      assert.equal(await old.ended, 0);
+      await street.servedBy(fresh);
+      await fresh.restart();
+      await street.servedBy(fresh);
+      await street.nothingLost();
+    });
+  });
+
   it('the old supervisor takes no other orders, and lets nobody else take over', async () => {
     await Street.with(async (street) => {
       const first = await street.run('good', { runOptions: quick });

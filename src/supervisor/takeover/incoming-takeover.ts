@@ -31,6 +31,8 @@ const OPENING_TIMEOUT_MS = 5000;
 /** How long a generation whose supervisor died may take to come here. */
 const REJOIN_TIMEOUT_MS = 5000;
 const LOOK_MS = 50;
+/** How long until the name is asked for again where it could not be taken. */
+const NAME_AGAIN_MS = 500;
 
 /** What another supervisor offers, and the conversation with it. */
 interface Offer extends Message<'offer'> {
@@ -310,11 +312,11 @@ export class IncomingTakeover {
     if (this.#isOver) return;
     foreign.watch();
     if (shutdown.hasBegun || lock === undefined) return;
+    if (sharesFolder) {
+      await this.#takeName();
+      return;
+    }
     try {
-      if (sharesFolder) {
-        this.#takeName();
-        return;
-      }
       if (foreign.isAlive) {
         rmSync(control, { force: true });
         connectionRouter.open(control);
@@ -329,11 +331,24 @@ export class IncomingTakeover {
     }
   }
 
-  #takeName(): void {
-    const { connectionRouter, folder } = this.#parts;
-    folder.clear();
-    connectionRouter.open(folder.publicControl);
-    folder.standAlone();
+  // Nobody else will: while the folder is missing, or has no room, this is tried again.
+  async #takeName(): Promise<void> {
+    const { connectionRouter, folder, shutdown, log } = this.#parts;
+    for (let isTold = false; !this.#isOver && !shutdown.hasBegun; isTold = true) {
+      try {
+        const missing = folder.restore();
+        if (missing !== undefined) log.warn(`the run folder is made anew: ${missing}`);
+        connectionRouter.close(folder.publicControl);
+        folder.clear();
+        connectionRouter.open(folder.publicControl);
+        folder.standAlone();
+        return;
+      } catch (error) {
+        if (!isTold)
+          log.error(`the name ${folder.name} cannot be taken yet (${String(error)}); this is tried again`);
+      }
+      await new Promise((resolve) => setTimeout(resolve, NAME_AGAIN_MS).unref());
+    }
   }
 
   async #ownEnded(): Promise<void> {
