@@ -6,7 +6,10 @@ import { chmodSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node
 import { fileURLToPath } from 'node:url';
 
 /** Read whole, it costs a command as much as all else; of what it does not use of it nothing is left. */
-const INLINED = ['valibot'];
+const INLINED = ['valibot', 'commander'];
+/** CommonJS that is inlined asks for Node's own modules by it. */
+const REQUIRE =
+  "import { createRequire as makeRequire } from 'node:module'; const require = makeRequire(import.meta.url);";
 const root = fileURLToPath(new URL('..', import.meta.url));
 const run = (command, args) =>
   execFileSync(command, args, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] });
@@ -26,6 +29,7 @@ run(process.execPath, [`${root}node_modules/typescript/bin/tsc`, '-p', root]);
 const { build } = await import('esbuild');
 await writeConfigSchema();
 await bundleCommands();
+await bundleOperatorCommands();
 await bundleForServices();
 chmodSync(`${root}dist/cli/main.js`, 0o755);
 
@@ -45,7 +49,24 @@ async function bundleCommands() {
     splitting: true,
     external: DEPENDENCIES.filter((name) => !INLINED.includes(name)),
     format: 'esm',
+    banner: { js: REQUIRE },
+    plugins: [{ name: 'operator', setup: leaveOperatorProgram }],
   });
+}
+
+// A command that only asks a supervisor loads this one file, and nothing twice: src/cli/main.ts chooses.
+async function bundleOperatorCommands() {
+  await build({
+    ...common(['cli/operator-program']),
+    external: DEPENDENCIES.filter((name) => !INLINED.includes(name)),
+    format: 'esm',
+    banner: { js: REQUIRE },
+    plugins: [{ name: 'version', setup: fixVersion }],
+  });
+}
+
+function leaveOperatorProgram(bundler) {
+  bundler.onResolve({ filter: /^\.\/operator-program\.js$/ }, ({ path }) => ({ path, external: true }));
 }
 
 // A service's process may have no require() of ES modules, and find packages in a way of its own: each of these is one

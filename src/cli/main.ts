@@ -11,6 +11,15 @@ if (major < 20 || (major === 20 && minor < 19)) {
     const { hearEarly } = await import('./early-signals.js');
     if (process.argv[2] === 'run') hearEarly();
   }
-  const { main } = await import('./program.js');
+  // What only asks a supervisor is in one file, which loads faster: src/cli/operator-commands.ts.
+  const OPERATOR_COMMANDS = ['restart', 'rollback', 'scale', 'status', 'history', 'metrics', 'stop'];
+  const isOperatorCommand = OPERATOR_COMMANDS.includes(process.argv[2] ?? '');
+  if (isOperatorCommand) {
+    const { keepCompiled } = await import('./compile-cache.js');
+    keepCompiled();
+  }
+  const { main } = isOperatorCommand
+    ? await import('./operator-program.js')
+    : await import('./program.js');
   await main();
 }

@@ -1,7 +1,7 @@
-import { createHash } from 'node:crypto';
 import { readlinkSync, statSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { markInternal } from '../../node/listening/listen-hook.js';
+import { cryptography } from '../../os/cryptography.js';
 import { isTrusted } from '../../os/unix-sockets/peer.js';
 import { bindUnix, listenerAt } from '../../os/unix-sockets/unix-socket.js';
 
@@ -54,7 +54,7 @@ export class NameSocket {
 function addressOf(folder: string): string {
   const { dev, ino } = statSync('/');
   const place = `${mountNamespace()} ${dev}:${ino} ${folder}`;
-  return `\0moult/${createHash('sha256').update(place).digest('hex').slice(0, 40)}`;
+  return `\0moult/${cryptography().createHash('sha256').update(place).digest('hex').slice(0, 40)}`;
 }
 
 function mountNamespace(): string {

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import {
   chmodSync,
   closeSync,
@@ -12,6 +11,7 @@ import {
 import { join } from 'node:path';
 import { makePrivate, makePrivateAgain, privateMode, runRoot } from '../../channel/private-folder.js';
 import { MoultError } from '../../errors.js';
+import { cryptography } from '../../os/cryptography.js';
 import { FileLock } from '../../os/files/file-lock.js';
 import { tryToRemove } from '../../os/files/remove.js';
 import { trusted } from '../../os/unix-sockets/peer.js';
@@ -85,7 +85,7 @@ export class RunFolder {
 
   /** Has the supervisor of this process be reached at a socket of its own: the folder is still another one's. */
   standBeside(): void {
-    this.#controlName = `control-${randomBytes(4).toString('hex')}.sock`;
+    this.#controlName = `control-${cryptography().randomBytes(4).toString('hex')}.sock`;
   }
 
   /**
