@@ -65,8 +65,10 @@ async function bundleOperatorCommands() {
   });
 }
 
+// With what is loaded before it, these are in files of their own: no other command needs them.
 function leaveOperatorProgram(bundler) {
-  bundler.onResolve({ filter: /^\.\/operator-program\.js$/ }, ({ path }) => ({ path, external: true }));
+  const filter = /^\.\/(operator-program|compile-cache)\.js$/;
+  bundler.onResolve({ filter }, ({ path }) => ({ path, external: true }));
 }
 
 // A service's process may have no require() of ES modules, and find packages in a way of its own: each of these is one

@@ -32,6 +32,8 @@ export async function startUnderMoult(env = {}, options = [], service = 'service
     pid: started.pid,
     supervisorPid: started.child.pid ?? -1,
     output: started.output,
+    /** With which commands find it. */
+    env: runEnv,
     status,
     /** Restarts it: the summary of `moult restart --json`, when it committed (milliseconds since 1970), and the process. */
     async restart() {

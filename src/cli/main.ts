@@ -18,8 +18,6 @@ if (major < 20 || (major === 20 && minor < 19)) {
     const { keepCompiled } = await import('./compile-cache.js');
     keepCompiled();
   }
-  const { main } = isOperatorCommand
-    ? await import('./operator-program.js')
-    : await import('./program.js');
+  const { main } = isOperatorCommand ? await import('./operator-program.js') : await import('./program.js');
   await main();
 }

@@ -6,6 +6,7 @@ import { print, printJson } from '../terminal/print.js';
 import { screenOf } from '../terminal/screen.js';
 import { visibleLine } from '../terminal/visible.js';
 import { showMs } from './option-types.js';
+import { drawPauses } from './pause-picture.js';
 
 /** Lines of JSON for programs, a progress display on a terminal, plain lines elsewhere. */
 export function showFor(asJson: boolean, name: string): Show {
@@ -98,6 +99,7 @@ export function summaryText(summary: RestartSummary): string {
     `  listeners:   ${listeners} passed`,
     `  connections: ${moved} moved, ${draining} still with the predecessor, ${cut} cut`,
     `  pause:       ${moved === 0 ? 'none' : `${showMs(longestPauseMs)} at the longest for one connection`}`,
+    ...pauseLines(summary.pauses),
   ];
   lines.push(...remainingLines(summary.remaining));
   for (const { peer, ageMs, reason } of summary.cutConnections?.slice(0, SHOWN_CUTS) ?? []) {
@@ -115,14 +117,13 @@ export function summaryText(summary: RestartSummary): string {
       `  ${paint.yellow('note')}:        connections were drained, not moved: ${visibleLine(summary.drainedBecause)}`,
     );
   }
+  lines.push(...watchedLines(summary));
   return lines.join('\n');
 }
 
 /** One line a slot, and the whole. */
-function rollText(
-  { moved, draining, remaining, longestPauseMs, tookMs }: RestartSummary,
-  slots: NonNullable<RestartSummary['slots']>,
-): string {
+function rollText(summary: RestartSummary, slots: NonNullable<RestartSummary['slots']>): string {
+  const { moved, draining, remaining, longestPauseMs, tookMs, pauses } = summary;
   const each = slots.map(
     (one) =>
       `  slot ${one.slot}: generation ${one.generation} took over from ${one.predecessor ?? 'nobody'} in ${showMs(one.tookMs)}, ` +
@@ -130,7 +131,29 @@ function rollText(
   );
   const pause = moved === 0 ? '' : `, ${showMs(longestPauseMs)} at the longest for one`;
   const whole = `${plural(slots.length, 'slot')} replaced in ${showMs(tookMs)}: ${plural(moved, 'connection')} moved${pause}, ${draining} draining`;
-  return [`${paint.green('✓')} ${whole}`, ...each, ...remainingLines(remaining)].join('\n');
+  return [
+    `${paint.green('✓')} ${whole}`,
+    ...each,
+    ...pauseLines(pauses),
+    ...remainingLines(remaining),
+    ...watchedLines(summary),
+  ].join('\n');
+}
+
+/** The pauses as a picture, on a terminal. */
+function pauseLines(pauses: RestartSummary['pauses']): string[] {
+  const screen = screenOf(process.stdout);
+  return pauses === undefined || process.stdout.isTTY !== true ? [] : drawPauses(pauses.counts, screen);
+}
+
+/** For how long it may still be undone by itself. */
+function watchedLines({ watchedMs, generation, slots }: RestartSummary): string[] {
+  if (watchedMs === undefined || watchedMs < 1) return [];
+  const who =
+    slots === undefined
+      ? `should generation ${generation} fail within that time`
+      : 'should one fail within that time';
+  return [`  watched:     for ${showMs(Math.ceil(watchedMs / 1000) * 1000)}; ${who}, it is undone`];
 }
 
 /** Why connections have not moved. */

@@ -24,6 +24,8 @@ export function statusText(status: ServiceStatus, columns: number): string {
     ...titled(status.name, status.state, colour, facts, columns),
     ...wrap(visibleLine(status.command), columns).map(paint.dim),
     ...lines,
+    ...waitLines(status, columns),
+    ...watchLines(status, columns),
     ...notes(status, columns),
   ]
     .join('\n')
@@ -69,13 +71,59 @@ function rows({ generations }: ServiceStatus, hasSlots: boolean, listenersBeside
       ...(hasSlots ? [one.slot ?? ''] : []),
       one.generation,
       one.pid,
-      one.state,
+      isWatched(one) ? `${one.state}, watched` : one.state,
       one.startedAt === undefined ? '' : age(one.startedAt),
       one.connections ?? '',
       one.memoryBytes === undefined ? '' : `${Math.round(one.memoryBytes / 1024 / 1024)} MB`,
     ];
-    if (listenersBeside) return { cells: [...cells, addresses] };
-    return { cells, below: addresses.length === 0 ? [] : [`listens on ${addresses.join(', ')}`] };
+    const remains = remainsOf(one);
+    if (listenersBeside) return { cells: [...cells, addresses], below: remains };
+    return {
+      cells,
+      below: [...(addresses.length === 0 ? [] : [`listens on ${addresses.join(', ')}`]), ...remains],
+    };
+  });
+}
+
+function isWatched({ watchedUntil }: GenerationStatus): boolean {
+  return watchedUntil !== undefined && watchedUntil > Date.now();
+}
+
+/** What still ends with it, and why it does not move. */
+function remainsOf({ draining }: GenerationStatus): string[] {
+  if (draining === undefined || draining.remaining.length === 0) return [];
+  const left = Math.max(0, draining.cutInMs);
+  const until = left === 0 ? 'being cut now' : `cut in ${seconds(left)}`;
+  return draining.remaining.map(
+    ({ reason, connections }) => `still open: ${connections} (${reason}), ${until}`,
+  );
+}
+
+function seconds(ms: number): string {
+  const whole = Math.max(1, Math.round(ms / 1000));
+  return whole < 120 ? `${whole} s` : `${Math.round(whole / 60)} min`;
+}
+
+/** Why nobody serves, and what happens next. */
+function waitLines({ waits = [] }: ServiceStatus, columns: number): string[] {
+  return waits.flatMap(({ slot, reason, nextStartAt, lastLine }) => {
+    const leftMs = nextStartAt - Date.now();
+    const next = leftMs <= 0 ? 'starts now' : `starts in ${seconds(leftMs)}`;
+    const where = slot === undefined ? '' : `slot ${slot}: `;
+    const texts = [
+      `${where}${reason}; clients wait, and the last good release ${next}`,
+      ...(lastLine === undefined ? [] : [`its last line: ${lastLine.slice(0, 1000)}`]),
+    ];
+    return texts.flatMap((text) => wrap(visibleLine(text), columns).map(paint.red));
+  });
+}
+
+/** Which generations may still be undone. */
+function watchLines({ generations }: ServiceStatus, columns: number): string[] {
+  return generations.filter(isWatched).flatMap(({ generation, watchedUntil = 0 }) => {
+    const left = seconds(watchedUntil - Date.now());
+    const text = `generation ${generation} is watched for ${left} more: should it fail, the one before serves again`;
+    return wrap(text, columns).map(paint.dim);
   });
 }
 

@@ -3,6 +3,7 @@ import type { ServerResponse } from 'node:http';
 import type { Server, Socket } from 'node:net';
 import { isPiped } from '../node/http/piped.js';
 import { socketBelow } from '../node/tls-sockets.js';
+import { MAX_REASON } from '../protocol/limits.js';
 import { closeAfter } from './http1/pipelining.js';
 import { Http2Farewell } from './http2-sessions.js';
 import { endQuietly } from './idle.js';
@@ -13,8 +14,6 @@ import { tellRestart, webSocketOn } from './web-sockets.js';
 
 /** How long a client that was told of the cut may take to answer. */
 const GOODBYE_MS = 1000;
-/** Characters of a reason that travel; it may hold what a service threw. */
-const LONGEST_REASON = 256;
 
 /** What was closed at the deadline. */
 export interface Cut {
@@ -106,6 +105,11 @@ export class Drain {
     this.check();
   }
 
+  /** Milliseconds until what is left is cut; negative while that is under way. */
+  get cutInMs(): number {
+    return this.#cutAtMs - performance.now();
+  }
+
   get isFinished(): boolean {
     return this.#isFinished;
   }
@@ -128,7 +132,7 @@ export class Drain {
   /** Why a connection is still here. */
   whyOpen(tracked: Tracked): string {
     const why = this.#why(tracked) ?? this.#http2.whyOpen(tracked) ?? reasonOf(tracked);
-    return why.slice(0, LONGEST_REASON);
+    return why.slice(0, MAX_REASON);
   }
 
   /** What a connection is. */

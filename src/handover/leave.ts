@@ -5,6 +5,7 @@ import type { SpreadOutflow } from '../connections/moving/spread-outflow.js';
 import type { Tracked } from '../connections/tracker.js';
 import type { RemainingConnections } from '../lifecycle/restart-record.js';
 import { type DatagramListener, quiet } from '../listeners/datagram-listener.js';
+import { MAX_REASONS } from '../protocol/limits.js';
 import type { DrainReport } from '../protocol/messages.js';
 import type { FlowPeer } from './flow-peer.js';
 import type { GenerationContext } from './generation-context.js';
@@ -16,8 +17,6 @@ const FLOWS_TIMEOUT_MS = 1000;
 const FLOW_LEFT = 'a flow of datagrams: it had not ended';
 /** At most so many connections are named in a report. */
 const MAX_CUT = 1000;
-/** At most so many reasons are told why connections remain. */
-const MAX_REASONS = 10;
 
 /** What still has work here although another generation accepts, or none. */
 export interface Work {
@@ -86,6 +85,11 @@ export class Leave {
       .map(([reason, connections]) => ({ reason, connections }))
       .sort((a, b) => b.connections - a.connections)
       .slice(0, MAX_REASONS);
+  }
+
+  /** Milliseconds until what is left is cut; negative while that is under way. */
+  get cutInMs(): number {
+    return this.#drain.cutInMs;
   }
 
   /** Looks whether it is over; called when something ended elsewhere. */

@@ -15,7 +15,7 @@ import { epochAfter, monotonicMs } from '../os/clock.js';
 import { Deadline } from '../os/deadline.js';
 import { ProcessHandle } from '../os/unix-sockets/peer.js';
 import { classed } from '../protocol/durations.js';
-import type { DrainReport, Message, Settings } from '../protocol/messages.js';
+import type { DrainReport, GenerationState, Message, Settings } from '../protocol/messages.js';
 import type { FlowPeer } from './flow-peer.js';
 import { type GenerationContext, movableClaims } from './generation-context.js';
 import { Giving, passTasks } from './giving.js';
@@ -111,6 +111,12 @@ export class Predecessor {
     this.#context = context;
     this.#events = events;
     this.sharingOut = new SharingOut(context);
+  }
+
+  /** What still ends here; undefined while this generation accepts. */
+  get draining(): GenerationState['draining'] {
+    const leave = this.#leave;
+    return leave && { remaining: leave.remaining(), cutInMs: leave.cutInMs };
   }
 
   get state(): HandoverState {

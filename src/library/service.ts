@@ -40,9 +40,12 @@ export class ProcessService extends EventEmitter<ServiceEvents> implements Servi
   readonly #declarations: Declarations;
   #checks: (() => unknown)[] = [];
   #aborted: MoultError | undefined;
+  #hasSaidReady = false;
 
   constructor(options: ServiceOptions) {
     super();
+    // An event of the emitter itself, which its types leave out.
+    EventEmitter.prototype.on.call(this, 'newListener', assertKnown);
     const wanted = standaloneOptions(options);
     const opened = open(wanted, options.standalone !== false, (event) => this.emit('stage', event));
     this.mode = opened.mode;
@@ -97,11 +100,13 @@ export class ProcessService extends EventEmitter<ServiceEvents> implements Servi
   }
 
   state<T>(name: string, options: StateOptions<T>): this {
+    this.#assertNotReady(`state ${name}`);
     this.#declarations.state(name, options);
     return this;
   }
 
   map<K, V>(name: string, options: MapOptions<K, V> = {}): StateMap<K, V> {
+    this.#assertNotReady(`map ${name}`);
     return this.#declarations.map(name, options);
   }
 
@@ -148,6 +153,7 @@ export class ProcessService extends EventEmitter<ServiceEvents> implements Servi
   }
 
   async ready(): Promise<void> {
+    this.#hasSaidReady = true;
     await this.#makeChecks();
     const generation = this.#generation;
     if (generation === undefined) {
@@ -189,6 +195,14 @@ export class ProcessService extends EventEmitter<ServiceEvents> implements Servi
       this.#end.abort();
       this.#tasks.end(this.#drainTimeoutMs);
     } else this.#generation.retire(this.#drainTimeoutMs);
+  }
+
+  // What the predecessor has of it was asked for before.
+  #assertNotReady(what: string): void {
+    if (!this.#hasSaidReady) return;
+    const why =
+      'expected before ready(), received after it, when what the generation before had has been taken';
+    throw new MoultError('MOULT_BAD_OPTION', `${what}: ${why}`);
   }
 
   #follow(): void {
@@ -252,6 +266,28 @@ export class ProcessService extends EventEmitter<ServiceEvents> implements Servi
     if (this.#generation?.isServing) this.stop();
     else if (!this.#generation?.overseer.passOnStop()) setImmediate(() => process.kill(process.pid, name));
   };
+}
+
+const EVENTS: Readonly<Record<keyof ServiceEvents, true>> = {
+  serve: true,
+  yield: true,
+  failed: true,
+  drain: true,
+  end: true,
+  aborted: true,
+  stage: true,
+};
+/** Node's own: `events.once()` listens to the first. */
+const OF_NODE = ['error', 'newListener', 'removeListener'];
+
+/** @throws MOULT_BAD_OPTION for an event that never comes. */
+function assertKnown(name: string | symbol): void {
+  if (typeof name === 'symbol' || Object.hasOwn(EVENTS, name) || OF_NODE.includes(name)) return;
+  const known = Object.keys(EVENTS).join(', ');
+  throw new MoultError(
+    'MOULT_BAD_OPTION',
+    `expected the name of an event (${known}), received ${JSON.stringify(name)}`,
+  );
 }
 
 interface Opened {

@@ -24,6 +24,14 @@ export interface RemainingConnections {
   readonly connections: number;
 }
 
+/** How many connections were in nobody's hands for how long. */
+export interface PauseCounts {
+  /** For each class of durations how many; `docs/reference/metrics.md` has the classes. */
+  readonly counts: readonly number[];
+  /** All of them together, in milliseconds. */
+  readonly sumMs: number;
+}
+
 /** How a restart ended, when it ended well. Times in milliseconds. */
 export interface RestartSummary {
   /** The generation that serves now. */
@@ -48,6 +56,10 @@ export interface RestartSummary {
   readonly pauseP50Ms: number;
   /** Of these pauses, the 99th percentile. */
   readonly pauseP99Ms: number;
+  /** How many of them lasted how long; only where any did. */
+  readonly pauses?: PauseCounts;
+  /** How long the successor is still watched: should it fail within that time, its predecessor resumes. Absent when it is not watched any more. */
+  readonly watchedMs?: number;
   /** From the start of the successor's process until all that can move has moved. */
   readonly tookMs: number;
   /** What the time was spent on, in order. */
@@ -117,7 +129,7 @@ export class RestartRecord {
 
   summary(nowMs: number): RestartSummary {
     const number = (name: string) => Number(this.#facts[name] ?? 0);
-    const { drainedBecause, closes, remaining } = this.#facts;
+    const { drainedBecause, closes, remaining, pauses } = this.#facts;
     return {
       generation: this.#successor,
       predecessor: this.#predecessor,
@@ -129,6 +141,7 @@ export class RestartRecord {
       longestPauseMs: number('longestPauseMs'),
       pauseP50Ms: number('pauseP50Ms'),
       pauseP99Ms: number('pauseP99Ms'),
+      ...(pauses === undefined ? {} : { pauses: pauses as PauseCounts }),
       tookMs: nowMs - this.#startedMs,
       stages: this.#stages,
       ...(Array.isArray(closes) ? { closes: closes.map(String) } : {}),

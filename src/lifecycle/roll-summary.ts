@@ -1,4 +1,4 @@
-import type { RemainingConnections, RestartSummary } from './restart-record.js';
+import type { PauseCounts, RemainingConnections, RestartSummary } from './restart-record.js';
 
 /** How one slot was replaced. */
 export type SlotSummary = RestartSummary & {
@@ -12,6 +12,8 @@ export function rollSummary(slots: readonly SlotSummary[], tookMs: number): Rest
   const sum = (of: (one: SlotSummary) => number) => slots.reduce((all, one) => all + of(one), 0);
   const medians = slots.map(({ pauseP50Ms }) => pauseP50Ms).sort((a, b) => a - b);
   const remaining = remainingOf(slots);
+  const pauses = pausesOf(slots);
+  const watchedMs = most((one) => one.watchedMs ?? 0);
   const drainedBecause = slots.find((one) => one.drainedBecause !== undefined)?.drainedBecause;
   return {
     generation: most(({ generation }) => generation),
@@ -24,10 +26,23 @@ export function rollSummary(slots: readonly SlotSummary[], tookMs: number): Rest
     longestPauseMs: most(({ longestPauseMs }) => longestPauseMs),
     pauseP50Ms: medians[Math.floor(medians.length / 2)] ?? 0,
     pauseP99Ms: most(({ pauseP99Ms }) => pauseP99Ms),
+    ...(pauses === undefined ? {} : { pauses }),
+    ...(watchedMs === 0 ? {} : { watchedMs }),
     tookMs,
     stages: slots.map(({ slot, tookMs: ms }) => ({ stage: `slot ${slot}`, ms })),
     ...(drainedBecause === undefined ? {} : { drainedBecause }),
     slots,
+  };
+}
+
+function pausesOf(slots: readonly SlotSummary[]): PauseCounts | undefined {
+  const all = slots.flatMap(({ pauses }) => pauses ?? []);
+  const [first] = all;
+  if (first === undefined) return undefined;
+  const sum = (of: (one: PauseCounts) => number) => all.reduce((sum, one) => sum + of(one), 0);
+  return {
+    counts: first.counts.map((_, at) => sum(({ counts }) => counts[at] ?? 0)),
+    sumMs: sum(({ sumMs }) => sumMs),
   };
 }
 

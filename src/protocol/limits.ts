@@ -8,3 +8,7 @@ export const MAX_BROADCASTS = 256;
 export const MAX_HEARD = 1024;
 /** In at most this many classes are durations of requests counted. */
 export const MAX_DURATIONS = 32;
+/** At most this many reasons are told why connections remain. */
+export const MAX_REASONS = 10;
+/** Characters of a reason that travel; it may hold what a service threw. */
+export const MAX_REASON = 256;

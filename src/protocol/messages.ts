@@ -5,7 +5,15 @@
 import * as v from 'valibot';
 import { MoultError } from '../errors.js';
 import type { Frame } from './frame.js';
-import { MAX_BROADCASTS, MAX_DURATIONS, MAX_HEARD, MAX_PIECES, MAX_TASKS } from './limits.js';
+import {
+  MAX_BROADCASTS,
+  MAX_DURATIONS,
+  MAX_HEARD,
+  MAX_PIECES,
+  MAX_REASON,
+  MAX_REASONS,
+  MAX_TASKS,
+} from './limits.js';
 
 /** At most this many descriptors travel with one record. Source: SCM_MAX_FD, Linux include/net/scm.h. */
 export const MAX_DESCRIPTORS = 253;
@@ -193,6 +201,16 @@ const origin = v.pipe(v.string(), v.minLength(1), v.maxLength(64));
 /** The number of the last broadcast of each sender that has been dealt with. */
 const heard = v.pipe(v.array(v.object({ origin, seq: count })), v.maxLength(MAX_HEARD));
 
+const draining = v.object({
+  /** Why connections are still here, the most frequent reason first. */
+  remaining: v.pipe(
+    v.array(v.object({ reason: text(MAX_REASON), connections: count })),
+    v.maxLength(MAX_REASONS),
+  ),
+  /** Milliseconds until what is left is cut. */
+  cutInMs: v.number(),
+});
+
 const generationState = v.object({
   generation: count,
   pid: count,
@@ -212,6 +230,8 @@ const generationState = v.object({
   memoryBytes: count,
   /** What it has measured; only where it was asked to measure. */
   measures: v.optional(measures),
+  /** What still ends here, where another generation accepts or none. */
+  draining: v.optional(draining),
 });
 
 const listeners = v.pipe(v.array(listener), v.maxLength(MAX_LISTENERS));

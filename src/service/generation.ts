@@ -651,6 +651,7 @@ export class Generation implements GenerationContext {
     const threads = await this.threads.counts(measure);
     const own = measure ? [this.#measuring.ask()] : [];
     const measures = together([...own, ...threads.measures]);
+    const { draining } = this.#predecessor;
     return {
       generation: this.number,
       pid: process.pid,
@@ -671,6 +672,7 @@ export class Generation implements GenerationContext {
       moves: this.moves,
       memoryBytes: residentBytes(process.pid),
       ...(measures && { measures }),
+      ...(draining && { draining }),
     };
   }
 }

@@ -1,6 +1,7 @@
 import type { GenerationState } from '../protocol/messages.js';
 import type { GenerationProcess } from './process/generation-process.js';
 import type { HeldOption } from './service-settings.js';
+import type { CrashWait } from './restart/crash-recovery.js';
 
 /** How long a generation may take to say how it is. */
 const STATE_TIMEOUT_MS = 1000;
@@ -32,6 +33,8 @@ export interface ServiceStatus {
   readonly crashes: number;
   /** How many processes share the service; absent where it was not started with slots. */
   readonly slots?: number;
+  /** Where nobody serves: why, and when it is tried again. One for each slot. */
+  readonly waits?: readonly (CrashWait & { readonly slot?: number })[];
   readonly generations: readonly GenerationStatus[];
   /** The options that hold, where they were asked for. */
   readonly config?: HeldConfig;
@@ -52,6 +55,8 @@ export type GenerationStatus = Partial<GenerationState> & {
   slot?: number;
   /** What a program that knows nothing of moult said of itself last, by the notify protocol. */
   says?: string;
+  /** Until when it is watched: should it fail before, its predecessor resumes. Milliseconds since 1970. */
+  watchedUntil?: number;
   /** What clients find in its place, while a look from outside does not find it. */
   notReached?: string;
 };

@@ -573,12 +573,19 @@ export class Supervisor {
   async status(measure = false, withConfig = false): Promise<ServiceStatus> {
     const slots = this.#slots.all;
     const generations = await Promise.all(
-      slots.flatMap(({ index, generations: all }) =>
-        all.all().map(async (one) => ({
-          ...(index === undefined ? {} : { slot: index }),
-          ...(await generationStatus(one, measure)),
-        })),
+      slots.flatMap(({ index, generations: all, probation }) =>
+        all.all().map(async (one) => {
+          const until = probation.watchedUntil(one);
+          return {
+            ...(index === undefined ? {} : { slot: index }),
+            ...(await generationStatus(one, measure)),
+            ...(until === undefined ? {} : { watchedUntil: until }),
+          };
+        }),
       ),
+    );
+    const waits = this.#slots.staying.flatMap(({ index, serves, crashRecovery: { wait } }) =>
+      serves || wait === undefined ? [] : [{ ...(index === undefined ? {} : { slot: index }), ...wait }],
     );
     const sum = (of: (slot: Slot) => number) => slots.reduce((all, slot) => all + of(slot), 0);
     return {
@@ -592,6 +599,7 @@ export class Supervisor {
       crashes: sum(({ servingState }) => servingState.crashes) + this.#slots.gone.crashes,
       ...(this.#hasSlots ? { slots: this.#slots.staying.length } : {}),
       ...(withConfig ? { config: this.#heldConfig() } : {}),
+      ...(waits.length === 0 ? {} : { waits }),
       generations,
     };
   }

@@ -176,6 +176,11 @@ export class GenerationProcess {
     return this.#servingSince;
   }
 
+  /** The last line that it wrote; undefined once it has served, when its output does not come through this process any more. */
+  get lastLine(): string | undefined {
+    return this.#servingSince === undefined ? this.tree.output.lastLine() : undefined;
+  }
+
   /** It accepts from now on. */
   beginToServe(): void {
     this.hasServed();

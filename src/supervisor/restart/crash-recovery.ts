@@ -8,6 +8,16 @@ import { changes, named } from '../releases/release-files.js';
 import type { ReleaseHistory } from '../releases/release-history.js';
 import { Backoff } from './backoff.js';
 
+/** The pause before a crashed service starts again. */
+export interface CrashWait {
+  /** What became of the generation that served last, or was tried last. */
+  readonly reason: string;
+  /** When it is tried again, in milliseconds since 1970. */
+  readonly nextStartAt: number;
+  /** The last line that it wrote. */
+  readonly lastLine?: string;
+}
+
 const FIRST_TRY_MS = 100;
 const LONGEST_TRY_MS = 2000;
 
@@ -24,6 +34,8 @@ export class CrashRecovery {
   #timer: NodeJS.Timeout | undefined;
   #isWaiting = false;
   #dueAt: number | undefined;
+  #reason = '';
+  #lastLine: string | undefined;
 
   /**
    * @param expects on what the next one is to listen after this one; undefined for all that is held.
@@ -54,6 +66,13 @@ export class CrashRecovery {
     return this.#isWaiting ? this.#dueAt : undefined;
   }
 
+  /** Why nobody serves, and when that is tried to change; undefined when no start is due. */
+  get wait(): CrashWait | undefined {
+    if (!this.#isWaiting || this.#dueAt === undefined) return undefined;
+    const lastLine = this.#lastLine === undefined ? {} : { lastLine: this.#lastLine };
+    return { reason: this.#reason, nextStartAt: this.#dueAt, ...lastLine };
+  }
+
   /** Nobody serves since this generation ended. @param what became of it. */
   revive(generation: GenerationProcess, what: string): void {
     if (this.#generations.isClosed) return;
@@ -64,6 +83,8 @@ export class CrashRecovery {
     if (wasStarted) this.#soon.reset();
     this.#isWaiting = true;
     this.#dueAt = wallClockMs() + waitMs;
+    this.#reason = `generation ${generation.number} ${what}`;
+    this.#lastLine = generation.lastLine;
     const when = waitMs === 0 ? 'now' : `in ${waitMs} ms`;
     this.#tell(
       `generation ${generation.number} ${what}; clients wait in the backlog, the last good release starts ${when}`,

@@ -1,4 +1,5 @@
 import { MoultError } from '../../errors.js';
+import { wallClockMs } from '../../os/clock.js';
 import { Deadline } from '../../os/deadline.js';
 import type { SupervisorOptions } from '../options.js';
 import type { GenerationProcess } from '../process/generation-process.js';
@@ -55,6 +56,13 @@ export class Probation {
 
   get successor(): GenerationProcess | undefined {
     return this.#period?.successor;
+  }
+
+  /** Until when a generation is watched, in milliseconds since 1970; undefined where it is in no probation. */
+  watchedUntil(generation: GenerationProcess): number | undefined {
+    const period = this.#period;
+    if (period?.successor !== generation) return undefined;
+    return wallClockMs() + Math.max(0, period.beganMs + this.#options.probationMs - performance.now());
   }
 
   get predecessor(): GenerationProcess | undefined {

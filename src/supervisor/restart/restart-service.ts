@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import { asMoultError, MoultError } from '../../errors.js';
 import type { RestartSummary, StageEvent } from '../../lifecycle/restart-record.js';
+import { wallClockMs } from '../../os/clock.js';
 import type { Settings } from '../../protocol/messages.js';
 import { OLDER_LISTENERS } from '../../protocol/parts.js';
 import type { Journal } from '../journal/journal.js';
@@ -142,10 +143,18 @@ export class RestartService {
       const summary = await this.#queue.enqueue(ifBusy, asked);
       if (untilConfirmed) await this.#parts.probation.watched(summary.generation);
       else if (untilDrained) await this.#parts.probation.confirmed(summary.generation);
-      return untilDrained ? await this.#withDrain(summary) : summary;
+      return this.#withWatch(untilDrained ? await this.#withDrain(summary) : summary);
     } finally {
       this.#watchers.delete(watch);
     }
+  }
+
+  #withWatch(summary: RestartSummary): RestartSummary {
+    const { generations, probation } = this.#parts;
+    const { current } = generations;
+    if (current?.number !== summary.generation) return summary;
+    const until = probation.watchedUntil(current);
+    return until === undefined ? summary : { ...summary, watchedMs: Math.max(0, until - wallClockMs()) };
   }
 
   async #withDrain(summary: RestartSummary): Promise<RestartSummary> {

@@ -539,7 +539,7 @@ export class ServingState {
     if (successor !== undefined) successor.isEnding = true;
     const wasServing = wasInProbation || successor?.servingSince !== undefined;
     if (wasServing) {
-      const lastLine = successor?.tree.output.lastLine();
+      const lastLine = successor?.lastLine;
       const told = lastLine === undefined ? {} : { lastLine };
       const { code, message } = error;
       const output = successor?.tree.output.lines().slice(-OUTPUT_LINES);
@@ -614,7 +614,7 @@ export class ServingState {
 }
 
 function revivalOf({ number, revives, release, startedAt }: GenerationProcess): Record<string, unknown> {
-  const lastLine = revives?.tree.output.lastLine();
+  const lastLine = revives?.lastLine;
   return {
     generation: number,
     predecessor: revives?.number ?? null,

@@ -1,3 +1,4 @@
+import { MoultError } from '../../errors.js';
 import type { Consumer, ConsumerOptions } from '../consumer.js';
 import type { Departure, Runner } from './runner.js';
 
@@ -11,7 +12,14 @@ export class ConsumerRunner implements Runner {
   readonly endWithinMs: number;
   readonly #consumer: Consumer;
 
+  /** @throws MOULT_BAD_OPTION for what cannot be started and stopped. */
   constructor(name: string, consumer: Consumer, options: ConsumerOptions) {
+    for (const method of ['start', 'stop'] as const) {
+      const found = typeof (consumer as Partial<Consumer> | undefined)?.[method];
+      if (found === 'function') continue;
+      const what = `consumer ${name}: expected an object with the methods start and stop, and its ${method} is ${found}`;
+      throw new MoultError('MOULT_BAD_OPTION', what);
+    }
     this.name = name;
     this.overlaps = options.changeover === 'overlap';
     this.endWithinMs = options.stopWithinMs ?? STOP_WITHIN_MS;
