@@ -6,8 +6,8 @@ import { chmodSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node
 import { fileURLToPath } from 'node:url';
 
 /** Read whole, it costs a command as much as all else; of what it does not use of it nothing is left. */
-const INLINED = ['valibot', 'commander'];
-/** CommonJS that is inlined asks for Node's own modules by it. */
+const INLINED = ['valibot'];
+/** Commander, which is CommonJS, asks for Node's own modules by it. */
 const REQUIRE =
   "import { createRequire as makeRequire } from 'node:module'; const require = makeRequire(import.meta.url);";
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -49,7 +49,6 @@ async function bundleCommands() {
     splitting: true,
     external: DEPENDENCIES.filter((name) => !INLINED.includes(name)),
     format: 'esm',
-    banner: { js: REQUIRE },
     plugins: [{ name: 'operator', setup: leaveOperatorProgram }],
   });
 }
@@ -58,7 +57,7 @@ async function bundleCommands() {
 async function bundleOperatorCommands() {
   await build({
     ...common(['cli/operator-program']),
-    external: DEPENDENCIES.filter((name) => !INLINED.includes(name)),
+    external: DEPENDENCIES.filter((name) => ![...INLINED, 'commander'].includes(name)),
     format: 'esm',
     banner: { js: REQUIRE },
     plugins: [{ name: 'version', setup: fixVersion }],

@@ -20,7 +20,12 @@ export { openService } from './library/open-service.js';
 export { type MovableResponseList, type MovableResponses, movableResponses } from './library/responses.js';
 export type { Service, ServiceEvents, ServiceMode } from './library/service-interface.js';
 export type { ServiceOptions } from './library/service-options.js';
-export type { PauseCounts, RemainingConnections, RestartSummary, StageEvent } from './lifecycle/restart-record.js';
+export type {
+  PauseCounts,
+  RemainingConnections,
+  RestartSummary,
+  StageEvent,
+} from './lifecycle/restart-record.js';
 export type { EndReport } from './service/life-events.js';
 export type { MapOptions } from './state/map-entry.js';
 export type { StateMap } from './state/state-map.js';
