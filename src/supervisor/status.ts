@@ -1,7 +1,7 @@
 import type { GenerationState } from '../protocol/messages.js';
 import type { GenerationProcess } from './process/generation-process.js';
-import type { HeldOption } from './service-settings.js';
 import type { CrashWait } from './restart/crash-recovery.js';
+import type { HeldOption } from './service-settings.js';
 
 /** How long a generation may take to say how it is. */
 const STATE_TIMEOUT_MS = 1000;
