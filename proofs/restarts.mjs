@@ -16,12 +16,13 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { expectOneOf, installNode, numberOf, VERSIONS } from './nodes.mjs';
 
-/** Connections of TLS drain: nothing fails, but they do not move. */
+/** Connections of TLS drain without `--tls move`: nothing fails, but they do not move. */
 const SERVICES = {
   http: { script: 'http.cjs', moves: true },
   express: { script: 'express.mjs', moves: true },
   fastify: { script: 'fastify.mjs', moves: true },
-  https: { script: 'https.mjs', moves: false },
+  https: { script: 'https.mjs', moves: false, isTls: true },
+  'tls-move': { script: 'https.mjs', moves: true, isTls: true, options: ['--tls', 'move'] },
 };
 /** The broken releases, by turns; those that never get ready last, for they take the whole ready timeout. */
 const BROKEN = ['throws.mjs', 'exits.mjs', 'throws.mjs', 'other-port.mjs', 'exits.mjs', 'hangs.mjs'];
@@ -121,7 +122,7 @@ function inProcessOf(node, combination) {
 async function proveOne({ service: name, releases, restarts, thinkMs }) {
   const { verify } = await import('../dist/verify/verify.js');
   const { startUnderMoult } = await import('../dist/verify/moult/under-moult.js');
-  const { script, moves } = SERVICES[name];
+  const { script, moves, isTls = false, options = [] } = SERVICES[name];
   const good = path.join(fixtures, 'services', script);
   const mark = `MOULT_PROOF=${randomBytes(8).toString('hex')}`;
   const folder = await mkdtemp(path.join(os.tmpdir(), 'moult-proof-'));
@@ -137,7 +138,7 @@ async function proveOne({ service: name, releases, restarts, thinkMs }) {
     await deploy(good);
     const service = await startUnderMoult({
       command: [link],
-      runOptions: releases === 'broken' ? ['--ready-timeout', READY_TIMEOUT] : [],
+      runOptions: [...options, ...(releases === 'broken' ? ['--ready-timeout', READY_TIMEOUT] : [])],
       env: { PORT: '0', CERTIFICATE: fixtures, MOULT_PROOF: mark.split('=')[1] },
       onOutput: (text) => {
         log = (log + text).slice(-20_000);
@@ -162,7 +163,7 @@ async function proveOne({ service: name, releases, restarts, thinkMs }) {
           requestTimeoutMs: 60_000,
           connectTimeoutMs: 60_000,
           rampMs: 1_500,
-          ...(moves ? {} : { tls: { rejectUnauthorized: false } }),
+          ...(isTls ? { tls: { rejectUnauthorized: false } } : {}),
         },
         restarts,
         signal: interrupted.signal,
@@ -183,6 +184,7 @@ async function proveOne({ service: name, releases, restarts, thinkMs }) {
   expectNone('failed', total.failed);
   expectNone('came twice', total.duplicated);
   if (moves) expectNone('lost', total.lost);
+  if (moves) expectNone('dialled again', total.redials);
   for (const { restart, outcome, expectedToFail } of result.restarts) {
     if (outcome.ok === expectedToFail)
       problems.push(`restart ${restart}: ${JSON.stringify(outcome.error ?? 'succeeded, though broken')}`);

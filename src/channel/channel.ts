@@ -19,11 +19,14 @@ const CLOSE_GRACE_MS = 1000;
 /** A peer that leaves so much unread is taken for dead; more than the longest message. */
 const MAX_UNREAD_BYTES = 16 * 1024 * 1024;
 const NO_BYTES = Buffer.alloc(0);
+/** Messages whose attachment may hold keys: their bytes are filled with zeros once they have gone, or were dealt with. */
+const SECRET: ReadonlySet<MessageType> = new Set(['connections-data']);
 
 type Handler<T extends MessageType> = (message: Message<T>, incoming: Incoming) => void;
 
 interface Outgoing {
   readonly frame: Buffer;
+  readonly isSecret: boolean;
   readonly tag: number;
   descriptors: readonly number[];
   /** Whether the descriptors are copies of our own, made because they have to wait. */
@@ -173,7 +176,13 @@ export class Channel {
   #outgoing(message: object, descriptors: readonly number[], attachment: Buffer): Outgoing {
     const tag = descriptors.length > 0 ? ++this.#sentTag : 0;
     const beside = descriptors.length > 0 ? { descriptors: descriptors.length } : {};
-    return { frame: encodeFrame({ ...message, ...beside }, attachment), tag, descriptors, areOurs: false };
+    return {
+      frame: encodeFrame({ ...message, ...beside }, attachment),
+      isSecret: 'type' in message && SECRET.has(message.type as MessageType),
+      tag,
+      descriptors,
+      areOurs: false,
+    };
   }
 
   #inParts(json: Buffer, descriptors: readonly number[], attachment: Buffer): Outgoing[] {
@@ -225,7 +234,8 @@ export class Channel {
       this.#outbox.shift();
       this.#waitingBytes -= next.frame.length;
       if (next.areOurs) for (const fd of next.descriptors) closeDescriptor(fd);
-      this.#socket.write(next.frame);
+      const { frame, isSecret } = next;
+      this.#socket.write(frame, isSecret ? () => frame.fill(0) : undefined);
     }
     if (this.#isClosed) {
       if (this.#outbox.length === 0) this.#end();
@@ -265,6 +275,7 @@ export class Channel {
       }
       handler(message as never, incoming);
     } finally {
+      if (SECRET.has(frame.message.type as MessageType)) frame.attachment.fill(0);
       for (const fd of incoming.take()) closeDescriptor(fd);
     }
   }

@@ -128,13 +128,15 @@ function watchLines({ generations }: ServiceStatus, columns: number): string[] {
 }
 
 function notes({ generations }: ServiceStatus, columns: number): string[] {
-  const drains = (one: GenerationStatus) =>
-    `generation ${one.generation} drains HTTP/1.1 connections instead of moving them: ${one.moves?.http1}`;
-  const told = generations.flatMap((one) => [
-    ...(one.notReached === undefined ? [] : [one.notReached]),
-    ...(one.moves !== undefined && one.moves.http1 !== 'yes' ? [drains(one)] : []),
-  ]);
-  return told.flatMap((what) => wrap(visibleLine(what), columns).map(paint.yellow));
+  const drains = ({ generation, moves }: GenerationStatus): string[] => {
+    const { http1 = 'yes', tls = 'yes' } = moves ?? {};
+    const note = (what: string, why: string) =>
+      why === 'yes'
+        ? []
+        : [`generation ${generation} drains ${what} connections instead of moving them: ${why}`];
+    return [...note('HTTP/1.1', http1), ...(http1 === 'yes' ? note('TLS', tls) : [])];
+  };
+  return generations.flatMap(drains).flatMap((one) => wrap(visibleLine(one), columns).map(paint.yellow));
 }
 
 function addressText(address: Record<string, unknown>): string {

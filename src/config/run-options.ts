@@ -105,6 +105,12 @@ export const RUN_OPTIONS = {
     'spread the closing of connections that must be closed over this time',
     d.drainSpreadMs,
   ),
+  tls: row(
+    '--tls <how>',
+    'move: live TLS 1.3 connections of HTTPS servers move to the successor; drain: they are closed after their next response',
+    word('move', 'drain'),
+    { default: d.tls },
+  ),
   probation: timeRow(
     '--probation <time>',
     'how long the predecessor can still take over again',

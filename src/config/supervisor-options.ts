@@ -22,6 +22,7 @@ export function supervisorOptions(flags: RunFlags, service: ServiceCommand): Sup
     readyTimeoutMs: flags.readyTimeout,
     drainTimeoutMs: flags.drainTimeout,
     drainSpreadMs: flags.drainSpread,
+    tls: flags.tls,
     probationMs: flags.probation,
     busyTimeoutMs: flags.busyTimeout,
     stopTimeoutMs: flags.stopTimeout,

@@ -6,6 +6,7 @@ import type { ConnectionTracker } from '../connections/tracker.js';
 import { DatagramListener } from '../listeners/datagram-listener.js';
 import type { ListenerRegistry } from '../listeners/registry.js';
 import { isPlainHttp } from '../node/http/http1.js';
+import { isHttps } from '../node/tls-sockets.js';
 import { MAX_MOVERS, type Message } from '../protocol/messages.js';
 import type { StateEntries } from '../state/state-entries.js';
 import type { Tasks } from '../tasks/tasks.js';
@@ -13,12 +14,18 @@ import type { CriticalSections } from './critical-sections.js';
 import type { FlowExchange } from './flow-exchange.js';
 import type { Threads } from './threads.js';
 
+/** The kinds of connections that can move here, as the self-tests found: `yes`, or why not. */
+export interface Moves {
+  readonly http1: 'yes' | string;
+  /** HTTP/1.1 over TLS 1.3; undefined where nobody asked for it. */
+  readonly tls?: 'yes' | string;
+}
+
 /** Connections that can be handed over, and what they belong to: of a whole process, or of one thread. */
 export interface Movables {
   readonly listeners: ListenerRegistry;
   readonly connections: ConnectionTracker;
-  /** The kinds of connections that can move here, as the self-test found. */
-  readonly moves: { readonly http1: 'yes' | string };
+  readonly moves: Moves;
 }
 
 /** Brings connections to the slots to which they belong, and takes those that belong here. */
@@ -65,6 +72,7 @@ export function movableClaims({ listeners, moves }: Movables): Message<'ready'>[
     return {
       name,
       accepts: isPlainHttp(server) ? [...http1] : [],
+      ...(isHttps(server) && moves.tls === 'yes' ? { tls: true } : {}),
       movers: movers.map(({ name: mover, oldestVersion: min, version: max }) => ({ name: mover, min, max })),
     };
   });

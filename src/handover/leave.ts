@@ -5,10 +5,11 @@ import type { SpreadOutflow } from '../connections/moving/spread-outflow.js';
 import type { Tracked } from '../connections/tracker.js';
 import type { RemainingConnections } from '../lifecycle/restart-record.js';
 import { type DatagramListener, quiet } from '../listeners/datagram-listener.js';
+import { isHttps } from '../node/tls-sockets.js';
 import { MAX_REASONS } from '../protocol/limits.js';
 import type { DrainReport } from '../protocol/messages.js';
 import type { FlowPeer } from './flow-peer.js';
-import type { GenerationContext } from './generation-context.js';
+import type { GenerationContext, Moves } from './generation-context.js';
 import type { Giving } from './giving.js';
 import { outflowTo, type Taker } from './peer-slots.js';
 
@@ -133,7 +134,7 @@ export class Leave {
   }
 
   #whyStays(tracked: Tracked): string | undefined {
-    return this.outflow?.whyStays(tracked);
+    return this.outflow?.whyStays(tracked) ?? whyTlsDrains(tracked, this.#context.moves);
   }
 
   // A drain that reaches its deadline within probation ends the connections, not the probation.
@@ -155,4 +156,10 @@ export class Leave {
       cut: [...this.#drain.cut, ...cutFlows].slice(0, MAX_CUT),
     });
   }
+}
+
+function whyTlsDrains({ server }: Tracked, { tls }: Moves): string | undefined {
+  if (!isHttps(server)) return undefined;
+  if (tls === undefined) return 'TLS: it drains unless the service runs with --tls move';
+  return tls === 'yes' ? undefined : `TLS: ${tls}`;
 }

@@ -5,6 +5,7 @@ import { type CarriedDestination, type Destination, Outflow } from '../connectio
 import { SpreadOutflow, Turns } from '../connections/moving/spread-outflow.js';
 import { MoultError } from '../errors.js';
 import { isPlainHttp } from '../node/http/http1.js';
+import { isHttps } from '../node/tls-sockets.js';
 import type { Message } from '../protocol/messages.js';
 import type { GenerationContext, Movables, SlotRouting } from './generation-context.js';
 
@@ -91,8 +92,9 @@ export function outflowTo(
     };
     const http1: Destination = (server, socket) => {
       const claim = claimOf(server, socket);
-      const moves1 = moves.http1 === 'yes' && isPlainHttp(server) && claim?.accepts.includes('http1');
-      return moves1 ? claim?.name : undefined;
+      const isPlain = moves.http1 === 'yes' && isPlainHttp(server) && claim?.accepts.includes('http1');
+      const isSecured = moves.tls === 'yes' && isHttps(server) && claim?.tls === true;
+      return isPlain || isSecured ? claim?.name : undefined;
     };
     const carried: CarriedDestination = (server, socket) => {
       const claim = claimOf(server, socket);
@@ -107,8 +109,8 @@ export function outflowTo(
 }
 
 /** Whether the other side has what connections of this listener can go to: in a process, one of its threads may have it. */
-export function takesAny({ accepts, movers = [] }: Claims[number]): boolean {
-  return accepts.length + movers.length > 0;
+export function takesAny({ accepts, movers = [], tls = false }: Claims[number]): boolean {
+  return tls || accepts.length + movers.length > 0;
 }
 
 /** Gives some connections to a generation of another slot, while this one serves on. */

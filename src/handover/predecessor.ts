@@ -17,7 +17,7 @@ import { ProcessHandle } from '../os/unix-sockets/peer.js';
 import { classed } from '../protocol/durations.js';
 import type { DrainReport, GenerationState, Message, Settings } from '../protocol/messages.js';
 import type { FlowPeer } from './flow-peer.js';
-import { type GenerationContext, movableClaims } from './generation-context.js';
+import { type GenerationContext, type Moves, movableClaims } from './generation-context.js';
 import { Giving, passTasks } from './giving.js';
 import { LateOpenings } from './late-openings.js';
 import { Leave, type Work } from './leave.js';
@@ -599,7 +599,7 @@ export class Predecessor {
       pauseP50Ms: pauses[Math.floor(pauses.length / 2)] ?? 0,
       pauseP99Ms: pauses[Math.floor(pauses.length * 0.99)] ?? 0,
       ...(pauses.length === 0 ? {} : { pauses: classed(pauses) }),
-      ...(this.#context.moves.http1 === 'yes' ? {} : { drainedBecause: this.#context.moves.http1 }),
+      ...drainedBecause(this.#context.moves),
     });
   }
 
@@ -867,4 +867,9 @@ function whyNotReady(missing: Lack | undefined): string {
     return 'it has not claimed every listener that this generation has, and not said that it is ready';
   }
   return `it ${lacks(missing)}; one that listens on fewer is taken with --allow-fewer-listeners`;
+}
+
+function drainedBecause({ http1, tls = 'yes' }: Moves): { drainedBecause?: string } {
+  if (http1 !== 'yes') return { drainedBecause: http1 };
+  return tls === 'yes' ? {} : { drainedBecause: `TLS: ${tls}` };
 }

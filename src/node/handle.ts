@@ -9,6 +9,8 @@ import type { Server, Socket } from 'node:net';
 export interface StreamHandle {
   readonly fd: number;
   readonly writeQueueSize: number;
+  readonly bytesRead: number;
+  readonly bytesWritten: number;
   readStart(): number;
   readStop(): number;
   close(callback?: () => void): void;

@@ -94,6 +94,7 @@ interface Libc {
   pidfdOpen(pid: number): number;
   pidfdSendSignal(pidfd: number, signal: number): number;
   pidfdGetFd(pidfd: number, fd: number): number;
+  processVmReadv(pid: number, into: Buffer, intoCount: number, from: Buffer, fromCount: number): number;
   errno(): number;
   address(buffer: Buffer): bigint;
 }
@@ -143,6 +144,9 @@ function load(): Libc {
   const syscall3 = lib.func('long syscall(long number, int a, uint b)');
   const syscallOf3 = lib.func('long syscall(long number, int a, int b, uint c)');
   const signal = lib.func('void *signal(int number, void *handler)');
+  const readv = lib.func(
+    'long process_vm_readv(int pid, void *into, ulong intoCount, void *from, ulong fromCount, ulong flags)',
+  );
   const syscall4 = lib.func('long syscall(long number, int a, int b, void *c, uint d)');
   return {
     sendmsg: lib.func('long sendmsg(int fd, void *message, int flags)'),
@@ -175,6 +179,8 @@ function load(): Libc {
     pidfdOpen: (pid) => Number(syscall3(SYS_PIDFD_OPEN, pid, 0)),
     pidfdSendSignal: (pidfd, signal) => Number(syscall4(SYS_PIDFD_SEND_SIGNAL, pidfd, signal, null, 0)),
     pidfdGetFd: (pidfd, fd) => Number(syscallOf3(SYS_PIDFD_GETFD, pidfd, fd, 0)),
+    processVmReadv: (pid, into, intoCount, from, fromCount) =>
+      Number(readv(pid, into, intoCount, from, fromCount, 0)),
     errno: () => koffi.errno(),
     address: (buffer) => BigInt(koffi.address(buffer)),
   };

@@ -96,6 +96,8 @@ const settings = v.object({
   looked: v.optional(v.boolean()),
   /** Users whose processes may be peers, besides the same user and root. */
   allowUids: v.optional(v.pipe(v.array(count), v.maxLength(64))),
+  /** Whether live TLS 1.3 connections move; they drain where it is not given. */
+  tls: v.optional(v.picklist(['move', 'drain'])),
   /** Other slots of the service accept on the same listeners: the supervisor alone closes them for good. */
   sharesListeners: v.optional(v.boolean()),
   /** Measure requests and the delay of the event loop from the start. */
@@ -118,6 +120,8 @@ const claims = v.pipe(
       movers: v.optional(v.pipe(v.array(mover), v.maxLength(MAX_MOVERS))),
       /** Whether the service has declared the flows of its datagrams. */
       flows: v.optional(v.boolean()),
+      /** Whether the sender takes over TLS 1.3 connections of its HTTP/1.1 server. */
+      tls: v.optional(v.boolean()),
       /** Whether it is only held so far: the service may still come to listen on it. */
       late: v.optional(v.boolean()),
     }),
@@ -167,7 +171,7 @@ const measures = v.object({
 const connection = v.object({
   listener: name,
   /** `fresh`: accepted for the taker, and nothing of it has been read. */
-  kind: v.picklist(['http1', 'carried', 'fresh']),
+  kind: v.picklist(['http1', 'carried', 'fresh', 'tls']),
   /** Whose connection it is, and the version of its data: of `carried`. */
   mover: v.optional(moverName),
   version: v.optional(count),
@@ -226,7 +230,10 @@ const generationState = v.object({
   /** Responses since its start, and those of them with a status of 5xx; counted only where asked for. */
   responses: count,
   errors: count,
-  moves: v.object({ http1: v.union([v.literal('yes'), text(1024)]) }),
+  moves: v.object({
+    http1: v.union([v.literal('yes'), text(1024)]),
+    tls: v.optional(v.union([v.literal('yes'), text(1024)])),
+  }),
   memoryBytes: count,
   /** What it has measured; only where it was asked to measure. */
   measures: v.optional(measures),

@@ -19,10 +19,11 @@ import { ConnectionTracker } from '../connections/tracker.js';
 import { asMoultError, MoultError } from '../errors.js';
 import { CriticalSections } from '../handover/critical-sections.js';
 import { FlowExchange } from '../handover/flow-exchange.js';
-import { type GenerationContext, movableClaims } from '../handover/generation-context.js';
+import { type GenerationContext, type Moves, movableClaims } from '../handover/generation-context.js';
 import { meetPeerSlots, type Taker } from '../handover/peer-slots.js';
 import { Predecessor } from '../handover/predecessor.js';
 import { Successor } from '../handover/successor.js';
+import { NOT_TESTED, testMoves } from '../handover/test-moves.js';
 import { Threads } from '../handover/threads.js';
 import { table } from '../lifecycle/handover-states.js';
 import type { Listener } from '../listeners/listener.js';
@@ -31,8 +32,7 @@ import { StreamListener } from '../listeners/stream-listener.js';
 import { ThreadListener } from '../listeners/thread-listener.js';
 import { giveToServer, isPlainHttp, requestsInFlight, socketOn } from '../node/http/http1.js';
 import { decidePaths } from '../node/path-decision.js';
-import { http1Moves } from '../node/self-test.js';
-import { watchTlsSockets } from '../node/tls-sockets.js';
+import { isHttps, watchTlsSockets } from '../node/tls-sockets.js';
 import { wallClockMs } from '../os/clock.js';
 import { closeDescriptor } from '../os/descriptors/descriptor.js';
 import { reserve } from '../os/descriptors/descriptor-reserve.js';
@@ -81,7 +81,7 @@ export class Generation implements GenerationContext {
   readonly threads: Threads;
   /** What the service may want to hear of. */
   readonly life = new EventEmitter<LifeEvents>();
-  moves: { http1: string } = { http1: 'its self-test is not over' };
+  moves: Moves = { http1: NOT_TESTED };
   epoch = 0;
   #overseer: Overseer;
   readonly #lookedAt: LookedAt;
@@ -200,8 +200,8 @@ export class Generation implements GenerationContext {
     this.#doorPath = join(overseer.folder, `g${this.number}-${process.pid}.sock`);
     this.#openDoorOrRefuse(giver !== undefined);
     overseer.receive(this.#visit);
-    http1Moves().then((result) => {
-      this.moves = { http1: result };
+    testMoves(settings).then((moves) => {
+      this.moves = moves;
       this.#readiness.tested();
     });
   }
@@ -569,7 +569,7 @@ export class Generation implements GenerationContext {
       trackHttp2Sessions(server);
       watchTlsSockets(server);
       watchPipelining(server, listener);
-      if (isPlainHttp(server)) countRequests(server, this.connections);
+      if (isPlainHttp(server) || isHttps(server)) countRequests(server, this.connections);
     }
     this.#readiness.changed();
   }

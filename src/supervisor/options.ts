@@ -40,6 +40,8 @@ export interface SupervisorOptions {
   readonly drainTimeoutMs: number;
   /** Over how long of that what must be closed is closed, evenly. */
   readonly drainSpreadMs: number;
+  /** Whether live TLS 1.3 connections move, or drain. */
+  readonly tls: 'move' | 'drain';
   /** How long after commit the predecessor stays able to resume. */
   readonly probationMs: number;
   /** How long a commit waits for critical sections of the service. */
@@ -86,6 +88,7 @@ export interface SupervisorOptions {
 /** The defaults, as `moult run --help` shows them. */
 export const defaultOptions: SupervisorOptions = {
   ...DEFAULT_TIMES,
+  tls: 'drain',
   stopSignal: 'SIGTERM',
   waitReady: false,
   check: null,
@@ -135,6 +138,7 @@ export function settingsOf(
     checked: options.check !== null,
     countErrors: options.maxErrorRate !== null,
     looked: true,
+    ...(options.tls === 'move' ? { tls: options.tls } : {}),
     ...(options.allowUids.length > 0 ? { allowUids: [...options.allowUids] } : {}),
     ...(options.slots === null ? {} : { sharesListeners: true }),
     ...(options.measures ? { measures: true } : {}),

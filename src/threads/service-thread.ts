@@ -13,7 +13,8 @@ import { Inflow } from '../connections/moving/inflow.js';
 import { moveProxied } from '../connections/moving/proxied.js';
 import { ConnectionTracker } from '../connections/tracker.js';
 import { MoultError } from '../errors.js';
-import { type Movables, movableClaims } from '../handover/generation-context.js';
+import { type Movables, type Moves, movableClaims } from '../handover/generation-context.js';
+import { NOT_TESTED, testMoves } from '../handover/test-moves.js';
 import { bind as bindAs } from '../listeners/bind.js';
 import { claimAtPath, listen as listenAs } from '../listeners/listen.js';
 import type { Listener } from '../listeners/listener.js';
@@ -25,8 +26,7 @@ import { giveToServer, isPlainHttp, requestsInFlight, socketOn } from '../node/h
 import type { BindRequest } from '../node/listening/bind-hook.js';
 import type { ListenRequest } from '../node/listening/listen-hook.js';
 import { beforeAccepting } from '../node/listening/listening-handle.js';
-import { http1Moves } from '../node/self-test.js';
-import { watchTlsSockets } from '../node/tls-sockets.js';
+import { isHttps, watchTlsSockets } from '../node/tls-sockets.js';
 import { closeDescriptor } from '../os/descriptors/descriptor.js';
 import { SocketLinks } from '../os/unix-sockets/socket-links.js';
 import type { ListenerItem, Message } from '../protocol/messages.js';
@@ -65,7 +65,7 @@ export function joinMain(door: string, shut: Int32Array, member?: MemberTerms): 
 export class ServiceThread implements Movables {
   readonly listeners: ListenerRegistry;
   readonly connections: ConnectionTracker;
-  moves: { http1: string } = { http1: 'its self-test is not over' };
+  moves: Moves = { http1: NOT_TESTED };
   /** Where the threads of the service join. */
   readonly mainDoor: string;
   readonly #member: MemberTerms | undefined;
@@ -116,8 +116,8 @@ export class ServiceThread implements Movables {
     else main.ref();
     const path = join(dirname(mainDoor), `t${process.pid}-${threadId}.sock`);
     const isOpen = this.#openDoor(path);
-    this.#tested = http1Moves().then((result) => {
-      this.moves = { http1: result };
+    this.#tested = testMoves(settings).then((moves) => {
+      this.moves = moves;
       if (isOpen) main.send({ type: 'door', path });
     });
     process.once('exit', () => this.#closeDescriptors());
@@ -289,7 +289,7 @@ export class ServiceThread implements Movables {
     trackHttp2Sessions(server);
     watchTlsSockets(server);
     watchPipelining(server, listener);
-    if (isPlainHttp(server)) countRequests(server, this.connections);
+    if (isPlainHttp(server) || isHttps(server)) countRequests(server, this.connections);
   }
 
   // The main thread has a copy for as long as another thread listens on it.

@@ -1,6 +1,7 @@
 import { subscribe } from 'node:diagnostics_channel';
 import type { Server as HttpServer, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
+import { socketBelow } from '../../node/tls-sockets.js';
 import type { ConnectionTracker, Tracked } from '../tracker.js';
 
 /*
@@ -40,10 +41,10 @@ function count(tracker: ConnectionTracker): void {
       response: ServerResponse;
     };
     const limit = of.maxRequestsPerSocket;
-    const tracked = tracker.of(socket);
+    const tracked = tracker.of(socketBelow(socket));
     if (!limit || tracked === undefined) return;
     const served = requestsOf(tracked) + 1;
-    counts.set(socket, served);
+    counts.set(tracked.socket, served);
     // Node itself ends a connection that has always been here.
     if ((tracked.carried?.requests ?? 0) > 0 && served >= limit) response.shouldKeepAlive = false;
   });

@@ -19,6 +19,18 @@ export function adoptHttp1(
   tracker: ConnectionTracker,
 ): Socket {
   const socket = socketOn(fd, server);
+  waitForRequest(socket, server, item, tracker, (chunk) => giveToServer(server, socket, chunk));
+  return socket;
+}
+
+/** Has a socket wait for the first byte of its client, for as long as it may. @param give is called with what came first. */
+export function waitForRequest(
+  socket: Socket,
+  server: HttpServer,
+  item: ConnectionItem,
+  tracker: ConnectionTracker,
+  give: (chunk: Buffer) => void,
+): void {
   const idle = idleOf(server);
   idle.add(socket);
   tracker.add(socket, server, item);
@@ -35,7 +47,7 @@ export function adoptHttp1(
   };
   const first = (chunk: Buffer) => {
     leave();
-    giveToServer(server, socket, chunk);
+    give(chunk);
   };
   const destroy = () => socket.destroy();
   const end = () => socket.end();
@@ -49,7 +61,6 @@ export function adoptHttp1(
   socket.on('timeout', expire);
   socket.on('close', leave);
   if (item.idleLeftMs !== null) socket.setTimeout(Math.max(1, item.idleLeftMs));
-  return socket;
 }
 
 /** Whether a connection was adopted and has not sent anything since. */

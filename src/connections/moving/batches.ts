@@ -18,6 +18,8 @@ export interface Departing<T extends object = Tracked> {
   readonly tracked: T;
   /** Its own, and that of what goes along with it. */
   readonly descriptors: readonly number[];
+  /** Data that goes right behind the descriptors, because nothing can change it any more; secret. At most 64 KiB. */
+  readonly ahead?: Buffer;
   item(): ConnectionItem;
   /**
    * The other side has a copy: gives ours up, without a sign to the client.
@@ -96,9 +98,24 @@ export class Batches<T extends object = Tracked> {
     const heard = items.some(({ kind }) => kind === 'carried') ? knownHub()?.heard : undefined;
     const told = heard === undefined ? {} : { heard };
     this.#channel.send({ type: 'connections', batch, items, ...told }, descriptors);
+    this.#sendAhead(batch, departing);
     new Deadline(ACKNOWLEDGE_TIMEOUT_MS, () => {
       if (this.#unacknowledged.has(batch)) this.#events.stuck();
     }).unref();
+  }
+
+  #sendAhead(batch: number, departing: readonly Departing<T>[]): void {
+    const data: Buffer[] = [];
+    const items: { index: number; bytes: number }[] = [];
+    departing.forEach(({ ahead }, index) => {
+      if (ahead === undefined) return;
+      data.push(ahead);
+      items.push({ index, bytes: ahead.length });
+    });
+    if (items.length === 0) return;
+    const all = Buffer.concat(data);
+    this.#channel.send({ type: 'connections-data', batch, items }, [], all);
+    all.fill(0);
   }
 
   /**

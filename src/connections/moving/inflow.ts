@@ -11,10 +11,15 @@ import type { ConnectionItem, Message } from '../../protocol/messages.js';
 import type { ConnectionTracker } from '../tracker.js';
 import { adoptCarried } from './adopt-carried.js';
 import { adoptHttp1 } from './adopt-http1.js';
+import { adoptTlsHttp1 } from './adopt-tls.js';
 
 /** How long a process whose channel has closed may take to be gone: its descriptors close a moment before it ends. */
 const END_TIMEOUT_MS = 2000;
 const END_LOOK_MS = 10;
+
+/** Kinds of which a descriptor alone is of no use. */
+const NEEDS_DATA: ReadonlySet<ConnectionItem['kind']> = new Set(['carried', 'tls']);
+const NO_BYTES = Buffer.alloc(0);
 
 /** What becomes of connections that the other side accepted for this one, and of which nothing has been read. */
 export interface Receiver {
@@ -150,7 +155,7 @@ export class Inflow {
         continue;
       }
       // Its giver died before the data had left it, and what belonged to the connection died with it.
-      if (item.kind === 'carried' && data === undefined) {
+      if (NEEDS_DATA.has(item.kind) && data === undefined) {
         close(one);
         failed += 1;
         continue;
@@ -158,10 +163,13 @@ export class Inflow {
       try {
         if (into !== undefined) into(fd);
         else if (item.kind === 'http1') adoptHttp1(fd, server as HttpServer, item, this.#tracker);
+        else if (item.kind === 'tls')
+          adoptTlsHttp1(fd, server as HttpServer, item, data ?? NO_BYTES, this.#tracker);
         else if (!adoptCarried({ fd, partner }, server, item, { data, heard }, this.#tracker)) failed += 1;
       } catch {
-        // It is no connection at all; the others are.
+        // It is no connection at all, or its state is none that can be gone on with; the others are.
         close(one);
+        if (item.kind === 'tls') failed += 1;
         continue;
       }
       pausesMs.push(monotonicMs() - item.frozenAtMs);
@@ -209,7 +217,9 @@ export class Inflow {
   }
 }
 
-function close({ fd, partner }: Arrival): void {
+function close({ fd, partner, data }: Arrival): void {
+  // It may be secret, and what it belongs to is another process's.
+  data?.fill(0);
   closeDescriptor(fd);
   if (partner !== undefined) closeDescriptor(partner);
 }

@@ -5,6 +5,7 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type { Server as HttpServer } from 'node:http';
 import type { Server, Socket } from 'node:net';
+import type { TLSSocket } from 'node:tls';
 import type { Channel } from '../../channel/channel.js';
 import { MoultError } from '../../errors.js';
 import {
@@ -15,6 +16,7 @@ import {
   thaw,
   timerNowMs,
 } from '../../node/http/http1.js';
+import { isHttps, onSecured, socketAbove, socketBelow } from '../../node/tls-sockets.js';
 import { monotonicMs } from '../../os/clock.js';
 import type { MoverItem } from '../../protocol/messages.js';
 import { type ConnectionTracker, headDueAtMs, type Tracked } from '../tracker.js';
@@ -22,6 +24,7 @@ import { Batches, type Departing } from './batches.js';
 import { MAX_BATCH_BYTES, MAX_TOTAL_BYTES } from './carried.js';
 import { CarriedDeparture } from './carried-departure.js';
 import { DepartingHttp1 } from './departing-http1.js';
+import { DepartingTls, securedSocket, whyTlsStays } from './departing-tls.js';
 import { allMovers, isGiven, type Mover, moverOf, onLook } from './movers.js';
 import { recogniseProxied } from './proxied.js';
 
@@ -38,6 +41,8 @@ const RECOGNISE_MS = 1000;
 const MIN_HEAD_LEFT_MS = 1000;
 /** So often a connection whose last bytes the kernel has not taken yet is looked at again. */
 const FLUSH_RETRY_MS = 10;
+/** The longest time between two looks at a connection over TLS that has not come to rest. */
+const LONGEST_TLS_LOOK_MS = 160;
 /** So often a connection that the receiver had no room for is offered again. */
 const RETRY_MS = 100;
 
@@ -66,6 +71,8 @@ export class Outflow {
   #partings = new Map<Tracked, CarriedDeparture>();
   /** Those that cannot move, and why. */
   #staying = new WeakMap<Tracked, string>();
+  /** Why those over TLS have not come to rest, and when they are looked at again. */
+  #unrest = new WeakMap<Tracked, { readonly why: string; readonly lookMs: number }>();
   #between = new BetweenRequests();
   #isScheduled = false;
   #isStopped = false;
@@ -123,6 +130,7 @@ export class Outflow {
     this.#offs.push(this.#tracker.onOpened((tracked) => this.#offer(tracked)));
     this.#offs.push(this.#tracker.onClosed((tracked) => this.#closed(tracked)));
     this.#offs.push(onLook((socket) => this.#look(socket)));
+    this.#offs.push(onSecured((socket) => this.#look(socket)));
     for (const mover of which === 'all' ? allMovers() : []) {
       mover.leaving?.();
       this.#offs.push(() => mover.staying?.());
@@ -136,13 +144,13 @@ export class Outflow {
 
   /** Whether a connection may still move, as opposed to being drained here. */
   canGo(socket: Socket): boolean {
-    const tracked = this.#tracker.of(socket);
+    const tracked = this.#tracker.of(socketBelow(socket));
     return !this.#isStopped && tracked !== undefined && this.#canGo(tracked);
   }
 
-  /** Why a connection that its service had declared movable stays. */
+  /** Why a connection that might have moved stays. */
   whyStays(tracked: Tracked): string | undefined {
-    return this.#staying.get(tracked);
+    return this.#staying.get(tracked) ?? this.#unrest.get(tracked)?.why;
   }
 
   /** Moves nothing any more; what was frozen and not acknowledged is served here again. */
@@ -153,7 +161,7 @@ export class Outflow {
     for (const off of this.#offs) off();
     clearInterval(this.#sweep);
     this.#batches.stop();
-    for (const tracked of this.#frozen.keys()) thaw(tracked.socket);
+    for (const tracked of this.#frozen.keys()) thaw(socketAbove(tracked.socket));
     for (const parting of this.#partings.values()) parting.stay();
     this.#frozen.clear();
     this.#partings.clear();
@@ -170,7 +178,16 @@ export class Outflow {
     const mover = this.#moverOf(tracked);
     if (mover !== undefined) return this.#carriedTo(tracked, mover) !== undefined;
     const { socket, server } = tracked;
-    return !isGiven(socket, server) && this.#destination(server, socket) !== undefined;
+    if (isGiven(socketAbove(socket), server) || this.#destination(server, socket) === undefined) return false;
+    return this.#canGoOverTls(tracked);
+  }
+
+  #canGoOverTls(tracked: Tracked): boolean {
+    if (this.#staying.has(tracked)) return false;
+    if (!isHttps(tracked.server)) return true;
+    const why = whyTlsStays(tracked);
+    if (why !== undefined) this.#staying.set(tracked, why);
+    return why === undefined;
   }
 
   #moverOf(tracked: Tracked): Mover | undefined {
@@ -218,7 +235,7 @@ export class Outflow {
 
   // The response is finished in this turn; the connection is at rest, or on to the next, when the turn ends.
   #finished(socket: Socket): void {
-    const tracked = this.#tracker.of(socket);
+    const tracked = this.#tracker.of(socketBelow(socket));
     if (tracked === undefined || this.#batches.has(tracked) || !this.#canGo(tracked)) return;
     this.#candidates.add(tracked);
     if (this.#isScheduled) return;
@@ -273,9 +290,15 @@ export class Outflow {
   }
 
   #prepareHttp1(tracked: Tracked, timersNowMs: number): Departing | undefined {
-    switch (http1Phase(tracked.socket, this.#between.of(tracked.server as HttpServer))) {
+    const isTls = isHttps(tracked.server);
+    const secured = isTls ? securedSocket(tracked) : undefined;
+    // Its handshake is waited for here: whoever is told of its end offers it.
+    if (isTls && secured === undefined) return undefined;
+    const socket = secured ?? tracked.socket;
+    switch (http1Phase(socket, this.#between.of(tracked.server as HttpServer))) {
       case 'rest': {
         if (this.#headIsNearlyDue(tracked)) return undefined;
+        if (secured !== undefined) return this.#prepareTls(tracked, secured, timersNowMs);
         const listener = this.#destination(tracked.server, tracked.socket) ?? '';
         const frozenAtMs = this.#freeze(tracked);
         return new DepartingHttp1(tracked, listener, this.#taker, frozenAtMs, timersNowMs);
@@ -290,12 +313,31 @@ export class Outflow {
       case 'receiving':
         this.#thaw(tracked);
         // Answered early, it comes to rest without a response when the rest of the request is there.
-        onceReceived(tracked.socket, () => this.#offer(tracked));
+        onceReceived(socket, () => this.#offer(tracked));
         return undefined;
       case 'ended':
         this.#frozen.delete(tracked);
         return undefined;
     }
+  }
+
+  // One that is at rest for HTTP may still have part of a record: it reads on until that has come whole.
+  #prepareTls(tracked: Tracked, socket: TLSSocket, timersNowMs: number): Departing | undefined {
+    const listener = this.#destination(tracked.server, tracked.socket) ?? '';
+    const frozenAtMs = this.#freeze(tracked);
+    const terms = { listener, taker: this.#taker, frozenAtMs, timersNowMs };
+    const one = DepartingTls.of(tracked, socket, terms);
+    if (one instanceof DepartingTls) return one;
+    this.#thaw(tracked);
+    if (one.isForGood) {
+      this.#staying.set(tracked, one.why);
+      return undefined;
+    }
+    const waitedMs = this.#unrest.get(tracked)?.lookMs ?? FLUSH_RETRY_MS / 2;
+    const lookMs = Math.min(LONGEST_TLS_LOOK_MS, 2 * waitedMs);
+    this.#unrest.set(tracked, { why: one.why, lookMs });
+    setTimeout(() => this.#offer(tracked), lookMs).unref();
+    return undefined;
   }
 
   #prepareCarried(tracked: Tracked, mover: Mover): Departing | undefined {
@@ -360,7 +402,7 @@ export class Outflow {
   #freeze(tracked: Tracked): number {
     const known = this.#frozen.get(tracked);
     if (known !== undefined) return known;
-    freeze(tracked.socket);
+    freeze(socketAbove(tracked.socket));
     const nowMs = monotonicMs();
     this.#frozen.set(tracked, nowMs);
     this.#watch();
@@ -368,7 +410,7 @@ export class Outflow {
   }
 
   #thaw(tracked: Tracked): void {
-    if (this.#frozen.delete(tracked)) thaw(tracked.socket);
+    if (this.#frozen.delete(tracked)) thaw(socketAbove(tracked.socket));
   }
 
   #watch(): void {
@@ -391,7 +433,7 @@ export class Outflow {
   }
 
   #headIsNearlyDue(tracked: Tracked): boolean {
-    const dueMs = tracked.socket.bytesRead > 0 ? null : headDueAtMs(tracked);
+    const dueMs = socketAbove(tracked.socket).bytesRead > 0 ? null : headDueAtMs(tracked);
     return dueMs !== null && dueMs - performance.now() < MIN_HEAD_LEFT_MS;
   }
 

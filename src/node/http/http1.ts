@@ -155,11 +155,16 @@ export function timerNowMs(): number {
 /** A socket object for a connection that another process accepted; it reads when its owner lets it. */
 export function socketOn(fd: number, server: Server): Socket {
   const socket = loneSocketOn(fd);
+  countAmong(socket, server);
+  return socket;
+}
+
+/** Makes a socket one of a server's connections, which it counts until the socket closes. */
+export function countAmong(socket: Socket, server: Server): void {
   const inside = socket as unknown as ServerSocket;
   inside.server = server;
   inside._server = server;
   (server as unknown as { _connections: number })._connections += 1;
-  return socket;
 }
 
 /** The same for one that belongs to no server. */
@@ -173,6 +178,14 @@ export function giveToServer(server: Server, socket: Socket, firstBytes?: Buffer
   socket.pause();
   server.emit('connection', socket);
   if (firstBytes !== undefined) socket.unshift(firstBytes);
+  socket.resume();
+}
+
+/** {@link giveToServer} for a connection over TLS that has moved here: its handshake is long over. */
+export function giveSecuredToServer(server: Server, socket: Socket, firstBytes: Buffer): void {
+  socket.pause();
+  server.emit('secureConnection', socket);
+  socket.unshift(firstBytes);
   socket.resume();
 }
 
