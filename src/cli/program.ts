@@ -4,6 +4,7 @@ import { type Commands, operatorCommands } from './operator-commands.js';
 const commands: Commands = {
   run: async () => (await import('./commands/run.js')).runCommand(),
   ...operatorCommands,
+  up: async () => (await import('./commands/up.js')).upCommand(),
   fleet: async () => (await import('./fleet/fleet.js')).fleetCommand(),
   upgrade: async () => (await import('./commands/upgrade.js')).upgradeCommand(),
   config: async () => (await import('./commands/config.js')).configCommand(),

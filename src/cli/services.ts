@@ -111,6 +111,11 @@ function runningIn(root: string): string[] {
   }
 }
 
+/** Whether processes of a service live whose supervisor is gone. */
+export function isLeft(name: string): boolean {
+  return leftService(name, runRoot()) !== undefined;
+}
+
 function leftService(name: string, root: string): LeftService | undefined {
   try {
     assertNotPlanted(join(root, name));

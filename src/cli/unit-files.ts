@@ -13,7 +13,10 @@ export interface UnitChoices {
   readonly moult: string;
   /** Options for `moult run`, without the name. */
   readonly options: readonly string[];
+  /** Empty where a config file among the options has it. */
   readonly command: readonly string[];
+  /** The services after which it starts. */
+  readonly after?: readonly string[];
   readonly drainTimeoutMs: number;
   readonly stopTimeoutMs: number;
   /** As ListenStream= takes them. */
@@ -37,7 +40,7 @@ export function serviceUnit(choices: UnitChoices): string {
     '',
     '[Unit]',
     `Description=${percent(choices.name)}, under moult`,
-    'After=network-online.target',
+    `After=${['network-online.target', ...(choices.after ?? []).map((one) => `${one}.service`)].join(' ')}`,
     'Wants=network-online.target',
     ...socketLines(choices),
     '',

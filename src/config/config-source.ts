@@ -21,7 +21,7 @@ export type Settings = ResolvedConfig & GivenSettings;
 /** What was given on the command line itself, without what commander added. */
 export function givenBy(command: Command, cwd: string): GivenByCommand & FileChoice {
   const given = Object.entries(command.opts()).filter(([key]) => command.getOptionValueSource(key) === 'cli');
-  const { config, service, ...flags } = Object.fromEntries(given);
+  const { config, service, outputBound: _, ...flags } = Object.fromEntries(given);
   return {
     words: command.args,
     cwd,

@@ -82,6 +82,7 @@ interface Libc {
   shutdown(fd: number, how: number): number;
   close(fd: number): number;
   flock(fd: number, operation: number): number;
+  fallocate(fd: number, mode: number, offset: number, length: number): number;
   pipe2(out: Int32Array, flags: number): number;
   dup2(from: number, to: number): number;
   dup3(from: number, to: number, flags: number): number;
@@ -167,6 +168,7 @@ function load(): Libc {
     shutdown: lib.func('int shutdown(int fd, int how)'),
     close: lib.func('int close(int fd)'),
     flock: lib.func('int flock(int fd, int operation)'),
+    fallocate: lib.func('int fallocate(int fd, int mode, long offset, long length)'),
     pipe2: lib.func('int pipe2(void *out, int flags)'),
     dup2: lib.func('int dup2(int from, int to)'),
     dup3: lib.func('int dup3(int from, int to, int flags)'),

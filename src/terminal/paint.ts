@@ -21,6 +21,8 @@ export const paint = {
   red: style(31, 39),
   green: style(32, 39),
   yellow: style(33, 39),
+  blue: style(34, 39),
+  magenta: style(35, 39),
   cyan: style(36, 39),
 } as const;
 

@@ -3,20 +3,29 @@ import { paint } from '../../terminal/paint.js';
 import { print, printJson } from '../../terminal/print.js';
 import { screenOf } from '../../terminal/screen.js';
 import { type Row, table } from '../../terminal/table.js';
-import { ask, findService } from '../control.js';
+import { visibleLine } from '../../terminal/visible.js';
+import { ask } from '../control.js';
+import { meantServices } from '../meant-services.js';
 import { showMs } from '../option-types.js';
 
 /** The command `moult history`: past restarts of a running service, with result, reason, stages and times. */
 export function historyCommand(): Command {
   return new Command('history')
     .description('show past restarts')
-    .argument('[name]', 'the service (default: the only one that runs)')
-    .option('--json', 'print them as a list of JSON')
+    .argument('[name]', 'the service (default: those of the config file, else the only one that runs)')
+    .option('--json', 'print them as a list of JSON; of several services, a line of JSON each')
     .action(async (name: string | undefined, flags: { readonly json?: true }) => {
-      const { restarts } = await ask(findService(name), { type: 'history' });
-      const all = restarts as Record<string, unknown>[];
-      if (flags.json === true) printJson(all);
-      else print(historyText(all, screenOf(process.stdout).columns));
+      const { folders } = await meantServices(name, true);
+      const { columns } = screenOf(process.stdout);
+      const texts: string[] = [];
+      for (const folder of folders) {
+        const { restarts } = await ask(folder, { type: 'history' });
+        const all = restarts as Record<string, unknown>[];
+        const head = folders.length > 1 ? `${paint.bold(visibleLine(folder.name))}\n` : '';
+        if (flags.json === true) printJson(folders.length > 1 ? { name: folder.name, restarts: all } : all);
+        else texts.push(`${head}${historyText(all, columns)}`);
+      }
+      if (flags.json !== true) print(texts.join('\n\n'));
     });
 }
 

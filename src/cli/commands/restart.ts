@@ -1,7 +1,12 @@
 import { Command } from 'commander';
+import { asMoultError, MoultError } from '../../errors.js';
 import type { RestartSummary, StageEvent } from '../../lifecycle/restart-record.js';
+import type { RunFolder } from '../../supervisor/journal/run-folder.js';
+import { paint } from '../../terminal/paint.js';
 import { print, printJson } from '../../terminal/print.js';
-import { ask, findService } from '../control.js';
+import { visibleLine } from '../../terminal/visible.js';
+import { ask } from '../control.js';
+import { meantServices } from '../meant-services.js';
 import { oneOf, positiveNumber, timeOption, wholeNumber } from '../option-types.js';
 import { showFor } from '../show-stages.js';
 
@@ -22,7 +27,7 @@ interface Flags {
 export function restartCommand(): Command {
   return new Command('restart')
     .description('replace the running service with the version that is at its path now')
-    .argument('[name]', 'the service (default: the only one that runs)')
+    .argument('[name]', 'the service (default: those of the config file, else the only one that runs)')
     .option(
       '--wait <until>',
       'when to return: after the successor has taken over, after its probation (confirmed), or when the predecessor has no connection left (drained)',
@@ -67,39 +72,85 @@ export function restartCommand(): Command {
     )
     .option('--json', 'print events and the result as lines of JSON')
     .action(async (name: string | undefined, flags: Flags) => {
-      const folder = findService(name);
-      const show = showFor(flags.json === true, folder.name);
-      const { wait } = flags;
-      try {
-        const value = await ask(
-          folder,
-          {
-            type: 'restart',
-            wait: wait !== false,
-            ifBusy: flags.ifBusy,
-            allowFewerListeners: flags.allowFewerListeners ?? false,
-            untilConfirmed: wait === 'confirmed',
-            untilDrained: wait === 'drained',
-            surge: flags.surge,
-            onFailure: flags.onFailure,
-            ...(flags.force ? { force: true } : {}),
-            whenQuiet:
-              flags.whenQuiet === undefined
-                ? null
-                : {
-                    below: flags.whenQuiet === true ? 0 : flags.whenQuiet,
-                    withinMs: flags.within,
-                    atLimit: flags.atLimit,
-                  },
-          },
-          (event) => show.stage(event as unknown as StageEvent),
-        );
-        if (wait !== false) show.done(value as unknown as RestartSummary);
-        else if (flags.json === true) printJson({ type: 'result', ok: true, started: true });
-        else print(`restart of ${folder.name} has begun; moult status shows how it goes`);
-      } catch (error) {
-        show.failed();
-        throw error;
-      }
+      const { folders, missing } = await meantServices(name);
+      const [only, ...more] = folders;
+      if (more.length === 0 && missing.length === 0 && only !== undefined) await restartOne(only, flags);
+      else await restartAll(folders, missing, flags);
     });
+}
+
+/** One after another, in the order in which they start: the first that fails ends it. */
+async function restartAll(
+  folders: readonly RunFolder[],
+  missing: readonly string[],
+  flags: Flags,
+): Promise<void> {
+  const done: string[] = [];
+  for (const folder of folders) {
+    if (flags.json !== true) print(paint.bold(visibleLine(folder.name)));
+    try {
+      await restartOne(folder, flags);
+    } catch (cause) {
+      const error = asMoultError(cause, 'MOULT_HANDOVER_ABORTED');
+      const after = folders.slice(done.length + 1).map(({ name }) => name);
+      const words = [
+        ...(done.length === 0
+          ? []
+          : [`${done.join(', ')} ${done.length === 1 ? 'runs' : 'run'} the new release`]),
+        ...(after.length === 0
+          ? []
+          : [`${after.join(', ')} ${after.length === 1 ? 'was' : 'were'} not touched`]),
+      ];
+      const what = [`${folder.name}: ${error.message}`, ...words].join('; ');
+      throw new MoultError(error.code, what, {
+        serving: error.serving,
+        details: { ...error.details, service: folder.name, restarted: done, untouched: after },
+        cause,
+        ...(error.stage === undefined ? {} : { stage: error.stage }),
+      });
+    }
+    done.push(folder.name);
+  }
+  if (flags.json === true) printJson({ type: 'result', ok: true, restarted: done, missing });
+  else {
+    print(`${paint.green('✓')} ${visibleLine(done.join(', '))}: restarted`);
+    if (missing.length > 0)
+      print(visibleLine(`${missing.join(', ')}: not running; moult up starts what is missing`));
+  }
+}
+
+async function restartOne(folder: RunFolder, flags: Flags): Promise<void> {
+  const show = showFor(flags.json === true, folder.name);
+  const { wait } = flags;
+  try {
+    const value = await ask(
+      folder,
+      {
+        type: 'restart',
+        wait: wait !== false,
+        ifBusy: flags.ifBusy,
+        allowFewerListeners: flags.allowFewerListeners ?? false,
+        untilConfirmed: wait === 'confirmed',
+        untilDrained: wait === 'drained',
+        surge: flags.surge,
+        onFailure: flags.onFailure,
+        ...(flags.force ? { force: true } : {}),
+        whenQuiet:
+          flags.whenQuiet === undefined
+            ? null
+            : {
+                below: flags.whenQuiet === true ? 0 : flags.whenQuiet,
+                withinMs: flags.within,
+                atLimit: flags.atLimit,
+              },
+      },
+      (event) => show.stage(event as unknown as StageEvent),
+    );
+    if (wait !== false) show.done(value as unknown as RestartSummary);
+    else if (flags.json === true) printJson({ type: 'result', ok: true, started: true });
+    else print(`restart of ${folder.name} has begun; moult status shows how it goes`);
+  } catch (error) {
+    show.failed();
+    throw error;
+  }
 }

@@ -1,7 +1,8 @@
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import type { Logger } from 'pino';
 import { commandOptions } from '../../config/command-options.js';
 import { ConfigSource, givenBy } from '../../config/config-source.js';
+import { size } from '../../config/values.js';
 import { asMoultError, MoultError } from '../../errors.js';
 import type { AgentProcess } from '../../fleet/agent/agent-process.js';
 import { reserve } from '../../os/descriptors/descriptor-reserve.js';
@@ -17,6 +18,7 @@ import { RunFolder } from '../../supervisor/journal/run-folder.js';
 import { LastResort } from '../../supervisor/last-resort.js';
 import { holdPassed } from '../../supervisor/listeners/inherited-listeners.js';
 import { supervisorLog } from '../../supervisor/log.js';
+import { boundOutput } from '../../supervisor/output-bound.js';
 import { rehearse } from '../../supervisor/rehearsal.js';
 import { defaultName } from '../../supervisor/releases/release.js';
 import { ServiceSettings } from '../../supervisor/service-settings.js';
@@ -54,6 +56,8 @@ export function runShape(): Command {
     .option('--no-config', 'read no config file')
     .option('--service <key>', 'which service of a config file that has several');
   for (const option of commandOptions()) shape.addOption(option);
+  // Of use to moult up alone, whose file is the output.
+  shape.addOption(new Option('--output-bound <size>').argParser(size).hideHelp());
   return shape;
 }
 
@@ -99,6 +103,8 @@ async function run(command: Command): Promise<number> {
     if (carried.control === undefined) folder.clear();
     supervisor.held.takeOver(carried.held);
   }
+  const { outputBound } = command.opts<{ outputBound?: number }>();
+  if (outputBound !== undefined) boundOutput(outputBound);
   holdPassed(passed, supervisor.held, manager, log);
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
   const stop = () => void supervisor.stop();

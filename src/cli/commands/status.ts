@@ -5,7 +5,9 @@ import { RunFolder } from '../../supervisor/journal/run-folder.js';
 import type { ServiceStatus } from '../../supervisor/status.js';
 import { clearScreen, outliveReader, print, printJson } from '../../terminal/print.js';
 import { screenOf } from '../../terminal/screen.js';
+import { visibleLine } from '../../terminal/visible.js';
 import { ask, findService } from '../control.js';
+import { missingServices } from '../meant-services.js';
 import { type LeftService, leftServices, withoutSupervisor } from '../services.js';
 import { leftText, silentText, statusText } from '../status-text.js';
 
@@ -46,6 +48,9 @@ export function statusCommand(): Command {
         else {
           if (flags.watch === true) clearScreen();
           print(textOf(all, screenOf(process.stdout).columns));
+          const missing = name === undefined ? await missingServices() : [];
+          if (missing.length > 0)
+            print(`\n${visibleLine(missing.join(', '))}: in the config file, and not running (moult up)`);
         }
         process.exitCode = all.silent.length + all.left.length > 0 ? 1 : (process.exitCode ?? 0);
         if (flags.watch === true) await new Promise((resolve) => setTimeout(resolve, WATCH_MS));

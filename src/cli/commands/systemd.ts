@@ -1,7 +1,8 @@
 import { execFileSync } from 'node:child_process';
 import { accessSync, constants, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { Command, InvalidArgumentError } from 'commander';
+import { fileServices, type ServicesFile } from '../../config/file-services.js';
 import type { RunFlags } from '../../config/run-options.js';
 import { MoultError } from '../../errors.js';
 import { namedWorkingDirectory } from '../../os/files/working-directory.js';
@@ -24,6 +25,7 @@ interface Flags {
   readonly user?: string;
   readonly type?: UnitChoices['type'];
   readonly into?: string;
+  readonly config?: string | boolean;
 }
 
 /** The command `moult systemd`: prints the unit files by which systemd runs a service under moult. */
@@ -33,7 +35,7 @@ export function systemdCommand(): Command {
     .usage('[options] [-- [options of moult run] <script.js | command …>]')
     .argument(
       '[command...]',
-      'the options and command for moult run (default: the start script in package.json)',
+      'the options and command for moult run (default: each service of the config file, else the start script in package.json)',
     )
     .passThroughOptions()
     .option(
@@ -48,8 +50,14 @@ export function systemdCommand(): Command {
       oneOf('notify-reload', 'notify'),
     )
     .option('--into <folder>', 'write the files to this folder instead of printing them')
-    .action((words: string[], flags: Flags) => {
-      const files = unitFiles(words.length > 0 ? words : startCommand(), flags);
+    .option('--config <file>', 'the config file (default: the nearest moult.config.{ts,mts,js,mjs,json})')
+    .option('--no-config', 'read no config file')
+    .action(async (words: string[], flags: Flags) => {
+      const file = words.length > 0 ? undefined : await fileServices(flags, namedWorkingDirectory());
+      const files =
+        file === undefined
+          ? unitFiles(words.length > 0 ? words : startCommand(), flags)
+          : unitsOf(file, flags);
       if (flags.into === undefined) print(onePage(files).trimEnd());
       else writeInto(flags.into, files);
     });
@@ -62,21 +70,53 @@ function unitFiles(words: readonly string[], flags: Flags): ReadonlyMap<string, 
   const runFlags = run.opts<RunFlags>();
   const command = run.args;
   const name = checkName(runFlags.name ?? defaultName({ words: command, cwd, envFiles: [] }));
-  const choices: UnitChoices = {
+  return filesOf({
     name,
-    type: flags.type ?? (systemdVersion() >= NOTIFY_RELOAD_SINCE ? 'notify-reload' : 'notify'),
-    user: flags.user,
+    ...unitBasics(flags),
     cwd,
-    node: process.execPath,
-    moult: resolve(process.argv[1] ?? ''),
     options: absoluteOptions(words.slice(0, words.length - command.length), cwd),
     command: absoluteCommand(command, cwd),
     drainTimeoutMs: runFlags.drainTimeout,
     stopTimeoutMs: runFlags.stopTimeout,
+  });
+}
+
+/** A unit for each service of a config file. */
+function unitsOf({ file, services }: ServicesFile, flags: Flags): ReadonlyMap<string, string> {
+  const [only, ...more] = services;
+  if (flags.socket !== undefined && (only === undefined || more.length > 0)) {
+    const what = `--socket is for one service, and ${file} has several: give the command of one after --`;
+    throw new MoultError('MOULT_BAD_OPTION', what);
+  }
+  return new Map(
+    services.flatMap(({ name, key, after, resolved }) => [
+      ...filesOf({
+        name: checkName(name),
+        ...unitBasics(flags),
+        cwd: dirname(file),
+        options: ['--config', file, ...(key === undefined ? [] : ['--service', key])],
+        command: [],
+        after,
+        drainTimeoutMs: resolved.flags.drainTimeout,
+        stopTimeoutMs: resolved.flags.stopTimeout,
+      }),
+    ]),
+  );
+}
+
+function unitBasics(flags: Flags) {
+  return {
+    type: flags.type ?? (systemdVersion() >= NOTIFY_RELOAD_SINCE ? 'notify-reload' : 'notify'),
+    user: flags.user,
+    node: process.execPath,
+    moult: resolve(process.argv[1] ?? ''),
     sockets: flags.socket ?? [],
-  };
-  const files = new Map([[`${name}.service`, serviceUnit(choices)]]);
-  if (choices.sockets.length > 0) files.set(`${name}.socket`, socketUnit(choices));
+  } as const;
+}
+
+function filesOf(choices: UnitChoices): ReadonlyMap<string, string> {
+  const files = new Map([[`${choices.name}.service`, serviceUnit(choices)]]);
+  if (choices.sockets.length > 0) files.set(`${choices.name}.socket`, socketUnit(choices));
   return files;
 }
 
