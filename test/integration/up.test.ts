@@ -42,7 +42,14 @@ class Folder {
   readonly env: NodeJS.ProcessEnv;
 
   constructor(t: TestContext) {
-    this.path = temporaryFolder((end) => t.after(end));
+    let remove: () => void = () => {};
+    this.path = temporaryFolder((end) => {
+      remove = end as () => void;
+    });
+    t.after(async () => {
+      await this.run('stop');
+      remove();
+    });
     const { NODE_OPTIONS: _, NODE_TEST_CONTEXT: __, ...env } = process.env;
     this.env = { ...env, XDG_RUNTIME_DIR: join(this.path, 'run'), PWD: this.path, NO_COLOR: '1' };
     writeFileSync(join(this.path, 'service.cjs'), SERVICE);
@@ -99,7 +106,6 @@ class Running {
 it('runs the services of a file, which outlive it, and are followed by the next one', async (t) => {
   const folder = new Folder(t);
   folder.write(services(1));
-  t.after(() => folder.run('stop'));
   const up = folder.start('up');
   await up.says(/all serve: db, api, web/);
   // In the order of after: each begins when the one before serves.
@@ -152,7 +158,6 @@ it('runs the services of a file, which outlive it, and are followed by the next 
 
 it('starts what is named with what that comes after, and says what does not start', async (t) => {
   const folder = new Folder(t);
-  t.after(() => folder.run('stop'));
   folder.write(services(1, 'yes'));
   const unknown = await folder.run('up', 'nobody');
   assert.deepEqual([unknown.code, /\(db, api, web\), received nobody/.test(unknown.output)], [2, true]);
