@@ -2,7 +2,7 @@
 // each process loads at its start: docs/decisions/0035-what-starts-is-bundled.md.
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { chmodSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 /** Read whole, it costs a command as much as all else; of what it does not use of it nothing is left. */
@@ -31,6 +31,7 @@ await writeConfigSchema();
 await bundleCommands();
 await bundleOperatorCommands();
 await bundleForServices();
+await bundlePage();
 chmodSync(`${root}dist/cli/main.js`, 0o755);
 
 // Before the commands are bundled: what the compiler made is loaded as it is.
@@ -81,6 +82,25 @@ async function bundleForServices() {
     banner: { js: "const fileUrl = require('node:url').pathToFileURL(__filename).href;" },
     plugins: [{ name: 'version', setup: fixVersion }],
   });
+}
+
+// The page of the dashboard: nothing of it comes from elsewhere, and nothing is inline.
+async function bundlePage() {
+  const page = `${root}src/dashboard/page`;
+  run(process.execPath, [`${root}node_modules/typescript/bin/tsc`, '-p', page]);
+  await build({
+    entryPoints: { app: `${page}/main.tsx`, style: `${page}/app.css` },
+    outdir: `${root}dist/dashboard/page`,
+    bundle: true,
+    minify: true,
+    format: 'esm',
+    target: 'es2022',
+    jsx: 'automatic',
+    jsxImportSource: 'preact',
+    logLevel: 'warning',
+  });
+  for (const name of ['index.html', 'icon.svg'])
+    copyFileSync(`${page}/${name}`, `${root}dist/dashboard/page/${name}`);
 }
 
 function common(entries) {

@@ -15,7 +15,7 @@ const ANSWER_TIMEOUT_MS = 24 * 3_600_000;
 const LOOK_TIMEOUT_MS = 5000;
 
 type Question = Message<
-  'restart' | 'rollback' | 'scale' | 'history' | 'upgrade' | 'stop' | 'status' | 'metrics'
+  'restart' | 'rollback' | 'scale' | 'history' | 'upgrade' | 'stop' | 'status' | 'metrics' | 'dashboard'
 >;
 
 /** How long to wait before it is asked again whose program is just being replaced, and how often: an upgrade takes no second. */

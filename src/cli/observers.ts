@@ -1,12 +1,15 @@
+import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { EndpointAddress } from '../endpoint/address.js';
 import type { Exposition } from '../metrics/exposition.js';
+import type { RunFolder } from '../supervisor/journal/run-folder.js';
 import type { Supervisor } from '../supervisor/supervisor.js';
 import { asksForTraces } from '../traces/asked-for.js';
 
 /** Who is to look on while a service runs. */
 export interface ObserverFlags {
   readonly metrics?: EndpointAddress;
+  readonly dashboard?: EndpointAddress;
   /** Commands for the shell. */
   readonly onEvent?: readonly string[];
 }
@@ -21,11 +24,12 @@ type End = () => void | Promise<void>;
  */
 export function observe(
   supervisor: Supervisor,
-  service: string,
+  folder: RunFolder,
   flags: ObserverFlags,
   log: Logger,
 ): () => Promise<void> {
   const ends: End[] = [];
+  const service = folder.name;
   let isOver = false;
   let made: Promise<Exposition> | undefined;
   const exposition = () => {
@@ -51,6 +55,22 @@ export function observe(
     begin('metrics', async () => {
       const { serveMetrics } = await import('../metrics/metrics-endpoint.js');
       return serveMetrics(metrics, await exposition(), log);
+    });
+  const { dashboard } = flags;
+  if (dashboard !== undefined)
+    begin('dashboard', async () => {
+      const { DashboardServer } = await import('../dashboard/dashboard-server.js');
+      const server = new DashboardServer({
+        address: dashboard,
+        only: folder,
+        sessions: join(folder.path, 'dashboard-sessions'),
+        opened: (where) =>
+          log.info(`the dashboard is served at ${where} (moult dashboard --link ${folder.name} lets you in)`),
+        failed: ({ message }) =>
+          log.warn(`dashboard: ${message}; the service is not concerned, and it is tried again`),
+      });
+      supervisor.dashboard = async () => server.link();
+      return () => server.close();
     });
   for (const command of flags.onEvent ?? [])
     begin('--on-event', async () => {

@@ -5,6 +5,7 @@ const commands: Commands = {
   run: async () => (await import('./commands/run.js')).runCommand(),
   ...operatorCommands,
   up: async () => (await import('./commands/up.js')).upCommand(),
+  dashboard: async () => (await import('./commands/dashboard.js')).dashboardCommand(),
   fleet: async () => (await import('./fleet/fleet.js')).fleetCommand(),
   upgrade: async () => (await import('./commands/upgrade.js')).upgradeCommand(),
   config: async () => (await import('./commands/config.js')).configCommand(),

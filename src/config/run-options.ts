@@ -229,6 +229,12 @@ export const RUN_OPTIONS = {
     address,
     { applies: 'start' },
   ),
+  dashboard: row(
+    '--dashboard <address>',
+    'serve a page there that shows this service: 127.0.0.1:9465, a port, or unix:/path',
+    address,
+    { applies: 'start' },
+  ),
   onEvent: row(
     '--on-event <what>',
     'hand each event as a line of JSON to a program: exec:COMMAND (repeatable)',

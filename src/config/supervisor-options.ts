@@ -18,7 +18,7 @@ export function supervisorOptions(flags: RunFlags, service: ServiceCommand): Sup
     listen,
     isProgram,
     readyAfterMs: flags.readyAfter ?? null,
-    measures: flags.metrics !== undefined,
+    measures: flags.metrics !== undefined || flags.dashboard !== undefined,
     readyTimeoutMs: flags.readyTimeout,
     drainTimeoutMs: flags.drainTimeout,
     drainSpreadMs: flags.drainSpread,

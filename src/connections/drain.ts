@@ -129,6 +129,20 @@ export class Drain {
     this.#finish();
   }
 
+  /** The first of those that are still here. */
+  connections(most: number): Cut[] {
+    const nowMs = performance.now();
+    return this.#tracker
+      .all()
+      .slice(0, most)
+      .map((tracked) => ({
+        peer: peerOf(tracked),
+        ageMs: nowMs - tracked.openedAtMs,
+        kind: this.kindOf(tracked),
+        reason: this.whyOpen(tracked),
+      }));
+  }
+
   /** Why a connection is still here. */
   whyOpen(tracked: Tracked): string {
     const why = this.#why(tracked) ?? this.#http2.whyOpen(tracked) ?? reasonOf(tracked);

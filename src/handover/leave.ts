@@ -1,5 +1,5 @@
 import type { Server, Socket } from 'node:net';
-import { Drain, type DrainTimes } from '../connections/drain.js';
+import { type Cut, Drain, type DrainTimes } from '../connections/drain.js';
 import type { Outflow } from '../connections/moving/outflow.js';
 import type { SpreadOutflow } from '../connections/moving/spread-outflow.js';
 import type { Tracked } from '../connections/tracker.js';
@@ -91,6 +91,11 @@ export class Leave {
   /** Milliseconds until what is left is cut; negative while that is under way. */
   get cutInMs(): number {
     return this.#drain.cutInMs;
+  }
+
+  /** The first of the connections that are still here. */
+  connections(most: number): Cut[] {
+    return this.#drain.connections(most);
   }
 
   /** Looks whether it is over; called when something ended elsewhere. */

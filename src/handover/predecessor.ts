@@ -15,6 +15,7 @@ import { epochAfter, monotonicMs } from '../os/clock.js';
 import { Deadline } from '../os/deadline.js';
 import { ProcessHandle } from '../os/unix-sockets/peer.js';
 import { classed } from '../protocol/durations.js';
+import { MAX_DRAINING } from '../protocol/limits.js';
 import type { DrainReport, GenerationState, Message, Settings } from '../protocol/messages.js';
 import type { FlowPeer } from './flow-peer.js';
 import { type GenerationContext, type Moves, movableClaims } from './generation-context.js';
@@ -113,10 +114,12 @@ export class Predecessor {
     this.sharingOut = new SharingOut(context);
   }
 
-  /** What still ends here; undefined while this generation accepts. */
-  get draining(): GenerationState['draining'] {
+  /** What still ends here; undefined while this generation accepts. @param named whether the first of the connections are told. */
+  draining(named: boolean): GenerationState['draining'] {
     const leave = this.#leave;
-    return leave && { remaining: leave.remaining(), cutInMs: leave.cutInMs };
+    if (leave === undefined) return undefined;
+    const connections = named ? { connections: leave.connections(MAX_DRAINING) } : {};
+    return { remaining: leave.remaining(), cutInMs: leave.cutInMs, ...connections };
   }
 
   get state(): HandoverState {

@@ -12,3 +12,5 @@ export const MAX_DURATIONS = 32;
 export const MAX_REASONS = 10;
 /** Characters of a reason that travel; it may hold what a service threw. */
 export const MAX_REASON = 256;
+/** Of at most this many connections that still end with a generation one message tells. */
+export const MAX_DRAINING = 50;

@@ -7,6 +7,7 @@ import { MoultError } from '../errors.js';
 import type { Frame } from './frame.js';
 import {
   MAX_BROADCASTS,
+  MAX_DRAINING,
   MAX_DURATIONS,
   MAX_HEARD,
   MAX_PIECES,
@@ -213,6 +214,13 @@ const draining = v.object({
   ),
   /** Milliseconds until what is left is cut. */
   cutInMs: v.number(),
+  /** The first of these connections; only where the generation was asked to measure. */
+  connections: v.optional(
+    v.pipe(
+      v.array(v.object({ peer: text(256), ageMs: ms, kind: text(32), reason: text(MAX_REASON) })),
+      v.maxLength(MAX_DRAINING),
+    ),
+  ),
 });
 
 const generationState = v.object({
@@ -640,6 +648,8 @@ export const schemas = {
     config: v.optional(v.boolean()),
   }),
   metrics: v.object({}),
+  /** Give a link to the dashboard that the supervisor serves. */
+  dashboard: v.object({}),
   /** Tell what happens, as it does, until the channel closes. */
   watch: v.object({}),
   event: v.object({ event: v.record(v.string(), v.unknown()) }),

@@ -651,7 +651,7 @@ export class Generation implements GenerationContext {
     const threads = await this.threads.counts(measure);
     const own = measure ? [this.#measuring.ask()] : [];
     const measures = together([...own, ...threads.measures]);
-    const { draining } = this.#predecessor;
+    const draining = this.#predecessor.draining(measure);
     return {
       generation: this.number,
       pid: process.pid,

@@ -14,6 +14,8 @@ export interface Operated {
   metrics(): Promise<string>;
   /** Has this called with what happens from now on. @returns ends that. */
   watch(watcher: FactWatcher): () => void;
+  /** A link to the dashboard that this supervisor serves. */
+  dashboard(): Promise<string>;
   /** What failed last, with its output. */
   readonly lastFailure: JournalEntry | undefined;
   history(): Record<string, unknown>[];
@@ -44,6 +46,7 @@ export function serveOperator(channel: Channel, supervisor: Operated): void {
   };
   channel.on('status', ({ measure, config }) => answer(supervisor.status(measure, config)));
   channel.on('metrics', () => answer(supervisor.metrics().then((text) => ({ text }))));
+  channel.on('dashboard', () => answer(supervisor.dashboard().then((link) => ({ link }))));
   channel.on('watch', () => {
     const tell = (entry: JournalEntry) => channel.send({ type: 'event', event: { type: 'fact', ...entry } });
     if (supervisor.lastFailure !== undefined) tell(supervisor.lastFailure);

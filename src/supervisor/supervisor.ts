@@ -536,6 +536,12 @@ export class Supervisor {
   /** What there is to measure, as text for Prometheus. @throws Error where nobody has been set to tell it. */
   metrics: () => Promise<string> = () => Promise.reject(new Error('this supervisor tells no metrics'));
 
+  /** A link to the dashboard that it serves. @throws MOULT_BAD_OPTION where it serves none. */
+  dashboard: () => Promise<string> = () => {
+    const what = 'this service was started without --dashboard; moult dashboard shows all services';
+    return Promise.reject(new MoultError('MOULT_BAD_OPTION', what));
+  };
+
   /** What failed last, with its output. */
   get lastFailure(): JournalEntry | undefined {
     return this.#lastFailure;

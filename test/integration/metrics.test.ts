@@ -172,7 +172,7 @@ describe('moult run --metrics', () => {
 });
 
 describe('moult run without --metrics', () => {
-  it('loads nothing of metrics', () => {
+  it('loads nothing of metrics, events, traces and the dashboard', () => {
     const chunks = path.join(root, 'dist/chunks');
     const texts = new Map(
       readdirSync(chunks).map((name) => [name, readFileSync(path.join(chunks, name), 'utf8')]),
@@ -193,5 +193,10 @@ describe('moult run without --metrics', () => {
     );
     assert.ok(external.includes('commander'), 'what it loads is seen');
     assert.ok(!external.includes('prom-client'));
+    for (const name of loaded)
+      assert.doesNotMatch(
+        texts.get(name) ?? '',
+        /class (Exposition|DashboardServer|EventProgram|RestartTraces)\b/,
+      );
   });
 });

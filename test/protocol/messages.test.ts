@@ -82,6 +82,11 @@ const state = {
   moves: { http1: 'yes' },
   memoryBytes: 1,
   measures,
+  draining: {
+    remaining: [{ reason: 'why', connections: 1 }],
+    cutInMs: 1.5,
+    connections: [{ peer: '::1', ageMs: 2.5, kind: 'tls', reason: 'why' }],
+  },
 };
 
 /** One right message of each type, with every field that it can have. */
@@ -217,13 +222,14 @@ const right: Record<string, Fields> = {
   stop: {},
   status: { measure: true },
   metrics: {},
+  dashboard: {},
   watch: {},
   event: { event: { type: 'stage' } },
   result: { ok: true, error, value: { a: 1 } },
 };
 
 const OPTIONAL =
-  /(^|\.)(error\.(serving|stage|retry|remedy|details)|ticketKeys|sessionIdContext|meetsPipelining|movers|mover|without|late|goesOn|isWhole|failed|returned|fresh|sharesListeners|surge|onFailure|measure|measures)$|cut\.\d+\.kind$|items\.\d+\.fed$|items\.\d+\.version$|^hand-back\.(state|tasks|saysResumed)$|^handed-back\.hearsResumed$|^retire\.(keepOpen|heirs)$|^hello\.(shares|generation|node|entry|rejoin)$|^homes\.cookie$|^(result|expecting)\.error$|^result\.value$|^takes\.(threads|tasks)$|^leave\.drainSpreadMs$/;
+  /(^|\.)(error\.(serving|stage|retry|remedy|details)|ticketKeys|sessionIdContext|meetsPipelining|movers|mover|without|late|goesOn|isWhole|failed|returned|fresh|sharesListeners|surge|onFailure|measure|measures)$|^state\.state\.draining(\.connections)?$|cut\.\d+\.kind$|items\.\d+\.fed$|items\.\d+\.version$|^hand-back\.(state|tasks|saysResumed)$|^handed-back\.hearsResumed$|^retire\.(keepOpen|heirs)$|^hello\.(shares|generation|node|entry|rejoin)$|^homes\.cookie$|^(result|expecting)\.error$|^result\.value$|^takes\.(threads|tasks)$|^leave\.drainSpreadMs$/;
 /** Fields whose inside is the business of whoever reads them. */
 const OPEN = /(^|\.)(details|facts|address|event\.event|result\.value)$/;
 /** Fields that may be null: there is none. */
@@ -231,7 +237,7 @@ const NULLABLE =
   /(listener\.path|listeners\.\d+\.path|\.idleLeftMs|\.headLeftMs|welcome\.predecessor|rejoin\.successor|slots\.\d+\.door|check-connection\.listener|restart\.whenQuiet)$/;
 /** Numbers of things, in contrast to times and clocks. */
 const COUNT =
-  /(epoch|batch|count|pid|generation|backlog|requests|moved|drained|id|below|bytes|port|inFlight|responses|errors|connections|memoryBytes|protocol|min|max|slots|slot|own|surge|notRestored|seq)$|durations\.\d+$/;
+  /(epoch|batch|count|pid|generation|backlog|requests|moved|drained|id|below|bytes|port|inFlight|responses|errors|connections|memoryBytes|protocol|min|max|slots|slot|own|surge|notRestored|seq|total)$|durations\.\d+$/;
 
 /** Every place in a message, with the value there. */
 function places(

@@ -119,7 +119,7 @@ async function run(command: Command): Promise<number> {
     whenQuiet: null,
   } as const;
   const forgetHangUps = heedHangUps(log, () => supervisor.restartUnasked(request));
-  const endObservers = observe(supervisor, folder.name, flags, log);
+  const endObservers = observe(supervisor, folder, flags, log);
   const pass = (name: NodeJS.Signals) => supervisor.pass(name);
   for (const name of PASSED_ON) process.on(name, pass);
   try {

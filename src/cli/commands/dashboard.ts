@@ -1,0 +1,55 @@
+import { Command } from 'commander';
+import { endpoint } from '../../config/values.js';
+import { DashboardServer } from '../../dashboard/dashboard-server.js';
+import type { EndpointAddress } from '../../endpoint/address.js';
+import { paint } from '../../terminal/paint.js';
+import { print, tell } from '../../terminal/print.js';
+import { ask, findService } from '../control.js';
+
+interface Flags {
+  readonly address: EndpointAddress;
+  readonly link?: true;
+}
+
+/** The command `moult dashboard`: a page that shows services, until it is interrupted. Exit status: 0. */
+export function dashboardCommand(): Command {
+  return new Command('dashboard')
+    .description('serve a page that shows all services of this user, or the one named')
+    .argument('[name]', 'the service (default: all)')
+    .option(
+      '--address <address>',
+      'where to serve it: 127.0.0.1:9465, a port, or unix:/path (default: a free port of 127.0.0.1)',
+      endpoint,
+    )
+    .option('--link', 'print a link to the page of a service that was started with --dashboard, and end')
+    .action(async (name: string | undefined, flags: Partial<Flags>) => {
+      if (flags.link === true) {
+        const { link } = await ask(findService(name), { type: 'dashboard' });
+        print(String(link));
+        return;
+      }
+      await serve(flags.address ?? { host: '127.0.0.1', port: 0 }, name);
+    });
+}
+
+async function serve(address: EndpointAddress, name: string | undefined): Promise<void> {
+  const only = name === undefined ? {} : { only: findService(name) };
+  const server = new DashboardServer({
+    address,
+    ...only,
+    opened: (where, link) => {
+      print(`${paint.green('✓')} the dashboard is served at ${where}`);
+      print(`  open ${paint.bold(link)}`);
+      print(paint.dim('  the link lets one browser in, once; Ctrl-C ends it'));
+    },
+    failed: ({ message }) => tell(`${message}; it is tried again`),
+    entered: () => print(`  for another browser: ${server.link()}`),
+  });
+  // The server itself keeps no process alive.
+  const alive = setInterval(() => {}, 60_000);
+  await new Promise<void>((resolve) => {
+    process.once('SIGINT', resolve).once('SIGTERM', resolve).once('SIGHUP', resolve);
+  });
+  clearInterval(alive);
+  server.close();
+}
