@@ -35,6 +35,8 @@ export const fleetSchema = v.strictObject({
   creds: v.optional(text),
   /** The path of a file with the seed of an nkey. */
   nkey: v.optional(text),
+  /** Where answers of the servers come to: a user may be permitted to listen there alone. */
+  inbox: v.optional(v.pipe(v.string(), v.regex(/^[A-Za-z0-9_][A-Za-z0-9_-]{0,63}$/)), '_INBOX'),
   tls: v.optional(v.strictObject({ ca: v.optional(text), cert: v.optional(text), key: v.optional(text) })),
   /** A shell command that brings a release to this host, with its id in MOULT_RELEASE. */
   deploy: v.optional(text),

@@ -162,7 +162,10 @@ export class Agent {
     // What this agent knows is newer than what it could write while the servers were away.
     const obeyed = this.#runner?.obeyed ?? record.obeyed;
     this.#record = obeyed === undefined ? record : { ...record, obeyed };
-    await store.main.put(this.#key, this.#record);
+    // A server may have read an older value: whoever goes on from that would do again what was done since.
+    const revision = await store.main.compareAndSet(this.#key, this.#record, kept?.revision ?? 0);
+    if (revision === undefined)
+      throw new Error('what this host had kept was read from a server that lags behind');
   }
 
   #resume(): void {

@@ -4,6 +4,7 @@ import { MoultError } from '../../errors.js';
 import { type FleetSettings, shownServer } from '../settings.js';
 
 const CONNECT_MS = 5000;
+const PING_MS = 5000;
 
 /**
  * Connects to the servers of a fleet. A connection that breaks is over: whoever had it begins anew, and knows that it has missed
@@ -16,7 +17,11 @@ export async function connectFleet(settings: FleetSettings): Promise<NatsConnect
     servers: settings.servers.map((server) => server.replace(/^(nats|tls):\/\/([^@/]*@)?/, '')),
     name: `moult ${settings.host}`,
     reconnect: false,
+    // A network that drops everything is noticed within so long.
+    pingInterval: PING_MS,
+    maxPingOut: 2,
     timeout: CONNECT_MS,
+    inboxPrefix: settings.inbox,
     ...(await authenticatorOf(settings)),
     ...tlsOf(settings),
   };

@@ -71,9 +71,9 @@ async function openBucket(
   const { Kvm, jetstream } = await packages();
   const kvm = new Kvm(jetstream(connection, { timeout: CALL_MS }));
   try {
-    const there = await kvm.open(name);
-    await there.status();
-    return new Bucket(there);
+    const { streamInfo } = await (await kvm.open(name)).status();
+    // Read by subject, so that what a host may read can be narrowed; a value that lags behind is found out by the next write.
+    return new Bucket(await kvm.open(name, { allow_direct: streamInfo.config.allow_direct ?? false }));
   } catch (error) {
     if ((error as Error).name !== 'StreamNotFoundError') throw error;
   }

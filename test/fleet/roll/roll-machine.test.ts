@@ -6,7 +6,7 @@ import type { Roll } from '#moult/fleet/roll/roll.js';
 import { advance, type Happened, ordersOf, type Report } from '#moult/fleet/roll/roll-machine.js';
 import { RollWorld, rollOf } from './roll-world.js';
 
-const RUNS = Number(process.env.MODEL_RUNS ?? 1500);
+const RUNS = Number(process.env.MODEL_RUNS ?? 400);
 
 const event = (host: string, what: Report, reason?: string): Happened => ({
   type: 'host',

@@ -1,0 +1,423 @@
+// `node proofs/fleet.mjs`: a fleet on three real NATS servers in a cluster, in parts.
+//
+//   rolls     ten hosts under strict load: 20 rolls, a third of them broken in different ways: no broken release passes its
+//             canaries, nothing fails and nothing is lost
+//   kills     leaders' agents, the operator's command, servers, supervisors in the middle, all agents at once, and
+//             partitions, at times that a seed gives: every roll ends, no host is left on a release that nobody decided,
+//             no two leaders are obeyed
+//   thousand  1,000 agents without services in one process: messages and time of a roll, next to 100 and 300
+//   away      all servers away for a while: services unaffected, the memory of the agents flat, all join again
+//
+//   node proofs/fleet.mjs --part kills --rolls 6 --hosts 5 --seed 7 --built
+//
+// Prints what was measured; exit status 1 if anything was not as promised.
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { startCluster } from './fleet/cluster.mjs';
+import { fleet, Host, writeReleases } from './fleet/host.mjs';
+import { startProxy } from './fleet/proxy.mjs';
+import { thousand } from './fleet/simulated.mjs';
+import { expectOneOf, numberOf } from './nodes.mjs';
+
+const PARTS = ['rolls', 'kills', 'thousand', 'away'];
+/** Ways in which a release is broken; each is seen by a canary of one zone or of all. */
+const BROKEN = {
+  throws: "throw new Error('broken on purpose');",
+  'fails-check': 'health = 503;',
+  'errors-in-b': "if (process.env.ZONE === 'b') status = 500;",
+  hangs: 'setTimeout(() => { for (;;); }, 300);',
+  'exits-in-a': "if (process.env.ZONE === 'a') setTimeout(() => process.exit(9), 700);",
+};
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const { values } = parseArgs({
+  options: {
+    part: { type: 'string', multiple: true, default: PARTS },
+    rolls: { type: 'string', default: '20' },
+    hosts: { type: 'string', default: '10' },
+    seed: { type: 'string', default: String(Math.floor(1 + Math.random() * 9998)) },
+    away: { type: 'string', default: '600' },
+    built: { type: 'boolean', default: false },
+  },
+});
+expectOneOf('--part', values.part, PARTS);
+const rollCount = numberOf('--rolls', values.rolls);
+const hostCount = numberOf('--hosts', values.hosts);
+const seed = numberOf('--seed', values.seed);
+const awayS = numberOf('--away', values.away);
+if (!values.built) {
+  execFileSync(process.execPath, [path.join(root, 'scripts/build.mjs')], {
+    cwd: root,
+    stdio: ['ignore', 2, 2],
+  });
+}
+const { startLoad } = await import('../dist/verify/load.js');
+
+const problems = [];
+for (const part of values.part) {
+  if (part === 'thousand')
+    await withCluster(async (cluster) => problems.push(...(await thousand(cluster, say))));
+  else await withHosts(part === 'rolls' ? rolls : part === 'kills' ? kills : away);
+}
+for (const problem of problems) say(`NOT AS PROMISED: ${problem}`);
+if (problems.length === 0) say('all as promised');
+process.exitCode = problems.length === 0 ? 0 : 1;
+
+async function withCluster(work) {
+  const folder = await mkdtemp(path.join(os.tmpdir(), 'moult-fleet-'));
+  const cluster = await startCluster(folder);
+  try {
+    await work(cluster, folder);
+  } finally {
+    await cluster.stop();
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+async function withHosts(work) {
+  await withCluster(async (cluster, folder) => {
+    writeReleases(folder, {
+      1: '',
+      ...Object.fromEntries(Array.from({ length: rollCount }, (_, n) => [`good-${n}`, ''])),
+      ...BROKEN,
+    });
+    const hosts = [];
+    const proxies = [];
+    try {
+      for (let n = 1; n <= hostCount; n += 1) {
+        const proxy = await startProxy(cluster.ports);
+        proxies.push(proxy);
+        const options = [
+          '--probation',
+          '1s',
+          '--check',
+          '/healthz',
+          '--check-retries',
+          '0',
+          '--hang-timeout',
+          '2s',
+        ];
+        const host = new Host(folder, `web-${n}`, n % 2 === 0 ? 'b' : 'a', [proxy.url], options);
+        host.proxy = proxy;
+        hosts.push(host);
+        await host.start();
+      }
+      await allJoined(cluster, hosts);
+      await work({ cluster, hosts });
+    } finally {
+      for (const host of hosts) await host.stop().catch(() => {});
+      for (const proxy of proxies) await proxy.close();
+    }
+  });
+}
+
+async function allJoined({ urls }, hosts) {
+  await until(`${hosts.length} hosts have joined`, async () => {
+    const { stdout } = await fleet(urls, ['status', 'api', '--json']);
+    const all = stdout === '' ? [] : (JSON.parse(stdout).services[0]?.hosts ?? []);
+    return all.filter(({ state }) => state === 'serving').length === hosts.length;
+  });
+}
+
+async function rolls({ cluster, hosts }) {
+  const loads = hosts.map(({ port }) =>
+    startLoad({
+      target: { host: '127.0.0.1', port },
+      clients: { 'kept-alive': 3, 'new-connection': 1 },
+      thinkMs: 50,
+      requestTimeoutMs: 30_000,
+    }),
+  );
+  const ways = Object.keys(BROKEN).concat('undeployable');
+  let now = '1';
+  const brokenAtAll = new Set();
+  for (let n = 0; n < rollCount; n += 1) {
+    const isBroken = n % 3 === 2;
+    const release = isBroken ? ways[Math.floor(n / 3) % ways.length] : `good-${n}`;
+    const before = hosts.map((host) => host.obeyed().length);
+    const beganMs = performance.now();
+    const args = [
+      'restart',
+      'api',
+      '--release',
+      release,
+      '--canary',
+      'each:zone',
+      '--watch-for',
+      '8s',
+      '--json',
+    ];
+    const { code, stdout, stderr } = await fleet(cluster.urls, [
+      ...args,
+      '--wave',
+      '40%',
+      '--max-unavailable',
+      '4',
+    ]);
+    const told = hosts.filter((host, at) => host.obeyed().length > (before[at] ?? 0)).length;
+    const answers = await Promise.all(hosts.map((host) => host.answer()));
+    if (!isBroken && code === 0) now = release;
+    if (isBroken === (code === 0))
+      problems.push(`roll ${n + 1} of ${release} ended with ${code}: ${stderr}${stdout}`);
+    if (isBroken && told > 2) problems.push(`roll ${n + 1} of ${release} got to ${told} hosts`);
+    if (isBroken) brokenAtAll.add(release);
+    if (answers.some((one) => one !== now))
+      problems.push(`after roll ${n + 1} of ${release}: ${answers.join(' ')}`);
+    const error = stderr === '' ? lastError(stdout) : stderr.split('\n')[0];
+    say(
+      `roll ${n + 1} ${release.padEnd(14)} ${seconds(beganMs)}, ${told} hosts told${isBroken ? `; ${error}` : ''}`,
+    );
+  }
+  const reports = await Promise.all(loads.map((load) => load.stop(5000)));
+  const sum = (of) => reports.reduce((all, one) => all + of(one), 0);
+  const failures = reports.flatMap(({ failures: some = [] }) => some);
+  const asked = sum(({ totals }) => totals?.sent ?? 0);
+  // Only the canary of the zone may answer with the errors of its release.
+  const others = failures.filter(({ message = '' }) => !/500/.test(String(message)));
+  say(
+    `load: ${asked} requests, ${failures.length} failures listed, ${others.length} of them not a 500 of a broken release`,
+  );
+  for (const one of others.slice(0, 5)) problems.push(`a request failed: ${JSON.stringify(one)}`);
+  if (!reports.every(({ ok }) => ok)) say(`  ${JSON.stringify(reports.map(({ totals }) => totals))}`);
+}
+
+async function kills({ cluster, hosts }) {
+  const random = randomOf(seed);
+  const pick = (all) => all[Math.floor(random() * all.length)];
+  say(`seed ${seed}`);
+  const failures = [];
+  let isAsking = true;
+  let asked = 0;
+  const asking = Promise.all(
+    hosts.map(async (host) => {
+      while (isAsking) {
+        const answer = await host.answer().catch((error) => `failed: ${error.message}`);
+        if (/^(failed|status)/.test(answer)) failures.push(`${host.name}: ${answer}`);
+        else asked += 1;
+        await pause(20);
+      }
+    }),
+  );
+  const faults = {
+    "the leader's agent": async () => {
+      const leader = leaderOf(hosts);
+      kill(leader?.agentPid());
+    },
+    "the operator's command": async ({ operator }) => kill(operator.pid),
+    'a server': async () => {
+      const server = pick(cluster.servers);
+      await server.stop('SIGKILL');
+      await pause(1000 + random() * 4000);
+      await server.start();
+    },
+    'a supervisor': async () => {
+      const host = pick(hosts);
+      const exited = new Promise((resolve) => host.child.once('exit', resolve));
+      kill(host.child.pid);
+      await exited;
+      await pause(random() * 1000);
+      await host.start();
+    },
+    'all agents': async () => {
+      for (const host of hosts) kill(host.agentPid());
+    },
+    'a partition': async () => {
+      const host = pick(hosts);
+      host.proxy.cut();
+      await pause(5000 + random() * 25_000);
+      host.proxy.heal();
+    },
+    'an undo': async () => {
+      await fleet(cluster.urls, ['undo', 'api', '--no-wait']);
+    },
+    'an abort': async () => {
+      await fleet(cluster.urls, ['abort', 'api', '--no-wait']);
+    },
+    'a pause': async () => {
+      await fleet(cluster.urls, ['pause', 'api']);
+      await pause(random() * 3000);
+      await fleet(cluster.urls, ['resume', 'api']);
+    },
+  };
+  const names = Object.keys(faults);
+  for (let n = 0; n < rollCount; n += 1) {
+    const release = n % 4 === 3 ? 'throws' : `good-${n}`;
+    const before = await Promise.all(hosts.map((host) => host.answer()));
+    const beganMs = performance.now();
+    let operator;
+    const args = ['restart', 'api', '--release', release, '--watch-for', '2s', '--wave', '2', '--json'];
+    const waits = ['--host-timeout', '30s', '--max-unavailable', '2'];
+    const running = fleet(cluster.urls, [...args, ...waits], (child) => {
+      operator = child;
+    });
+    const chosen = [names[n % names.length], ...(random() < 0.5 ? [pick(names)] : [])];
+    const striking = chosen.map(async (name) => {
+      await pause(1000 + random() * 8000);
+      await faults[name]({ operator });
+    });
+    await Promise.all(striking);
+    const { stderr } = await running;
+    const end = await until(`roll ${n + 1} has ended`, async () => {
+      const roll = await rollNow(cluster);
+      return ['done', 'undone', 'stopped'].includes(roll?.phase) && roll.asked === null && roll;
+    }).catch(
+      (error) => problems.push(`${error.message}: ${JSON.stringify(error.last)} ${stderr}`) && undefined,
+    );
+    if (end === undefined) break;
+    await allJoined(cluster, hosts);
+    // Who was silent learns what was decided, and does it.
+    const wrong = await settled(cluster, hosts, end, before, release);
+    if (wrong !== undefined) problems.push(`roll ${n + 1} of ${release} (${chosen}): ${wrong}`);
+    const states = Object.entries(end.hosts).map(([host, { state }]) => `${host} ${state}`);
+    say(
+      `roll ${n + 1} ${release.padEnd(8)} ${seconds(beganMs)}: ${chosen.join(', ')}: ${end.phase}, epoch ${end.epoch}${end.reason ? `: ${end.reason.slice(0, 90)}` : ''}; ${states.join(', ')}`,
+    );
+  }
+  isAsking = false;
+  await asking;
+  say(`load: ${asked} answered, ${failures.length} failed`);
+  for (const one of failures.slice(0, 5)) problems.push(one);
+  for (const host of hosts) {
+    const told = host.obeyed();
+    const isBack = told.some(({ serial, epoch }, at) => {
+      const last = told[at - 1];
+      return last !== undefined && (serial < last.serial || epoch < last.epoch);
+    });
+    if (isBack) problems.push(`${host.name} obeyed an older leader: ${JSON.stringify(told)}`);
+    const once = new Set(told.map(({ action, serial }) => `${action} ${serial}`));
+    if (once.size < told.length) problems.push(`${host.name} obeyed twice: ${JSON.stringify(told)}`);
+  }
+}
+
+/** Waits until each host runs what was decided for it. @returns what is wrong after a while. */
+async function settled(cluster, hosts, end, before, release) {
+  let wrong = '';
+  const isRight = async () => {
+    const { stdout } = await fleet(cluster.urls, ['status', 'api', '--json']);
+    const all = JSON.parse(stdout).services[0]?.hosts ?? [];
+    const answers = await Promise.all(hosts.map((host) => host.answer()));
+    wrong = hosts
+      .flatMap((host, at) => {
+        const state = end.hosts[host.name]?.state;
+        const obeyed = all.find((one) => one.host === host.name)?.record?.obeyed;
+        const outcome = obeyed?.serial === end.serial ? obeyed.outcome : undefined;
+        const isNew =
+          state === 'confirmed' ||
+          state === 'undo-failed' ||
+          (state === 'unknown' && outcome === 'succeeded');
+        const isOpen = state === 'unknown' && (outcome === undefined || outcome === 'running');
+        const isOpenUndo =
+          state === 'undo-unknown' && outcome !== 'taken-back' && outcome !== 'not-taken-back';
+        if (isOpen || isOpenUndo) return `${host.name} has not learned what was decided`;
+        if (isNew ? answers[at] === release : answers[at] === before[at]) return [];
+        return `${host.name} is ${state} (${outcome}) and answers ${answers[at]}, before ${before[at]}`;
+      })
+      .join('; ');
+    return wrong === '';
+  };
+  await until('all have what was decided', isRight, 60_000).catch(() => {});
+  return wrong === '' ? undefined : wrong;
+}
+
+async function away({ cluster, hosts }) {
+  const memory = () => hosts.map((host) => rssOf(host.agentPid()));
+  await pause(5000);
+  const before = memory();
+  say(`agents have ${before.map(mib).join(', ')} MiB`);
+  let isAsking = true;
+  let [asked, failed] = [0, 0];
+  const asking = Promise.all(
+    hosts.map(async (host) => {
+      while (isAsking) {
+        await host.answer().then(
+          () => (asked += 1),
+          () => (failed += 1),
+        );
+        await pause(20);
+      }
+    }),
+  );
+  await cluster.stop();
+  const pids = hosts.map((host) => host.agentPid());
+  for (let s = 0; s < awayS; s += 60) {
+    await pause(Math.min(60, awayS - s) * 1000);
+    say(`away for ${Math.min(awayS, s + 60)} s: ${memory().map(mib).join(', ')} MiB`);
+  }
+  const after = memory();
+  await Promise.all(cluster.servers.map((one) => one.start()));
+  const beganMs = performance.now();
+  await allJoined(cluster, hosts);
+  say(`all have joined again ${seconds(beganMs)} after the servers were back`);
+  isAsking = false;
+  await asking;
+  say(`load: ${asked} answered, ${failed} failed`);
+  if (failed > 0) problems.push(`${failed} requests failed while the servers were away`);
+  if (hosts.some((host, at) => host.agentPid() !== pids[at])) problems.push('an agent was started again');
+  const most = Math.max(...after.map((one, at) => one - before[at]));
+  if (most > 20 * 2 ** 20) problems.push(`an agent has grown by ${mib(most)} MiB`);
+}
+
+async function rollNow({ urls }) {
+  const { stdout } = await fleet(urls, ['status', 'api', '--json']);
+  return stdout === '' ? undefined : JSON.parse(stdout).services[0]?.roll;
+}
+
+function leaderOf(hosts) {
+  const last = (host) =>
+    Number([...host.said().matchAll(/leads the roll of api, epoch (\d+)/g)].at(-1)?.[1] ?? 0);
+  return hosts.reduce((most, host) => (last(host) > last(most) ? host : most));
+}
+
+function kill(pid) {
+  try {
+    if (pid > 1) process.kill(pid, 'SIGKILL');
+  } catch {
+    // It has just ended.
+  }
+}
+
+function rssOf(pid) {
+  return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) * 1024;
+}
+
+function mib(bytes) {
+  return (bytes / 2 ** 20).toFixed(1);
+}
+
+async function until(what, condition, boundMs = 180_000) {
+  for (const giveUpAtMs = performance.now() + boundMs; ; await pause(500)) {
+    const value = await condition();
+    if (value) return value;
+    if (performance.now() > giveUpAtMs) throw new Error(`waited ${boundMs / 1000} s until ${what}`);
+  }
+}
+
+function lastError(stdout) {
+  const line = stdout.trim().split('\n').at(-1);
+  return JSON.parse(line).error?.message ?? '';
+}
+
+function seconds(sinceMs) {
+  return `${((performance.now() - sinceMs) / 1000).toFixed(1)} s`;
+}
+
+// Source: mulberry32, public domain.
+function randomOf(start) {
+  let state = start;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
+  };
+}
+
+function say(text) {
+  process.stdout.write(`${text}\n`);
+}
