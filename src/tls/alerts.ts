@@ -9,6 +9,7 @@ export const BAD_RECORD_MAC = 20;
 export const RECORD_OVERFLOW = 22;
 export const ILLEGAL_PARAMETER = 47;
 export const DECODE_ERROR = 50;
+export const PROTOCOL_VERSION = 70;
 export const USER_CANCELED = 90;
 
 export const WARNING = 1;
@@ -37,6 +38,10 @@ const TLSV1_NAMES = new Map([
   [80, 'INTERNAL_ERROR'],
   [86, 'INAPPROPRIATE_FALLBACK'],
 ]);
+const TLSV13_NAMES = new Map([
+  [109, 'MISSING_EXTENSION'],
+  [116, 'CERTIFICATE_REQUIRED'],
+]);
 /** From 3.2 on OpenSSL says "ssl/tls alert" where it said "sslv3 alert". */
 const OLD_PREFIX = /^(1\.|3\.[01]\.)/.test(process.versions.openssl) ? 'SSLV3' : 'SSL/TLS';
 
@@ -62,8 +67,12 @@ export function brokenBy(reason: string, alert: number): TlsFailure {
 
 /** What ends a connection whose client sent a fatal alert. */
 export function toldBy(alert: number): TlsFailure {
-  const old = SSLV3_NAMES.get(alert);
-  const name = old === undefined ? TLSV1_NAMES.get(alert) : `${OLD_PREFIX}_ALERT_${old}`;
-  const code = old !== undefined || name === undefined ? name : `TLSV1_ALERT_${name}`;
-  return new TlsFailure(`ERR_SSL_${code ?? 'TLSV1_ALERT'}`, `TLS: the client sent alert ${alert}`);
+  return new TlsFailure(`ERR_SSL_${nameOf(alert)}`, `TLS: the client sent alert ${alert}`);
+}
+
+function nameOf(alert: number): string {
+  const [old, first, third] = [SSLV3_NAMES, TLSV1_NAMES, TLSV13_NAMES].map((names) => names.get(alert));
+  if (old !== undefined) return `${OLD_PREFIX}_ALERT_${old}`;
+  if (first !== undefined) return `TLSV1_ALERT_${first}`;
+  return third === undefined ? `TLSV1_ALERT_${alert}` : `TLSV13_ALERT_${third}`;
 }

@@ -44,7 +44,8 @@ export abstract class AnsweringTlsSocket extends UnwrappedTlsSocket {
     this.authorized = facts.authorized;
     this.alpnProtocol = facts.alpnProtocol;
     this.servername = facts.servername;
-    Object.assign(this, { authorizationError: facts.authorizationError });
+    // As Node leaves a time-out when the handshake's is over.
+    Object.assign(this, { authorizationError: facts.authorizationError, timeout: 0 });
     markSecured(this, server);
   }
 

@@ -1,6 +1,5 @@
 import { type FixedBytes, fixedBytes, GET_TAG, type Libcrypto, SET_TAG } from '../os/libcrypto.js';
 import type { CipherSuite } from './cipher-suites.js';
-import { NONCE_BYTES } from './key-schedule.js';
 import { APPLICATION_DATA, HEADER_BYTES, TAG_BYTES, writeHeader } from './record.js';
 import type { RecordProtection } from './record-protection.js';
 import type { TrafficKey } from './traffic-key.js';
@@ -55,8 +54,8 @@ export class EvpProtection implements RecordProtection {
 
   open(key: TrafficKey, memory: FixedBytes, at: number, bodyBytes: number): number {
     const length = bodyBytes - TAG_BYTES;
-    within(memory, at, at + HEADER_BYTES + bodyBytes);
     if (length < 1 || memory.bytes[at] !== APPLICATION_DATA) return -1;
+    within(memory, at, at + HEADER_BYTES + bodyBytes);
     const context = this.#ready(key, 0);
     const calls = this.#calls;
     const count = this.#scratch.address + COUNT_AT;
@@ -108,6 +107,6 @@ export class EvpProtection implements RecordProtection {
 
 // libcrypto gets addresses: what does not lie in the memory must never reach it.
 function within({ bytes, address }: FixedBytes, from: number, to: number): void {
-  if (address === 0 || from < 0 || to > bytes.length || from > to - NONCE_BYTES)
+  if (address === 0 || from < 0 || to > bytes.length)
     throw new RangeError(`a record from ${from} to ${to} does not lie in ${bytes.length} bytes`);
 }

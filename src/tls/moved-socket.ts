@@ -16,7 +16,7 @@ import { TrafficKey } from './traffic-key.js';
 
 /** How a connection that moved is taken over. */
 export interface AdoptTlsOptions {
-  /** To which it belongs; its count of connections goes down when the connection closes. */
+  /** To which it belongs; who adopts it has the server count it. */
   readonly server?: Server | undefined;
   /** Whether it stays writable when the client has ended its side; by default as its server says, or not. */
   readonly allowHalfOpen?: boolean | undefined;

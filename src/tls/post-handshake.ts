@@ -37,11 +37,12 @@ export class PostHandshakeReader {
     if (this.#bytes[0] !== KEY_UPDATE) return brokenBy('unexpected message', UNEXPECTED_MESSAGE);
     const length = this.#bytes.readUIntBE(1, 3);
     if (length > 1) return brokenBy('excessive message size', ILLEGAL_PARAMETER);
-    if (length === 0) return brokenBy('bad key update', DECODE_ERROR);
-    if (this.#have < MESSAGE_BYTES) return undefined;
+    if (length === 1 && this.#have < MESSAGE_BYTES) return undefined;
+    const rest = this.#have - MESSAGE_HEADER_BYTES - length + content.length - taken;
     this.#have = 0;
     // What follows would be under another key.
-    if (taken < content.length) return brokenBy('not on record boundary', UNEXPECTED_MESSAGE);
+    if (rest > 0) return brokenBy('not on record boundary', UNEXPECTED_MESSAGE);
+    if (length === 0) return brokenBy('bad key update', DECODE_ERROR);
     const request = this.#bytes[MESSAGE_HEADER_BYTES];
     if (request === 0) return 'update';
     if (request === 1) return 'update-and-answer';

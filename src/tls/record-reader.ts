@@ -4,6 +4,7 @@ import {
   brokenBy,
   CLOSE_NOTIFY,
   DECODE_ERROR,
+  PROTOCOL_VERSION,
   RECORD_OVERFLOW,
   type TlsFailure,
   toldBy,
@@ -115,9 +116,10 @@ export class RecordReader {
   /** How long the body of a record is; -1 where it can't be one. */
   #bodyBytes(bytes: Buffer, at: number): number {
     const bodyBytes = ((bytes[at + 3] ?? 0) << 8) | (bytes[at + 4] ?? 0);
-    if (bytes[at] !== APPLICATION_DATA) this.#failure = brokenBy('bad record type', UNEXPECTED_MESSAGE);
-    else if (bytes[at + 1] !== 3 || bytes[at + 2] !== 3)
-      this.#failure = brokenBy('wrong version number', DECODE_ERROR);
+    // In the order in which OpenSSL looks.
+    if (bytes[at + 1] !== 3) this.#failure = brokenBy('wrong version number', PROTOCOL_VERSION);
+    else if (bytes[at] !== APPLICATION_DATA) this.#failure = brokenBy('bad record type', UNEXPECTED_MESSAGE);
+    else if (bytes[at + 2] !== 3) this.#failure = brokenBy('wrong version number', DECODE_ERROR);
     else if (bodyBytes > MAX_BODY_BYTES)
       this.#failure = brokenBy('encrypted length too long', RECORD_OVERFLOW);
     return this.#failure === undefined ? bodyBytes : -1;
@@ -187,7 +189,8 @@ export class RecordReader {
   // The level means nothing any more; user_canceled says nothing that close_notify does not say. Source: RFC 8446, 6.
   #takeAlert(content: Buffer): void {
     const description = content[1];
-    if (content.length !== 2 || description === undefined)
+    if (content.length === 0) this.#failure = brokenBy('bad length', UNEXPECTED_MESSAGE);
+    else if (content.length !== 2 || description === undefined)
       this.#failure = brokenBy('invalid alert', UNEXPECTED_MESSAGE);
     else if (description === CLOSE_NOTIFY) this.#hasClosed = true;
     else if (description !== USER_CANCELED) this.#failure = toldBy(description);
