@@ -1,4 +1,4 @@
-// `npm run bench [-- steady restart move websockets broadcast state cli peers] [-- --quick]`: builds, measures, prints tables, and writes
+// `npm run bench [-- steady restart move websockets broadcast state cli peers tls-records] [-- --quick]`: builds, measures, prints tables, and writes
 // build/bench.json. --quick shows in a minute that everything works; its figures mean nothing.
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
@@ -7,7 +7,17 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { descriptorLimit } from './measure/processes.mjs';
 
-const BENCHMARKS = ['steady', 'restart', 'move', 'websockets', 'broadcast', 'state', 'cli', 'peers'];
+const BENCHMARKS = [
+  'steady',
+  'restart',
+  'move',
+  'websockets',
+  'broadcast',
+  'state',
+  'cli',
+  'peers',
+  'tls-records',
+];
 const WANTED_DESCRIPTORS = 12_000;
 const root = fileURLToPath(new URL('..', import.meta.url));
 const args = process.argv.slice(2);

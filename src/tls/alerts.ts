@@ -42,8 +42,12 @@ const TLSV13_NAMES = new Map([
   [109, 'MISSING_EXTENSION'],
   [116, 'CERTIFICATE_REQUIRED'],
 ]);
+
+/** Whether the OpenSSL of this Node has the record layer of before 3.2, which words and orders some things otherwise. */
+export const HAS_OLD_RECORD_LAYER = /^3\.[01]\./.test(process.versions.openssl);
+
 /** From 3.2 on OpenSSL says "ssl/tls alert" where it said "sslv3 alert". */
-const OLD_PREFIX = /^(1\.|3\.[01]\.)/.test(process.versions.openssl) ? 'SSLV3' : 'SSL/TLS';
+const OLD_PREFIX = HAS_OLD_RECORD_LAYER ? 'SSLV3' : 'SSL/TLS';
 
 /** Why a TLS connection can't go on; the code is that of Node for the same. */
 export class TlsFailure extends Error {

@@ -4,6 +4,7 @@ import {
   brokenBy,
   CLOSE_NOTIFY,
   DECODE_ERROR,
+  HAS_OLD_RECORD_LAYER,
   PROTOCOL_VERSION,
   RECORD_OVERFLOW,
   type TlsFailure,
@@ -117,9 +118,11 @@ export class RecordReader {
   #bodyBytes(bytes: Buffer, at: number): number {
     const bodyBytes = ((bytes[at + 3] ?? 0) << 8) | (bytes[at + 4] ?? 0);
     // In the order in which OpenSSL looks.
-    if (bytes[at + 1] !== 3) this.#failure = brokenBy('wrong version number', PROTOCOL_VERSION);
+    if (HAS_OLD_RECORD_LAYER && bytes[at + 1] !== 3)
+      this.#failure = brokenBy('wrong version number', PROTOCOL_VERSION);
     else if (bytes[at] !== APPLICATION_DATA) this.#failure = brokenBy('bad record type', UNEXPECTED_MESSAGE);
-    else if (bytes[at + 2] !== 3) this.#failure = brokenBy('wrong version number', DECODE_ERROR);
+    else if (bytes[at + 1] !== 3 || bytes[at + 2] !== 3)
+      this.#failure = brokenBy('wrong version number', DECODE_ERROR);
     else if (bodyBytes > MAX_BODY_BYTES)
       this.#failure = brokenBy('encrypted length too long', RECORD_OVERFLOW);
     return this.#failure === undefined ? bodyBytes : -1;

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { fixedBytes } from '#moult/os/libcrypto.js';
@@ -12,7 +13,7 @@ import { rawRecord } from './raw-record.js';
 
 /** What came of a plan, on both sides. */
 export interface Outcome {
-  /** What the server's service read, in hexadecimal digits. */
+  /** What the server's service read: its length and hash. */
   readonly read: string;
   /** The code of the server's error. */
   readonly error: string | undefined;
@@ -60,13 +61,18 @@ export async function play(later: Later, listener: KnownListener, plan: Plan, si
   await client.send(recordsOf(plan, new TrafficKey(suite, state.clientSecret, 1)), plan.writeBytes);
   await closed;
   return {
-    read: Buffer.concat(read).toString('hex'),
+    read: summaryOf(read),
     error,
     hasEnded,
-    echoed: error === undefined ? Buffer.concat(client.data).toString('hex') : undefined,
+    echoed: error === undefined ? summaryOf(client.data) : undefined,
     alerts: client.wasReset ? undefined : client.alerts,
     keyUpdates: error === undefined ? client.keyUpdates : 0,
   };
+}
+
+function summaryOf(pieces: readonly Buffer[]): string {
+  const bytes = Buffer.concat(pieces);
+  return `${bytes.length} ${createHash('sha256').update(bytes).digest('hex')}`;
 }
 
 /** What is planned as the bytes of records. */
