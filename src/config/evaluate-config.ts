@@ -168,7 +168,7 @@ async function evaluate({ path, url, jiti, own, mark }: Means): Promise<void> {
     const loaded = await load();
     const exported = loaded.default;
     const config = typeof exported === 'function' ? await exported() : exported;
-    if (typeof config !== 'object' || config === null || Array.isArray(config)) {
+    if (typeof config !== 'object' || config === null) {
       throw new Error('expected an object, or a function that returns one, as its default export');
     }
     assertPlain(config, '');

@@ -64,6 +64,14 @@ export const statuses = {
 };
 /** Any text. */
 export const text: OptionKind<string, string> = { form: { type: 'text' }, read: (value) => value };
+/** The name of a variable of the environment. */
+export const variable: OptionKind<string, string> = {
+  form: { type: 'text', examples: ['NODE_APP_INSTANCE'] },
+  read: (value) => {
+    if (/^[A-Za-z_]\w*$/.test(value)) return value;
+    throw new InvalidArgumentError(`Expected the name of a variable, received "${value}".`);
+  },
+};
 /** A signal such as `SIGTERM`. */
 export const signal: OptionKind<NodeJS.Signals, string> = {
   form: { type: 'text', examples: ['SIGTERM', 'SIGINT'] },

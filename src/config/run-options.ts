@@ -24,6 +24,7 @@ import {
   text,
   texts,
   time,
+  variable,
   word,
 } from './option-kinds.js';
 import { showMs } from './values.js';
@@ -169,6 +170,11 @@ export const RUN_OPTIONS = {
     'run this many processes that share the listeners, or max for one per core',
     slots,
     { applies: 'switch' },
+  ),
+  instanceVar: row(
+    '--instance-var <name>',
+    'a variable in which each process finds the number of its slot, too, such as NODE_APP_INSTANCE',
+    variable,
   ),
   sticky: row(
     '--sticky <how>',

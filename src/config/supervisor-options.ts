@@ -45,6 +45,7 @@ export function supervisorOptions(flags: RunFlags, service: ServiceCommand): Sup
     restart: flags.restart,
     allowUids: flags.allowUid ?? [],
     slots: flags.slots ?? null,
+    instanceVar: flags.instanceVar ?? null,
     sticky: flags.sticky ?? null,
     changeover: flags.changeover,
     keep:

@@ -13,6 +13,8 @@ export interface StartedBy {
   readonly readyAfterMs?: number | undefined;
   /** One that is busy all the time is ready so many milliseconds after its start. */
   readonly busyReadyAfterMs?: number | undefined;
+  /** A variable that has the number of the slot, too; 0 without slots. */
+  readonly instanceVar?: string | undefined;
 }
 
 const SUPERVISOR = 'MOULT_SUPERVISOR';
@@ -44,6 +46,7 @@ export function variablesFor(
     [KOFFI]: koffi,
     ...(isDirect ? { [DIRECT]: '1' } : {}),
     ...(started.slot === undefined ? {} : { [SLOT]: String(started.slot) }),
+    ...(started.instanceVar === undefined ? {} : { [started.instanceVar]: String(started.slot ?? 0) }),
     ...heldVariable(started.held ?? []),
     ...readyAfterVariable(started),
   };

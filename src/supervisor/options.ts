@@ -66,6 +66,8 @@ export interface SupervisorOptions {
   readonly allowUids: readonly number[];
   /** How many processes share the service; null for one that has the listeners to itself. */
   readonly slots: number | null;
+  /** A variable in which each process finds the number of its slot, besides `MOULT_SLOT`; null for none. */
+  readonly instanceVar: string | null;
   /** By what connections are brought to the slot to which their client belongs; null where any slot may have them. */
   readonly sticky: Sticky | null;
   /** Whether a successor runs beside its predecessor until it has proved itself, or begins when that one has ended. */
@@ -99,6 +101,7 @@ export const defaultOptions: SupervisorOptions = {
   restart: 'on-failure',
   allowUids: [],
   slots: null,
+  instanceVar: null,
   sticky: null,
   changeover: 'overlap',
   keep: null,

@@ -175,6 +175,7 @@ export class Supervisor {
             held,
             () => readyTimes(options),
             index,
+            () => options.instanceVar,
           );
       const own = index === undefined ? journal : journal.ofSlot(index);
       const keeping = telling((generation) => kept.keep(generation, own), made);

@@ -27,6 +27,7 @@ export interface GenerationFactory {
  * @param ready says how long after its start one that shows no listener is ready, and one that is busy all the time.
  * @param held the listeners that are held for it.
  * @param slot of the service, where it has several.
+ * @param instanceVar says which variable has its number, too.
  */
 export function serviceFactory(
   control: string,
@@ -35,6 +36,7 @@ export function serviceFactory(
   held: HeldListeners,
   ready: () => { readonly afterMs: number; readonly busyAfterMs: number; readonly busyAloneAfterMs: number },
   slot?: number,
+  instanceVar: () => string | null = () => null,
 ): GenerationFactory {
   return {
     start: (number, release, settings, predecessor, metAddonless = false) => {
@@ -42,7 +44,13 @@ export function serviceFactory(
       const { afterMs, busyAfterMs, busyAloneAfterMs } = ready();
       const busyReadyAfterMs = predecessor === undefined ? busyAloneAfterMs : busyAfterMs;
       const lives = settings.waitReady ? {} : { readyAfterMs: afterMs, busyReadyAfterMs };
-      const around = { supervisor: control, held: held.claimable(), slot, ...lives };
+      const around = {
+        supervisor: control,
+        held: held.claimable(),
+        slot,
+        instanceVar: instanceVar() ?? undefined,
+        ...lives,
+      };
       const atStart = metAddonless || loadsNoAddons(release) ? held.describe() : undefined;
       return GenerationProcess.start(number, release, settings, around, outputs, files(), atStart);
     },

@@ -1,0 +1,255 @@
+/*
+ * Over 200 lines: what becomes of each key of PM2 is one table.
+ */
+import { commandWords } from '../config/command-words.js';
+import { RUN_OPTIONS } from '../config/run-options.js';
+import type { ServiceConfig } from '../config/service-config.js';
+import type { EcosystemApp } from './ecosystem.js';
+
+/** What became of one key: taken over as it is, taken over with another meaning, or not. */
+export interface ImportNote {
+  readonly key: string;
+  readonly kind: 'taken' | 'changed' | 'none';
+  readonly says: string;
+}
+
+/** An app of PM2 as a service of moult. */
+export interface ImportedApp {
+  readonly name: string;
+  readonly service: ServiceConfig;
+  readonly notes: readonly ImportNote[];
+}
+
+type Written = Record<string, unknown>;
+
+/** What is made of an app while its keys are gone through. */
+interface Making {
+  readonly app: EcosystemApp;
+  readonly service: Written;
+  note(kind: ImportNote['kind'], says: string): void;
+}
+
+type Rule = (value: unknown, making: Making) => void;
+
+const LOGS =
+  'the output of the service is that of moult run or moult up: journald, a container, or a file keeps it';
+const COMMAND = 'in command';
+
+const none =
+  (says: string): Rule =>
+  (_, { note }) =>
+    note('none', says);
+const inCommand: Rule = (_, { note }) => note('taken', COMMAND);
+
+/** Puts it under a key of moult, where this release has it. */
+function as(key: string, write: (value: unknown) => unknown = (value) => value, changed?: string): Rule {
+  return (value, { service, note }) => {
+    const text = write(value);
+    if (!(key in RUN_OPTIONS)) {
+      note('none', `there is no ${key} in this release of moult`);
+      return;
+    }
+    service[key] = text;
+    const became = `${key}: ${JSON.stringify(text)}`;
+    note(
+      changed === undefined ? 'taken' : 'changed',
+      changed === undefined ? became : `${became}; ${changed}`,
+    );
+  };
+}
+
+// PM2 takes milliseconds.
+const milliseconds = (value: unknown) => (/^\d+$/.test(String(value)) ? `${String(value)}ms` : String(value));
+const isOn = (value: unknown) => value === true || value === 'true';
+
+const RULES: Readonly<Record<string, Rule>> = {
+  name: (value, { note }) => note('taken', `the name of the service: ${nameOf(value)}`),
+  script: inCommand,
+  args: inCommand,
+  interpreter: inCommand,
+  interpreter_args: inCommand,
+  node_args: inCommand,
+  exec_interpreter: inCommand,
+  cwd: (value, { service, note }) => {
+    service.cwd = String(value);
+    note('taken', `cwd: ${JSON.stringify(service.cwd)}`);
+  },
+  env: (value, { service, note }) => {
+    service.env = { ...(value as object), ...(service.env as object | undefined) };
+    note('taken', `env: ${Object.keys(value as object).join(', ')}`);
+  },
+  env_file: as('envFile'),
+  instances: (value, { app, service, note }) => {
+    const count = Number(value);
+    if (value === 'max' || count === 0) service.slots = 'max';
+    else if (count < 0) {
+      service.slots = 'max';
+      note('changed', 'slots: "max"; moult has no way to leave cores out: write a number');
+      return;
+    } else if (count > 1 || app.exec_mode === 'cluster' || app.exec_mode === 'cluster_mode')
+      service.slots = count;
+    else {
+      note('taken', 'one process, which is the default');
+      return;
+    }
+    const isFork = app.exec_mode === undefined || app.exec_mode === 'fork' || app.exec_mode === 'fork_mode';
+    if (isFork)
+      note('changed', `slots: ${JSON.stringify(service.slots)}; they share their ports, as in cluster mode`);
+    else note('taken', `slots: ${JSON.stringify(service.slots)}`);
+  },
+  exec_mode: (value, { app, service, note }) => {
+    const isCluster = value === 'cluster' || value === 'cluster_mode';
+    if (isCluster && app.instances === undefined) {
+      service.slots = 1;
+      note('taken', 'slots: 1');
+    } else note('taken', isCluster ? 'slots share their ports' : 'the default');
+  },
+  instance_var: as('instanceVar'),
+  autorestart: (value, { service, note }) => {
+    service.restart = isOn(value) ? 'always' : 'never';
+    note('taken', `restart: ${JSON.stringify(service.restart)}`);
+  },
+  stop_exit_codes: (value, { service, note }) => {
+    const codes = [value].flat().map(Number);
+    if (codes.length === 1 && codes[0] === 0) {
+      service.restart = 'on-failure';
+      note('taken', 'restart: "on-failure"');
+    } else note('none', 'moult knows 0 only as the code of one that is done: restart: "on-failure"');
+  },
+  wait_ready: as('waitReady', isOn),
+  listen_timeout: as('readyTimeout', milliseconds, 'when it is over the old process serves on'),
+  kill_timeout: as('stopTimeout', milliseconds, 'it begins when requests are done: drainTimeout is theirs'),
+  shutdown_with_message: none(
+    'where a program has no handler for a signal, moult sends it the message "shutdown" by itself',
+  ),
+  max_memory_restart: as('maxMemory', String, 'a hot restart, nobody is cut off'),
+  cron_restart: as('recycle', String, 'a hot restart, nobody is cut off'),
+  cron: as('recycle', String, 'a hot restart, nobody is cut off'),
+  max_restarts: none('moult goes on trying, up to every 30 s, and clients wait'),
+  min_uptime: none(
+    'starts are spaced by themselves; probation is the time in which a release must prove itself',
+  ),
+  restart_delay: none('starts are spaced by themselves'),
+  exp_backoff_restart_delay: none('starts are spaced by themselves, longer each time'),
+  watch: none('moult dev restarts on change; a deploy says when it is complete: moult restart'),
+  ignore_watch: none('moult dev heeds .gitignore, and nodemon.json'),
+  watch_options: none('moult dev heeds .gitignore, and nodemon.json'),
+  watch_delay: none('moult dev waits by itself until a save is over'),
+  out_file: none(LOGS),
+  output: none(LOGS),
+  error_file: none(LOGS),
+  error: none(LOGS),
+  err_file: none(LOGS),
+  log_file: none(LOGS),
+  log: none(LOGS),
+  pid_file: none('moult status --json has the process numbers'),
+  pid: none('moult status --json has the process numbers'),
+  combine_logs: none(LOGS),
+  merge_logs: none(LOGS),
+  log_date_format: none('journald notes the time of each line'),
+  time: none('journald notes the time of each line'),
+  log_type: none(LOGS),
+  disable_logs: none(LOGS),
+  source_map_support: (value, { note }) =>
+    isOn(value) ? note('taken', `${COMMAND}: --enable-source-maps`) : note('taken', 'the default of Node'),
+  disable_source_map_support: (_, { note }) => note('taken', 'the default of Node'),
+  increment_var: none('slots share their port; each finds its number in MOULT_SLOT'),
+  port: (value, { service, note }) => {
+    service.env = { ...(service.env as object | undefined), PORT: String(value) };
+    note('taken', `env: PORT=${String(value)}`);
+  },
+  namespace: none('moult up NAME names services'),
+  uid: none('moult runs as whoever starts it: moult systemd --user'),
+  gid: none('moult runs as whoever starts it: moult systemd --user'),
+  user: none('moult runs as whoever starts it: moult systemd --user'),
+  filter_env: none('the service has the environment of moult run'),
+  treekill: (_, { note }) => note('taken', 'all processes of a service end with it'),
+  force: none('a name runs once'),
+  vizion: none('moult history tells which release ran'),
+  automation: none('it has no counterpart, and none is needed'),
+  pmx: none('moult run --metrics serves metrics'),
+  trace: none('OTEL_EXPORTER_OTLP_ENDPOINT traces restarts'),
+  append_env_to_name: none('write the name as you want it'),
+};
+
+/**
+ * Makes a service of an app.
+ * @param environment which `env_…` is taken over, too; undefined for none.
+ * @param place of the app in its file, for one that has no name.
+ */
+export function importApp(app: EcosystemApp, environment: string | undefined, place: number): ImportedApp {
+  const notes: ImportNote[] = [];
+  const command = commandOf(app);
+  // As PM2 does where nothing is said.
+  const service: Written = {
+    ...(command === undefined ? {} : { command }),
+    restart: 'always',
+    stopSignal: 'SIGINT',
+    instanceVar: 'NODE_APP_INSTANCE',
+  };
+  for (const [key, value] of Object.entries(app)) {
+    const note = (kind: ImportNote['kind'], says: string) => notes.push({ key, kind, says });
+    const making: Making = { app, service, note };
+    if (value === undefined || value === null) continue;
+    const rule = RULES[key];
+    if (rule !== undefined) rule(value, making);
+    else if (key.startsWith('env_')) environmentOf(key, value, environment, making);
+    else note('none', 'moult does not know this key');
+  }
+  if (app.script === undefined)
+    notes.push({ key: 'script', kind: 'none', says: 'it is missing: write a command' });
+  return { name: nameOf(app.name ?? `app-${place + 1}`), service: service as ServiceConfig, notes };
+}
+
+function environmentOf(key: string, value: unknown, environment: string | undefined, making: Making): void {
+  const name = key.slice('env_'.length);
+  if (name !== environment) {
+    making.note('none', `moult import --env ${name} takes it over`);
+    return;
+  }
+  making.service.env = { ...(making.service.env as object | undefined), ...(value as object) };
+  making.note('taken', `env: ${Object.keys(value as object).join(', ')}`);
+}
+
+/** The words of its command. PM2 runs a script by the interpreter that its ending names, and Node for most. */
+function commandOf(app: EcosystemApp): string[] | undefined {
+  const { script, args } = app;
+  if (script === undefined) return undefined;
+  const given = wordsOf(args);
+  const flags = [...wordsOf(app.node_args), ...wordsOf(app.interpreter_args)];
+  if (isOn(app.source_map_support)) flags.push('--enable-source-maps');
+  const interpreter = String(app.interpreter ?? app.exec_interpreter ?? interpreterFor(String(script)));
+  // A script such as "npm run start" is a whole command there, too.
+  const words = /\s/.test(String(script))
+    ? (commandWords(String(script)) ?? [String(script)])
+    : [String(script)];
+  if (interpreter === 'none') return [...words, ...given];
+  if (interpreter === 'node' && flags.length === 0) return [...words, ...given];
+  return [interpreter, ...flags, ...words, ...given];
+}
+
+function interpreterFor(script: string): string {
+  const byEnding: Readonly<Record<string, string>> = {
+    sh: 'bash',
+    py: 'python3',
+    rb: 'ruby',
+    pl: 'perl',
+    php: 'php',
+  };
+  const ending = /\.(\w+)$/.exec(script)?.[1] ?? '';
+  // A program by its name, such as npm, is started as it is.
+  return byEnding[ending] ?? (ending === '' || /\s/.test(script) ? 'none' : 'node');
+}
+
+function wordsOf(value: unknown): string[] {
+  if (value === undefined || value === null) return [];
+  return Array.isArray(value) ? value.map(String) : (commandWords(String(value)) ?? [String(value)]);
+}
+
+function nameOf(value: unknown): string {
+  const name = String(value)
+    .replace(/^@/, '')
+    .replace(/[^A-Za-z0-9._-]+/g, '-')
+    .replace(/^[^A-Za-z0-9]+/, '');
+  return name.slice(0, 64) || 'service';
+}
