@@ -30,7 +30,7 @@ function defaultsIn(text: string): Map<string, string> {
 /** A default in words is no value: the page says there what comes of giving nothing. */
 const isValue = (text: string): boolean => /^[0-9]|^SIG|^(taken|on-|over|go$|wait$|undo$|info$)/.test(text);
 
-const commands = [...help().matchAll(/^ {2}([a-z]+)(?: \[| {2})/gm)]
+const commands = [...help().matchAll(/^ {2}([a-z]+)(?: \[| <| {2})/gm)]
   .map(([, name]) => name ?? '')
   .filter((name) => name !== 'help');
 

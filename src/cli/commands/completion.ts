@@ -35,8 +35,7 @@ interface Known {
 }
 
 /** The names of services that run, by their run folders: no process is started for it. */
-const names =
-  'if [ -n "$XDG_RUNTIME_DIR" ]; then ls "$XDG_RUNTIME_DIR/moult"; else ls "${TMPDIR:-/tmp}/moult-$(id -u)"; fi 2>/dev/null';
+const names = `if [ -n "$XDG_RUNTIME_DIR" ]; then ls "$XDG_RUNTIME_DIR/moult"; else ls "\${TMPDIR:-/tmp}/moult-$(id -u)"; fi 2>/dev/null`;
 
 const WRITERS: Readonly<Record<(typeof SHELLS)[number], (known: readonly Known[]) => string>> = {
   bash: (known) => `# source <(moult completion bash)

@@ -49,7 +49,8 @@ export function importCommand(): Command {
       for (const app of imported) print(`${report(app, columns)}\n`);
       for (const other of others)
         print(`${visibleLine(other)}: not taken over. ${OTHERS[other] ?? ''}`.trimEnd());
-      print(`${paint.green('✓')} wrote ${visibleLine(out)}: moult config shows it, ${nextStep(imported)} it`);
+      print(`${paint.green('✓')} wrote ${visibleLine(out)}`);
+      print(`  moult config shows what holds; ${nextStep(imported)}`);
     });
 }
 
@@ -59,7 +60,7 @@ const OTHERS: Readonly<Record<string, string | undefined>> = {
 };
 
 function nextStep(imported: readonly ImportedApp[]): string {
-  return imported.length > 1 ? 'moult up runs' : 'moult run starts';
+  return imported.length > 1 ? 'moult up runs them' : 'moult run starts it';
 }
 
 function configOf(imported: readonly ImportedApp[]): MoultConfig {
