@@ -48,7 +48,7 @@ export function importCommand(): Command {
       const { columns } = screenOf(process.stdout);
       for (const app of imported) print(`${report(app, columns)}\n`);
       for (const other of others)
-        print(`${visibleLine(other)}: not taken over. ${OTHERS[other] ?? ''}`.trimEnd());
+        print(`${visibleLine(other)}: not taken over\n  ${OTHERS[other] ?? ''}`.trimEnd());
       print(`${paint.green('✓')} wrote ${visibleLine(out)}`);
       print(`  moult config shows what holds; ${nextStep(imported)}`);
     });
