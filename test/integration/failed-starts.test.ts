@@ -62,6 +62,25 @@ describe('a process that cannot be started', () => {
     });
   });
 
+  it('and what cannot be read for want of descriptors, is not told of as changed, nor moult as gone', async () => {
+    await withBrokenCalls({ command: [fixture('http.cjs')], runOptions: SHORT }, async (service, calls) => {
+      const pid = await service.alone();
+      calls.begin({ call: 'read', error: 'EMFILE' });
+      process.kill(pid, 'SIGKILL');
+      await service.logs(/generation 2 serves/);
+      await service.alone();
+      await service.restart();
+      assert.ok(calls.end() > 0);
+      assert.doesNotMatch(service.output, /were changed since|is gone/);
+      // What could not be read when it started does not keep a release from being gone back to.
+      await service.alone();
+      await service.restart();
+      await service.alone();
+      const { code, stderr } = await service.moult('rollback', service.name);
+      assert.equal(code, 0, stderr);
+    });
+  });
+
   it('costs a roll, a scaling and a slot that crashed no more than that', async () => {
     const options = { command: [fixture('http.cjs')], runOptions: [...SHORT, '--slots', '2'] };
     await withBrokenCalls(options, async (service, calls) => {

@@ -11,6 +11,8 @@ import {
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { reserve } from '../../os/descriptors/descriptor-reserve.js';
+import { isShortage } from '../../os/descriptors/shortage.js';
 import { calledScript } from '../../os/processes/invocation.js';
 
 /** What a process of a service loads of moult. */
@@ -59,12 +61,27 @@ export class ServiceFilesFinder {
 
   /** Where they are now. */
   find(): ServiceFiles {
+    try {
+      return reserve.use(() => this.#found());
+    } catch (error) {
+      // Nothing can be said of them without a descriptor; whether it starts is seen at the start.
+      if (isShortage(error)) return this.#asBefore();
+      throw error;
+    }
+  }
+
+  #found(): ServiceFiles {
     const called = packageOf(calledScript());
     return (
       filesIn(this.#own, () => createRequire(import.meta.url).resolve('koffi')) ??
       (called === undefined ? undefined : filesIn(called)) ??
       this.#copy()
     );
+  }
+
+  #asBefore(): ServiceFiles {
+    const koffi = join(this.#own, 'node_modules/koffi');
+    return { preload: join(this.#own, PRELOAD), koffi, exec: join(this.#own, EXEC) };
   }
 
   /** Lets go of what is kept. */
@@ -91,12 +108,14 @@ export class ServiceFilesFinder {
     this.#onFailure(
       `the moult from which this supervisor was started is gone (${this.#own}), none is at ${calledScript()}, and no copy could be made in ${this.#copies}: install it again`,
     );
-    const koffi = join(this.#own, 'node_modules/koffi');
-    return { preload: join(this.#own, PRELOAD), koffi, exec: join(this.#own, EXEC) };
+    return this.#asBefore();
   }
 }
 
-/** @param findKoffi where it is not found as any package that one there needs. */
+/**
+ * @param findKoffi where it is not found as any package that one there needs.
+ * @throws Error where that cannot be seen for want of descriptors.
+ */
 function filesIn(folder: string, findKoffi?: () => string): ServiceFiles | undefined {
   try {
     // One that it loads later may be missing too.
@@ -104,7 +123,8 @@ function filesIn(folder: string, findKoffi?: () => string): ServiceFiles | undef
     const found = findKoffi?.() ?? createRequire(join(folder, MANIFEST)).resolve('koffi');
     if (!existsSync(found)) return undefined;
     return { preload: join(folder, PRELOAD), koffi: realpathSync(found), exec: join(folder, EXEC) };
-  } catch {
+  } catch (error) {
+    if (isShortage(error)) throw error;
     return undefined;
   }
 }

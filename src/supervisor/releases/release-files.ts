@@ -2,6 +2,8 @@ import { createHash } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import { dirname, extname, join, resolve } from 'node:path';
+import { reserve } from '../../os/descriptors/descriptor-reserve.js';
+import { isShortage } from '../../os/descriptors/shortage.js';
 import { isOfTheSystem } from './pinned-paths.js';
 
 /*
@@ -32,7 +34,7 @@ const CODE = new Set([
 const PASSED_OVER = new Set(['.git', '.cache', '.vite', 'tmp', 'temp', 'logs', 'coverage']);
 const MAX_NAMES_TOLD = 3;
 
-/** The contents of what a release is known by: a hash for each path, null for one that cannot be read. */
+/** The contents of what a release is known by: a hash for each path, null for one that cannot be read; not what cannot be read just now. */
 export type ReleaseFiles = Readonly<Record<string, string | null>>;
 
 /** Notes what a release is known by. @param words its command with its arguments; without Node, where that runs it. */
@@ -44,7 +46,8 @@ export function releaseFiles(words: readonly string[], cwd: string): ReleaseFile
   const there = MANIFESTS.map((name) => join(folder, name)).filter((path) => hashOf(path) !== null);
   // Each once: a program may run a script, and be of the release itself.
   const known = new Set([entry, program, ...there].filter((path) => path !== undefined));
-  return Object.fromEntries([...known].map((path) => [path, hashOf(path)]));
+  const hashes = [...known].map((path) => [path, hashOf(path)] as const);
+  return Object.fromEntries(hashes.filter((one): one is [string, string | null] => one[1] !== undefined));
 }
 
 /** A release, as far as its files are concerned. */
@@ -54,7 +57,7 @@ interface NotedRelease {
   readonly files?: ReleaseFiles;
 }
 
-const folders = new WeakMap<NotedRelease, Promise<ReadonlyMap<string, string>>>();
+const folders = new WeakMap<NotedRelease, Promise<ReadonlyMap<string, string> | undefined>>();
 
 /** Notes in the background which code lies in the folder of a release that starts now. */
 export function noteFolder(release: NotedRelease): void {
@@ -62,9 +65,12 @@ export function noteFolder(release: NotedRelease): void {
   folders.set(release, codeIn(folderOf(release)));
 }
 
-/** Those of what a release is known by that are not what they were. */
+/** Those of what a release is known by that are not what they were, as far as they can be read now. */
 export function changedFiles({ files = {} }: NotedRelease): string[] {
-  return Object.keys(files).filter((path) => hashOf(path) !== files[path]);
+  return Object.keys(files).filter((path) => {
+    const now = hashOf(path);
+    return now !== undefined && now !== files[path];
+  });
 }
 
 /**
@@ -77,6 +83,7 @@ export async function changes(release: NotedRelease): Promise<string[]> {
   const before = await folders.get(release);
   if (changed.length > 0 || before === undefined) return changed;
   const now = await codeIn(folderOf(release));
+  if (now === undefined) return changed;
   return [...before.keys()].filter((path) => before.get(path) !== now.get(path));
 }
 
@@ -116,25 +123,30 @@ function nearestPackage(from: string): string | undefined {
   }
 }
 
-function hashOf(path: string): string | null {
+// Nothing where it is there, and cannot be read for want of descriptors.
+function hashOf(path: string): string | null | undefined {
   try {
     const { size, mtimeMs } = statSync(path);
     if (size > MAX_HASHED_BYTES) return `${size} ${mtimeMs}`;
-    return createHash('sha256').update(readFileSync(path)).digest('base64').slice(0, 22);
-  } catch {
-    return null;
+    const content = reserve.use(() => readFileSync(path));
+    return createHash('sha256').update(content).digest('base64').slice(0, 22);
+  } catch (error) {
+    return isShortage(error) ? undefined : null;
   }
 }
 
-/** Each file below this folder that has code, with what tells a change of it. */
-async function codeIn(root: string): Promise<Map<string, string>> {
+/** Each file below this folder that has code, with what tells a change of it; undefined where not all could be looked at just now. */
+async function codeIn(root: string): Promise<Map<string, string> | undefined> {
   const found = new Map<string, string>();
   let left = MAX_FILES;
   for (let level = [root]; level.length > 0 && left > 0; ) {
     const next: string[] = [];
     for (const folder of level) {
       if (left <= 0) break;
-      const entries = await readdir(folder, { withFileTypes: true }).catch(() => []);
+      const entries = await readdir(folder, { withFileTypes: true }).catch((error) =>
+        isShortage(error) ? undefined : [],
+      );
+      if (entries === undefined) return undefined;
       const code = entries.filter((one) => one.isFile() && CODE.has(extname(one.name))).slice(0, left);
       left -= code.length;
       await Promise.all(
