@@ -25,6 +25,7 @@ export function statusText(status: ServiceStatus, columns: number): string {
     ...wrap(visibleLine(status.command), columns).map(paint.dim),
     ...lines,
     ...waitLines(status, columns),
+    ...recycledLines(status, columns),
     ...watchLines(status, columns),
     ...notes(status, columns),
   ]
@@ -116,6 +117,14 @@ function waitLines({ waits = [] }: ServiceStatus, columns: number): string[] {
     ];
     return texts.flatMap((text) => wrap(visibleLine(text), columns).map(paint.red));
   });
+}
+
+/** Which generation was replaced last without anybody having asked for it. */
+function recycledLines({ recycled }: ServiceStatus, columns: number): string[] {
+  if (recycled === undefined) return [];
+  const where = recycled.slot === undefined ? '' : `slot ${recycled.slot}: `;
+  const text = `${where}generation ${recycled.generation} was recycled ${age(recycled.at)} ago: ${recycled.reason}`;
+  return wrap(visibleLine(text), columns).map(paint.dim);
 }
 
 /** Which generations may still be undone. */

@@ -2,6 +2,7 @@ import { InvalidArgumentError } from 'commander';
 import { endpointText } from '../endpoint/address.js';
 import type { Check, Sticky } from '../supervisor/options.js';
 import { parseCheck } from '../supervisor/restart/health-check.js';
+import { cronPattern } from './cron-pattern.js';
 import {
   duration,
   endpoint,
@@ -71,6 +72,11 @@ export const variable: OptionKind<string, string> = {
     if (/^[A-Za-z_]\w*$/.test(value)) return value;
     throw new InvalidArgumentError(`Expected the name of a variable, received "${value}".`);
   },
+};
+/** A schedule as cron has them, such as `0 4 * * *`. */
+export const schedule: OptionKind<string, string> = {
+  form: { type: 'text', examples: ['0 4 * * *', '@daily'] },
+  read: cronPattern,
 };
 /** A signal such as `SIGTERM`. */
 export const signal: OptionKind<NodeJS.Signals, string> = {

@@ -17,6 +17,7 @@ import {
   positive,
   programs,
   ratio,
+  schedule,
   signal,
   slots,
   statuses,
@@ -158,6 +159,17 @@ export const RUN_OPTIONS = {
   minFreeMemory: row('--min-free-memory <size>', 'how much free memory a restart requires', bytes, {
     default: 0,
   }),
+  maxMemory: row(
+    '--max-memory <size>',
+    'recycle a generation with more resident memory: a hot restart of the same release',
+    bytes,
+  ),
+  maxAge: row('--max-age <time>', 'recycle a generation that is older, less up to a tenth of that', time),
+  recycle: row(
+    '--recycle <cron>',
+    "recycle all slots, one after another, by this schedule: '0 4 * * *'",
+    schedule,
+  ),
   waitReady: row('--wait-ready', "wait for process.send('ready') instead of for the listeners", onOff),
   restart: row(
     '--restart <when>',

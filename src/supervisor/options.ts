@@ -60,6 +60,12 @@ export interface SupervisorOptions {
   readonly maxDraining: number;
   /** A restart is refused with less free memory, in bytes. */
   readonly minFreeMemoryBytes: number;
+  /** A generation with more resident memory, in bytes, is recycled; null for any. */
+  readonly maxMemoryBytes: number | null;
+  /** A generation that is older is recycled; null for any. */
+  readonly maxAgeMs: number | null;
+  /** A pattern of cron by which generations are recycled; null for none. */
+  readonly recycleAt: string | null;
   /** What to do when the service ends by itself: `on-failure` lets one that exits with 0 be over. */
   readonly restart: 'always' | 'on-failure' | 'never';
   /** Users whose processes may take over from this service, or hand over to it, besides the same user and root. */
@@ -98,6 +104,9 @@ export const defaultOptions: SupervisorOptions = {
   maxErrorRate: null,
   maxDraining: 3,
   minFreeMemoryBytes: 0,
+  maxMemoryBytes: null,
+  maxAgeMs: null,
+  recycleAt: null,
   restart: 'on-failure',
   allowUids: [],
   slots: null,

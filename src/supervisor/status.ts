@@ -2,6 +2,7 @@ import type { GenerationState } from '../protocol/messages.js';
 import type { GenerationProcess } from './process/generation-process.js';
 import type { CrashWait } from './restart/crash-recovery.js';
 import type { HeldOption } from './service-settings.js';
+import type { Recycled } from './slots/recycler.js';
 
 /** How long a generation may take to say how it is. */
 const STATE_TIMEOUT_MS = 1000;
@@ -35,6 +36,8 @@ export interface ServiceStatus {
   readonly slots?: number;
   /** Where nobody serves: why, and when it is tried again. One for each slot. */
   readonly waits?: readonly (CrashWait & { readonly slot?: number })[];
+  /** The last recycling that succeeded, where there was one. */
+  readonly recycled?: Recycled;
   readonly generations: readonly GenerationStatus[];
   /** The options that hold, where they were asked for. */
   readonly config?: HeldConfig;

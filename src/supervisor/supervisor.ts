@@ -44,7 +44,8 @@ import { FolderGuard } from './serving/folder-guard.js';
 import type { Teller } from './serving/serving-state.js';
 import { Shutdown } from './serving/shutdown.js';
 import { Rebalancer } from './slots/rebalancer.js';
-import { type RolledBack, RollingRestart, type RollRequest } from './slots/rolling-restart.js';
+import { Recycler } from './slots/recycler.js';
+import { type RolledBack, RollingRestart, type RollRequest, recycling } from './slots/rolling-restart.js';
 import { type Scaled, Scaling } from './slots/scaling.js';
 import { Slot } from './slots/slot.js';
 import { SlotIntroductions } from './slots/slot-introductions.js';
@@ -127,6 +128,7 @@ export class Supervisor {
   readonly #look: OutsideLook;
   readonly #guard: FolderGuard;
   readonly #files: ServiceFilesFinder;
+  readonly #recycler: Recycler;
 
   constructor(
     folder: RunFolder,
@@ -269,6 +271,15 @@ export class Supervisor {
     const isBusy = () => shutdown.hasBegun || this.#rollingRestart.isUnderWay;
     const rebalancer = new Rebalancer(slots, () => options.sticky !== null || isBusy());
     if (this.#hasSlots) rebalancer.start();
+    const recycler = new Recycler({
+      slots,
+      options,
+      log,
+      isBusy: () => isBusy() || this.#isBeingReplaced,
+      recycle: (slot, because) => this.#recycle(slot, because),
+    });
+    this.#recycler = recycler;
+    recycler.start();
     const unseen = new UnseenWatch({
       generations: () => slots.generations(),
       held,
@@ -279,6 +290,7 @@ export class Supervisor {
     const endInit = process.pid === 1 ? beInit(() => slots.generations()) : () => {};
     this.ended = shutdown.ended.finally(() => {
       rebalancer.stop();
+      recycler.stop();
       unseen.stop();
       this.#guard.stop();
       clearInterval(this.#calling);
@@ -375,6 +387,22 @@ export class Supervisor {
         this.#hasSlots
           ? this.#rollingRestart.restart({ ...one, surge, onFailure }, watchAll)
           : this.#first.restarts.restart(one, watchAll, release),
+      () => this.#servingStatus(),
+    );
+  }
+
+  // The same release, whatever the command's paths hold by now.
+  async #recycle(slot: Slot, because: string): Promise<object> {
+    this.#assertNotReplaced();
+    this.#shutdown.assertNotBegun();
+    this.#first.outgoingTakeover.assertNone();
+    this.#guard.look();
+    const watch: Watcher = (event) => this.#manager.stage(event);
+    return this.#manager.reload(
+      () =>
+        this.#hasSlots
+          ? this.#rollingRestart.recycle(slot, because, watch)
+          : slot.restarts.restart(recycling(because), watch, slot.generations.current?.release),
       () => this.#servingStatus(),
     );
   }
@@ -607,6 +635,7 @@ export class Supervisor {
       ...(this.#hasSlots ? { slots: this.#slots.staying.length } : {}),
       ...(withConfig ? { config: this.#heldConfig() } : {}),
       ...(waits.length === 0 ? {} : { waits }),
+      ...(this.#recycler.last === undefined ? {} : { recycled: this.#recycler.last }),
       generations,
     };
   }

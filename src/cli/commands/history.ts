@@ -49,7 +49,11 @@ export function historyText(restarts: readonly Record<string, unknown>[], column
         one.moved === undefined ? '' : String(one.moved),
       ],
       paint: { [hasSlots ? 4 : 3]: isWell ? paint.green : paint.red },
-      below: [...(isNew ? [String(one.release)] : []), ...reason(one)],
+      below: [
+        ...(isNew ? [String(one.release)] : []),
+        ...(one.because === undefined ? [] : [String(one.because)]),
+        ...reason(one),
+      ],
     };
   });
   return table(head, rows, columns).join('\n').trimEnd();

@@ -40,6 +40,8 @@ export interface RestartRequest {
   readonly force?: boolean | undefined;
   /** Whether it is to go back to what served before. */
   readonly isRollback?: boolean;
+  /** Why the same release is started anew, where no operator asked for it. */
+  readonly recycledBecause?: string;
 }
 
 /** What tells one restart from another. */
@@ -49,6 +51,7 @@ interface Asked {
   readonly ifBusy: 'wait' | 'refuse';
   readonly force: boolean;
   readonly isRollback: boolean;
+  readonly recycledBecause: string | undefined;
   /** The release to start; undefined for what the command's paths hold at that time. */
   readonly release: Release | undefined;
 }
@@ -138,8 +141,8 @@ export class RestartService {
     this.#watchers.add(watch);
     try {
       const { ifBusy, allowFewerListeners, whenQuiet, untilConfirmed, untilDrained = false } = request;
-      const { force = false, isRollback = false } = request;
-      const asked = { ifBusy, allowFewerListeners, whenQuiet, force, isRollback, release };
+      const { force = false, isRollback = false, recycledBecause } = request;
+      const asked = { ifBusy, allowFewerListeners, whenQuiet, force, isRollback, recycledBecause, release };
       const summary = await this.#queue.enqueue(ifBusy, asked);
       if (untilConfirmed) await this.#parts.probation.watched(summary.generation);
       else if (untilDrained) await this.#parts.probation.confirmed(summary.generation);
@@ -379,8 +382,9 @@ export class RestartService {
   }
 
   /** What tells a restart from others in the history. */
-  #about({ isRollback }: Asked): { kind: string; release?: string } {
+  #about({ isRollback, recycledBecause }: Asked): { kind: string; because?: string; release?: string } {
     const release = this.#label === undefined ? {} : { release: this.#label };
+    if (recycledBecause !== undefined) return { kind: 'recycle', because: recycledBecause, ...release };
     return { kind: isRollback ? 'rollback' : 'restart', ...release };
   }
 

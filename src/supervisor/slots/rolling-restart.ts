@@ -51,6 +51,7 @@ type Work =
   | { readonly kind: 'restart'; readonly request: RollRequest }
   | { readonly kind: 'scale'; readonly to: number }
   | { readonly kind: 'rollback' }
+  | { readonly kind: 'recycle'; readonly slot: Slot; readonly because: string }
   | { readonly kind: 'undo'; readonly replaced: readonly Replaced[]; readonly why: string };
 
 /** The restarts, undoings and changes of number of several slots, one at a time. */
@@ -93,6 +94,11 @@ export class RollingRestart {
     return (await this.#watched(watch, 'wait', { kind: 'rollback' })) as RolledBack;
   }
 
+  /** Replaces the generation of one slot by a new one of the same release. @throws MOULT_RESTART_IN_PROGRESS where something else is under way; any code of a handover. */
+  async recycle(slot: Slot, because: string, watch: Watcher): Promise<RestartSummary> {
+    return (await this.#watched(watch, 'refuse', { kind: 'recycle', slot, because })) as RestartSummary;
+  }
+
   async #watched(watch: Watcher, ifBusy: 'wait' | 'refuse', work: Work): Promise<object> {
     this.#watchers.add(watch);
     try {
@@ -112,6 +118,8 @@ export class RollingRestart {
         return this.#parts.scaling.to(work.to);
       case 'rollback':
         return this.#rollBack();
+      case 'recycle':
+        return this.#recycle(work.slot, work.because);
       case 'undo':
         return this.#undo(work.replaced, work.why).then(() => ({}));
     }
@@ -261,6 +269,10 @@ export class RollingRestart {
     }
   }
 
+  #recycle(slot: Slot, because: string): Promise<RestartSummary> {
+    return slot.restarts.restart(recycling(because), this.#tell(slot), slot.generations.current?.release);
+  }
+
   async #confirmed({ slots = [] }: RestartSummary): Promise<void> {
     const { staying } = this.#parts.slots;
     const of = (index: number) => staying.find((slot) => slot.index === index);
@@ -293,6 +305,17 @@ export class RollingRestart {
       for (const watch of this.#watchers) watch(told);
     };
   }
+}
+
+/** What is asked of a recycling: it follows nothing, and what listens now is to listen again. */
+export function recycling(because: string): RestartRequest {
+  return {
+    ifBusy: 'refuse',
+    allowFewerListeners: false,
+    untilConfirmed: false,
+    whenQuiet: null,
+    recycledBecause: because,
+  };
 }
 
 /** Whether a slot has what the roll gave it. */
