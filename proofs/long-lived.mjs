@@ -8,7 +8,7 @@
 //
 //   node proofs/long-lived.mjs --node 22 --service websockets --restarts 5 --clients 60
 //
-// --node and --service may be given again; --node takes a path as well. One combination takes about half a minute.
+// --node and --service may be given again; --node takes a path as well. With --undone each third restart is undone. One combination takes about half a minute.
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import process from 'node:process';
@@ -24,6 +24,8 @@ const { values } = parseArgs({
     restarts: { type: 'string', default: '20' },
     clients: { type: 'string', default: '200' },
     'think-ms': { type: 'string', default: '40' },
+    /** Each third restart is undone. */
+    undone: { type: 'boolean', default: false },
     /** The result as one line of JSON. */
     json: { type: 'boolean', default: false },
     one: { type: 'string' },
@@ -40,7 +42,7 @@ async function proveAll() {
   for (const version of values.node) {
     const node = existsSync(version) ? version : installNode(VERSIONS[version]);
     for (const service of values.service) {
-      const one = await inProcessOf(node, { service, restarts, clients, thinkMs });
+      const one = await inProcessOf(node, { service, restarts, clients, thinkMs, undone: values.undone });
       found.push(one);
       if (values.json) continue;
       const { answered, pushed, moved, inTheMiddle, longestMs, longestKind, problems } = one;

@@ -28,14 +28,14 @@ export async function proveOne(combination) {
   }
 }
 
-async function proveIn(folder, { service: name, restarts, clients: count, thinkMs }) {
+async function proveIn(folder, { service: name, restarts, clients: count, thinkMs, undone }) {
   const { startUnderMoult } = await import('../../dist/verify/moult/under-moult.js');
   const { Client, kinds, script = `test/fixtures/services/${name}.mjs` } = services[name];
   const socketPath = path.join(folder, 'socket');
   const output = new Output();
   const service = await startUnderMoult({
     command: [path.join(root, script)],
-    runOptions: ['--probation', '500ms'],
+    runOptions: ['--probation', undone ? '5s' : '500ms'],
     env: { PORT: '0', SOCKET: socketPath },
     onOutput: (text) => output.add(text),
   });
@@ -55,6 +55,10 @@ async function proveIn(folder, { service: name, restarts, clients: count, thinkM
       const outcome = await service.restart();
       if (!outcome.ok) problems.push(`restart ${i}: ${JSON.stringify(outcome.error)}`);
       moved += outcome.summary?.moved ?? 0;
+      await pause(200);
+      if (!undone || i % 3 !== 0) continue;
+      const back = await service.rollback();
+      if (!back.ok) problems.push(`undo of restart ${i}: ${back.said}`);
       await pause(200);
     }
     await Promise.all(clients.map((client, i) => client.finish(running[i])));
