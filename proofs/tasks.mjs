@@ -2,15 +2,16 @@
 //
 //   cron   a task each second over 60 s with 20 restarts: 60 runs, each of the right second, each once
 //   jobs   a job of 5 s over restarts each second: begun once, done once; and the same by checkpoint, its generation gone at once
+//   moves  a hundred jobs that move, over restarts: how long each stands still when it changes hands
 //   kills  a task that writes to Redis all the time, while either side of a handover is killed at each of its steps:
 //          one owner at any time, fenced by its epoch, and an owner again soon
 //
 //   node proofs/tasks.mjs cron jobs kills --rounds 40
-//   node proofs/tasks.mjs cron jobs --undone     a third of the restarts is undone
+//   node proofs/tasks.mjs cron jobs moves --undone     a third of the restarts is undone
 //
 // Exit status 1 if something was missed, doubled, or had two owners.
 import { spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import process from 'node:process';
@@ -37,7 +38,7 @@ const MOMENTS = [
 const LIMITS_MS = { predecessor: 2000, successor: 2000, both: 5000 };
 const SOUND_MS = 10_000;
 
-const PARTS = { cron: proveCron, jobs: proveJobs, kills: proveKills };
+const PARTS = { cron: proveCron, jobs: proveJobs, moves: proveMoves, kills: proveKills };
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
@@ -176,6 +177,65 @@ async function proveJobs() {
     await service.stop();
   }
   return problems;
+}
+
+async function proveMoves() {
+  const [jobs, parts, everyMs, restarts] = [100, 600, 20, 4];
+  const problems = [];
+  const folder = mkdtempSync(path.join(tmpdir(), 'moult-moves-'));
+  const LOG = path.join(folder, 'log');
+  const service = await start('owns', '1s', { PORT: '0', LOG, GATE: path.join(folder, 'gate') });
+  try {
+    for (let i = 0; i < jobs; i += 1)
+      await service.ask(`/job?kind=move&name=${i}&parts=${parts}&everyMs=${everyMs}`);
+    let slowestMs = 0;
+    for (let i = 0; i < restarts; i += 1) {
+      await pause(2000);
+      const beganMs = performance.now();
+      const outcome = await service.restart();
+      if (outcome.ok === false) problems.push(`restart ${i}: ${JSON.stringify(outcome.error)}`);
+      slowestMs = Math.max(slowestMs, performance.now() - beganMs);
+    }
+    const told = (what) =>
+      readFileSync(LOG, 'utf8')
+        .split('\n')
+        .slice(0, -1)
+        .map((line) => JSON.parse(line))
+        .filter((one) => one.what === what);
+    for (let waited = 0; told('done').length < jobs && waited < 60_000; waited += 500) await pause(500);
+    if (told('done').length !== jobs) problems.push(`${told('done').length} of ${jobs} jobs were done`);
+    const did = grouped(told('part'));
+    const within = [];
+    const across = [];
+    for (const lines of did.values()) {
+      if (lines.some(({ part }, i) => part !== i) || lines.length !== parts)
+        problems.push(`a job did ${lines.map(({ part }) => part).join(' ')}`);
+      lines.slice(1).forEach(({ generation, at }, i) => {
+        const side = generation === lines[i].generation ? within : across;
+        side.push(at - lines[i].at - everyMs);
+      });
+    }
+    const [longest, control] = [across, within].map((all) => Math.max(...all));
+    const over = across.filter((ms) => ms > 100).length;
+    if (longest > slowestMs + 100)
+      problems.push(
+        `one stood still for ${longest} ms, 100 beside the ${slowestMs.toFixed(0)} of the restart are the goal`,
+      );
+    console.log(
+      `moves: ${jobs} jobs changed hands ${across.length} times and stood still for ${longest} ms at most, ${over} times for over 100 ms; ` +
+        `without a move ${control} ms at most; the slowest restart took ${slowestMs.toFixed(0)} ms: ${verdict(problems)}`,
+    );
+  } finally {
+    await service.stop();
+    rmSync(folder, { recursive: true, force: true });
+  }
+  return problems;
+}
+
+function grouped(lines) {
+  const groups = new Map();
+  for (const one of lines) groups.set(one.job, [...(groups.get(one.job) ?? []), one]);
+  return groups;
 }
 
 async function proveKills() {
