@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { verify } from '#moult/verify/verify.js';
+import { startLoad } from '../support/load.js';
 import { makeCertificate } from './certificate.js';
-import { fixture, withFolder, withService } from './supervised.js';
+import { fixture, type Supervised, until, withFolder, withService } from './supervised.js';
 
 const CLIENTS = { 'kept-alive': 12, pipelined: 3, 'slow-body': 3, 'new-connection': 3 };
 
@@ -32,7 +33,51 @@ describe('moult run --tls move', () => {
         assert.equal(Object.keys(load.total.generations).length, 4, 'each generation has answered');
         for (const { outcome } of restarts) assert.ok((outcome.summary?.moved ?? 0) >= 15, told);
         await service.assertDescriptors(descriptors);
+        // The servers that were left had no connection to wait for.
+        assert.match(service.stdout, /pool of \d+ closed/);
+        const [{ moves } = {}] = (await service.status()).generations;
+        assert.deepEqual(moves, { http1: 'yes', tls: 'yes' });
+      });
+    });
+  });
+
+  it('gives them back when the restart is undone, and they are served by who had them before', async () => {
+    await withFolder(async (folder) => {
+      const ca = makeCertificate(folder);
+      const env = { CERTIFICATE: folder };
+      const runOptions = ['--tls', 'move', '--probation', '60s', '--stop-timeout', '2s'];
+      await withService({ command: [fixture('https.mjs')], env, runOptions }, async (service) => {
+        const { pid } = await service.current();
+        const target = await service.target();
+        const clients = { 'kept-alive': 12, pipelined: 2 };
+        const load = startLoad({ target, check: 'echo', clients, thinkMs: 10, tls: { ca } });
+        await service.restart();
+        const { pid: successor } = await service.current();
+        assert.notEqual(successor, pid);
+        await until(
+          'all are with the successor',
+          async () => (await connectionsOf(service, successor)) === 14,
+        );
+        const { code, stderr } = await service.moult('rollback', service.name);
+        assert.equal(code, 0, stderr);
+        await until('all are back', async () => (await connectionsOf(service, pid)) === 14);
+        // Each is asked once more where it was at first.
+        const before = load.snapshot().total;
+        await until('all are answered again', () => load.snapshot().total.answered > before.answered + 200);
+        const { total, failures } = await load.stop();
+        const { failed, lost, duplicated, redials } = total;
+        assert.deepEqual(
+          { failed, lost, duplicated, redials },
+          { failed: 0, lost: 0, duplicated: 0, redials: 0 },
+          JSON.stringify(failures.slice(0, 5)),
+        );
+        assert.equal(Object.keys(total.generations).length, 2);
       });
     });
   });
 });
+
+async function connectionsOf(service: Supervised, pid: number): Promise<number | undefined> {
+  const { generations } = await service.status();
+  return generations.find((one) => one.pid === pid)?.connections;
+}
