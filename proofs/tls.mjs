@@ -3,6 +3,7 @@
 //
 //   search   so many fresh processes, some with a busy neighbour, find the places of TLS states: right or refused
 //   cuts     connections move at every cut of a record, captures are undone, either side is killed at each step
+//   clients  curl, openssl s_client with key updates, Python, Go and Java keep one connection over restarts
 //
 //   node proofs/tls.mjs --node 22 --part search --starts 1000
 import { execFile, execFileSync, spawn } from 'node:child_process';
@@ -10,18 +11,22 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs, promisify } from 'node:util';
 import { expectOneOf, installNode, numberOf, VERSIONS } from './nodes.mjs';
+import { clientNames, startClient } from './tls/clients.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const PARTS = { search, cuts };
+const PARTS = { search, cuts, clients };
 const { values } = parseArgs({
   options: {
     node: { type: 'string', multiple: true, default: Object.keys(VERSIONS) },
     part: { type: 'string', multiple: true, default: Object.keys(PARTS) },
     starts: { type: 'string', default: '100' },
+    restarts: { type: 'string', default: '10' },
+    client: { type: 'string', multiple: true, default: clientNames },
   },
 });
 expectOneOf('--node', values.node, Object.keys(VERSIONS));
 expectOneOf('--part', values.part, Object.keys(PARTS));
+expectOneOf('--client', values.client, clientNames);
 execFileSync(process.execPath, [path.join(root, 'scripts/build.mjs')], {
   cwd: root,
   stdio: ['ignore', 2, 2],
@@ -93,6 +98,41 @@ async function cuts(node, report) {
   const lines = text.split('\n');
   report(lines.filter((line) => /^# (pass|fail) /.test(line)).join(', '));
   return code === 0 ? [] : lines.filter((line) => /not ok|error:/.test(line));
+}
+
+/** What clients of other makers see of restarts: each asks on one connection, and says how often it was answered. */
+async function clients(node, report) {
+  const restarts = numberOf('--restarts', values.restarts);
+  const { startUnderMoult } = await import('../dist/verify/moult/under-moult.js');
+  const fixtures = path.join(root, 'test/fixtures');
+  const problems = [];
+  const service = await startUnderMoult({
+    command: [node, path.join(fixtures, 'services/https.mjs')],
+    runOptions: ['--tls', 'move', '--probation', '200ms'],
+    env: { PORT: '0', CERTIFICATE: fixtures },
+  });
+  try {
+    const { port } = service.target;
+    const running = values.client.map((name) => startClient(name, port));
+    for (const client of running) await client.answered(5);
+    let moved = 0;
+    for (let i = 0; i < restarts; i++) {
+      const outcome = await service.restart();
+      if (!outcome.ok) problems.push(`restart ${i + 1}: ${JSON.stringify(outcome.error)}`);
+      moved += outcome.summary?.moved ?? 0;
+      for (const client of running) await client.answered(20).catch((error) => problems.push(String(error)));
+    }
+    for (const client of running) {
+      const { name, answers, connections, errors, updated } = await client.stop();
+      const keys = updated === undefined ? '' : `, ${updated} updates of keys`;
+      report(`${name}: ${answers} answers, ${connections} connection${connections === 1 ? '' : 's'}${keys}`);
+      if (connections !== 1 || errors !== '') problems.push(`${name}: ${connections} connections ${errors}`);
+    }
+    report(`${restarts} restarts, ${moved} moved`);
+  } finally {
+    await service.stop();
+  }
+  return problems;
 }
 
 function say(text) {
