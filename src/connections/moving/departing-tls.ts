@@ -37,6 +37,12 @@ export function whyTlsStays(tracked: Tracked): string | undefined {
   return typeof cipher === 'string' ? undefined : cipher.why;
 }
 
+/** Whether a connection over TLS speaks HTTP no more: it ends here, in its own way. Source: node lib/_http_server.js, onParserExecuteCommon. */
+export function isUpgradedOverTls(tracked: Tracked): boolean {
+  const socket = securedSocket(tracked) as (TLSSocket & { readonly parser?: unknown }) | undefined;
+  return socket !== undefined && socket.bytesRead > 0 && !socket.parser;
+}
+
 /** One that cannot leave in this turn, or ever. */
 export interface StaysForNow {
   readonly why: string;

@@ -24,7 +24,7 @@ import { Batches, type Departing } from './batches.js';
 import { MAX_BATCH_BYTES, MAX_TOTAL_BYTES } from './carried.js';
 import { CarriedDeparture } from './carried-departure.js';
 import { DepartingHttp1 } from './departing-http1.js';
-import { DepartingTls, securedSocket, whyTlsStays } from './departing-tls.js';
+import { DepartingTls, isUpgradedOverTls, securedSocket, whyTlsStays } from './departing-tls.js';
 import { allMovers, isGiven, type Mover, moverOf, onLook } from './movers.js';
 import { recogniseProxied } from './proxied.js';
 
@@ -185,6 +185,7 @@ export class Outflow {
   #canGoOverTls(tracked: Tracked): boolean {
     if (this.#staying.has(tracked)) return false;
     if (!isHttps(tracked.server)) return true;
+    if (isUpgradedOverTls(tracked)) return false;
     const why = whyTlsStays(tracked);
     if (why !== undefined) this.#staying.set(tracked, why);
     return why === undefined;

@@ -120,6 +120,39 @@ describe('a TLS connection at rest', () => {
   });
 });
 
+describe('a TLS connection that was upgraded', () => {
+  tidy('stays, also where it had moved before', async (later) => {
+    const [a, b, c] = await threeSides(later);
+    for (const side of [a, b])
+      side.server.on('upgrade', (_request, socket) => {
+        socket.write('HTTP/1.1 101 Go\r\n\r\n');
+        socket
+          .on('error', () => {})
+          .on('end', () => socket.end())
+          .resume();
+      });
+    const first = between(later, a, b);
+    const upgrade = async (client: WireClient) => {
+      const answer = client.answer('101 Go');
+      client.tls.write('GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n');
+      await answer;
+    };
+    await upgrade(await WireClient.served(later, a));
+    const moving = await WireClient.served(later, a);
+    first.outflow.start();
+    await until(() => first.outflow.moved === 1, 'the other one');
+    assert.equal(a.tracker.size, 1);
+    assert.equal(first.outflow.canGo(onlyOne(a)), false);
+    await moving.asks('second');
+    await upgrade(moving);
+    const second = between(later, b, c);
+    second.outflow.start();
+    await turns(5);
+    assert.equal(second.outflow.canGo(onlyOne(b)), false);
+    assert.equal(second.outflow.moved, 0);
+  });
+});
+
 describe('every cut of a record', () => {
   before(async () => assert.equal(await tlsMoves(), 'yes'));
 
