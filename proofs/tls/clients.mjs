@@ -92,7 +92,8 @@ class Client {
   }
 
   complained(text) {
-    for (const line of text.split('\n')) if (/^lost|^curl:|alert|unexpected|\*\*\* Fatal/.test(line)) this.errors += line;
+    for (const line of text.split('\n'))
+      if (/^lost|^curl:|alert|unexpected|\*\*\* Fatal/.test(line)) this.errors += line;
   }
 
   async stop() {
@@ -106,8 +107,11 @@ class Client {
 
 /** One that asks by itself, and says "c" for a connection and "a" for an answer. */
 class AskingClient extends Client {
+  #rest = '';
+
   said(text) {
-    const lines = text.split('\n');
+    const lines = `${this.#rest}${text}`.split('\n');
+    this.#rest = lines.pop();
     // curl says how many connections a request has made.
     this.connections += lines.filter((line) => line === 'c' || line === 'c1').length;
     this.gotAnswers(lines.filter((line) => line === 'a').length);
