@@ -16,8 +16,10 @@ export function keepCompiled(): void {
     const home = homedir();
     const cache = process.env.XDG_CACHE_HOME || join(home, '.cache');
     const ours = join(cache, 'moult');
+    // Nothing is made in another user's home either.
+    if (!isOursAlone(home)) return;
     mkdirSync(ours, { recursive: true, mode: 0o700 });
-    if ([home, cache, ours].every(isOursAlone)) enableCompileCache(ours);
+    if ([cache, ours].every(isOursAlone)) enableCompileCache(ours);
   } catch {
     // Without it the command takes some milliseconds more.
   }
