@@ -21,7 +21,7 @@ const SERVICE = `
     setTimeout(() => response.end('x'), 3 + Math.random() * 10);
   }).listen(process.env.PORT, '127.0.0.1');`;
 
-/** A service under moult with a dashboard of its own, in a run folder of its own. */
+/** A service under moult in a run folder of its own, with a dashboard or metrics. */
 export class ShownService {
   port;
   broken;
@@ -29,8 +29,8 @@ export class ShownService {
   #child;
   #ended;
 
-  /** @returns when it serves, and its dashboard does. */
-  static async start(folder, port, dashboard) {
+  /** @returns when it serves, and what shows it does. */
+  static async start(folder, port, dashboard, more = ['--probation', '1h', '--drain-timeout', '10m']) {
     const service = new ShownService();
     const script = path.join(folder, 'server.cjs');
     service.port = port;
@@ -38,16 +38,8 @@ export class ShownService {
     await writeFile(script, SERVICE);
     const { NODE_OPTIONS: _, NODE_TEST_CONTEXT: __, ...env } = process.env;
     service.#env = { ...env, XDG_RUNTIME_DIR: folder, PORT: String(port), BROKEN: service.broken };
-    const options = [
-      '--name',
-      'shop',
-      '--dashboard',
-      `127.0.0.1:${dashboard}`,
-      '--probation',
-      '1h',
-      '--drain-timeout',
-      '10m',
-    ];
+    const shown = dashboard === undefined ? [] : ['--dashboard', `127.0.0.1:${dashboard}`];
+    const options = ['--name', 'shop', ...shown, ...more];
     service.#child = spawn(process.execPath, [CLI, 'run', ...options, '--stop-timeout', '2s', script], {
       env: service.#env,
       stdio: ['ignore', 'ignore', 'pipe'],
@@ -57,7 +49,7 @@ export class ShownService {
     await new Promise((resolve, reject) => {
       service.#child.stderr.on('data', (chunk) => {
         said += chunk;
-        if (/generation 1 serves/.test(said) && /dashboard is served/.test(said)) resolve();
+        if (/generation 1 serves/.test(said) && / (is|are) served at /.test(said)) resolve();
       });
       service.#ended.then(() => reject(new Error(`it ended: ${said}`)));
     });

@@ -53,8 +53,14 @@ export const metricTable = {
   restarts: {
     name: 'moult_restarts_total',
     type: 'counter',
-    help: 'Restarts by how they ended: confirmed, failed (before the successor took over) or undone (after it), and why: an error code, or none.',
-    labels: ['kind', 'result', 'reason'],
+    help: 'Restarts by how they ended: confirmed, failed (before the successor took over) or undone (after it).',
+    labels: ['kind', 'result'],
+  },
+  restartFailures: {
+    name: 'moult_restart_failures_total',
+    type: 'counter',
+    help: 'Restarts that failed or were undone, by the code of the error.',
+    labels: ['reason'],
   },
   lastRestart: {
     name: 'moult_last_restart_time_seconds',

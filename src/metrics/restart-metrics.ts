@@ -22,6 +22,8 @@ const STAGES = [
 const KINDS = ['restart', 'rollback', 'recycle'];
 const CUT_KINDS = ['http1', 'http2', 'tls', 'websocket', 'proxied', 'other'];
 const RESULTS = ['confirmed', 'failed', 'undone'] as const;
+/** What an older, or a newer, generation may tell that is not known here. */
+const OTHER = 'other';
 /** So many restarts whose end is not known are remembered; the oldest are given up. */
 const MAX_OPEN = 64;
 
@@ -38,9 +40,9 @@ export class RestartMetrics {
   constructor(set: MetricSet) {
     this.#set = set;
     // Known from the start: of a series that begins with 1 a rate sees nothing.
-    for (const result of RESULTS)
-      for (const kind of result === 'failed' ? ['restart', 'rollback'] : KINDS)
-        set.counter('restarts').inc({ kind, result, reason: 'none' }, 0);
+    for (const result of RESULTS) for (const kind of KINDS) set.counter('restarts').inc({ kind, result }, 0);
+    for (const reason of [...Object.keys(errorTable), OTHER])
+      set.counter('restartFailures').inc({ reason }, 0);
     for (const kind of CUT_KINDS) set.counter('cut').inc({ kind }, 0);
     for (const key of ['moved', 'drained', 'crashes'] as const) set.counter(key).inc(0);
   }
@@ -62,7 +64,7 @@ export class RestartMetrics {
   }
 
   #stage({ stage, ms, facts }: JournalEntry): void {
-    const name = STAGES.includes(String(stage)) ? String(stage) : 'other';
+    const name = STAGES.includes(String(stage)) ? String(stage) : OTHER;
     const took = Number(ms);
     if (Number.isFinite(took)) this.#set.histogram('stageDuration').observe({ stage: name }, took / MS_IN_S);
     const { pauses } = (facts ?? {}) as { pauses?: ClassedDurations };
@@ -80,7 +82,7 @@ export class RestartMetrics {
     if (generation !== undefined) this.#move(generation, Number(moved ?? 0));
     this.#set.counter('drained').inc(Number(drained ?? 0));
     for (const { kind } of Array.isArray(cut) ? (cut as { kind?: unknown }[]) : [])
-      this.#set.counter('cut').inc({ kind: CUT_KINDS.includes(String(kind)) ? String(kind) : 'other' });
+      this.#set.counter('cut').inc({ kind: CUT_KINDS.includes(String(kind)) ? String(kind) : OTHER });
   }
 
   // What has moved is told twice: when all that could at once has, and when the predecessor ends.
@@ -91,9 +93,9 @@ export class RestartMetrics {
   }
 
   #ended({ at, code }: JournalEntry, kind: string, result: Result): void {
-    const reason =
-      code === undefined ? 'none' : Object.hasOwn(errorTable, String(code)) ? String(code) : 'other';
-    this.#set.counter('restarts').inc({ kind, result, reason });
+    const reason = Object.hasOwn(errorTable, String(code)) ? String(code) : OTHER;
+    this.#set.counter('restarts').inc({ kind, result });
+    if (result !== 'confirmed') this.#set.counter('restartFailures').inc({ reason });
     this.#set.gauge('lastRestart').set({ result }, at / MS_IN_S);
   }
 }
