@@ -34,6 +34,8 @@ export class RestartMetrics {
   readonly #set: MetricSet;
   /** The kinds of restarts that took over, and may still be undone, by the number of their successor. */
   readonly #open = new Map<number, string>();
+  /** Ends that were told before the restart itself: its probation may be over while connections still move. */
+  readonly #early = new Map<number, JournalEntry>();
   /** How many connections of a predecessor are counted as moved, by its number. */
   readonly #moved = new Map<number, number>();
 
@@ -54,13 +56,18 @@ export class RestartMetrics {
     if (entry.event === 'restart' && entry.ok === true) this.#tookOver(entry);
     if (entry.event === 'restart' && entry.ok !== true) this.#ended(entry, kindOf(entry), 'failed');
     if (entry.event === 'drained') this.#drained(entry);
-    if (generation === undefined) return;
+    if (generation !== undefined && (entry.event === 'confirmed' || entry.event === 'undone'))
+      this.#overWith(generation, entry);
+  }
+
+  #overWith(generation: number, entry: JournalEntry): void {
     const kind = this.#open.get(generation);
-    if (kind === undefined) return;
-    if (entry.event === 'confirmed' || entry.event === 'undone') {
-      this.#open.delete(generation);
-      this.#ended(entry, kind, entry.event);
+    if (kind === undefined) {
+      remember(this.#early, generation, entry, MAX_OPEN);
+      return;
     }
+    this.#open.delete(generation);
+    this.#ended(entry, kind, entry.event === 'undone' ? 'undone' : 'confirmed');
   }
 
   #stage({ stage, ms, facts }: JournalEntry): void {
@@ -75,7 +82,10 @@ export class RestartMetrics {
     const { generation, predecessor, moved, tookMs } = entry;
     this.#set.histogram('restartDuration').observe(Number(tookMs) / MS_IN_S);
     if (typeof predecessor === 'number') this.#move(predecessor, Number(moved ?? 0));
-    if (generation !== undefined) remember(this.#open, generation, kindOf(entry), MAX_OPEN);
+    if (generation === undefined) return;
+    remember(this.#open, generation, kindOf(entry), MAX_OPEN);
+    const early = this.#early.get(generation);
+    if (early !== undefined) this.#overWith(generation, early);
   }
 
   #drained({ generation, moved, drained, cut }: JournalEntry): void {

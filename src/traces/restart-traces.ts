@@ -13,6 +13,9 @@ export interface Tracing {
 
 interface OpenRestart {
   readonly root: Span;
+  /** Whether it was told that it took over, or that it is confirmed: which comes first depends on how long connections move. */
+  hasTakenOver: boolean;
+  isConfirmed: boolean;
   /** Milliseconds since 1970. */
   lastAt: number;
 }
@@ -75,7 +78,7 @@ export class RestartTraces {
         ...(slot === undefined ? {} : { 'moult.slot': slot }),
       },
     });
-    const open = { root, lastAt: startTime };
+    const open = { root, lastAt: startTime, hasTakenOver: false, isConfirmed: false };
     this.#open.set(generation, open);
     const [oldest] = this.#open;
     if (this.#open.size > MAX_OPEN && oldest !== undefined) this.#end(...oldest, {});
@@ -97,15 +100,23 @@ export class RestartTraces {
       }),
     );
     open.lastAt = entry.at;
+    open.hasTakenOver = true;
     if (entry.ok !== true) this.#failed(entry, generation, open);
+    else this.#endWhenOver(generation, open);
   }
 
   // The stage that it ends with is told behind it, in the same turn.
   #confirmed(generation: number, open: OpenRestart, at: number): void {
     open.lastAt = Math.max(at, open.lastAt);
     open.root.setAttribute('deployment.status', 'succeeded');
+    open.isConfirmed = true;
+    this.#endWhenOver(generation, open);
+  }
+
+  #endWhenOver(generation: number, open: OpenRestart): void {
     setImmediate(() => {
-      if (this.#open.get(generation) === open) this.#end(generation, open, {});
+      const isOver = open.hasTakenOver && open.isConfirmed;
+      if (isOver && this.#open.get(generation) === open) this.#end(generation, open, {});
     });
   }
 

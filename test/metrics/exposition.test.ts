@@ -151,6 +151,24 @@ describe('metrics', () => {
     metrics.close();
   });
 
+  it('count a restart that is confirmed while its connections still move', async () => {
+    const service = new Service();
+    const metrics = new Exposition('api', service);
+    service.happens({ event: 'confirmed', generation: 1 });
+    service.happens({ event: 'confirmed', generation: 2 });
+    service.happens({
+      event: 'restart',
+      ok: true,
+      generation: 2,
+      predecessor: 1,
+      kind: 'restart',
+      tookMs: 9,
+    });
+    const all = seriesOf(await metrics.text());
+    assert.equal(all.get(`moult_restarts_total{kind="restart",result="confirmed",${api}}`), 1);
+    metrics.close();
+  });
+
   it('count what moved once although it is told twice, what was cut by what it was, and each pause', async () => {
     const service = new Service();
     const metrics = new Exposition('api', service);
