@@ -175,16 +175,20 @@ async function rolls({ cluster, hosts }) {
     );
   }
   const reports = await Promise.all(loads.map((load) => load.stop(5000)));
-  const sum = (of) => reports.reduce((all, one) => all + of(one), 0);
-  const failures = reports.flatMap(({ failures: some = [] }) => some);
-  const asked = sum(({ totals }) => totals?.sent ?? 0);
-  // Only the canary of the zone may answer with the errors of its release.
-  const others = failures.filter(({ message = '' }) => !/500/.test(String(message)));
-  say(
-    `load: ${asked} requests, ${failures.length} failures listed, ${others.length} of them not a 500 of a broken release`,
-  );
-  for (const one of others.slice(0, 5)) problems.push(`a request failed: ${JSON.stringify(one)}`);
-  if (!reports.every(({ ok }) => ok)) say(`  ${JSON.stringify(reports.map(({ totals }) => totals))}`);
+  const sum = (of) => reports.reduce((all, { total }) => all + of(total), 0);
+  const [requests, failed, lost, duplicated] = [
+    sum((one) => one.requests),
+    sum((one) => one.failed),
+    sum((one) => one.lost),
+    sum((one) => one.duplicated),
+  ];
+  say(`load: ${requests} requests, ${failed} failed, ${lost} lost, ${duplicated} came twice`);
+  // A release that answers 500 on purpose is the failure of its requests, at the canary of its zone alone.
+  const strange = reports
+    .flatMap(({ failures }) => failures)
+    .filter((one) => !/\b500\b/.test(JSON.stringify(one)));
+  for (const one of strange.slice(0, 5)) problems.push(`a request failed: ${JSON.stringify(one)}`);
+  if (lost > 0 || duplicated > 0) problems.push(`${lost} connections lost, ${duplicated} answers came twice`);
 }
 
 async function kills({ cluster, hosts }) {
