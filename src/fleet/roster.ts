@@ -16,6 +16,11 @@ export interface Member {
   readonly trouble?: string;
 }
 
+/** Whether a member can be told something: its agent says how it is, and its supervisor answers. */
+export function isHeard({ alive }: Member): boolean {
+  return alive !== undefined && alive.state !== 'silent';
+}
+
 /** All members of a fleet, or of one service, that have not left; by service and host. */
 export async function membersOf(store: FleetStore, service?: string): Promise<Member[]> {
   const pattern = `host.*.${service === undefined ? '*' : token(service)}`;

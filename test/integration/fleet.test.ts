@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { existsSync, readFileSync } from 'node:fs';
 import { describe } from 'node:test';
 import { jetstream } from '@nats-io/jetstream';
 import { type KV, Kvm } from '@nats-io/kv';
@@ -106,6 +107,13 @@ describe('a fleet', { skip: lacksServer(broker) }, () => {
     assert.deepEqual(await answers(), ['3', '3', '3']);
     const epochs = (await hostsOf(url)).flatMap(({ record }) => record?.obeyed?.epoch ?? []);
     assert.ok(Math.max(...epochs) > 1);
+
+    // The program of a supervisor is replaced: its agent is, too, and none is left behind.
+    const agent = second.agentPid();
+    assert.equal((await second.run.moult('upgrade', 'api')).code, 0);
+    await until('its agent has joined again', () => second.agentPid() !== agent);
+    const fate = existsSync(`/proc/${agent}/stat`) ? readFileSync(`/proc/${agent}/stat`, 'utf8') : 'gone';
+    assert.equal(fate, 'gone');
 
     // The same instruction once more restarts nothing.
     const generation = (await second.run.current()).generation;

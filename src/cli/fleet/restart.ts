@@ -7,7 +7,7 @@ import { FLEET_PROTOCOL, MAX_HOSTS } from '../../fleet/limits.js';
 import { type Amount, amountOf, type Canaries, planWaves } from '../../fleet/roll/plan.js';
 import type { Roll } from '../../fleet/roll/roll.js';
 import { hasEnded } from '../../fleet/roll/roll-phases.js';
-import { type Member, membersOf, nextSerial, rollOf } from '../../fleet/roster.js';
+import { isHeard, type Member, membersOf, nextSerial, rollOf } from '../../fleet/roster.js';
 import { rollKey } from '../../fleet/store/keys.js';
 import type { FleetStore } from '../../fleet/store/store.js';
 import { print, printJson } from '../../terminal/print.js';
@@ -134,10 +134,10 @@ function planned(name: string, members: readonly Member[], flags: Flags): Roll {
     const what = `--release needs a deploy step on each host ("deploy" in the settings of its fleet), and ${without.slice(0, 5).join(', ')} has none`;
     throw new MoultError('MOULT_BAD_OPTION', what);
   }
-  const candidates = usable.map(({ host, record, alive }) => ({
-    host,
-    labels: record?.labels ?? {},
-    isHeard: alive !== undefined,
+  const candidates = usable.map((one) => ({
+    host: one.host,
+    labels: one.record?.labels ?? {},
+    isHeard: isHeard(one),
   }));
   const { waves, hasCanaries } = planWaves(candidates, {
     canaries: flags.canary,

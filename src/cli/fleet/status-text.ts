@@ -1,6 +1,6 @@
 import type { Roll } from '../../fleet/roll/roll.js';
 import { hasEnded } from '../../fleet/roll/roll-phases.js';
-import type { Member } from '../../fleet/roster.js';
+import { isHeard, type Member } from '../../fleet/roster.js';
 import { paint } from '../../terminal/paint.js';
 import { type Row, table } from '../../terminal/table.js';
 import { visibleLine } from '../../terminal/visible.js';
@@ -32,7 +32,7 @@ function serviceText(
   { service, members, roll, trouble }: FleetNow['services'][number],
   columns: number,
 ): string {
-  const silent = members.filter(({ alive }) => alive === undefined).length;
+  const silent = members.filter((one) => !isHeard(one)).length;
   const heard = silent === 0 ? '' : `, ${paint.yellow(`${silent} silent`)}`;
   const lines = [
     `${paint.bold(visibleLine(service))}: ${plural(members.length, 'host')}${heard}${rollText(roll)}`,
@@ -80,6 +80,7 @@ function noteOf({ host, record, alive, trouble }: Member, roll: Roll | undefined
   if (roll !== undefined && part !== undefined && !hasEnded(roll.phase) && part.state !== 'waiting')
     return part.reason === undefined ? part.state : `${part.state}: ${part.reason}`;
   if (alive === undefined) return 'no word from it';
+  if (alive.state === 'silent') return 'its agent is there, and its supervisor does not answer';
   if (roll === undefined || part === undefined) return roll === undefined ? '' : 'not in the last roll';
   if (roll.phase === 'done' && (!isOfRoll || obeyed?.outcome !== 'succeeded'))
     return `lags behind: ${(isOfRoll ? obeyed?.reason : undefined) ?? 'it has not restarted yet'}`;

@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import { pause } from '../../fleet/pause.js';
-import { membersOf, rollOf } from '../../fleet/roster.js';
+import { isHeard, membersOf, rollOf } from '../../fleet/roster.js';
 import { FleetStore } from '../../fleet/store/store.js';
 import { clearScreen, outliveReader, print, printJson } from '../../terminal/print.js';
 import { screenOf } from '../../terminal/screen.js';
@@ -38,9 +38,7 @@ export function statusCommand(): Command {
             if (flags.watch === true) clearScreen();
             print(statusText(fleet, screenOf(process.stdout).columns));
           }
-          const isWell = fleet.services.every(({ members }) =>
-            members.every((one) => one.alive !== undefined),
-          );
+          const isWell = fleet.services.every(({ members }) => members.every(isHeard));
           process.exitCode = isWell ? 0 : 1;
           if (flags.watch === true) await pause(WATCH_MS);
         } while (flags.watch === true && isRead);
