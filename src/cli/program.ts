@@ -4,6 +4,7 @@ import { type Commands, operatorCommands } from './operator-commands.js';
 const commands: Commands = {
   run: async () => (await import('./commands/run.js')).runCommand(),
   ...operatorCommands,
+  dev: async () => (await import('./commands/dev.js')).devCommandLine(),
   up: async () => (await import('./commands/up.js')).upCommand(),
   dashboard: async () => (await import('./commands/dashboard.js')).dashboardCommand(),
   fleet: async () => (await import('./fleet/fleet.js')).fleetCommand(),
