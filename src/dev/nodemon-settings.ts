@@ -16,7 +16,7 @@ export interface NodemonSettings {
 export function nodemonSettings(folder: string): NodemonSettings {
   const { watch, ignore, ext } = fromFile(join(folder, 'nodemon.json')) ?? fromPackage(folder) ?? {};
   return {
-    watch: texts(watch).map((one) => one.replace(/\/?\*\*?(\/\*(\.\*)?)?$/, '')),
+    watch: texts(watch).map(beforeWildcards),
     ignore: texts(ignore),
     ext: texts(ext)
       .flatMap((one) => one.split(/[\s,]+/))
@@ -43,6 +43,13 @@ function fromFile(path: string): Record<string, unknown> | undefined {
 
 function fromPackage(folder: string): Record<string, unknown> | undefined {
   return fromFile(join(folder, 'package.json'))?.nodemonConfig as Record<string, unknown> | undefined;
+}
+
+/** The folder or file under which a pattern such as `src/**\/*.ts` begins. */
+function beforeWildcards(pattern: string): string {
+  const parts = pattern.split('/');
+  const at = parts.findIndex((part) => /[*?{[]/.test(part));
+  return (at < 0 ? parts : parts.slice(0, at)).join('/') || '.';
 }
 
 function texts(value: unknown): string[] {
