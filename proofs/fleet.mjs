@@ -120,7 +120,7 @@ async function withHosts(work) {
 async function allJoined({ urls }, hosts) {
   await until(`${hosts.length} hosts have joined`, async () => {
     const { stdout } = await fleet(urls, ['status', 'api', '--json']);
-    const all = stdout === '' ? [] : (JSON.parse(stdout).services[0]?.hosts ?? []);
+    const all = stdout === '' ? [] : (JSON.parse(stdout).services?.[0]?.hosts ?? []);
     return all.filter(({ state }) => state === 'serving').length === hosts.length;
   });
 }
@@ -304,7 +304,7 @@ async function settled(cluster, hosts, end, before, release) {
   let wrong = '';
   const isRight = async () => {
     const { stdout } = await fleet(cluster.urls, ['status', 'api', '--json']);
-    const all = JSON.parse(stdout).services[0]?.hosts ?? [];
+    const all = JSON.parse(stdout).services?.[0]?.hosts ?? [];
     const answers = await Promise.all(hosts.map((host) => host.answer()));
     wrong = hosts
       .flatMap((host, at) => {
@@ -369,7 +369,7 @@ async function away({ cluster, hosts }) {
 
 async function rollNow({ urls }) {
   const { stdout } = await fleet(urls, ['status', 'api', '--json']);
-  return stdout === '' ? undefined : JSON.parse(stdout).services[0]?.roll;
+  return stdout === '' ? undefined : JSON.parse(stdout).services?.[0]?.roll;
 }
 
 function leaderOf(hosts) {

@@ -72,7 +72,7 @@ export async function thousand(cluster, say, sizes = [100, 300, 1000]) {
       const joiningMs = performance.now();
       for (;;) {
         const { stdout, stderr } = await fleet([path], ['status', '--json']);
-        const hosts = stdout === '' ? [] : (JSON.parse(stdout).services[0]?.hosts ?? []);
+        const hosts = stdout === '' ? [] : (JSON.parse(stdout).services?.[0]?.hosts ?? []);
         if (hosts.filter(({ state }) => state === 'serving').length === size) break;
         if (performance.now() - joiningMs > 240_000)
           throw new Error(`only ${hosts.length} of ${size} joined ${stderr}`);
