@@ -153,7 +153,8 @@ function watchedLines({ watchedMs, generation, slots }: RestartSummary): string[
     slots === undefined
       ? `should generation ${generation} fail within that time`
       : 'should one fail within that time';
-  return [`  watched:     for ${showMs(Math.ceil(watchedMs / 1000) * 1000)}; ${who}, it is undone`];
+  const stepMs = watchedMs < 1000 ? 100 : 1000;
+  return [`  watched:     for ${showMs(Math.ceil(watchedMs / stepMs) * stepMs)}; ${who}, it is undone`];
 }
 
 /** Why connections have not moved. */

@@ -377,7 +377,7 @@ export class RestartService {
     journal.write({ event: 'restart', ok: true, epoch, ...summary, ...this.#about(asked) });
     log.info(
       `generation ${summary.generation} took over from ${summary.predecessor ?? 'nobody'} in ${Math.round(summary.tookMs)} ms: ` +
-        `${summary.listeners} listeners passed, ${summary.moved} connections moved, ${summary.draining} draining`,
+        `${summary.listeners} ${summary.listeners === 1 ? 'listener' : 'listeners'} passed, ${summary.moved} connections moved, ${summary.draining} draining`,
     );
   }
 
