@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
+import { modelRuns } from '../support/model-runs.js';
 import { type FeedStepKind, FeedWorld } from './feed-world.js';
 
 /** Sequences in `npm test`; `MOULT_SEQUENCES=5000 npm test -- broadcast/feed-model` is the proof. */
-const SEQUENCES = Number(process.env.MOULT_SEQUENCES ?? 300);
+const SEQUENCES = modelRuns('MOULT_SEQUENCES', 300);
 
 const WEIGHTS: Record<FeedStepKind, number> = {
   publish: 8,
@@ -38,7 +39,7 @@ async function holdsFor(most: number, kinds: readonly FeedStepKind[]): Promise<v
       await world.settle();
       assert.deepEqual(world.problems(), []);
     }),
-    { numRuns: SEQUENCES, interruptAfterTimeLimit: 600_000, markInterruptAsFailure: true },
+    { ...SEQUENCES, interruptAfterTimeLimit: 600_000, markInterruptAsFailure: true },
   );
 }
 
@@ -65,7 +66,7 @@ describe('messages of a broker over any order of what may happen', () => {
         assert.deepEqual(world.problems(), []);
         assert.ok(world.marks < 20, `${world.marks} marks`);
       }),
-      { numRuns: SEQUENCES, interruptAfterTimeLimit: 600_000, markInterruptAsFailure: true },
+      { ...SEQUENCES, interruptAfterTimeLimit: 600_000, markInterruptAsFailure: true },
     );
   });
 

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
+import { modelRuns } from '../support/model-runs.js';
 import { World } from './world.js';
 
 /** Sequences in `npm test`; `MOULT_SEQUENCES=5000 npm test -- broadcast/model` is the proof. */
-const SEQUENCES = Number(process.env.MOULT_SEQUENCES ?? 300);
+const SEQUENCES = modelRuns('MOULT_SEQUENCES', 300);
 
 const which = fc.nat(20);
 /** What may happen, with where it happens. */
@@ -29,7 +30,7 @@ describe('broadcasts over any order of what may happen', () => {
         await world.settle();
         assert.deepEqual(world.problems(), []);
       }),
-      { numRuns: SEQUENCES, interruptAfterTimeLimit: 600_000, markInterruptAsFailure: true },
+      { ...SEQUENCES, interruptAfterTimeLimit: 600_000, markInterruptAsFailure: true },
     );
   });
 });

@@ -2,10 +2,11 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import fc from 'fast-check';
+import { modelRuns } from '../support/model-runs.js';
 import { SlotFeedWorld, type SlotStepKind } from './slot-feed-world.js';
 
 /** Sequences in `npm test`; `MOULT_SEQUENCES=5000 npm test -- slot-feed-model` is the proof. */
-const SEQUENCES = Number(process.env.MOULT_SEQUENCES ?? 300);
+const SEQUENCES = modelRuns('MOULT_SEQUENCES', 300);
 
 const WEIGHTS: Record<SlotStepKind, number> = {
   publish: 8,
@@ -50,7 +51,7 @@ async function holds(kinds: readonly SlotStepKind[]): Promise<void> {
       assert.ok(world.marks < 60, `${world.marks} marks`);
     }),
     {
-      numRuns: SEQUENCES,
+      ...SEQUENCES,
       includeErrorInReport: true,
       interruptAfterTimeLimit: 600_000,
       markInterruptAsFailure: true,

@@ -21,6 +21,7 @@ import { ValueEntry } from '#moult/state/value-entry.js';
 import type { Runner } from '#moult/tasks/runners/runner.js';
 import { Tasks } from '#moult/tasks/tasks.js';
 import { askedOfThread, inThread } from '../support/in-thread.js';
+import { modelRuns } from '../support/model-runs.js';
 import { End } from './end.js';
 
 /*
@@ -41,7 +42,7 @@ const settings: Settings = {
 };
 
 /** Of each kind of sequence; MODEL_RUNS makes it more. */
-const RUNS = Number(process.env.MODEL_RUNS ?? 250);
+const RUNS = modelRuns('MODEL_RUNS', 250);
 
 /** A listener of one generation; the socket itself lives until somebody closes it everywhere. */
 class FakeListener {
@@ -579,7 +580,7 @@ const plays: Readonly<Record<string, () => Promise<void>>> = {
 
   'never both accept, never close a listener, and end with one that accepts': () =>
     fc.assert(fc.asyncProperty(fc.array(fc.constantFrom(...commands), { maxLength: 50 }), play), {
-      numRuns: RUNS,
+      ...RUNS,
       includeErrorInReport: true,
     }),
 
@@ -614,7 +615,7 @@ async function playMixed(sequence: readonly Command[]): Promise<void> {
   const extra = fc.tuple(fc.nat(sequence.length), fc.constantFrom(...commands));
   await fc.assert(
     fc.asyncProperty(fc.array(extra, { maxLength: 8 }), (extras) => play(mixedWith(sequence, extras))),
-    { numRuns: RUNS, includeErrorInReport: true },
+    { ...RUNS, includeErrorInReport: true },
   );
 }
 
