@@ -6,13 +6,17 @@ import type { JournalEntry } from '../journal-entry.js';
  */
 export function historyOf(entries: readonly JournalEntry[]): Record<string, unknown>[] {
   const restarts: Record<string, unknown>[] = [];
+  /** Confirmed while connections still moved: what the restart came to is written after that. */
+  const confirmedBefore = new Set<number | undefined>();
   const ends = new Map<number | undefined, Record<string, unknown>>();
   for (const entry of entries) {
     if (entry.event === 'restart') {
       const { event, ok, ...facts } = entry;
       // Past commit a failure is undone.
       const failed = facts.stage === 'probation' ? 'undone' : 'failed';
-      restarts.push({ ...facts, result: ok === true ? 'took over' : failed });
+      const isConfirmed = confirmedBefore.delete(facts.generation);
+      const succeeded = isConfirmed ? 'confirmed' : 'took over';
+      restarts.push({ ...facts, result: ok === true ? succeeded : failed });
     }
     if (entry.event === 'revived') {
       const { event, ...facts } = entry;
@@ -25,6 +29,7 @@ export function historyOf(entries: readonly JournalEntry[]): Record<string, unkn
       if (by !== undefined) Object.assign(by, { moved, drained, cut });
     }
     const restart = restarts.findLast(({ generation }) => generation === entry.generation);
+    if (entry.event === 'confirmed' && restart?.result !== 'took over') confirmedBefore.add(entry.generation);
     if (restart === undefined) continue;
     if (entry.event === 'confirmed' && restart.result === 'took over') restart.result = 'confirmed';
     if (entry.event === 'undone') {

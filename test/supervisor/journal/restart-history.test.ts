@@ -38,6 +38,17 @@ const all = historyOf([
 ]);
 
 describe('the history', () => {
+  it('has as confirmed what was so while its connections still moved', () => {
+    const entries = [
+      entry('confirmed', 2),
+      entry('restart', 2, { ok: true, kind: 'restart', predecessor: 1 }),
+    ];
+    assert.deepEqual(
+      historyOf([...entries, entry('restart', 3, { ok: true })]).map(({ result }) => result),
+      ['confirmed', 'took over'],
+    );
+  });
+
   it('tells of each what it was, of which release, how its generation ended, and its last line where it failed', () => {
     assert.deepEqual(
       all.map(({ kind, result, exit, lastLine }) => ({ kind, result, exit, lastLine })),
