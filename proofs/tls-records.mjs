@@ -45,7 +45,7 @@ async function playHere() {
   const { playBoth } = await import('../build/test/tls/differential.js');
   const { makeAuthority } = await import('../build/test/tls/authority.js');
   const { listenKnown } = await import('../build/test/tls/move-here.js');
-  const { TLS13_CIPHERS } = await import('../dist/tls/tls-state.js');
+  const { TLS13_CIPHERS } = await import('../dist/tls/state/tls-state.js');
   const folder = mkdtempSync(join(tmpdir(), 'moult-tls-records-'));
   const authority = makeAuthority(folder);
   for (const cipher of TLS13_CIPHERS) {

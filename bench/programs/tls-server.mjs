@@ -6,10 +6,10 @@ import { handleOf } from '../../dist/node/handle.js';
 import { socketBelow } from '../../dist/node/tls-sockets.js';
 import { duplicate } from '../../dist/os/descriptors/descriptor.js';
 import { libcrypto } from '../../dist/os/libcrypto.js';
-import { EvpProtection } from '../../dist/tls/evp-protection.js';
-import { factsOf } from '../../dist/tls/facts.js';
-import { adoptTls } from '../../dist/tls/moved-socket.js';
-import { NodeProtection } from '../../dist/tls/node-protection.js';
+import { EvpProtection } from '../../dist/tls/records/evp-protection.js';
+import { NodeProtection } from '../../dist/tls/records/node-protection.js';
+import { adoptTls } from '../../dist/tls/socket/moved-socket.js';
+import { factsOf } from '../../dist/tls/state/facts.js';
 import { selfSigned } from './self-signed.mjs';
 
 const LARGE = Buffer.alloc(1024 * 1024, 'moult');

@@ -1,9 +1,9 @@
 import { Command } from 'commander';
 import { outliveReader, print, tell } from '../terminal/print.js';
 import { MOULT_VERSION } from '../version.js';
+import type { Commands } from './command-table.js';
 import { takeOwnEnvironment } from './environment.js';
 import { reportFailure } from './failure.js';
-import type { Commands } from './operator-commands.js';
 import { otherNames } from './other-names.js';
 
 /** Runs the command that the command line names; the exit status says how it went. @param commands those there are. @param hidden one that help does not show. */

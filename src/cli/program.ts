@@ -1,5 +1,6 @@
+import type { Commands } from './command-table.js';
 import { dispatch } from './dispatch.js';
-import { type Commands, operatorCommands } from './operator-commands.js';
+import { operatorCommands } from './operator-commands.js';
 
 const commands: Commands = {
   run: async () => (await import('./commands/run.js')).runCommand(),

@@ -2,14 +2,14 @@ import type { TLSSocket } from 'node:tls';
 import { descriptorOf } from '../node/handle.js';
 import { freeze } from '../node/http/http1.js';
 import { duplicate } from '../os/descriptors/descriptor.js';
-import { capture } from './capture.js';
-import { findPlaces } from './find-places.js';
-import { KnownConnection } from './known-connection.js';
-import { adoptTls } from './moved-socket.js';
-import type { Places } from './places.js';
-import { decodeTlsState, encodeTlsState } from './state-codec.js';
-import { forgetSecrets, type TlsState } from './tls-state.js';
-import { blockWrites } from './write-block.js';
+import { capture } from './capture/capture.js';
+import { blockWrites } from './capture/write-block.js';
+import { findPlaces } from './search/find-places.js';
+import { KnownConnection } from './search/known-connection.js';
+import type { Places } from './search/places.js';
+import { adoptTls } from './socket/moved-socket.js';
+import { decodeTlsState, encodeTlsState } from './state/state-codec.js';
+import { forgetSecrets, type TlsState } from './state/tls-state.js';
 
 /** How long the whole test may take before it counts as failed. */
 const TIMEOUT_MS = 5000;

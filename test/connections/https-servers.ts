@@ -8,7 +8,7 @@ import { Inflow } from '#moult/connections/moving/inflow.js';
 import { Outflow } from '#moult/connections/moving/outflow.js';
 import { ConnectionTracker } from '#moult/connections/tracker.js';
 import { watchTlsSockets } from '#moult/node/tls-sockets.js';
-import { selfSigned } from '#moult/tls/self-signed.js';
+import { selfSigned } from '#moult/tls/search/self-signed.js';
 import { channels } from '../channel/pair.js';
 import { eventOf, soon } from '../support/events.js';
 import type { Later } from '../support/tidy.js';

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { NodeProtection } from '#moult/tls/node-protection.js';
+import { NodeProtection } from '#moult/tls/records/node-protection.js';
 import type { Later } from '../support/tidy.js';
 import type { KnownListener } from './move-here.js';
 import { type Outcome, play, type Side } from './play-plan.js';

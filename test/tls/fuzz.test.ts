@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe } from 'node:test';
-import { TLS13_CIPHERS } from '#moult/tls/tls-state.js';
+import { TLS13_CIPHERS } from '#moult/tls/state/tls-state.js';
 import { temporaryFolder } from '../support/temporary-folder.js';
 import { tidy } from '../support/tidy.js';
 import { makeAuthority } from './authority.js';

@@ -4,9 +4,9 @@ import { type ConnectionOptions, connect, createServer, type TLSSocket, type Tls
 import { handleOf } from '#moult/node/handle.js';
 import { socketBelow } from '#moult/node/tls-sockets.js';
 import { duplicate } from '#moult/os/descriptors/descriptor.js';
-import { factsOf } from '#moult/tls/facts.js';
-import { type AdoptTlsOptions, adoptTls, type MovedTlsSocket } from '#moult/tls/moved-socket.js';
-import type { Tls13Cipher, TlsState } from '#moult/tls/tls-state.js';
+import { type AdoptTlsOptions, adoptTls, type MovedTlsSocket } from '#moult/tls/socket/moved-socket.js';
+import { factsOf } from '#moult/tls/state/facts.js';
+import type { Tls13Cipher, TlsState } from '#moult/tls/state/tls-state.js';
 import type { Later } from '../support/tidy.js';
 
 /** A connection of Node's own TLS whose secrets and counts are known without a look at its memory. */

@@ -1,5 +1,5 @@
 import { createCipheriv } from 'node:crypto';
-import type { TrafficKey } from '#moult/tls/traffic-key.js';
+import type { TrafficKey } from '#moult/tls/keys/traffic-key.js';
 
 /**
  * A record as a client might make it, by node:crypto alone.

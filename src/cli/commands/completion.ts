@@ -1,6 +1,6 @@
 import { Argument, Command } from 'commander';
 import { print } from '../../terminal/print.js';
-import type { Commands } from '../operator-commands.js';
+import type { Commands } from '../command-table.js';
 
 const SHELLS = ['bash', 'zsh', 'fish'] as const;
 

@@ -1,9 +1,9 @@
 import type { Server as HttpServer } from 'node:http';
 import { countAmong, giveSecuredToServer } from '../../node/http/http1.js';
 import type { ConnectionItem } from '../../protocol/messages.js';
-import { adoptTls } from '../../tls/moved-socket.js';
-import { decodeTlsState } from '../../tls/state-codec.js';
-import { forgetSecrets } from '../../tls/tls-state.js';
+import { adoptTls } from '../../tls/socket/moved-socket.js';
+import { decodeTlsState } from '../../tls/state/state-codec.js';
+import { forgetSecrets } from '../../tls/state/tls-state.js';
 import type { ConnectionTracker } from '../tracker.js';
 import { waitForRequest } from './adopt-http1.js';
 

@@ -1,4 +1,4 @@
-import { libcrypto } from '../os/libcrypto.js';
+import { libcrypto } from '../../os/libcrypto.js';
 import { EvpProtection } from './evp-protection.js';
 import { NodeProtection } from './node-protection.js';
 import type { RecordProtection } from './record-protection.js';

@@ -1,4 +1,4 @@
-import type { Tls13Cipher } from './tls-state.js';
+import type { Tls13Cipher } from '../state/tls-state.js';
 
 /** What a cipher suite of TLS 1.3 is made of. */
 export interface CipherSuite {

@@ -1,9 +1,9 @@
 import { once } from 'node:events';
 import { Socket } from 'node:net';
 import { connect, createServer, type TLSSocket } from 'node:tls';
-import { streamSocketPair } from '../os/sockets/descriptor-socket.js';
+import { streamSocketPair } from '../../os/sockets/descriptor-socket.js';
+import type { Tls13Cipher } from '../state/tls-state.js';
 import { selfSigned } from './self-signed.js';
-import type { Tls13Cipher } from './tls-state.js';
 
 /** The secrets of a connection, as its client logs them. */
 export interface KnownSecrets {

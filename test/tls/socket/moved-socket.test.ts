@@ -7,15 +7,15 @@ import { describe } from 'node:test';
 import type { TLSSocket } from 'node:tls';
 import { handleOf } from '#moult/node/handle.js';
 import { duplicate } from '#moult/os/descriptors/descriptor.js';
-import { adoptTls, captureMoved, type MovedTlsSocket } from '#moult/tls/moved-socket.js';
-import { NodeProtection } from '#moult/tls/node-protection.js';
-import type { SealedRecord } from '#moult/tls/sealed-records.js';
-import { TLS13_CIPHERS } from '#moult/tls/tls-state.js';
-import { until } from '../support/events.js';
-import { temporaryFolder } from '../support/temporary-folder.js';
-import { type Later, tidy } from '../support/tidy.js';
-import { type Authority, makeAuthority } from './authority.js';
-import { connectKnown, type Known, listenKnown, moveHere } from './move-here.js';
+import { NodeProtection } from '#moult/tls/records/node-protection.js';
+import type { SealedRecord } from '#moult/tls/records/sealed-records.js';
+import { adoptTls, captureMoved, type MovedTlsSocket } from '#moult/tls/socket/moved-socket.js';
+import { TLS13_CIPHERS } from '#moult/tls/state/tls-state.js';
+import { until } from '../../support/events.js';
+import { temporaryFolder } from '../../support/temporary-folder.js';
+import { type Later, tidy } from '../../support/tidy.js';
+import { type Authority, makeAuthority } from '../authority.js';
+import { connectKnown, type Known, listenKnown, moveHere } from '../move-here.js';
 
 describe('a TLS connection that moved', () => {
   for (const cipher of TLS13_CIPHERS)

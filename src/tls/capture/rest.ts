@@ -1,5 +1,5 @@
-import { exportedFunction } from '../os/libc.js';
-import { MAX_PLAINTEXT_BYTES } from './tls-state.js';
+import { exportedFunction } from '../../os/libc.js';
+import { MAX_PLAINTEXT_BYTES } from '../state/tls-state.js';
 
 /*
  * What OpenSSL says of a connection, by its public functions. They are called with addresses of SSL objects that were

@@ -1,18 +1,18 @@
 import type { Server } from 'node:net';
-import { handleOf } from '../node/handle.js';
-import { isEnding, readAgain, stopReading } from '../node/http/standstill.js';
-import type { BaseOptions } from '../node/tls-socket-base.js';
-import { type FixedBytes, fixedBytes } from '../os/libcrypto.js';
-import { CLOSE_NOTIFY, FATAL, type TlsFailure, WARNING } from './alerts.js';
+import { handleOf } from '../../node/handle.js';
+import { isEnding, readAgain, stopReading } from '../../node/http/standstill.js';
+import type { BaseOptions } from '../../node/tls-socket-base.js';
+import { type FixedBytes, fixedBytes } from '../../os/libcrypto.js';
+import { CIPHER_SUITES } from '../keys/cipher-suites.js';
+import { TrafficKey } from '../keys/traffic-key.js';
+import { CLOSE_NOTIFY, FATAL, type TlsFailure, WARNING } from '../records/alerts.js';
+import { fastestProtection } from '../records/fastest-protection.js';
+import type { RecordProtection } from '../records/record-protection.js';
+import { type Received, RecordReader } from '../records/record-reader.js';
+import { bytesOf, type Chunk, Plaintext, RecordWriter } from '../records/record-writer.js';
+import { giveSlab, SLAB_BYTES, takeSlab } from '../records/slabs.js';
+import type { TlsState } from '../state/tls-state.js';
 import { AnsweringTlsSocket } from './answering-socket.js';
-import { CIPHER_SUITES } from './cipher-suites.js';
-import { fastestProtection } from './fastest-protection.js';
-import type { RecordProtection } from './record-protection.js';
-import { type Received, RecordReader } from './record-reader.js';
-import { bytesOf, type Chunk, Plaintext, RecordWriter } from './record-writer.js';
-import { giveSlab, SLAB_BYTES, takeSlab } from './slabs.js';
-import type { TlsState } from './tls-state.js';
-import { TrafficKey } from './traffic-key.js';
 
 /** How a connection that moved is taken over. */
 export interface AdoptTlsOptions {

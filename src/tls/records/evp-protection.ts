@@ -1,8 +1,8 @@
-import { type FixedBytes, fixedBytes, GET_TAG, type Libcrypto, SET_TAG } from '../os/libcrypto.js';
-import type { CipherSuite } from './cipher-suites.js';
+import { type FixedBytes, fixedBytes, GET_TAG, type Libcrypto, SET_TAG } from '../../os/libcrypto.js';
+import type { CipherSuite } from '../keys/cipher-suites.js';
+import type { TrafficKey } from '../keys/traffic-key.js';
 import { APPLICATION_DATA, HEADER_BYTES, TAG_BYTES, writeHeader } from './record.js';
 import type { RecordProtection } from './record-protection.js';
-import type { TrafficKey } from './traffic-key.js';
 
 /** A context of libcrypto, and the key that is in it. */
 interface Context {

@@ -1,5 +1,5 @@
-import type { FixedBytes } from '../os/libcrypto.js';
-import type { TrafficKey } from './traffic-key.js';
+import type { FixedBytes } from '../../os/libcrypto.js';
+import type { TrafficKey } from '../keys/traffic-key.js';
 
 /** Encrypts and decrypts records where they lie. */
 export interface RecordProtection {

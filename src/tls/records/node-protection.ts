@@ -1,9 +1,9 @@
 import { createCipheriv, createDecipheriv } from 'node:crypto';
-import type { FixedBytes } from '../os/libcrypto.js';
-import { NONCE_BYTES } from './key-schedule.js';
+import type { FixedBytes } from '../../os/libcrypto.js';
+import { NONCE_BYTES } from '../keys/key-schedule.js';
+import type { TrafficKey } from '../keys/traffic-key.js';
 import { APPLICATION_DATA, HEADER_BYTES, TAG_BYTES, writeHeader } from './record.js';
 import type { RecordProtection } from './record-protection.js';
-import type { TrafficKey } from './traffic-key.js';
 
 const WITH_TAG = { authTagLength: TAG_BYTES } as const;
 

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import { handleOf } from '../node/handle.js';
+import { handleOf } from '../../node/handle.js';
 
 /** All by which Node has a handle write or say that it is over. Source: node src/stream_base.cc, AddMethods. */
 const WRITES = [

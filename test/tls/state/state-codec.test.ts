@@ -3,8 +3,8 @@ import { randomBytes } from 'node:crypto';
 import { describe, it } from 'node:test';
 import { serialize } from 'node:v8';
 import { MoultError } from '#moult/errors.js';
-import { decodeTlsState, encodeTlsState, MAX_STATE_BYTES } from '#moult/tls/state-codec.js';
-import { forgetSecrets, type TlsState } from '#moult/tls/tls-state.js';
+import { decodeTlsState, encodeTlsState, MAX_STATE_BYTES } from '#moult/tls/state/state-codec.js';
+import { forgetSecrets, type TlsState } from '#moult/tls/state/tls-state.js';
 
 function state(change: Partial<TlsState> = {}): TlsState {
   return {

@@ -1,5 +1,5 @@
 import { deserialize, serialize } from 'node:v8';
-import { MoultError } from '../errors.js';
+import { MoultError } from '../../errors.js';
 import {
   MAX_PLAINTEXT_BYTES,
   secretBytes,

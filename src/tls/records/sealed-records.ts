@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { channel } from 'node:diagnostics_channel';
-import type { TrafficKey } from './traffic-key.js';
+import type { TrafficKey } from '../keys/traffic-key.js';
 
 /** Which record was sealed: a pair that comes twice, from whatever process, would be a nonce that was used twice. */
 export interface SealedRecord {

@@ -1,12 +1,12 @@
 import type { TLSSocket } from 'node:tls';
-import { handleOf } from '../node/handle.js';
-import { socketBelow } from '../node/tls-sockets.js';
-import { CIPHER_SUITES } from './cipher-suites.js';
-import { factsOf } from './facts.js';
-import { exportKeyingMaterial } from './key-schedule.js';
-import { type Places, readPlaces, sslOf } from './places.js';
+import { handleOf } from '../../node/handle.js';
+import { socketBelow } from '../../node/tls-sockets.js';
+import { CIPHER_SUITES } from '../keys/cipher-suites.js';
+import { exportKeyingMaterial } from '../keys/key-schedule.js';
+import { type Places, readPlaces, sslOf } from '../search/places.js';
+import { factsOf } from '../state/facts.js';
+import { secretBytes, TLS13_CIPHERS, type Tls13Cipher, type TlsState } from '../state/tls-state.js';
 import { largestPlaintext, unrest } from './rest.js';
-import { secretBytes, TLS13_CIPHERS, type Tls13Cipher, type TlsState } from './tls-state.js';
 
 /** A record takes so many bytes on the wire at least: its header, the type of its content, and its tag. */
 const SMALLEST_RECORD_BYTES = 22n;

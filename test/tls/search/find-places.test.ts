@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { freeze } from '#moult/node/http/http1.js';
-import { capture } from '#moult/tls/capture.js';
-import { findPlaces } from '#moult/tls/find-places.js';
-import { KnownConnection } from '#moult/tls/known-connection.js';
-import { type Places, readPlaces } from '#moult/tls/places.js';
-import { secretBytes, TLS13_CIPHERS } from '#moult/tls/tls-state.js';
-import { blockWrites } from '#moult/tls/write-block.js';
+import { capture } from '#moult/tls/capture/capture.js';
+import { blockWrites } from '#moult/tls/capture/write-block.js';
+import { findPlaces } from '#moult/tls/search/find-places.js';
+import { KnownConnection } from '#moult/tls/search/known-connection.js';
+import { type Places, readPlaces } from '#moult/tls/search/places.js';
+import { secretBytes, TLS13_CIPHERS } from '#moult/tls/state/tls-state.js';
 
 describe('the search for the states of TLS connections', () => {
   it('finds the same again and again, and what stands there is right for connections of each cipher', async () => {
@@ -72,7 +72,7 @@ describe('a capture with places that are not right', () => {
     });
 
   it('is refused for good where a connection speaks TLS 1.2', async () => {
-    const { movableCipher } = await import('#moult/tls/capture.js');
+    const { movableCipher } = await import('#moult/tls/capture/capture.js');
     const stand = { getProtocol: () => 'TLSv1.2', getCipher: () => ({ standardName: 'x' }) };
     assert.deepEqual(movableCipher(stand as never), { why: 'TLSv1.2: only TLS 1.3 moves' });
   });

@@ -5,12 +5,12 @@ import type {
   EphemeralKeyInfo,
   PeerCertificate,
 } from 'node:tls';
-import { handleOf } from '../node/handle.js';
-import { type BaseOptions, markSecured, UnwrappedTlsSocket } from '../node/tls-socket-base.js';
+import { handleOf } from '../../node/handle.js';
+import { type BaseOptions, markSecured, UnwrappedTlsSocket } from '../../node/tls-socket-base.js';
+import { CIPHER_SUITES } from '../keys/cipher-suites.js';
+import { exportKeyingMaterial } from '../keys/key-schedule.js';
+import type { Tls13Cipher, TlsFacts } from '../state/tls-state.js';
 import { certificateChain, certificateObject, x509Chain } from './certificates.js';
-import { CIPHER_SUITES } from './cipher-suites.js';
-import { exportKeyingMaterial } from './key-schedule.js';
-import type { Tls13Cipher, TlsFacts } from './tls-state.js';
 
 /** The smallest and the largest content of a record that `setMaxSendFragment` takes, in bytes. */
 const MIN_SEND_BYTES = 512;

@@ -1,7 +1,7 @@
 import type { TLSSocket } from 'node:tls';
 import { inspect } from 'node:util';
-import { handleOf } from '../node/handle.js';
-import { readMemory } from '../os/processes/own-memory.js';
+import { handleOf } from '../../node/handle.js';
+import { readMemory } from '../../os/processes/own-memory.js';
 
 /** Where a number stands: in the SSL object itself, or behind a pointer in it. Bytes from the beginning of either. */
 export interface NumberPlace {

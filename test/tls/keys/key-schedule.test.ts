@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { describe, it } from 'node:test';
-import { CIPHER_SUITES } from '#moult/tls/cipher-suites.js';
-import { expandLabel, keyAndIv } from '#moult/tls/key-schedule.js';
-import { TrafficKey } from '#moult/tls/traffic-key.js';
-import { hex } from './hex.js';
+import { CIPHER_SUITES } from '#moult/tls/keys/cipher-suites.js';
+import { expandLabel, keyAndIv } from '#moult/tls/keys/key-schedule.js';
+import { TrafficKey } from '#moult/tls/keys/traffic-key.js';
+import { hex } from '../hex.js';
 
 const SUITE = CIPHER_SUITES.TLS_AES_128_GCM_SHA256;
 const SERVER_SECRET = hex('a11af9f05531f856ad47116b45a950328204b4f44bfb6b3a4b4f1f3fcb631643');

@@ -1,6 +1,6 @@
-import { type FixedBytes, fixedBytes } from '../os/libcrypto.js';
+import { type FixedBytes, fixedBytes } from '../../os/libcrypto.js';
+import { MAX_PLAINTEXT_BYTES } from '../state/tls-state.js';
 import { OVERHEAD_BYTES } from './record.js';
-import { MAX_PLAINTEXT_BYTES } from './tls-state.js';
 
 /*
  * Memory for long data, used again and again: fresh memory for each megabyte costs as much as its encryption.

@@ -1,4 +1,6 @@
-import { type FixedBytes, fixedBytes } from '../os/libcrypto.js';
+import { type FixedBytes, fixedBytes } from '../../os/libcrypto.js';
+import type { TrafficKey } from '../keys/traffic-key.js';
+import { MAX_PLAINTEXT_BYTES } from '../state/tls-state.js';
 import {
   BAD_RECORD_MAC,
   brokenBy,
@@ -15,8 +17,6 @@ import {
 import { PostHandshakeReader } from './post-handshake.js';
 import { ALERT, APPLICATION_DATA, HANDSHAKE, HEADER_BYTES, MAX_BODY_BYTES } from './record.js';
 import type { RecordProtection } from './record-protection.js';
-import { MAX_PLAINTEXT_BYTES } from './tls-state.js';
-import type { TrafficKey } from './traffic-key.js';
 
 /** As many records without content in a row, and alerts that say nothing, does OpenSSL take. Source: ssl/record/record_local.h. */
 const MAX_EMPTY_RECORDS = 32;

@@ -1,4 +1,4 @@
-import { readMappedMemory } from '../os/processes/own-memory.js';
+import { readMappedMemory } from '../../os/processes/own-memory.js';
 import { KnownConnection } from './known-connection.js';
 import { mayBePointer, type NumberPlace, type Places, POINTER_BYTES, streamAddress } from './places.js';
 

@@ -1,10 +1,10 @@
-import { type FixedBytes, fixedBytes } from '../os/libcrypto.js';
+import { type FixedBytes, fixedBytes } from '../../os/libcrypto.js';
+import type { TrafficKey } from '../keys/traffic-key.js';
+import { MAX_PLAINTEXT_BYTES } from '../state/tls-state.js';
 import { keyUpdateMessage } from './post-handshake.js';
 import { ALERT, APPLICATION_DATA, HANDSHAKE, HEADER_BYTES, OVERHEAD_BYTES } from './record.js';
 import type { RecordProtection } from './record-protection.js';
 import { tellSealed } from './sealed-records.js';
-import { MAX_PLAINTEXT_BYTES } from './tls-state.js';
-import type { TrafficKey } from './traffic-key.js';
 
 /** What a stream is given to write. */
 export interface Chunk {
