@@ -143,7 +143,9 @@ export class Generation implements GenerationContext {
     decidePaths(this.listeners.decide);
     this.#lookedAt = new LookedAt(this.listeners);
     this.listeners.inherit(listeners, descriptors);
-    const locks = overseer.isFolderOfService ? new TaskLocks(overseer.folder) : undefined;
+    const locks = overseer.isFolderOfService
+      ? new TaskLocks(overseer.folder, process.env.MOULT_SLOT)
+      : undefined;
     this.tasks = new Tasks(locks, {
       failed: (error) => this.#taskFailed(error),
       idle: () => this.#predecessor.feedEnded(),

@@ -11,19 +11,26 @@ const LOOK_MS = 20;
  */
 export class TaskLocks {
   readonly #folder: string;
+  readonly #slot: string | undefined;
 
-  /** @param folder private, and the same for all generations of the service. */
-  constructor(folder: string) {
+  /**
+   * @param folder private, and the same for all generations of the service.
+   * @param slot that of this process; undefined in a service without slots.
+   */
+  constructor(folder: string, slot: string | undefined) {
     this.#folder = folder;
+    this.#slot = slot;
   }
 
   /**
    * Waits until the lock is free, and takes it.
+   * @param isOfSlot whether each slot has one of its own; else one of all slots has it.
    * @param isWanted asked before each look.
    * @returns undefined when it is no longer wanted, or there is no place for locks.
    */
-  async take(name: string, isWanted: () => boolean): Promise<FileLock | undefined> {
-    const path = join(this.#folder, `task-${createHash('sha256').update(name).digest('hex').slice(0, 32)}`);
+  async take(name: string, isOfSlot: boolean, isWanted: () => boolean): Promise<FileLock | undefined> {
+    const key = isOfSlot && this.#slot !== undefined ? `${name}\0${this.#slot}` : name;
+    const path = join(this.#folder, `task-${createHash('sha256').update(key).digest('hex').slice(0, 32)}`);
     while (isWanted()) {
       try {
         const lock = FileLock.take(path);

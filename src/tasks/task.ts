@@ -122,7 +122,11 @@ export class Task {
     this.#unused = given;
     for (let waitMs = FIRST_RETRY_MS; !this.#isLeaving; waitMs = Math.min(2 * waitMs, LONGEST_RETRY_MS)) {
       try {
-        this.#lock = await this.#locks?.take(this.name, () => !this.#isLeaving);
+        this.#lock = await this.#locks?.take(
+          this.name,
+          this.holding.isOfSlot === true,
+          () => !this.#isLeaving,
+        );
         if (this.#isLeaving) break;
         await this.holding.begin(epoch, given.data, given.origin);
         this.#isHere = true;

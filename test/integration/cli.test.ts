@@ -28,7 +28,7 @@ describe('a wrong option is told with its name, what was expected and what came:
     [['run', '--check', 'nonsense', 'x.js'], /--check.*Expected a path.*"nonsense"/],
     [['run', '--name', '../x', fixture('http.mjs')], /--name: expected 1 to 64 letters.*"\.\.\/x"/],
     [['run', '/nowhere/x.js'], /expected a script, found none at \/nowhere\/x\.js/],
-    [['run'], /missing required argument 'command'/],
+    [['run'], /expected <script\.js \| command …>, or a config file with a command; received neither/],
     [['restart', '--if-busy', 'maybe'], /--if-busy.*Expected wait or refuse.*"maybe"/],
     [['status', '--frob'], /unknown option '--frob'/],
     [['frob'], /unknown command 'frob'/],

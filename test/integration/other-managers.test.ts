@@ -79,7 +79,8 @@ describe('a service that was written for another manager', () => {
       const ask = async (path: string) =>
         Number(await (await fetch(`http://127.0.0.1:${port}${path}`)).text());
       const slow = Array.from({ length: 8 }, () => ask('/slow'));
-      await until('they are asked', async () => (await ask('/')) === first);
+      // A connection that is on its way to a worker yet has not begun.
+      await until('all have begun', () => service.stdout.match(/slow begins/g)?.length === slow.length);
       await service.restart();
       assert.deepEqual(
         await Promise.all(slow),

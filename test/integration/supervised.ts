@@ -239,7 +239,7 @@ export class Supervised {
   async current(): Promise<ServiceStatus['generations'][number]> {
     const { generations } = await this.status();
     const found = generations.filter((one) =>
-      ['serving', 'expecting', 'inheriting', 'ready'].includes(one.state),
+      ['serving', 'verifying', 'expecting', 'inheriting', 'ready'].includes(one.state),
     );
     assert.equal(found.length, 1, `one generation accepts: ${JSON.stringify(generations)}`);
     return found[0] as ServiceStatus['generations'][number];

@@ -25,6 +25,8 @@ export interface Runner {
   readonly name: string;
   /** Whether the next owner begins before the former one ends; else after it. */
   readonly overlaps: boolean;
+  /** Whether each slot has one of its own; else one of all slots has it. */
+  readonly isOfSlot?: boolean;
   /** Milliseconds that it may take to end; undefined for as long as connections may be drained. */
   readonly endWithinMs: number | undefined;
   /** What it has that the other generation knows at any time, as state; where that has no place for it, `parts` are given. */

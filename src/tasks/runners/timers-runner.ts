@@ -47,6 +47,7 @@ const PART_TIMERS = 500;
 export class TimersRunner<T> implements Runner, Timers<T> {
   readonly name: string;
   readonly overlaps = false;
+  readonly isOfSlot = true;
   readonly endWithinMs = undefined;
   readonly piece: TimersEntry<T>;
   readonly #run: (id: string, data: T, context: TimerContext) => unknown;
