@@ -1,6 +1,7 @@
 /*
  * Over 300 lines: it only ties the rooms together, one short method each; what they do is in the rooms.
  */
+
 import { EventEmitter } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -37,6 +38,7 @@ import { wallClockMs } from '../os/clock.js';
 import { closeDescriptor } from '../os/descriptors/descriptor.js';
 import { reserve } from '../os/descriptors/descriptor-reserve.js';
 import { residentBytes } from '../os/processes/proc-tree.js';
+import { ProcessHandle } from '../os/unix-sockets/peer.js';
 import { SocketLinks } from '../os/unix-sockets/socket-links.js';
 import type {
   DrainReport,
@@ -76,7 +78,7 @@ export class Generation implements GenerationContext {
   readonly flows: FlowExchange;
   readonly stickyRouter: StickyRouter;
   readonly critical = new CriticalSections();
-  readonly state = new StateEntries();
+  readonly state = new StateEntries((pid) => new ProcessHandle(pid));
   readonly tasks: Tasks;
   readonly threads: Threads;
   /** What the service may want to hear of. */

@@ -1,6 +1,6 @@
 import { MoultError } from '../errors.js';
 import { type Entry, type LinkedMap, MapLink, type MapPart } from './map-link.js';
-import type { EntryLink, StateEntry } from './state-entry.js';
+import type { EntryLink, HoldProcess, StateEntry } from './state-entry.js';
 import { type StateMap, watch } from './state-map.js';
 
 /** The most bytes of a map, where the service does not say. */
@@ -45,8 +45,8 @@ export class MapEntry<K, V> implements StateEntry, LinkedMap<K, V> {
     this.#options = options;
   }
 
-  link(pid: number): EntryLink {
-    return new MapLink(this, pid);
+  link(pid: number, hold: HoldProcess): EntryLink {
+    return new MapLink(this, pid, hold);
   }
 
   follow(link: MapLink<K, V>): void {

@@ -1,4 +1,4 @@
-import type { EntryLink, Parts } from './state-entry.js';
+import type { EntryLink, HoldProcess, Parts } from './state-entry.js';
 
 /** A part holds about so many bytes: serializing it must not hold up the service. */
 const PART_BYTES = 256 * 1024;
@@ -35,6 +35,8 @@ const NONE: ReadonlySet<never> = new Set();
 export class MapLink<K, V> implements EntryLink {
   /** Of the process at the other side; 0 where it has no number here. */
   readonly pid: number;
+  /** Holds another process, of which that one tells. */
+  readonly hold: HoldProcess;
   readonly #map: LinkedMap<K, V>;
   /** The keys that have changed; undefined while nothing is noted. */
   #changed: Set<K> | undefined;
@@ -44,9 +46,10 @@ export class MapLink<K, V> implements EntryLink {
   #hasCopied = false;
   #onChange: () => void = () => {};
 
-  constructor(map: LinkedMap<K, V>, pid: number) {
+  constructor(map: LinkedMap<K, V>, pid: number, hold: HoldProcess) {
     this.#map = map;
     this.pid = pid;
+    this.hold = hold;
   }
 
   get changes(): number {

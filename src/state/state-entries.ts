@@ -1,7 +1,7 @@
 import type { Channel } from '../channel/channel.js';
 import { MoultError } from '../errors.js';
 import { MAX_PIECES } from '../protocol/limits.js';
-import type { EntryLink, StateEntry, Want } from './state-entry.js';
+import type { EntryLink, HoldProcess, StateEntry, Want } from './state-entry.js';
 
 /** The longest name of a piece. */
 const MAX_PIECE_NAME = 256;
@@ -10,8 +10,14 @@ const MAX_PIECE_NAME = 256;
 export class StateEntries {
   #pieces = new Map<string, StateEntry>();
   #declared = 0;
+  readonly #hold: HoldProcess;
   /** By channel: the other sides with which pieces are exchanged. */
   #links = new WeakMap<Channel, Map<StateEntry, EntryLink>>();
+
+  /** @param hold holds processes that other generations tell of; without it none is. */
+  constructor(hold: HoldProcess = () => undefined) {
+    this.#hold = hold;
+  }
 
   /** @throws MOULT_BAD_OPTION for a name that is taken or cannot be used. */
   declare(piece: StateEntry): void {
@@ -44,7 +50,7 @@ export class StateEntries {
   link(piece: StateEntry, channel: Channel): EntryLink {
     const links = this.#links.get(channel) ?? new Map<StateEntry, EntryLink>();
     this.#links.set(channel, links);
-    const link = links.get(piece) ?? piece.link(channel.peer.pid);
+    const link = links.get(piece) ?? piece.link(channel.peer.pid, this.#hold);
     links.set(piece, link);
     return link;
   }

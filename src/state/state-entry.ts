@@ -22,11 +22,24 @@ export interface StateEntry {
   /**
    * As one other side has it. Each other side has one of its own: what was told to one is still to be told to another.
    * @param pid of the process at the other side; 0 where it has no number here.
+   * @param hold holds another process, of which that one tells.
    */
-  link(pid: number): EntryLink;
+  link(pid: number, hold: HoldProcess): EntryLink;
   /** What was taken is not whole, and never will be. */
   drop(): void;
 }
+
+/** A process that is held, so that its number means no other. */
+export interface HeldProcess {
+  readonly pid: number;
+  /** Whether it has ended. */
+  hasEnded(): boolean;
+  /** Lets go of it. */
+  close(): void;
+}
+
+/** Holds a process; undefined where processes cannot be held. */
+export type HoldProcess = (pid: number) => HeldProcess | undefined;
 
 /**
  * A piece and one other side: what is given there, and taken from there. A part is anything that can be cloned

@@ -7,6 +7,7 @@ import type { GenerationContext } from '#moult/handover/generation-context.js';
 import { Predecessor } from '#moult/handover/predecessor.js';
 import { Successor } from '#moult/handover/successor.js';
 import { Threads } from '#moult/handover/threads.js';
+import { ProcessHandle } from '#moult/os/unix-sockets/peer.js';
 import { MapEntry } from '#moult/state/map-entry.js';
 import { StateEntries } from '#moult/state/state-entries.js';
 import { StateMap } from '#moult/state/state-map.js';
@@ -98,7 +99,7 @@ export class Owner {
     this.#record = record;
     // No process can have such a number.
     this.pid = 2 ** 30 + number;
-    const state = new StateEntries();
+    const state = new StateEntries((pid) => new ProcessHandle(pid));
     state.declare(new MapEntry('map', this.map, {}));
     state.declare(
       new ValueEntry('counter', {

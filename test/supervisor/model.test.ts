@@ -170,7 +170,7 @@ class Life {
       of: () => undefined,
       serverOf: (name: string) => (name === listener.identity.name ? listener.server : undefined),
     };
-    const state = new StateEntries();
+    const state = new StateEntries((pid) => new ProcessHandle(pid));
     state.declare(new MapEntry('map', this.map, {}));
     const restore = async (value: number) => {
       await turns();

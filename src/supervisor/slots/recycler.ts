@@ -84,7 +84,13 @@ export class Recycler {
 
   /** Looks from now on, without keeping the process alive. */
   start(): void {
-    this.#timer ??= setInterval(() => this.look(), LOOK_MS).unref();
+    this.#timer ??= setInterval(() => {
+      try {
+        this.look();
+      } catch (error) {
+        this.#parts.log.error(`looking for what is to be recycled failed: ${String(error)}`);
+      }
+    }, LOOK_MS).unref();
   }
 
   stop(): void {

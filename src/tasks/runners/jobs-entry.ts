@@ -1,5 +1,5 @@
-import { ProcessHandle } from '../../os/unix-sockets/peer.js';
 import type { Entry, MapLink, MapPart } from '../../state/map-link.js';
+import type { HeldProcess } from '../../state/state-entry.js';
 import type { StateMap } from '../../state/state-map.js';
 import { TaskMap } from '../task-map.js';
 
@@ -9,7 +9,7 @@ type Link = Pick<MapLink<string, unknown>, 'pid'>;
 export interface Elsewhere {
   readonly via: Link;
   /** Undefined where an older release of moult does not say. */
-  readonly process: ProcessHandle | undefined;
+  readonly process: HeldProcess | undefined;
 }
 
 /** Who runs a job: nobody yet, this generation, that at the other side of a link, or one that is not met here. */
@@ -34,7 +34,7 @@ interface Sent<T> {
 /** The jobs of one name that are not done, and who runs them. */
 export class JobsEntry<T> extends TaskMap<Begun<T>> {
   /** Those that run jobs and are not met here: each is held, so that its number means no other. */
-  #others = new Map<number, ProcessHandle>();
+  #others = new Map<number, HeldProcess>();
 
   constructor(task: string, map: StateMap<string, Begun<T>>, taken: (id: string) => void) {
     super('jobs', task, map, taken);
@@ -76,13 +76,13 @@ export class JobsEntry<T> extends TaskMap<Begun<T>> {
     const { data, saved, runner, pid } = sent as Sent<T>;
     if (runner === 'nobody') return [id, { data, saved, runner }];
     if (runner === 'sender') return [id, { data, saved, runner: link }];
-    return [id, { data, saved, runner: { via: link, process: this.#other(pid) } }];
+    return [id, { data, saved, runner: { via: link, process: this.#other(pid, link) } }];
   }
 
-  #other(pid: number | undefined): ProcessHandle | undefined {
+  #other(pid: number | undefined, { hold }: Pick<MapLink<string, unknown>, 'hold'>): HeldProcess | undefined {
     if (pid === undefined || pid <= 0) return undefined;
-    const held = this.#others.get(pid) ?? new ProcessHandle(pid);
-    this.#others.set(pid, held);
+    const held = this.#others.get(pid) ?? hold(pid);
+    if (held !== undefined) this.#others.set(pid, held);
     return held;
   }
 }
