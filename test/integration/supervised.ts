@@ -238,9 +238,11 @@ export class Supervised {
   /** The generation that accepts now. */
   async current(): Promise<ServiceStatus['generations'][number]> {
     const { generations } = await this.status();
-    const found = generations.filter((one) =>
-      ['serving', 'verifying', 'expecting', 'inheriting', 'ready'].includes(one.state),
+    const accepting = generations.filter((one) =>
+      ['serving', 'expecting', 'inheriting', 'ready'].includes(one.state),
     );
+    // Beside one that serves it is a predecessor that may still have to; alone, one that is not known to be reached yet.
+    const found = accepting.length > 0 ? accepting : generations.filter(({ state }) => state === 'verifying');
     assert.equal(found.length, 1, `one generation accepts: ${JSON.stringify(generations)}`);
     return found[0] as ServiceStatus['generations'][number];
   }
