@@ -1,3 +1,6 @@
+/*
+ * Over 300 lines: what is sent, heard and still on its way to each peer is one account.
+ */
 import { randomBytes } from 'node:crypto';
 import type { Message } from '../protocol/messages.js';
 import { Clients } from './clients.js';

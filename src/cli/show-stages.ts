@@ -2,6 +2,7 @@ import { namesOf } from '../lifecycle/listener-names.js';
 import type { RestartSummary, StageEvent } from '../lifecycle/restart-record.js';
 import { LiveLine } from '../terminal/live-line.js';
 import { paint } from '../terminal/paint.js';
+import { plural } from '../terminal/plural.js';
 import { print, printJson } from '../terminal/print.js';
 import { screenOf } from '../terminal/screen.js';
 import { visibleLine } from '../terminal/visible.js';
@@ -69,15 +70,15 @@ function stageText({ stage, ms, generation, slot, facts }: StageEvent): string {
   const what: Record<string, string> = {
     spawn: `generation ${generation} started (process ${f.pid})`,
     hello: `it said hello (process ${f.pid}, Node ${String(f.node)})`,
-    inherit: `${plural(f.listeners, 'listener')} passed${overlaps ? '' : ', behind a shut gate'}`,
-    ready: `${facts.said === true ? 'it said that it is ready' : `it claimed ${plural(f.claims, 'listener')}`}${lack(facts.closes)}`,
+    inherit: `${plural(f.listeners ?? 0, 'listener')} passed${overlaps ? '' : ', behind a shut gate'}`,
+    ready: `${facts.said === true ? 'it said that it is ready' : `it claimed ${plural(f.claims ?? 0, 'listener')}`}${lack(facts.closes)}`,
     check: 'it answered its check rightly',
-    force: `the predecessor does not answer and is ended: ${plural(f.cut, 'connection')} cut`,
+    force: `the predecessor does not answer and is ended: ${plural(f.cut ?? 0, 'connection')} cut`,
     commit: overlaps
       ? 'it accepts; the predecessor stays until it has proved itself'
       : 'it accepts; the predecessor does no more',
-    connections: `${plural(f.moved, 'connection')} moved, ${f.draining} still with the predecessor`,
-    look: `looked at from outside: ${plural(f.looked, 'listener')} found`,
+    connections: `${plural(f.moved ?? 0, 'connection')} moved, ${f.draining} still with the predecessor`,
+    look: `looked at from outside: ${plural(f.looked ?? 0, 'listener')} found`,
     verify: 'its probation is over; looking from outside once more',
     confirm: 'confirmed',
   };
@@ -162,8 +163,4 @@ function remainingLines(remaining: RestartSummary['remaining'] = []): string[] {
   return remaining.map(
     ({ reason, connections }) => `  ${paint.yellow('not moved')}:   ${connections}: ${visibleLine(reason)}`,
   );
-}
-
-function plural(n: number | undefined, word: string): string {
-  return `${n ?? 0} ${word}${n === 1 ? '' : 's'}`;
 }

@@ -1,6 +1,7 @@
 import type { Roll } from '../../fleet/roll/roll.js';
 import type { Member } from '../../fleet/roster.js';
 import { paint } from '../../terminal/paint.js';
+import { plural } from '../../terminal/plural.js';
 import { indented } from '../../terminal/table.js';
 import { visibleLine } from '../../terminal/visible.js';
 import { padded } from '../../terminal/width.js';
@@ -60,9 +61,4 @@ function row(title: string, text: string, columns: number, colour = paint.dim): 
   const indent = ' '.repeat(TITLE + 3);
   const [first = '', ...rest] = indented(visibleLine(text), columns, indent);
   return [`  ${colour(padded(title, TITLE))} ${first.slice(indent.length)}`, ...rest];
-}
-
-/** `1 host`, `2 hosts`. */
-export function plural(n: number, word: string): string {
-  return `${n} ${word}${n === 1 ? '' : 's'}`;
 }

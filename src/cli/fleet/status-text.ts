@@ -2,9 +2,9 @@ import type { Roll } from '../../fleet/roll/roll.js';
 import { hasEnded } from '../../fleet/roll/roll-phases.js';
 import { isHeard, type Member } from '../../fleet/roster.js';
 import { paint } from '../../terminal/paint.js';
+import { plural } from '../../terminal/plural.js';
 import { type Row, table } from '../../terminal/table.js';
 import { visibleLine } from '../../terminal/visible.js';
-import { plural } from './plan-text.js';
 
 /** A fleet as it is now. */
 export interface FleetNow {

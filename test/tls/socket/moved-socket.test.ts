@@ -120,7 +120,7 @@ describe('a TLS connection that moved', () => {
     moved.destroy();
   });
 
-  tidy('moves on and on, with part of a record, and no number is used twice', async (later) => {
+  tidy('moves on and on, and no number is used twice', async (later) => {
     const seen = new Set<string>();
     const sealed = (record: unknown) => {
       const { key, sequence } = record as SealedRecord;
