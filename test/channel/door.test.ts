@@ -502,7 +502,7 @@ describe('the opening of a channel', () => {
       const child = fixture(later, 'open-channel.mjs', [path, 'fail', limitMs]);
       const told = await child.says();
       assert.equal(told.error, code, String(told.message));
-      assert.equal(told.left, 0);
+      assert.equal(told.left, 0, `open: ${String(told.names)}`);
     });
   }
 
