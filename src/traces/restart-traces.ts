@@ -16,7 +16,9 @@ interface OpenRestart {
   /** Whether it was told that it took over, or that it is confirmed: which comes first depends on how long connections move. */
   hasTakenOver: boolean;
   isConfirmed: boolean;
-  /** Milliseconds since 1970. */
+  /** Where its last stage ended, and the next begins, in milliseconds since 1970. */
+  stageAt: number;
+  /** When the last was heard of it, in milliseconds since 1970. */
   lastAt: number;
 }
 
@@ -53,15 +55,18 @@ export class RestartTraces {
   }
 
   #stage({ at, ms, stage, facts, slot }: JournalEntry, generation: number): void {
-    const beganAt = at - Number(ms ?? 0);
     const known = this.#open.get(generation);
-    const open = known ?? (stage === 'spawn' ? this.#begin(generation, beganAt, slot) : undefined);
+    const open =
+      known ?? (stage === 'spawn' ? this.#begin(generation, at - Number(ms ?? 0), slot) : undefined);
     if (open === undefined) return;
+    // Not `at - ms`: one is of the wall clock, in whole milliseconds, the other of the monotonic one.
+    const beganAt = open.stageAt;
+    open.stageAt = Math.max(at, beganAt);
     const { tracer, inside } = this.#tracing;
     const attributes = factsAsAttributes(facts);
     const span = tracer.startSpan(String(stage), { startTime: beganAt, attributes }, inside(open.root));
-    span.end(at);
-    open.lastAt = at;
+    span.end(open.stageAt);
+    open.lastAt = Math.max(open.lastAt, open.stageAt);
     const { pid } = (facts ?? {}) as { pid?: unknown };
     // That of `hello` is the service's own, which may be below a wrapper.
     if (typeof pid === 'number') open.root.setAttribute('process.pid', pid);
@@ -78,7 +83,7 @@ export class RestartTraces {
         ...(slot === undefined ? {} : { 'moult.slot': slot }),
       },
     });
-    const open = { root, lastAt: startTime, hasTakenOver: false, isConfirmed: false };
+    const open = { root, stageAt: startTime, lastAt: startTime, hasTakenOver: false, isConfirmed: false };
     this.#open.set(generation, open);
     const [oldest] = this.#open;
     if (this.#open.size > MAX_OPEN && oldest !== undefined) this.#end(...oldest, {});
@@ -99,7 +104,7 @@ export class RestartTraces {
         'moult.listeners': listeners,
       }),
     );
-    open.lastAt = entry.at;
+    open.lastAt = Math.max(entry.at, open.lastAt);
     open.hasTakenOver = true;
     if (entry.ok !== true) this.#failed(entry, generation, open);
     else this.#endWhenOver(generation, open);
