@@ -41,8 +41,8 @@ import type { ServiceSettings } from './service-settings.js';
 import { ConnectionRouter } from './serving/connection-router.js';
 import { tellWhatItWaitsFor } from './serving/first-start-watch.js';
 import { FolderGuard } from './serving/folder-guard.js';
-import type { Teller } from './serving/serving-state.js';
 import { Shutdown } from './serving/shutdown.js';
+import type { Teller } from './serving/teller.js';
 import { Rebalancer } from './slots/rebalancer.js';
 import { Recycler } from './slots/recycler.js';
 import { type RolledBack, RollingRestart, type RollRequest, recycling } from './slots/rolling-restart.js';
@@ -631,7 +631,7 @@ export class Supervisor {
       command: this.#service.words.join(' '),
       startedAt: this.#startedAt,
       restarts: sum(({ restarts }) => restarts.succeeded) + this.#slots.gone.restarts,
-      crashes: sum(({ servingState }) => servingState.crashes) + this.#slots.gone.crashes,
+      crashes: sum(({ servingState }) => servingState.exits.crashes) + this.#slots.gone.crashes,
       ...(this.#hasSlots ? { slots: this.#slots.staying.length } : {}),
       ...(withConfig ? { config: this.#heldConfig() } : {}),
       ...(waits.length === 0 ? {} : { waits }),

@@ -1,15 +1,19 @@
 import type { Logger } from 'pino';
+import { asMoultError, MoultError } from '../../errors.js';
 import { livingOfSession } from '../../os/processes/proc-tree.js';
 import { signal } from '../../os/processes/process.js';
 import type { SupervisorOptions } from '../options.js';
 import type { GenerationProcess } from '../process/generation-process.js';
 import type { Generations } from '../process/generations.js';
+import type { CrashRecovery } from './crash-recovery.js';
 
 /*
  * Services that must never run twice: what there is of one generation has ended before a process of the next one begins.
  */
 
 const LOOK_MS = 20;
+/** So often it is looked whether the release before serves again. */
+const RETURN_LOOK_MS = 20;
 
 type Times = Pick<SupervisorOptions, 'drainTimeoutMs' | 'stopTimeoutMs' | 'stopSignal'>;
 
@@ -47,6 +51,32 @@ export async function nothingLeft(generations: Generations, times: Times, log: L
   } finally {
     clearTimeout(late);
   }
+}
+
+/** Waits until the release before serves again. @returns the error with what has come of that: who is told that it failed is told, too, who serves from then on. */
+export async function withReturn(
+  error: unknown,
+  generations: Generations,
+  crashRecovery: CrashRecovery,
+  readyTimeoutMs: number,
+): Promise<MoultError> {
+  const limitMs = performance.now() + readyTimeoutMs;
+  const isComing = () => crashRecovery.isWaiting || generations.starting() !== undefined;
+  while (generations.current === undefined && isComing() && performance.now() < limitMs)
+    await new Promise((resolve) => setTimeout(resolve, RETURN_LOOK_MS));
+  const told = asMoultError(error, 'MOULT_HANDOVER_ABORTED');
+  const { current } = generations;
+  const { stage, details } = told;
+  const what =
+    current === undefined
+      ? 'the release before has not come to serve again so far'
+      : `generation ${current.number} was started in its place, by the release before`;
+  return new MoultError(told.code, `${told.message}; ${what}`, {
+    serving: current === undefined ? 'none' : 'predecessor',
+    ...(stage === undefined ? {} : { stage }),
+    ...(details === undefined ? {} : { details }),
+    cause: told,
+  });
 }
 
 // Its children are killed with it; they may take a moment to be gone.

@@ -3,7 +3,6 @@ import { asMoultError, MoultError } from '../../errors.js';
 import type { RestartSummary, StageEvent } from '../../lifecycle/restart-record.js';
 import { wallClockMs } from '../../os/clock.js';
 import type { Settings } from '../../protocol/messages.js';
-import { OLDER_LISTENERS } from '../../protocol/parts.js';
 import type { Journal } from '../journal/journal.js';
 import type { HeldListeners } from '../listeners/held-listeners.js';
 import type { SupervisorOptions } from '../options.js';
@@ -15,18 +14,17 @@ import type { Release } from '../releases/release.js';
 import type { ReleaseHistory } from '../releases/release-history.js';
 import type { ServiceSettings, SettingsChange } from '../service-settings.js';
 import type { CrashRecovery } from './crash-recovery.js';
-import { endBefore } from './exclusive-changeover.js';
+import { endBefore, withReturn } from './exclusive-changeover.js';
+import { assertPasses, expectSuccessor } from './expectation.js';
 import { checkBudgetMs } from './health-check.js';
+import { OtherChanges } from './other-changes.js';
 import { admit, type QuietRequest } from './preconditions.js';
 import type { Probation } from './probation.js';
 import { RestartAttempt } from './restart-attempt.js';
+import { noteFailure, noteSuccess } from './restart-outcome.js';
 import { RestartQueue } from './restart-queue.js';
 
-/** How long a predecessor may take to answer that it expects a successor. */
-const EXPECT_TIMEOUT_MS = 5000;
 const STATE_TIMEOUT_MS = 1000;
-/** So often it is looked whether the release before serves again. */
-const RETURN_LOOK_MS = 20;
 
 /** What an operator may ask of a restart. */
 export interface RestartRequest {
@@ -81,6 +79,7 @@ export class RestartService {
   readonly #parts: RestartServiceParts;
   readonly #onOver: (successor: GenerationProcess) => void;
   readonly #queue: RestartQueue<Asked, RestartSummary>;
+  readonly #others: OtherChanges;
   readonly #watchers = new Set<Watcher>();
   #handover: RestartAttempt | undefined;
   #isHandingOver = false;
@@ -95,10 +94,11 @@ export class RestartService {
   constructor(parts: RestartServiceParts, onOver: (successor: GenerationProcess) => void) {
     this.#parts = parts;
     this.#onOver = onOver;
+    this.#others = new OtherChanges(parts);
     this.#queue = new RestartQueue(
       {
         isUnderWay: () => parts.generations.starting() !== undefined,
-        over: (asked) => this.#otherStartOver(asked),
+        over: (asked) => this.#others.startOver(asked.force),
       },
       (asked) => this.#begin(asked),
     );
@@ -176,12 +176,13 @@ export class RestartService {
     this.#label = asked.release?.label;
     try {
       const summary = await this.#replace(asked);
-      this.#succeed(summary, asked);
+      this.#succeeded += 1;
+      noteSuccess(this.#parts, summary, asked, this.#label);
       this.#keepWhenConfirmed(summary, this.#change);
       return summary;
     } catch (error) {
       this.#change?.revert();
-      throw this.#failed(error, asked);
+      throw noteFailure(this.#parts, error, asked, this.#label);
     } finally {
       this.#isHandingOver = false;
       this.#change = undefined;
@@ -209,15 +210,15 @@ export class RestartService {
       log,
     });
     // While it waited a crashed service may have come to its next start.
-    if (generations.starting() !== undefined) await this.#otherStartOver(asked);
-    await this.#undoOver();
+    if (generations.starting() !== undefined) await this.#others.startOver(asked.force);
+    await this.#others.undoOver();
     const wanted = asked.release ?? (await this.#renewed());
     // Reading a config takes its time, in which one may have begun.
-    await this.#undoOver();
+    await this.#others.undoOver();
     const release = await this.#asItWas(wanted);
     this.#label = release.label;
     // One that crashed meanwhile may be on its way again.
-    if (generations.starting() !== undefined) await this.#otherStartOver(asked);
+    if (generations.starting() !== undefined) await this.#others.startOver(asked.force);
     const predecessor = generations.current;
     // One that has served before is to have what it had then, whatever the one between listens on.
     const expects = releases.listenersOf(release);
@@ -226,7 +227,7 @@ export class RestartService {
     if (options.changeover === 'exclusive' && predecessor !== undefined)
       return this.#changeOver(release, settings, predecessor);
     assertPasses(predecessor, held.size);
-    const { number, isForced } = await this.#expected(predecessor, settings, asked.force);
+    const { number, isForced } = await expectSuccessor(this.#parts, predecessor, settings, asked.force);
     // Undone while it answered: it may have told already that it calls the next one off.
     if (
       generations.current !== predecessor ||
@@ -287,7 +288,7 @@ export class RestartService {
     settings: Settings,
     predecessor: GenerationProcess,
   ): Promise<RestartSummary> {
-    const { generations, probation, options, log } = this.#parts;
+    const { generations, probation, crashRecovery, options, log } = this.#parts;
     let successor: GenerationProcess;
     this.#isHandingOver = true;
     generations.isChangingOver = true;
@@ -298,62 +299,12 @@ export class RestartService {
     } catch (error) {
       generations.isChangingOver = false;
       this.#onOver(predecessor);
-      throw await this.#withReturn(error);
+      throw await withReturn(error, generations, crashRecovery, options.readyTimeoutMs);
     }
     generations.isChangingOver = false;
     return this.#handOver(successor, predecessor, settings).catch(async (error) => {
-      throw await this.#withReturn(error);
+      throw await withReturn(error, generations, crashRecovery, options.readyTimeoutMs);
     });
-  }
-
-  // Who is told that it failed is told, too, who serves from then on.
-  async #withReturn(error: unknown): Promise<MoultError> {
-    const { generations, crashRecovery, options } = this.#parts;
-    const limitMs = performance.now() + options.readyTimeoutMs;
-    const isComing = () => crashRecovery.isWaiting || generations.starting() !== undefined;
-    while (generations.current === undefined && isComing() && performance.now() < limitMs)
-      await new Promise((resolve) => setTimeout(resolve, RETURN_LOOK_MS));
-    const told = asMoultError(error, 'MOULT_HANDOVER_ABORTED');
-    const { current } = generations;
-    const { stage, details } = told;
-    const what =
-      current === undefined
-        ? 'the release before has not come to serve again so far'
-        : `generation ${current.number} was started in its place, by the release before`;
-    return new MoultError(told.code, `${told.message}; ${what}`, {
-      serving: current === undefined ? 'none' : 'predecessor',
-      ...(stage === undefined ? {} : { stage }),
-      ...(details === undefined ? {} : { details }),
-      cause: told,
-    });
-  }
-
-  // @returns the number of the successor, and whether its predecessor does not answer and is to be ended.
-  async #expected(
-    predecessor: GenerationProcess | undefined,
-    settings: Settings,
-    force: boolean,
-  ): Promise<{ number: number; isForced: boolean }> {
-    const { generations, log } = this.#parts;
-    const number = generations.takeNumber();
-    try {
-      await predecessor?.expect(number, settings, EXPECT_TIMEOUT_MS);
-      return { number, isForced: false };
-    } catch (cause) {
-      const error = asMoultError(cause, 'MOULT_HANDOVER_ABORTED');
-      // Where it did not answer in time its answer may still come, and must not be taken for one to the next question.
-      if (error.code !== 'MOULT_PEER_TIMEOUT') generations.giveBack(number);
-      const isSilent = error.code === 'MOULT_PEER_TIMEOUT' || error.code === 'MOULT_PEER_CLOSED';
-      if (predecessor === undefined || predecessor.exit !== undefined || !isSilent) throw error;
-      const cut = this.#parts.connections(predecessor);
-      const cost = `cuts its connections, ${cut} at the moment, with the requests on them`;
-      if (!force) {
-        const what = `${error.message}; moult restart --force replaces it all the same, and ${cost}`;
-        throw new MoultError(error.code, what, { serving: 'predecessor', cause: error });
-      }
-      log.warn(`${error.message}: it will be ended once its successor is ready, which ${cost}`);
-      return { number: generations.takeNumber(), isForced: true };
-    }
   }
 
   #start(
@@ -368,40 +319,6 @@ export class RestartService {
       predecessor?.expectNoMore(number, asMoultError(error, 'MOULT_HANDOVER_ABORTED'));
       throw error;
     }
-  }
-
-  #succeed(summary: RestartSummary, asked: Asked): void {
-    const { generations, journal, log } = this.#parts;
-    this.#succeeded += 1;
-    const { epoch } = generations;
-    journal.write({ event: 'restart', ok: true, epoch, ...summary, ...this.#about(asked) });
-    log.info(
-      `generation ${summary.generation} took over from ${summary.predecessor ?? 'nobody'} in ${Math.round(summary.tookMs)} ms: ` +
-        `${summary.listeners} ${summary.listeners === 1 ? 'listener' : 'listeners'} passed, ${summary.moved} connections moved, ${summary.draining} draining`,
-    );
-  }
-
-  /** What tells a restart from others in the history. */
-  #about({ isRollback, recycledBecause }: Asked): { kind: string; because?: string; release?: string } {
-    const release = this.#label === undefined ? {} : { release: this.#label };
-    if (recycledBecause !== undefined) return { kind: 'recycle', because: recycledBecause, ...release };
-    return { kind: isRollback ? 'rollback' : 'restart', ...release };
-  }
-
-  #failed(error: unknown, asked: Asked): MoultError {
-    const { generations, journal, log } = this.#parts;
-    const told = asMoultError(error, 'MOULT_HANDOVER_ABORTED');
-    const { code, message, stage, serving, details } = told;
-    const generation = Number(details?.generation ?? generations.lastNumber + 1);
-    const lastLine = lastOf(details?.output);
-    const about = { ...this.#about(asked), ...(lastLine === undefined ? {} : { lastLine }) };
-    const { output } = details ?? {};
-    journal.write(
-      { event: 'restart', ok: false, generation, code, message, stage, serving, ...about },
-      { output },
-    );
-    log.error(`restart failed at ${stage ?? 'its start'}: ${message} (${code}); serving now: ${serving}`);
-    return told;
   }
 
   #tell(event: StageEvent): void {
@@ -420,74 +337,4 @@ export class RestartService {
           one !== generations.current && one !== probation.predecessor && one.servingSince !== undefined,
       );
   }
-
-  // Of a generation that hands back, and another that takes, neither can be replaced.
-  async #undoOver(): Promise<void> {
-    const { generations, probation, options } = this.#parts;
-    const { successor } = probation;
-    // One that has handed back all that it had may be gone while its predecessor still restores it.
-    const isOn = successor?.isUndone === true || (generations.current === undefined && probation.canResume);
-    if (successor === undefined || !isOn) return;
-    const limitMs = options.readyTimeoutMs + EXPECT_TIMEOUT_MS;
-    let limit: NodeJS.Timeout | undefined;
-    const late = new Promise<'late'>((resolve) => {
-      limit = setTimeout(() => resolve('late'), limitMs);
-    });
-    const how = await Promise.race([probation.confirmed(successor.number).catch(() => 'undone'), late]);
-    clearTimeout(limit);
-    if (how !== 'late') return;
-    const what = `generation ${successor.number} is to hand back, and its predecessor has not answered within ${limitMs} ms`;
-    throw new MoultError('MOULT_RESTART_IN_PROGRESS', what, { serving: 'unchanged' });
-  }
-
-  async #otherStartOver({ force }: Pick<Asked, 'force'>): Promise<void> {
-    const { generations, releases, options, log } = this.#parts;
-    const starting = generations.starting();
-    if (starting === undefined) return;
-    let limit: NodeJS.Timeout | undefined;
-    const late = new Promise<'late'>((resolve) => {
-      limit = setTimeout(() => resolve('late'), options.readyTimeoutMs);
-    });
-    const how = await Promise.race([starting.serves, starting.exited, late]);
-    clearTimeout(limit);
-    if (how !== 'late') return;
-    if (starting.isAdopted && !force) throw this.#notBack(starting);
-    if (releases.lastGood() === undefined && !starting.isAdopted) {
-      // It may serve all the same, in a way that moult does not see: it is not ours to end.
-      throw new MoultError(
-        'MOULT_READY_TIMEOUT',
-        `generation ${starting.number} has not shown itself: it neither listened nor said that it is ready`,
-        { serving: 'unchanged' },
-      );
-    }
-    // A start that hangs must not hold up the release that mends it.
-    if (starting.isAdopted) log.warn(`generation ${starting.number} has not come back, and is ended`);
-    starting.kill();
-    await starting.exited;
-  }
-
-  // It may serve clients all the while.
-  #notBack(generation: GenerationProcess): MoultError {
-    const { number, pid } = generation;
-    const what = `generation ${number} (process ${pid}), which an earlier supervisor left, lives and has not come back`;
-    const cost = `cuts its connections, ${this.#parts.connections(generation)} at the moment, with the requests on them`;
-    return new MoultError(
-      'MOULT_PEER_TIMEOUT',
-      `${what}; moult restart --force ends it and starts another one, and ${cost}`,
-      { serving: 'unchanged' },
-    );
-  }
-}
-
-/** The last line of an output, where there is one. */
-function lastOf(output: unknown): string | undefined {
-  const lines = Array.isArray(output) ? output.map(String) : [];
-  return lines.findLast((line) => line.trim() !== '');
-}
-
-/** @throws MOULT_TOO_LARGE where the predecessor's release of moult cannot pass so many listeners: a successor would be started in vain. */
-function assertPasses(predecessor: GenerationProcess | undefined, listeners: number): void {
-  if (predecessor?.lifeline?.takesParts !== false || listeners <= OLDER_LISTENERS) return;
-  const what = `generation ${predecessor.number} was started by an older release of moult, which passes at most ${OLDER_LISTENERS} listeners`;
-  throw new MoultError('MOULT_TOO_LARGE', `${what}, and there are ${listeners}: it serves on`);
 }

@@ -86,13 +86,13 @@ function listenToListeners(
     if (fd !== undefined && isUnwanted) closeDescriptor(fd);
     else if (fd !== undefined) {
       held.hold(listener, fd, generation.number);
-      servingState.listens(generation, listener.name);
+      servingState.lateListeners.listens(generation, listener.name);
     } else if (theirs === undefined)
       log.error(`no copy of ${listener.name} could be kept: this process may open no more descriptors`);
   });
   channel.on('release', (release) => {
     held.release(release.name, generation.number);
-    if (release.late) servingState.missed(generation, release.name);
+    if (release.late) servingState.lateListeners.missed(generation, release.name);
     else if (generation === generations.current) {
       // A successor that has not taken over yet need not come to listen on what is closed here.
       generations.starting()?.lifeline?.send({ type: 'withdraw', name: release.name });

@@ -104,13 +104,13 @@ export class OrphanAdoption {
       return;
     }
     // All have come, and those that live only finish what they have.
-    if (how === 'all') servingState.over(first);
+    if (how === 'all') servingState.exits.over(first);
     // The others, such as a predecessor in probation, come back in their own time.
     await this.#othersBack(living);
     this.#proveUnopposed();
     const { current } = generations;
     if (current === undefined) return;
-    servingState.whenFound(current, () =>
+    servingState.reachability.whenFound(current, () =>
       log.info(`generation ${current.number} is adopted (process ${current.servicePid})`),
     );
   }

@@ -21,8 +21,9 @@ import { RestartService } from '../restart/restart-service.js';
 import type { ServiceSettings } from '../service-settings.js';
 import { listenTo } from '../serving/generation-messages.js';
 import { OrphanAdoption } from '../serving/orphan-adoption.js';
-import { ServingState, type Teller } from '../serving/serving-state.js';
+import { ServingState } from '../serving/serving-state.js';
 import type { Shutdown } from '../serving/shutdown.js';
+import type { Teller } from '../serving/teller.js';
 import { OutgoingTakeover } from '../takeover/outgoing-takeover.js';
 
 /** What all slots of a service have in common. */
@@ -87,7 +88,9 @@ export class Slot {
       },
       this.#beforeRevival(),
     );
-    this.restarts = new RestartService(this.#with({}), (successor) => this.servingState.over(successor));
+    this.restarts = new RestartService(this.#with({}), (successor) =>
+      this.servingState.exits.over(successor),
+    );
     this.outgoingTakeover = new OutgoingTakeover(this.#with({ restarts: this.restarts }));
     const shutdown = this.#endOfOne(surroundings.shutdown);
     this.servingState = new ServingState(
@@ -97,7 +100,7 @@ export class Slot {
       this.#with({ restarts: this.restarts, servingState: this.servingState }),
     );
     this.generations.onCurrent(surroundings.moved);
-    this.generations.onExited((generation, exit) => this.servingState.exited(generation, exit));
+    this.generations.onExited((generation, exit) => this.servingState.exits.exited(generation, exit));
   }
 
   /** Listens to what one of its generations says. */

@@ -56,7 +56,7 @@ export class Slots {
   remove(slot: Slot): void {
     this.#all = this.#all.filter((one) => one !== slot);
     this.gone.restarts += slot.restarts.succeeded;
-    this.gone.crashes += slot.servingState.crashes;
+    this.gone.crashes += slot.servingState.exits.crashes;
   }
 
   /**

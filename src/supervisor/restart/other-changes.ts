@@ -1,0 +1,86 @@
+import type { Logger } from 'pino';
+import { MoultError } from '../../errors.js';
+import type { SupervisorOptions } from '../options.js';
+import type { GenerationProcess } from '../process/generation-process.js';
+import type { Generations } from '../process/generations.js';
+import type { ReleaseHistory } from '../releases/release-history.js';
+import { EXPECT_TIMEOUT_MS } from './expectation.js';
+import type { Probation } from './probation.js';
+
+/** What it takes to wait for another change. */
+export interface OtherChangesParts {
+  readonly generations: Generations;
+  readonly probation: Probation;
+  readonly releases: ReleaseHistory;
+  readonly options: SupervisorOptions;
+  readonly log: Logger;
+  /** How many connections one has, as far as that is seen from outside. */
+  readonly connections: (generation: GenerationProcess) => number;
+}
+
+/** What else changes who serves, an undo or another start: a restart waits until it is over. */
+export class OtherChanges {
+  readonly #parts: OtherChangesParts;
+
+  constructor(parts: OtherChangesParts) {
+    this.#parts = parts;
+  }
+
+  /** No generation hands back, and none takes back: neither can be replaced. @throws MOULT_RESTART_IN_PROGRESS */
+  async undoOver(): Promise<void> {
+    const { generations, probation, options } = this.#parts;
+    const { successor } = probation;
+    // One that has handed back all that it had may be gone while its predecessor still restores it.
+    const isOn = successor?.isUndone === true || (generations.current === undefined && probation.canResume);
+    if (successor === undefined || !isOn) return;
+    const limitMs = options.readyTimeoutMs + EXPECT_TIMEOUT_MS;
+    let limit: NodeJS.Timeout | undefined;
+    const late = new Promise<'late'>((resolve) => {
+      limit = setTimeout(() => resolve('late'), limitMs);
+    });
+    const how = await Promise.race([probation.confirmed(successor.number).catch(() => 'undone'), late]);
+    clearTimeout(limit);
+    if (how !== 'late') return;
+    const what = `generation ${successor.number} is to hand back, and its predecessor has not answered within ${limitMs} ms`;
+    throw new MoultError('MOULT_RESTART_IN_PROGRESS', what, { serving: 'unchanged' });
+  }
+
+  /** No generation starts. @param force whether one that has not come back is ended. @throws MOULT_PEER_TIMEOUT, MOULT_READY_TIMEOUT */
+  async startOver(force: boolean): Promise<void> {
+    const { generations, releases, options, log } = this.#parts;
+    const starting = generations.starting();
+    if (starting === undefined) return;
+    let limit: NodeJS.Timeout | undefined;
+    const late = new Promise<'late'>((resolve) => {
+      limit = setTimeout(() => resolve('late'), options.readyTimeoutMs);
+    });
+    const how = await Promise.race([starting.serves, starting.exited, late]);
+    clearTimeout(limit);
+    if (how !== 'late') return;
+    if (starting.isAdopted && !force) throw this.#notBack(starting);
+    if (releases.lastGood() === undefined && !starting.isAdopted) {
+      // It may serve all the same, in a way that moult does not see: it is not ours to end.
+      throw new MoultError(
+        'MOULT_READY_TIMEOUT',
+        `generation ${starting.number} has not shown itself: it neither listened nor said that it is ready`,
+        { serving: 'unchanged' },
+      );
+    }
+    // A start that hangs must not hold up the release that mends it.
+    if (starting.isAdopted) log.warn(`generation ${starting.number} has not come back, and is ended`);
+    starting.kill();
+    await starting.exited;
+  }
+
+  // It may serve clients all the while.
+  #notBack(generation: GenerationProcess): MoultError {
+    const { number, pid } = generation;
+    const what = `generation ${number} (process ${pid}), which an earlier supervisor left, lives and has not come back`;
+    const cost = `cuts its connections, ${this.#parts.connections(generation)} at the moment, with the requests on them`;
+    return new MoultError(
+      'MOULT_PEER_TIMEOUT',
+      `${what}; moult restart --force ends it and starts another one, and ${cost}`,
+      { serving: 'unchanged' },
+    );
+  }
+}

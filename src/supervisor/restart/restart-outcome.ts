@@ -1,0 +1,69 @@
+import type { Logger } from 'pino';
+import { asMoultError, type MoultError } from '../../errors.js';
+import type { RestartSummary } from '../../lifecycle/restart-record.js';
+import type { Journal } from '../journal/journal.js';
+import type { Generations } from '../process/generations.js';
+
+/** What an outcome is told with. */
+export interface RestartOutcomeParts {
+  readonly generations: Generations;
+  readonly journal: Journal;
+  readonly log: Logger;
+}
+
+/** What tells a restart from others in the history. */
+interface Kind {
+  readonly isRollback: boolean;
+  readonly recycledBecause: string | undefined;
+}
+
+/** Notes a restart that has succeeded in the journal and the log. @param label of the release that was started. */
+export function noteSuccess(
+  { generations, journal, log }: RestartOutcomeParts,
+  summary: RestartSummary,
+  kind: Kind,
+  label: string | undefined,
+): void {
+  const { epoch } = generations;
+  journal.write({ event: 'restart', ok: true, epoch, ...summary, ...about(kind, label) });
+  log.info(
+    `generation ${summary.generation} took over from ${summary.predecessor ?? 'nobody'} in ${Math.round(summary.tookMs)} ms: ` +
+      `${summary.listeners} ${summary.listeners === 1 ? 'listener' : 'listeners'} passed, ${summary.moved} connections moved, ${summary.draining} draining`,
+  );
+}
+
+/** Notes one that has failed. @returns the error as it is told. */
+export function noteFailure(
+  { generations, journal, log }: RestartOutcomeParts,
+  error: unknown,
+  kind: Kind,
+  label: string | undefined,
+): MoultError {
+  const told = asMoultError(error, 'MOULT_HANDOVER_ABORTED');
+  const { code, message, stage, serving, details } = told;
+  const generation = Number(details?.generation ?? generations.lastNumber + 1);
+  const lastLine = lastOf(details?.output);
+  const more = { ...about(kind, label), ...(lastLine === undefined ? {} : { lastLine }) };
+  const { output } = details ?? {};
+  journal.write(
+    { event: 'restart', ok: false, generation, code, message, stage, serving, ...more },
+    { output },
+  );
+  log.error(`restart failed at ${stage ?? 'its start'}: ${message} (${code}); serving now: ${serving}`);
+  return told;
+}
+
+function about(
+  { isRollback, recycledBecause }: Kind,
+  label: string | undefined,
+): { kind: string; because?: string; release?: string } {
+  const release = label === undefined ? {} : { release: label };
+  if (recycledBecause !== undefined) return { kind: 'recycle', because: recycledBecause, ...release };
+  return { kind: isRollback ? 'rollback' : 'restart', ...release };
+}
+
+/** The last line of an output, where there is one. */
+function lastOf(output: unknown): string | undefined {
+  const lines = Array.isArray(output) ? output.map(String) : [];
+  return lines.findLast((line) => line.trim() !== '');
+}
