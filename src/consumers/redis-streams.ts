@@ -13,6 +13,7 @@ import { MoultError } from '../errors.js';
 import type { Consumer, ConsumerStart, ConsumerStop } from '../tasks/consumer.js';
 import { ConsumerErrors, type OnError } from './consumer-errors.js';
 import { InHand } from './in-hand.js';
+import { StreamGroup, type StreamRow } from './redis/stream-group.js';
 import { untilAborted } from './until-aborted.js';
 import { withTimeout } from './with-timeout.js';
 
@@ -88,16 +89,14 @@ const CLAIM_IDLE_MS = 60_000;
 /** How long a read waits, and so how often others' entries are looked at, at least. */
 const BLOCK_MS = 5000;
 const UNBLOCK_AGAIN_MS = 5;
-/** As idle as Redis can note: whoever looks for entries to claim takes such a one at once. */
-const GIVEN_UP_IDLE_MS = 2 ** 31 - 1;
+/** As many as Redis counts, and as many milliseconds as it can note. */
+const MAX_NUMBER = 2 ** 31 - 1;
 
 /** What a stop in exclusive mode saves. */
 interface Saved {
   /** Entries that have been dealt with, but could not be acknowledged. */
   readonly handled: readonly string[];
 }
-
-type Row = [id: string, values: string[] | null];
 
 /** What is read under one name, from a start to its stop. */
 interface ConsumeRun {
@@ -119,6 +118,7 @@ class RedisStreamsConsumer implements Consumer {
   readonly #concurrency: number;
   readonly #claimIdleMs: number | 'never';
   readonly #what: string;
+  readonly #group: StreamGroup;
   /** Connected, and not read from yet. */
   #reader: Redis | undefined;
   #run: ConsumeRun | undefined;
@@ -137,6 +137,7 @@ class RedisStreamsConsumer implements Consumer {
     this.#concurrency = wholeNumber('concurrency', options.concurrency ?? 1);
     this.#claimIdleMs = options.claimIdleMs ?? CLAIM_IDLE_MS;
     if (this.#claimIdleMs !== 'never') wholeNumber('claimIdleMs', this.#claimIdleMs);
+    this.#group = new StreamGroup(options);
     this.#what = `the group ${options.group} of the stream ${options.stream} in Redis`;
     this.#errors = new ConsumerErrors(this.#what, options.onError);
   }
@@ -201,7 +202,8 @@ class RedisStreamsConsumer implements Consumer {
     this.#reader?.disconnect();
     this.#reader = undefined;
     // Of the names with a number: nothing else would ever remove them.
-    for (const name of this.#ownNames) await this.#removeName(name).catch(() => {});
+    for (const name of this.#ownNames)
+      await this.#group.removeConsumer(this.#options.redis, name).catch(() => {});
   }
 
   get #withinMs(): number {
@@ -221,18 +223,9 @@ class RedisStreamsConsumer implements Consumer {
   async #reached(reader: Redis): Promise<void> {
     const reach = async () => {
       if (reader.status === 'wait') await reader.connect();
-      await this.#makeGroup(reader);
+      await this.#group.make(reader, this.#options.from);
     };
     await withTimeout(reach(), this.#withinMs, this.#what);
-  }
-
-  async #makeGroup(reader: Redis): Promise<void> {
-    const { stream, group, from = '0' } = this.#options;
-    try {
-      await reader.xgroup('CREATE', stream, group, from, 'MKSTREAM');
-    } catch (error) {
-      if (!isGroupThere(error)) throw error;
-    }
   }
 
   async #read(run: ConsumeRun): Promise<void> {
@@ -261,7 +254,7 @@ class RedisStreamsConsumer implements Consumer {
   /** Connected anew, since another connection has another number. */
   async #clientId({ reader }: ConsumeRun): Promise<number> {
     if (reader.status === 'wait') await reader.connect();
-    await this.#makeGroup(reader);
+    await this.#group.make(reader, this.#options.from);
     return reader.client('ID');
   }
 
@@ -282,27 +275,13 @@ class RedisStreamsConsumer implements Consumer {
 
   async #readOnce(run: ConsumeRun): Promise<void> {
     const { reader, inHand, name } = run;
-    const { stream, group } = this.#options;
     const room = this.#count - inHand.waiting;
     if (run.after === '>') {
       if (run.isStopping) return;
-      const reply = await reader.xreadgroup(
-        'GROUP',
-        group,
-        name,
-        'COUNT',
-        room,
-        'BLOCK',
-        BLOCK_MS,
-        'STREAMS',
-        stream,
-        '>',
-      );
-      this.#take(run, rowsOf(reply));
+      this.#take(run, await this.#group.readNew(reader, name, room, BLOCK_MS));
       return;
     }
-    const reply = await reader.xreadgroup('GROUP', group, name, 'COUNT', room, 'STREAMS', stream, run.after);
-    const rows = rowsOf(reply);
+    const rows = await this.#group.readOwn(reader, name, room, run.after);
     this.#take(run, rows);
     run.after = rows.at(-1)?.[0] ?? '>';
   }
@@ -312,13 +291,11 @@ class RedisStreamsConsumer implements Consumer {
     if (this.#claimIdleMs === 'never' || run.after !== '>') return;
     if (performance.now() - run.claimedAtMs < BLOCK_MS) return;
     run.claimedAtMs = performance.now();
-    const { stream, group } = this.#options;
     const { reader, name } = run;
-    const reply = await reader.xautoclaim(stream, group, name, this.#claimIdleMs, '0', 'COUNT', this.#count);
-    this.#take(run, reply[1] as Row[]);
+    this.#take(run, await this.#group.claimIdle(reader, name, this.#claimIdleMs, this.#count));
   }
 
-  #take({ inHand }: ConsumeRun, rows: readonly Row[]): void {
+  #take({ inHand }: ConsumeRun, rows: readonly StreamRow[]): void {
     for (const [id, values] of rows) {
       if (this.#taken.has(id)) continue;
       // Dealt with before, or removed from the stream: there is nothing left to do but to say so.
@@ -346,9 +323,8 @@ class RedisStreamsConsumer implements Consumer {
   }
 
   async #acknowledge(id: string): Promise<void> {
-    const { redis, stream, group } = this.#options;
     try {
-      await redis.xack(stream, group, id);
+      await this.#group.acknowledge(this.#options.redis, id);
       this.#handled.delete(id);
     } catch (error) {
       this.#errors.tell(error);
@@ -376,40 +352,17 @@ class RedisStreamsConsumer implements Consumer {
   /** Leaves entries to be claimed at once by whoever looks. */
   async #giveUp(name: string, entries: readonly StreamEntry[], signal: AbortSignal): Promise<void> {
     if (entries.length === 0) return;
-    const { redis, stream, group } = this.#options;
     const ids = entries.map(({ id }) => id);
-    const given = redis
-      .call('XCLAIM', [stream, group, name, '0', ...ids, 'IDLE', String(GIVEN_UP_IDLE_MS), 'JUSTID'])
-      .then(
-        () => {},
-        (error) => this.#errors.tell(error),
-      );
+    const given = this.#group.leave(this.#options.redis, name, ids).then(
+      () => {},
+      (error) => this.#errors.tell(error),
+    );
     await Promise.race([given, untilAborted(signal, given).then(() => pause(GRACE_MS))]);
-  }
-
-  async #removeName(name: string): Promise<void> {
-    const { redis, stream, group } = this.#options;
-    if (redis.status !== 'ready') return;
-    const rows = (await redis.xinfo('CONSUMERS', stream, group)) as unknown[][];
-    const own = rows.find((row) => row[row.indexOf('name') + 1] === name);
-    // One with entries is left: they would be forgotten with it.
-    if (own?.[own.indexOf('pending') + 1] !== 0) return;
-    await redis.xgroup('DELCONSUMER', stream, group, name);
   }
 }
 
 const RETRY_MS = 500;
 const GRACE_MS = 1000;
-
-function isGroupThere(error: unknown): boolean {
-  return error instanceof Error && error.message.startsWith('BUSYGROUP');
-}
-
-/** Of one stream at most, since one was asked for; an object where the client maps replies as RESP3 has them. */
-function rowsOf(reply: unknown): Row[] {
-  if (Array.isArray(reply)) return reply[0]?.[1] ?? [];
-  return Object.values((reply ?? {}) as Record<string, Row[]>)[0] ?? [];
-}
 
 function fieldsOf(values: readonly string[]): Record<string, string> {
   const fields: Record<string, string> = Object.create(null);
@@ -418,7 +371,7 @@ function fieldsOf(values: readonly string[]): Record<string, string> {
 }
 
 function wholeNumber(name: string, value: number): number {
-  if (Number.isInteger(value) && value >= 1 && value <= GIVEN_UP_IDLE_MS) return value;
+  if (Number.isInteger(value) && value >= 1 && value <= MAX_NUMBER) return value;
   throw new MoultError(
     'MOULT_BAD_OPTION',
     `redisStreams: expected ${name} to be a whole number from 1 on, received ${value}`,

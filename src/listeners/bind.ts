@@ -4,8 +4,9 @@ import { stopReceiving } from '../node/listening/datagram-handle.js';
 import { onHandleClose } from '../node/listening/listening-handle.js';
 import { duplicate, shareAddress } from '../os/descriptors/descriptor.js';
 import { DatagramListener } from './datagram-listener.js';
+import type { Inherited } from './inherited-sockets.js';
 import { datagramName } from './name.js';
-import type { Inherited, ListenerRegistry } from './registry.js';
+import type { ListenerRegistry } from './registry.js';
 
 /** Source: libuv include/uv.h, uv_udp_flags. */
 export const UV_UDP_REUSEADDR = 4;
@@ -17,7 +18,7 @@ export const UV_UDP_REUSEADDR = 4;
  */
 export function bind(registry: ListenerRegistry, request: BindRequest): number {
   const name = registry.freeName(datagramName(request));
-  const inherited = registry.inherited(name, ['udp']);
+  const inherited = registry.inherited.named(name, ['udp']);
   return inherited === undefined ? bindAnew(registry, request, name) : claim(registry, request, inherited);
 }
 
@@ -30,7 +31,7 @@ function claim(registry: ListenerRegistry, request: BindRequest, { item, fd }: I
 function bindAnew(registry: ListenerRegistry, request: BindRequest, name: string): number {
   let error = request.proceed();
   if (error === -constants.errno.EADDRINUSE) {
-    const held = registry.inheritedOverlapping(
+    const held = registry.inherited.overlapping(
       { address: request.address, port: request.port, fd: request.fd, flags: request.flags },
       'udp',
     );

@@ -16,9 +16,10 @@ import { closeDescriptor, duplicate } from '../os/descriptors/descriptor.js';
 import { socketIdentity } from '../os/sockets/socket-identity.js';
 import { byMoult } from '../os/unix-sockets/socket-file.js';
 import { bindUnix, isAbandoned, MAX_SOCKET_PATH_BYTES } from '../os/unix-sockets/unix-socket.js';
+import type { Inherited } from './inherited-sockets.js';
 import type { ListenerIdentity } from './listener.js';
 import { listenerName, momentaryName, otherNames } from './name.js';
-import type { Inherited, ListenerRegistry } from './registry.js';
+import type { ListenerRegistry } from './registry.js';
 import { StreamListener } from './stream-listener.js';
 
 /**
@@ -36,10 +37,10 @@ export function listen(registry: ListenerRegistry, request: ListenRequest, proce
   const name = registry.freeName(wanted);
   const inherited =
     shared ??
-    registry.inherited(name, ['tcp', 'unix']) ??
-    registry.inheritedLasting(otherNames(request)) ??
+    registry.inherited.named(name, ['tcp', 'unix']) ??
+    registry.inherited.lasting(otherNames(request)) ??
     inheritedAtPath(registry, request);
-  const other = inherited === undefined ? registry.inheritedOverlapping(request) : undefined;
+  const other = inherited === undefined ? registry.inherited.overlapping(request) : undefined;
   if (inherited !== undefined) claimAtPath(registry, request, inherited, proceed);
   else if (other !== undefined) standIn(registry, request, other, proceed);
   else if (isUnixPath(request)) bindPath(registry, request, name, proceed);
@@ -50,7 +51,7 @@ export function listen(registry: ListenerRegistry, request: ListenRequest, proce
 function wantedName(registry: ListenerRegistry, request: ListenRequest): string {
   const wanted = listenerName(request);
   const given = request.port > 0 ? registry.nameOfGivenPort(request.port) : undefined;
-  const inherited = given === undefined ? undefined : registry.inherited(given, ['tcp']);
+  const inherited = given === undefined ? undefined : registry.inherited.named(given, ['tcp']);
   const isAny = given !== undefined && listenerName({ ...request, port: 0 }) === unnumbered(given);
   return isAny && (inherited === undefined || portOf(inherited.fd) === request.port)
     ? unnumbered(given)
@@ -91,7 +92,7 @@ function standIn(
 
 function inheritedAtPath(registry: ListenerRegistry, request: ListenRequest): Inherited | undefined {
   const path = pathOf(request);
-  return path === undefined ? undefined : registry.inheritedAt(path);
+  return path === undefined ? undefined : registry.inherited.atPath(path);
 }
 
 /**
@@ -126,7 +127,7 @@ function bindAgain(
   bindPath(registry, request, name, proceed);
   const listener = registry.named(name);
   if (!(listener instanceof StreamListener) || listener.server !== request.server) return;
-  const before = registry.takeInherited(name);
+  const before = registry.inherited.take(name)?.fd;
   if (before !== undefined) listener.alsoServe(before);
 }
 

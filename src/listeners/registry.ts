@@ -2,18 +2,18 @@
  * Over 300 lines: every way in which a listener comes to this generation and leaves it changes the same few lists.
  */
 import type { Server } from 'node:net';
-import type { ListenRequest } from '../node/listening/listen-hook.js';
 import type { Decide } from '../node/path-decision.js';
 import { wallClockMs } from '../os/clock.js';
-import { closeDescriptor, duplicate, shutDownListener } from '../os/descriptors/descriptor.js';
-import { isByMoult, realPlace, socketFile } from '../os/unix-sockets/socket-file.js';
+import { duplicate, duplicateOrClose } from '../os/descriptors/descriptor.js';
+import { isByMoult } from '../os/unix-sockets/socket-file.js';
 import type { SocketLinks } from '../os/unix-sockets/socket-links.js';
 import { type ListenerItem, MAX_LISTENERS } from '../protocol/messages.js';
 import { DatagramListener } from './datagram-listener.js';
 import { FailedListens } from './failed-listen.js';
 import { File, fileName } from './file.js';
-import { type Listener, type ListenerState, type OnClosedByService, removeSocketPath } from './listener.js';
-import { freeName, IPV6_ONLY, overlaps } from './name.js';
+import { type Inherited, InheritedSockets } from './inherited-sockets.js';
+import type { Listener, ListenerState, OnClosedByService } from './listener.js';
+import { freeName } from './name.js';
 import { StreamListener } from './stream-listener.js';
 import { ThreadListener } from './thread-listener.js';
 
@@ -34,18 +34,12 @@ export interface RegistryEvents {
   otherForm?(asked: string, held: string, bindAnew: () => void): void;
 }
 
-/** A socket of the predecessor that has not been claimed. */
-export interface Inherited {
-  readonly item: ListenerItem;
-  readonly fd: number;
-}
-
 /** The listeners of this generation: those that it inherited and has not claimed, and those that are its own. */
 export class ListenerRegistry {
-  #inherited = new Map<string, Inherited>();
+  /** What came from another process, and has not been claimed. */
+  readonly inherited = new InheritedSockets((name) => this.#own.has(name));
   #own = new Map<string, Listener>();
   #givenUp = new Set<string>();
-  #withdrawn = new Set<string>();
   /** Released here; connections of theirs may still come from a generation before this one, and are passed on. */
   #released = new Map<string, StreamListener>();
   #byServer = new WeakMap<Server, StreamListener>();
@@ -86,57 +80,9 @@ export class ListenerRegistry {
     this.#isShared = isShared;
   }
 
-  /** Takes over descriptors of listening sockets, in the order of their descriptions. */
-  inherit(items: readonly ListenerItem[], descriptors: readonly number[]): void {
-    items.forEach((item, i) => {
-      const fd = descriptors[i];
-      if (fd !== undefined) this.#inherited.set(item.name, { item, fd });
-    });
-  }
-
-  /** Another slot of the service has opened a socket: the service here may claim it. The descriptor belongs to this object. */
-  offer(item: ListenerItem, fd: number): void {
-    if (this.#own.has(item.name) || this.#inherited.has(item.name)) closeDescriptor(fd);
-    else this.#spare(item, fd);
-  }
-
-  /** The predecessor has opened a socket that the service here is to have, too. The descriptor belongs to this object. */
-  inheritLate(item: ListenerItem, fd: number): void {
-    if (this.#own.has(item.name) || this.#inherited.has(item.name)) closeDescriptor(fd);
-    else this.#inherited.set(item.name, { item, fd });
-  }
-
-  /** What was offered and is not claimed stays with who offered it. */
-  declineOffer(name: string): void {
-    const offered = this.#inherited.get(name);
-    if (offered?.item.spare !== true || this.#own.has(name)) return;
-    this.#inherited.delete(name);
-    closeDescriptor(offered.fd);
-  }
-
-  /** No slot of the service has this one any more. */
-  withdraw(name: string): void {
-    this.#withdrawn.add(name);
-    const inherited = this.#inherited.get(name);
-    if (inherited === undefined) return;
-    closeDescriptor(inherited.fd);
-    this.#inherited.delete(name);
-  }
-
   /** The listeners that are open, gated or paused. */
   own(): Listener[] {
     return [...this.#own.values()];
-  }
-
-  /** Whether whoever had one of this name has closed it since it was passed on. */
-  isWithdrawn(name: string): boolean {
-    return this.#withdrawn.has(name);
-  }
-
-  /** The names of sockets that were inherited and not claimed yet, without those that nobody claimed before either. */
-  unclaimed(): string[] {
-    const sockets = [...this.#inherited.values()].filter(({ item }) => item.family !== 'file' && !item.spare);
-    return sockets.map(({ item }) => item.name).filter((name) => !this.#own.has(name));
   }
 
   /** Those by which clients reach the service. */
@@ -177,7 +123,7 @@ export class ListenerRegistry {
     const full = fileName(name);
     const known = this.#own.get(full);
     if (known !== undefined) return duplicate(known.fd);
-    const inherited = this.inherited(full, ['file']);
+    const inherited = this.inherited.named(full, ['file']);
     const mine = inherited?.fd ?? open();
     const kept = inherited === undefined ? duplicateOrClose(mine) : inherited.fd;
     const file = new File(full, kept, this.initialState, inherited !== undefined, this.closedByService);
@@ -222,12 +168,6 @@ export class ListenerRegistry {
     return freeName(name, (candidate) => this.#own.has(candidate));
   }
 
-  /** What was inherited under a name and is of one of these kinds. It stays until a listener that claims it is added. */
-  inherited(name: string, families: readonly ListenerItem['family'][]): Inherited | undefined {
-    const found = this.#inherited.get(name);
-    return found !== undefined && families.includes(found.item.family) ? found : undefined;
-  }
-
   /** What worker threads of this process have under a name, for a server of the main thread to claim. */
   takeFromThreads(name: string): Inherited | undefined {
     const listener = this.#own.get(name);
@@ -235,48 +175,13 @@ export class ListenerRegistry {
     const item = listener.item();
     const inherited = { item, fd: listener.surrenderDescriptor() };
     this.#own.delete(name);
-    this.#inherited.set(name, inherited);
+    this.inherited.put(item, inherited.fd);
     return inherited;
   }
 
   /** Whether the service had a listener of this name, and closed it. */
   hasGivenUp(name: string): boolean {
     return this.#givenUp.has(name);
-  }
-
-  /** The Unix listener that was inherited and is found at this path, or was: however the services spell it. */
-  inheritedAt(path: string): Inherited | undefined {
-    const file = socketFile(path);
-    const place = realPlace(path);
-    return [...this.#inherited.values()].find(({ item }) => {
-      if (item.family !== 'unix' || item.file === undefined) return false;
-      return item.file === file || (item.path !== null && realPlace(item.path) === place);
-    });
-  }
-
-  /** What was inherited under a name is not claimed: its path could not be had, and another socket has taken its name. */
-  takeInherited(name: string): number | undefined {
-    const inherited = this.#inherited.get(name);
-    this.#inherited.delete(name);
-    return inherited?.fd;
-  }
-
-  /** What was inherited from a service manager under one of these names. */
-  inheritedLasting(names: readonly string[]): Inherited | undefined {
-    return names.map((name) => this.#inherited.get(name)).find((found) => found?.item.lasting === true);
-  }
-
-  /** What was inherited and not claimed yet, and keeps this request from being bound: another form of the same address. */
-  inheritedOverlapping(
-    { address, port, fd, flags }: Pick<ListenRequest, 'address' | 'port' | 'fd' | 'flags'>,
-    family: 'tcp' | 'udp' = 'tcp',
-  ): Inherited | undefined {
-    if (fd !== undefined || port <= 0) return undefined;
-    const asked = { host: address ?? '::', port, ipv6Only: (flags & IPV6_ONLY) !== 0 };
-    return [...this.#inherited.values()].find(
-      ({ item, fd: held }) =>
-        item.family === family && item.lasting !== true && !this.#own.has(item.name) && overlaps(asked, held),
-    );
   }
 
   /**
@@ -293,7 +198,7 @@ export class ListenerRegistry {
   add(listener: Listener): void {
     const { name } = listener.identity;
     this.closedAt.delete(name);
-    if (listener.isInherited) this.#inherited.delete(name);
+    if (listener.isInherited) this.inherited.take(name);
     this.#own.set(name, listener);
     if (listener instanceof StreamListener) this.#byServer.set(listener.server, listener);
   }
@@ -333,9 +238,8 @@ export class ListenerRegistry {
   proved(): void {
     this.#isOnProbation = false;
     for (const [name, listener] of this.#closedInProbation) {
-      const inherited = this.#own.has(name) ? undefined : this.#inherited.get(name);
+      const inherited = this.#own.has(name) ? undefined : this.inherited.take(name);
       if (inherited === undefined) continue;
-      this.#inherited.delete(name);
       listener.releaseAs(inherited.fd);
       this.#closedForGood(listener);
     }
@@ -396,35 +300,7 @@ export class ListenerRegistry {
    * @returns which of them are held here.
    */
   dropUnclaimed(held: ReadonlySet<string> = new Set()): string[] {
-    const kept: string[] = [];
-    for (const [name, { item, fd }] of [...this.#inherited]) {
-      if (this.#isKept(item)) this.#spare(item, fd);
-      else if (item.family !== 'file' && (held.has(name) || item.spare) && !this.#own.has(name)) {
-        this.#spare(item, fd);
-        kept.push(name);
-      } else {
-        closeDescriptor(fd);
-        this.#inherited.delete(name);
-      }
-    }
-    return kept;
-  }
-
-  /** Whether one was passed on and is not claimed yet. */
-  isUnclaimed(name: string): boolean {
-    return this.#inherited.has(name);
-  }
-
-  /** Closes one for good, for every process, that the service never came to listen on. @returns whether there was one. */
-  closeUnclaimed(name: string): boolean {
-    const inherited = this.#inherited.get(name);
-    if (inherited === undefined) return false;
-    const { item, fd } = inherited;
-    this.#inherited.delete(name);
-    if (item.family === 'tcp' || item.family === 'unix') shutDownListener(fd);
-    if (item.path !== null) removeSocketPath(item.path, item.file, this.links);
-    closeDescriptor(fd);
-    return true;
+    return this.inherited.dropUnclaimed(held, (item) => this.#isKept(item));
   }
 
   /** Gives one up. @param everywhere closes the port for every process, unless other slots accept on it. */
@@ -437,7 +313,7 @@ export class ListenerRegistry {
   /** The open listeners as a successor is told of them, and their descriptors in the same order. */
   describe(): { items: ListenerItem[]; descriptors: number[] } {
     const listeners = this.lasting().filter((listener) => listener.fd >= 0);
-    const spare = [...this.#inherited.values()].filter(({ item }) => item.spare);
+    const spare = this.inherited.spare();
     return {
       items: [...listeners.map((listener) => listener.item()), ...spare.map(({ item }) => item)],
       descriptors: [...listeners.map((listener) => listener.fd), ...spare.map(({ fd }) => fd)],
@@ -463,7 +339,7 @@ export class ListenerRegistry {
     if (was === 'gated') {
       // It was never ours: the predecessor accepts on it. It may be claimed again.
       const fd = listener.surrenderDescriptor();
-      if (fd >= 0) this.#inherited.set(name, { item: listener.item(), fd });
+      if (fd >= 0) this.inherited.put(listener.item(), fd);
       this.#events.closedBehindGate?.(listener);
       return;
     }
@@ -471,13 +347,14 @@ export class ListenerRegistry {
     if (isSpared && !this.#isKept(listener.item())) {
       // The predecessor may have to accept there again: clients wait in its queue, for whoever does next.
       const item = { ...listener.item(), spare: true };
-      this.#inherited.set(name, { item, fd: listener.surrenderDescriptor() });
+      this.inherited.put(item, listener.surrenderDescriptor());
       this.#closedInProbation.set(name, listener);
       this.#events.closedBehindGate?.(listener);
       return;
     }
     // After commit a paused one is the successor's; only our copy goes, and it is told of when it is ours again.
-    if (this.#isKept(listener.item())) this.#spare(listener.item(), listener.surrenderDescriptor());
+    if (this.#isKept(listener.item()))
+      this.inherited.putSpare(listener.item(), listener.surrenderDescriptor());
     else listener.release(was === 'open');
     if (was === 'open') this.#closedForGood(listener);
     else if (was === 'paused') this.#closedWhilePaused.set(name, listener);
@@ -497,11 +374,6 @@ export class ListenerRegistry {
     return lasting === true || (this.#isShared && family !== 'file');
   }
 
-  // Its clients wait, for a service manager keeps it open, until the service or a successor claims it again.
-  #spare(item: ListenerItem, fd: number): void {
-    if (fd >= 0) this.#inherited.set(item.name, { item: { ...item, spare: true }, fd });
-  }
-
   #closedForGood(listener: Listener): void {
     this.#givenUp.add(listener.identity.name);
     this.#events.closed(listener);
@@ -513,15 +385,5 @@ function attempt(call: () => void): void {
     call();
   } catch (error) {
     process.emitWarning(`put off until this generation served: ${String(error)}`, 'MoultWarning');
-  }
-}
-
-// Where there is no room for a copy nobody learns of the descriptor that was opened for it.
-function duplicateOrClose(fd: number): number {
-  try {
-    return duplicate(fd);
-  } catch (error) {
-    closeDescriptor(fd);
-    throw error;
   }
 }

@@ -133,7 +133,7 @@ export class Generation implements GenerationContext {
       otherForm: (asked: string, held: string, bindAnew: () => void) => {
         if (this.#hasPredecessor) this.#readiness.otherForm(asked, held);
         // Nobody else will serve on the one that is held: this release listens elsewhere.
-        else if (this.listeners.closeUnclaimed(held)) {
+        else if (this.listeners.inherited.closeForGood(held, this.listeners.links)) {
           this.#lifeline.send({ type: 'release', name: held });
           bindAnew();
         }
@@ -144,7 +144,7 @@ export class Generation implements GenerationContext {
     this.listeners = new ListenerRegistry(this.#isGated, events, isShared, links);
     decidePaths(this.listeners.decide);
     this.#lookedAt = new LookedAt(this.listeners);
-    this.listeners.inherit(listeners, descriptors);
+    this.listeners.inherited.takeOver(listeners, descriptors);
     const locks = overseer.isFolderOfService
       ? new TaskLocks(overseer.folder, process.env.MOULT_SLOT)
       : undefined;
@@ -229,7 +229,7 @@ export class Generation implements GenerationContext {
 
   /** The names of listeners that are held for it, and on which it does not listen yet. */
   held(): string[] {
-    return [...this.listeners.unclaimed(), ...(this.#late?.names ?? [])];
+    return [...this.listeners.inherited.unclaimed(), ...(this.#late?.names ?? [])];
   }
 
   /** Whether it accepts, or would if it had a listener. */
@@ -392,10 +392,10 @@ export class Generation implements GenerationContext {
     lifeline.on('give', ({ door, count }) => this.#give(door, count));
     lifeline.on('share', ({ listener }, incoming) => {
       const [fd] = incoming.take();
-      if (fd !== undefined) this.listeners.offer(listener, fd);
+      if (fd !== undefined) this.listeners.inherited.offer(listener, fd);
     });
     lifeline.on('withdraw', ({ name }) => {
-      this.listeners.withdraw(name);
+      this.listeners.inherited.withdraw(name);
       this.#readiness.changed();
     });
     lifeline.on('check-connection', ({ listener }, incoming) => this.#check(listener, incoming.take()));
@@ -595,17 +595,17 @@ export class Generation implements GenerationContext {
     if (!waits) {
       if (isReady) closeDescriptor(fd);
       else this.#offered.push(item.name);
-      if (!isReady) this.listeners.offer(item, fd);
+      if (!isReady) this.listeners.inherited.offer(item, fd);
       return;
     }
-    this.listeners.inheritLate(item, fd);
+    this.listeners.inherited.addLate(item, fd);
     if (!isReady) this.#readiness.alsoExpects(item.name);
     else if (!isCommitted) this.#promised = [...this.#promised, item.name];
     else this.#holdLate([...(this.#late?.names ?? []), item.name], this.#settings.readyTimeoutMs);
   }
 
   #ready(late: readonly string[]): void {
-    for (const name of this.#offered.splice(0)) this.listeners.declineOffer(name);
+    for (const name of this.#offered.splice(0)) this.listeners.inherited.declineOffer(name);
     this.#promised = this.#successor.ready(this.#readiness.hasSaid, late);
     if (!this.#isGated) this.#successor.serveAtOnce();
   }

@@ -37,7 +37,7 @@ export class LateListeners {
 
   /** Those on which the service has not come to listen so far. */
   get names(): string[] {
-    return [...this.#names].filter((name) => this.#listeners.isUnclaimed(name));
+    return [...this.#names].filter((name) => this.#listeners.inherited.has(name));
   }
 
   /** Whether one is held, or was. */
@@ -59,7 +59,8 @@ export class LateListeners {
 
   #closeIfOver(): void {
     if (this.#isInTime || !this.#isConfirmed) return;
-    for (const name of this.#names) if (this.#listeners.closeUnclaimed(name)) this.#closed(name);
+    for (const name of this.#names)
+      if (this.#listeners.inherited.closeForGood(name, this.#listeners.links)) this.#closed(name);
     this.#names.clear();
   }
 }

@@ -102,10 +102,11 @@ export class Readiness {
   /** The listeners that it is to have and has not. */
   missing(): string[] {
     const { settings, listeners } = this.#parts;
-    if (settings.expects === undefined) return [...listeners.unclaimed(), ...this.#idle()];
+    if (settings.expects === undefined) return [...listeners.inherited.unclaimed(), ...this.#idle()];
     return [...new Set([...settings.expects, ...this.#added])].filter(
       (name) =>
-        (listeners.named(name) === undefined || this.#idle().includes(name)) && !listeners.isWithdrawn(name),
+        (listeners.named(name) === undefined || this.#idle().includes(name)) &&
+        !listeners.inherited.isWithdrawn(name),
     );
   }
 
@@ -153,7 +154,7 @@ export class Readiness {
 
   get #hasSome(): boolean {
     const { listeners, inherited } = this.#parts;
-    const isToHave = ({ name, spare }: ListenerItem) => !spare && !listeners.isWithdrawn(name);
+    const isToHave = ({ name, spare }: ListenerItem) => !spare && !listeners.inherited.isWithdrawn(name);
     return this.#sockets.length > 0 || inherited.some(isToHave);
   }
 

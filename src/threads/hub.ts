@@ -145,9 +145,9 @@ export class ThreadHub {
     const [name = '', ...others] = wants;
     const path = others[0]?.startsWith('unix:') ? others[0].slice('unix:'.length) : undefined;
     const inherited =
-      listeners.inherited(name, ['tcp', 'unix', 'udp']) ??
-      listeners.inheritedLasting(others) ??
-      (path === undefined ? undefined : listeners.inheritedAt(path));
+      listeners.inherited.named(name, ['tcp', 'unix', 'udp']) ??
+      listeners.inherited.lasting(others) ??
+      (path === undefined ? undefined : listeners.inherited.atPath(path));
     if (inherited === undefined) return undefined;
     const { item, fd } = inherited;
     // Clients are to find it where this release asks for it.

@@ -166,7 +166,7 @@ export class ServiceThread implements Movables {
       if (item !== undefined && fd !== undefined) {
         asked.abandon();
         const known = { ...item, name: this.listeners.freeName(item.name) };
-        this.listeners.inherit([known], [fd]);
+        this.listeners.inherited.takeOver([known], [fd]);
         return then(known, fd);
       }
       // Until it is closed no other thread is answered for this name, so all of it is done in this call.
@@ -294,7 +294,7 @@ export class ServiceThread implements Movables {
 
   // The main thread has a copy for as long as another thread listens on it.
   #closed(name: string): void {
-    this.listeners.withdraw(name);
+    this.listeners.inherited.withdraw(name);
     this.#main.send({ type: 'release', name });
   }
 

@@ -285,11 +285,11 @@ describe('a claimed datagram socket', () => {
       const { two, second, port, client } = await claimed(later);
       const name = `udp://127.0.0.1:${port}`;
       await closedSocket(second);
-      assert.deepEqual(two.registry.unclaimed(), [name]);
+      assert.deepEqual(two.registry.inherited.unclaimed(), [name]);
       assert.deepEqual(two.registry.own(), []);
       await client.is('first', 1);
       await two.bind(later, answering('again'), port, LOCAL);
-      assert.deepEqual(two.registry.unclaimed(), []);
+      assert.deepEqual(two.registry.inherited.unclaimed(), []);
       await client.is('first', 2);
     },
   );
@@ -332,8 +332,11 @@ describe('a claimed datagram socket', () => {
 
   tidy('is not taken by a server that listens on the same port', async (later) => {
     const { one, two } = await claimed(later);
-    assert.equal(one.registry.inherited('tcp://127.0.0.1:1', ['tcp']), undefined);
-    assert.equal(two.registry.inherited(two.registry.own()[0]?.identity.name ?? '', ['tcp']), undefined);
+    assert.equal(one.registry.inherited.named('tcp://127.0.0.1:1', ['tcp']), undefined);
+    assert.equal(
+      two.registry.inherited.named(two.registry.own()[0]?.identity.name ?? '', ['tcp']),
+      undefined,
+    );
   });
 
   tidy('that shares its port with others is claimed one by one, in the same order', async (later) => {

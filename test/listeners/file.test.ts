@@ -31,7 +31,7 @@ describe('an open file of the service', () => {
     assert.equal(first.opened, true);
     assert.deepEqual(one.told, ['bound file:log']);
     const two = new GenerationOfListeners(later, one);
-    assert.deepEqual(two.registry.unclaimed(), [], 'nobody waits for it');
+    assert.deepEqual(two.registry.inherited.unclaimed(), [], 'nobody waits for it');
     const second = fileOf(later, two, join(folder, 'another'));
     assert.equal(second.opened, false);
     assert.equal(whatIs(second.fd), join(folder, 'log'));

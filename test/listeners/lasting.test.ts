@@ -32,7 +32,7 @@ async function activated(
   const name = boundName(identity.address);
   const one = new GenerationOfListeners(later);
   const family = identity.address.family === 'unix' ? 'unix' : 'tcp';
-  one.registry.inherit([{ name, family, backlog: 0, path: null, lasting: true }], [fd]);
+  one.registry.inherited.takeOver([{ name, family, backlog: 0, path: null, lasting: true }], [fd]);
   later(() => closeSpare(one));
   return { socket, one, name };
 }
@@ -71,7 +71,7 @@ describe('a listener that a service manager opened', () => {
     const one = new GenerationOfListeners(later);
     later(() => closeSpare(one));
     const lasting = items.map((item) => ({ ...item, path: null, lasting: true }));
-    one.registry.inherit(lasting, descriptors.map(duplicate));
+    one.registry.inherited.takeOver(lasting, descriptors.map(duplicate));
     first.registry.pause();
     await one.listen(later, answering('here'), { path: join(folder, 'link/a.sock') });
     assert.deepEqual(one.told, [`claimed unix:${path}`]);
@@ -86,7 +86,7 @@ describe('a listener that a service manager opened', () => {
     server.listen({ port, host: '127.0.0.1' });
     const [error] = await eventOf<[NodeJS.ErrnoException]>(server, 'error');
     assert.equal(error.code, 'EADDRINUSE');
-    assert.deepEqual(one.registry.unclaimed(), [name]);
+    assert.deepEqual(one.registry.inherited.unclaimed(), [name]);
     one.registry.dropUnclaimed();
   });
 
@@ -108,10 +108,10 @@ describe('a listener that a service manager opened', () => {
       const { one, name } = await activated(later, LOCAL);
       const other = await one.listen(later, answering('other'), LOCAL);
       one.registry.dropUnclaimed();
-      assert.deepEqual(one.registry.unclaimed(), []);
+      assert.deepEqual(one.registry.inherited.unclaimed(), []);
       const two = new GenerationOfListeners(later, one);
       later(() => closeSpare(two));
-      assert.deepEqual(two.registry.unclaimed(), ['tcp://127.0.0.1:0']);
+      assert.deepEqual(two.registry.inherited.unclaimed(), ['tcp://127.0.0.1:0']);
       one.registry.pause();
       two.registry.openGates();
       const port = Number(name.split(':').at(-1));

@@ -36,7 +36,7 @@ export class GenerationOfListeners {
     });
     if (predecessor !== undefined) {
       const { items, descriptors } = predecessor.registry.describe();
-      this.registry.inherit(JSON.parse(JSON.stringify(items)), descriptors.map(duplicate));
+      this.registry.inherited.takeOver(JSON.parse(JSON.stringify(items)), descriptors.map(duplicate));
     }
     later(() => {
       this.registry.dropUnclaimed();

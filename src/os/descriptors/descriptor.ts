@@ -21,6 +21,16 @@ export function duplicate(fd: number): number {
   return copy;
 }
 
+/** The same, and closes the descriptor where there is no room for a copy: nobody learns then that it was opened. @throws MOULT_SYSTEM_CALL */
+export function duplicateOrClose(fd: number): number {
+  try {
+    return duplicate(fd);
+  } catch (error) {
+    closeDescriptor(fd);
+    throw error;
+  }
+}
+
 /** Closes a descriptor that Node knows nothing of. */
 export function closeDescriptor(fd: number): void {
   libc().close(fd);
