@@ -9,6 +9,7 @@ import process from 'node:process';
 /** Each package that the tests need, and a file of it by which it is seen to be there. */
 const PACKAGES = {
   chromium: '/usr/bin/chromium',
+  logrotate: '/usr/sbin/logrotate',
   mosquitto: '/usr/sbin/mosquitto',
   'nats-server': '/usr/sbin/nats-server',
   'nghttp2-client': '/usr/bin/h2load',

@@ -69,6 +69,13 @@ export const errorTable = {
     retry: true,
     remedy: 'Set XDG_RUNTIME_DIR to a folder that this user may write to, such as a tmpfs or an emptyDir.',
   },
+  MOULT_OUTPUT_FILE: {
+    meaning: 'The output file of the service cannot be opened, or it has none that could be opened anew.',
+    serving: 'unchanged',
+    retry: true,
+    remedy:
+      'Make the folder of the file, and give the user of moult the right to write there. Until then all is written to the file that was open before.',
+  },
   MOULT_AMBIGUOUS_NAME: {
     meaning: 'Several services run under moult and no name was given.',
     serving: 'unchanged',

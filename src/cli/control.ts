@@ -15,7 +15,16 @@ const ANSWER_TIMEOUT_MS = 24 * 3_600_000;
 const LOOK_TIMEOUT_MS = 5000;
 
 type Question = Message<
-  'restart' | 'rollback' | 'scale' | 'history' | 'upgrade' | 'stop' | 'status' | 'metrics' | 'dashboard'
+  | 'restart'
+  | 'rollback'
+  | 'scale'
+  | 'history'
+  | 'upgrade'
+  | 'stop'
+  | 'status'
+  | 'metrics'
+  | 'dashboard'
+  | 'reopen-output'
 >;
 
 /** How long to wait before it is asked again whose program is just being replaced, and how often: an upgrade takes no second. */
@@ -31,6 +40,7 @@ const LASTING: Partial<Record<Question['type'], string>> = {
   scale: 'change',
   upgrade: 'upgrade',
   stop: 'stop',
+  'reopen-output': 'change of files',
 };
 
 /**

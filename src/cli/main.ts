@@ -12,7 +12,7 @@ if (major < 20 || (major === 20 && minor < 19)) {
     if (process.argv[2] === 'run') hearEarly();
   }
   // What only asks a supervisor is in one file, which loads faster: src/cli/operator-commands.ts.
-  const OPERATOR_COMMANDS = ['restart', 'rollback', 'scale', 'status', 'history', 'metrics', 'stop'];
+  const OPERATOR_COMMANDS = ['restart', 'rollback', 'scale', 'status', 'history', 'logs', 'metrics', 'stop'];
   const isOperatorCommand = OPERATOR_COMMANDS.includes(process.argv[2] ?? '');
   if (isOperatorCommand) {
     const { keepCompiled } = await import('./compile-cache.js');

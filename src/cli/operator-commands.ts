@@ -7,6 +7,7 @@ export const operatorCommands: Commands = {
   scale: async () => (await import('./commands/scale.js')).scaleCommand(),
   status: async () => (await import('./commands/status.js')).statusCommand(),
   history: async () => (await import('./commands/history.js')).historyCommand(),
+  logs: async () => (await import('./commands/logs.js')).logsCommand(),
   metrics: async () => (await import('./commands/metrics.js')).metricsCommand(),
   stop: async () => (await import('./commands/stop.js')).stopCommand(),
 };

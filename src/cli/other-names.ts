@@ -2,8 +2,7 @@ const STATUS = 'moult status shows what runs';
 const RUN = 'moult run <script.js | command …> starts a service, in the foreground';
 const RESTART = 'moult restart [name] replaces a running service by its next version';
 const STOP = 'moult stop [name] ends a service';
-const LOGS =
-  "moult keeps no logs: a service's output is that of its moult run (journalctl -u <unit> under systemd)";
+const LOGS = 'moult logs [name] shows the recent output of a service';
 
 /** What other tools call a command, and which of moult's does it. */
 export const otherNames: Readonly<Record<string, string | undefined>> = {
@@ -28,6 +27,8 @@ export const otherNames: Readonly<Record<string, string | undefined>> = {
   revert: 'moult rollback [name] goes back to the release before',
   update: 'moult upgrade [name] replaces the program of the supervisor',
   startup: 'moult systemd prints a unit that starts a service at boot',
-  logs: LOGS,
   log: LOGS,
+  tail: LOGS,
+  flush: LOGS,
+  reloadLogs: 'moult logs --reopen opens the output file of a service anew',
 };

@@ -265,6 +265,12 @@ export const RUN_OPTIONS = {
     text,
     { applies: 'start' },
   ),
+  output: row(
+    '--output <file>',
+    'append all output, that of moult too, to this file; it is opened anew on SIGUSR1 and by moult logs --reopen',
+    text,
+    { applies: 'start' },
+  ),
   log: row(
     '--log <level>',
     'the log level of moult itself: debug, info, warn, error or silent',

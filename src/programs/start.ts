@@ -1,5 +1,10 @@
 import { calledNode } from '../os/processes/invocation.js';
-import { type Launch, type Launched, launchWithDescriptors } from '../os/processes/launch.js';
+import {
+  type Launch,
+  type Launched,
+  launchWithDescriptors,
+  launchWithPipes,
+} from '../os/processes/launch.js';
 import { misleading, type PassedSocket, passingVariables } from './passing.js';
 
 /** Where NODE_OPTIONS waits for the program: it is not meant for the process that becomes it. */
@@ -14,10 +19,13 @@ export interface ProgramStart {
   readonly generation: number;
   /** Where it may say how it does; undefined for nowhere. */
   readonly notifySocket: string | undefined;
+  /** Whether its output comes through this process. */
+  readonly isPiped: boolean;
 }
 
 /** Starts a program with its sockets. The process that is started becomes the program. */
-export function startProgram({ launch, exec, sockets, generation, notifySocket }: ProgramStart): Launched {
+export function startProgram(start: ProgramStart): Launched {
+  const { launch, exec, sockets, generation, notifySocket, isPiped } = start;
   const env: Record<string, string | undefined> = { ...launch.env };
   for (const name of misleading(env)) delete env[name];
   Object.assign(env, passingVariables(sockets, generation, process.pid), {
@@ -27,7 +35,7 @@ export function startProgram({ launch, exec, sockets, generation, notifySocket }
   });
   delete env.NODE_OPTIONS;
   const { command, args, cwd } = launch;
-  return launchWithDescriptors(
+  return (isPiped ? launchWithPipes : launchWithDescriptors)(
     { command: calledNode(), args: ['--', exec, command, ...args], cwd, env },
     sockets.map(({ fd }) => fd),
   );

@@ -285,6 +285,8 @@ export const schemas = {
     members: v.optional(v.boolean()),
     /** Of a generation: whether it may be told of peers. Of a neighbour: it comes to share broadcasts. */
     shares: v.optional(v.boolean()),
+    /** Of a generation: whether it takes `renew-output`. */
+    takesOutput: v.optional(v.boolean()),
     /** Of a generation: its Node loads no addons, so it neither sends nor takes descriptors. */
     withoutDescriptors: v.optional(v.boolean()),
     /** Of a successor: whether it takes `late-listener`. */
@@ -524,6 +526,9 @@ export const schemas = {
   undone: v.object({ generation: count, error: errorReport, alive: v.boolean() }),
   /** Write to the supervisor's own output from now on. */
   'direct-output': v.object({}),
+  /** The supervisor's output is another one: write there from now on, from the next line on. And that it is done. */
+  'renew-output': v.object({ id: count }),
+  'output-renewed': v.object({ id: count }),
   undo: v.object({ error: errorReport }),
   proceed: v.object({ generation: count }),
   'check-connection': v.object({ listener: v.nullable(name) }),
@@ -650,6 +655,8 @@ export const schemas = {
   metrics: v.object({}),
   /** Give a link to the dashboard that the supervisor serves. */
   dashboard: v.object({}),
+  /** Open the output file anew. */
+  'reopen-output': v.object({}),
   /** Tell what happens, as it does, until the channel closes. */
   watch: v.object({}),
   event: v.object({ event: v.record(v.string(), v.unknown()) }),

@@ -23,6 +23,8 @@ export interface Operated {
   rollback(watch: Watcher): Promise<object>;
   scale(slots: number): Promise<object>;
   stop(): Promise<void>;
+  /** Opens the output file anew. */
+  reopenOutput(): Promise<object>;
   upgradeSoon(onFailure: (error: MoultError) => void): Promise<object>;
 }
 
@@ -62,6 +64,7 @@ export function serveOperator(channel: Channel, supervisor: Operated): void {
       channel.send({ type: 'event', event: { type: 'upgrade-failed', ...error.report() } });
     answer(supervisor.upgradeSoon(failed));
   });
+  channel.on('reopen-output', () => answer(supervisor.reopenOutput()));
   channel.on('scale', ({ slots }) => answer(supervisor.scale(slots)));
   channel.on('restart', ({ wait, surge, onFailure, ...request }) => {
     const asked = { ...request, ...(surge && { surge }), ...(onFailure && { onFailure }) };

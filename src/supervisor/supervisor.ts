@@ -20,6 +20,8 @@ import { HeldListeners, type KeptListener, type Sharing } from './listeners/held
 import { HeldPaths } from './listeners/held-paths.js';
 import { serveOperator } from './operator.js';
 import type { SupervisorOptions } from './options.js';
+import type { OutputFile } from './output/output-file.js';
+import { type Reopened, reopenOutput } from './output/output-reopening.js';
 import { afterwards, serviceFactory, telling } from './process/generation-factory.js';
 import { GenerationNumbers } from './process/generation-numbers.js';
 import type { GenerationProcess } from './process/generation-process.js';
@@ -107,6 +109,8 @@ export class Supervisor {
   readonly #service: ServiceCommand;
   readonly #options: SupervisorOptions;
   readonly #log: Logger;
+  readonly #outputs: Outputs;
+  readonly #outputFile: OutputFile | undefined;
   readonly #next: NextProgram;
   readonly #startedAt = wallClockMs();
   #lastFailure: JournalEntry | undefined;
@@ -137,7 +141,10 @@ export class Supervisor {
     outputs: Outputs,
     next: NextProgram,
     manager: ServiceManagerLink,
+    outputFile?: OutputFile,
   ) {
+    this.#outputs = outputs;
+    this.#outputFile = outputFile;
     // The same objects all the time: a restart writes what holds from then on into them.
     const { service, options } = settings;
     this.#folder = folder;
@@ -466,6 +473,11 @@ export class Supervisor {
   /** Past restarts, oldest first. */
   history(): Record<string, unknown>[] {
     return historyOf(this.#journal.read());
+  }
+
+  /** Opens the file of `--output` anew. @throws MOULT_OUTPUT_FILE when there is none, or it cannot be opened: nothing has changed then. */
+  reopenOutput(): Promise<Reopened> {
+    return reopenOutput(this.#outputFile, () => this.#slots.generations(), this.#log);
   }
 
   /** Passes a signal on to each generation that serves. */
@@ -803,6 +815,7 @@ export class Supervisor {
       exec: () => this.#files.find().exec,
       readyAfterMs,
       stopSignal,
+      outputs: this.#outputFile === undefined ? undefined : this.#outputs,
       warn,
     };
   }

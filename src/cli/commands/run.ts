@@ -18,13 +18,17 @@ import { RunFolder } from '../../supervisor/journal/run-folder.js';
 import { LastResort } from '../../supervisor/last-resort.js';
 import { holdPassed } from '../../supervisor/listeners/inherited-listeners.js';
 import { supervisorLog } from '../../supervisor/log.js';
+import { OutputFile } from '../../supervisor/output/output-file.js';
+import { leftText } from '../../supervisor/output/output-reopening.js';
 import { boundOutput } from '../../supervisor/output-bound.js';
+import { flushLines } from '../../supervisor/process/whole-lines.js';
 import { rehearse } from '../../supervisor/rehearsal.js';
 import { defaultName } from '../../supervisor/releases/release.js';
 import { ServiceSettings } from '../../supervisor/service-settings.js';
 import { type NextProgram, Supervisor } from '../../supervisor/supervisor.js';
 import { Giver } from '../../supervisor/takeover/incoming-takeover.js';
 import { becomeNewProgram, CARRIED_FORMAT, type Carried, takeCarried } from '../../supervisor/upgrade.js';
+import { visibleLine } from '../../terminal/visible.js';
 import { passEarlyOn } from '../early-signals.js';
 import { observe } from '../observers.js';
 import { optionsAfter } from '../options-after.js';
@@ -78,7 +82,33 @@ async function run(command: Command): Promise<number> {
   trustUids(flags.allowUid ?? []);
   reserve.keep(RESERVED_DESCRIPTORS, true);
   const folder = new RunFolder(flags.name ?? defaultName(service));
-  const log = settings.follows(supervisorLog(folder.name, flags.log));
+  const output = outputFile(flags.output, service.cwd, carried === undefined);
+  try {
+    const log = settings.follows(supervisorLog(folder.name, flags.log));
+    output?.onFull((error) =>
+      log.error(`${flags.output} cannot be written, so what comes through moult waits: ${error.message}`),
+    );
+    return await supervise(command, { carried, cwd, first, settings, folder, log, output });
+  } catch (error) {
+    output?.giveBack();
+    throw error;
+  }
+}
+
+/** What there is before anything of the service is opened. */
+interface Beginning {
+  readonly carried: ReturnType<typeof takeCarried>;
+  readonly cwd: string;
+  readonly first: Awaited<ReturnType<ConfigSource['first']>>;
+  readonly settings: ServiceSettings;
+  readonly folder: RunFolder;
+  readonly log: Logger;
+  readonly output: OutputFile | undefined;
+}
+
+async function supervise(command: Command, beginning: Beginning): Promise<number> {
+  const { carried, cwd, first, settings, folder, log, output } = beginning;
+  const { service, flags } = first;
   const longOptions = runShape().options.flatMap(({ long }) => long ?? []);
   const misplaced = optionsAfter(service, process.argv.slice(3), longOptions);
   if (misplaced !== undefined && carried === undefined) log.warn(misplaced);
@@ -95,8 +125,11 @@ async function run(command: Command): Promise<number> {
   };
   const agent = await agentOf(flags.fleet, folder.name, cwd, log, carried !== undefined);
   const next = nextProgram(folder, carries, started ?? null, manager, () => lastResort.times, agent);
-  const outputs = { stdout: process.stdout, stderr: process.stderr };
-  const supervisor = new Supervisor(folder, settings, log, outputs, next, manager);
+  const outputs =
+    output === undefined
+      ? { stdout: process.stdout, stderr: process.stderr }
+      : { stdout: output.stream, stderr: output.stream, isExchanged: true };
+  const supervisor = new Supervisor(folder, settings, log, outputs, next, manager, output);
   const goOn = () => supervisor.goOnAsNewProgram();
   const lastResort = new LastResort({ before: carried?.unexpected ?? [], goOn, log });
   if (carried !== undefined) {
@@ -104,7 +137,8 @@ async function run(command: Command): Promise<number> {
     supervisor.held.takeOver(carried.held);
   }
   const { outputBound } = command.opts<{ outputBound?: number }>();
-  if (outputBound !== undefined) boundOutput(outputBound);
+  // The file of the user is kept whole.
+  if (outputBound !== undefined && output === undefined) boundOutput(outputBound);
   holdPassed(passed, supervisor.held, manager, log);
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
   const stop = () => void supervisor.stop();
@@ -122,6 +156,7 @@ async function run(command: Command): Promise<number> {
   const endObservers = observe(supervisor, folder, flags, log);
   const pass = (name: NodeJS.Signals) => supervisor.pass(name);
   for (const name of PASSED_ON) process.on(name, pass);
+  if (output !== undefined) process.on('SIGUSR1', () => reopenUnasked(supervisor, log));
   try {
     // Where an earlier program of it has left generations, there is something to lose.
     if (carried !== undefined) lastResort.begin();
@@ -136,6 +171,7 @@ async function run(command: Command): Promise<number> {
     folder.release();
     throw error;
   }
+  output?.keep();
   lastResort.begin();
   agent?.start();
   if (carried?.restarts) supervisor.restartUnasked(request);
@@ -150,6 +186,25 @@ async function run(command: Command): Promise<number> {
   forgetHangUps();
   // Who asks for the end now has it: the listeners to those signals stay, or one of them would be its exit status.
   return code;
+}
+
+/** @param isFirst whether this process was just started by somebody, who may wait for its output. */
+function outputFile(path: string | undefined, cwd: string, isFirst: boolean): OutputFile | undefined {
+  if (path === undefined) return undefined;
+  const file = OutputFile.begin(path, cwd);
+  if (isFirst) file.tellBefore(`moult: all output goes to ${visibleLine(file.path)}\n`);
+  return file;
+}
+
+/** As a signal asks for it: the log tells how it went. */
+function reopenUnasked(supervisor: Supervisor, log: Logger): void {
+  supervisor.reopenOutput().then(
+    ({ file, left }) => {
+      log.info(`${file} was opened anew`);
+      if (left.length > 0) log.warn(leftText(left));
+    },
+    (error: unknown) => log.error(asMoultError(error, 'MOULT_OUTPUT_FILE').message),
+  );
 }
 
 /** What speaks for the service in its fleet. @throws MOULT_BAD_OPTION at the first start; what runs is not ended for it later. */
@@ -185,6 +240,7 @@ function nextProgram(
   return {
     rehearse: (held, living) => rehearse({ ...known, ...carries(), lock: -1, held, living }),
     become: (held, leaves) => {
+      flushLines();
       const { isReady } = link;
       const lock = folder.lock?.keepOverExec() ?? -1;
       const left = { ...known, ...carries(), lock, held, isReady, ...leaves, unexpected: unexpected() };

@@ -5,7 +5,7 @@ import type { Readable } from 'node:stream';
 import type { MoultError } from '../../errors.js';
 import { closeDescriptor } from '../descriptors/descriptor.js';
 import { reserve } from '../descriptors/descriptor-reserve.js';
-import { largePipe } from '../descriptors/pipe.js';
+import { type HeldPipe, heldPipe, largePipe, openHeldPipe } from '../descriptors/pipe.js';
 import { type Exit, signal } from './process.js';
 
 /** How a process is to be started. */
@@ -82,6 +82,41 @@ function closeAll(fds: readonly number[]): void {
 /** The same, with this process's own output for its output, and copies of these descriptors from 3 on, in their order. */
 export function launchWithDescriptors(what: Launch, descriptors: readonly number[]): Launched {
   return start(what, true, ['ignore', 1, 2, ...descriptors]);
+}
+
+/**
+ * The same, with a pipe to this process for each of its outputs. It holds both ends: when this process is gone no write of
+ * it fails, but waits for the next reader ({@link readOutputOf}) once the pipe is full.
+ */
+export function launchWithPipes(what: Launch, descriptors: readonly number[]): Launched {
+  const pipes: HeldPipe[] = [];
+  try {
+    reserve.use(() => {
+      for (let n = 0; n < 2; n += 1) pipes.push(heldPipe());
+    });
+  } catch (error) {
+    closeAll(pipes.flatMap(({ reader, both }) => [reader, both]));
+    return failed(what, error);
+  }
+  const launched = start(what, true, ['ignore', ...pipes.map(({ both }) => both), ...descriptors]);
+  closeAll(pipes.map(({ both }) => both));
+  const [stdout = null, stderr = null] = pipes.map(({ reader }) => readable(reader));
+  return { ...launched, stdout, stderr };
+}
+
+/** Reads on what a process writes that was started by {@link launchWithPipes} of an earlier program; null for what is no such pipe. */
+export function readOutputOf(pid: number): Pick<Launched, 'stdout' | 'stderr'> {
+  const read = (place: number) => {
+    const reader = openHeldPipe(pid, place);
+    return reader === undefined ? null : readable(reader);
+  };
+  return { stdout: read(1), stderr: read(2) };
+}
+
+function readable(fd: number): Socket {
+  const socket = new Socket({ fd, readable: true, writable: false });
+  socket.on('error', () => {});
+  return socket;
 }
 
 /** Starts one in this process's own group, with its input and output. */

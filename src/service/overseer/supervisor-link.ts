@@ -35,6 +35,9 @@ export class SupervisorLink implements Overseer {
     this.lifeline = lifeline;
     this.#output = output;
     lifeline.on('direct-output', () => this.releaseOutput());
+    lifeline.on('renew-output', ({ id }, incoming) => {
+      output.renew(incoming.take(), () => lifeline.send({ type: 'output-renewed', id }));
+    });
     lifeline.closed.then(() => {
       this.releaseOutput();
       output.readOn();
@@ -115,7 +118,7 @@ export class SupervisorLink implements Overseer {
     let isOver = false;
     const introduce = () => {
       const known = { role: 'generation', generation, node: process.version } as const;
-      return { ...known, members: true, shares: true, rejoin: standing() };
+      return { ...known, members: true, shares: true, takesOutput: true, rejoin: standing() };
     };
     // What a supervisor says next must find who listens: all of it is done in the turn of the welcome.
     const goOn = (channel: Channel, output: number[]) => {
@@ -160,7 +163,15 @@ export function openLifeline(
     const { version: node, argv } = process;
     return new Opening(
       path,
-      { role: 'generation', generation, node, entry: argv[1] ?? '', members: true, shares: true },
+      {
+        role: 'generation',
+        generation,
+        node,
+        entry: argv[1] ?? '',
+        members: true,
+        shares: true,
+        takesOutput: true,
+      },
       timeoutMs,
     );
   } catch (error) {

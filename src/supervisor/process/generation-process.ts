@@ -76,6 +76,8 @@ export class GenerationProcess {
   sharesBroadcasts = false;
   /** Whether other processes of its tree may join it. */
   takesMembers = false;
+  /** Whether it can be told to write to another output. */
+  takesOutput = false;
   /** The generation from which it takes over, or took over. */
   predecessor: GenerationProcess | undefined;
   /** When the service's process was started, as the kernel counts. */
@@ -279,6 +281,7 @@ export class GenerationProcess {
     // Answers may come after their question was given up; they must not be out of order then.
     lifeline.on('state', ({ id, state }) => this.#answer(`state ${id}`, state));
     lifeline.on('members-door', ({ id, path }) => this.#answer(`members ${id}`, path));
+    lifeline.on('output-renewed', ({ id }) => this.#answer(`output ${id}`, undefined));
     lifeline.on('gave', ({ moved }) => this.#answer('gave', moved));
     lifeline.on('expecting', ({ generation, error }) => this.#answer(`expecting ${generation}`, error));
   }
@@ -325,6 +328,17 @@ export class GenerationProcess {
     this.lifeline?.send({ type: 'look', id: this.#lookId, probes: [] });
     this.#lookId = 0;
     this.#seen = () => {};
+  }
+
+  /**
+   * Has it write to this process's standard output and error as they are now, from its next line on.
+   * @throws MOULT_PEER_CLOSED, MOULT_PEER_TIMEOUT
+   */
+  async renewOutput(timeoutMs: number): Promise<void> {
+    const id = ++this.#asked;
+    await this.#ask(`output ${id}`, timeoutMs, () =>
+      this.lifeline?.send({ type: 'renew-output', id }, [1, 2]),
+    );
   }
 
   /** Has it give so many connections to the one behind this door. @returns how many have moved. @throws MOULT_PEER_CLOSED, MOULT_PEER_TIMEOUT */

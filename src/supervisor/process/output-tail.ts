@@ -1,5 +1,6 @@
 import type { Readable, Writable } from 'node:stream';
 import { StringDecoder } from 'node:string_decoder';
+import { WholeLines } from './whole-lines.js';
 
 const MAX_LINES = 40;
 const MAX_LINE_BYTES = 2000;
@@ -29,11 +30,13 @@ export class OutputTail {
   }
 }
 
-/** Passes output through as it comes, keeping its tail. What cannot be written any more is dropped, not the service. */
-export function passThrough(from: Readable, to: Writable, tail: OutputTail): void {
-  from.on('data', (chunk: Buffer) => {
-    tail.add(chunk);
-    if (!to.writable || to.write(chunk)) return;
+/**
+ * Passes output through, keeping its tail. What cannot be written any more is dropped, not the service.
+ * @param inWholeLines whether it is passed in whole lines, and not as it comes.
+ */
+export function passThrough(from: Readable, to: Writable, tail: OutputTail, inWholeLines = false): void {
+  const pass = (bytes: Buffer) => {
+    if (!to.writable || to.write(bytes)) return;
     from.pause();
     const go = () => {
       to.off('drain', go);
@@ -42,6 +45,13 @@ export function passThrough(from: Readable, to: Writable, tail: OutputTail): voi
     };
     to.once('drain', go);
     to.once('close', go);
+  };
+  const lines = inWholeLines ? new WholeLines(pass) : undefined;
+  from.on('data', (chunk: Buffer) => {
+    tail.add(chunk);
+    if (lines === undefined) pass(chunk);
+    else lines.add(chunk);
   });
+  from.on('close', () => lines?.end());
   from.on('error', () => {});
 }

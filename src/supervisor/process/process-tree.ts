@@ -12,6 +12,8 @@ const LOOK_MS = 200;
 export interface Outputs {
   readonly stdout: Writable;
   readonly stderr: Writable;
+  /** Whether both are a file that is exchanged now and then: what is passed on there is passed in whole lines. */
+  readonly isExchanged?: boolean;
 }
 
 /** A process and all that it started: a group of its own. */
@@ -30,11 +32,20 @@ export interface ProcessTree {
 export function startTree(what: Launch, outputs: Outputs): ProcessTree {
   const first = launch(what);
   const output = new OutputTail();
-  if (first.stdout !== null) passThrough(first.stdout, outputs.stdout, output);
-  if (first.stderr !== null) passThrough(first.stderr, outputs.stderr, output);
+  passOn(first, outputs, output);
   const outputEnds = () =>
     [first.stdout, first.stderr].map((stream) => (stream instanceof Socket ? descriptorOf(stream) : -1));
   return { ...treeOf(first, output), outputEnds };
+}
+
+/** Passes on what a process writes, as far as it comes through this program. */
+export function passOn(
+  { stdout, stderr }: Pick<Launched, 'stdout' | 'stderr'>,
+  outputs: Outputs,
+  tail: OutputTail,
+): void {
+  if (stdout !== null) passThrough(stdout, outputs.stdout, tail, outputs.isExchanged);
+  if (stderr !== null) passThrough(stderr, outputs.stderr, tail, outputs.isExchanged);
 }
 
 /** The same, with this program's own output for its output, and these descriptors from 3 on. */

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { MoultError } from '../../errors.js';
+import { readOutputOf } from '../../os/processes/launch.js';
 import { residentBytes, treeOf } from '../../os/processes/proc-tree.js';
 import { socketIdentity } from '../../os/sockets/socket-identity.js';
 import { connectionsOf } from '../../programs/connections.js';
@@ -10,7 +11,7 @@ import type { ProgramSocket, SocketSet } from '../../programs/socket-set.js';
 import { startProgram } from '../../programs/start.js';
 import type { GenerationState, Settings } from '../../protocol/messages.js';
 import { GenerationProcess } from '../process/generation-process.js';
-import { type ProcessTree, treeOf as processTreeOf } from '../process/process-tree.js';
+import { type Outputs, type ProcessTree, passOn, treeOf as processTreeOf } from '../process/process-tree.js';
 import type { Release } from '../releases/release.js';
 import { type AgentProgram, ProgramAgent } from './program-agent.js';
 
@@ -33,6 +34,8 @@ export interface ProgramMeans {
   /** Ready so long after its start, unless it has said so before; null for not by time. */
   readonly readyAfterMs: number | null;
   readonly stopSignal: NodeJS.Signals;
+  /** Through what its output passes; undefined where it has this process's own. */
+  readonly outputs: Outputs | undefined;
   /** Told what the operator should know. */
   readonly warn: (what: string) => void;
 }
@@ -109,8 +112,10 @@ export class ProgramGeneration extends GenerationProcess implements AgentProgram
       sockets: socketSet.sockets,
       generation: number,
       notifySocket: notify.path,
+      isPiped: means.outputs !== undefined,
     });
     const tree = processTreeOf(started);
+    if (means.outputs !== undefined) passOn(started, means.outputs, tree.output);
     const generation = new ProgramGeneration(number, release, settings, tree, means, socketSet, notify);
     onReady = () => generation.#said();
     notify.listenTo(generation.pid);
@@ -127,6 +132,8 @@ export class ProgramGeneration extends GenerationProcess implements AgentProgram
     tree: ProcessTree,
     means: ProgramMeans,
   ): ProgramGeneration {
+    // What it wrote meanwhile waits there.
+    if (means.outputs !== undefined) passOn(readOutputOf(tree.pid), means.outputs, tree.output);
     return new ProgramGeneration(
       number,
       release,
