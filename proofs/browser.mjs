@@ -2,6 +2,7 @@
 // EventSource, and one of them types while the service is restarted. Exit status 1 if a connection was closed or made
 // anew, or a line was lost, doubled or out of order.
 //
+//   node proofs/browser.mjs --secure
 //   node proofs/browser.mjs --restarts 5 --screenshot docs/guide/images/chat.png
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -28,10 +29,14 @@ const FLAGS = [
 const VIEWPORT = { width: 720, height: 560 };
 
 const root = fileURLToPath(new URL('..', import.meta.url));
+const script = path.join(root, 'examples/chat/server.mjs');
+const overTls = path.join(root, 'proofs/tls/over-tls.mjs');
 const { values } = parseArgs({
   options: {
     restarts: { type: 'string', default: '5' },
     screenshot: { type: 'string' },
+    /** Over TLS, which moves. */
+    secure: { type: 'boolean', default: false },
     /** The result as one line of JSON. */
     json: { type: 'boolean', default: false },
   },
@@ -60,15 +65,20 @@ async function inFolder(work) {
 
 async function prove(folder, restarts, screenshot) {
   const service = await startUnderMoult({
-    command: [path.join(root, 'examples/chat/server.mjs')],
-    runOptions: ['--probation', '200ms'],
-    env: { PORT: '0', CHAT_LOG: path.join(folder, 'chat.log') },
+    command: [...(values.secure ? [process.execPath, '--import', overTls] : []), script],
+    runOptions: ['--probation', '200ms', ...(values.secure ? ['--tls', 'move'] : [])],
+    env: {
+      PORT: '0',
+      CHAT_LOG: path.join(folder, 'chat.log'),
+      CERTIFICATE: path.join(root, 'test/fixtures'),
+    },
   });
   try {
     const browser = await chromium.launchPersistentContext(path.join(folder, 'profile'), {
       executablePath: CHROMIUM,
       args: FLAGS,
       viewport: VIEWPORT,
+      ignoreHTTPSErrors: true,
     });
     try {
       return await typeOverRestarts(browser, service, restarts, screenshot);
@@ -93,7 +103,7 @@ async function typeOverRestarts(browser, service, restarts, screenshot) {
 
 async function typeAndRestart(browser, service, found, screenshot) {
   const { restarts, problems } = found;
-  const address = `http://${service.target.host}:${service.target.port}/`;
+  const address = `${values.secure ? 'https' : 'http'}://${service.target.host}:${service.target.port}/`;
   const typing = await ChatWindow.open(browser, address, 'Otter', problems);
   const reading = await ChatWindow.open(browser, address, 'Heron', problems);
   const expected = [];

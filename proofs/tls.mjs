@@ -3,18 +3,22 @@
 //
 //   search   so many fresh processes, some with a busy neighbour, find the places of TLS states: right or refused
 //   cuts     connections move at every cut of a record, captures are undone, either side is killed at each step
-//   clients  curl, openssl s_client with key updates, Python, Go and Java keep one connection over restarts
+//   clients  curl, openssl s_client with key updates, GnuTLS with new keys, Python, Go and Java keep one connection over restarts
+//   chain    the same while each restart brings another Node: that of --node, the next one, and round again
 //
 //   node proofs/tls.mjs --node 22 --part search --starts 1000
 import { execFile, execFileSync, spawn } from 'node:child_process';
+import { mkdtempSync, renameSync, rmSync, symlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs, promisify } from 'node:util';
 import { expectOneOf, installNode, numberOf, VERSIONS } from './nodes.mjs';
 import { clientNames, startClient } from './tls/clients.mjs';
+import { sealedIn, sealedInto } from './tls/sealed.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const PARTS = { search, cuts, clients };
+const PARTS = { search, cuts, clients, chain };
 const { values } = parseArgs({
   options: {
     node: { type: 'string', multiple: true, default: Object.keys(VERSIONS) },
@@ -31,6 +35,7 @@ execFileSync(process.execPath, [path.join(root, 'scripts/build.mjs')], {
   cwd: root,
   stdio: ['ignore', 2, 2],
 });
+const TELLS_VERSION = 'data:text/javascript,console.log("runs on",process.version)';
 let bad = 0;
 for (const version of values.node) {
   const node = installNode(VERSIONS[version]);
@@ -102,14 +107,41 @@ async function cuts(node, report) {
 
 /** What clients of other makers see of restarts: each asks on one connection, and says how often it was answered. */
 async function clients(node, report) {
+  return overRestarts([node], () => {}, report);
+}
+
+/** The same, over a chain of versions. */
+async function chain(node, report) {
+  const all = Object.keys(VERSIONS).map((version) => installNode(VERSIONS[version]));
+  const first = all.indexOf(node);
+  const folder = mkdtempSync(path.join(tmpdir(), 'moult-tls-chain-'));
+  const link = path.join(folder, 'node');
+  symlinkSync(node, link);
+  const bring = (restart) => {
+    symlinkSync(all[(first + restart) % all.length], `${link}.new`);
+    renameSync(`${link}.new`, link);
+  };
+  try {
+    return await overRestarts([link, '--import', TELLS_VERSION], bring, report);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+/** @param bring is called before each restart, with its number. */
+async function overRestarts(command, bring, report) {
   const restarts = numberOf('--restarts', values.restarts);
   const { startUnderMoult } = await import('../dist/verify/moult/under-moult.js');
   const fixtures = path.join(root, 'test/fixtures');
   const problems = [];
+  const folder = mkdtempSync(path.join(tmpdir(), 'moult-tls-sealed-'));
+  const versions = [];
   const service = await startUnderMoult({
-    command: [node, path.join(fixtures, 'services/https.mjs')],
+    command: [...command, path.join(fixtures, 'services/https.mjs')],
     runOptions: ['--tls', 'move', '--probation', '200ms'],
-    env: { PORT: '0', CERTIFICATE: fixtures },
+    env: { PORT: '0', CERTIFICATE: fixtures, ...sealedInto(folder) },
+    onOutput: (text) =>
+      versions.push(...[...text.matchAll(/^runs on (\S+)/gm)].map(([, version]) => version)),
   });
   try {
     const { port } = service.target;
@@ -117,20 +149,33 @@ async function clients(node, report) {
     for (const client of running) await client.answered(5);
     let moved = 0;
     for (let i = 0; i < restarts; i++) {
+      bring(i + 1);
       const outcome = await service.restart();
       if (!outcome.ok) problems.push(`restart ${i + 1}: ${JSON.stringify(outcome.error)}`);
       moved += outcome.summary?.moved ?? 0;
       for (const client of running) await client.answered(20).catch((error) => problems.push(String(error)));
     }
     for (const client of running) {
-      const { name, answers, connections, errors, updated } = await client.stop();
+      const { name, answers, connections, errors, updated, longestMs, isDialing } = await client.stop();
       const keys = updated === undefined ? '' : `, ${updated} updates of keys`;
-      report(`${name}: ${answers} answers, ${connections} connection${connections === 1 ? '' : 's'}${keys}`);
-      if (connections !== 1 || errors !== '') problems.push(`${name}: ${connections} connections ${errors}`);
+      report(
+        `${name}: ${answers} answers, ${connections} connection${connections === 1 ? '' : 's'}${keys}, longest wait ${longestMs.toFixed(0)} ms`,
+      );
+      // One that dials has asked once on each, and perhaps not yet on the last.
+      const isRight = isDialing ? connections - answers <= 1 : connections === 1;
+      if (!isRight || errors !== '') problems.push(`${name}: ${connections} connections ${errors}`);
     }
-    report(`${restarts} restarts, ${moved} moved`);
+    const { records, processes, twice } = sealedIn(folder);
+    problems.push(...twice.slice(0, 3));
+    const on = versions.length === 0 ? '' : ` on ${versions.join(', ')}`;
+    report(
+      `${restarts} restarts${on}, ${moved} moved, ${records} records sealed by ${processes} processes, ${twice.length} twice`,
+    );
+    const staying = running.filter(({ isDialing }) => !isDialing).length;
+    if (moved < restarts * staying) problems.push(`${moved} moved, expected ${restarts * staying}`);
   } finally {
     await service.stop();
+    rmSync(folder, { recursive: true });
   }
   return problems;
 }

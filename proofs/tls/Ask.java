@@ -1,4 +1,4 @@
-// As ask.py, in Java; with -Djdk.tls.keyLimits it updates its keys often.
+// As ask.py, in Java; with -Djdk.tls.keyLimits it updates its keys often. With argv[1] each connection makes so many requests.
 import java.io.*;
 import java.security.cert.X509Certificate;
 import javax.net.ssl.*;
@@ -19,14 +19,15 @@ public class Ask {
       public void checkServerTrusted(X509Certificate[] c, String a) { }
       public X509Certificate[] getAcceptedIssuers() { return new X509Certificate[0]; }
     } }, null);
+    int most = args.length > 1 ? Integer.parseInt(args[1]) : Integer.MAX_VALUE;
     while (!over) {
       SSLSocket socket = (SSLSocket) context.getSocketFactory().createSocket("127.0.0.1", Integer.parseInt(args[0]));
-      socket.startHandshake();
-      System.out.println("c");
       try {
+        socket.startHandshake();
+        System.out.println("c");
         InputStream in = new BufferedInputStream(socket.getInputStream());
         OutputStream out = socket.getOutputStream();
-        while (!over) {
+        for (int made = 0; !over && made < most; made++) {
           out.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n".getBytes());
           out.flush();
           answer(in);

@@ -21,6 +21,8 @@ const CLIENTS = {
       port,
     ],
   }),
+  // A connection for each request: there is always a handshake under way.
+  'java dialing': (port) => ({ command: ['java', path.join(here, 'Ask.java'), port, '1'], isDialing: true }),
   curl: (port) => {
     const one = ['-w', 'c%{num_connects}\\na\\n', '-o', '/dev/null', `https://127.0.0.1:${port}/[1-1000000]`];
     return { command: ['curl', '-sS', '-k', '--http1.1', '--rate', '100/s', ...one] };
@@ -28,6 +30,11 @@ const CLIENTS = {
   // k updates its own keys, K the server's too.
   openssl: (port) => ({
     command: ['openssl', 's_client', '-connect', `127.0.0.1:${port}`, '-tls1_3'],
+    updates: ['k\n', 'K\n'],
+  }),
+  // Takes records of 512 bytes at most.
+  'openssl in fragments': (port) => ({
+    command: ['openssl', 's_client', '-connect', `127.0.0.1:${port}`, '-tls1_3', '-maxfraglen', '512'],
     updates: ['k\n', 'K\n'],
   }),
   gnutls: (port) => ({
@@ -49,14 +56,20 @@ export const clientNames = Object.keys(CLIENTS);
 
 /** Starts one. */
 export function startClient(name, port) {
-  const { command, updates } = CLIENTS[name](String(port));
-  return updates === undefined ? new AskingClient(name, command) : new SpokenClient(name, command, updates);
+  const { command, updates, isDialing = false } = CLIENTS[name](String(port));
+  const client =
+    updates === undefined ? new AskingClient(name, command) : new SpokenClient(name, command, updates);
+  client.isDialing = isDialing;
+  return client;
 }
 
 class Client {
   answers = 0;
   connections = 0;
   errors = '';
+  /** The longest time between two answers. */
+  longestMs = 0;
+  #answeredAtMs;
   #waiting = [];
 
   constructor(name, [command, ...args]) {
@@ -87,6 +100,9 @@ class Client {
 
   gotAnswers(count) {
     this.answers += count;
+    const nowMs = performance.now();
+    this.longestMs = Math.max(this.longestMs, nowMs - (this.#answeredAtMs ?? nowMs));
+    this.#answeredAtMs = nowMs;
     for (const { resolve } of this.#waiting.filter(({ wanted }) => wanted <= this.answers)) resolve();
     this.#waiting = this.#waiting.filter(({ wanted }) => wanted > this.answers);
   }
