@@ -7,8 +7,9 @@
 // a connection was closed.
 //
 //   node proofs/long-lived.mjs --node 22 --service websockets --restarts 5 --clients 60
+//   node proofs/long-lived.mjs --secure --service websockets --service socket.io --service events --service lines
 //
-// --node and --service may be given again; --node takes a path as well. With --undone each third restart is undone. One combination takes about half a minute.
+// --node and --service may be given again; --node takes a path as well. With --undone each third restart is undone; with --secure all speak TLS. One combination takes about half a minute.
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import process from 'node:process';
@@ -26,6 +27,8 @@ const { values } = parseArgs({
     'think-ms': { type: 'string', default: '40' },
     /** Each third restart is undone. */
     undone: { type: 'boolean', default: false },
+    /** Over TLS, with `--tls move`; not for each service. */
+    secure: { type: 'boolean', default: false },
     /** The result as one line of JSON. */
     json: { type: 'boolean', default: false },
     one: { type: 'string' },
@@ -42,13 +45,20 @@ async function proveAll() {
   for (const version of values.node) {
     const node = existsSync(version) ? version : installNode(VERSIONS[version]);
     for (const service of values.service) {
-      const one = await inProcessOf(node, { service, restarts, clients, thinkMs, undone: values.undone });
+      const one = await inProcessOf(node, {
+        service,
+        restarts,
+        clients,
+        thinkMs,
+        undone: values.undone,
+        secure: values.secure,
+      });
       found.push(one);
       if (values.json) continue;
-      const { answered, pushed, moved, inTheMiddle, longestMs, longestKind, problems } = one;
+      const { answered, pushed, moved, sealed, inTheMiddle, longestMs, longestKind, problems } = one;
       console.log(
         `${one.node ?? version} ${service}: ${restarts} restarts, ${clients} clients, ${answered} answers, ${pushed} pushes, ` +
-          `${moved} moves (${inTheMiddle} told to be in the middle of a message), longest wait ${longestMs?.toFixed(0)} ms (${longestKind}): ${problems.length === 0 ? 'nothing lost' : 'FAILED'}`,
+          `${moved} moves${sealed === undefined ? '' : `, ${sealed} records sealed after them`} (${inTheMiddle} told to be in the middle of a message), longest wait ${longestMs?.toFixed(0)} ms (${longestKind}): ${problems.length === 0 ? 'nothing lost' : 'FAILED'}`,
       );
       for (const problem of problems) console.log(`    ${problem}`);
     }

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { sealedIn, sealedInto } from '../tls/sealed.mjs';
 import { Listener } from './listener.mjs';
 import { streams } from './streams.mjs';
 import { Subscriber, subscribers } from './subscriber.mjs';
@@ -10,6 +11,7 @@ import { Talker } from './talker.mjs';
 import { transports } from './transports.mjs';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
+const fixtures = path.join(root, 'test/fixtures');
 
 /** The services: what their clients are, in which ways they speak, and where it is not one of the fixtures its script. */
 export const services = {
@@ -28,15 +30,20 @@ export async function proveOne(combination) {
   }
 }
 
-async function proveIn(folder, { service: name, restarts, clients: count, thinkMs, undone }) {
+async function proveIn(folder, { service: name, restarts, clients: count, thinkMs, undone, secure }) {
   const { startUnderMoult } = await import('../../dist/verify/moult/under-moult.js');
   const { Client, kinds, script = `test/fixtures/services/${name}.mjs` } = services[name];
   const socketPath = path.join(folder, 'socket');
+  const sealed = path.join(folder, 'sealed');
   const output = new Output();
   const service = await startUnderMoult({
     command: [path.join(root, script)],
-    runOptions: ['--probation', undone ? '5s' : '500ms'],
-    env: { PORT: '0', SOCKET: socketPath },
+    runOptions: ['--probation', undone ? '5s' : '500ms', ...(secure ? ['--tls', 'move'] : [])],
+    env: {
+      PORT: '0',
+      SOCKET: socketPath,
+      ...(secure ? { CERTIFICATE: fixtures, ...sealedInto(sealed) } : {}),
+    },
     onOutput: (text) => output.add(text),
   });
   const problems = [];
@@ -46,7 +53,8 @@ async function proveIn(folder, { service: name, restarts, clients: count, thinkM
     const ways = Object.entries(kinds);
     const running = Array.from({ length: count }, (_, id) => {
       const [kind, make] = ways[id % ways.length];
-      const client = new Client(id, kind, make, { port: service.target.port, socketPath }, thinkMs);
+      const target = { port: service.target.port, socketPath, isSecure: secure };
+      const client = new Client(id, kind, make, target, thinkMs);
       clients.push(client);
       return client.run();
     });
@@ -68,6 +76,9 @@ async function proveIn(folder, { service: name, restarts, clients: count, thinkM
   problems.push(...clients.flatMap((client) => client.problems).slice(0, 10));
   if (problems.length > 0) problems.push(`the last output: ${output.last.slice(-3000)}`);
   if (output.hasComplaint) problems.push(`the service complained: ${output.last.slice(-3000)}`);
+  const { records, twice } = secure ? sealedIn(sealed) : { records: undefined, twice: [] };
+  problems.push(...twice.slice(0, 3));
+  if (records === 0) problems.push('no record of a moved connection was noted');
   const slowest = clients.reduce((one, other) => (other.longestMs > one.longestMs ? other : one));
   const sum = (of) => clients.reduce((total, client) => total + of(client), 0);
   return {
@@ -77,6 +88,7 @@ async function proveIn(folder, { service: name, restarts, clients: count, thinkM
     pushed: sum(({ pushed }) => pushed),
     moved,
     inTheMiddle: output.inTheMiddle,
+    sealed: records,
     longestMs: slowest.longestMs,
     longestKind: Object.keys(kinds)[clients.indexOf(slowest) % Object.keys(kinds).length],
     problems,

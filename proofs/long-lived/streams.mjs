@@ -1,23 +1,26 @@
 // How clients of the proof follow a stream of events: each over one connection, which is never made anew.
 import { once } from 'node:events';
 import { Agent, get } from 'node:http';
-import { connect } from 'node:net';
+import https from 'node:https';
+import { dial } from './dial.mjs';
 
 const LONGEST_REST_MS = 500;
 
 /** A client of HTTP/1.1. */
 class Stream {
-  constructor({ port, id, isSlow = false, isInParts = false }, heard) {
+  constructor({ port, id, isSlow = false, isInParts = false, isSecure }, heard) {
+    this.get = isSecure ? https.get : get;
     this.heard = heard;
     this.isSlow = isSlow;
     this.isInParts = isInParts;
-    this.agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    const options = { keepAlive: true, maxSockets: 1, rejectUnauthorized: false };
+    this.agent = isSecure ? new https.Agent(options) : new Agent(options);
     this.address = { port, host: '127.0.0.1', path: `/?id=${id}${isInParts ? '&part' : ''}` };
   }
 
   async open() {
     const headers = { 'last-event-id': String(this.heard.lastId()) };
-    this.request = get({ ...this.address, agent: this.agent, headers });
+    this.request = this.get({ ...this.address, agent: this.agent, headers });
     this.request.on('error', (error) => this.heard.end(String(error)));
     const [socket] = await once(this.request, 'socket');
     if (this.socket === undefined) socket.on('close', () => this.heard.end('closed'));
@@ -45,15 +48,17 @@ class Stream {
 
 /** A client of HTTP/1.0, whose streams have no chunks. */
 class PlainStream {
-  constructor({ port, id }, heard) {
+  constructor({ port, id, isSecure }, heard) {
     this.id = id;
     this.heard = heard;
-    this.socket = connect({ port, host: '127.0.0.1' }).setEncoding('utf8');
+    ({ socket: this.socket, opened: this.opened } = dial({ port, host: '127.0.0.1' }, isSecure));
+    this.socket.setEncoding('utf8');
     this.socket.on('close', () => heard.end('closed'));
     this.socket.on('error', (error) => heard.end(String(error)));
   }
 
   async open() {
+    await this.opened;
     this.socket.write(`GET /?id=${this.id} HTTP/1.0\r\n\r\n`);
     let head = '';
     while (!head.includes('\r\n\r\n')) head += (await once(this.socket, 'data'))[0];

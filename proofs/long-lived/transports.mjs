@@ -1,9 +1,9 @@
 // How clients of the proof speak: each transport sends whole texts, in its own way, and gives those that come.
 import { once } from 'node:events';
-import { connect } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
 import { io } from 'socket.io-client';
 import { WebSocket } from 'ws';
+import { dial } from './dial.mjs';
 
 const LONGEST_PAUSE_MS = 25;
 /** What is slow is not lost. */
@@ -22,10 +22,13 @@ const aWhile = () => pause(Math.random() * LONGEST_PAUSE_MS);
 /** A client of the ws library. */
 class Library {
   /** @param {(data: string) => string} [frame] and its inverse: how texts are sent, and read. */
-  constructor({ port, id, path, deflate, fragments, frame, unframe }, heard) {
+  constructor({ port, id, path, deflate, fragments, frame, unframe, isSecure }, heard) {
     this.fragments = fragments;
     this.frame = frame ?? String;
-    this.ws = new WebSocket(`ws://127.0.0.1:${port}${path ?? '/'}?id=${id}`, { perMessageDeflate: deflate });
+    this.ws = new WebSocket(`${isSecure ? 'wss' : 'ws'}://127.0.0.1:${port}${path ?? '/'}?id=${id}`, {
+      perMessageDeflate: deflate,
+      rejectUnauthorized: false,
+    });
     this.ws.on('message', (data) => heard.text((unframe ?? String)(data.toString())));
     this.ws.on('close', (code) => heard.end(`closed with ${code}`));
     this.ws.on('error', (error) => heard.end(String(error)));
@@ -52,8 +55,9 @@ class Library {
 
 /** A client that writes its bytes in pieces, and rests between them. */
 class Piecemeal {
-  constructor({ port, socketPath, isLocal }, heard) {
-    this.socket = connect(isLocal ? { path: socketPath } : { port, host: '127.0.0.1', noDelay: true });
+  constructor({ port, socketPath, isLocal, isSecure }, heard) {
+    const where = isLocal ? { path: socketPath } : { port, host: '127.0.0.1', noDelay: true };
+    ({ socket: this.socket, opened: this.opened } = dial(where, isSecure));
     this.socket.on('close', () => heard.end('closed'));
     this.socket.on('error', (error) => heard.end(String(error)));
   }
@@ -87,7 +91,7 @@ class Frames extends Piecemeal {
   }
 
   async open() {
-    await once(this.socket, 'connect');
+    await this.opened;
     this.socket.write(
       `GET /?id=${this.id} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n` +
         'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n',
@@ -146,7 +150,7 @@ class Lines extends Piecemeal {
   }
 
   async open() {
-    await once(this.socket, 'connect');
+    await this.opened;
     this.socket.write(`${this.id}\n`);
   }
 
@@ -157,11 +161,12 @@ class Lines extends Piecemeal {
 
 /** A client of Socket.IO's own library, that would not come again by itself. */
 class SocketIo {
-  constructor({ port, id, namespace, acknowledged, binary, ...options }, heard) {
+  constructor({ port, id, namespace, acknowledged, binary, isSecure, ...options }, heard) {
     this.acknowledged = acknowledged;
     this.binary = binary;
     this.heard = heard;
-    this.socket = io(`http://127.0.0.1:${port}${namespace ?? '/'}`, {
+    this.socket = io(`${isSecure ? 'https' : 'http'}://127.0.0.1:${port}${namespace ?? '/'}`, {
+      rejectUnauthorized: false,
       transports: ['websocket'],
       path: '/plain',
       auth: { id },

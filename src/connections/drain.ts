@@ -2,7 +2,7 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type { ServerResponse } from 'node:http';
 import type { Server, Socket } from 'node:net';
 import { isPiped } from '../node/http/piped.js';
-import { socketBelow } from '../node/tls-sockets.js';
+import { socketAbove, socketBelow } from '../node/tls-sockets.js';
 import { MAX_REASON } from '../protocol/limits.js';
 import { closeAfter } from './http1/pipelining.js';
 import { Http2Farewell } from './http2-sessions.js';
@@ -184,8 +184,9 @@ export class Drain {
       const reason = this.whyOpen(tracked);
       const kind = this.kindOf(tracked);
       this.cut.push({ peer: peerOf(tracked), ageMs: performance.now() - openedAtMs, reason, kind });
-      const mover = moverOf(socket, server);
-      if (mover !== undefined) mover.abandon(socket);
+      const above = socketAbove(socket);
+      const mover = moverOf(above, server);
+      if (mover !== undefined) mover.abandon(above);
       else if (!tellRestart(socket)) socket.destroy();
     }
     this.#timer = setTimeout(() => {
@@ -201,7 +202,8 @@ function peerOf({ socket }: Tracked): string {
 }
 
 function reasonOf({ socket, server }: Tracked): string {
-  if (webSocketOn(socket) !== undefined) return `WebSocket: ${whyNoWebSocketMoves(socket, server)}`;
+  if (webSocketOn(socket) !== undefined)
+    return `WebSocket: ${whyNoWebSocketMoves(socketAbove(socket), server)}`;
   if ('setSecureContext' in server) return 'TLS: it cannot move';
   const inside = socket as Socket & { _httpMessage?: unknown; parser?: unknown };
   if (inside._httpMessage) return 'its response was not finished';

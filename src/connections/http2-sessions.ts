@@ -1,7 +1,7 @@
 import type { Http2Session } from 'node:http2';
 import type { Server, Socket } from 'node:net';
 import { handleOf } from '../node/handle.js';
-import { announceEnd, handleBelow, handleOfSession, openStreams } from '../node/http/http2.js';
+import { announceEnd, handleBelow, handleOfSession, isHttp2, openStreams } from '../node/http/http2.js';
 import type { ConnectionTracker, Tracked } from './tracker.js';
 import { mayBeUnread } from './unread.js';
 
@@ -10,11 +10,6 @@ const sessionsOf = new WeakMap<Server, Set<Http2Session>>();
 const PING_TIMEOUT_MS = 5000;
 /** So long a session that cannot be told beforehand waits for a moment at which nothing is likely to be on its way. */
 const PATIENCE_MS = 1000;
-
-/** Whether a server speaks HTTP/2. */
-export function isHttp2(server: Server): boolean {
-  return 'updateSettings' in server;
-}
 
 /** Remembers the sessions of an HTTP/2 server; nothing for other servers. */
 export function trackHttp2Sessions(server: Server): void {

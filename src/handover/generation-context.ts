@@ -6,7 +6,7 @@ import type { ConnectionTracker } from '../connections/tracker.js';
 import { DatagramListener } from '../listeners/datagram-listener.js';
 import type { ListenerRegistry } from '../listeners/registry.js';
 import { isPlainHttp } from '../node/http/http1.js';
-import { isHttps } from '../node/tls-sockets.js';
+import { isHttps, isTlsServer } from '../node/tls-sockets.js';
 import { MAX_MOVERS, type Message } from '../protocol/messages.js';
 import type { StateEntries } from '../state/state-entries.js';
 import type { Tasks } from '../tasks/tasks.js';
@@ -68,12 +68,15 @@ export function movableClaims({ listeners, moves }: Movables): Message<'ready'>[
     }
     const server = listeners.serverOf(name);
     if (server === undefined) return { name, accepts: [] };
-    const movers = moversFor(server).slice(0, MAX_MOVERS);
+    const movers = moversFor(server)
+      .slice(0, MAX_MOVERS)
+      .map(({ name: mover, oldestVersion: min, version: max }) => ({ name: mover, min, max }));
     return {
       name,
       accepts: isPlainHttp(server) ? [...http1] : [],
       ...(isHttps(server) && moves.tls === 'yes' ? { tls: true } : {}),
-      movers: movers.map(({ name: mover, oldestVersion: min, version: max }) => ({ name: mover, min, max })),
+      // An older release takes what `movers` names for connections without TLS.
+      ...(!isTlsServer(server) ? { movers } : moves.tls === 'yes' ? { tlsMovers: movers } : {}),
     };
   });
 }

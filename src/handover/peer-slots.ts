@@ -5,7 +5,7 @@ import { type CarriedDestination, type Destination, Outflow } from '../connectio
 import { SpreadOutflow, Turns } from '../connections/moving/spread-outflow.js';
 import { MoultError } from '../errors.js';
 import { isPlainHttp } from '../node/http/http1.js';
-import { isHttps } from '../node/tls-sockets.js';
+import { isHttps, isTlsServer } from '../node/tls-sockets.js';
 import type { Message } from '../protocol/messages.js';
 import type { GenerationContext, Movables, SlotRouting } from './generation-context.js';
 
@@ -98,7 +98,9 @@ export function outflowTo(
     };
     const carried: CarriedDestination = (server, socket) => {
       const claim = claimOf(server, socket);
-      return claim && { listener: claim.name, movers: claim.movers ?? [] };
+      if (claim === undefined) return undefined;
+      const movers = !isTlsServer(server) ? claim.movers : moves.tls === 'yes' ? claim.tlsMovers : undefined;
+      return { listener: claim.name, movers: movers ?? [] };
     };
     const outflow = new Outflow(channel, connections, http1, carried);
     channel.closed.then(() => outflow.stop());
@@ -109,8 +111,8 @@ export function outflowTo(
 }
 
 /** Whether the other side has what connections of this listener can go to: in a process, one of its threads may have it. */
-export function takesAny({ accepts, movers = [], tls = false }: Claims[number]): boolean {
-  return tls || accepts.length + movers.length > 0;
+export function takesAny({ accepts, movers = [], tlsMovers = [], tls = false }: Claims[number]): boolean {
+  return tls || accepts.length + movers.length + tlsMovers.length > 0;
 }
 
 /** Gives some connections to a generation of another slot, while this one serves on. */

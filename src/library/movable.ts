@@ -1,6 +1,4 @@
-import { Server as HttpServer } from 'node:http';
 import type { Server, Socket } from 'node:net';
-import { Server as TlsServer } from 'node:tls';
 import {
   begin,
   declare,
@@ -11,6 +9,8 @@ import {
   withdraw,
 } from '../connections/moving/movers.js';
 import { MoultError } from '../errors.js';
+import { isHttp1 } from '../node/http/http1.js';
+import { isHttp2 } from '../node/http/http2.js';
 import { refuseLate } from './late-use.js';
 
 /** What a service says of the connections of a server that speaks a protocol of its own. */
@@ -48,17 +48,19 @@ export interface Movable<Data> {
 const DEFAULT_MAX_BYTES = 1024 * 1024;
 
 /**
- * Declares the connections of a TCP or Unix server movable: at a restart they go to the successor without being
+ * Declares the connections of a server of `node:net` or `node:tls` movable: at a restart they go to the successor without being
  * closed, and come back when the restart is undone. To be called by every release, before the server listens or in
  * the same turn. Where the process does not run under moult it changes nothing.
+ *
+ * Those over TLS 1.3 move where the service runs with `--tls move`; the others of a TLS server stay until they end.
  * @throws MOULT_BAD_OPTION for a value that cannot be used; for a server of HTTP, whose connections move by
- *   themselves; for one of TLS, whose connections cannot move.
+ *   themselves, or of HTTP/2, whose connections cannot move.
  */
 export function movable<Data = unknown>(server: Server, options: Movable<Data>): void {
-  if (server instanceof HttpServer || server instanceof TlsServer) {
+  if (isHttp1(server) || isHttp2(server)) {
     throw new MoultError(
       'MOULT_BAD_OPTION',
-      'movable: expected a server of node:net, received one of HTTP or TLS',
+      'movable: expected a server of node:net or node:tls, received one of HTTP',
     );
   }
   const mover = new RawMover(server, options);

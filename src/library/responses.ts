@@ -2,7 +2,7 @@ import { type Server as HttpServer, type IncomingMessage, ServerResponse } from 
 import type { Server, Socket } from 'node:net';
 import { declare, give, isBusy, type Mover, takeBack, withdraw } from '../connections/moving/movers.js';
 import { MoultError } from '../errors.js';
-import { isPlainHttp } from '../node/http/http1.js';
+import { isHttp1 } from '../node/http/http1.js';
 import { headOf, type RequestHead, requestFrom } from '../node/http/request.js';
 import { isBetweenWrites, type ResponseState, responseFrom, stateOfResponse } from '../node/http/response.js';
 import { refuseLate } from './late-use.js';
@@ -45,7 +45,7 @@ export interface MovableResponseList {
  * process does not run under moult it changes nothing.
  *
  * A response moves when the service is not running and nothing of its body waits above the socket, so between two
- * writes. One over TLS, of HTTP/2, whose request is not read to its end, and one behind which its client has sent
+ * writes. One over TLS (unless it is TLS 1.3 and the service runs with `--tls move`), of HTTP/2, whose request is not read to its end, and one behind which its client has sent
  * another request stay until they end.
  * @throws MOULT_BAD_OPTION for a value that cannot be used.
  */
@@ -100,7 +100,7 @@ class ResponseMover<Data> implements Mover {
   }
 
   takesFor(server: Server): boolean {
-    return server === this.#server && isPlainHttp(server);
+    return server === this.#server && isHttp1(server);
   }
 
   phase(socket: Socket): 'ready' | 'busy' | 'receiving' {

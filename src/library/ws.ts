@@ -21,8 +21,8 @@ export type { MovableWebSockets } from './movable-web-sockets.js';
  * first WebSocket. Where the process does not run under moult it changes nothing but one thing: handlers of
  * 'message' are called one by one, and those that return a promise keep the WebSocket until it settles.
  *
- * What cannot move stays until it ends: WebSockets over TLS; of versions of ws before 8.18; one that is being
- * closed; between two fragments of one compressed message.
+ * What cannot move stays until it ends: WebSockets over TLS, unless it is TLS 1.3 and the service runs with
+ * `--tls move`; of versions of ws before 8.18; one that is being closed; between two fragments of one compressed message.
  * @throws MOULT_BAD_OPTION for a value that cannot be used.
  */
 export function moveWebSockets<Data = unknown>(

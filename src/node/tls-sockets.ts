@@ -14,7 +14,7 @@ const lookers = new Set<(accepted: Socket) => void>();
 
 /** Remembers from now on which TLS socket belongs to which accepted one; nothing for other servers. */
 export function watchTlsSockets(server: Server): void {
-  if (!(server instanceof TlsServer) || watched.has(server)) return;
+  if (!isTlsServer(server) || watched.has(server)) return;
   watched.add(server);
   server.on('secureConnection', (socket: TLSSocket) => {
     const below = socketBelow(socket);
@@ -43,6 +43,11 @@ export function tlsSocketOf(accepted: Socket): TLSSocket | undefined {
 /** The socket that was accepted, for one with which the service works. */
 export function socketBelow(socket: Socket): Socket {
   return (socket as Socket & { _parent?: Socket | null })._parent ?? socket;
+}
+
+/** Whether connections of a server begin with a handshake of TLS, whatever they speak then. */
+export function isTlsServer(server: Server): server is TlsServer {
+  return server instanceof TlsServer;
 }
 
 /** Whether a server speaks HTTP/1.1 over TLS, and nothing else. */

@@ -119,6 +119,8 @@ const claims = v.pipe(
       name,
       accepts: v.array(v.picklist(['http1'])),
       movers: v.optional(v.pipe(v.array(mover), v.maxLength(MAX_MOVERS))),
+      /** The connections over TLS 1.3 that it can restore, of a server of TLS. */
+      tlsMovers: v.optional(v.pipe(v.array(mover), v.maxLength(MAX_MOVERS))),
       /** Whether the service has declared the flows of its datagrams. */
       flows: v.optional(v.boolean()),
       /** Whether the sender takes over TLS 1.3 connections of its HTTP/1.1 server. */

@@ -1,6 +1,6 @@
 import type { RequestListener } from 'node:http';
 import { createServer, type Server } from 'node:https';
-import { type AddressInfo, connect, type Socket } from 'node:net';
+import { type AddressInfo, connect, type Server as NetServer, type Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import { type ConnectionOptions, connect as connectTls, type TLSSocket, type TlsOptions } from 'node:tls';
 import type { Channel } from '#moult/channel/channel.js';
@@ -60,6 +60,9 @@ export function between(
   return { near, far, outflow, inflow };
 }
 
+/** Where a client connects to. */
+type Reached = { readonly server: NetServer };
+
 /** A TLS client whose records can be held back, and cut. */
 export class WireClient {
   readonly tls: TLSSocket;
@@ -90,21 +93,21 @@ export class WireClient {
   }
 
   /** One that is connected; its handshake is over. */
-  static async of(later: Later, side: SecureSide, options: ConnectionOptions = {}): Promise<WireClient> {
+  static async of(later: Later, side: Reached, options: ConnectionOptions = {}): Promise<WireClient> {
     const client = await WireClient.connected(later, side, options);
     await eventOf(client.tls, 'secureConnect');
     return client;
   }
 
   /** One that has been answered once, by whom. */
-  static async served(later: Later, side: SecureSide, by = 'first', options: ConnectionOptions = {}) {
+  static async served(later: Later, side: Reached, by = 'first', options: ConnectionOptions = {}) {
     const client = await WireClient.of(later, side, options);
     await client.asks(by);
     return client;
   }
 
   /** One that has connected, and whose handshake is under way. */
-  static async connected(later: Later, { server }: SecureSide, options: ConnectionOptions = {}) {
+  static async connected(later: Later, { server }: Reached, options: ConnectionOptions = {}) {
     const { port } = server.address() as AddressInfo;
     return WireClient.on(later, connect({ port, host: '127.0.0.1', noDelay: true }), options);
   }

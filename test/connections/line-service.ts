@@ -1,4 +1,5 @@
 import type { Server, Socket } from 'node:net';
+import { Server as TlsServer } from 'node:tls';
 import { type Movable, movable } from '#moult/library/movable.js';
 
 /** What the service keeps of a connection. */
@@ -15,7 +16,9 @@ export class LineService {
 
   constructor(server: Server, name: string, more: Partial<Movable<LineState>> = {}) {
     this.name = name;
-    server.on('connection', (socket) => this.setUp(socket, { count: 0, rest: Buffer.alloc(0) }));
+    server.on(server instanceof TlsServer ? 'secureConnection' : 'connection', (socket) =>
+      this.setUp(socket, { count: 0, rest: Buffer.alloc(0) }),
+    );
     movable<LineState>(server, {
       save: (socket) => this.stateOf(socket),
       restore: (socket, state) => this.setUp(socket, state),

@@ -10,14 +10,16 @@ interface Found {
   readonly pushed: number;
   readonly moved: number;
   readonly inTheMiddle: number;
+  /** Records that connections over TLS have sealed after a move. */
+  readonly sealed?: number;
   readonly problems: readonly string[];
 }
 
 /** The same as the slow proof, proofs/long-lived.mjs, with fewer of everything: nothing is lost, and what was moved. */
-async function prove(service: string, restarts: number, clients: number): Promise<Found> {
+async function prove(service: string, restarts: number, clients: number, ...more: string[]): Promise<Found> {
   const script = path.join(root, 'proofs/long-lived.mjs');
   const few = ['--restarts', String(restarts), '--clients', String(clients), '--think-ms', '20'];
-  const args = [script, '--json', '--node', process.execPath, '--service', service, ...few];
+  const args = [script, '--json', '--node', process.execPath, '--service', service, ...few, ...more];
   const { NODE_TEST_CONTEXT: _, ...env } = process.env;
   const { stdout, stderr } = await runNode(args, env);
   assert.equal(stderr, '');
@@ -41,6 +43,13 @@ describe('restarts under clients that stay connected', () => {
   for (const service of ['express-ws', 'fastify-websocket', 'nest-ws', 'nest-socket.io']) {
     it(`lose, double and reorder nothing of ${service}, and close no connection`, async () => {
       await prove(service, 2, 12);
+    });
+  }
+
+  for (const service of ['websockets', 'lines']) {
+    it(`lose, double and reorder nothing of ${service} over TLS, and seal no record twice`, async () => {
+      const { sealed } = await prove(service, 2, 12, '--secure');
+      assert.ok((sealed ?? 0) > 100);
     });
   }
 });

@@ -1,13 +1,16 @@
-import type { Server } from 'node:net';
+import type { Server, Socket } from 'node:net';
 import { knownHub } from '../../broadcast/shared.js';
 import { asMoultError } from '../../errors.js';
-import { loneSocketOn, socketOn } from '../../node/http/http1.js';
+import { countAmong, loneSocketOn, socketOn } from '../../node/http/http1.js';
 import { readOn, stopReading } from '../../node/http/standstill.js';
-
+import { isTlsServer } from '../../node/tls-sockets.js';
 import { closeDescriptor } from '../../os/descriptors/descriptor.js';
 import type { ConnectionItem, Message } from '../../protocol/messages.js';
+import { adoptTls, MovedTlsSocket } from '../../tls/socket/moved-socket.js';
+import { decodeTlsState } from '../../tls/state/state-codec.js';
+import { forgetSecrets } from '../../tls/state/tls-state.js';
 import type { ConnectionTracker } from '../tracker.js';
-import { decodeCarried } from './carried.js';
+import { type Carried, decodeCarried } from './carried.js';
 import { begin, moversFor } from './movers.js';
 
 interface Declarations {
@@ -21,6 +24,7 @@ interface Declarations {
  * its way goes out first; it reads when the service has restored what is its own.
  * @param descriptors the connection's, and that of what goes along with it; they belong to their sockets from now on.
  * @returns whether it could be restored; one that could not is closed.
+ * @throws MOULT_RESTORE_FAILED where it is one over TLS whose state cannot be gone on with: its descriptors are as they were.
  */
 export function adoptCarried(
   { fd, partner }: { readonly fd: number; readonly partner?: number | undefined },
@@ -30,7 +34,8 @@ export function adoptCarried(
   tracker: ConnectionTracker,
 ): boolean {
   const mover = moversFor(server).find(({ name }) => name === item.mover);
-  const socket = socketOn(fd, server);
+  const carried = decoded(data ?? NO_BYTES);
+  const socket = socketFor(fd, server, 'saved' in carried ? carried.tls : undefined);
   tracker.add(socket, server, ESTABLISHED);
   if (mover === undefined) {
     socket.destroy();
@@ -38,7 +43,7 @@ export function adoptCarried(
     return false;
   }
   const end = partner === undefined ? undefined : loneSocketOn(partner);
-  let first: Buffer = Buffer.alloc(0);
+  let first: Buffer = NO_BYTES;
   // It may not leave again before it has come.
   const arrived = begin(socket, () => socket);
   // Listening and leaving again costs more than it looks, so it is done only where something may go wrong meanwhile.
@@ -63,16 +68,18 @@ export function adoptCarried(
     readOn(socket, first);
     arrived();
   };
+  // Whoever listens makes the socket read at once; nothing may be read before all is restored.
+  stopReading(socket);
+  if (socket instanceof MovedTlsSocket) socket.begin();
   try {
-    const { saved, unread, written, late } = decodeCarried(data ?? Buffer.alloc(0));
+    if (!('saved' in carried)) throw carried.cause;
+    const { saved, unread, written, late } = carried;
     first = unread;
     if (written.length > 0) {
       // The answer may be a reset before anybody else listens.
       guard();
       socket.write(written);
     }
-    // Whoever listens makes the socket read at once; nothing may be read before all is restored.
-    stopReading(socket);
     if (heard !== undefined) knownHub()?.arriving(socket, heard);
     const restored = mover.restore(socket, saved, late, item.version ?? 0, end);
     if (restored instanceof Promise) {
@@ -86,7 +93,35 @@ export function adoptCarried(
   }
 }
 
+function decoded(data: Buffer): Carried | { readonly cause: unknown } {
+  try {
+    return decodeCarried(data);
+  } catch (cause) {
+    return { cause };
+  }
+}
+
+// What is secret lies within the data, which was deserialized in place.
+function socketFor(fd: number, server: Server, tls: Buffer | undefined): Socket {
+  if (!isTlsServer(server)) return socketOn(fd, server);
+  const bytes = tls ?? NO_BYTES;
+  try {
+    const state = decodeTlsState(bytes);
+    try {
+      const socket = adoptTls(fd, state, { server, allowHalfOpen: true });
+      countAmong(socket, server);
+      return socket;
+    } finally {
+      forgetSecrets(state);
+    }
+  } finally {
+    bytes.fill(0);
+  }
+}
+
 function ignore(): void {}
+
+const NO_BYTES = Buffer.alloc(0);
 
 /** It has sent its first bytes long ago, and makes no requests. */
 const ESTABLISHED = { headLeftMs: null, requests: 0 };

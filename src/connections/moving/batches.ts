@@ -24,9 +24,9 @@ export interface Departing<T extends object = Tracked> {
   /**
    * The other side has a copy: gives ours up, without a sign to the client.
    * @param roomBytes how much data may go along with it.
-   * @returns its data, if it has any; or that it stays after all, as it is.
+   * @returns its data, if it has any, and whether that is secret; or that it stays after all, as it is.
    */
-  leave(roomBytes: number): { data: Buffer | undefined } | 'stays';
+  leave(roomBytes: number): { data: Buffer | undefined; isSecret?: boolean } | 'stays';
   /** Goes on here as if nothing had been. */
   stay(): void;
 }
@@ -147,6 +147,7 @@ export class Batches<T extends object = Tracked> {
     const staying: Departing<T>[] = [];
     const data: Buffer[] = [];
     const items: { index: number; bytes: number }[] = [];
+    const secrets: Buffer[] = [];
     let roomBytes = MAX_BATCH_BYTES;
     departing.forEach((one, index) => {
       this.#departing.delete(one.tracked);
@@ -161,14 +162,16 @@ export class Batches<T extends object = Tracked> {
       roomBytes -= left.data.length;
       this.carriedBytes += left.data.length;
       data.push(left.data);
+      if (left.isSecret === true) secrets.push(left.data);
       items.push({ index, bytes: left.data.length });
     });
-    if (items.length > 0)
-      this.#channel.send(
-        { type: 'connections-data', batch, items, ...(heard === undefined ? {} : { heard }) },
-        [],
-        Buffer.concat(data),
-      );
+    if (items.length > 0) {
+      const all = Buffer.concat(data);
+      const told = heard === undefined ? {} : { heard };
+      this.#channel.send({ type: 'connections-data', batch, items, ...told }, [], all);
+      if (secrets.length > 0) secrets.push(all);
+      for (const secret of secrets) secret.fill(0);
+    }
     this.#begin(batch, without);
     // Only now: the other side closes its copies of these unread.
     for (const one of staying) {

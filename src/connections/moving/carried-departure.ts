@@ -2,6 +2,7 @@
  * Just over 300 lines: the states of one connection that is about to leave share its fields.
  */
 import type { Socket } from 'node:net';
+import type { TLSSocket } from 'node:tls';
 import { asMoultError, MoultError } from '../../errors.js';
 import { descriptorOf } from '../../node/handle.js';
 import {
@@ -12,6 +13,7 @@ import {
   type Unread,
   WriteHold,
 } from '../../node/http/standstill.js';
+import { socketAbove } from '../../node/tls-sockets.js';
 import { monotonicMs } from '../../os/clock.js';
 import { giveTo } from '../../os/files/ownership.js';
 import type { ConnectionItem } from '../../protocol/messages.js';
@@ -19,6 +21,7 @@ import type { ConnectionTracker, Tracked } from '../tracker.js';
 import type { Departing } from './batches.js';
 import { encodeCarried } from './carried.js';
 import type { Mover, MoverPhase } from './movers.js';
+import { type HeldTls, holdTls, securedSocket, whyTlsIsBusy } from './tls-hold.js';
 
 /** So long reads are held back for something that is pending; then the service reads again, for longer each time. */
 const PATIENCE_MS = 1000;
@@ -46,13 +49,18 @@ const savesAhead = new WeakSet<Mover>();
 /**
  * A connection with a mover on its way out. It stands still in both directions until the other side has a copy, and
  * it is saved in the same turn in which ours goes: what is saved is all there is, and nothing is read or sent twice.
+ * The state of its TLS is read in that turn, too: from then on nothing can be written on it here.
  */
 export class CarriedDeparture implements Departing {
   readonly tracked: Tracked;
   readonly mover: Mover;
+  /** The socket with which its service works. */
+  readonly socket: Socket;
   nextLookMs = FIRST_LOOK_MS;
   /** Why it cannot move. */
   error: MoultError | undefined;
+  /** Why its TLS was not at rest when it was last looked at. */
+  whyBusy: string | undefined;
   /** Whether it stayed for a reason that is over: its batch had no room, or it must be saved ahead. */
   isToGoAtOnce = false;
   readonly #listener: string;
@@ -82,6 +90,7 @@ export class CarriedDeparture implements Departing {
   ) {
     this.tracked = tracked;
     this.mover = mover;
+    this.socket = socketAbove(tracked.socket);
     this.#listener = listener;
     this.#taker = taker;
     this.#tracker = tracker;
@@ -118,8 +127,7 @@ export class CarriedDeparture implements Departing {
 
   /** Goes as far as it can in this turn. */
   step(): CarriedDepartureStep {
-    const { socket } = this.tracked;
-    if (isEnding(socket)) return this.#leaveIt('gone');
+    if (isEnding(this.socket)) return this.#leaveIt('gone');
     switch (this.#phase()) {
       case undefined:
         return 'gone';
@@ -141,7 +149,7 @@ export class CarriedDeparture implements Departing {
   rest(): void {
     if (this.#stoppedAtMs === undefined) return;
     const nowMs = monotonicMs();
-    if (this.mover.isWorking?.(this.tracked.socket) === true) this.#patientSinceMs = nowMs;
+    if (this.mover.isWorking?.(this.socket) === true) this.#patientSinceMs = nowMs;
     const waitedMs = nowMs - Math.max(this.#stoppedAtMs, this.#patientSinceMs);
     if (this.isSaving && waitedMs > SAVE_TIMEOUT_MS) {
       this.#fail(
@@ -174,11 +182,11 @@ export class CarriedDeparture implements Departing {
     this.#release();
     if (this.#stoppedAtMs === undefined) return;
     this.#stoppedAtMs = undefined;
-    readAgain(this.tracked.socket);
+    readAgain(this.socket);
   }
 
-  leave(roomBytes: number): { data: Buffer } | 'stays' {
-    const { socket } = this.tracked;
+  leave(roomBytes: number): { data: Buffer; isSecret: boolean } | 'stays' {
+    const { socket } = this;
     const hold = this.#hold;
     this.isToGoAtOnce = false;
     if (hold === undefined || isEnding(socket) || this.mover.stays(socket)) return 'stays';
@@ -191,18 +199,18 @@ export class CarriedDeparture implements Departing {
     this.mover.left(socket);
     this.#tracker.remove(this.tracked);
     for (const one of sockets) one.destroy();
-    return { data };
+    return { data, isSecret: this.#secured !== undefined };
   }
 
   #sockets(): Socket[] {
-    const { socket } = this.tracked;
+    const { socket } = this;
     const partner = this.mover.partner?.(socket);
     return partner === undefined ? [socket] : [socket, partner];
   }
 
   #phase(): MoverPhase | undefined {
     try {
-      return this.mover.phase(this.tracked.socket);
+      return this.mover.phase(this.socket);
     } catch (cause) {
       this.#fail(asMoultError(cause, 'MOULT_SAVE_FAILED'));
       return undefined;
@@ -210,29 +218,40 @@ export class CarriedDeparture implements Departing {
   }
 
   #prepare(): CarriedDepartureStep {
-    const { socket } = this.tracked;
+    const { socket } = this;
     if (this.isSaving) return 'later';
-    if (this.#hold === undefined && this.#waitsForClient()) return this.#leaveIt('later');
+    if (this.#hold === undefined && (this.#waitsForClient() || this.#isWithinRecord()))
+      return this.#leaveIt('later');
     this.#stopReading();
     if (this.#hold === undefined) {
       this.mover.hold(socket);
       this.#hold = new WriteHold(socket);
     }
-    if (!this.mover.isQuiet(socket) || !this.#hold.isQuiet) return this.#later();
+    if (!this.mover.isQuiet(socket) || !this.#hold.isQuiet || this.#isWithinRecord()) return this.#later();
     return savesAhead.has(this.mover) && this.#ahead === 'no' ? this.#saveAhead() : 'ready';
   }
 
   // A client that takes nothing may be waiting to be read itself, so it is read on.
   #waitsForClient(): boolean {
-    const { writableLength } = this.tracked.socket;
+    const { writableLength } = this.socket;
     return writableLength > MAX_HELD_BYTES || (writableLength > 0 && monotonicMs() < this.#notBeforeMs);
+  }
+
+  // What has come of a record stays with it: it is read to its end here.
+  #isWithinRecord(): boolean {
+    this.whyBusy = this.#secured && whyTlsIsBusy(this.#secured);
+    return this.whyBusy !== undefined;
+  }
+
+  get #secured(): TLSSocket | undefined {
+    return securedSocket(this.tracked);
   }
 
   #saveAhead(): CarriedDepartureStep {
     const attempt = ++this.#saves;
     let saved: unknown;
     try {
-      saved = this.mover.save(this.tracked.socket);
+      saved = this.mover.save(this.socket);
     } catch (cause) {
       this.#fail(asMoultError(cause, 'MOULT_SAVE_FAILED'));
       return 'gone';
@@ -256,8 +275,23 @@ export class CarriedDeparture implements Departing {
 
   /** All that goes along, taken out of the socket; or undefined when it stays, and nothing is taken. */
   #pack(hold: WriteHold, roomBytes: number): Buffer | undefined {
-    const { socket } = this.tracked;
     if (hold.bytes > MAX_HELD_BYTES) return undefined;
+    const secured = this.#secured;
+    if (secured === undefined) return this.#packWith(hold, roomBytes, undefined);
+    const held = holdTls(secured);
+    if ('why' in held) {
+      this.whyBusy = held.why;
+      if (held.isForGood) this.error = new MoultError('MOULT_SAVE_FAILED', held.why);
+      return undefined;
+    }
+    const bytes = this.#packWith(hold, roomBytes, held);
+    held.forget();
+    if (bytes === undefined) held.release();
+    return bytes;
+  }
+
+  #packWith(hold: WriteHold, roomBytes: number, tls: HeldTls | undefined): Buffer | undefined {
+    const { socket } = this;
     const late = this.mover.late(socket);
     const hasSent = late !== undefined || hold.bytes > 0;
     let unread: Unread | undefined;
@@ -265,10 +299,17 @@ export class CarriedDeparture implements Departing {
       const saved = this.#saved(hasSent);
       if (saved === undefined) return undefined;
       unread = takeUnread(socket);
-      const carried = { saved: saved.value, unread: unread.bytes, written: hold.take(), late };
+      const carried = {
+        saved: saved.value,
+        unread: unread.bytes,
+        written: hold.take(),
+        late,
+        tls: tls?.bytes,
+      };
       const bytes = encodeCarried(carried, this.mover.maxBytes);
       usualBytes.set(this.mover, (3 * this.usualBytes + bytes.length) / 4);
       if (bytes.length <= roomBytes) return bytes;
+      if (tls !== undefined) bytes.fill(0);
       this.isToGoAtOnce = true;
     } catch (cause) {
       const error = asMoultError(cause, 'MOULT_SAVE_FAILED');
@@ -285,7 +326,7 @@ export class CarriedDeparture implements Departing {
     const ahead = this.#ahead;
     if (ahead === 'pending') return undefined;
     if (ahead !== 'no') return hasSent ? undefined : { value: ahead.saved };
-    const value = this.mover.save(this.tracked.socket);
+    const value = this.mover.save(this.socket);
     if (!isPromise(value)) return { value };
     savesAhead.add(this.mover);
     this.isToGoAtOnce = true;
@@ -318,12 +359,12 @@ export class CarriedDeparture implements Departing {
     const hold = this.#hold;
     this.#hold = undefined;
     hold.release();
-    this.mover.release(this.tracked.socket);
+    this.mover.release(this.socket);
   }
 
   #stopReading(): void {
     if (this.#stoppedAtMs !== undefined) return;
-    stopReading(this.tracked.socket);
+    stopReading(this.socket);
     this.#stoppedAtMs = monotonicMs();
   }
 }

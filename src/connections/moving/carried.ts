@@ -17,6 +17,8 @@ export interface Carried {
   readonly written: Buffer;
   /** The same, of what its mover held back; undefined for nothing. */
   readonly late: unknown;
+  /** The state of its TLS; secret. Undefined for one without TLS. */
+  readonly tls: Buffer | undefined;
 }
 
 /** What is empty is left out: most have nothing but what was saved, and each buffer costs time on both sides. */
@@ -28,15 +30,17 @@ const NOTHING = Buffer.alloc(0);
  * What goes along with a connection, as bytes.
  * @throws MOULT_SAVE_FAILED when it holds what no other process can have; MOULT_DATA_TOO_LARGE.
  */
-export function encodeCarried({ saved, unread, written, late }: Carried, maxBytes: number): Buffer {
+export function encodeCarried({ saved, unread, written, late, tls }: Carried, maxBytes: number): Buffer {
   const bytes = encode({
     saved,
     ...(unread.length === 0 ? {} : { unread }),
     ...(written.length === 0 ? {} : { written }),
     ...(late === undefined ? {} : { late }),
+    ...(tls === undefined ? {} : { tls }),
   });
-  const limit = Math.min(maxBytes, MAX_DATA_BYTES);
+  const limit = Math.min(maxBytes + (tls?.length ?? 0), MAX_DATA_BYTES);
   if (bytes.length <= limit) return bytes;
+  if (tls !== undefined) bytes.fill(0);
   throw new MoultError(
     'MOULT_DATA_TOO_LARGE',
     `expected at most ${limit} bytes of data for a connection, its service saved ${bytes.length}`,
@@ -46,8 +50,8 @@ export function encodeCarried({ saved, unread, written, late }: Carried, maxByte
 /** @throws MOULT_RESTORE_FAILED */
 export function decodeCarried(bytes: Buffer): Carried {
   try {
-    const { saved, unread = NOTHING, written = NOTHING, late } = deserialize(bytes) as Travelling;
-    return { saved, unread, written, late };
+    const { saved, unread = NOTHING, written = NOTHING, late, tls } = deserialize(bytes) as Travelling;
+    return { saved, unread, written, late, tls };
   } catch (cause) {
     throw asMoultError(cause, 'MOULT_RESTORE_FAILED');
   }

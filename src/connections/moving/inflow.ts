@@ -169,7 +169,7 @@ export class Inflow {
       } catch {
         // It is no connection at all, or its state is none that can be gone on with; the others are.
         close(one);
-        if (item.kind === 'tls') failed += 1;
+        if (NEEDS_DATA.has(item.kind)) failed += 1;
         continue;
       }
       pausesMs.push(monotonicMs() - item.frozenAtMs);

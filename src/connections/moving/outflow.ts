@@ -16,7 +16,7 @@ import {
   thaw,
   timerNowMs,
 } from '../../node/http/http1.js';
-import { isHttps, onSecured, socketAbove, socketBelow } from '../../node/tls-sockets.js';
+import { isHttps, isTlsServer, onSecured, socketAbove, socketBelow } from '../../node/tls-sockets.js';
 import { monotonicMs } from '../../os/clock.js';
 import type { MoverItem } from '../../protocol/messages.js';
 import { type ConnectionTracker, headDueAtMs, type Tracked } from '../tracker.js';
@@ -24,9 +24,10 @@ import { Batches, type Departing } from './batches.js';
 import { MAX_BATCH_BYTES, MAX_TOTAL_BYTES } from './carried.js';
 import { CarriedDeparture } from './carried-departure.js';
 import { DepartingHttp1 } from './departing-http1.js';
-import { DepartingTls, isUpgradedOverTls, securedSocket, whyTlsStays } from './departing-tls.js';
+import { DepartingTls, isUpgradedOverTls } from './departing-tls.js';
 import { allMovers, isGiven, type Mover, moverOf, onLook } from './movers.js';
 import { recogniseProxied } from './proxied.js';
+import { securedSocket, whyTlsStays } from './tls-hold.js';
 
 /** The weight of one batch: what the other side adopts in one turn of its event loop. */
 const BATCH_WEIGHT = 64;
@@ -150,7 +151,8 @@ export class Outflow {
 
   /** Why a connection that might have moved stays. */
   whyStays(tracked: Tracked): string | undefined {
-    return this.#staying.get(tracked) ?? this.#unrest.get(tracked)?.why;
+    const parting = this.#partings.get(tracked);
+    return this.#staying.get(tracked) ?? this.#unrest.get(tracked)?.why ?? parting?.whyBusy;
   }
 
   /** Moves nothing any more; what was frozen and not acknowledged is served here again. */
@@ -176,23 +178,23 @@ export class Outflow {
 
   #canGo(tracked: Tracked): boolean {
     const mover = this.#moverOf(tracked);
-    if (mover !== undefined) return this.#carriedTo(tracked, mover) !== undefined;
+    if (mover !== undefined)
+      return this.#carriedTo(tracked, mover) !== undefined && this.#mayGoOverTls(tracked);
     const { socket, server } = tracked;
     if (isGiven(socketAbove(socket), server) || this.#destination(server, socket) === undefined) return false;
-    return this.#canGoOverTls(tracked);
+    return !isHttps(server) || (!isUpgradedOverTls(tracked) && this.#mayGoOverTls(tracked));
   }
 
-  #canGoOverTls(tracked: Tracked): boolean {
+  /** Whether nothing of the TLS of a connection keeps it for good; true without TLS, and during its handshake. */
+  #mayGoOverTls(tracked: Tracked): boolean {
     if (this.#staying.has(tracked)) return false;
-    if (!isHttps(tracked.server)) return true;
-    if (isUpgradedOverTls(tracked)) return false;
     const why = whyTlsStays(tracked);
     if (why !== undefined) this.#staying.set(tracked, why);
     return why === undefined;
   }
 
   #moverOf(tracked: Tracked): Mover | undefined {
-    return moverOf(tracked.socket, tracked.server);
+    return moverOf(socketAbove(tracked.socket), tracked.server);
   }
 
   /** The listener of the other side to which a mover's connection goes. */
@@ -212,7 +214,7 @@ export class Outflow {
   }
 
   #look(socket: Socket): void {
-    const tracked = this.#tracker.of(socket);
+    const tracked = this.#tracker.of(socketBelow(socket));
     if (tracked !== undefined) this.#offer(tracked);
   }
 
@@ -344,6 +346,8 @@ export class Outflow {
   #prepareCarried(tracked: Tracked, mover: Mover): Departing | undefined {
     const listener = this.#carriedTo(tracked, mover);
     if (listener === undefined) return undefined;
+    // Its handshake is waited for here, as of one that speaks HTTP.
+    if (isTlsServer(tracked.server) && securedSocket(tracked) === undefined) return undefined;
     // It was an HTTP/1.1 connection until its upgrade.
     this.#thaw(tracked);
     const parting = this.#partingOf(tracked, mover, listener);
@@ -397,7 +401,7 @@ export class Outflow {
     this.#partings.delete(parting.tracked);
     if (parting.error === undefined) return;
     this.#staying.set(parting.tracked, parting.error.message);
-    parting.mover.stayed(parting.tracked.socket, parting.error);
+    parting.mover.stayed(parting.socket, parting.error);
   }
 
   #freeze(tracked: Tracked): number {

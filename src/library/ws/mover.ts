@@ -2,7 +2,7 @@ import type { Server, Socket } from 'node:net';
 import type { WebSocket, WebSocketServer } from 'ws';
 import { begin, declare, give, isBusy, look, type Mover, withdraw } from '../../connections/moving/movers.js';
 import type { MoultError } from '../../errors.js';
-import { isPlainHttp } from '../../node/http/http1.js';
+import { isHttp1 } from '../../node/http/http1.js';
 import { headOf, type RequestHead, requestFrom } from '../../node/http/request.js';
 import { refuseLate } from '../late-use.js';
 import { checkedLimits, tell, Warner } from '../movable.js';
@@ -133,7 +133,7 @@ export class WebSocketMover<Data> implements Mover {
 
   takesFor(server: Server): boolean {
     const own = httpServerOf(this.#wss);
-    return isPlainHttp(server) && (own === undefined || own === server);
+    return isHttp1(server) && (own === undefined || own === server);
   }
 
   phase(socket: Socket): 'ready' | 'busy' | 'receiving' {

@@ -26,6 +26,11 @@ export function isPlainHttp(server: Server): server is HttpServer {
   return server instanceof HttpServer && !(server instanceof HttpsServer);
 }
 
+/** Whether a server speaks HTTP/1.1, with or without TLS, and nothing else. */
+export function isHttp1(server: Server): server is HttpServer | HttpsServer {
+  return server instanceof HttpServer || server instanceof HttpsServer;
+}
+
 /** Tells which sockets' parsers stand between two requests; a response may still be under way. */
 export interface Between {
   has(socket: Socket): boolean;
@@ -182,10 +187,10 @@ export function giveToServer(server: Server, socket: Socket, firstBytes?: Buffer
 }
 
 /** {@link giveToServer} for a connection over TLS that has moved here: its handshake is long over. */
-export function giveSecuredToServer(server: Server, socket: Socket, firstBytes: Buffer): void {
+export function giveSecuredToServer(server: Server, socket: Socket, firstBytes?: Buffer): void {
   socket.pause();
   server.emit('secureConnection', socket);
-  socket.unshift(firstBytes);
+  if (firstBytes !== undefined) socket.unshift(firstBytes);
   socket.resume();
 }
 

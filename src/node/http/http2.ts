@@ -1,5 +1,5 @@
 import type { Http2Session, Http2Stream } from 'node:http2';
-import type { Socket } from 'node:net';
+import type { Server, Socket } from 'node:net';
 import { bySymbol, handleOf, type StreamHandle } from '../handle.js';
 
 /*
@@ -13,6 +13,11 @@ import { bySymbol, handleOf, type StreamHandle } from '../handle.js';
  * Source: RFC 9113, sections 4.1 and 6.8; nghttp2 lib/nghttp2_session.c, session_allow_incoming_new_stream.
  */
 const SHUTDOWN_NOTICE = Buffer.from('000008070000000000' + '7fffffff00000000', 'hex');
+
+/** Whether a server speaks HTTP/2. */
+export function isHttp2(server: Server): boolean {
+  return 'updateSettings' in server;
+}
 
 /** The handle on which a session sends, while it has one. */
 export function handleOfSession(session: Http2Session): StreamHandle | undefined {

@@ -1,6 +1,6 @@
 import { type Server as HttpServer, type IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import { betweenRequests, giveToServer } from './http1.js';
+import { betweenRequests, giveSecuredToServer, giveToServer, isPlainHttp } from './http1.js';
 import { readAgain, stopReading } from './standstill.js';
 
 /*
@@ -114,7 +114,9 @@ export function responseFrom(
     leave();
     request.destroy();
     if (state.shouldKeepAlive && !state.flags._last) {
-      giveToServer(server, socket, early.length > 0 ? Buffer.concat(early) : undefined);
+      const first = early.length > 0 ? Buffer.concat(early) : undefined;
+      if (isPlainHttp(server)) giveToServer(server, socket, first);
+      else giveSecuredToServer(server, socket, first);
       if (early.length > 0) readAgain(socket);
       return;
     }

@@ -63,6 +63,13 @@ export function capture(socket: TLSSocket, places: Places): Capture {
   };
 }
 
+/** Why a connection of Node's own TLS is not at rest; undefined for one that is, or that is not recognised. */
+export function whyUnrest(socket: TLSSocket, places: Places): string | undefined {
+  const ssl = sslOf(socket, places);
+  const why = ssl === undefined ? undefined : unrest(ssl);
+  return why && `TLS: ${why}`;
+}
+
 function doubtOf(
   socket: TLSSocket,
   cipher: Tls13Cipher,

@@ -108,16 +108,20 @@ export class MovedTlsSocket extends AnsweringTlsSocket {
     this.#goOn();
   }
 
+  /** Whether nothing is under way in either direction, but the beginning of a record that has come. */
+  get isAtRest(): boolean {
+    const handle = handleOf(this);
+    if (handle === undefined || !this.#hasBegun || this.#isCaptured) return false;
+    if (this.#unsent > 0 || this.#isSending || handle.writeQueueSize > 0 || this.#owesAnswer) return false;
+    return !this.#hasSentClose && !isEnding(this) && this.#reader.isAtRest;
+  }
+
   /**
    * What it takes to go on elsewhere; undefined where records are under way in either direction, or one side has ended.
    * From then on it neither reads nor writes, until {@link release}. Whether the service is at rest is not looked at.
    */
   capture(): TlsState | undefined {
-    const handle = handleOf(this);
-    if (handle === undefined || !this.#hasBegun || this.#isCaptured) return undefined;
-    if (this.#unsent > 0 || this.#isSending || handle.writeQueueSize > 0 || this.#owesAnswer)
-      return undefined;
-    if (this.#hasSentClose || isEnding(this) || !this.#reader.isAtRest) return undefined;
+    if (!this.isAtRest) return undefined;
     this.#isCaptured = true;
     stopReading(this);
     return {

@@ -1,24 +1,56 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { connect } from 'node:net';
+import { connect, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { before, describe } from 'node:test';
+import { createServer } from 'node:tls';
 import type { Channel } from '#moult/channel/channel.js';
 import { Door } from '#moult/channel/door.js';
 import { Inflow } from '#moult/connections/moving/inflow.js';
 import { Outflow } from '#moult/connections/moving/outflow.js';
+import { ConnectionTracker } from '#moult/connections/tracker.js';
+import { movable } from '#moult/library/movable.js';
+import { watchTlsSockets } from '#moult/node/tls-sockets.js';
+import { selfSigned } from '#moult/tls/search/self-signed.js';
 import { tlsMoves } from '#moult/tls/self-test.js';
-import { soon, until } from '../../support/events.js';
+import { eventOf, soon, until } from '../../support/events.js';
 import { type Fixture, fixture } from '../../support/fixture.js';
 import { temporaryFolder } from '../../support/temporary-folder.js';
 import { type Later, tidy } from '../../support/tidy.js';
 import { secureSide, WireClient } from '../https-servers.js';
+
+/** One that speaks HTTP moves with its server; one that is carried as its service has declared. */
+type Kind = 'http1' | 'carried';
+
+/** A side of this process, which answers with its name whatever it is sent. */
+async function answering(later: Later, kind: Kind, name: string): Promise<TlsSide> {
+  if (kind === 'http1') return secureSide(later, (_request, response) => response.end(name));
+  const setUp = (socket: Socket) => void socket.on('data', () => socket.write(name)).on('error', () => {});
+  const server = createServer(selfSigned(), setUp);
+  movable(server, { save: () => ({}), restore: setUp });
+  watchTlsSockets(server);
+  const tracker = new ConnectionTracker((one) => one === server);
+  tracker.start();
+  server.listen(0, '127.0.0.1');
+  later(() => {
+    for (const { socket } of tracker.all()) socket.destroy();
+    server.close();
+  });
+  await eventOf(server, 'listening');
+  return { server, tracker };
+}
+
+interface TlsSide {
+  readonly server: Server;
+  readonly tracker: ConnectionTracker;
+}
 
 /** A process at the other end of a channel. */
 async function otherSide(
   later: Later,
   program: string,
   how: string,
+  kind: Kind,
 ): Promise<{ child: Fixture; channel: Channel }> {
   const path = join(temporaryFolder(later), 'door.sock');
   let enter: (channel: Channel) => void = () => {};
@@ -27,7 +59,7 @@ async function otherSide(
   });
   const door = Door.open(path, 'predecessor', (channel) => enter(channel));
   later(() => door.close());
-  const child = fixture(later, program, [path, how]);
+  const child = fixture(later, program, [path, how, kind]);
   const channel = await soon(entered, 'the other side');
   later(() => channel.close());
   return { child, channel };
@@ -49,16 +81,21 @@ function hasStopped({ pid }: Fixture): boolean {
 }
 
 describe('a predecessor that is killed', () => {
-  for (const [how, outcome] of [
-    ['captured', 'is lost with it: nobody else had it'],
-    ['without state', 'is lost: it had not left whole'],
-    ['given', 'goes on at the successor'],
-    ['destroyed', 'goes on at the successor'],
-    ['taken back', 'is lost with it: nobody goes on with a state that was used'],
+  for (const [kind, how, outcome] of [
+    ['http1', 'captured', 'is lost with it: nobody else had it'],
+    ['http1', 'without state', 'is lost: it had not left whole'],
+    ['http1', 'given', 'goes on at the successor'],
+    ['http1', 'destroyed', 'goes on at the successor'],
+    ['http1', 'taken back', 'is lost with it: nobody goes on with a state that was used'],
+    ['carried', 'captured', 'is lost with it: nobody else had it'],
+    ['carried', 'given', 'is lost with it: its service had not saved it'],
+    ['carried', 'without state', 'is lost: it had not left whole'],
+    ['carried', 'destroyed', 'goes on at the successor'],
+    ['carried', 'taken back', 'is lost with it: nobody goes on with a state that was used'],
   ] as const) {
-    tidy(`when a TLS connection was ${how}: that ${outcome}`, async (later) => {
-      const b = await secureSide(later, (_request, response) => response.end('successor'));
-      const { child, channel } = await otherSide(later, 'give-tls.mjs', how);
+    tidy(`when a TLS connection (${kind}) was ${how}: that ${outcome}`, async (later) => {
+      const b = await answering(later, kind, 'successor');
+      const { child, channel } = await otherSide(later, 'give-tls.mjs', how, kind);
       const { port, can } = await child.says<{ port: number; can: string }>();
       assert.equal(can, 'yes');
       const client = await WireClient.at(later, connect({ port, host: '127.0.0.1' }));
@@ -86,19 +123,23 @@ describe('a predecessor that is killed', () => {
 describe('a successor that is killed', () => {
   before(async () => assert.equal(await tlsMoves(), 'yes'));
 
-  for (const [step, message] of [
-    ['before it acknowledges', 'connections-received'],
-    ['after it has begun', 'connections-adopted'],
+  for (const [kind, step, message] of [
+    ['http1', 'before it acknowledges', 'connections-received'],
+    ['http1', 'after it has begun', 'connections-adopted'],
+    ['carried', 'before it acknowledges', 'connections-received'],
+    ['carried', 'after it has begun', 'connections-adopted'],
   ] as const) {
     const isLost = message === 'connections-adopted';
     tidy(
-      `${step} ${isLost ? 'takes its TLS connections along' : 'leaves them where they were'}`,
+      `${step} ${isLost ? 'takes its TLS connections along' : 'leaves them where they were'} (${kind})`,
       async (later) => {
-        const a = await secureSide(later, (_request, response) => response.end('first'));
-        const { child, channel } = await otherSide(later, 'take-tls.mjs', message);
+        const a = await answering(later, kind, 'first');
+        const { child, channel } = await otherSide(later, 'take-tls.mjs', message, kind);
         await child.says();
         const clients = await Promise.all(Array.from({ length: 3 }, () => WireClient.served(later, a)));
-        const outflow = new Outflow(channel, a.tracker, () => 'web');
+        const movers = [{ name: 'raw', min: 1, max: 1 }];
+        const taken = () => ({ listener: 'web', movers });
+        const outflow = new Outflow(channel, a.tracker, () => 'web', taken);
         channel.closed.then(() => outflow.stop());
         later(() => outflow.stop());
         outflow.start();
