@@ -75,7 +75,7 @@ function leaveOperatorProgram(bundler) {
 // file that needs nothing but Node.
 async function bundleForServices() {
   await build({
-    ...common(['standalone/service-bundle', 'threads/entry']),
+    ...common(['standalone/service-bundle', 'threads/entry', 'cli/begin-again']),
     outExtension: { '.js': '.cjs' },
     format: 'cjs',
     define: { 'import.meta.url': 'fileUrl' },

@@ -4,9 +4,20 @@ const HEEDED = ['SIGTERM', 'SIGINT', 'SIGQUIT', 'SIGHUP', 'SIGUSR2'] as const;
 const heard = new Set<NodeJS.Signals>();
 const note = (name: NodeJS.Signals) => void heard.add(name);
 
-/** Keeps what comes from now on, for a program that has taken the place of one that listened: before it loads the rest. */
-export function hearEarly(): void {
-  for (const name of HEEDED) process.on(name, note);
+/**
+ * Keeps what comes from now on, for a program that has taken the place of one that listened: before it loads the rest.
+ * @param before those that this process heard before it began anew.
+ */
+export function hearEarly(before: readonly string[] = []): void {
+  for (const name of HEEDED) {
+    if (before.includes(name)) note(name);
+    process.on(name, note);
+  }
+}
+
+/** Those that came, and were not passed on yet. */
+export function heardEarly(): readonly NodeJS.Signals[] {
+  return [...heard];
 }
 
 /** Gives those that came to who listens to them by now. */

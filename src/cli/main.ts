@@ -1,16 +1,13 @@
 #!/usr/bin/env -S node --
 // The `--` keeps Node from reading our own --env-file into this process: it looks for it in all arguments.
 // An older Node may not even be able to read the rest: nothing else is loaded before this.
+import { isNextProgram, runNextProgram } from './next-program.js';
+
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
 if (major < 20 || (major === 20 && minor < 19)) {
   process.stderr.write(`moult needs Node 20.19 or later, and this is Node ${process.versions.node}\n`);
   process.exitCode = 1;
 } else {
-  if (process.env.MOULT_UPGRADE !== undefined) {
-    // A rehearsal loads it, too, to see that it is there.
-    const { hearEarly } = await import('./early-signals.js');
-    if (process.argv[2] === 'run') hearEarly();
-  }
   // What only asks a supervisor is in one file, which loads faster: src/cli/operator-commands.ts.
   const OPERATOR_COMMANDS = ['restart', 'rollback', 'scale', 'status', 'history', 'logs', 'metrics', 'stop'];
   const isOperatorCommand = OPERATOR_COMMANDS.includes(process.argv[2] ?? '');
@@ -18,6 +15,9 @@ if (major < 20 || (major === 20 && minor < 19)) {
     const { keepCompiled } = await import('./compile-cache.js');
     keepCompiled();
   }
-  const { main } = isOperatorCommand ? await import('./operator-program.js') : await import('./program.js');
-  await main();
+  if (isNextProgram()) await runNextProgram();
+  else {
+    const { main } = isOperatorCommand ? await import('./operator-program.js') : await import('./program.js');
+    await main();
+  }
 }

@@ -6,6 +6,8 @@ import { CARRIED_FORMAT, type Carried, programCommand, variablesOf } from './upg
 
 /** How long the new program may take to load and to answer. */
 const TIMEOUT_MS = 15_000;
+/** The lock and the control socket. */
+const KEPT_BESIDE = 2;
 const MAX_OUTPUT_BYTES = 16_384;
 
 /** What a program says that could take over from this one. */
@@ -25,7 +27,8 @@ export interface Rehearsed {
 export async function rehearse(carried: Carried): Promise<Rehearsed> {
   const { command, args } = programCommand('rehearse');
   const env = { ...withoutNodeOptions(process.env), ...variablesOf(carried) };
-  const child = launch({ command, args, cwd: '/', env });
+  // Under the limit of this process, and with as many that are taken as the next program will find: it must still be able to load.
+  const child = launch({ command, args, cwd: '/', env }, carried.held.length + KEPT_BESIDE);
   let said = '';
   let failures = '';
   child.stdout?.on('data', (chunk: Buffer) => {

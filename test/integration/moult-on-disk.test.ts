@@ -130,6 +130,7 @@ describe('moult upgrade', () => {
         ...importedBy(path.join(app, 'dist/cli/main.js')).map((name): [string] => [`dist/chunks/${name}`]),
         ['dist/service/preload.cjs'],
         ['dist/standalone/service-bundle.cjs'],
+        ['dist/cli/begin-again.cjs'],
         ['package.json'],
         ['node_modules/commander'],
         ['node_modules/koffi'],

@@ -52,8 +52,9 @@ const REASONS: Readonly<Record<string, string>> = {
  * Starts a process by fork and exec, in a session and process group of its own: a Ctrl-C at the terminal
  * reaches only the supervisor, and the whole tree can be ended at once. No other descriptor is passed.
  * As all here it never throws: how a start may fail is told by `exited`, whatever the failure.
+ * @param taken how many descriptors more it has from its first moment, which are of no use to it.
  */
-export function launch(what: Launch): Launched {
+export function launch(what: Launch, taken = 0): Launched {
   const outputs: [number, number][] = [];
   try {
     reserve.use(() => {
@@ -66,7 +67,7 @@ export function launch(what: Launch): Launched {
   }
   // Pipes, not the sockets that Node would make: only those can be opened by a name such as /dev/stdout. Source: open(2), ENXIO.
   const [out = -1, err = -1] = outputs.map(([, end]) => end);
-  const launched = start(what, true, ['ignore', out, err]);
+  const launched = start(what, true, ['ignore', out, err, ...Array.from({ length: taken }, () => err)]);
   closeAll([out, err]);
   const [stdout = null, stderr = null] = outputs.map(
     ([fd]) => new Socket({ fd, readable: true, writable: false }),

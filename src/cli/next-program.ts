@@ -1,0 +1,81 @@
+import { createRequire } from 'node:module';
+import { setTimeout as pause } from 'node:timers/promises';
+
+/*
+ * How the program begins that has taken the place of a supervisor's (moult upgrade). What keeps it from loading, such as too
+ * few descriptors, may pass, for the rehearsal has loaded the same files: it executes itself anew until it has loaded,
+ * and what it was left stays open meanwhile. Nothing but Node is loaded with this file.
+ */
+
+/** How often it has begun, and which signals it has heard: for the program that begins in its place. */
+const BEGUN = 'MOULT_BEGUN';
+/** With these pauses it tries for half a minute. */
+const MOST_BEGINNINGS = 100;
+const PAUSE_MS = 250;
+
+type Main = () => Promise<void>;
+type Again = typeof import('./begin-again.js');
+
+/** Whether this process has the place of a supervisor whose program it is to be, and has not taken what that one left. */
+export function isNextProgram(): boolean {
+  return process.env.MOULT_UPGRADE !== undefined && process.argv[2] === 'run';
+}
+
+/** Loads the whole program, and runs it. Where either fails before it has taken what is left to it, it begins again. */
+export async function runNextProgram(): Promise<void> {
+  const [begun = '0', ...heardBefore] = (process.env[BEGUN] ?? '0').split(' ');
+  delete process.env[BEGUN];
+  let heard: () => readonly string[] = () => heardBefore;
+  let again: Again | undefined;
+  try {
+    again = loadAgain();
+    const early = await import('./early-signals.js');
+    early.hearEarly(heardBefore);
+    heard = early.heardEarly;
+    const main = await load();
+    await main();
+    if (isNextProgram()) throw new Error('it failed before it took over');
+  } catch (error) {
+    const count = Number(begun) + 1;
+    if (!isNextProgram() || count >= MOST_BEGINNINGS) throw error;
+    if (count === 1) tell(error);
+    await beginAgain(again, error, () => [String(count), ...heard()].join(' '));
+  }
+}
+
+/** What `moult run` and its first steps need is loaded here, where it may fail. */
+async function load(): Promise<Main> {
+  const { libc } = await import('../os/libc.js');
+  libc();
+  const { main } = await import('./program.js');
+  await import('./commands/run.js');
+  return main;
+}
+
+// Before all others: what has failed to load once fails in this process again. Source: Node 20, its loader and its cache of package.json.
+function loadAgain(): Again {
+  const again = createRequire(import.meta.url)('./begin-again.cjs') as Again;
+  again.prepare();
+  return again;
+}
+
+/** @throws the reason, when it can't be done. */
+async function beginAgain(loaded: Again | undefined, reason: unknown, words: () => string): Promise<never> {
+  for (let count = 0; count < MOST_BEGINNINGS; count += 1) {
+    await pause(PAUSE_MS);
+    try {
+      return (loaded ?? loadAgain()).beginAgain({ ...process.env, [BEGUN]: words() });
+    } catch {
+      // In a moment.
+    }
+  }
+  throw reason;
+}
+
+function tell(error: unknown): void {
+  try {
+    process.stderr.write(`moult: the new program could not be loaded, and begins again: ${String(error)}\n`);
+  } catch {
+    // Who reads it is gone.
+  }
+}
