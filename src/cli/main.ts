@@ -1,7 +1,7 @@
 #!/usr/bin/env -S node --
 // The `--` keeps Node from reading our own --env-file into this process: it looks for it in all arguments.
 // An older Node may not even be able to read the rest: nothing else is loaded before this.
-import { isNextProgram, runNextProgram } from './next-program.js';
+import { isNextProgram, rehearseNextProgram, runNextProgram } from './next-program.js';
 
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
 if (major < 20 || (major === 20 && minor < 19)) {
@@ -17,6 +17,7 @@ if (major < 20 || (major === 20 && minor < 19)) {
   }
   if (isNextProgram()) await runNextProgram();
   else {
+    if (process.argv[2] === 'rehearse') await rehearseNextProgram();
     const { main } = isOperatorCommand ? await import('./operator-program.js') : await import('./program.js');
     await main();
   }

@@ -21,6 +21,13 @@ export function isNextProgram(): boolean {
   return process.env.MOULT_UPGRADE !== undefined && process.argv[2] === 'run';
 }
 
+/** Loads what {@link runNextProgram} loads: a rehearsal of it. @throws Error where that is not whole. */
+export async function rehearseNextProgram(): Promise<void> {
+  loadAgain();
+  await import('./early-signals.js');
+  await load();
+}
+
 /** Loads the whole program, and runs it. Where either fails before it has taken what is left to it, it begins again. */
 export async function runNextProgram(): Promise<void> {
   const [begun = '0', ...heardBefore] = (process.env[BEGUN] ?? '0').split(' ');

@@ -1,5 +1,6 @@
 // What happens to moult's own files, and to Node, while a supervisor lives: an upgrade is rehearsed, and what must start starts.
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import {
   copyFileSync,
   cpSync,
@@ -47,6 +48,19 @@ const lastingMoment = `--import=data:text/javascript,${encodeURIComponent(`
   const { setTimeout } = globalThis;
   if (process.argv[1]?.endsWith('cli/main.js') && process.argv[2] === 'run')
     globalThis.setTimeout = (then, ms, ...rest) => setTimeout(then, ms === 50 ? 1000 : ms, ...rest);
+`)}`;
+
+/** Lets a next program open only so many files (FREE) until it begins again. */
+const limitedAtFirst = `--import=data:text/javascript,${encodeURIComponent(`
+  import { execFileSync } from 'node:child_process';
+  import { readdirSync } from 'node:fs';
+  const { FREE, MOULT_UPGRADE, MOULT_BEGUN } = process.env;
+  if (process.argv[2] === 'run' && MOULT_UPGRADE !== undefined && MOULT_BEGUN === undefined) {
+    const open = new Set(readdirSync('/proc/self/fd').map(Number));
+    let number = 0;
+    for (let free = 0; open.has(number) || free < Number(FREE); number += 1) if (!open.has(number)) free += 1;
+    execFileSync('prlimit', ['--pid', String(process.pid), '--nofile=' + number + ':']);
+  }
 `)}`;
 
 function connect({ folder }: Supervised): Channel {
@@ -210,6 +224,45 @@ describe('moult upgrade', () => {
       await service.logs(/generation 3 took over from 2/);
       assert.notEqual((await service.status()).startedAt, startedAt);
       again.close();
+    });
+  });
+});
+
+describe('the next program of a supervisor', () => {
+  it('begins again where it may open too few descriptors to load', async () => {
+    for (const free of [1, 5]) {
+      const env = { FREE: String(free) };
+      await withService({ command, runOptions, nodeFlags: [limitedAtFirst], env }, async (service) => {
+        const { pid } = await service.current();
+        const { startedAt } = await service.status();
+        const upgrade = await service.moult('upgrade', service.name);
+        assert.equal(upgrade.code, 0, upgrade.stderr);
+        await service.writes(/could not be loaded, and begins again: .*EMFILE/);
+        await until('it is another program', async () => {
+          const now = await service.status().catch(() => undefined);
+          return now?.state === 'serving' && now.startedAt !== startedAt;
+        });
+        assert.equal((await service.current()).pid, pid);
+        await service.restart();
+      });
+    }
+  });
+
+  it('is not begun where it could not load beside what is held', async () => {
+    const listeners = 40;
+    await withFolder(async (folder) => {
+      const env = { COUNT: String(listeners), SOCKETS: folder };
+      const options = { command: [fixture('many-listeners.mjs')], runOptions, env };
+      await withBrokenCalls(options, async (service) => {
+        const { pid } = await service.current();
+        // Enough for a program that holds none, and not for one that holds those.
+        const most = listeners + 30;
+        execFileSync('prlimit', ['--pid', String(service.pid), `--nofile=${most}:${most}`]);
+        service.process.kill('SIGPWR');
+        await service.logs(/no new program could take its place .*EMFILE/);
+        process.kill(pid, 0);
+        assert.equal(service.isOver, false);
+      });
     });
   });
 });

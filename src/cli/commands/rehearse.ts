@@ -1,5 +1,4 @@
 import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { basename, dirname, join } from 'node:path';
 import { Script } from 'node:vm';
 import type { Command } from 'commander';
@@ -53,9 +52,6 @@ function assertLoads(): void {
     new Script(`(function (exports, require, module, __filename, __dirname) {${text}\n})`, { filename });
   }
   files.close();
-  (
-    createRequire(import.meta.url)('#moult/cli/begin-again.cjs') as typeof import('../begin-again.js')
-  ).prepare();
 }
 
 async function assertKnows(
