@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { it } from 'node:test';
-import { hearEarly, heardEarly, passEarlyOn } from '#moult/cli/early-signals.js';
+import { heardEarly, hearEarly, passEarlyOn } from '#moult/cli/early-signals.js';
 
 it('signals that come before anybody listens are kept, and passed on once', async () => {
   const got: string[] = [];
