@@ -36,7 +36,7 @@ describe('the table of errors', () => {
 
   it('holds every code that the sources speak of', () => {
     const isVariable = (code: string) =>
-      /^MOULT_(SUPERVISOR|PREDECESSOR|GENERATION|NODE_OPTIONS(_WAS)?|DIRECT|SLOT|KOFFI|HELD|PASSED|READY_AFTER|PROTOCOL|UPGRADE|FLEET)$/.test(
+      /^MOULT_(SUPERVISOR|PREDECESSOR|GENERATION|NODE_OPTIONS(_WAS)?|DIRECT|SLOT|KOFFI|HELD|PASSED|READY_AFTER|PROTOCOL|UPGRADE|BEGUN|FLEET)$/.test(
         code,
       );
     assert.deepEqual(
