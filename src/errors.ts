@@ -94,7 +94,7 @@ export const errorTable = {
     serving: 'unchanged',
     retry: true,
     remedy:
-      'Wait for it, or omit --if-busy=refuse. If an undo does not finish, look for a process that is stopped or blocked.',
+      'Wait for it and try again; `moult restart` without --if-busy=refuse waits by itself. If an undo does not finish, look for a process that is stopped or blocked.',
   },
   MOULT_STOPPING: {
     meaning: 'The service is being stopped and cannot be restarted.',

@@ -328,6 +328,27 @@ describe('during a take-over', () => {
     });
   });
 
+  it('one of several that are started at once takes over, and the others say who does, and end', async () => {
+    await Street.with(async (street) => {
+      const first = await street.run('good', { runOptions: quick });
+      await street.load();
+      // Nobody may come late enough to take over from who has just done so.
+      const options = { runOptions: ['--probation', '5m'], waits: false };
+      const all = await Promise.all([1, 2, 3, 4, 5].map(() => street.takeOver('good', options)));
+      await until('one is left of them', () => all.filter(({ isOver }) => !isOver).length === 1);
+      const winner = all.find(({ isOver }) => !isOver) as Supervised;
+      await winner.logs(/generation \d+ serves/);
+      for (const other of all.filter((one) => one !== winner)) {
+        assert.equal(await street.ends(other), 1);
+        assert.match(other.stderr, new RegExp(`process ${winner.pid} .*MOULT_RESTART_IN_PROGRESS`));
+      }
+      await winner.restart();
+      assert.equal(await street.ends(first), 0);
+      await street.goesOn();
+      await street.nothingLost();
+    });
+  });
+
   it('a stop of the old supervisor waits for what it has, and the new one serves', async () => {
     await Street.with(async (street) => {
       const first = await street.run('good', { runOptions: quick });

@@ -32,6 +32,7 @@ const TCP_LISTEN = 10;
 const TCP_CLOSE = 7;
 const INET_REQUEST_BYTES = 56;
 const INET_STATE_AT = 1;
+const INET_DEVICE_AT = 40;
 const INET_INODE_AT = 68;
 const UNIX_REQUEST_BYTES = 24;
 const UNIX_MESSAGE_BYTES = 16;
@@ -89,6 +90,8 @@ export function unixPeerInode(ourInode: number): number | undefined {
 /** A socket of the Internet on which somebody listens, or receives. */
 export interface InternetListener extends TcpEnd {
   readonly inode: number;
+  /** The index of the device at which it is; 0 is every device. */
+  readonly device: number;
 }
 
 /** All TCP sockets of this network namespace on which somebody listens. @throws MOULT_SYSTEM_CALL where the kernel does not tell. */
@@ -111,6 +114,7 @@ function inState(protocol: number, state: number): InternetListener[] {
       host: hostOf(answer.subarray(8, family === AF_INET ? 12 : 24)),
       port: answer.readUInt16BE(4),
       inode: answer.readUInt32LE(INET_INODE_AT),
+      device: answer.readUInt32LE(INET_DEVICE_AT),
     }));
   });
 }

@@ -8,6 +8,7 @@ import { MAX_SOCKET_PATH_BYTES } from '../../os/unix-sockets/unix-socket.js';
 import type { ListenerItem } from '../../protocol/messages.js';
 import type { HeldListeners } from '../listeners/held-listeners.js';
 import type { GenerationProcess } from '../process/generation-process.js';
+import { sharersOf } from './port-sharers.js';
 import { type Acceptance, Probes, type Said } from './probes.js';
 
 /** What was found. */
@@ -118,6 +119,9 @@ export class OutsideLook {
       const own = await probes.announce(new Map(targets));
       // One that comes back tells of its listeners before it answers.
       if (this.#listeners(generation, areProbed).length > looked.length) return await this.#look(generation);
+      const items = areProbed ? looked.map(({ item }) => item) : [];
+      const sharers = sharersOf(items, held, this.#parts.living());
+      problems.push(...sharers.problems.values());
       const isOpen = (name: string) => own === undefined || own.listeners.includes(name);
       if (own !== undefined) problems.push(...missing(generation, this.#expected(generation), own));
       for (const { path, name, outcome, since } of held.paths?.look() ?? []) {
@@ -130,7 +134,10 @@ export class OutsideLook {
         if (item.family !== 'udp' && fd !== undefined && socketIdentity(fd)?.isListening !== true)
           problems.push(`${item.name} was shut down: nobody accepts there`);
       }
-      problems.push(...(await probes.follow(isOpen)));
+      // Where somebody else may accept a connection, waiting for it tells no more.
+      problems.push(...(await probes.follow((name) => isOpen(name) && !sharers.problems.has(name))));
+      if (sharers.unseen.size > 0)
+        problems.push(...sharersOf(items, held, this.#parts.living(), sharers.unseen).problems.values());
     } finally {
       this.#probes = undefined;
       probes.close();

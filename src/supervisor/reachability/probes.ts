@@ -1,9 +1,10 @@
 import { MoultError } from '../../errors.js';
-import { hasSocket, holderOf, treeOf } from '../../os/processes/proc-tree.js';
+import { holderOf } from '../../os/processes/proc-tree.js';
 import { ProbeConnection, type ProbeTarget } from '../../os/sockets/probe-connection.js';
 import { hasRoom } from '../../os/sockets/reuseport.js';
 import { socketIdentity } from '../../os/sockets/socket-identity.js';
 import type { GenerationProcess } from '../process/generation-process.js';
+import { isHeldBy } from './port-sharers.js';
 
 /** How often it is looked whether a connection was accepted, at first and later, where nobody tells. */
 const LOOK_MS = 1;
@@ -281,13 +282,4 @@ function inodeOf(connection: ProbeConnection): number | undefined {
     if (error instanceof MoultError) return undefined;
     throw error;
   }
-}
-
-/** @returns undefined where one of its processes may not be looked into. */
-function isHeldBy({ servicePid, pid }: GenerationProcess, inode: number): boolean | undefined {
-  const own = hasSocket(servicePid, inode);
-  if (own === true) return true;
-  const all = [own, ...(pid > 0 ? treeOf(pid).map((one) => hasSocket(one, inode)) : [])];
-  if (all.includes(true)) return true;
-  return all.includes(undefined) ? undefined : false;
 }

@@ -1,13 +1,15 @@
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { describe } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { descriptorOf } from '#moult/node/handle.js';
 import { closeDescriptor, duplicate } from '#moult/os/descriptors/descriptor.js';
 import { libc, SOL_SOCKET } from '#moult/os/libc.js';
 import { beginToListen, bindAddress } from '#moult/os/sockets/bind-address.js';
 import { isInOtherNetwork } from '#moult/os/sockets/network-namespace.js';
+import { shareListening } from '#moult/os/sockets/reuseport.js';
 import { HeldListeners } from '#moult/supervisor/listeners/held-listeners.js';
 import type { GenerationProcess } from '#moult/supervisor/process/generation-process.js';
 import { OutsideLook } from '#moult/supervisor/reachability/outside-look.js';
@@ -18,6 +20,7 @@ const NAME = 'tcp://127.0.0.1:0';
 const WITHIN_MS = 1500;
 const SO_ATTACH_FILTER = 26;
 const SO_BINDTODEVICE = 25;
+const root = fileURLToPath(new URL('../../../..', import.meta.url));
 
 /** A generation as a look meets it. Its connections are accepted by this very process, in its name. */
 class Stand {
@@ -110,6 +113,19 @@ async function scene(later: Later, backlog = 511): Promise<Scene> {
     lookWhenIdle: async (at) => (await look.whenIdle(at as unknown as GenerationProcess)) === undefined,
     turned: () => look.turned(),
   };
+}
+
+/** A process that listens at a port that others share, and accepts nothing. It says so when it does. */
+function sharing(later: Later, host: string, port: number): ChildProcessWithoutNullStreams {
+  const script = `
+    import { beginToListen, bindAddress } from '#moult/os/sockets/bind-address.js';
+    const fd = bindAddress('tcp', '${host}', ${port}, true);
+    console.log(typeof fd === 'number' ? beginToListen(fd, 10) ?? 'listens' : fd);
+    setInterval(() => {}, 1000);`;
+  const flags = ['--input-type=module', '--eval', script];
+  const started = spawn(process.execPath, flags, { cwd: root, stdio: 'pipe' });
+  later(() => started.kill('SIGKILL'));
+  return started;
 }
 
 /** A process that has no socket of ours. */
@@ -263,6 +279,39 @@ describe('a look from outside', () => {
     // Where there is no other device, nobody accepts.
     if (device === undefined) await assert.rejects(found, { code: 'MOULT_NOT_REACHED' });
     else await found;
+  });
+
+  tidy('names who listens at the same port without being of the service, every time', async (later) => {
+    const { server, living, look } = await scene(later);
+    server.on('connection', (socket) => one.accepts(socket));
+    shareListening(descriptorOf(server));
+    const one = new Stand(1);
+    living.add(one);
+    assert.equal(await look(one), '');
+    const { port } = server.address() as { port: number };
+    for (const host of ['127.0.0.1', '0.0.0.0']) {
+      // In a process of its own, which accepts none of the connections that it gets.
+      const stranger = sharing(later, host, port);
+      await eventOf(stranger.stdout, 'data');
+      for (let n = 0; n < 8; n += 1) {
+        const said = await look(one);
+        if (host === '0.0.0.0') assert.equal(said, '', 'ours says more, and gets all');
+        else
+          assert.match(
+            said,
+            new RegExp(
+              `process ${stranger.pid} \\(.*\\) listens on tcp://127\\.0\\.0\\.1:0, too \\(SO_REUSEPORT\\)`,
+            ),
+          );
+      }
+      stranger.kill('SIGKILL');
+      await eventOf(stranger, 'close');
+    }
+    // A process of the service may: it goes with it.
+    const helper = sharing(later, '127.0.0.1', port);
+    await eventOf(helper.stdout, 'data');
+    living.add(new Stand(2, helper.pid));
+    assert.doesNotMatch(await look(one), /SO_REUSEPORT/);
   });
 
   tidy('of one that can wait is given up for another', async (later) => {
