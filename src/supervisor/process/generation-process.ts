@@ -18,6 +18,9 @@ import { killTree, type Outputs, type ProcessTree, startTree, startTreeWith } fr
 import type { ServiceFiles } from './service-files.js';
 import { type AtStart, passedListeners } from './start-facts.js';
 
+/** How long what one said before its end may take to be read, where its end is heard of first. */
+const LAST_WORDS_MS = 250;
+
 /** The channel to a service, or what stands for one where the service has none. */
 export interface Lifeline extends Line {
   readonly peer: Pick<PeerCredentials, 'pid'>;
@@ -105,8 +108,9 @@ export class GenerationProcess {
     this.drained = new Promise((resolve) => {
       this.#told = resolve;
     });
-    tree.exited.then((exit) => {
+    tree.exited.then(async (exit) => {
       this.exit = exit;
+      await this.hasSaidAll();
       this.#told(undefined);
     });
   }
@@ -215,15 +219,20 @@ export class GenerationProcess {
     return isClosed && this.#serviceTicks !== undefined && hasEnded(this.servicePid, this.#serviceTicks);
   }
 
-  /** Settles when all that it has said is heard: its channel ends behind that. */
-  async hasSaidAll(withinMs: number): Promise<void> {
-    if (!this.isReachable) return;
-    let limit: NodeJS.Timeout | undefined;
-    const late = new Promise<void>((resolve) => {
-      limit = setTimeout(resolve, withinMs);
+  /**
+   * Of one that has ended: settles when all that it has said is heard, behind which its channel ends. Node collects all processes
+   * that have ended when it hears of any, and then has not read yet what this one wrote last.
+   */
+  async hasSaidAll(): Promise<void> {
+    const { lifeline } = this;
+    if (lifeline === undefined || lifeline.isClosed) return;
+    await new Promise<void>((resolve) => {
+      const limit = new Deadline(LAST_WORDS_MS, resolve);
+      lifeline.closed.then(() => {
+        limit.clear();
+        resolve();
+      });
     });
-    await Promise.race([this.lifeline?.closed, late]);
-    clearTimeout(limit);
   }
 
   /** Signals the service. */

@@ -15,9 +15,6 @@ import type { GenerationProcess } from './generation-process.js';
 import type { LeftBehind } from './journal-replay.js';
 import { adoptTree } from './process-tree.js';
 
-/** How long what one said before its end may take to be read, where its end is heard of first. */
-const LAST_WORDS_MS = 250;
-
 /** The generations of one slot that live, which of them serves, and how far both are counted. */
 export class Generations {
   #current: GenerationProcess | undefined;
@@ -26,6 +23,7 @@ export class Generations {
   /** Whether the one that served was told to end, and its successor begins when it has. */
   isChangingOver = false;
   readonly #living = new Map<number, GenerationProcess>();
+  readonly #ends = new WeakMap<GenerationProcess, Promise<void>>();
   readonly #options: SupervisorOptions;
   readonly #maker: GenerationFactory;
   readonly #journal: Journal;
@@ -218,14 +216,26 @@ export class Generations {
     return generation;
   }
 
+  /** Settles when one has ended, what it said before is heard, and it is no longer among the living. */
+  async gone(generation: GenerationProcess): Promise<void> {
+    await this.#ends.get(generation);
+  }
+
+  /** The same, for all that this supervisor may end. */
+  async allGone(): Promise<void> {
+    await Promise.all(this.own().map((one) => this.gone(one)));
+  }
+
   #add(generation: GenerationProcess): void {
     this.#living.set(generation.number, generation);
-    generation.exited.then(async (exit) => {
-      // One that was killed has no last words, and others wait for the news.
+    const end = generation.exited.then(async (exit) => {
+      // One that was killed has no last words. After a crash of the one that serves, clients wait for the next one.
       const hasFinished = exit.signal !== 'SIGKILL' && generation.servingSince !== undefined;
-      if (hasFinished && generation !== this.#current) await generation.hasSaidAll(LAST_WORDS_MS);
+      const isAwaited = generation === this.#current && !generation.isEnding && !this.#isClosed;
+      if (hasFinished && !isAwaited) await generation.hasSaidAll();
       this.#exited(generation, exit);
     });
+    this.#ends.set(generation, end);
   }
 
   #exited(generation: GenerationProcess, exit: Exit): void {

@@ -47,7 +47,7 @@ export async function nothingLeft(generations: Generations, times: Times, log: L
   }, limitMs);
   try {
     for (let own = generations.own(); own.length > 0; own = generations.own())
-      await Promise.all(own.map(treeEnded));
+      await Promise.all(own.map((one) => treeEnded(one, generations)));
   } finally {
     clearTimeout(late);
   }
@@ -79,11 +79,12 @@ export async function withReturn(
   });
 }
 
-// Its children are killed with it; they may take a moment to be gone.
-async function treeEnded({ exited, pid }: GenerationProcess): Promise<void> {
-  await exited;
+// Its children are killed with it; they may take a moment to be gone. It counts among the living until its last words are heard.
+async function treeEnded(one: GenerationProcess, generations: Generations): Promise<void> {
+  await generations.gone(one);
+  const { pid } = one;
   for (let left = livingOfSession(pid); left.length > 0; left = livingOfSession(pid)) {
-    for (const one of left) signal(one, 'SIGKILL');
+    for (const member of left) signal(member, 'SIGKILL');
     await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
   }
 }

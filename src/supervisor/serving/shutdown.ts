@@ -128,7 +128,7 @@ export class Shutdown {
     this.#state = 'stopping';
     this.#isLeaving = true;
     for (const { crashRecovery } of this.#parts.slots()) crashRecovery.cancel();
-    await Promise.all(this.#own().map((one) => one.exited));
+    await this.#allGone();
     this.finish(0);
   }
 
@@ -168,8 +168,13 @@ export class Shutdown {
         one.kill();
       }
     }, limitMs);
-    await Promise.all(this.#own().map((one) => one.exited));
+    await this.#allGone();
     clearTimeout(force);
+  }
+
+  // Who watches the journal is told of all of it: that one has drained, and what was cut.
+  async #allGone(): Promise<void> {
+    await Promise.all(this.#parts.slots().map(({ generations }) => generations.allGone()));
   }
 }
 

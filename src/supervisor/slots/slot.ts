@@ -149,7 +149,7 @@ export class Slot {
     const late = new Deadline(drainTimeoutMs + stopTimeoutMs, () => {
       for (const one of generations.own()) one.kill();
     });
-    await Promise.all(generations.own().map((one) => one.exited));
+    await generations.allGone();
     late.clear();
   }
 

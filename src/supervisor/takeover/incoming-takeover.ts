@@ -188,7 +188,7 @@ export class IncomingTakeover {
       );
       this.#prove(offer, number);
     } catch (error) {
-      await this.#ownEnded();
+      await generations.allGone();
       this.#isOver = true;
       offer.channel.close();
       throw error;
@@ -275,7 +275,7 @@ export class IncomingTakeover {
     } catch (error) {
       const { message, code } = asMoultError(error, 'MOULT_HANDOVER_ABORTED');
       log.error(`the take-over was undone: ${message} (${code}); ${offer.name} serves as before`);
-      await this.#ownEnded();
+      await generations.allGone();
       this.#isOver = true;
       offer.channel.close();
       shutdown.finish(this.#isGivingBack ? 0 : 1);
@@ -349,10 +349,6 @@ export class IncomingTakeover {
       }
       await new Promise((resolve) => setTimeout(resolve, NAME_AGAIN_MS).unref());
     }
-  }
-
-  async #ownEnded(): Promise<void> {
-    await Promise.all(this.#parts.generations.own().map((one) => one.exited));
   }
 }
 
