@@ -1,30 +1,16 @@
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { readFileSync, readlinkSync } from 'node:fs';
 import { createServer, Socket } from 'node:net';
 import { closeDescriptor } from '#moult/os/descriptors/descriptor.js';
 import { descriptorSocketPair, streamSocketPair } from '#moult/os/sockets/descriptor-socket.js';
+import { openDescriptors } from './open-descriptors.js';
+
+export { openDescriptors };
 
 // Kept, so that a test may stop the clock of what it tests.
 const { setTimeout } = globalThis;
 
 const O_CLOEXEC = 0o2000000;
-
-/** What a process has open, as `number → what`, sorted by number. */
-export function openDescriptors(pid: number | 'self' = 'self'): string[] {
-  const folder = `/proc/${pid}/fd`;
-  return readdirSync(folder)
-    .map(Number)
-    .sort((a, b) => a - b)
-    .flatMap((fd) => {
-      try {
-        const what = readlinkSync(`${folder}/${fd}`);
-        // The descriptor of this very listing, and the certificates that Node 26 reads in a thread of its own.
-        return what.endsWith('/fd') || what.endsWith('.crt') ? [] : [`${fd} → ${what}`];
-      } catch {
-        return [];
-      }
-    });
-}
 
 /** Whether a descriptor of this process is closed when the process executes another program. */
 export function isCloseOnExec(fd: number): boolean {
