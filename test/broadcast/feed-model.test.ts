@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import fc from 'fast-check';
+import fc from '../support/fast-check.js';
 import { modelRuns } from '../support/model-runs.js';
 import { type FeedStepKind, FeedWorld } from './feed-world.js';
 

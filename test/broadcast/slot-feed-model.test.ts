@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
-import fc from 'fast-check';
+import fc from '../support/fast-check.js';
 import { modelRuns } from '../support/model-runs.js';
 import { SlotFeedWorld, type SlotStepKind } from './slot-feed-world.js';
 

@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe } from 'node:test';
-import fc from 'fast-check';
 import type { Channel } from '#moult/channel/channel.js';
 import { MoultError } from '#moult/errors.js';
 import { closeDescriptor } from '#moult/os/descriptors/descriptor.js';
@@ -14,6 +13,7 @@ import {
 import { encodeFrame, HEADER_BYTES, MAX_JSON_BYTES } from '#moult/protocol/frame.js';
 import { comesBackTo, isCloseOnExec, isOpen, openDescriptors } from '../support/descriptors.js';
 import { eventOf, soon, turns, until } from '../support/events.js';
+import fc from '../support/fast-check.js';
 import { fixture } from '../support/fixture.js';
 import { temporaryFolder } from '../support/temporary-folder.js';
 import { type Later, tidy } from '../support/tidy.js';

@@ -3,7 +3,6 @@ import { chmodSync, chownSync, closeSync, existsSync, openSync, statSync, writeF
 import { connect, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { describe, mock } from 'node:test';
-import fc from 'fast-check';
 import type { Channel } from '#moult/channel/channel.js';
 import { Door, type Visitor } from '#moult/channel/door.js';
 import { Opening } from '#moult/channel/open.js';
@@ -20,6 +19,7 @@ import type { Message } from '#moult/protocol/messages.js';
 import { PROTOCOL } from '#moult/protocol/version.js';
 import { comesBackTo, isOpen, openDescriptors } from '../support/descriptors.js';
 import { eventOf, soon, turns } from '../support/events.js';
+import fc from '../support/fast-check.js';
 import { fixture } from '../support/fixture.js';
 import { temporaryFolder } from '../support/temporary-folder.js';
 import { type Later, tidy } from '../support/tidy.js';

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import fc from 'fast-check';
 import { MAX_HOST_BYTES, MAX_HOSTS, MAX_VALUE_BYTES } from '#moult/fleet/limits.js';
 import { aliveSchema, hostSchema, leaseSchema, orderSchema, read, rollSchema } from '#moult/fleet/records.js';
 import { namesIn, orderKey } from '#moult/fleet/store/keys.js';
+import fc from '../support/fast-check.js';
 import { rollOf } from './roll/roll-world.js';
 
 const schemas = [orderSchema, hostSchema, aliveSchema, leaseSchema, rollSchema];

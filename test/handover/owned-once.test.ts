@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it, mock } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
-import fc from 'fast-check';
 import { MoultError } from '#moult/errors.js';
 import { epochAfter } from '#moult/os/clock.js';
 import { ProcessHandle } from '#moult/os/unix-sockets/peer.js';
 import type { Message, Settings } from '#moult/protocol/messages.js';
 import { End } from '../supervisor/end.js';
+import fc from '../support/fast-check.js';
 import { Owner, PARTS, Record } from './owners.js';
 
 /*

@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import fc from 'fast-check';
 import { MoultError } from '#moult/errors.js';
 import {
   type HandoverEvent,
@@ -9,6 +8,7 @@ import {
   step,
   table,
 } from '#moult/lifecycle/handover-states.js';
+import fc from '../support/fast-check.js';
 
 const states = [
   'serving',

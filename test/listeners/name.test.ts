@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { createServer, type ListenOptions, Server } from 'node:net';
 import { describe, it } from 'node:test';
-import fc from 'fast-check';
 import { freeName, listenerName } from '#moult/listeners/name.js';
 import { type Listen2, throughHook } from '#moult/node/listening/listen-hook.js';
+import fc from '../support/fast-check.js';
 
 /** The name that Node's own reading of the arguments of listen() leads to; nothing is bound. */
 function nameOf(

@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import fc from 'fast-check';
 import { Exposition } from '#moult/metrics/exposition.js';
 import { metricTable } from '#moult/metrics/metric-table.js';
 import type { Observed } from '#moult/metrics/observed.js';
@@ -8,6 +7,7 @@ import { classed, noDurations } from '#moult/protocol/durations.js';
 import type { Measures } from '#moult/protocol/messages.js';
 import type { JournalEntry } from '#moult/supervisor/journal-entry.js';
 import type { GenerationStatus, ServiceStatus, SlotFacts } from '#moult/supervisor/status.js';
+import fc from '../support/fast-check.js';
 
 /** Of one series, by its name and labels. */
 type Series = Map<string, number>;

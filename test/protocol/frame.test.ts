@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import fc from 'fast-check';
 import { MoultError } from '#moult/errors.js';
 import {
   decodeHeader,
@@ -11,6 +10,7 @@ import {
   MAX_ATTACHMENT_BYTES,
   MAX_JSON_BYTES,
 } from '#moult/protocol/frame.js';
+import fc from '../support/fast-check.js';
 
 const message = fc
   .record({ type: fc.string(), fields: fc.dictionary(fc.string(), fc.jsonValue()) })

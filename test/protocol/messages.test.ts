@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import fc from 'fast-check';
 import { MoultError } from '#moult/errors.js';
 import {
   MAX_DESCRIPTORS,
@@ -9,6 +8,7 @@ import {
   parseMessage,
   schemas,
 } from '#moult/protocol/messages.js';
+import fc from '../support/fast-check.js';
 
 type Fields = Record<string, unknown>;
 

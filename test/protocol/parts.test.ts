@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import fc from 'fast-check';
 import { MoultError } from '#moult/errors.js';
 import { encodeFrame, type Frame, FrameReader, MAX_JSON_BYTES } from '#moult/protocol/frame.js';
 import { MAX_DESCRIPTORS } from '#moult/protocol/messages.js';
@@ -12,6 +11,7 @@ import {
   type Part,
   PartsReader,
 } from '#moult/protocol/parts.js';
+import fc from '../support/fast-check.js';
 
 /** A message whose JSON has so many bytes, also beyond ASCII, so that a part may end in the middle of a character. */
 function messageOf(bytes: number): { type: string; text: string } {

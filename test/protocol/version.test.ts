@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import fc from 'fast-check';
 import { MoultError } from '#moult/errors.js';
 import { commonVersion, PROTOCOL } from '#moult/protocol/version.js';
+import fc from '../support/fast-check.js';
 
 const range = fc
   .tuple(fc.nat(20), fc.nat(20))

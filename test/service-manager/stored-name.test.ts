@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import fc from 'fast-check';
 import { isStoredByUs, listenerStoredAs, storedName } from '#moult/service-manager/stored-name.js';
+import fc from '../support/fast-check.js';
 
 describe('the name under which a listener is stored', () => {
   it('can be read', () => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import fc from 'fast-check';
 import { cookieIn, cookieOfHead, MAX_HEAD_BYTES } from '#moult/sticky/cookie.js';
+import fc from '../support/fast-check.js';
 
 const HEAD = 'GET /a?sid=no HTTP/1.1\r\nHost: a\r\nX-Cookie: sid=no\r\nCOOKIE: a=b; sid=yes; c\r\n\r\n';
 const ofHead = (text: string) => cookieOfHead(Buffer.from(text, 'latin1'), 'sid');

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import fc from 'fast-check';
 import { addressKey, rendezvousHash } from '#moult/sticky/rendezvous-hash.js';
+import fc from '../support/fast-check.js';
 
 const upTo = (count: number) => Array.from({ length: count }, (_, slot) => slot);
 const addresses = Array.from({ length: 4000 }, (_, i) => `10.${i % 7}.${Math.floor(i / 250)}.${i % 250}`);

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import fc from 'fast-check';
 import { paint } from '#moult/terminal/paint.js';
 import { type Row, table } from '#moult/terminal/table.js';
 import { cut, widthOf, wrap } from '#moult/terminal/width.js';
+import fc from '../support/fast-check.js';
 
 const word = fc.string({ unit: 'grapheme', maxLength: 60 });
 

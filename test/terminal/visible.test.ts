@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import fc from 'fast-check';
 import { paint } from '#moult/terminal/paint.js';
 import { print, printJson, rendered } from '#moult/terminal/print.js';
 import { visible, visibleLine } from '#moult/terminal/visible.js';
+import fc from '../support/fast-check.js';
 
 const plain = { columns: 80, unicode: true, colours: false, live: false };
 const coloured = { ...plain, colours: true, live: true };

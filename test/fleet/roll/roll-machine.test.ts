@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import fc from 'fast-check';
 import { judge } from '#moult/fleet/roll/obedience.js';
 import type { Roll } from '#moult/fleet/roll/roll.js';
 import { advance, type Happened, ordersOf, type Report } from '#moult/fleet/roll/roll-machine.js';
+import fc from '../../support/fast-check.js';
+import { modelRuns } from '../../support/model-runs.js';
 import { RollWorld, rollOf } from './roll-world.js';
 
-const RUNS = Number(process.env.MODEL_RUNS ?? 400);
+const RUNS = modelRuns('MODEL_RUNS', 400);
 
 const event = (host: string, what: Report, reason?: string): Happened => ({
   type: 'host',
@@ -183,7 +184,7 @@ it('a roll ends as was decided, whatever is lost, late or repeated, and whoever 
         ends.set(world.roll.phase, (ends.get(world.roll.phase) ?? 0) + 1);
       },
     ),
-    { numRuns: RUNS, includeErrorInReport: true },
+    { ...RUNS, includeErrorInReport: true },
   );
   for (const phase of ['done', 'undone', 'stopped']) assert.ok(ends.get(phase), `none of them was ${phase}`);
 });

@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { closeSync, openSync, readSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe } from 'node:test';
-import fc from 'fast-check';
 import { MoultError } from '#moult/errors.js';
 import { closeDescriptor, duplicate } from '#moult/os/descriptors/descriptor.js';
 import {
@@ -14,6 +13,7 @@ import {
   streamSocketPair,
 } from '#moult/os/sockets/descriptor-socket.js';
 import { isCloseOnExec, isOpen, openDescriptors, whatIs } from '../../support/descriptors.js';
+import fc from '../../support/fast-check.js';
 import { fixture } from '../../support/fixture.js';
 import { temporaryFolder } from '../../support/temporary-folder.js';
 import { type Later, tidy } from '../../support/tidy.js';

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { PassThrough, Writable } from 'node:stream';
 import { describe, it } from 'node:test';
-import fc from 'fast-check';
 import { OutputTail, passThrough } from '#moult/supervisor/process/output-tail.js';
 import { turns } from '../../support/events.js';
+import fc from '../../support/fast-check.js';
 
 describe('the tail of an output', () => {
   it('is the same whatever the chunks', () => {

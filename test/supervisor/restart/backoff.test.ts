@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import fc from 'fast-check';
 import { Backoff } from '#moult/supervisor/restart/backoff.js';
+import fc from '../../support/fast-check.js';
 
 describe('the back-off', () => {
   it('starts at once after the first crash, then waits twice as long each time, up to its longest', () => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import fc from 'fast-check';
 import { movesToEven } from '#moult/supervisor/slots/rebalancer.js';
+import fc from '../../support/fast-check.js';
 
 /** What the slots have when these moves have been made. */
 function after(counts: readonly number[]): number[] {
