@@ -3,6 +3,7 @@
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
@@ -10,6 +11,8 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 const FILE_MS = 15 * 60_000;
 /** So long after their beginning the tests fail as a whole. */
 const WHOLE_MS = 60 * 60_000;
+/** Half of the time a file waits, such as for a probation to end: with one more than there are cores, none of these stands still. */
+const AT_ONCE = Math.min(4, availableParallelism() + 1);
 const root = fileURLToPath(new URL('..', import.meta.url));
 const run = (...args) =>
   execFileSync(process.execPath, args, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] });
@@ -28,7 +31,7 @@ const files = testFiles(join(root, 'build/test')).filter(
 const watch = pathToFileURL(join(root, 'build/test/support/watch.js')).href;
 const tests = spawn(
   process.execPath,
-  ['--import', watch, '--test', '--test-concurrency=2', `--test-timeout=${FILE_MS}`, ...files],
+  ['--import', watch, '--test', `--test-concurrency=${AT_ONCE}`, `--test-timeout=${FILE_MS}`, ...files],
   { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] },
 );
 const tooLong = setTimeout(() => {

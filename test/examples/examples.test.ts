@@ -73,35 +73,6 @@ describe('the examples', () => {
     });
   }
 
-  for (const [name, { clients }] of Object.entries(examples).filter(([one]) => usesLibrary(one))) {
-    it(`${name} restarts itself at SIGHUP, and no client notices`, async () => {
-      await withFolder(async (own) => {
-        const port = await freePort();
-        const alone = new Alone(join(folder, name), own, { PORT: String(port), PID_FILE: join(own, 'pid') });
-        try {
-          const first = await alone.serves(1);
-          const { tally, stop } = clients(port);
-          await tally.hears(1);
-          process.kill(first, 'SIGHUP');
-          const second = await alone.serves(2);
-          await tally.hears(2);
-          // The one that is asked has proved itself: its predecessor ends.
-          process.kill(second, 'SIGHUP');
-          const third = await alone.serves(3);
-          await tally.hears(3);
-          await alone.areLeft(second, third);
-          await stop();
-          process.kill(third, 'SIGTERM');
-          await alone.areLeft();
-          assert.deepEqual(tally.failures, []);
-          assert.deepEqual(tally.versions, ['1', '2', '3']);
-        } finally {
-          await alone.kill();
-        }
-      });
-    });
-  }
-
   it('hono.mjs restarts when it is asked over HTTP', async () => {
     await withFolder(async (own) => {
       const port = await freePort();
@@ -119,4 +90,45 @@ describe('the examples', () => {
       }
     });
   });
+});
+
+function restartsItself(name: string, { clients }: Example): void {
+  it(`${name} restarts itself at SIGHUP, and no client notices`, async () => {
+    await withFolder(async (own) => {
+      const port = await freePort();
+      const alone = new Alone(join(folder, name), own, { PORT: String(port), PID_FILE: join(own, 'pid') });
+      try {
+        const first = await alone.serves(1);
+        const { tally, stop } = clients(port);
+        await tally.hears(1);
+        process.kill(first, 'SIGHUP');
+        const second = await alone.serves(2);
+        await tally.hears(2);
+        // The one that is asked has proved itself: its predecessor ends.
+        process.kill(second, 'SIGHUP');
+        const third = await alone.serves(3);
+        await tally.hears(3);
+        await alone.areLeft(second, third);
+        await stop();
+        process.kill(third, 'SIGTERM');
+        await alone.areLeft();
+        assert.deepEqual(tally.failures, []);
+        assert.deepEqual(tally.versions, ['1', '2', '3']);
+      } finally {
+        await alone.kill();
+      }
+    });
+  });
+}
+
+/** Those whose connections stay wait for the ten seconds of a probation, twice, and need little of the machine meanwhile. */
+const WAITING: readonly string[] = ['tcp-lines.mjs', 'sse.mjs'];
+const restarting = Object.entries(examples).filter(([name]) => usesLibrary(name));
+
+describe('the examples that restart themselves', () => {
+  for (const [name, example] of restarting) if (!WAITING.includes(name)) restartsItself(name, example);
+});
+
+describe('the examples that restart themselves, and whose connections stay', { concurrency: 2 }, () => {
+  for (const [name, example] of restarting) if (WAITING.includes(name)) restartsItself(name, example);
 });
