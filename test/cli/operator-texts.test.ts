@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
+import { after, before, describe, it, mock } from 'node:test';
 import { drawPauses } from '#moult/cli/pause-picture.js';
 import { summaryText } from '#moult/cli/show-stages.js';
 import { statusText } from '#moult/cli/status-text.js';
@@ -10,14 +10,19 @@ import type { ServiceStatus } from '#moult/supervisor/status.js';
 import { unpainted } from '#moult/terminal/paint.js';
 import { widthOf } from '#moult/terminal/width.js';
 
-const generation = { pid: 4_194_303, state: 'serving', startedAt: Date.now() - 5000, connections: 12 };
+// What is told of times must not hang on how long a test takes.
+const now = Date.now();
+before(() => mock.timers.enable({ apis: ['Date'], now }));
+after(() => mock.timers.reset());
+
+const generation = { pid: 4_194_303, state: 'serving', startedAt: now - 5000, connections: 12 };
 const service: ServiceStatus = {
   name: 'api',
   pid: 4_194_300,
   version: '1.0.0',
   state: 'serving',
   command: 'server.js',
-  startedAt: Date.now() - 5000,
+  startedAt: now - 5000,
   restarts: 1,
   crashes: 0,
   generations: [],
@@ -57,7 +62,7 @@ describe('what operators read', () => {
               cutInMs: 12_300,
             },
           },
-          { ...generation, generation: 2, watchedUntil: Date.now() + 8000 },
+          { ...generation, generation: 2, watchedUntil: now + 8000 },
         ],
       },
       80,
@@ -72,7 +77,7 @@ describe('what operators read', () => {
   });
 
   it('says why nobody serves, and when the next one starts', () => {
-    const wait = { reason: 'generation 4 exited with code 7', nextStartAt: Date.now() + 6400 };
+    const wait = { reason: 'generation 4 exited with code 7', nextStartAt: now + 6400 };
     const text = statusText(
       {
         ...service,

@@ -321,7 +321,7 @@ describe('what a moved connection brings along', () => {
     await moved(outflow, 1);
     await soon(client.closed, 'its end');
     const tookMs = performance.now() - fromMs;
-    assert.ok(tookMs >= 100 && tookMs < 3000, `${tookMs} ms`);
+    assert.ok(tookMs >= 100 && tookMs < 15_000, `${tookMs} ms`);
   });
 
   tidy('has the keep-alive time of its new server after its next response', async (later) => {
@@ -362,7 +362,7 @@ describe('what a moved connection brings along', () => {
         // What never sends a byte is late too.
         await soon(client.closed, 'the end of the moved one');
         const tookMs = performance.now() - fromMs;
-        assert.ok(tookMs >= 1200 && tookMs < 4000, `${tookMs} ms`);
+        assert.ok(tookMs >= 1200 && tookMs < 15_000, `${tookMs} ms`);
         await soon(other.closed, 'the end of the other');
         assert.equal(client.text(), other.text());
         assert.match(client.text(), listens ? /^HTTP\/1.1 400 Mine/ : /^HTTP\/1.1 408 Request Timeout/);

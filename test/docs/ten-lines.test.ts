@@ -31,7 +31,8 @@ describe('the ten lines of the README and of the guide', () => {
       const port = await freePort();
       const alone = new Alone(script, folder, { PORT: String(port) });
       const pid = () => Number(readFileSync(join(folder, 'app.pid'), 'utf8'));
-      const answer = async () => (await fetch(`http://127.0.0.1:${port}`)).text();
+      const once = { headers: { connection: 'close' } };
+      const answer = async () => (await fetch(`http://127.0.0.1:${port}`, once)).text();
       try {
         assert.equal(await alone.serves(1), pid());
         assert.equal(await answer(), 'hello from generation 1\n');

@@ -12,7 +12,8 @@ import { temporaryFolder } from '../support/temporary-folder.js';
 import { cli, until } from './supervised.js';
 
 function source(version: string): string {
-  return `require('node:http').createServer((_, response) => response.end('${version}'))
+  // The tab may ask nothing for longer than the five seconds that Node keeps its connection.
+  return `require('node:http').createServer({ keepAliveTimeout: 600_000 }, (_, response) => response.end('${version}'))
     .listen(Number(process.env.PORT), '127.0.0.1');`;
 }
 

@@ -8,6 +8,15 @@ import { RawClient } from './raw-client.js';
 import { portOf, whenAllServe } from './slots-of.js';
 import { fixture, type Supervised, until, withFolder, within, withService } from './supervised.js';
 
+const RESTART = {
+  type: 'restart',
+  wait: true,
+  ifBusy: 'wait',
+  allowFewerListeners: false,
+  untilConfirmed: false,
+  whenQuiet: null,
+} as const;
+
 /** @returns which generation answers, or why none did. */
 function ask(port: number, path = '/', agent: Agent | false = false): Promise<string> {
   return new Promise((resolve) => {
@@ -96,12 +105,12 @@ describe('an undo', () => {
         await inFlight(service, 5);
         // It learns of the undo only later.
         process.kill(first.pid, 'SIGSTOP');
-        const rollback = service.moult('rollback', service.name);
+        const rollback = service.asks({ type: 'rollback' });
         await pause(400);
         const restart = service.restart();
         await pause(600);
         process.kill(first.pid, 'SIGCONT');
-        assert.equal((await rollback).code, 0);
+        assert.deepEqual(await rollback, { generation: 1, how: 'resumed' });
         const { predecessor } = await restart;
         assert.equal(predecessor, 1);
         assert.deepEqual(await slow, ['2', '2', '2', '2', '2']);
@@ -157,17 +166,17 @@ describe('an undo that comes while a generation is told to expect its successor'
       await service.restart();
       const second = await service.current();
       process.kill(second.pid, 'SIGSTOP');
-      const restart = service.failingRestart();
+      const restart = assert.rejects(service.asks(RESTART), { code: 'MOULT_RESTART_IN_PROGRESS' });
       await pause(1500);
-      const rollback = service.moult('rollback', service.name);
+      const rollback = service.asks({ type: 'rollback' });
       await pause(1200);
       // What it answers is read in one go.
       process.kill(service.pid, 'SIGSTOP');
       process.kill(second.pid, 'SIGCONT');
       await pause(150);
       process.kill(service.pid, 'SIGCONT');
-      assert.equal((await restart).code, 'MOULT_RESTART_IN_PROGRESS');
-      assert.equal((await rollback).code, 0);
+      await restart;
+      assert.deepEqual(await rollback, { generation: 1, how: 'resumed' });
       assert.deepEqual(new Set(await askAll(40, port)), new Set(['1']));
     });
   });

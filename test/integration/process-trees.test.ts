@@ -6,7 +6,7 @@ import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import { unseenListeners } from '#moult/supervisor/reachability/unseen-listeners.js';
-import { freePorts } from '../support/free-ports.js';
+import { freeDatagramPort, freePorts } from '../support/free-ports.js';
 import { RawClient } from './raw-client.js';
 import { Supervised, until, withFolder, withService } from './supervised.js';
 
@@ -130,19 +130,6 @@ async function allChangesHands(service: Supervised, ports: readonly Place[]): Pr
   }
   for (const client of kept) client.close();
   await service.alone();
-}
-
-/** One that the system does not pick for clients. */
-async function portForDatagrams(): Promise<number> {
-  for (;;) {
-    const socket = dgram.createSocket('udp4');
-    const port = 10_000 + Math.floor(Math.random() * 20_000);
-    const isFree = await new Promise<boolean>((resolve) => {
-      socket.once('error', () => resolve(false)).bind(port, '127.0.0.1', () => resolve(true));
-    });
-    socket.close();
-    if (isFree) return port;
-  }
 }
 
 interface Tree {
@@ -404,7 +391,7 @@ describe('what moult does not see in the tree of a service', () => {
       await withFolder(async (folder) => {
         await writeFile(path.join(folder, 'server.cjs'), SERVER);
         const [a = 0, any = 0] = await freePorts(2);
-        const b = what.startsWith('datagrams') ? await portForDatagrams() : any;
+        const b = what.startsWith('datagrams') ? await freeDatagramPort() : any;
         const options = { command: command(a, b), cwd: folder, runOptions, waits: false };
         const service = await Supervised.start(options);
         try {

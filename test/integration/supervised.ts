@@ -197,6 +197,11 @@ export class Supervised {
     return (await ask(this.folder, { type: 'status' })) as unknown as ServiceStatus;
   }
 
+  /** Asks its supervisor from here: what is asked has come in a moment, which a command takes much longer for. */
+  asks(question: Parameters<typeof ask>[1]): Promise<Record<string, unknown>> {
+    return ask(this.folder, question);
+  }
+
   /** Restarts it with `moult restart --json`. @throws MoultError as the command reported it */
   async restart(...flags: string[]): Promise<RestartSummary> {
     const { code, lines, stderr } = await this.restartLines(...flags);

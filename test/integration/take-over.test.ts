@@ -260,7 +260,7 @@ describe('a take-over that fails', () => {
       const { pid } = await successorOf(second);
       process.kill(pid, 'SIGKILL');
       assert.equal(await street.ends(second), 1);
-      assert.match(second.output, /was undone/);
+      await until('it says so', () => /was undone/.test(second.output));
       await street.servedBy(first);
       await street.report();
     });
@@ -289,7 +289,7 @@ describe('a take-over that fails', () => {
         waits: false,
       });
       assert.equal(await street.ends(second), 1);
-      assert.match(second.output, /generation 2 serves[\s\S]*was undone/);
+      await until('it says so', () => /generation 2 serves[\s\S]*was undone/.test(second.output));
       await street.servedBy(first);
       await street.nothingLost();
     });

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { createSocket } from 'node:dgram';
 import path from 'node:path';
 import { describe, it } from 'node:test';
-import { freeDatagramPort } from '../listeners/two-generations.js';
 import { eventOf } from '../support/events.js';
+import { freeDatagramPort } from '../support/free-ports.js';
 import { DatagramStream, type StreamReport } from './datagram-stream.js';
 import {
   fixture,

@@ -8,8 +8,9 @@ import { closeDescriptor, duplicate } from '#moult/os/descriptors/descriptor.js'
 import { libc } from '#moult/os/libc.js';
 import { isCloseOnExec } from '../support/descriptors.js';
 import { eventOf, turns, until } from '../support/events.js';
+import { freeDatagramPort } from '../support/free-ports.js';
 import { type Later, tidy } from '../support/tidy.js';
-import { closedSocket, freeDatagramPort, GenerationOfListeners } from './two-generations.js';
+import { closedSocket, GenerationOfListeners } from './two-generations.js';
 
 const LOCAL = '127.0.0.1';
 const GROUP = '239.255.77.1';

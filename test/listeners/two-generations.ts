@@ -1,4 +1,4 @@
-import { createSocket, type Socket as DatagramSocket } from 'node:dgram';
+import type { Socket as DatagramSocket } from 'node:dgram';
 import { type AddressInfo, connect, Server, type Socket } from 'node:net';
 import { bind } from '#moult/listeners/bind.js';
 import { listen } from '#moult/listeners/listen.js';
@@ -86,15 +86,6 @@ export function closedSocket(socket: DatagramSocket): Promise<void> {
       resolve();
     }
   });
-}
-
-/** A port that no datagram socket of this machine has, at the moment. */
-export async function freeDatagramPort(address = '127.0.0.1'): Promise<number> {
-  const socket = createSocket(address.includes(':') ? 'udp6' : 'udp4').bind(0, address);
-  await eventOf(socket, 'listening');
-  const { port } = socket.address();
-  await closedSocket(socket);
-  return port;
 }
 
 export const addressOf = (server: Server) => server.address() as AddressInfo;

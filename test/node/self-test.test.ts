@@ -13,7 +13,8 @@ describe('the self-test of moving HTTP/1.1 connections', () => {
     const child = fixture(later, 'self-test.mjs', ['nothing']);
     const { found, ms } = await child.says<{ found: string; ms: number }>();
     assert.equal(found, 'yes');
-    assert.ok(ms < 1000, `${ms} ms`);
+    // Where it waits for what does not come, it takes 5 seconds.
+    assert.ok(ms < 4500, `${ms} ms`);
     assert.equal((await child.exited).code, 0);
   });
 

@@ -6,9 +6,9 @@ import { describe } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { LoadReport } from '#moult/verify/load.js';
 import { DatagramStream } from '../integration/datagram-stream.js';
-import { freeDatagramPort } from '../listeners/two-generations.js';
 import { openDescriptors } from '../support/descriptors.js';
 import { until } from '../support/events.js';
+import { freeDatagramPort } from '../support/free-ports.js';
 import { startLoad } from '../support/load.js';
 import { tidy } from '../support/tidy.js';
 import { Alone } from './alone.js';
@@ -199,7 +199,7 @@ describe('a service that restarts itself', () => {
   tidy('ends gracefully: what is in flight is answered, the PID file goes', async (later) => {
     const service = await Alone.start(later);
     const slow = service.ask('/slow?ms=500');
-    await pause(100);
+    await service.until('asked', 1);
     service.signal('SIGTERM');
     await service.until('abort', 1);
     assert.deepEqual((await slow).body, { done: true });
@@ -215,7 +215,7 @@ describe('a service that restarts itself', () => {
     await service.until('ready', 2);
     await service.until('yield', 1);
     const slow = service.ask('/slow?ms=700');
-    await pause(100);
+    await service.until('asked', 2);
     process.kill(service.first.pid ?? -1, 'SIGTERM');
     assert.deepEqual((await slow).body, { done: true });
     await service.until('end', 2);

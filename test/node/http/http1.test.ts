@@ -349,20 +349,21 @@ describe('a frozen connection', () => {
 describe('the time left of a connection', () => {
   tidy('is what is left of its keep-alive time, and goes down', async (later) => {
     const server = await httpServer(later, (_request, response) => response.end('ok'));
-    server.keepAliveTimeout = 5000;
+    server.keepAliveTimeout = 60_000;
     const on = await connectedTo(later, server);
     assert.equal(timeLeftMs(on.inside), null);
     on.client.write(GET);
     await on.answered('ok');
     await atRest(on);
     await until(() => timeLeftMs(on.inside) !== null, 'a time-out');
+    const fromMs = performance.now();
     const first = timeLeftMs(on.inside) ?? 0;
     // Newer versions of Node add a second to what they promise.
-    assert.ok(first > 4000 && first <= 6000, `${first} ms`);
-    const fromMs = performance.now();
+    assert.ok(first > 40_000 && first <= 61_000, `${first} ms`);
     await until(() => performance.now() - fromMs > 60, '60 ms');
     const second = timeLeftMs(on.inside) ?? 0;
-    assert.ok(first - second >= 40 && first - second < 1000, `${first - second} ms`);
+    const tookMs = performance.now() - fromMs;
+    assert.ok(first - second >= 40 && first - second < tookMs + 100, `${first - second} of ${tookMs} ms`);
   });
 
   tidy('is none where none was set', async (later) => {
@@ -373,8 +374,8 @@ describe('the time left of a connection', () => {
     await on.answered('ok');
     await atRest(on);
     assert.equal(timeLeftMs(on.inside), null);
-    on.inside.setTimeout(1000);
-    assert.ok((timeLeftMs(on.inside) ?? 0) > 900);
+    on.inside.setTimeout(60_000);
+    assert.ok((timeLeftMs(on.inside) ?? 0) > 40_000);
     on.inside.setTimeout(0);
     assert.equal(timeLeftMs(on.inside), null);
   });
