@@ -4,18 +4,19 @@ import { createServer } from 'node:net';
 
 /** Below those that the kernel gives away. Source: ip(7), ip_local_port_range, 32768 to 60999 by default. */
 const FIRST = 15_000;
-const COUNT = 15_000;
-/** How far apart processes with numbers in a row begin: more than any of them asks for. */
-const APART = 101;
+/** Each process has a block of these to itself; more than any of them needs at once. */
+const BLOCK = 250;
+const BLOCKS = 60;
 
-let next = (process.pid * APART) % COUNT;
+const first = FIRST + (await ownBlock()) * BLOCK;
+let next = 0;
 
-/** A port at which nobody listens, of all addresses; of this process each once. */
+/** A port at which nobody listens, of all addresses; of this process each once, as long as it has others. */
 export async function freePort() {
   for (;;) {
-    const port = FIRST + next;
-    next = (next + 1) % COUNT;
-    if (await isFree(port)) return port;
+    const port = first + next;
+    next = (next + 1) % BLOCK;
+    if (await isBound(createServer(), { port })) return port;
   }
 }
 
@@ -26,11 +27,23 @@ export async function freePorts(count) {
   return ports;
 }
 
-async function isFree(port) {
-  const server = createServer();
-  const isBound = await new Promise((resolve) => {
-    server.once('error', () => resolve(false)).listen(port, () => resolve(true));
+/*
+ * An abstract name belongs to the process that listens at it, until that ends. Source: unix(7). Where all are taken, another
+ * process has the same block.
+ */
+async function ownBlock() {
+  const wanted = process.pid % BLOCKS;
+  for (let n = 0; n < BLOCKS; n += 1) {
+    const block = (wanted + n) % BLOCKS;
+    if (await isBound(createServer().unref(), { path: `\0moult-free-ports-${block}` }, true)) return block;
+  }
+  return wanted;
+}
+
+async function isBound(server, where, stays = false) {
+  const bound = await new Promise((resolve) => {
+    server.once('error', () => resolve(false)).listen(where, () => resolve(true));
   });
-  if (isBound) await new Promise((resolve) => server.close(resolve));
-  return isBound;
+  if (bound && !stays) await new Promise((resolve) => server.close(resolve));
+  return bound;
 }
