@@ -64,7 +64,9 @@ export class BroadcastHub {
     this.#gaps = new GapStore(this.#positions, {
       late: () => this.#giveUpGaps(),
       missed: (count) =>
-        warn(`${count} broadcast messages of another generation did not come here: it ended, or was cut off`),
+        warn(
+          `${count} broadcast messages from another generation did not arrive: it ended, or was disconnected`,
+        ),
     });
   }
 
@@ -348,7 +350,7 @@ export class BroadcastHub {
       for (const link of slow) {
         if (link.skipped === 0) {
           warn(
-            `another generation has left more than ${MAX_WAITING_BYTES} bytes of broadcast messages unread: its clients are not sent the oldest`,
+            `another generation left more than ${MAX_WAITING_BYTES} bytes of broadcast messages unread: its clients miss the oldest ones`,
           );
         }
         link.skipTo(this.#log.start + 1);
@@ -409,7 +411,7 @@ function guarded(deliver: () => void): void {
     deliver();
   } catch (cause) {
     warn(
-      `a broadcast message could not be dealt with: ${cause instanceof Error ? cause.message : String(cause)}`,
+      `a broadcast message could not be handled: ${cause instanceof Error ? cause.message : String(cause)}`,
     );
   }
 }

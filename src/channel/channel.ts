@@ -258,7 +258,7 @@ export class Channel {
   }
 
   #peerEnded(): void {
-    const cut = new MoultError('MOULT_PROTOCOL_FRAME', 'the other side ended in the middle of a frame');
+    const cut = new MoultError('MOULT_PROTOCOL_FRAME', 'the other side closed in the middle of a frame');
     this.#close(this.#reader.isInFrame || this.#parts.isInside ? cut : undefined);
   }
 
@@ -271,7 +271,7 @@ export class Channel {
       const message = parseMessage(frame);
       const handler = this.#handlers.get(message.type);
       if (handler === undefined) {
-        throw new MoultError('MOULT_PROTOCOL_ORDER', `message ${message.type} has no meaning at this stage`);
+        throw new MoultError('MOULT_PROTOCOL_ORDER', `message ${message.type} is not allowed at this stage`);
       }
       handler(message as never, incoming);
     } finally {

@@ -106,7 +106,7 @@ export class Door {
       try {
         this.mend();
       } catch {
-        // The disk is full, or the folder is not there yet: the next look tries again.
+        // The disk is full, or the folder is not there yet: moult tries again.
       }
     }, LOOK_MS).unref();
   }
@@ -229,7 +229,7 @@ function withoutRoom(error: unknown): MoultError {
   const told = asMoultError(error, 'MOULT_SYSTEM_CALL');
   const { reason } = told.details ?? {};
   if (reason !== 'EMFILE' && reason !== 'ENFILE') return told;
-  const what = `process ${process.pid} may open no more descriptors, so it can let nobody in: raise its limit`;
+  const what = `process ${process.pid} has no descriptors left, so it cannot accept a connection: raise its limit (ulimit -n)`;
   return new MoultError('MOULT_DESCRIPTORS', what, { cause: error });
 }
 

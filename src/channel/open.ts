@@ -85,7 +85,10 @@ export class Opening {
     }
     this.#sentTag += 1;
     if (!sendDescriptors(this.#records, this.#sentTag, descriptors)) {
-      throw new MoultError('MOULT_DESCRIPTORS', `the kernel takes no ${descriptors.length} descriptors now`);
+      throw new MoultError(
+        'MOULT_DESCRIPTORS',
+        `the kernel cannot pass ${descriptors.length} descriptors now`,
+      );
     }
     writeAll(this.#fd, encodeFrame({ ...message, descriptors: descriptors.length }));
   }

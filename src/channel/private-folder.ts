@@ -89,7 +89,7 @@ export function assertNotPlanted(path: string): void {
   if (!isAnybodys || (stat.isDirectory() && (stat.uid === ours || stat.uid === 0))) return;
   throw new MoultError(
     'MOULT_PEER_REFUSED',
-    `expected ${path} to be a folder of user ${ours}, found ${describe(stat)}, which anybody may have put there: nothing in it is shown. Move it away, or set XDG_RUNTIME_DIR`,
+    `expected ${path} to be a folder of user ${ours}, found ${describe(stat)}, which anybody may have created, so moult ignores it. Move it away, or set XDG_RUNTIME_DIR`,
   );
 }
 

@@ -16,16 +16,14 @@ export async function dispatch(commands: Commands, hidden?: string): Promise<voi
   }
   outliveReader();
   const program = new Command('moult')
-    .description(
-      'Hot restart: replaces a running service by its next version; connections move, none is lost.',
-    )
+    .description('Hot restart: replaces a running service with its next version and moves its connections.')
     .version(MOULT_VERSION)
     .enablePositionalOptions()
     .configureOutput({
       writeOut: (text) => print(text.replace(/\n$/, '')),
       writeErr: (text) => tell(text.replace(/\n$/, '')),
     })
-    .showHelpAfterError('(moult <command> --help shows what it takes)')
+    .showHelpAfterError('(moult <command> --help lists its options)')
     .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2));
   const name = process.argv[2] ?? '';
   for (const one of neededOf(commands, name)) {

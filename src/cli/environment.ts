@@ -45,7 +45,7 @@ function startWithoutBars(env: NodeJS.ProcessEnv): never {
   }
   throw new MoultError(
     'MOULT_UNSUPPORTED_PLATFORM',
-    `moult itself needs an addon, and NODE_OPTIONS (${env.NODE_OPTIONS}) keeps Node from loading it: give those options to the service alone, as in "moult run -- node --no-addons server.js", or in a file by --env-file`,
+    `moult itself needs an addon, and NODE_OPTIONS (${env.NODE_OPTIONS}) keeps Node from loading it: set those options for the service only, as in "moult run -- node --no-addons server.js", or in a file given with --env-file`,
   );
 }
 

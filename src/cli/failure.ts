@@ -41,7 +41,7 @@ function servingText(serving: string): string {
     case 'successor':
       return 'the successor';
     case 'none':
-      return 'nobody; clients wait in the backlog while the supervisor lives';
+      return 'no generation; clients wait in the backlog while the supervisor runs';
     default:
       return visibleLine(serving);
   }

@@ -7,7 +7,7 @@ import { tell } from '../terminal/print.js';
  */
 export function tellAtInterrupt(name: string, what: string): () => void {
   const end = (status: number) => () => {
-    tell(`\nthe ${what} of ${name} goes on without this command; moult status ${name} shows how it goes`);
+    tell(`\nthe ${what} of ${name} continues; moult status ${name} shows its progress`);
     process.exit(status);
   };
   const [interrupted, ended] = [end(130), end(143)];

@@ -47,7 +47,7 @@ export function observe(
       if (isOver) await end();
       else ends.push(end);
     } catch (error) {
-      log.error(`${what}: ${String(error)}; the service is not concerned`);
+      log.error(`${what}: ${String(error)}; the service is not affected`);
     }
   };
   const { metrics } = flags;
@@ -65,9 +65,11 @@ export function observe(
         only: folder,
         sessions: join(folder.path, 'dashboard-sessions'),
         opened: (where) =>
-          log.info(`the dashboard is served at ${where} (moult dashboard --link ${folder.name} lets you in)`),
+          log.info(
+            `the dashboard is served at ${where} (moult dashboard --link ${folder.name} prints a link to it)`,
+          ),
         failed: ({ message }) =>
-          log.warn(`dashboard: ${message}; the service is not concerned, and it is tried again`),
+          log.warn(`dashboard: ${message}; the service is not affected, and moult keeps trying`),
       });
       supervisor.dashboard = async () => server.link();
       return () => server.close();

@@ -1,6 +1,6 @@
 const STATUS = 'moult status shows what runs';
 const RUN = 'moult run <script.js | command …> starts a service, in the foreground';
-const RESTART = 'moult restart [name] replaces a running service by its next version';
+const RESTART = 'moult restart [name] replaces a running service with its next version';
 const STOP = 'moult stop [name] ends a service';
 const LOGS = 'moult logs [name] shows the recent output of a service';
 
@@ -13,7 +13,7 @@ export const otherNames: Readonly<Record<string, string | undefined>> = {
   info: STATUS,
   show: STATUS,
   describe: STATUS,
-  monit: 'moult status --watch shows what runs, again each second',
+  monit: 'moult status --watch shows what runs, refreshed every second',
   start: RUN,
   exec: RUN,
   reload: RESTART,

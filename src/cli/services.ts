@@ -51,7 +51,7 @@ export function withoutSupervisor({ name, generations, command }: LeftService): 
     .join(', ');
   return new MoultError(
     'MOULT_NO_SUPERVISOR',
-    `the supervisor of ${name} is gone, and ${who} lives on: moult run --name ${name} with the same options and command (${command}) adopts it`,
+    `the supervisor of ${name} is gone, and ${who} still runs: moult run --name ${name} with the same options and command (${command}) adopts it`,
   );
 }
 
@@ -64,7 +64,7 @@ function named(name: string, root: string): RunFolder {
   const holder = folder.holder();
   if (holder !== undefined) {
     const who = holder > 0 ? ` (process ${holder})` : '';
-    const what = `the supervisor of ${name}${who} lives, but its socket is missing; it makes it anew within seconds`;
+    const what = `the supervisor of ${name}${who} is running, but its socket is missing; it creates a new one within seconds`;
     throw new MoultError('MOULT_PEER_TIMEOUT', what);
   }
   const running = RunFolder.running();

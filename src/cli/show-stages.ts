@@ -54,11 +54,11 @@ function liveStages(name: string): Show {
 const SHOWN_CUTS = 20;
 
 const WAITING: Readonly<Record<string, string>> = {
-  spawn: 'waiting for the new generation to show itself',
+  spawn: 'waiting for the new generation to connect',
   hello: 'passing the listeners',
   inherit: 'waiting until it is ready',
   ready: 'checking it, and switching over',
-  commit: 'looking from outside, and moving connections',
+  commit: 'checking the listeners from outside, and moving connections',
   look: 'moving connections',
   check: 'switching over',
 };
@@ -72,14 +72,14 @@ function stageText({ stage, ms, generation, slot, facts }: StageEvent): string {
     hello: `it said hello (process ${f.pid}, Node ${String(f.node)})`,
     inherit: `${plural(f.listeners ?? 0, 'listener')} passed${overlaps ? '' : ', behind a shut gate'}`,
     ready: `${facts.said === true ? 'it said that it is ready' : `it claimed ${plural(f.claims ?? 0, 'listener')}`}${lack(facts.closes)}`,
-    check: 'it answered its check rightly',
-    force: `the predecessor does not answer and is ended: ${plural(f.cut ?? 0, 'connection')} cut`,
+    check: 'it passed its health check',
+    force: `the predecessor does not answer and is killed: ${plural(f.cut ?? 0, 'connection')} cut`,
     commit: overlaps
-      ? 'it accepts; the predecessor stays until it has proved itself'
-      : 'it accepts; the predecessor does no more',
+      ? 'it accepts; the predecessor stays through its probation'
+      : 'it accepts, the predecessor no longer does',
     connections: `${plural(f.moved ?? 0, 'connection')} moved, ${f.draining} still with the predecessor`,
-    look: `looked at from outside: ${plural(f.looked ?? 0, 'listener')} found`,
-    verify: 'its probation is over; looking from outside once more',
+    look: `reached from outside: ${plural(f.looked ?? 0, 'listener')}`,
+    verify: 'its probation is over; checking its listeners from outside once more',
     confirm: 'confirmed',
   };
   const where = slot === undefined ? '' : `slot ${slot}  `;
@@ -150,12 +150,11 @@ function pauseLines(pauses: RestartSummary['pauses']): string[] {
 /** For how long it may still be undone by itself. */
 function watchedLines({ watchedMs, generation, slots }: RestartSummary): string[] {
   if (watchedMs === undefined || watchedMs < 1) return [];
-  const who =
-    slots === undefined
-      ? `should generation ${generation} fail within that time`
-      : 'should one fail within that time';
+  const who = slots === undefined ? `if generation ${generation} fails` : 'if one fails';
   const stepMs = watchedMs < 1000 ? 100 : 1000;
-  return [`  watched:     for ${showMs(Math.ceil(watchedMs / stepMs) * stepMs)}; ${who}, it is undone`];
+  return [
+    `  watched:     for ${showMs(Math.ceil(watchedMs / stepMs) * stepMs)}; ${who}, the restart is undone`,
+  ];
 }
 
 /** Why connections have not moved. */

@@ -1,6 +1,7 @@
 import type { MoultError } from '../errors.js';
 import type { GenerationStatus, ServiceStatus } from '../supervisor/status.js';
 import { paint } from '../terminal/paint.js';
+import { plural } from '../terminal/plural.js';
 import { indented, type Row, table } from '../terminal/table.js';
 import { visibleLine } from '../terminal/visible.js';
 import { widthOf, wrap } from '../terminal/width.js';
@@ -13,7 +14,7 @@ export function statusText(status: ServiceStatus, columns: number): string {
     status.state === 'serving' ? paint.green : status.state === 'waiting' ? paint.red : paint.yellow;
   const facts =
     `supervisor ${status.pid}, up ${age(status.startedAt)}, ` +
-    `${hasSlots ? `${status.slots} slots, ` : ''}${status.restarts} restarts, ${status.crashes} crashes`;
+    `${hasSlots ? `${status.slots} slots, ` : ''}${plural(status.restarts, 'restart')}, ${status.crashes} ${status.crashes === 1 ? 'crash' : 'crashes'}`;
   const titles = ['generation', 'process', 'state', 'up', 'connections', 'memory'];
   const head = [...(hasSlots ? ['slot'] : []), ...titles];
   // Beside the other columns where that fits, else under each row.
@@ -35,7 +36,7 @@ export function statusText(status: ServiceStatus, columns: number): string {
 
 /** What is said of a service whose supervisor did not answer. */
 export function silentText(name: string, error: MoultError, columns: number): string {
-  const what = `its supervisor does not answer: ${error.message} (${error.code}). It is stopped, blocked or very busy; what serves, serves on`;
+  const what = `its supervisor does not answer: ${error.message} (${error.code}). It is stopped, blocked or very busy; the service keeps serving`;
   return [...titled(name, 'silent', paint.red, '', columns), ...indented(visibleLine(what), columns)].join(
     '\n',
   );
@@ -131,7 +132,7 @@ function recycledLines({ recycled }: ServiceStatus, columns: number): string[] {
 function watchLines({ generations }: ServiceStatus, columns: number): string[] {
   return generations.filter(isWatched).flatMap(({ generation, watchedUntil = 0 }) => {
     const left = seconds(watchedUntil - Date.now());
-    const text = `generation ${generation} is watched for ${left} more: should it fail, the one before serves again`;
+    const text = `generation ${generation} is in probation for another ${left}: if it fails, its predecessor serves again`;
     return wrap(text, columns).map(paint.dim);
   });
 }

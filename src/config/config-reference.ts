@@ -15,7 +15,7 @@ export function configReference(): string {
     return `| \`${key}\` | ${formText(kind.form)} | ${byDefault} | ${APPLIES[applies]} | ${says} |`;
   });
   return [
-    '| key | value | default | a change holds after | meaning |',
+    '| key | value | default | a change takes effect after | meaning |',
     '|---|---|---|---|---|',
     ...rows,
   ].join('\n');
@@ -34,8 +34,8 @@ function formText(form: Form): string {
     case 'word':
       return form.words.map((one) => `\`'${one}'\``).join(', ');
     case 'texts':
-      return 'a text, or a list of them';
+      return 'a string, or a list of strings';
     case 'whole numbers':
-      return 'a whole number, or a list of them';
+      return 'a whole number, or a list of whole numbers';
   }
 }

@@ -57,27 +57,27 @@ const keys = {
       v.rawTransform(({ dataset, addIssue, NEVER }) => {
         const words = typeof dataset.value === 'string' ? commandWords(dataset.value) : dataset.value;
         if (words !== undefined && words.length > 0) return words;
-        addIssue({ message: 'Expected a script or a command, and each quotation mark closed' });
+        addIssue({ message: 'Expected a script or a command with balanced quotation marks' });
         return NEVER;
       }),
-      v.description('a script for Node, or a command with its arguments: in one text, or as a list of words'),
+      v.description('a script for Node, or a command with its arguments: one string, or a list of words'),
     ),
   ),
-  cwd: v.optional(described(v.string(), 'the folder in which it runs; relative to the file')),
+  cwd: v.optional(described(v.string(), 'the working folder of the service, relative to the file')),
   env: v.optional(
     v.pipe(
       v.record(v.string(), v.union([v.string(), v.number(), v.boolean()])),
       v.transform((env) =>
         Object.fromEntries(Object.entries(env).map(([name, value]) => [name, String(value)])),
       ),
-      v.description('variables of its environment'),
+      v.description('environment variables of the service'),
     ),
   ),
   after: v.optional(
     v.pipe(
       oneOrMore(v.string()),
       v.transform((names) => asList(names) as string[]),
-      v.description('services of this file that are ready before this one starts'),
+      v.description('services of this file that must be ready before this one starts'),
     ),
   ),
 } as const;
@@ -92,7 +92,7 @@ export const configSchema = v.strictObject({
   services: v.optional(
     described(
       v.record(v.string(), service),
-      'several services by their names; what stands beside holds for all',
+      'several services by name; the keys beside it apply to all of them',
     ),
   ),
 });

@@ -97,7 +97,7 @@ export class ConfigSource {
     }
     if (words.length > 0) return sharedIn(content);
     if (more.length === 0) return only;
-    const what = `${content.file} has several services (${names}): moult up runs them, moult run --service NAME one`;
+    const what = `${content.file} has several services (${names}): run all of them with moult up, or one with moult run --service NAME`;
     throw new MoultError('MOULT_BAD_OPTION', what);
   }
 }
@@ -106,9 +106,9 @@ function assertCanFollow(before: Settings, next: Settings): void {
   const keys = refusedChanges(before.flags, next.flags);
   // Without the option it follows from the command.
   if (keys.length === 0 && before.options.isProgram !== next.options.isProgram)
-    keys.push('command (a program in place of a Node service, or the other way round)');
+    keys.push('command (a program instead of a Node service, or the other way round)');
   if (keys.length === 0) return;
   const where = next.config?.file ?? 'the config file is gone';
-  const what = `${where}: a running service cannot change ${keys.join(', ')}: stop it and start it again for that`;
+  const what = `${where}: a running service cannot change ${keys.join(', ')}: stop it and start it again`;
   throw new MoultError('MOULT_CONFIG_NEEDS_START', what);
 }

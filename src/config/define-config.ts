@@ -1,5 +1,5 @@
 /**
- * What a config file of moult is written with.
+ * For config files of moult.
  *
  * @module moult/config
  */
@@ -7,12 +7,12 @@ import type { MoultConfig } from './service-config.js';
 
 export type { MoultConfig, ServiceConfig, ServiceKeys } from './service-config.js';
 
-/** A config, or a function that returns it, at once or later; it is called at each start and restart. */
+/** A config, or a function that returns one, which may be async; moult calls it at each start and restart. */
 export type ConfigExport = MoultConfig | (() => MoultConfig | Promise<MoultConfig>);
 
 /**
- * Returns its argument; for its types, in `moult.config.ts`.
- * @param config what the file exports as its default.
+ * Returns its argument, typed, for `moult.config.ts`.
+ * @param config the default export of the file.
  */
 export function defineConfig(config: ConfigExport): ConfigExport {
   return config;

@@ -54,10 +54,11 @@ async function evaluateScript(file: string): Promise<unknown> {
   }, TIMEOUT_MS);
   const exit = await child.exited;
   clearTimeout(late);
-  if (isLate) throw failed(file, `it did not say what it holds within ${TIMEOUT_MS / 1000} s`);
+  if (isLate) throw failed(file, `it did not return its config within ${TIMEOUT_MS / 1000} s`);
   const [, answer] = (await said()).split(MARK);
   if (answer === undefined) {
-    const why = (await complaints()).trim() || `it ended with ${exit.code ?? exit.signal} and said nothing`;
+    const why =
+      (await complaints()).trim() || `it exited with ${exit.code ?? exit.signal} and no error message`;
     throw failed(file, why);
   }
   const { config, error } = JSON.parse(answer) as { config?: unknown; error?: string };
@@ -134,7 +135,7 @@ async function evaluate({ path, url, jiti, own, mark }: Means): Promise<void> {
       }
     }
     if (jiti === undefined)
-      throw new Error('this Node reads no TypeScript, and jiti, which moult comes with, is gone');
+      throw new Error('this Node cannot load TypeScript, and jiti, a dependency of moult, is missing');
     const { createJiti } = await import(jiti);
     const alias = own === undefined ? {} : { 'moult/config': own };
     return createJiti(path, { fsCache: false, moduleCache: false, alias }).import(path);

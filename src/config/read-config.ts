@@ -59,7 +59,7 @@ export function servicesIn({ file, content }: ConfigContent): FileService[] {
     },
     written: { ...sharedWritten, ...written[key] },
   }));
-  if (all.length === 0) throw wrong(file, 'services: expected one service or more, received none');
+  if (all.length === 0) throw wrong(file, 'services: expected at least one service, received none');
   return inOrder(file, all);
 }
 

@@ -8,7 +8,7 @@ export interface ServiceKeys {
   cwd?: string;
   /** Variables of its environment; they win over those of `moult run` and of `envFile`. */
   env?: Readonly<Record<string, string | number | boolean>>;
-  /** The services of this file that are ready before this one starts; of use with `moult up`. */
+  /** The services of this file that must be ready before this one starts; of use with `moult up`. */
   after?: string | readonly string[];
 }
 

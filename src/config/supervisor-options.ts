@@ -66,11 +66,11 @@ function assertTogether(flags: RunFlags): void {
   if (flags.slots !== undefined && flags.takeOver !== undefined) {
     throw new MoultError(
       'MOULT_BAD_OPTION',
-      '--slots and --take-over cannot be given together: a service in slots is not taken over',
+      '--slots and --take-over cannot be combined: a service in slots cannot be taken over',
     );
   }
   if (flags.sticky !== undefined && flags.slots === undefined) {
-    const what = '--sticky needs --slots: without slots there is one process, and all clients are its own';
+    const what = '--sticky needs --slots: without slots one process serves all clients';
     throw new MoultError('MOULT_BAD_OPTION', what);
   }
   if (flags.changeover === 'exclusive') assertAlone(flags);
@@ -86,16 +86,13 @@ function listenOptions(values: readonly string[], cwd: string): ListenOption[] {
 function assertAlone({ takeOver, listen }: RunFlags): void {
   const other = takeOver !== undefined ? '--take-over' : listen !== undefined ? '--listen' : undefined;
   if (other === undefined) return;
-  const why = 'with it two generations run for a while, and exclusive is for services that must not';
-  throw new MoultError(
-    'MOULT_BAD_OPTION',
-    `--changeover exclusive and ${other} cannot be given together: ${why}`,
-  );
+  const why = 'it runs two generations at once, which exclusive is meant to prevent';
+  throw new MoultError('MOULT_BAD_OPTION', `--changeover exclusive and ${other} cannot be combined: ${why}`);
 }
 
 /** @throws MOULT_BAD_OPTION for what only a service can do that knows of moult. */
 function assertForProgram(flags: RunFlags): void {
-  const why = 'is for services that know of moult, and this command is a program (--listen or --program)';
+  const why = 'is for services that use moult, but this command is a program (--listen or --program)';
   if (flags.takeOver !== undefined) throw new MoultError('MOULT_BAD_OPTION', `--take-over ${why}`);
   if (flags.maxErrorRate !== undefined) throw new MoultError('MOULT_BAD_OPTION', `--max-error-rate ${why}`);
   if (flags.slots !== undefined) throw new MoultError('MOULT_BAD_OPTION', `--slots ${why}`);

@@ -1,5 +1,5 @@
 /**
- * Consumers of RabbitMQ change hands at a restart. It imports nothing of `amqplib` but types.
+ * Hands consumers of RabbitMQ over at a restart. Imports only types of `amqplib`.
  *
  * @module moult/amqplib
  */
@@ -15,19 +15,22 @@ import { ConsumerErrors, type OnError } from './consumer-errors.js';
 import { InHand } from './in-hand.js';
 import { settledSoonAfter, unreachable, withTimeout } from './with-timeout.js';
 
-/** What goes along with a message. */
+/** The context of a message. */
 export interface AmqpDelivery {
-  /** Aborts when the message is given up: at the deadline of a stop, or when its connection is lost. It comes again. */
+  /**
+   * Aborts when the message is given up, at the deadline of a stop or when its connection is lost. The broker
+   * delivers it again.
+   */
   readonly signal: AbortSignal;
   /** Grows with every change of owner; see `ConsumerStart`. */
   readonly epoch: number;
 }
 
-/** A queue, and what is done with its messages. */
+/** A queue, and how to handle its messages. */
 export interface AmqpOptions {
   /**
-   * Opens a connection of the consumer's own: `() => connect('amqp://localhost')`. Called again when it is lost while
-   * this generation consumes, and never while it does not.
+   * Opens a separate connection for the consumer: `() => connect('amqp://localhost')`. Called again if it is
+   * lost while this generation consumes.
    */
   connect(): PromiseLike<ChannelModel>;
   /** The name of the queue. It must exist after `setup`. */
@@ -35,36 +38,40 @@ export interface AmqpOptions {
   /** Called with each new channel, to declare and bind. */
   setup?(channel: Channel): unknown;
   /**
-   * Deals with one message. It is acknowledged when this returns, or when its promise settles; what it throws is told
-   * to `onError`, and the message goes where `onThrow` says.
+   * Handles one message. The message is acknowledged when this returns or its promise fulfils. If it throws,
+   * `onError` is called, and `onThrow` decides what happens to the message.
    */
   handle(message: ConsumeMessage, delivery: AmqpDelivery): unknown;
   /**
-   * Where a message goes that `handle` has thrown at.
-   * - `requeue` (default): back to its place in the queue, at once; one that always fails goes round and round.
-   * - `dead-letter`: to the dead-letter exchange of the queue. A queue that has none drops it.
+   * What happens to a message if `handle` throws.
+   * - `requeue` (default): it returns to its place in the queue at once; a message that always fails is
+   *   delivered forever.
+   * - `dead-letter`: it goes to the dead-letter exchange of the queue, or is dropped if there is none.
    */
   readonly onThrow?: 'requeue' | 'dead-letter';
-  /** How many messages are dealt with at once; default 1, which keeps their order. */
+  /** How many messages are handled at the same time; default 1, which keeps their order. */
   readonly concurrency?: number;
-  /** How many messages the broker sends ahead, those being dealt with included; default 10, or `concurrency` if more. */
+  /**
+   * How many messages the broker sends ahead, including those in progress; default 10, or `concurrency` if
+   * that is larger.
+   */
   readonly prefetch?: number;
   /** Further options of `channel.consume()`. */
   readonly consume?: Omit<Options.Consume, 'noAck'>;
   /** How long the broker may take to answer, in milliseconds; default 5,000. */
   readonly connectWithinMs?: number;
   /**
-   * Learns of handlers that threw, with their message, and of a connection that was lost or could not be opened
-   * again yet; default: a warning of the process.
+   * Called when a handler throws, with its message, and when a connection is lost or cannot be reopened yet;
+   * default: a process warning.
    */
   readonly onError?: OnError<ConsumeMessage>;
 }
 
 /**
- * A consumer of one queue of RabbitMQ, to be given to `service.consumer()`. When it stops, the broker is told to send
- * no more, what is being dealt with is finished and acknowledged, and all else goes back to its place in the queue.
- * @throws MOULT_BAD_OPTION; MOULT_BROKER_UNREACHABLE in `prepare()` and the first `start()`, also for a queue that is
- *   not there; MOULT_NOT_SETTLED in `stop()`.
+ * A consumer of a RabbitMQ queue, for `service.consumer()`. When it stops, the broker sends no more, messages
+ * in progress are finished and acknowledged, and all others return to their place in the queue.
+ * @throws MOULT_BAD_OPTION; MOULT_BROKER_UNREACHABLE in `prepare()` and the first `start()`, also if the
+ *   queue does not exist; MOULT_NOT_SETTLED in `stop()`.
  */
 export function amqp(options: AmqpOptions): Consumer {
   return new AmqpConsumer(options);
@@ -142,7 +149,9 @@ class AmqpConsumer implements Consumer {
       await settledSoonAfter(signal, this.#leave(run, signal, changeover === 'exclusive'), this.#name);
     } finally {
       run.isOver = true;
-      run.inHand.giveRunning(new Error('the message is given back: this generation stops consuming'));
+      run.inHand.giveRunning(
+        new Error('the message is returned to the queue: this generation stops consuming'),
+      );
     }
   }
 
@@ -225,7 +234,7 @@ class AmqpConsumer implements Consumer {
     };
     this.#run = run;
     const taken = (message: ConsumeMessage | null) => {
-      if (message === null) this.#lost(channel, new Error('the broker has cancelled the consumer'));
+      if (message === null) this.#lost(channel, new Error('the broker canceled the consumer'));
       else if (!run.isOver && !this.#cancelled.has(message.fields.consumerTag)) run.inHand.take(message);
     };
     this.#cancelled.delete(this.#options.consume?.consumerTag ?? '');
@@ -254,8 +263,8 @@ class AmqpConsumer implements Consumer {
   }
 
   /**
-   * Settles everything. The channel stays open: a quorum queue applies what it is told later than it answers, and would
-   * forget what it has not applied when the channel is closed.
+   * Settles everything. The channel stays open: a quorum queue applies what it is told later than it answers,
+   * and would forget what it has not applied when the channel is closed.
    */
   async #leave(run: ConsumeRun, signal: AbortSignal, isExclusive: boolean): Promise<void> {
     const { channel, inHand, consumerTag } = run;
@@ -264,7 +273,9 @@ class AmqpConsumer implements Consumer {
       this.#cancelled.add(consumerTag);
       await inHand.settled(signal);
       const { messageCount } = await channel.checkQueue(this.#options.queue);
-      const left = inHand.giveAll(new Error('the message is given back: this generation stops consuming'));
+      const left = inHand.giveAll(
+        new Error('the message is returned to the queue: this generation stops consuming'),
+      );
       if (left.length > 0) channel.nackAll(true);
       await this.#isBack(channel, isExclusive ? messageCount + left.length : 0, signal);
       this.#channel = channel;
@@ -292,7 +303,9 @@ class AmqpConsumer implements Consumer {
     run.isOver = true;
     run.inHand.hold();
     run.inHand.giveWaiting();
-    run.inHand.abort(new Error('the connection to the broker was lost: the message comes again'));
+    run.inHand.abort(
+      new Error('the connection to the broker was lost: the broker delivers the message again'),
+    );
     if (this.#wanted !== undefined) this.#comeBack(cause);
   }
 

@@ -1,5 +1,5 @@
 /**
- * Workers of BullMQ change hands at a restart. It imports nothing of `bullmq` but types.
+ * Hands BullMQ workers over at a restart. Imports only types of `bullmq`.
  *
  * @module moult/bullmq
  */
@@ -8,31 +8,31 @@ import { MoultError } from '../errors.js';
 import type { Consumer, ConsumerStart, ConsumerStop } from '../tasks/consumer.js';
 import { settledSoonAfter, unreachable, withTimeout } from './with-timeout.js';
 
-/** What a worker runs for each job, as BullMQ calls it. */
+/** The processor of a worker, as BullMQ calls it. */
 export type BullMqProcess<Data = unknown, Result = unknown, Name extends string = string> = (
   job: Job<Data, Result, Name>,
   token: string | undefined,
   signal: AbortSignal,
 ) => Promise<Result>;
 
-/** A worker, and what it runs. */
+/** A worker and its processor. */
 export interface BullMqOptions<Data = unknown, Result = unknown, Name extends string = string> {
   /**
-   * Makes the worker, with `process` as its processor and `autorun: false`:
-   * `(process) => new Worker('mails', process, { connection, autorun: false })`. Called when this generation prepares,
-   * and again when it is to go on after its successor has failed.
+   * Creates the worker, with `process` as its processor and `autorun: false`: `(process) => new
+   * Worker('mails', process, { connection, autorun: false })`. Called when this generation prepares, and
+   * again if it continues after its successor has failed.
    */
   worker(process: Processor<Data, Result, Name>): Worker<Data, Result, Name>;
   /**
-   * Does one job. When `signal` aborts, the job is to be given up: what is thrown then does not count as a failure, but
-   * puts the job back to be the next of its queue, as it is: with what `job.updateProgress()` and `job.updateData()`
-   * have stored.
+   * Processes one job. When `signal` aborts, give the job up: an error thrown then does not count as a
+   * failure, but returns the job to the front of its queue, with what `job.updateProgress()` and
+   * `job.updateData()` have stored.
    */
   process: BullMqProcess<Data, Result, Name>;
   /**
-   * What becomes of the jobs in progress when this generation stops consuming.
-   * - `finish` (default): they are finished. What is left at the deadline is given up and put back.
-   * - `hand-over`: their signal aborts at once; the successor takes them up where they have stored to be.
+   * What happens to jobs in progress when this generation stops consuming.
+   * - `finish` (default): they finish. Those still running at the deadline return to the queue.
+   * - `hand-over`: their signal aborts at once; the successor continues from their stored progress.
    */
   readonly atStop?: 'finish' | 'hand-over';
   /** How long Redis may take to answer before this generation takes over, in milliseconds; default 5,000. */
@@ -40,10 +40,10 @@ export interface BullMqOptions<Data = unknown, Result = unknown, Name extends st
 }
 
 /**
- * A worker of BullMQ, to be given to `service.consumer()`. Jobs in progress are finished before the worker closes, and
- * no new one is taken. A job that is put back has its former run locked out: what that still returns is not stored.
+ * A BullMQ worker, for `service.consumer()`. Before the worker closes, it finishes jobs in progress and takes
+ * no new ones. If a job returns to the queue, its former run loses the lock, and its result is not stored.
  * @throws MOULT_BROKER_UNREACHABLE in `prepare()` and the first `start()`; MOULT_NOT_SETTLED in `stop()`;
- *   MOULT_BAD_OPTION in `prepare()`, when the worker has been made without `autorun: false`.
+ *   MOULT_BAD_OPTION in `prepare()`, if the worker was created without `autorun: false`.
  */
 export function bullmq<Data = unknown, Result = unknown, Name extends string = string>(
   options: BullMqOptions<Data, Result, Name>,
@@ -139,7 +139,7 @@ class BullMqConsumer<Data, Result, Name extends string> implements Consumer {
       worker.close(true).catch(() => {});
       throw new MoultError(
         'MOULT_BAD_OPTION',
-        `${nameOf(worker)}: expected a worker with autorun: false, received one that begins by itself`,
+        `${nameOf(worker)}: expected a worker with autorun: false, received one that starts by itself`,
       );
     }
     this.#worker = worker;
@@ -217,9 +217,9 @@ const MARK = 'moultMark';
 const MARK_SCRIPT = "return redis.call('ZADD', KEYS[1], 0, '0')";
 
 /**
- * Workers are woken by a marker that one of them takes. The worker that is closed breaks off while it waits for it, and
- * may take one along: without another, the successor that already waits would find its job only when it looks again
- * after `drainDelay`. Source: addBaseMarkerIfNeeded in BullMQ's scripts.
+ * Workers are woken by a marker that one of them takes. The worker that is closed breaks off while it waits
+ * for it, and may take one along: without another, the successor that already waits would find its job only
+ * when it looks again after `drainDelay`. Source: addBaseMarkerIfNeeded in BullMQ's scripts.
  */
 async function wakeOthers(worker: object, running: Promise<void> | undefined): Promise<void> {
   if (running === undefined) return;

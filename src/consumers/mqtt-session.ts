@@ -237,7 +237,7 @@ export class MqttSession {
   #isAnother({ clientId }: MqttLegacy): void {
     this.#terms.tellError(
       new Error(
-        `the broker keeps a session of ${clientId} and its messages, which this release does not resume`,
+        `the broker keeps a session of ${clientId} with its messages, which this release does not resume`,
       ),
     );
   }

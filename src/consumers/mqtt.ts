@@ -10,42 +10,43 @@ import type { Handling } from './handling.js';
 import { type MqttLegacy, MqttSession, type MqttSessionOptions } from './mqtt-session.js';
 import { unreachable, withTimeout } from './with-timeout.js';
 
-/** How messages of an MQTT broker are taken and handled. */
+/** How to receive and handle messages of an MQTT broker. */
 export interface MqttOptions {
   /**
-   * Makes a client: `(session) => mqtt.connect(url, { clientId: 'billing', ...session })`. With a client id
-   * of its own; for MQTT 5 with `properties.sessionExpiryInterval`, longer than a restart takes. A will is
-   * allowed.
+   * Creates a client: `(session) => mqtt.connect(url, { clientId: 'billing', ...session })`. It needs its own
+   * client id and, for MQTT 5, a `properties.sessionExpiryInterval` longer than a restart. A will is allowed.
    */
   connect(session: MqttSessionOptions): MqttClient;
-  /** The topics, as the client's `subscribe` takes them: `{ 'orders/#': { qos: 1 } }`. */
+  /** The topics, as for the client's `subscribe`: `{ 'orders/#': { qos: 1 } }`. */
   readonly topics: ISubscriptionMap;
   /**
-   * Handles one message, one after another. When it returns, or its promise fulfils, the message is
-   * acknowledged; when it throws, it is called again with the same message after `retryAfterMs`.
+   * Handles messages one at a time. When it returns, or its promise fulfils, the message is acknowledged. If
+   * it throws, it is called again with the same message after `retryAfterMs`.
    */
   handle(message: IPublishPacket, handling: Handling): unknown;
   /** Milliseconds until a message whose handler threw is tried again; default 1,000. */
   readonly retryAfterMs?: number;
   /**
-   * - `connect` (default): `prepare` makes a connection with another client id, and closes it, to see that the broker answers.
-   * - `never`: for brokers that let in certain client ids only.
+   * - `connect` (default): `prepare` connects with another client id and disconnects, to check that the
+   *   broker answers.
+   * - `never`: for brokers that accept certain client ids only.
    */
   readonly probe?: 'connect' | 'never';
-  /** Learns of handlers that threw, with their message, and of lost connections; default: a warning of the process. */
+  /** Called when a handler throws, with its message, and when a connection is lost; default: a process warning. */
   readonly onError?: OnError<IPublishPacket>;
 }
 
 const ANSWER_WITHIN_MS = 5000;
 
 /**
- * Consumes topics of an MQTT broker in one persistent session that changes hands: the predecessor
- * disconnects, which fires no will, and the successor resumes the session under the same client id. Meanwhile
- * the broker keeps messages of QoS 1 and 2. Those that the predecessor has handled are acknowledged; QoS 2
- * stays once even between PUBREC and PUBREL. It changes over exclusively: a broker closes the first of two
- * connections with one client id.
- * @throws MOULT_BAD_OPTION from `start` for a changeover of 'overlap', and for a client whose session would not outlive its
- *   connection. MOULT_BROKER_UNREACHABLE from `prepare` and the first `start` when the broker does not answer within 5 s.
+ * Consumes topics of an MQTT broker in one persistent session, which is handed over: the predecessor
+ * disconnects, which fires no will, and the successor resumes the session with the same client id. Meanwhile
+ * the broker keeps messages of QoS 1 and 2. Messages that the predecessor has handled are acknowledged; QoS 2
+ * stays exactly-once even between PUBREC and PUBREL. The changeover is always exclusive, because a broker
+ * closes the first of two connections with the same client id.
+ * @throws MOULT_BAD_OPTION from `start` for a changeover of 'overlap', and for a client whose session would
+ *   not outlive its connection. MOULT_BROKER_UNREACHABLE from `prepare` and the first `start` when the broker
+ *   does not answer within 5 s.
  */
 export function mqttSession(options: MqttOptions): Consumer {
   return new MqttConsumer(options);

@@ -1,5 +1,5 @@
 /**
- * Consumers of groups of Redis Streams change hands at a restart. It imports nothing of `ioredis` but types.
+ * Hands consumers of Redis Streams groups over at a restart. Imports only types of `ioredis`.
  *
  * @module moult/redis-streams
  */
@@ -19,64 +19,68 @@ import { withTimeout } from './with-timeout.js';
 
 /** One entry of a stream. */
 export interface StreamEntry {
-  /** As Redis numbers it, such as `1526569495631-0`. */
+  /** Its id in Redis, such as `1526569495631-0`. */
   readonly id: string;
-  /** Its fields; of those with the same name, the last. */
+  /** Its fields; the last one if a name occurs more than once. */
   readonly fields: Readonly<Record<string, string>>;
   /** Names and values as they were added: `[name, value, name, value, …]`. */
   readonly values: readonly string[];
 }
 
-/** What goes along with an entry. */
+/** The context of an entry. */
 export interface StreamDelivery {
-  /** Aborts at the deadline of a stop: the entry is given up, and comes again. */
+  /** Aborts at the deadline of a stop: the entry is given up and delivered again. */
   readonly signal: AbortSignal;
   /** Grows with every change of owner; see `ConsumerStart`. */
   readonly epoch: number;
 }
 
-/** A consumer of a group, and what is done with its entries. */
+/** A consumer of a group, and how to handle its entries. */
 export interface RedisStreamsOptions {
-  /** A client of the service's own, of ioredis. Entries are read through duplicates of it, and acknowledged through itself. */
+  /**
+   * An ioredis client of the service. Entries are read through duplicates of it and acknowledged through the
+   * client itself.
+   */
   readonly redis: Redis;
   /** The key of the stream. */
   readonly stream: string;
-  /** The consumer group. It is made when it is not there, and so is the stream. */
+  /** The consumer group. It is created if it does not exist, and so is the stream. */
   readonly group: string;
   /**
-   * The name of this consumer: the same in every generation, and no other process's of the group at the same time.
-   * When generations overlap, each has it with a number at its end.
+   * The name of this consumer: the same in every generation, and unique in the group. With `overlap`, each
+   * generation appends a number.
    */
   readonly consumer: string;
-  /** With which entry a group begins that is not there yet: `0` (default) for the first, `$` for the next to come. */
+  /** The entry at which a new group starts: `0` (default) for the first, `$` for the next new one. */
   readonly from?: string;
   /**
-   * Deals with one entry. It is acknowledged when this returns, or when its promise settles; what it throws is told to
-   * `onError`, and the entry comes again after `claimIdleMs`.
+   * Handles one entry. The entry is acknowledged when this returns or its promise fulfils. If it throws,
+   * `onError` is called, and the entry is delivered again after `claimIdleMs`.
    */
   handle(entry: StreamEntry, delivery: StreamDelivery): unknown;
-  /** How many entries are dealt with at once; default 1, which keeps their order. */
+  /** How many entries are handled at the same time; default 1, which keeps their order. */
   readonly concurrency?: number;
   /** How many entries are read ahead; default 10. */
   readonly count?: number;
   /**
-   * After how many milliseconds an entry that nobody has acknowledged is taken from whoever has it; default 60,000.
-   * Longer than the longest `handle`. `never` leaves them; those of a predecessor in exclusive mode are taken anyway.
+   * After how many milliseconds to claim an unacknowledged entry of another consumer; default 60,000. It must
+   * be longer than the longest `handle`. `never` claims none; entries of a predecessor in exclusive mode are
+   * always taken over.
    */
   readonly claimIdleMs?: number | 'never';
   /** How long Redis may take to answer before this generation takes over, in milliseconds; default 5,000. */
   readonly connectWithinMs?: number;
   /**
-   * Learns of handlers that threw, with their entry, and of what Redis refused or could not answer; default: a warning
-   * of the process.
+   * Called when a handler throws, with its entry, and when Redis refuses or cannot answer; default: a process
+   * warning.
    */
   readonly onError?: OnError<StreamEntry>;
 }
 
 /**
- * A consumer of a group of a Redis Stream, to be given to `service.consumer()`. When it stops, the read that waits is
- * ended, and what is being dealt with is finished and acknowledged. The rest stays pending; the successor deals with it
- * first, in order.
+ * A consumer of a Redis Streams group, for `service.consumer()`. When it stops, the pending read ends, and
+ * entries in progress are finished and acknowledged. The rest stays pending; the successor handles it first,
+ * in order.
  * @throws MOULT_BAD_OPTION; MOULT_BROKER_UNREACHABLE in `prepare()` and the first `start()`.
  */
 export function redisStreams(options: RedisStreamsOptions): Consumer {
@@ -210,7 +214,10 @@ class RedisStreamsConsumer implements Consumer {
     return this.#options.connectWithinMs ?? CONNECT_WITHIN_MS;
   }
 
-  /** Makes a connection to read through. A command that is lost with it fails at once; ioredis would send it again. */
+  /**
+   * Makes a connection to read through. A command that is lost with it fails at once; ioredis would send it
+   * again.
+   */
   #connect(): Redis {
     const reader = this.#options.redis.duplicate({ lazyConnect: true, maxRetriesPerRequest: 0 });
     // A connection that is lost is told by the read that it fails.

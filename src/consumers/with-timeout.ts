@@ -60,6 +60,6 @@ const GRACE_MS = 1000;
 function notSettled(what: string): MoultError {
   return new MoultError(
     'MOULT_NOT_SETTLED',
-    `${what}: expected it to take back what was in hand, received no answer`,
+    `${what}: expected it to take back the messages in progress, received no answer`,
   );
 }

@@ -77,7 +77,7 @@ export class EventProgram {
     for (let line = this.#waiting.shift(); line !== undefined; line = this.#waiting.shift()) {
       await this.#run(line);
       if (this.#lost > 0 && this.#waiting.length === 0) {
-        this.#parts.warn(`--on-event: ${this.#lost} events were not handed on, as its program is too slow`);
+        this.#parts.warn(`--on-event: ${this.#lost} events were dropped because its program is too slow`);
         this.#lost = 0;
       }
     }
@@ -108,9 +108,9 @@ export class EventProgram {
     this.#child = undefined;
     // What it has left running must not keep them open.
     for (const stream of [child.stdout, child.stderr]) stream?.destroy();
-    if (isLate) warn(`--on-event: its program did not end within ${limitMs} ms and is killed`);
+    if (isLate) warn(`--on-event: its program did not exit within ${limitMs} ms and was killed`);
     else if (exit.code !== 0)
-      warn(`--on-event: its program ${describeExit(exit)}: ${said.trim() || 'it said nothing'}`);
+      warn(`--on-event: its program ${describeExit(exit)}: ${said.trim() || 'it wrote nothing'}`);
   }
 }
 

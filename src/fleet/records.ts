@@ -126,18 +126,18 @@ export function read<S extends v.GenericSchema>(
   bytes: Uint8Array,
   maxBytes: number,
 ): Read<v.InferOutput<S>> {
-  if (bytes.length > maxBytes) return { trouble: `it has ${bytes.length} bytes, of at most ${maxBytes}` };
+  if (bytes.length > maxBytes) return { trouble: `it has ${bytes.length} bytes, the limit is ${maxBytes}` };
   let value: unknown;
   try {
     value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
   } catch {
-    return { trouble: 'it is no JSON' };
+    return { trouble: 'it is not JSON' };
   }
   const parsed = v.safeParse(schema, value);
   if (parsed.success) return { value: parsed.output };
   const theirs = (value as { protocol?: unknown } | null)?.protocol;
   if (typeof theirs === 'number' && theirs > FLEET_PROTOCOL)
-    return { trouble: `it is of a newer moult (protocol ${theirs}, here ${FLEET_PROTOCOL})` };
+    return { trouble: `it is from a newer moult (protocol ${theirs}, here ${FLEET_PROTOCOL})` };
   const [issue] = parsed.issues;
   return { trouble: `${v.getDotPath(issue) ?? 'the whole'}: ${issue.message.slice(0, 200)}` };
 }

@@ -480,7 +480,7 @@ export class Predecessor {
 
   #giveRest(channel: Channel | undefined): void {
     const isStill = () => this.#state === 'committing' && this.#channel === channel;
-    const late = `what is left of the state was not handed over within ${COMMIT_TIMEOUT_MS} ms`;
+    const late = `the rest of the state was not handed over within ${COMMIT_TIMEOUT_MS} ms`;
     this.#limit = new Deadline(COMMIT_TIMEOUT_MS, () =>
       this.fail(new MoultError('MOULT_STATE_TIMEOUT', late)),
     );
@@ -850,7 +850,7 @@ function whenKnown(one: ProcessHandle, then: (hasEnded: boolean) => void): void 
 }
 
 function tellKept({ message }: MoultError): void {
-  process.emitWarning(`handed back: ${message}; what this generation had is kept`, 'MoultWarning');
+  process.emitWarning(`handed back: ${message}; this generation keeps its own state`, 'MoultWarning');
 }
 
 function timesOf({ drainTimeoutMs, drainSpreadMs = 0 }: DrainSettings): DrainTimes {
@@ -867,9 +867,9 @@ function isLate({ late }: Claims[number]): boolean {
 
 function whyNotReady(missing: Lack | undefined): string {
   if (missing === undefined || missing.names.length === 0) {
-    return 'it has not claimed every listener that this generation has, and not said that it is ready';
+    return 'it has not claimed all listeners of this generation, and has not said that it is ready';
   }
-  return `it ${lacks(missing)}; one that listens on fewer is taken with --allow-fewer-listeners`;
+  return `it ${lacks(missing)}; use --allow-fewer-listeners if the new release listens on fewer addresses`;
 }
 
 function drainedBecause({ http1, tls = 'yes' }: Moves): { drainedBecause?: string } {

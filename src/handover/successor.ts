@@ -47,7 +47,7 @@ export interface Offers {
 
 function warnOfOlder(): void {
   const what =
-    'the predecessor runs an older release of moult: broadcasts do not reach its clients, nor those of this generation from there';
+    'the predecessor runs an older release of moult: broadcasts do not reach its clients, and its broadcasts do not reach ours';
   process.emitWarning(what, { type: 'MoultWarning', code: 'MOULT_BROADCAST_INCOMPLETE' });
 }
 
@@ -265,6 +265,10 @@ export class Successor {
 
   #stateFailed(error: MoultError): void {
     if (!this.#isCommitted) this.refuse(error);
-    else process.emitWarning(`${error.message}: it changed after the handover, and is lost`, 'MoultWarning');
+    else
+      process.emitWarning(
+        `${error.message}: it changed after the handover, and the change is lost`,
+        'MoultWarning',
+      );
   }
 }

@@ -16,7 +16,7 @@ const COUNT_TIMEOUT_MS = 200;
 /** Fewer threads than the predecessor had are taken for all when no more came for so long. */
 const FEWER_THREADS_MS = 2000;
 
-const SILENT = 'it did not answer: what became of its connections is not known';
+const SILENT = 'it did not answer: what happened to its connections is unknown';
 
 /** What threads have told of connections that left. */
 export type Settled = Omit<Message<'settled'>, 'type'>;

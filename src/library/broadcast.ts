@@ -11,28 +11,30 @@ const MAX_NAME = 250;
 /** A channel between all processes of a service. */
 export interface Broadcast<T> {
   /**
-   * Sends a message to all of them, this one included, where it is dealt with before this returns.
-   * @param message anything that `structuredClone` takes, of at most 4 MiB.
-   * @returns whether the others keep up; when they do not, {@link Broadcast.drained} says when they do again. What waits
-   *   for one that does not read has 16 MiB; then its clients miss the oldest, and you are told by a warning.
-   * @throws MOULT_DATA_TOO_LARGE, with the size, and then nobody gets it; MOULT_BAD_OPTION for what cannot be cloned.
+   * Sends a message to all of them. This process handles it before `send` returns.
+   * @param message anything that `structuredClone` accepts, at most 4 MiB.
+   * @returns whether the others keep up; if not, wait for {@link Broadcast.drained}. Up to 16 MiB are queued
+   *   for a process that does not read; beyond that, its clients miss the oldest messages, and moult emits a
+   *   warning.
+   * @throws MOULT_DATA_TOO_LARGE, with the size; the message is then not sent. MOULT_BAD_OPTION if it cannot
+   *   be cloned.
    */
   send(message: T): boolean;
-  /** Settles when the others keep up: at once, where they do. */
+  /** Settles when the others keep up; at once if they do already. */
   drained(): Promise<void>;
   /**
-   * Takes its messages from a subscription at a broker outside, such as Redis, that every generation has: each message
-   * is dealt with once, although two generations receive it. The broker must give all subscribers its messages in one
-   * order; for Redis there is `redisPubSub` of `moult/redis-pub-sub`.
-   * @param mark publishes a text so that every generation receives it in its place among the messages, and gives it to
-   *   `marked`.
+   * Takes its messages from a subscription at a broker, such as Redis, that every generation has: each
+   * message is handled once, although two generations receive it. The broker must deliver messages to all
+   * subscribers in the same order. For Redis, use `redisPubSub` of `moult/redis-pub-sub`.
+   * @param mark publishes a string so that every generation receives it in order among the messages, and
+   *   passes it to `marked`.
    */
   feed(mark: (text: string) => void): Subscription<T>;
-  /** Deals with messages of this name no more in this process, and passes on what others send. */
+  /** Stops handling messages of this name in this process; messages of others are still passed on. */
   close(): void;
 }
 
-/** The clients of one kind that a message may be for. */
+/** The clients of one kind to which a message may go. */
 export interface ClientsOf<C, T> {
   all(): Iterable<C>;
   /** By what moult knows a client. */
@@ -86,7 +88,7 @@ function open<T>(hub: BroadcastHub, topic: Topic): Broadcast<T> {
   if (hub.has(topic.name)) {
     throw new MoultError(
       'MOULT_BAD_OPTION',
-      `broadcast: expected a name of its own, ${topic.name} is used already`,
+      `broadcast: expected a unique name, ${topic.name} is already in use`,
     );
   }
   hub.declare(topic);

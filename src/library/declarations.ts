@@ -12,9 +12,9 @@ import { type TaskContext, type TaskOptions, TaskRunner } from '../tasks/runners
 import { type TimerContext, type Timers, TimersRunner } from '../tasks/runners/timers-runner.js';
 import type { Tasks } from '../tasks/tasks.js';
 
-/** How a task that follows a cron pattern runs. */
+/** Options of a task with a cron pattern. */
 export interface CronOptions extends ScheduleOptions {
-  /** In which the pattern is meant, such as `Europe/Berlin`; default that of the process. */
+  /** The time zone of the pattern, such as `Europe/Berlin`; default: that of the process. */
   readonly timezone?: string;
 }
 

@@ -2,39 +2,40 @@ import type { RemoteInfo, Socket } from 'node:dgram';
 import { declareFlows, type FlowTable, flowsOf, MAX_FLOWS, MAX_KEY_LENGTH } from '../connections/flows.js';
 import { MoultError } from '../errors.js';
 
-/** What a service says of the flows of a datagram socket. */
+/** How to tell the flows of a datagram socket apart. */
 export interface DatagramFlowOptions {
   /**
-   * The flow to which a datagram belongs, such as a connection id in it, or the address that it came from:
-   * 1 to 256 characters, the same in every release; undefined for a datagram of no flow. It must change nothing.
-   * Called only while another generation has flows, for each datagram.
+   * Returns the flow of a datagram, such as a connection id in it or its source address: 1 to 256 characters,
+   * the same in every release; undefined if it belongs to none. It must have no side effects. moult calls it
+   * for each datagram, but only while another generation has flows.
    */
   key(message: Buffer, remote: RemoteInfo): string | undefined;
 }
 
-/** The flows of a datagram socket that are this generation's. */
+/** The flows of a datagram socket that belong to this generation. */
 export interface DatagramFlows {
   /**
-   * A flow is this generation's from now on: its datagrams come here, also when a successor serves, until it ends or
-   * the drain is over. To be called in the turn in which its first datagram came. One that has begun already goes on.
-   * @returns false where 65,536 flows have begun and not ended: then it goes to whoever serves.
-   * @throws MOULT_BAD_OPTION for a key that cannot be used.
+   * Starts a flow: its datagrams come to this generation, even when a successor serves, until the flow ends
+   * or the drain is over. Call it in the turn in which its first datagram arrived. It has no effect for a
+   * flow that has already started.
+   * @returns false if 65,536 flows are open; the datagrams then go to the serving generation.
+   * @throws MOULT_BAD_OPTION for an invalid key.
    */
   begin(key: string): boolean;
-  /** A flow is over: what comes of it later goes to whoever serves. */
+  /** Ends a flow: its later datagrams go to the serving generation. */
   end(key: string): void;
-  /** Whether a flow is this generation's. */
+  /** Whether a flow belongs to this generation. */
   has(key: string): boolean;
-  /** How many are. */
+  /** The number of its flows. */
   readonly size: number;
 }
 
 /**
- * Declares the flows of a datagram socket: "connections" over UDP, of which a process remembers something. A
- * predecessor keeps those that it has, and gets their datagrams from its successor, which receives all; new ones
- * are the successor's. To be called by every release, before the socket is bound or in the same turn. Where the process does
- * not run under moult it changes nothing.
- * @throws MOULT_BAD_OPTION for a socket whose flows have been declared.
+ * Declares the flows of a datagram socket: "connections" over UDP for which a process keeps state. A
+ * predecessor keeps its flows and gets their datagrams from the successor, which receives everything; new
+ * flows belong to the successor. Call it in every release, before the socket is bound or in the same turn.
+ * Without moult, it has no effect.
+ * @throws MOULT_BAD_OPTION for a socket whose flows are already declared.
  */
 export function datagramFlows(socket: Socket, options: DatagramFlowOptions): DatagramFlows {
   if (flowsOf(socket) !== undefined) {

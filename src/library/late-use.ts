@@ -11,7 +11,7 @@ export function refuseLate(what: string): (...args: unknown[]) => false {
   return (...args) => {
     const error = new MoultError(
       'MOULT_CONNECTION_MOVED',
-      `expected no ${what} here any more: the connection has moved to another generation`,
+      `${what}: the connection has moved to another generation`,
     );
     const callback = args.findLast((arg) => typeof arg === 'function') as ((e: Error) => void) | undefined;
     if (callback !== undefined) process.nextTick(callback, error);

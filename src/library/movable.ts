@@ -13,48 +13,55 @@ import { isHttp1 } from '../node/http/http1.js';
 import { isHttp2 } from '../node/http/http2.js';
 import { refuseLate } from './late-use.js';
 
-/** What a service says of the connections of a server that speaks a protocol of its own. */
+/** How to move the connections of a server with its own protocol. */
 export interface Movable<Data> {
-  /** The version of the data that `save` gives; from 1 on, default 1. Raise it when the data changes its meaning. */
+  /**
+   * The version of the data that `save` returns, from 1; default 1. Raise it when the meaning of the data
+   * changes.
+   */
   readonly version?: number;
-  /** The oldest version of data that `restore` understands; default: `version`. Connections of others stay. */
+  /**
+   * The oldest version of data that `restore` understands; default: `version`. Connections with other
+   * versions stay.
+   */
   readonly oldestVersion?: number;
-  /** The most bytes that may go along with one connection; default 1 MiB, at most 4 MiB. */
+  /** The maximum size of the data of one connection, in bytes; default 1 MiB, at most 4 MiB. */
   readonly maxBytes?: number;
   /**
-   * Whether the connection is at a point at which it may leave, such as between two messages; default: always.
-   * Asked often, so it must be quick; {@link atBoundary} has it asked at once.
+   * Whether the connection may move now, for example because it is between two messages; default: always.
+   * moult calls it often, so it must be fast; {@link atBoundary} makes moult call it at once.
    */
   canMove?(socket: Socket): boolean;
   /**
-   * What belongs to a connection, for the successor: anything that `structuredClone` takes. It is called when the
-   * service is not running, nothing more is read, and what is written waits to go along. What the service has read
-   * and not dealt with yet, such as the beginning of a message, must be part of it. May return a promise, which
-   * must settle within 5 s. One that throws, or gives too much, makes the connection stay.
+   * Returns the data of a connection for the successor: anything that `structuredClone` accepts. When moult
+   * calls it, none of the service's code is running, nothing more is read, and written data waits to move
+   * along. It must include what the service has read but not processed yet, such as the beginning of a
+   * message. It may return a promise, which must settle within 5 s. If it throws, or returns too much, the
+   * connection stays.
    */
   save(socket: Socket): Data | Promise<Data>;
   /**
-   * Sets up a connection that has moved here, as the server's 'connection' handler does for a new one. Nothing is
-   * read before it returns, or before its promise settles. When it throws, the connection is closed.
+   * Sets up a connection that has moved here, like the server's 'connection' handler does for a new one.
+   * moult reads nothing before it returns, or before its promise settles. If it throws, moult closes the
+   * connection.
    * @param version of the data.
    */
   restore(socket: Socket, data: Data, version: number): void | Promise<void>;
-  /** The connection has left this process: time to clear timers and lists. Its socket emits nothing any more. */
+  /** Called when the connection has left this process: clear timers and lists. Its socket emits no more events. */
   moved?(socket: Socket): void;
-  /** The connection could not leave, and stays here until it ends; default: one warning for each code. */
+  /** Called when the connection could not move and stays here until it ends; default: one warning per error code. */
   stayed?(socket: Socket, error: MoultError): void;
 }
 
 const DEFAULT_MAX_BYTES = 1024 * 1024;
 
 /**
- * Declares the connections of a server of `node:net` or `node:tls` movable: at a restart they go to the successor without being
- * closed, and come back when the restart is undone. To be called by every release, before the server listens or in
- * the same turn. Where the process does not run under moult it changes nothing.
- *
- * Those over TLS 1.3 move where the service runs with `--tls move`; the others of a TLS server stay until they end.
- * @throws MOULT_BAD_OPTION for a value that cannot be used; for a server of HTTP, whose connections move by
- *   themselves, or of HTTP/2, whose connections cannot move.
+ * Declares the connections of a server of `node:net` or `node:tls` movable: at a restart they move to the
+ * successor without being closed, and move back if the restart is undone. Call it in every release, before
+ * the server listens or in the same turn. Without moult, it has no effect. TLS connections move only with TLS
+ * 1.3 and `--tls move`; others of a TLS server stay until they end.
+ * @throws MOULT_BAD_OPTION for an invalid value; for an HTTP server, whose connections move without it, or
+ *   HTTP/2, whose connections cannot move.
  */
 export function movable<Data = unknown>(server: Server, options: Movable<Data>): void {
   if (isHttp1(server) || isHttp2(server)) {
@@ -68,15 +75,16 @@ export function movable<Data = unknown>(server: Server, options: Movable<Data>):
   server.once('close', () => withdraw(mover));
 }
 
-/** Says that a connection may have come to a point at which it can move: `canMove` is asked when this turn is over. */
+/** Tells moult that a connection may be able to move: it calls `canMove` when this turn is over. */
 export function atBoundary(socket: Socket): void {
   look(socket);
 }
 
 /**
- * Keeps a connection here while something is pending on it: an answer that is being computed, a transaction.
- * @param until it is over when this promise settles; without one, when the function that is returned is called.
- * @returns ends it; more than one call changes nothing.
+ * Keeps a connection in this process while something is pending on it, such as a response being computed, or
+ * a transaction.
+ * @param until the promise to wait for; without one, call the returned function when it is over.
+ * @returns a function that ends it; further calls have no effect.
  */
 export function busy(socket: Socket, until?: PromiseLike<unknown>): () => void {
   const end = begin(socket, () => socket);

@@ -6,9 +6,9 @@ import type { ServiceOptions } from './service-options.js';
 let opened: Service | undefined;
 
 /**
- * Makes this process a generation of a service that can be restarted without loss: under `moult run`, or by
- * itself, or as a plain server where neither can be. Servers that listen from now on change hands at a restart;
- * the service says {@link Service.ready} when they may be reached.
+ * Makes this process a generation of a service that can be restarted without loss: under `moult run`, by
+ * itself, or, where neither is possible, as a plain server. Servers that listen from now on are handed over
+ * at a restart; call {@link Service.ready} when clients may reach them.
  *
  * ```js
  * const service = openService({ pidFile: '/run/app.pid' });
@@ -16,8 +16,8 @@ let opened: Service | undefined;
  * await service.listen(server, 3000);
  * await service.ready();
  * ```
- * @returns the same object at every call; options may be given at the first only.
- * @throws MOULT_BAD_OPTION; whatever the predecessor or the supervisor refused with.
+ * @returns the same object at every call. Only the first call may have options.
+ * @throws MOULT_BAD_OPTION; the error with which the predecessor or the supervisor refused this process.
  */
 export function openService(options?: ServiceOptions): Service {
   if (opened !== undefined) {

@@ -8,46 +8,59 @@ import { isBetweenWrites, type ResponseState, responseFrom, stateOfResponse } fr
 import { refuseLate } from './late-use.js';
 import { checkedLimits, tell, Warner } from './movable.js';
 
-/** What a service says of responses that take long, such as streams of events. */
+/** How to move long responses, such as event streams. */
 export interface MovableResponses<Data> {
-  /** Tells several kinds of responses of one server apart; default: none. It must be the same in every release. */
+  /**
+   * A name to tell several kinds of responses of one server apart; default none. It must be the same in every
+   * release.
+   */
   readonly name?: string;
-  /** The version of the data that `save` gives; from 1 on, default 1. Raise it when the data changes its meaning. */
+  /**
+   * The version of the data that `save` returns, from 1; default 1. Raise it when the meaning of the data
+   * changes.
+   */
   readonly version?: number;
-  /** The oldest version of data that `restore` understands; default: `version`. Responses of others stay. */
+  /**
+   * The oldest version of data that `restore` understands; default: `version`. Responses with other versions
+   * stay.
+   */
   readonly oldestVersion?: number;
-  /** The most bytes that may go along with one response; default 1 MiB, at most 4 MiB. */
+  /** The maximum size of the data of one response, in bytes; default 1 MiB, at most 4 MiB. */
   readonly maxBytes?: number;
-  /** Whether it may leave now; default: always, which is right where each event is one `write`. */
+  /** Whether the response may move now; default: always, which is right if each event is one `write`. */
   canMove?(response: ServerResponse): boolean;
-  /** What belongs to a response, for the successor, such as the id of its last event. It must change nothing. */
+  /**
+   * Returns the data of a response for the successor, such as the id of its last event. It must have no side
+   * effects.
+   */
   save(response: ServerResponse): Data | Promise<Data>;
   /**
-   * Goes on with a response that has moved here: its head is sent, what is written goes on with its body.
-   * `response.req` is its request, with its headers. When it throws, the connection is closed.
+   * Continues a response that has moved here: its head is already sent, and writes continue its body.
+   * `response.req` is its request, with its headers. If it throws, moult closes the connection.
    */
   restore(response: ServerResponse, data: Data, version: number): void | Promise<void>;
-  /** The response has left this process: time to clear timers and lists. It emits nothing any more. */
+  /** Called when the response has left this process: clear timers and lists. It emits no more events. */
   moved?(response: ServerResponse): void;
-  /** The response could not leave, and stays here until it ends; default: one warning for each code. */
+  /** Called when the response could not move and stays here until it ends; default: one warning per error code. */
   stayed?(response: ServerResponse, error: MoultError): void;
 }
 
-/** Responses of a server that may move. */
+/** The movable responses of a server. */
 export interface MovableResponseList {
-  /** This response may move from now on, until it has ended. Its head must have been written. */
+  /** Makes a response movable until it ends. Its head must have been written. */
   add(response: ServerResponse): void;
 }
 
 /**
- * Declares that responses of an HTTP server may go on in the successor: streams of events, or other long ones that
- * the service can go on with. To be called by every release, before the server listens or in the same turn. Where the
- * process does not run under moult it changes nothing.
+ * Declares that responses of an HTTP server can continue in the successor: event streams, or other long
+ * responses. Call it in every release, before the server listens or in the same turn. Without moult, it has
+ * no effect.
  *
- * A response moves when the service is not running and nothing of its body waits above the socket, so between two
- * writes. One over TLS (unless it is TLS 1.3 and the service runs with `--tls move`), of HTTP/2, whose request is not read to its end, and one behind which its client has sent
- * another request stay until they end.
- * @throws MOULT_BAD_OPTION for a value that cannot be used.
+ * A response moves between two writes, when none of the service's code is running and no part of its body
+ * waits above the socket. These stay until they end: responses over TLS (unless it is TLS 1.3 and the service
+ * runs with `--tls move`) or HTTP/2, responses whose request is not fully read, and responses behind which
+ * the client has sent another request.
+ * @throws MOULT_BAD_OPTION for an invalid value.
  */
 export function movableResponses<Data = unknown>(
   server: HttpServer,

@@ -3,52 +3,80 @@ import { DEFAULT_TIMES } from '../lifecycle/default-times.js';
 import { namedWorkingDirectory } from '../os/files/working-directory.js';
 import type { StandaloneOptions } from '../standalone/standalone-options.js';
 
-/** How a service wants to be treated. Under `moult run` its operator's options hold for what both can set. */
+/** Options of a service. Under `moult run`, its command-line options override those that both can set. */
 export interface ServiceOptions {
-  /** Signals that restart the service; default none under `moult run`, whose supervisor has its own, else `SIGHUP`. */
+  /** Signals that restart the service; default `SIGHUP`, or none under `moult run`, which handles SIGHUP itself. */
   readonly restartOn?: NodeJS.Signals | readonly NodeJS.Signals[];
-  /** Signals that end the service after what it has is finished, a second one at once; default `SIGTERM` and `SIGINT`. Not used under `moult run`. */
+  /**
+   * Signals that stop the service gracefully; a second one stops it at once. Default `SIGTERM` and `SIGINT`.
+   * Not used under `moult run`.
+   */
   readonly stopOn?: NodeJS.Signals | readonly NodeJS.Signals[];
-  /** Where the number of the process that serves is written; default nowhere. Not used under `moult run`. */
+  /**
+   * The file to which moult writes the process number of the serving generation; default none. Not used under
+   * `moult run`.
+   */
   readonly pidFile?: string;
-  /** Milliseconds that a successor may take to be ready; default 30,000. Not used under `moult run`. */
+  /** How many milliseconds a successor may take to become ready; default 30,000. Not used under `moult run`. */
   readonly readyTimeoutMs?: number;
-  /** Milliseconds that connections which cannot move may take to end; default 30,000. Not used under `moult run`. */
+  /** How many milliseconds connections that cannot move may stay open; default 30,000. Not used under `moult run`. */
   readonly drainTimeoutMs?: number;
-  /** Milliseconds over which connections that must be closed are closed, evenly; no longer than `drainTimeoutMs`, default 0: each when it comes to a point for it. Not used under `moult run`. */
+  /**
+   * Spreads the closing of connections that must be closed evenly over this many milliseconds, at most
+   * `drainTimeoutMs`. Default 0: each is closed as soon as it can be. Not used under `moult run`.
+   */
   readonly drainSpreadMs?: number;
-  /** Milliseconds after commit in which this generation can resume when its successor fails; default 10,000. Not used under `moult run`. */
+  /**
+   * How many milliseconds after commit this generation can resume if its successor fails; default 10,000. Not
+   * used under `moult run`.
+   */
   readonly probationMs?: number;
-  /** Milliseconds that a commit waits for critical sections; default 30,000. Not used under `moult run`. */
+  /** How many milliseconds a commit waits for critical sections; default 30,000. Not used under `moult run`. */
   readonly busyTimeoutMs?: number;
-  /** Milliseconds that the process may take to end once it was told to; default 10,000. Not used under `moult run`. */
+  /**
+   * How many milliseconds the process may take to exit after its stop signal; default 10,000. Not used under
+   * `moult run`.
+   */
   readonly stopTimeoutMs?: number;
   /**
-   * The path of a Unix socket at which another process, whoever started it, may take over from this one; default
-   * none. It always leads to the generation that serves. Not used under `moult run`, which has `--take-over`.
+   * The path of a Unix socket through which another process, no matter who started it, can take over from
+   * this one; default none. It always leads to the serving generation. Not used under `moult run`, which has
+   * `--take-over`.
    */
   readonly door?: string;
-  /** The path at which this process takes over, where one that serves has it as its `door`; default the own `door`. Where nobody is, this process begins as the first. Not used under `moult run`. */
+  /**
+   * Take over from the service that has this path as its `door`; default: this service's own `door`. If there
+   * is none, this process starts as the first generation. Not used under `moult run`.
+   */
   readonly takeOver?: string;
-  /** Users whose processes may take over or hand over, besides the same user and root; default none. Not used under `moult run`, which has `--allow-uid`. */
+  /**
+   * Users whose processes may also take over or hand over, besides the same user and root; default none. Not
+   * used under `moult run`, which has `--allow-uid`.
+   */
   readonly allowUids?: readonly number[];
-  /** What starts the next generation; default the program, arguments and working directory of this one. Not used under `moult run`. */
+  /**
+   * The command that starts the next generation; default: program, arguments and working directory of this
+   * one. Not used under `moult run`.
+   */
   readonly command?: {
-    /** A program, by its path or looked up in `PATH`. */
+    /** A program: a path, or a name that is looked up in `PATH`. */
     readonly command: string;
     /** Default none. */
     readonly args?: readonly string[];
-    /** Default the working directory of this one, by its name: links in it are followed anew. */
+    /** Default: the working directory of this one; its links are resolved again. */
     readonly cwd?: string;
   };
-  /** Whether the service may restart itself where no supervisor started it; default true. Without it, it is a plain server there. */
+  /**
+   * Whether the service may restart itself if no supervisor started it; default true. If false, it is then a
+   * plain server.
+   */
   readonly standalone?: boolean;
 }
 
 const LONGEST_MS = 2 ** 31 - 1;
 const STOP_SIGNAL = 'SIGTERM';
 
-/** @throws MOULT_BAD_OPTION for a value that cannot be used. */
+/** @throws MOULT_BAD_OPTION for an invalid value. */
 export function standaloneOptions(options: ServiceOptions): StandaloneOptions {
   const { pidFile, command, door, takeOver, allowUids } = options;
   const time = (name: keyof typeof DEFAULT_TIMES) => checkTime(name, options[name] ?? DEFAULT_TIMES[name]);

@@ -201,7 +201,7 @@ export class ProcessService extends EventEmitter<ServiceEvents> implements Servi
   #assertNotReady(what: string): void {
     if (!this.#hasSaidReady) return;
     const why =
-      'expected before ready(), received after it, when what the generation before had has been taken';
+      'expected before ready(), received after it, when the predecessor has already handed over its part';
     throw new MoultError('MOULT_BAD_OPTION', `${what}: ${why}`);
   }
 
@@ -310,7 +310,7 @@ function open(
     return { mode: 'supervised', generation: supervised };
   }
   if (isHooked) return { mode: 'plain', reason: 'another process of its tree is the service' };
-  if (!mayBeAlone) return { mode: 'plain', reason: 'no supervisor started it, and it may not be standalone' };
+  if (!mayBeAlone) return { mode: 'plain', reason: 'no supervisor started it, and standalone is false' };
   const { onListen, onDatagramBind } = hooks();
   onListen((server, original, args) => entry.listen(server, original, args, env));
   onDatagramBind((socket) => entry.bind(socket, env));
@@ -324,6 +324,6 @@ function unsupported(): string | undefined {
     return `moult passes descriptors on Linux only, this is ${process.platform}`;
   if (process.arch !== 'x64' && process.arch !== 'arm64')
     return `expected a 64-bit processor, this is ${process.arch}`;
-  if (!isMainThread) return 'a worker thread is part of the service of its main thread';
+  if (!isMainThread) return 'a worker thread belongs to the service of its main thread';
   return undefined;
 }

@@ -1,5 +1,5 @@
 /**
- * Clients of Socket.IO move to the successor at a restart. It imports nothing of `socket.io` but types.
+ * Moves Socket.IO clients to the successor at a restart. Imports only types of `socket.io`.
  *
  * @module moult/socket.io
  */
@@ -15,12 +15,12 @@ import { beginFor, Sessions } from './socket.io/sessions.js';
 export type { MovableSockets } from './movable-sockets.js';
 
 /**
- * Declares the clients of a Socket.IO server movable: at a restart those that speak over WebSockets go to the
- * successor without being disconnected, with their namespaces, rooms, `socket.data`, `socket.handshake` and ids, and
- * come back when the restart is undone. To be called by every release, right after the server was made. Where the
- * process does not run under moult it changes nothing but one thing: handlers of events are called one by one, and
- * those that return a promise keep the client until it settles.
- * @throws MOULT_BAD_OPTION for a value that cannot be used.
+ * Declares the clients of a Socket.IO server movable: at a restart, those that use WebSockets move to the
+ * successor without being disconnected, with their namespaces, rooms, `socket.data`, `socket.handshake` and
+ * ids, and move back if the restart is undone. Call it in every release, right after creating the server. If
+ * an event handler returns a promise, the client stays until it settles; handlers are called one by one, also
+ * without moult. It has no other effect without moult.
+ * @throws MOULT_BAD_OPTION for an invalid value.
  */
 export function moveSockets<Data = unknown>(io: Server, options: MovableSockets<Data> = {}): void {
   if (options.save !== undefined && options.restore === undefined) {
@@ -40,10 +40,10 @@ export function moveSockets<Data = unknown>(io: Server, options: MovableSockets<
 }
 
 /**
- * Keeps a client here while something is pending for it, such as an answer that is being computed. Handlers that
- * return a promise, and acknowledgements that the client has asked for, need not say so.
- * @param until it is over when this promise settles; without one, when the function that is returned is called.
- * @returns ends it; more than one call changes nothing.
+ * Keeps a client in this process while something is pending for it, such as a response being computed. Not
+ * needed for handlers that return a promise, nor for acknowledgements that the client has requested.
+ * @param until the promise to wait for; without one, call the returned function when it is over.
+ * @returns a function that ends it; further calls have no effect.
  */
 export function busy(socket: Socket, until?: PromiseLike<unknown>): () => void {
   const end = beginFor(socketInsides(socket).client.conn);

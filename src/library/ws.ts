@@ -1,5 +1,5 @@
 /**
- * WebSockets of the `ws` library move to the successor at a restart. It imports nothing of `ws` but types.
+ * Moves WebSockets of the `ws` library to the successor at a restart. Imports only types of `ws`.
  *
  * @module moult/ws
  */
@@ -16,14 +16,15 @@ export type { Broadcast } from './broadcast.js';
 export type { MovableWebSockets } from './movable-web-sockets.js';
 
 /**
- * Declares the WebSockets of a server movable: at a restart they go to the successor without being closed, and come
- * back when the restart is undone. To be called by every release, right after the server was made and before the
- * first WebSocket. Where the process does not run under moult it changes nothing but one thing: handlers of
- * 'message' are called one by one, and those that return a promise keep the WebSocket until it settles.
+ * Declares the WebSockets of a server movable: at a restart they move to the successor without being closed,
+ * and move back if the restart is undone. Call it in every release, right after creating the server and
+ * before the first WebSocket. If a handler of 'message' returns a promise, the WebSocket stays until it
+ * settles; handlers are called one by one, also without moult. It has no other effect without moult.
  *
- * What cannot move stays until it ends: WebSockets over TLS, unless it is TLS 1.3 and the service runs with
- * `--tls move`; of versions of ws before 8.18; one that is being closed; between two fragments of one compressed message.
- * @throws MOULT_BAD_OPTION for a value that cannot be used.
+ * These stay until they end: WebSockets over TLS (unless it is TLS 1.3 and the service runs with `--tls
+ * move`), or of versions of ws before 8.18, or being closed, or between two fragments of a compressed
+ * message.
+ * @throws MOULT_BAD_OPTION for an invalid value.
  */
 export function moveWebSockets<Data = unknown>(
   wss: WebSocketServer,
@@ -39,9 +40,10 @@ export function moveWebSockets<Data = unknown>(
 }
 
 /**
- * Sends messages to the WebSockets of a server, wherever they lie: during a restart some are in the predecessor, some in
- * the successor, some on their way between them, and with `--slots` in every slot. Each is sent each message once, and
- * the messages of one process in the order in which that sent them. Without moult it sends to those of this process.
+ * Sends messages to all WebSockets of a server in all processes. During a restart some are in the
+ * predecessor, some in the successor and some between them; with `--slots` they are in every slot. Each
+ * WebSocket gets each message once, and the messages of one process in order. Without moult, it sends to
+ * those of this process.
  *
  * ```js
  * const chat = broadcastTo(wss, 'chat', (ws, { room, text }) => {
@@ -49,10 +51,10 @@ export function moveWebSockets<Data = unknown>(
  * });
  * chat.send({ room: 'a', text: 'hello' });
  * ```
- * @param name 1 to 256 characters, the same in every release, and of one server.
- * @param deliver sends a message to a WebSocket that is to have it; called in every generation, for each that is open
- *   there. Default: `ws.send(message)`. What it throws is told as a warning.
- * @throws MOULT_BAD_OPTION for a name that cannot be used, or is used already.
+ * @param name 1 to 256 characters, the same in every release, unique to this server.
+ * @param deliver sends a message to a WebSocket, if it should get it; called in every generation, for each
+ *   open WebSocket. Default: `ws.send(message)`. If it throws, moult emits a warning.
+ * @throws MOULT_BAD_OPTION for a name that is invalid or already in use.
  */
 export function broadcastTo<T = string | Buffer>(
   wss: WebSocketServer,
@@ -69,16 +71,16 @@ export function broadcastTo<T = string | Buffer>(
   });
 }
 
-/** Whether this WebSocket was opened in another generation. */
+/** Whether this WebSocket was opened in another generation and has moved here. */
 export function hasMoved(ws: WebSocket): boolean {
   return cameFromElsewhere.has(ws);
 }
 
 /**
- * Keeps a WebSocket here while something is pending on it, such as an answer that is being computed. Handlers of
- * 'message' that return a promise need not say so.
- * @param until it is over when this promise settles; without one, when the function that is returned is called.
- * @returns ends it; more than one call changes nothing.
+ * Keeps a WebSocket in this process while something is pending on it, such as a response being computed. Not
+ * needed for handlers of 'message' that return a promise.
+ * @param until the promise to wait for; without one, call the returned function when it is over.
+ * @returns a function that ends it; further calls have no effect.
  */
 export function busy(ws: WebSocket, until?: PromiseLike<unknown>): () => void {
   const end = begin(ws, () => socketOf(ws));

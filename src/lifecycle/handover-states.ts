@@ -69,7 +69,7 @@ export function next(state: HandoverState, event: HandoverEvent): HandoverState 
 export function step(state: HandoverState, event: HandoverEvent): HandoverState {
   const to = next(state, event);
   if (to === undefined) {
-    throw new MoultError('MOULT_PROTOCOL_ORDER', `${event} has no meaning while ${state}`, {
+    throw new MoultError('MOULT_PROTOCOL_ORDER', `${event} is not allowed while ${state}`, {
       stage: state,
       serving: table[state].accepts,
     });

@@ -1,22 +1,22 @@
-/** One thing that happened in a restart, as operators are told. */
+/** A stage of a restart, as reported to operators. */
 export interface StageEvent {
   /** As in the JSON events of the command line. */
   readonly type: 'stage';
   /** Its name, such as `commit`; `docs/reference/events.md` has them all. */
   readonly stage: string;
-  /** The generation that is to take over. */
+  /** The generation that should take over. */
   readonly generation: number;
-  /** The slot that it is to have, where the service has several. */
+  /** Its slot, if the service has slots. */
   readonly slot?: number;
   /** Milliseconds since 1970. */
   readonly at: number;
   /** Milliseconds since the stage before. */
   readonly ms: number;
-  /** What is known by then, such as how many listeners were passed. */
+  /** Facts about the stage, such as the number of passed listeners. */
   readonly facts: Readonly<Record<string, unknown>>;
 }
 
-/** Connections that stay with the predecessor for one reason. */
+/** The number of connections that stay with the predecessor for one reason. */
 export interface RemainingConnections {
   /** Why they have not moved. */
   readonly reason: string;
@@ -24,65 +24,68 @@ export interface RemainingConnections {
   readonly connections: number;
 }
 
-/** How many connections were in nobody's hands for how long. */
+/** How long moved connections were paused. */
 export interface PauseCounts {
-  /** For each class of durations how many; `docs/reference/metrics.md` has the classes. */
+  /** The number of connections in each class of durations, the classes of `moult_connection_pause_seconds`. */
   readonly counts: readonly number[];
-  /** All of them together, in milliseconds. */
+  /** The sum of all pauses, in milliseconds. */
   readonly sumMs: number;
 }
 
-/** How a restart ended, when it ended well. Times in milliseconds. */
+/** The result of a successful restart. Times are in milliseconds. */
 export interface RestartSummary {
   /** The generation that serves now. */
   readonly generation: number;
-  /** The one before, or null where there was none. */
+  /** The previous generation, or null if there was none. */
   readonly predecessor: number | null;
-  /** Listeners that were passed. */
+  /** The number of passed listeners. */
   readonly listeners: number;
-  /** Names of listeners that the successor does not listen on: they close after its probation. */
+  /** Names of listeners on which the successor does not listen; they close after its probation. */
   readonly closes?: readonly string[];
-  /** Connections that moved. */
+  /** The number of moved connections. */
   readonly moved: number;
-  /** Connections that stay with the predecessor until they end. */
+  /** The number of connections that stay with the predecessor until they end. */
   readonly draining: number;
-  /** Why these have not moved, the most frequent of at most 10 reasons first; only where there are any. */
+  /** Why these have not moved: at most 10 reasons, the most frequent first; absent if there are none. */
   readonly remaining?: readonly RemainingConnections[];
-  /** Connections that were closed although they were not at rest. */
+  /** The number of connections that were closed although they were not at rest. */
   readonly cut: number;
-  /** How long moved connections were in nobody's hands. */
+  /** The longest pause of a moved connection. */
   readonly longestPauseMs: number;
-  /** Of these pauses, the median. */
+  /** The median of these pauses. */
   readonly pauseP50Ms: number;
-  /** Of these pauses, the 99th percentile. */
+  /** The 99th percentile of these pauses. */
   readonly pauseP99Ms: number;
-  /** How many of them lasted how long; only where any did. */
+  /** The distribution of these pauses; absent if no connection moved. */
   readonly pauses?: PauseCounts;
-  /** How long the successor is still watched: should it fail within that time, its predecessor resumes. Absent when it is not watched any more. */
+  /**
+   * How long the successor remains in probation; if it fails within that time, its predecessor resumes.
+   * Absent after that.
+   */
   readonly watchedMs?: number;
-  /** From the start of the successor's process until all that can move has moved. */
+  /** Time from the start of the successor's process until every connection at rest has moved. */
   readonly tookMs: number;
-  /** What the time was spent on, in order. */
+  /** The stages, in order. */
   readonly stages: readonly {
     /** Its name. */
     readonly stage: string;
     /** Milliseconds since the stage before. */
     readonly ms: number;
   }[];
-  /** Connections that came to their end with the predecessor; only where the restart waited for that. */
+  /** The number of connections that ended on the predecessor; only if the restart waited for that. */
   readonly drained?: number;
-  /** Those that were cut, at most 1,000 of them; only where the restart waited for that. */
+  /** The cut connections, at most 1,000; only if the restart waited for that. */
   readonly cutConnections?: readonly {
     /** The client's address. */
     readonly peer: string;
-    /** Milliseconds since the process accepted it, or got it. */
+    /** Milliseconds since the process accepted or received it. */
     readonly ageMs: number;
     /** Why it could neither move nor end. */
     readonly reason: string;
   }[];
-  /** Why HTTP/1.1 connections were drained instead of moved, where the self-test failed. */
+  /** Why HTTP/1.1 connections were drained instead of moved, if the self-test failed. */
   readonly drainedBecause?: string;
-  /** How each slot was replaced, where the service has several; the other fields then tell of all together. */
+  /** The result of each slot, if the service has slots; the other fields then describe all slots together. */
   readonly slots?: readonly (RestartSummary & {
     /** Which one. */
     readonly slot: number;

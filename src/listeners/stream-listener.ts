@@ -152,7 +152,7 @@ export class StreamListener extends Listener {
     }
     if (outcome === 'taken' || outcome === 'lost') {
       const why = outcome === 'taken' ? 'something else is there' : 'its folder or its file system is gone';
-      process.emitWarning(`clients do not reach this service at ${path} any more: ${why}`, 'MoultWarning');
+      process.emitWarning(`clients can no longer reach this service at ${path}: ${why}`, 'MoultWarning');
     }
   }
 

@@ -21,7 +21,7 @@ export function serveMetrics(address: EndpointAddress, exposition: Exposition, l
     {
       opened: (where) => log.info(`metrics are served at ${endpointText(where)}/metrics`),
       failed: ({ message }) =>
-        log.warn(`metrics: ${message}; the service is not concerned, and it is tried again`),
+        log.warn(`metrics: ${message}; the service is not affected, and moult keeps trying`),
     },
     MAX_CONNECTIONS,
   );

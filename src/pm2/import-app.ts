@@ -32,7 +32,7 @@ interface Making {
 type Rule = (value: unknown, making: Making) => void;
 
 const LOGS =
-  'the output of the service is that of moult run or moult up: journald, a container, or a file keeps it';
+  'the service writes to the output of moult run or moult up: journald, the container or a file keeps it';
 const COMMAND = 'in command';
 
 const none =
@@ -84,7 +84,7 @@ const RULES: Readonly<Record<string, Rule>> = {
     if (value === 'max' || count === 0) service.slots = 'max';
     else if (count < 0) {
       service.slots = 'max';
-      note('changed', 'slots: "max"; moult has no way to leave cores out: write a number');
+      note('changed', 'slots: "max"; moult cannot leave cores out: write a number');
       return;
     } else if (count > 1 || app.exec_mode === 'cluster' || app.exec_mode === 'cluster_mode')
       service.slots = count;
@@ -114,27 +114,27 @@ const RULES: Readonly<Record<string, Rule>> = {
     if (codes.length === 1 && codes[0] === 0) {
       service.restart = 'on-failure';
       note('taken', 'restart: "on-failure"');
-    } else note('none', 'moult knows 0 only as the code of one that is done: restart: "on-failure"');
+    } else note('none', 'moult treats only 0 as success: restart: "on-failure"');
   },
   wait_ready: as('waitReady', isOn),
-  listen_timeout: as('readyTimeout', milliseconds, 'when it is over the old process serves on'),
-  kill_timeout: as('stopTimeout', milliseconds, 'it begins when requests are done: drainTimeout is theirs'),
-  shutdown_with_message: none(
-    'where a program has no handler for a signal, moult sends it the message "shutdown" by itself',
+  listen_timeout: as('readyTimeout', milliseconds, 'after that, the old process keeps serving'),
+  kill_timeout: as(
+    'stopTimeout',
+    milliseconds,
+    'it starts when the requests are finished; drainTimeout limits those',
   ),
-  max_memory_restart: as('maxMemory', String, 'a hot restart, nobody is cut off'),
-  cron_restart: as('recycle', String, 'a hot restart, nobody is cut off'),
-  cron: as('recycle', String, 'a hot restart, nobody is cut off'),
-  max_restarts: none('moult goes on trying, up to every 30 s, and clients wait'),
-  min_uptime: none(
-    'starts are spaced by themselves; probation is the time in which a release must prove itself',
-  ),
-  restart_delay: none('starts are spaced by themselves'),
-  exp_backoff_restart_delay: none('starts are spaced by themselves, longer each time'),
-  watch: none('moult dev restarts on change; a deploy says when it is complete: moult restart'),
-  ignore_watch: none('moult dev heeds .gitignore, and nodemon.json'),
-  watch_options: none('moult dev heeds .gitignore, and nodemon.json'),
-  watch_delay: none('moult dev waits by itself until a save is over'),
+  shutdown_with_message: none('if a program handles no stop signal, moult sends it the message "shutdown"'),
+  max_memory_restart: as('maxMemory', String, 'a hot restart: no connection is closed'),
+  cron_restart: as('recycle', String, 'a hot restart: no connection is closed'),
+  cron: as('recycle', String, 'a hot restart: no connection is closed'),
+  max_restarts: none('moult keeps trying, at most 30 s apart, while clients wait'),
+  min_uptime: none('moult spaces starts by itself; probation is how long it watches a new release'),
+  restart_delay: none('moult spaces starts by itself'),
+  exp_backoff_restart_delay: none('moult spaces starts by itself, longer each time'),
+  watch: none('moult dev restarts on change; after a deploy, run moult restart'),
+  ignore_watch: none('moult dev follows .gitignore and nodemon.json'),
+  watch_options: none('moult dev follows .gitignore and nodemon.json'),
+  watch_delay: none('moult dev waits until a save is complete'),
   out_file: none(LOGS),
   output: none(LOGS),
   error_file: none(LOGS),
@@ -146,8 +146,8 @@ const RULES: Readonly<Record<string, Rule>> = {
   pid: none('moult status --json has the process numbers'),
   combine_logs: none(LOGS),
   merge_logs: none(LOGS),
-  log_date_format: none('journald notes the time of each line'),
-  time: none('journald notes the time of each line'),
+  log_date_format: none('journald records the time of each line'),
+  time: none('journald records the time of each line'),
   log_type: none(LOGS),
   disable_logs: none(LOGS),
   source_map_support: (value, { note }) =>
@@ -159,14 +159,14 @@ const RULES: Readonly<Record<string, Rule>> = {
     note('taken', `env: PORT=${String(value)}`);
   },
   namespace: none('moult up NAME names services'),
-  uid: none('moult runs as whoever starts it: moult systemd --user'),
-  gid: none('moult runs as whoever starts it: moult systemd --user'),
-  user: none('moult runs as whoever starts it: moult systemd --user'),
+  uid: none('moult runs as the user who starts it: moult systemd --user'),
+  gid: none('moult runs as the user who starts it: moult systemd --user'),
+  user: none('moult runs as the user who starts it: moult systemd --user'),
   filter_env: none('the service has the environment of moult run'),
   treekill: (_, { note }) => note('taken', 'all processes of a service end with it'),
-  force: none('a name runs once'),
-  vizion: none('moult history tells which release ran'),
-  automation: none('it has no counterpart, and none is needed'),
+  force: none('each name runs once'),
+  vizion: none('moult history shows which release ran'),
+  automation: none('it has no counterpart, and needs none'),
   pmx: none('moult run --metrics serves metrics'),
   trace: none('OTEL_EXPORTER_OTLP_ENDPOINT traces restarts'),
   append_env_to_name: none('write the name as you want it'),

@@ -18,7 +18,7 @@ export type ListenOption = {
 /** What systemd allows, without the characters that other protocols need. */
 const TAG = /^[A-Za-z][A-Za-z0-9._-]{0,254}$/;
 const EXPECTED =
-  'expected 8080, 127.0.0.1:8080, [::1]:8080, unix:/path or udp:127.0.0.1:8080, each with name= before it if wanted';
+  'expected 8080, 127.0.0.1:8080, [::1]:8080, unix:/path or udp:127.0.0.1:8080, each optionally with name= before it';
 
 /**
  * Reads one `--listen`: `8080`, `127.0.0.1:8080`, `[::1]:8080`, `unix:/run/x.sock`, `udp:127.0.0.1:5353`, with a
@@ -29,7 +29,7 @@ const EXPECTED =
 export function parseListen(value: string, cwd: string): ListenOption {
   const [, tag, rest = ''] = /^(?:([^=:/[\]]*)=)?(.*)$/s.exec(value) ?? [];
   if (tag !== undefined && !TAG.test(tag))
-    throw wrong(value, 'a name has letters, digits, dots, dashes, underscores');
+    throw wrong(value, 'a name may have letters, digits, dots, dashes and underscores');
   const named = { tag: tag ?? null };
   if (rest.startsWith('unix:')) return { ...named, ...unix(rest.slice('unix:'.length), value, cwd) };
   const isDatagram = rest.startsWith('udp:');

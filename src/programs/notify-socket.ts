@@ -67,7 +67,7 @@ export class NotifySocket {
         this.#hear(datagram);
       }
     } catch {
-      // It could not be received just now: the next look tries again.
+      // It could not be received just now: moult tries again.
     }
     // Node cannot wait for a datagram of a Unix socket without reading it, and with that loses who sent it.
     this.#timer = setTimeout(() => this.#look(), this.#isReady ? LAZY_MS : EAGER_MS).unref();

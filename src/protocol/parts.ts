@@ -113,7 +113,7 @@ export function assertForOlder(
 function forOlder(what: string, limit: number): MoultError {
   return new MoultError(
     'MOULT_TOO_LARGE',
-    `there are ${what}, and the other side runs an older release of moult, which takes at most ${limit.toLocaleString('en-US')}`,
+    `there are ${what}, but the other side runs an older release of moult, which accepts at most ${limit.toLocaleString('en-US')}`,
   );
 }
 

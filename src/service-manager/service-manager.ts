@@ -31,7 +31,7 @@ export class ServiceManagerLink {
     this.#isReady = isReady;
     if (manager === undefined) return;
     this.#notifier = new Notifier(manager.notifySocket, (error) =>
-      log.warn(`the service manager cannot be told how the service does: ${error.message}`),
+      log.warn(`the state of the service cannot be reported to the service manager: ${error.message}`),
     );
     if (manager.storeMax !== 0) this.store = new StoredListeners(this.#notifier, manager.storeMax, log);
   }
@@ -115,7 +115,7 @@ export class ServiceManagerLink {
     clearInterval(this.#watching);
     // Whatever is reloaded is not reloaded any more.
     this.#reloads = Number.NEGATIVE_INFINITY;
-    this.#notifier?.stopping('stopping: what is in flight is finished');
+    this.#notifier?.stopping('stopping: finishing requests in flight');
     this.#extend();
   }
 

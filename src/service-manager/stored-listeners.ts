@@ -32,7 +32,7 @@ export class StoredListeners {
     this.#notifier.store(name, fd);
     if (this.#max !== null && this.#sockets.size > this.#max) {
       const what = `${this.#sockets.size} listeners are to be stored, FileDescriptorStoreMax is ${this.#max}`;
-      this.#log.warn(`${what}: ${item.name} will not outlive a restart of the unit`);
+      this.#log.warn(`${what}: ${item.name} will not survive a restart of the unit`);
     }
   }
 

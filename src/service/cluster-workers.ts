@@ -9,7 +9,7 @@ function hasWorkers(): boolean {
 export function tellOfWorkers(): void {
   const tell = () =>
     process.emitWarning(
-      'workers of node:cluster accept for this service: at a restart new clients meet the new generation, but the ' +
+      'workers of node:cluster accept for this service: after a restart new clients reach the new generation, but the ' +
         'connections of workers do not move: they end with their worker, at the latest after --stop-timeout, and ' +
         'a client that sends on one in that moment loses the request. With --slots instead of node:cluster they move',
       'MoultWarning',

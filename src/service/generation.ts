@@ -477,7 +477,7 @@ export class Generation implements GenerationContext {
       this.#openDoor();
     } catch (error) {
       const { message } = asMoultError(error, 'MOULT_SYSTEM_CALL');
-      const what = `generation ${this.number} has no socket at which its successor could take over: ${message}`;
+      const what = `generation ${this.number} could not create the socket that its successor needs to take over: ${message}`;
       if (hasPredecessor && !this.#successor.isCommitted)
         this.refuse(new MoultError('MOULT_SYSTEM_CALL', what));
       setTimeout(() => this.#openDoorOrRefuse(false), DOOR_AGAIN_MS).unref();
@@ -503,7 +503,7 @@ export class Generation implements GenerationContext {
   // The connections of another slot's generation, or of a thread, come in as if they had been accepted here.
   #receiveNeighbour(channel: Channel): void {
     if (!this.isServing && this.#predecessor.state !== 'undoing') {
-      const what = `generation ${this.number} does not serve: it takes no connections`;
+      const what = `generation ${this.number} does not serve: it accepts no connections`;
       throw new MoultError('MOULT_NOT_SERVING', what);
     }
     this.#predecessor.takeFrom(channel);

@@ -1,32 +1,32 @@
 import type { MoultError } from '../errors.js';
 
-/** What became of a generation's connections. */
+/** What happened to the connections of a generation. */
 export interface EndReport {
-  /** How many went over to the successor. */
+  /** How many moved to the successor. */
   readonly moved: number;
-  /** How many were finished here: closed after their last response. */
+  /** How many finished here: closed after their last response. */
   readonly drained: number;
-  /** Those that were closed at the deadline although they were not at rest, the first 1,000. */
+  /** Connections that were closed at the deadline although they were not at rest; the first 1,000. */
   readonly cut: readonly {
-    /** Who was at the other end. */
+    /** The address of the client. */
     readonly peer: string;
-    /** Milliseconds for which it was open here. */
+    /** How many milliseconds it was open here. */
     readonly ageMs: number;
     /** Why it could not move. */
     readonly reason: string;
   }[];
 }
 
-/** What happens in the life of a generation, in the order in which it may happen; `serve` and `yield` may come again. */
+/** The events of a generation, in the order in which they may occur; `serve` and `yield` may occur again. */
 export interface LifeEvents {
-  /** It accepts: for the first time, or again because its successor failed. */
+  /** This generation accepts: for the first time, or again because its successor failed. */
   serve: [
     {
-      /** Whether it had served before, and has to again. */
+      /** Whether it has served before and serves again. */
       readonly resumed: boolean;
     },
   ];
-  /** A successor has taken over. This generation accepts no more, but may have to again. */
+  /** A successor has taken over. This generation no longer accepts, but may have to again. */
   yield: [
     {
       /** The number of the generation that accepts now. */
@@ -35,10 +35,10 @@ export interface LifeEvents {
   ];
   /** A successor failed; this generation serves. */
   failed: [MoultError];
-  /** It will never accept again, and finishes what it has. */
+  /** This generation will never accept again, and finishes its connections. */
   drain: [];
-  /** Nothing is left to do; its stop signal follows. */
+  /** This generation has drained; its stop signal follows. */
   end: [EndReport];
-  /** It was to take over, and the handover was called off. It is asked to end. */
+  /** The handover to this generation was canceled. It is asked to exit. */
   aborted: [MoultError];
 }

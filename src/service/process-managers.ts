@@ -15,7 +15,7 @@ export function refuseProcessManager(path: string): void {
   const isPm2 = process.title.startsWith('PM2 ') || /[\\/]pm2(-runtime|-docker|-dev)?([\\/.]|$)/.test(main);
   if (!isPm2) return;
   const what =
-    'moult cannot run PM2, which starts and restarts services itself: start the service without it, such as with `moult run -- server.js`; for `instances` there is --slots (docs/guide/migrating.md)';
+    'moult cannot run PM2, which starts and restarts services itself: start the service without PM2, for example `moult run -- server.js`; --slots replaces `instances` (docs/guide/migrating.md)';
   // Also where nothing of the output is written any more after this.
   writeSync(2, `${what}\n`);
   process.exit(1);

@@ -95,7 +95,7 @@ export class Readiness {
   /** Its service listens in a form in which it cannot while the predecessor lives: it will never be ready. */
   otherForm(asked: string, held: string): void {
     if (this.#isReady) return;
-    const what = `it listens on ${asked}, which cannot be opened while ${held} is open, on which its predecessor listens`;
+    const what = `it listens on ${asked}, which cannot be opened while its predecessor listens on ${held}`;
     this.#parts.refuse(new MoultError('MOULT_OTHER_ADDRESS', what));
   }
 

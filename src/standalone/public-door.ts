@@ -42,7 +42,7 @@ export class PublicDoor {
       renameSync(own, this.#path);
     } catch (cause) {
       const { message } = asMoultError(cause, 'MOULT_SYSTEM_CALL');
-      process.emitWarning(`${this.#path} cannot lead to this process: ${message}`, 'MoultWarning');
+      process.emitWarning(`${this.#path} cannot be linked to this process: ${message}`, 'MoultWarning');
     }
   }
 

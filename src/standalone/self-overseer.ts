@@ -97,7 +97,7 @@ export class SelfOverseer implements Overseer {
       if (!manager.keepsListeners) return;
       const [fd] = incoming.take();
       if (fd === undefined) {
-        const what = 'this process may open no more descriptors';
+        const what = 'this process has no descriptors left';
         process.emitWarning(`${listener.name} is not stored: ${what}`, 'MoultWarning');
         return;
       }
@@ -223,7 +223,7 @@ export class SelfOverseer implements Overseer {
         this.#commitIfAlone();
         return;
       }
-      const what = 'the predecessor closed the handover, but lives';
+      const what = 'the predecessor closed the handover, but still runs';
       this.aborted(new MoultError('MOULT_HANDOVER_ABORTED', what, { serving: 'predecessor' }));
     }, LOOK_MS);
   }
@@ -239,13 +239,13 @@ export class SelfOverseer implements Overseer {
     const why =
       attempt === undefined
         ? `generation ${this.#number} has not taken over yet`
-        : `generation ${attempt.number} (process ${attempt.pid}) has taken over: ask that one`;
+        : `generation ${attempt.number} (process ${attempt.pid}) has taken over: send the request to that one`;
     throw new MoultError('MOULT_NOT_SERVING', why);
   }
 
   // The predecessor ends its own child; this is for one that cannot, and for strangers.
   aborted(error: MoultError): void {
-    process.emitWarning(`${error.message} (${error.code}); generation ${this.#number} ends`, 'MoultWarning');
+    process.emitWarning(`${error.message} (${error.code}); generation ${this.#number} exits`, 'MoultWarning');
     setImmediate(() => process.kill(process.pid, this.#options.stopSignal));
   }
 

@@ -6,17 +6,17 @@ import { type StateMap, watch } from './state-map.js';
 /** The most bytes of a map, where the service does not say. */
 export const DEFAULT_MAP_BYTES = 4 * 1024 * 1024 * 1024;
 
-/** How a map of the service changes hands. */
+/** How a map is handed over. */
 export interface MapOptions<K, V> {
-  /** What the entries mean; raised whenever that changes. Default 1. */
+  /** The version of the entries; raise it when their meaning changes. Default 1. */
   readonly version?: number;
   /** The oldest version that `up` can read and `down` can write; default `version`. */
   readonly oldestVersion?: number;
-  /** An entry of an older version as one of this version. */
+  /** Converts an entry of an older version to this version. */
   up?(entry: [unknown, unknown], from: number): [K, V];
-  /** An entry of this version as one of an older version, for a release that goes back. */
+  /** Converts an entry of this version to an older version, for a rollback. */
   down?(entry: [K, V], to: number): [unknown, unknown];
-  /** The most bytes that it may have; default 4 GiB. */
+  /** The maximum size in bytes; default 4 GiB. */
   readonly maxBytes?: number;
 }
 
@@ -117,7 +117,7 @@ export class MapEntry<K, V> implements StateEntry, LinkedMap<K, V> {
   }
 
   #without(what: 'up' | 'down', version: number): MoultError {
-    const told = `state ${this.name}: version ${version} was agreed on with ${this.version} here, and there is no ${what}()`;
+    const told = `state ${this.name}: the predecessor and successor agreed on version ${version}, this release has version ${this.version} and no ${what}()`;
     return new MoultError('MOULT_STATE_FAILED', told);
   }
 }

@@ -27,7 +27,7 @@ export class StateEntries {
       throw new MoultError('MOULT_BAD_OPTION', `state: ${what}`);
     }
     if (this.#pieces.has(name))
-      throw new MoultError('MOULT_BAD_OPTION', `state: ${name} is declared already`);
+      throw new MoultError('MOULT_BAD_OPTION', `state: ${name} is already declared`);
     if (!piece.isOfTask && this.#declared === MAX_PIECES)
       throw new MoultError('MOULT_BAD_OPTION', `state: expected at most ${MAX_PIECES} pieces`);
     if (!piece.isOfTask) this.#declared += 1;

@@ -258,7 +258,7 @@ export class StateGiver {
   #tell(given: Given, parts: Parts, from?: Step): Promise<void> {
     return this.#send(given, parts, false, from).catch((cause) => {
       const error = asMoultError(cause, 'MOULT_STATE_FAILED');
-      if (this.#isOver) warn(`what changed late in state ${given.piece.name} is lost: ${error.message}`);
+      if (this.#isOver) warn(`late changes to state ${given.piece.name} are lost: ${error.message}`);
       else this.#failure ??= error;
     });
   }
@@ -283,7 +283,7 @@ export class StateGiver {
       given.bytes += bytes.length;
       sum += bytes.length;
       if (sum > given.piece.maxBytes) {
-        const told = `state ${given.piece.name}: expected at most ${given.piece.maxBytes} bytes, it has more`;
+        const told = `state ${given.piece.name}: expected at most ${given.piece.maxBytes} bytes, it is larger`;
         throw new MoultError('MOULT_STATE_TOO_LARGE', told);
       }
       if (this.#isNew(given, bytes)) await this.#sendPart(given, bytes);

@@ -8,12 +8,11 @@ export interface MapWatcher<K> {
 const watchers = new WeakMap<StateMap<unknown, unknown>, MapWatcher<never>>();
 
 /**
- * A `Map` that changes hands entry by entry, however large it is: it is copied while its service goes on, and at the
- * handover only what has changed since. What is changed inside a value, rather than set, is noticed by
- * {@link StateMap.touch} only.
+ * A `Map` of any size that is handed over entry by entry: moult copies it while the service runs, and at the
+ * handover sends only later changes. If you change a value in place, call {@link StateMap.touch}.
  */
 export class StateMap<K, V> extends Map<K, V> {
-  /** Sets an entry, and notes it as changed. */
+  /** Sets an entry and marks it as changed. */
   override set(key: K, value: V): this {
     super.set(key, value);
     watcherOf(this)?.changed(key);
@@ -33,7 +32,7 @@ export class StateMap<K, V> extends Map<K, V> {
     watcherOf(this)?.cleared();
   }
 
-  /** Notes that the value of this key was changed in place. */
+  /** Marks the value of this key as changed in place. */
   touch(key: K): void {
     watcherOf(this)?.changed(key);
   }

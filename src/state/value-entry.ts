@@ -4,33 +4,36 @@ import type { EntryLink, Part, Parts, StateEntry } from './state-entry.js';
 /** The most bytes of a piece that is given whole, where the service does not say. */
 export const DEFAULT_WHOLE_BYTES = 64 * 1024 * 1024;
 
-/** How a service gives a piece of its state away, and takes it. */
+/** How a piece of state is saved and restored. */
 export interface StateOptions<T> {
-  /** What the value means; raised whenever that changes. Default 1. */
+  /** The version of the value; raise it when its meaning changes. Default 1. */
   readonly version?: number;
   /** The oldest version that `up` can read and `down` can write; default `version`. */
   readonly oldestVersion?: number;
   /**
-   * The value, structured-cloneable: plain data, Map, Set, Date, Buffer, typed arrays. Called twice: while this
-   * generation serves, so that its successor can see whether it can read it, and when the successor takes over.
+   * Returns the value, which must be structured-cloneable: plain data, Map, Set, Date, Buffer, typed arrays.
+   * moult calls it twice: while this generation serves, so that the successor can check that it can read the
+   * value, and when the successor takes over.
    */
   save(): T | Promise<T>;
   /**
-   * Puts this value in the place of what is there. Called before this generation is ready, where it keeps it from
-   * taking over by throwing; again when it takes over, where the value has changed; and when its successor failed.
+   * Replaces the current value. moult calls it before this generation is ready (if it throws, this generation
+   * does not take over), again at the take-over if the value has changed, and when a successor of this
+   * generation has failed.
    */
   restore(value: T): void | Promise<void>;
-  /** A value of an older version as one of this version. */
+  /** Converts a value of an older version to this version. */
   up?(value: unknown, from: number): T | Promise<T>;
-  /** A value of this version as one of an older version, for a release that goes back. */
+  /** Converts a value of this version to an older version, for a rollback. */
   down?(value: T, to: number): unknown;
   /**
-   * What still changed in the former owner after it had handed over, such as by requests in progress: called when it
-   * has finished, with the value that was handed over and the one at its end; and in the former owner itself after
-   * `restore`, where the handover is undone. Default: such changes are lost.
+   * Merges changes that the former owner made after it had handed over, for example by requests in progress.
+   * moult calls it when that generation has finished, with its final value and the value that it handed over;
+   * and, if the handover is undone, in the former owner itself, after `restore`. Default: such changes are
+   * lost.
    */
   late?(atEnd: T, atHandover: T): void | Promise<void>;
-  /** The most bytes that it may have; default 64 MiB. */
+  /** The maximum size in bytes; default 64 MiB. */
   readonly maxBytes?: number;
 }
 
@@ -156,7 +159,7 @@ class WholeLink<T> implements EntryLink {
   }
 
   #without(what: 'up' | 'down', version: number): MoultError {
-    const told = `state ${this.#name}: version ${version} was agreed on with ${this.#version} here, and there is no ${what}()`;
+    const told = `state ${this.#name}: the predecessor and successor agreed on version ${version}, this release has version ${this.#version} and no ${what}()`;
     return new MoultError('MOULT_STATE_FAILED', told);
   }
 }

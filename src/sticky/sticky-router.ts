@@ -169,8 +169,11 @@ export class StickyRouter implements SlotRouting {
         if (!this.#take(arrival)) arrival.serve();
       },
       away: (ms) => {
-        const what = `slot ${slot} was not reached for ${Math.round(ms)} ms`;
-        process.emitWarning(`${what}: slot ${this.#own} serves its new clients until it is`, 'MoultWarning');
+        const what = `slot ${slot} could not be reached for ${Math.round(ms)} ms`;
+        process.emitWarning(
+          `${what}: slot ${this.#own} serves its new clients until it can be`,
+          'MoultWarning',
+        );
       },
       found: () => this.#relocation.look(),
       idle: () => {

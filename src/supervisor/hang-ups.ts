@@ -24,11 +24,10 @@ export function heedHangUps(log: Logger, restart: () => void): () => void {
     }
     hadTerminal = false;
     endedAt = performance.now();
-    log.warn('the terminal was closed; the service goes on, and moult stop ends it');
+    log.warn('the terminal was closed; the service keeps running, moult stop stops it');
   };
   const heed = () => {
-    if (isIgnored)
-      log.info('SIGHUP is ignored, as nohup or a trap asked for; moult restart replaces the service');
+    if (isIgnored) log.info('SIGHUP is ignored because of nohup or a trap; use moult restart');
     else if (hadTerminal) timer ??= setTimeout(settle, SETTLE_MS);
     else if (performance.now() - endedAt > SAME_END_MS) restart();
   };

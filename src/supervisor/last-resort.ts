@@ -52,23 +52,25 @@ export class LastResort {
   readonly #meet = (error: unknown): void => {
     // What comes until the new program has shown that it loads is of the same fault.
     if (this.#isGoingOn) {
-      this.#say(`another error that nothing expected: ${String(error)}`);
+      this.#say(`another unexpected error: ${String(error)}`);
       return;
     }
     this.#times = [...this.times, wallClockMs()];
     const stack = error instanceof Error ? (error.stack ?? error.message) : String(error);
-    const what = `an error that nothing expected, which is a bug of moult: ${stack}`;
+    const what = `unexpected error, a bug in moult: ${stack}`;
     if (this.#times.length > MOST) {
-      this.#say(`${what}; it is the ${this.#times.length}th within ${WITHIN_MS / 60_000} min: moult ends`);
+      this.#say(
+        `${what}; it is error number ${this.#times.length} within ${WITHIN_MS / 60_000} min: moult exits`,
+      );
       process.exit(1);
     }
-    this.#say(`${what}; the supervisor goes on as a new program, with what it holds`);
+    this.#say(`${what}; the supervisor restarts itself in place and keeps all it holds`);
     this.#isGoingOn = true;
     this.#parts
       .goOn()
       .then(
-        (why) => this.#say(`it goes on as it is: ${why}`),
-        (cause) => this.#say(`no new program could take its place (${String(cause)}): it goes on as it is`),
+        (why) => this.#say(`the supervisor keeps running: ${why}`),
+        (cause) => this.#say(`the supervisor could not restart itself (${String(cause)}) and keeps running`),
       )
       .finally(() => {
         this.#isGoingOn = false;

@@ -51,7 +51,7 @@ export async function rehearse(carried: Carried): Promise<Rehearsed> {
   const why =
     answer === undefined
       ? `it ${how}: ${lastLines(failures)}`
-      : `it takes over format ${answer.format}, this one gives ${CARRIED_FORMAT}`;
+      : `it accepts format ${answer.format}, this one hands over format ${CARRIED_FORMAT}`;
   throw new MoultError(
     'MOULT_UPGRADE_FAILED',
     `the moult that is installed now (${args.find((word) => word.endsWith('.js')) ?? command}) could not take over; ${why}`,
@@ -75,6 +75,7 @@ function lastLines(text: string): string {
   const lines = text.split('\n').filter((line) => line.trim() !== '');
   const error = lines.findIndex((line) => /Error|✗/.test(line));
   return (
-    (error < 0 ? lines.slice(-3) : lines.slice(error, error + 3)).join(' ').slice(0, 600) || 'it said nothing'
+    (error < 0 ? lines.slice(-3) : lines.slice(error, error + 3)).join(' ').slice(0, 600) ||
+    'it wrote nothing'
   );
 }

@@ -157,7 +157,7 @@ export class Supervisor {
     const journal = new Journal(
       new JournalFile(folder.journal, (error) =>
         log.error(
-          `the journal cannot be written (${String(error)}); the service goes on, and what must be known is written when that goes`,
+          `the journal cannot be written (${String(error)}); the service keeps running; moult writes what is needed as soon as it can`,
         ),
       ),
     );
@@ -442,7 +442,10 @@ export class Supervisor {
     const isUnproved = generations.current?.isProved === false;
     const release = isUnproved ? releases.lastGood() : releases.before();
     if (release === undefined) {
-      throw new MoultError('MOULT_NOTHING_TO_ROLL_BACK', 'no release before this one has proved itself here');
+      throw new MoultError(
+        'MOULT_NOTHING_TO_ROLL_BACK',
+        'no earlier release has completed its probation here',
+      );
     }
     const request = {
       ifBusy: 'wait',
@@ -464,7 +467,7 @@ export class Supervisor {
     this.#assertNotReplaced();
     this.#shutdown.assertNotBegun();
     if (!this.#hasSlots) {
-      const what = 'the service was started without slots: start it with --slots, 1 or more, to scale it';
+      const what = 'the service was started without slots: start it with --slots (1 or more) to scale it';
       throw new MoultError('MOULT_BAD_OPTION', what);
     }
     return this.#rollingRestart.scale(slots);
@@ -530,8 +533,7 @@ export class Supervisor {
   // Only who has connected before learns of it: the others are let in by the next program.
   #assertNotReplaced(): void {
     if (!this.#isBeingReplaced) return;
-    const what =
-      'the program of the supervisor is just being replaced (moult upgrade): ask again in a moment';
+    const what = 'the supervisor is being upgraded (moult upgrade): try again in a moment';
     throw new MoultError('MOULT_RESTART_IN_PROGRESS', what, {
       serving: 'unchanged',
       details: { isReplaced: true },
@@ -560,12 +562,12 @@ export class Supervisor {
   }
 
   #whyNotAnew(): string | undefined {
-    if (this.#isBeingReplaced) return 'its program is just being replaced (moult upgrade)';
+    if (this.#isBeingReplaced) return 'it is being upgraded (moult upgrade)';
     if (this.#shutdown.hasBegun) return 'it is ending';
     if (this.leavesFolder || this.#first.outgoingTakeover.isUnderWay) return 'another supervisor takes over';
     const isSeveral = this.#options.isProgram && this.#first.generations.own().length > 1;
     return isSeveral
-      ? 'two generations of the program live, whose sockets it would lose track of'
+      ? 'two generations of the program are running, and it would lose track of their sockets'
       : undefined;
   }
 
@@ -575,7 +577,7 @@ export class Supervisor {
   }
 
   /** What there is to measure, as text for Prometheus. @throws Error where nobody has been set to tell it. */
-  metrics: () => Promise<string> = () => Promise.reject(new Error('this supervisor tells no metrics'));
+  metrics: () => Promise<string> = () => Promise.reject(new Error('this supervisor has no metrics'));
 
   /** A link to the dashboard that it serves. @throws MOULT_BAD_OPTION where it serves none. */
   dashboard: () => Promise<string> = () => {
@@ -670,7 +672,8 @@ export class Supervisor {
         return { release, left };
       } catch (error) {
         if (!isInItsPlace || this.#shutdown.hasBegun) throw error;
-        if (times === 1) this.#log.error(`${String(error)}: what lives goes on, and this is tried again`);
+        if (times === 1)
+          this.#log.error(`${String(error)}: running generations keep running, and moult tries again`);
       }
       await new Promise((resolve) => setTimeout(resolve, OPEN_AGAIN_MS));
     }
@@ -695,7 +698,8 @@ export class Supervisor {
         return;
       } catch (error) {
         if (!isAwaited || this.#shutdown.hasBegun) throw error;
-        if (!isTold) this.#log.error(`${String(error)}: what lives goes on, and this is tried again`);
+        if (!isTold)
+          this.#log.error(`${String(error)}: running generations keep running, and moult tries again`);
       }
       await new Promise((resolve) => setTimeout(resolve, OPEN_AGAIN_MS));
       this.#folder.clear();
@@ -856,7 +860,7 @@ export class Supervisor {
     } catch (error) {
       this.#isBeingReplaced = false;
       if (control !== undefined) this.#connectionRouter.resume(this.#folder.control, control);
-      this.#log.error(`the supervisor could not be replaced (${String(error)}) and goes on as it was`);
+      this.#log.error(`the supervisor could not be replaced (${String(error)}) and keeps running`);
       const { message } = asMoultError(error, 'MOULT_SYSTEM_CALL');
       onFailure(new MoultError('MOULT_UPGRADE_FAILED', message, { serving: 'unchanged' }));
       this.#owed?.();
@@ -876,13 +880,13 @@ export class Supervisor {
 }
 
 function severalSlots(): MoultError {
-  const what = 'this service runs in slots, which cannot be taken over: stop it, or restart it where it is';
+  const what = 'this service runs in slots, which cannot be taken over: stop it, or restart it in place';
   return new MoultError('MOULT_BAD_OPTION', what);
 }
 
 function runsAlone(): MoultError {
   const what =
-    'this service must never run twice (--changeover exclusive), and would beside who takes it over: stop it, or restart it where it is';
+    'this service must never run twice (--changeover exclusive), which a take-over would do: stop it, or restart it in place';
   return new MoultError('MOULT_BAD_OPTION', what);
 }
 

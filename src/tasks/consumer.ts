@@ -1,57 +1,60 @@
-/** With what a consumer begins. */
+/** The context in which a consumer starts. */
 export interface ConsumerStart {
-  /** A number that grows with every change of owner: a late write of a former owner can be told by its lower one. */
+  /** A number that grows with every change of owner. A late write of a former owner has a lower one. */
   readonly epoch: number;
-  /** What the former owner's `stop` returned; undefined at the first start, or when the former owner was killed. */
+  /**
+   * The return value of the former owner's `stop`; undefined at the first start, or if the former owner was
+   * killed.
+   */
   readonly saved: unknown;
-  /** How it changes hands: in overlap, its former owner may still have work in hand. */
+  /** The changeover; with `overlap`, the former owner may still have work in progress. */
   readonly changeover: 'exclusive' | 'overlap';
 }
 
-/** By when a consumer must have stopped. */
+/** The deadline of a consumer's `stop`. */
 export interface ConsumerStop {
-  /** Aborts at the deadline: what is in hand is to be given back now. */
+  /** Aborts at the deadline: return work in progress now. */
   readonly signal: AbortSignal;
-  /** Milliseconds until then. */
+  /** Milliseconds until the deadline. */
   readonly withinMs: number;
-  /** How it changes hands: in overlap, its next owner has begun already. */
+  /** The changeover; with `overlap`, the next owner has already started. */
   readonly changeover: 'exclusive' | 'overlap';
 }
 
-/** What pulls work from somewhere else: a queue, a topic, a stream. One object lives as long as its generation. */
+/** Pulls work from a queue, topic or stream. There is one object per generation. */
 export interface Consumer {
   /**
-   * Connects, and makes sure that consuming can begin; takes no work yet. Called before the service is ready: what
-   * it throws keeps this generation from taking over.
+   * Connects, and makes sure that consuming can start, but takes no work yet. moult calls it before the
+   * service is ready; if it throws, this generation does not take over.
    */
   prepare?(): unknown;
   /**
-   * Begins to take work: when this generation owns it, for the first time or again because its successor failed.
-   * @throws whatever keeps it from consuming: within probation the handover is undone, and the predecessor starts again.
+   * Starts to take work: for the first time, or again because the successor failed.
+   * @throws if it cannot consume. During probation, the handover is then undone, and the predecessor starts again.
    */
   start(start: ConsumerStart): unknown;
   /**
-   * Takes no new work, and finishes what is in hand or gives it back to where it came from. Nothing of this consumer
-   * is in hand when it returns. May be followed by `start` again.
-   * @returns what the successor's `start` gets as `saved`; structured-cloneable; undefined for nothing.
+   * Takes no new work, and finishes work in progress or returns it to its source. When it returns, this
+   * consumer has no work in progress. `start` may follow again.
+   * @returns what the successor's `start` gets as `saved`, structured-cloneable; or undefined.
    */
   stop(stop: ConsumerStop): unknown;
   /**
-   * Closes what was opened. The last call: after `stop` when this generation ends, or without `start` when the
-   * handover to it was called off.
+   * Closes what was opened. This is the last call: after `stop` when this generation ends, or without `start`
+   * if the handover to it was canceled.
    */
   close?(): unknown;
 }
 
-/** How a consumer changes hands. */
+/** Options of a consumer. */
 export interface ConsumerOptions {
   /**
-   * - `exclusive`: the successor starts after the predecessor has stopped; order and single ownership hold.
-   * - `overlap`: the successor starts first, then the predecessor stops: throughput never drops.
+   * - `exclusive`: the successor starts after the predecessor has stopped; keeps order and single ownership.
+   * - `overlap`: the successor starts first, then the predecessor stops; throughput does not drop.
    *
    * Default `exclusive`.
    */
   readonly changeover?: 'exclusive' | 'overlap';
-  /** Milliseconds that `stop` may take before its signal aborts; default 10,000. */
+  /** How many milliseconds `stop` may take before its signal aborts; default 10,000. */
   readonly stopWithinMs?: number;
 }

@@ -233,9 +233,13 @@ export class TaskGiver {
       bytes = serialize(data);
     } catch (cause) {
       const why = cause instanceof Error ? cause.message : String(cause);
-      throw new MoultError('MOULT_TASK_FAILED', `what task ${name} gives along cannot be cloned: ${why}`, {
-        cause,
-      });
+      throw new MoultError(
+        'MOULT_TASK_FAILED',
+        `the data that task ${name} hands over cannot be cloned: ${why}`,
+        {
+          cause,
+        },
+      );
     }
     if (!this.takesParts && bytes.length > MAX_ATTACHMENT_BYTES)
       throw tooLarge(name, bytes.length, MAX_ATTACHMENT_BYTES);

@@ -136,7 +136,7 @@ export class Task {
         this.#unlock();
         const why = cause instanceof Error ? cause.message : String(cause);
         this.#onFailure(
-          new MoultError('MOULT_TASK_FAILED', `${this.name} could not begin: ${why}`, { cause }),
+          new MoultError('MOULT_TASK_FAILED', `${this.name} could not start: ${why}`, { cause }),
         );
       }
       await this.#wait(waitMs);
@@ -154,7 +154,7 @@ export class Task {
       data = await this.holding.end(departure);
     } catch (cause) {
       const { message } = asMoultError(cause, 'MOULT_TASK_FAILED');
-      process.emitWarning(`${this.name} failed when it was to end: ${message}`, 'MoultWarning');
+      process.emitWarning(`${this.name} failed while stopping: ${message}`, 'MoultWarning');
     } finally {
       leaving.clear();
     }

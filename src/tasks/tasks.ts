@@ -35,7 +35,7 @@ export class Tasks {
     if (name.length === 0 || name.length > MAX_NAME) {
       throw bad(`expected a name of 1 to ${MAX_NAME} characters, received ${name.length}`);
     }
-    if (this.#tasks.has(name)) throw bad(`${name} is declared already`);
+    if (this.#tasks.has(name)) throw bad(`${name} is already declared`);
     if (this.#tasks.size === MAX_TASKS) throw bad(`expected at most ${MAX_TASKS}`);
     const task = new Task(
       holding,
@@ -72,7 +72,7 @@ export class Tasks {
           await holding.prepare();
         } catch (cause) {
           const why = cause instanceof Error ? cause.message : String(cause);
-          throw new MoultError('MOULT_TASK_FAILED', `${name} cannot begin: ${why}`, { cause });
+          throw new MoultError('MOULT_TASK_FAILED', `${name} cannot start: ${why}`, { cause });
         }
       }),
     );

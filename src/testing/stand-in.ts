@@ -1,5 +1,5 @@
 /**
- * What a program's own tests import, to drive it as moult would.
+ * For a program's own tests: drives the program as moult would.
  * @module moult/testing
  */
 
@@ -26,25 +26,25 @@ import type { TaskContext, TaskOptions } from '../tasks/runners/task-runner.js';
 import type { TimerContext, Timers } from '../tasks/runners/timers-runner.js';
 import { Deferred } from './deferred.js';
 
-/** What a stand-in is to look like. */
+/** Options of a stand-in. */
 export interface StandInOptions {
   /** Default `supervised`. */
   readonly mode?: ServiceMode;
-  /** For the mode `plain`; default undefined. */
+  /** The reason, in the mode `plain`; default undefined. */
   readonly reason?: string;
   /** Default 1. */
   readonly generation?: number;
-  /** Descriptors that a predecessor has passed, by their names; default none. */
+  /** Descriptors passed by a predecessor, by name; default none. */
   readonly files?: Readonly<Record<string, number>>;
 }
 
-/** Where the generation is in its life. */
+/** The phase of the generation's life. */
 export type StandInPhase = 'starting' | 'serving' | 'yielded' | 'draining' | 'ended' | 'aborted';
 
 const NOTHING_LEFT: EndReport = { moved: 0, drained: 0, cut: [] };
 
 /**
- * A stand-in for the service, to be given to a program in its own tests.
+ * Creates a stand-in for the service, to pass to a program in its own tests.
  *
  * ```js
  * const service = standIn();
@@ -54,15 +54,15 @@ const NOTHING_LEFT: EndReport = { moved: 0, drained: 0, cut: [] };
  * service.drain();
  * await service.end();
  * ```
- * @returns one in the state `starting`.
+ * @returns a stand-in in the state `starting`.
  */
 export function standIn(options?: StandInOptions): StandIn {
   return new StandIn(options);
 }
 
 /**
- * A {@link Service} that a test drives: it has every member of the real one, and starts, passes and ends nothing.
- * Its events come in the order in which the real one has them; a step that the real one could not make throws
+ * A {@link Service} that a test drives: it has every member of the real one, but starts, passes and stops
+ * nothing. It emits events in the order of the real one; a step that the real one could not take throws
  * MOULT_PROTOCOL_ORDER.
  */
 export class StandIn extends EventEmitter<ServiceEvents> implements Service {
@@ -92,24 +92,24 @@ export class StandIn extends EventEmitter<ServiceEvents> implements Service {
     this.#files = new Map(Object.entries(files));
   }
 
-  /** Where it is. */
+  /** The current phase. */
   get phase(): StandInPhase {
     return this.#phase;
   }
 
-  /** How many restarts the program has asked for that have come to no end yet. */
+  /** The number of restarts that the program has requested and that have not ended. */
   get restartsAsked(): number {
     return this.#asked.length;
   }
 
-  /** Whether a critical section runs. */
+  /** Whether a critical section is running. */
   get isCritical(): boolean {
     return this.#critical > 0;
   }
 
   /**
-   * Waits until the program says that it is ready, then lets it accept: the event `serve`.
-   * @throws what the program's `ready()` was refused with, such as MOULT_CHECK_FAILED.
+   * Waits until the program is ready, then lets it accept: emits `serve`.
+   * @throws the error with which the program's `ready()` rejects, such as MOULT_CHECK_FAILED.
    */
   async serve(): Promise<void> {
     await this.#said.promise;
@@ -120,7 +120,7 @@ export class StandIn extends EventEmitter<ServiceEvents> implements Service {
     this.#accepts.resolve();
   }
 
-  /** The handover to this generation is called off: the event `aborted`, and `ready()` rejects. The program must end. */
+  /** Cancels the handover to this generation: emits `aborted`, and `ready()` rejects. The program must exit. */
   abort(
     error = new MoultError('MOULT_HANDOVER_ABORTED', 'a test ended the handover', { serving: 'predecessor' }),
   ): void {
@@ -131,8 +131,8 @@ export class StandIn extends EventEmitter<ServiceEvents> implements Service {
   }
 
   /**
-   * A successor takes over, once no critical section runs: the event `yield`. The oldest restart that the
-   * program has asked for has succeeded; for those after it there is nobody to ask.
+   * Lets a successor take over, once no critical section is running: emits `yield`. The oldest restart that
+   * the program has requested succeeds; later ones fail.
    */
   async yield(): Promise<void> {
     this.#expect('yield', ['serving']);
@@ -146,7 +146,7 @@ export class StandIn extends EventEmitter<ServiceEvents> implements Service {
     for (const one of others) one.reject(this.#notServing());
   }
 
-  /** The successor fails: the event `failed`, and where it had taken over already `serve`, resumed. */
+  /** Lets the successor fail: emits `failed`, and, if it had already taken over, `serve` with `resumed: true`. */
   fail(
     error = new MoultError('MOULT_SUCCESSOR_EXITED', 'a test ended the successor', {
       serving: 'predecessor',
@@ -160,7 +160,7 @@ export class StandIn extends EventEmitter<ServiceEvents> implements Service {
     else this.#asked.shift()?.reject(error);
   }
 
-  /** It will never accept again: the signal aborts, then the event `drain`. */
+  /** Ends the time in which it can accept again: aborts the signal, then emits `drain`. */
   drain(): void {
     this.#step('drain', ['starting', 'serving', 'yielded'], 'draining');
     this.#tasks.end(0);
@@ -170,7 +170,8 @@ export class StandIn extends EventEmitter<ServiceEvents> implements Service {
   }
 
   /**
-   * Nothing is left to do: the event `end`, then what the program wants done before its end. No signal is sent.
+   * Ends the generation: emits `end`, then runs the work that the program has added with `beforeEnd()`. Sends
+   * no signal.
    * @returns when that is done.
    */
   async end(report: EndReport = NOTHING_LEFT): Promise<void> {

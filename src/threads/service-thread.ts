@@ -250,7 +250,7 @@ export class ServiceThread implements Movables {
 
   #visit = (channel: Channel, hello: Message<'hello'>): void => {
     if (hello.role !== 'neighbour') {
-      throw new MoultError('MOULT_NOT_EXPECTED', `expected a neighbour, met ${hello.role}`);
+      throw new MoultError('MOULT_NOT_EXPECTED', `expected a generation of another slot, met ${hello.role}`);
     }
     this.#feeds.add(channel);
     const inflow = new Inflow(channel, this.connections, (name) => this.listeners.serverOf(name));

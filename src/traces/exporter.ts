@@ -66,7 +66,7 @@ async function loadPackages() {
       import('@opentelemetry/resources'),
     ]);
   } catch (cause) {
-    const what = `traces are asked for (OTEL_EXPORTER_OTLP_ENDPOINT), and a package is missing: npm install ${PACKAGES.join(' ')}`;
+    const what = `traces are enabled (OTEL_EXPORTER_OTLP_ENDPOINT), but packages are missing: npm install ${PACKAGES.join(' ')}`;
     throw new Error(`${what} (${String(cause)})`, { cause });
   }
 }

@@ -73,7 +73,10 @@ describe('what operators read', () => {
     assert.match(whole, /serving, watched/);
     assert.match(whole, /still open: 40 \(WebSocket: its service has not declared it movable\), cut in 12 s/);
     assert.match(whole, /still open: 2 \(TLS: it cannot move\)/);
-    assert.match(whole, /generation 2 is watched for 8 s more: should it fail, the one before serves again/);
+    assert.match(
+      whole,
+      /generation 2 is in probation for another 8 s: if it fails, its predecessor serves again/,
+    );
   });
 
   it('says why nobody serves, and when the next one starts', () => {
@@ -99,7 +102,7 @@ describe('what operators read', () => {
   });
 
   it('says for how long a restart may still be undone', () => {
-    assert.match(unpainted(summaryText(summary)), /watched: {5}for 30 s; should generation 3 fail/);
+    assert.match(unpainted(summaryText(summary)), /watched: {5}for 30 s; if generation 3 fails/);
     const { watchedMs: _, ...over } = summary;
     assert.doesNotMatch(summaryText(over), /watched/);
     const roll = rollSummary(
@@ -109,7 +112,7 @@ describe('what operators read', () => {
       ],
       300,
     );
-    assert.match(unpainted(summaryText(roll)), /watched: {5}for 30 s; should one fail/);
+    assert.match(unpainted(summaryText(roll)), /watched: {5}for 30 s; if one fails/);
     assert.deepEqual(roll.pauses?.counts.slice(0, 5), [2, 4, 0, 0, 2]);
   });
 

@@ -98,7 +98,7 @@ describe('what a config file holds', () => {
     assert.match(await failure('moult.config.json', '{ "command": '), /JSON/);
     assert.match(await failure('a.mjs', 'export default {'), /Unexpected/);
     assert.match(await failure('b.mjs', 'throw new Error("no database")'), /no database/);
-    assert.match(await failure('c.mjs', 'process.exit(3)'), /ended with 3/);
+    assert.match(await failure('c.mjs', 'process.exit(3)'), /exited with 3/);
     assert.match(await failure('d.mjs', 'export default 7'), /expected an object/);
     assert.match(
       await failure('e.mjs', 'export default { check: () => true }'),
@@ -120,7 +120,7 @@ describe('what a config file holds', () => {
       refusal({ services: { api: { chek: '/' } } }),
       /services\.api\.chek \(did you mean check\?\)/,
     );
-    assert.match(refusal({ services: {} }), /one service or more/);
+    assert.match(refusal({ services: {} }), /at least one service/);
   });
 
   it('starts services in the order of after, and knows those that wait for each other', () => {

@@ -121,7 +121,7 @@ describe('a subscription of core NATS', { skip: lacksServer(broker) }, () => {
     await until(() => begun === 1, 'the message');
     await last.stop(stop(20));
     await last.close?.();
-    assert.deepEqual(trouble, ['a message of numbers was not finished, and nobody took it']);
+    assert.deepEqual(trouble, ['a message of numbers was not finished, and no other subscriber took it']);
   });
 
   tidy(

@@ -38,7 +38,7 @@ describe('a value of a bucket', () => {
     assert.match(trouble({ ...order, action: 'dance' }), /^action: /);
     assert.match(trouble({ ...order, release: '$(reboot)' }), /^release: /);
     assert.match(trouble({ ...order, epoch: -1 }), /^epoch: /);
-    assert.match(trouble({ ...order, roll: 'x'.repeat(MAX_HOST_BYTES) }), /bytes, of at most/);
+    assert.match(trouble({ ...order, roll: 'x'.repeat(MAX_HOST_BYTES) }), /bytes, the limit is/);
   });
 
   it('has room for a roll of as many hosts as a roll may have, with reasons', () => {

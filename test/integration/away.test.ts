@@ -31,12 +31,12 @@ describe('a generation that does not come back after an upgrade', () => {
       const { pid = -1 } = await service.current();
       process.kill(pid, 'SIGSTOP');
       const upgrade = service.moult('upgrade', service.name);
-      await service.logs(/generation 1 \(process \d+\), left by .* It is waited for/);
+      await service.logs(/generation 1 \(process \d+\), left by .* moult keeps waiting for it/);
       const failure = await service.failingRestart();
       assert.equal(failure.code, 'MOULT_PEER_TIMEOUT');
       assert.match(
         failure.message,
-        /moult restart --force ends it and starts another one, and cuts its connections/,
+        /moult restart --force kills it and starts a new one, which cuts its connections/,
       );
       assert.equal(failure.serving, 'unchanged');
       process.kill(pid, 'SIGCONT');
@@ -48,7 +48,7 @@ describe('a generation that does not come back after an upgrade', () => {
       const second = await service.alone();
       process.kill(second, 'SIGSTOP');
       const again = service.moult('upgrade', service.name);
-      await service.logs(new RegExp(`process ${second}\\), left by .* It is waited for`));
+      await service.logs(new RegExp(`process ${second}\\), left by .* moult keeps waiting for it`));
       const forced = await service.restart('--force');
       assert.equal((await service.current()).generation, forced.generation);
       assert.ok(!(await service.status()).generations.some((one) => one.pid === second));
@@ -59,7 +59,7 @@ describe('a generation that does not come back after an upgrade', () => {
       rmSync(service.folder.journal);
       process.kill(third, 'SIGSTOP');
       const last = service.moult('upgrade', service.name);
-      await service.logs(new RegExp(`process ${third}\\), left by .* It is waited for`));
+      await service.logs(new RegExp(`process ${third}\\), left by .* moult keeps waiting for it`));
       process.kill(third, 'SIGKILL');
       assert.equal((await last).code, 0);
       await until('another one serves', async () => {
@@ -81,7 +81,7 @@ describe('a generation that does not come back after an upgrade', () => {
         after.map(({ pid }) => pid),
         before.map(({ pid }) => pid),
       );
-      assert.ok(!service.log().some((line) => /It is waited for/.test(line)));
+      assert.ok(!service.log().some((line) => /moult keeps waiting for it/.test(line)));
       await service.restart();
     });
   });

@@ -95,7 +95,7 @@ describe('a service is found by name:', () => {
         );
         const taken = await moult(folder, 'run', '--name', 'one', fixture('http.mjs'));
         assert.equal(taken.code, 1);
-        assert.match(taken.stderr, /a service named one runs already.*MOULT_NAME_TAKEN/);
+        assert.match(taken.stderr, /a service named one is already running.*MOULT_NAME_TAKEN/);
         await start('two');
         const ambiguous = await moult(folder, 'restart');
         assert.equal(ambiguous.code, 1);

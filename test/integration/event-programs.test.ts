@@ -79,12 +79,10 @@ describe('a program that is handed events', () => {
     });
     for (let at = 0; at < 130; at += 1) program.tell({ at, event: 'stop' });
     await until('its first run is ended', () => warnings.length >= 1);
-    assert.match(warnings[0] ?? '', /did not end within 50 ms and is killed/);
+    assert.match(warnings[0] ?? '', /did not exit within 50 ms and was killed/);
     const quick = new EventProgram({ command: 'exec cat >/dev/null', service: 'api', cwd: '/', warn });
     for (let at = 0; at < 130; at += 1) quick.tell({ at, event: 'stop' });
-    await until('it is told what was lost', () =>
-      warnings.some((one) => /29 events were not handed on/.test(one)),
-    );
+    await until('it is told what was lost', () => warnings.some((one) => /29 events were dropped/.test(one)));
     await Promise.all([program.close(), quick.close()]);
   });
 

@@ -87,7 +87,7 @@ describe('a worker of which only one may run (--changeover exclusive)', () => {
       await deploys('broken', 'at once');
       const error = await service.failingRestart();
       assert.deepEqual([error.code, error.serving], ['MOULT_SUCCESSOR_EXITED', 'predecessor']);
-      assert.match(error.message, /generation 5 was started in its place, by the release before/);
+      assert.match(error.message, /generation 5 was started instead, from the previous release/);
       assert.match(JSON.stringify(error.details), /this release is broken/);
 
       // They fail when they have been taken for ready, with a failure or as if they were done.
@@ -217,7 +217,7 @@ for _ in range(10):
       const args = [cli, 'run', '--changeover', 'exclusive', option, value, fixture('works.cjs')];
       const { code, stderr } = await runNode(args, process.env);
       assert.equal(code, 2, stderr);
-      assert.match(stderr, /--changeover exclusive and --(listen|take-over) cannot be given together/);
+      assert.match(stderr, /--changeover exclusive and --(listen|take-over) cannot be combined/);
     }
   });
 });

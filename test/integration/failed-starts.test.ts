@@ -123,7 +123,7 @@ describe('a process that cannot be started', () => {
           calls.begin({ call, error });
           const failure = await service.failingRestart();
           assert.ok(calls.end() > 0, `${call} ${error}`);
-          assert.match(failure.message, new RegExp(`${error}|may open no more descriptors`));
+          assert.match(failure.message, new RegExp(`${error}|has no descriptors left`));
           assert.ok(!service.isOver);
           assert.equal((await service.current()).pid, pid);
           await service.restart();
@@ -242,7 +242,7 @@ describe('a service that does not answer', () => {
       process.kill(pid, 'SIGSTOP');
       const failure = await service.failingRestart();
       assert.equal(failure.code, 'MOULT_PEER_TIMEOUT');
-      assert.match(failure.message, /moult restart --force replaces it .* 0 at the moment/);
+      assert.match(failure.message, /moult restart --force replaces it .*\(0 now\)/);
       // It hears of both at once.
       const second = service.restart();
       process.kill(pid, 'SIGCONT');
@@ -268,10 +268,10 @@ describe('a service that does not answer', () => {
         await pointAt(link, fixture('http.cjs'));
         process.kill(pid, 'SIGSTOP');
         const forced = service.moult('restart', service.name, '--force');
-        await service.logs(/will be ended once its successor is ready/);
+        await service.logs(/will be killed once its successor is ready/);
         const { code, stdout } = await forced;
         assert.equal(code, 0, stdout);
-        assert.match(stdout, /force .*the predecessor does not answer and is ended: 0 connections cut/);
+        assert.match(stdout, /force .*the predecessor does not answer and is killed: 0 connections cut/);
         await service.logs(/generation 1 was ended by SIGKILL; its successor takes over/);
         const now = await service.current();
         assert.notEqual(now.pid, pid);
@@ -282,7 +282,7 @@ describe('a service that does not answer', () => {
   });
 });
 
-describe('a service that may open no more descriptors', () => {
+describe('a service that has no descriptors left', () => {
   it('is restarted all the same: its door has some in reserve', async () => {
     await withService({ command: [fixture('http.cjs')], runOptions: SHORT }, async (service) => {
       const load = strictLoad(await service.target(), { 'kept-alive': 24 });

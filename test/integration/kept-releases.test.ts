@@ -102,7 +102,7 @@ describe('a release that was written over and is kept (--keep-releases)', () => 
       assert.equal(await get(service), answerOf(1));
       assert.equal(await get(service, '/read'), '2,2,2');
       await get(service, '/write');
-      await service.logs(/its copy in .*\.app\.moult-service-1 starts in its place/);
+      await service.logs(/its copy in .*\.app\.moult-service-1 starts instead/);
       await service.alone();
 
       // A crash starts what serves, and the next release comes from the folder again.
@@ -196,7 +196,7 @@ describe('a release that was written over and is kept (--keep-releases)', () => 
 
   it('is told of where it cannot be: too large, or changed in its copy', async () => {
     await withApp({ runOptions: [...runOptions, '--keep-size', '10'] }, async (service, _, folder) => {
-      await service.logs(/release of generation 1 is not kept, .*--keep-size allows/);
+      await service.logs(/release of generation 1 was not copied, .*--keep-size allows/);
       assert.deepEqual(copiesIn(folder), []);
     });
     await withApp({}, async (service, app, folder) => {
@@ -231,7 +231,7 @@ describe('a release that was written over and is kept (--keep-releases)', () => 
         writeFileSync(path.join(app, 'state.json'), '');
         writeFileSync(path.join(app, 'files/upload.txt'), '');
         await withService({ command: ['server.js'], cwd: app, runOptions }, async (service) => {
-          await service.logs(/release of generation 1 is not kept, .*ENOSPC/);
+          await service.logs(/release of generation 1 was not copied, .*ENOSPC/);
           assert.deepEqual(copiesIn(disk), []);
           await deploy(service);
           write(app, 2);
@@ -255,7 +255,7 @@ describe('a release that was written over and is kept (--keep-releases)', () => 
       const [first] = await whenAllServe(service, 2);
       write(app, 2);
       process.kill(first?.pid ?? 0, 'SIGKILL');
-      await service.logs(/its copy in .*\.app\.moult-service-1 starts in its place/);
+      await service.logs(/its copy in .*\.app\.moult-service-1 starts instead/);
       const answers = async (release: number) => {
         await whenAllServe(service, 2);
         const url = `http://127.0.0.1:${await portOf(service)}`;

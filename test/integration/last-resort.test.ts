@@ -26,7 +26,7 @@ describe('an error that nothing expected, in the supervisor', () => {
       ] as const) {
         const count = adoptions(service);
         service.process.kill(signal);
-        await service.logs(new RegExp(`a bug of moult: Error: injected into a ${where}\\n +at `));
+        await service.logs(new RegExp(`a bug in moult: Error: injected into a ${where}\\n +at `));
         await until('a new program has adopted it', () => adoptions(service) > count);
         assert.equal((await service.current()).pid, before.pid);
       }
@@ -45,7 +45,7 @@ describe('an error that nothing expected, in the supervisor', () => {
       const before = inheritable(service.pid);
       calls.begin({ call: 'execve', error: 'ENOENT' });
       service.process.kill('SIGPWR');
-      await service.logs(/no new program could take its place .*it goes on as it is/);
+      await service.logs(/the supervisor could not restart itself .*keeps running/);
       calls.end();
       assert.deepEqual(inheritable(service.pid), before);
       await service.restart();
@@ -62,7 +62,7 @@ describe('an error that nothing expected, in the supervisor', () => {
       assert.deepEqual(await ended, [1, null]);
       // Its end may be known before its last words are read.
       await until('it says why', () =>
-        service.log().some((line) => /it is the 6th within 10 min: moult ends/.test(line)),
+        service.log().some((line) => /it is error number 6 within 10 min: moult exits/.test(line)),
       );
       // The service goes on, and the next supervisor finds it.
       assert.equal(await askOnce(target), String(pid));

@@ -103,7 +103,7 @@ describe('a listener that comes late', () => {
         const { pid } = await service.current();
         process.kill(pid, 'SIGKILL');
         await service.logs(
-          /generation 2 serves 1 listener .*; tcp:\/\/127\.0\.0\.1:\d+ waits for it to listen there/,
+          /generation 2 serves 1 listener .*; tcp:\/\/127\.0\.0\.1:\d+ is held until it listens there/,
         );
         // The late one is held by us; it is answered although nobody listens on it yet.
         const [one, other] = await Promise.all([asks({ host, port: late }), asks({ host, port: early })]);

@@ -131,7 +131,7 @@ describe('signals and commands to the supervisor', () => {
       assert.equal(client.ending, undefined);
       process.kill(service.pid, 'SIGINT');
       await service.logs(
-        /^ending at once: generation 1 is killed with 1 requests in flight and 1 connections$/,
+        /^stopping at once: generation 1 is killed with 1 requests in flight and 1 connections$/,
       );
       await client.ends();
     } finally {

@@ -165,7 +165,7 @@ describe('moult upgrade', () => {
         service.process.kill('SIGPWR');
         await service.logs(/injected into a callback/);
         await service.logs(
-          /no new program could take its place .*MOULT_UPGRADE_FAILED|no new program could take its place .*could not take over/,
+          /the supervisor could not restart itself .*MOULT_UPGRADE_FAILED|the supervisor could not restart itself .*could not take over/,
         );
         mendBundle();
         for (const [name, text] of breaks) {
@@ -259,7 +259,7 @@ describe('the next program of a supervisor', () => {
         const most = listeners + 30;
         execFileSync('prlimit', ['--pid', String(service.pid), `--nofile=${most}:${most}`]);
         service.process.kill('SIGPWR');
-        await service.logs(/no new program could take its place .*EMFILE/);
+        await service.logs(/the supervisor could not restart itself .*EMFILE/);
         process.kill(pid, 0);
         assert.equal(service.isOver, false);
       });

@@ -229,7 +229,7 @@ describe('what was acknowledged has one owner', () => {
       );
       assert.equal((await ask('/')).generation, 1);
       const { stdout } = await service.moult('history', service.name, '--json');
-      assert.match(stdout, /what task returns gives along cannot be cloned/);
+      assert.match(stdout, /the data that task returns hands over cannot be cloned/);
     });
   });
 

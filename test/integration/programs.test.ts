@@ -189,7 +189,7 @@ describe('a program that knows nothing of moult', { skip }, () => {
       await service.alone();
       client.destroy();
       const { stdout } = await service.moult('history', service.name, '--json');
-      assert.match(stdout, /did not end within 500 ms of SIGTERM/);
+      assert.match(stdout, /did not exit within 500 ms of SIGTERM/);
     });
   });
 
@@ -210,7 +210,7 @@ describe('a program that knows nothing of moult', { skip }, () => {
   it('listens again where the one that serves has shut its socket down', async () => {
     await withProgram('one', [], async ({ service, answer }) => {
       await answer('/shut');
-      await service.logs(/has shut tcp:.* down for every process: it listens again/);
+      await service.logs(/shut tcp:.* down for all processes: moult listens there again/);
       assert.match(await answer(), /one/);
     });
   });
@@ -281,7 +281,7 @@ describe('a program that knows nothing of moult', { skip }, () => {
     await withFolder(async (folder) => {
       const { service, code } = await failing(['--listen', '0', '--max-error-rate', '5%'], folder);
       assert.equal(code, 2);
-      assert.match(service, /--max-error-rate is for services that know of moult/);
+      assert.match(service, /--max-error-rate is for services that use moult/);
     });
   });
 });

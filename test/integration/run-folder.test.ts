@@ -94,7 +94,7 @@ describe('the run folder of a living supervisor', () => {
         rmSync(gone, { recursive: true });
         const { code, stderr } = await service.moult('run', '--name', service.name, ...command);
         assert.equal(code, 1, gone);
-        assert.match(stderr, new RegExp(`runs already, under process ${service.pid}`));
+        assert.match(stderr, new RegExp(`is already running, under process ${service.pid}`));
         await isWhole(service, `${gone} was removed`);
       }
     });
@@ -219,7 +219,10 @@ describe('a disk without room', { skip: process.getuid?.() !== 0 && 'only root m
             for (;;) add();
           }, /ENOSPC/);
           const error = await service.failingRestart();
-          assert.match(error.message, /no socket at which its successor could take over: .*ENOSPC/);
+          assert.match(
+            error.message,
+            /could not create the socket that its successor needs to take over: .*ENOSPC/,
+          );
           assert.equal((await service.current()).generation, 1);
           for (const name of fill) rmSync(name);
           await isWhole(service, 'there was room again');
@@ -243,7 +246,7 @@ describe('a run folder that another supervisor has taken over', () => {
     const second = await Supervised.start({ ...options, runOptions, runtimeFolder, waits: false });
     assert.equal(await first.ended, 0);
     rmSync(first.folder.path, { recursive: true });
-    await second.logs(/the run folder is made anew/);
+    await second.logs(/the run folder is created again/);
     // It is given the same path as those before it.
     await second.restart();
     const pid = await second.alone();

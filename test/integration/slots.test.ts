@@ -276,7 +276,7 @@ describe('a service in slots', () => {
       waits: false,
     });
     assert.equal(await both.ended, 2);
-    assert.match(both.stderr, /--slots and --take-over cannot be given together/);
+    assert.match(both.stderr, /--slots and --take-over cannot be combined/);
     await both.kill();
   });
 });

@@ -126,7 +126,7 @@ describe('sticky sessions by address', () => {
       // On a machine that is too busy to answer for 2 s a slot is away, as one that hangs is; but then it is said.
       const isSaid = (home: number | undefined, slot: number) =>
         slot === home ||
-        new RegExp(`slot ${home} was not reached for \\d+ ms: slot ${slot} serves`).test(service.output);
+        new RegExp(`slot ${home} could not be reached for \\d+ ms: slot ${slot} serves`).test(service.output);
       const strays = () =>
         crowd.met.flatMap((met, i) => met.filter((slot) => !isSaid(first[i], slot)).map(() => [i, ...met]));
       // What a process prints takes its time.
@@ -190,7 +190,7 @@ describe('sticky sessions by address', () => {
         await service.logs(/generation \d+ was ended by SIGKILL/);
         // It is noticed that nobody is there.
         await Promise.all(ofSecond.map((address) => askFrom(address, port)));
-        const said = /slot 1 was not reached for \d+ ms: slot 0 serves its new clients until it is/;
+        const said = /slot 1 could not be reached for \d+ ms: slot 0 serves its new clients until it can be/;
         await until('it is said', () => said.test(service.output));
         const again = await whenAllServe(service, 2);
         rmSync(SLOW_WHEN);

@@ -219,7 +219,7 @@ describe('tasks over a restart', () => {
       behave('cannot consume');
       const error = await service.failingRestart();
       assert.equal(error.code, 'MOULT_TASK_FAILED');
-      assert.match(error.message, /overlapping cannot begin: no broker/);
+      assert.match(error.message, /overlapping cannot start: no broker/);
       assert.equal((await ask('/')).generation, 1);
       assert.deepEqual(
         told('consumes').map(({ generation }) => generation),

@@ -341,7 +341,7 @@ describe('services that cannot answer for themselves', () => {
         assert.match(stdout, /^gone {2}without a supervisor/m);
         assert.match(
           stdout.replaceAll(/\s+/g, ' '),
-          new RegExp(`generation 1 \\(process ${pid}\\) lives on: moult run --name gone`),
+          new RegExp(`generation 1 \\(process ${pid}\\) still runs: moult run --name gone`),
         );
         assert.match(stdout, /^still {2}silent/m);
         const json = JSON.parse((await runNode([cli, 'status', '--json'], environment(folder))).stdout);
@@ -483,7 +483,7 @@ describe('a terminal', () => {
     const service = await Supervised.start({ command: [fixture('http.mjs')], through });
     try {
       process.kill((await service.status()).pid, 'SIGHUP');
-      await service.logs(/^SIGHUP is ignored, as nohup or a trap asked for/);
+      await service.logs(/^SIGHUP is ignored because of nohup or a trap/);
       assert.equal((await service.current()).generation, 1);
       assert.equal((await service.moult('stop')).code, 0);
       assert.equal(await within('it ends', service.ended), 0);

@@ -134,7 +134,7 @@ it('runs the services of a file, which outlive it, and are followed by the next 
   // A supervisor that is killed is followed by one that adopts its service.
   process.kill(before.db ?? -1, 'SIGKILL');
   await next.says(
-    /db {2}\| its supervisor is gone: another one adopts/,
+    /db {2}\| its supervisor is gone: a new one adopts/,
     /db {2}\| INFO: moult: generation \d+ is adopted/,
   );
 
@@ -162,7 +162,7 @@ it('starts what is named with what that comes after, and says what does not star
   const unknown = await folder.run('up', 'nobody');
   assert.deepEqual([unknown.code, /\(db, api, web\), received nobody/.test(unknown.output)], [2, true]);
   const up = folder.start('up', 'web');
-  await up.says(/web \| is not started: api, after which it comes, does not serve/, /1 of 3 serve: db/);
+  await up.says(/web \| not started: it starts after api, which does not serve/, /1 of 3 serve: db/);
   const status = await folder.run('status');
   assert.match(status.output, /api, web: in the config file, and not running/);
   await folder.run('stop');

@@ -40,7 +40,7 @@ describe('a worker that listens on nothing', () => {
   it('is ready when it has lived for a while, which is said once, and is restarted, rolled back and started again', async () => {
     await withWorker({}, async ({ service, whoHas }) => {
       await service.logs(
-        /generation 1 has shown no listener in \d+ ms: that it lives is taken for its being ready/,
+        /generation 1 has opened no listener in \d+ ms: it counts as ready because it is running/,
       );
       const first = await service.current();
       assert.deepEqual(await whoHas('works'), [first.pid]);
@@ -55,7 +55,7 @@ describe('a worker that listens on nothing', () => {
       process.kill(second.pid, 'SIGKILL');
       await service.logs(/generation 3 serves without a listener/);
       assert.equal((await service.status()).crashes, 1);
-      assert.equal(service.log().filter((line) => /has shown no listener/.test(line)).length, 1);
+      assert.equal(service.log().filter((line) => /has opened no listener/.test(line)).length, 1);
       assert.equal((await service.moult('restart', service.name)).code, 0);
       assert.equal((await service.moult('rollback', service.name)).code, 0);
     });

@@ -92,7 +92,7 @@ describe('an ecosystem file of PM2', () => {
     assert.equal(made.status, 0, made.stderr);
     for (const key of Object.keys(api)) assert.match(made.stdout, new RegExp(`^ *${key} `, 'm'), key);
     assert.match(made.stdout, /something_new +no counterpart\n +moult does not know this key/);
-    assert.match(made.stdout, /^deploy: not taken over/m);
+    assert.match(made.stdout, /^deploy: not imported/m);
     const wide = made.stdout.split('\n').filter((line) => line.length > 80 && !line.startsWith('✓ wrote'));
     assert.deepEqual(wide, []);
 
@@ -134,7 +134,7 @@ describe('an ecosystem file of PM2', () => {
     );
 
     const again = moult(folder, 'import', 'ecosystem.config.js');
-    assert.deepEqual([again.status, /is there: --force/.test(again.stderr)], [2, true]);
+    assert.deepEqual([again.status, /exists: use --force/.test(again.stderr)], [2, true]);
   });
 
   it('has numbers of processes in all the ways of PM2', () => {
@@ -157,7 +157,7 @@ describe('an ecosystem file of PM2', () => {
       assert.notEqual(status, 0);
       return stderr;
     };
-    assert.match(refused({ apps: [] }), /expected an app or more/);
+    assert.match(refused({ apps: [] }), /expected at least one app/);
     assert.match(refused({ apps: [APP, APP] }), /two apps have the name api/);
     assert.match(refused({ apps: ['server.js'] }), /expected an app with a script/);
     assert.match(moult(folder, 'import', 'missing.js').stderr, /expected an ecosystem file at/);

@@ -33,7 +33,7 @@ interface Shown {
 /** The command `moult config`: which options hold for a service, and where each value comes from. */
 export function configCommand(): Command {
   return new Command('config')
-    .description('show the options that hold, and where each value comes from')
+    .description('show the options in effect, and where each value comes from')
     .argument('[name]', 'the service (default: those of the config file, else the only one that runs)')
     .option('--config <file>', 'the config file (default: the nearest moult.config.{ts,mts,js,mjs,json})')
     .option('--no-config', 'read no config file')
@@ -65,7 +65,7 @@ async function shownFor(name: string | undefined, file: ServicesFile | undefined
 async function held(folder: RunFolder): Promise<HeldConfig> {
   const status = (await ask(folder, { type: 'status', config: true })) as unknown as ServiceStatus;
   if (status.config !== undefined) return status.config;
-  const what = `the supervisor of ${folder.name} runs moult ${status.version}, which does not tell its options`;
+  const what = `the supervisor of ${folder.name} runs moult ${status.version}, which cannot report its options`;
   throw new MoultError('MOULT_PROTOCOL_VERSION', what, { serving: 'unchanged' });
 }
 
@@ -89,12 +89,12 @@ function running(name: string, { file, options }: HeldConfig, next: ConfiguredSe
 const same = (one: unknown, other: unknown) => JSON.stringify(one ?? null) === JSON.stringify(other ?? null);
 
 function textOf({ name, isRunning, file, options }: Shown, columns: number): string {
-  const state = isRunning ? paint.green('runs with') : paint.dim('does not run; it would start with');
+  const state = isRunning ? paint.green('runs with') : paint.dim('not running; it would start with');
   const rows = options
     .filter(({ value }) => value !== undefined)
     .map(({ key, value, from, next, needs }): Row => {
       const when = needs === 'start' ? 'when it is stopped and started again' : 'at its next restart';
-      const change = needs === undefined ? [] : [`the file has ${valueText(next)}: holds ${when}`];
+      const change = needs === undefined ? [] : [`the file has ${valueText(next)}: takes effect ${when}`];
       return {
         cells: [key, valueText(value), from],
         paint: from === 'default' ? { 1: paint.dim, 2: paint.dim } : {},

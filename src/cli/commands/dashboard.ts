@@ -21,7 +21,7 @@ export function dashboardCommand(): Command {
       'where to serve it: 127.0.0.1:9465, a port, or unix:/path (default: a free port of 127.0.0.1)',
       endpoint,
     )
-    .option('--link', 'print a link to the page of a service that was started with --dashboard, and end')
+    .option('--link', 'print a link to the page of a service started with --dashboard, and exit')
     .action(async (name: string | undefined, flags: Partial<Flags>) => {
       if (flags.link === true) {
         const { link } = await ask(findService(name), { type: 'dashboard' });
@@ -40,9 +40,9 @@ async function serve(address: EndpointAddress, name: string | undefined): Promis
     opened: (where, link) => {
       print(`${paint.green('✓')} the dashboard is served at ${where}`);
       print(`  open ${paint.bold(link)}`);
-      print(paint.dim('  the link lets one browser in, once; Ctrl-C ends it'));
+      print(paint.dim('  the link works once, in one browser; Ctrl-C stops the dashboard'));
     },
-    failed: ({ message }) => tell(`${message}; it is tried again`),
+    failed: ({ message }) => tell(`${message}; moult keeps trying`),
     entered: () => print(`  for another browser: ${server.link()}`),
   });
   // The server itself keeps no process alive.

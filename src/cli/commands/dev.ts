@@ -47,7 +47,7 @@ export function devCommandLine(): Command {
     .usage('[options] [--] [script | command …]')
     .argument('[command...]', 'a script, or a command with its arguments (default: that of the config file)')
     .passThroughOptions()
-    .option('--watch <path>', 'watch this path, too (repeatable)', collect)
+    .option('--watch <path>', 'also watch this path (repeatable)', collect)
     .option('--config <file>', 'the config file (default: the nearest moult.config.{ts,mts,js,mjs,json})')
     .option('--no-config', 'read no config file')
     .option('--service <key>', 'which service of a config file that has several')
@@ -157,7 +157,7 @@ class DevService {
   /** Starts it; one that an earlier `moult dev` left goes on, with what is there now. */
   start(): void {
     if (this.#folder.isClaimed()) {
-      print(`${visibleLine(this.#name)} runs already, and is restarted`);
+      print(`${visibleLine(this.#name)} is already running and is restarted`);
       void this.restart('moult dev');
       return;
     }
@@ -175,7 +175,7 @@ class DevService {
       else if (signal !== null && isLeft(this.#name)) this.start();
       else
         print(
-          `${paint.red('✗')} it ended${code === null ? '' : ` with ${code}`}; it starts again when a file changes`,
+          `${paint.red('✗')} it ended${code === null ? '' : ` with ${code}`}; moult starts it again when a file changes`,
         );
     });
   }

@@ -13,7 +13,7 @@ export function historyCommand(): Command {
   return new Command('history')
     .description('show past restarts')
     .argument('[name]', 'the service (default: those of the config file, else the only one that runs)')
-    .option('--json', 'print them as a list of JSON; of several services, a line of JSON each')
+    .option('--json', 'print a JSON array; for several services, one line of JSON each')
     .action(async (name: string | undefined, flags: { readonly json?: true }) => {
       const { folders } = await meantServices(name, true);
       const { columns } = screenOf(process.stdout);

@@ -23,11 +23,11 @@ interface Flags {
 /** The command `moult import`: a config file from an ecosystem file of PM2, and what became of each of its keys. */
 export function importCommand(): Command {
   return new Command('import')
-    .description('write a config file from an ecosystem file of PM2, and say what became of each key')
+    .description('convert a PM2 ecosystem file to a config file, and report each key')
     .argument('<file>', 'ecosystem.config.js, .cjs, .mjs, .json or .yaml')
-    .option('--env <name>', 'take over env_NAME, too')
-    .option('--out <file>', 'where to write (default: moult.config.ts beside it)')
-    .option('--force', 'write over a file that is there')
+    .option('--env <name>', 'also import env_NAME')
+    .option('--out <file>', 'where to write (default: moult.config.ts in the same folder)')
+    .option('--force', 'overwrite an existing file')
     .action(async (path: string, flags: Flags) => {
       const cwd = namedWorkingDirectory();
       const file = resolve(cwd, path);
@@ -37,7 +37,7 @@ export function importCommand(): Command {
       if (existsSync(out) && flags.force !== true) {
         throw new MoultError(
           'MOULT_BAD_OPTION',
-          `${out} is there: --force writes over it, --out writes elsewhere`,
+          `${out} exists: use --force to overwrite it, or --out to write elsewhere`,
         );
       }
       const { apps, others } = await readEcosystem(file);
@@ -48,14 +48,14 @@ export function importCommand(): Command {
       const { columns } = screenOf(process.stdout);
       for (const app of imported) print(`${report(app, columns)}\n`);
       for (const other of others)
-        print(`${visibleLine(other)}: not taken over\n  ${OTHERS[other] ?? ''}`.trimEnd());
+        print(`${visibleLine(other)}: not imported\n  ${OTHERS[other] ?? ''}`.trimEnd());
       print(`${paint.green('✓')} wrote ${visibleLine(out)}`);
-      print(`  moult config shows what holds; ${nextStep(imported)}`);
+      print(`  moult config shows the options in effect; ${nextStep(imported)}`);
     });
 }
 
 const OTHERS: Readonly<Record<string, string | undefined>> = {
-  deploy: 'Deploy as you do, or by a link that is switched, then: moult restart',
+  deploy: 'Deploy as you do now, or by switching a symbolic link; then run moult restart',
   module_conf: 'It configures PM2 itself',
 };
 
@@ -65,7 +65,8 @@ function nextStep(imported: readonly ImportedApp[]): string {
 
 function configOf(imported: readonly ImportedApp[]): MoultConfig {
   const [only, ...more] = imported;
-  if (only === undefined) throw new MoultError('MOULT_CONFIG_FAILED', 'expected an app or more, found none');
+  if (only === undefined)
+    throw new MoultError('MOULT_CONFIG_FAILED', 'expected at least one app, found none');
   if (more.length === 0) return { name: only.name, ...only.service };
   const names = imported.map(({ name }) => name);
   const twice = names.find((name, i) => names.indexOf(name) !== i);

@@ -5,7 +5,7 @@ import { ask, findService } from '../control.js';
 /** The command `moult metrics`: what there is to measure of a service, as text for Prometheus. Exit status: 0 when it was printed. */
 export function metricsCommand(): Command {
   return new Command('metrics')
-    .description('print the metrics of a service, as Prometheus reads them')
+    .description('print the metrics of a service in Prometheus format')
     .argument('[name]', 'the service (default: the only one that runs)')
     .action(async (name: string | undefined) => {
       const folder = findService(name);
@@ -20,6 +20,6 @@ export function metricsCommand(): Command {
 function older(error: unknown, name: string): MoultError {
   const told = asMoultError(error, 'MOULT_PEER_CLOSED');
   if (told.code !== 'MOULT_PEER_CLOSED' && told.code !== 'MOULT_PROTOCOL_ORDER') return told;
-  const what = `the supervisor of ${name} did not answer: one of a release without metrics learns them by moult upgrade ${name}`;
+  const what = `the supervisor of ${name} did not answer: if its moult is too old for metrics, run moult upgrade ${name}`;
   return new MoultError(told.code, `${what} (${told.message})`, { cause: error });
 }

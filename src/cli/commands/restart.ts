@@ -148,7 +148,7 @@ async function restartOne(folder: RunFolder, flags: Flags): Promise<void> {
     );
     if (wait !== false) show.done(value as unknown as RestartSummary);
     else if (flags.json === true) printJson({ type: 'result', ok: true, started: true });
-    else print(`restart of ${folder.name} has begun; moult status shows how it goes`);
+    else print(`restart of ${folder.name} has begun; moult status shows its progress`);
   } catch (error) {
     show.failed();
     throw error;

@@ -222,7 +222,7 @@ async function agentOf(
     await fleetSettings(fleet, cwd);
   } catch (error) {
     if (!isUpgrade) throw error;
-    log.error(`${String(error)}: the service goes on`);
+    log.error(`${String(error)}: the service keeps running`);
   }
   return new AgentProcess([name, '--fleet', fleet], cwd, { warn: (what) => log.warn(what) });
 }

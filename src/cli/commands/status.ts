@@ -94,7 +94,7 @@ function stillThere({ name }: Silent): boolean {
 }
 
 function noneLeft(): MoultError {
-  return new MoultError('MOULT_NOT_RUNNING', 'the service that ran has just ended');
+  return new MoultError('MOULT_NOT_RUNNING', 'the service has just ended');
 }
 
 function showJson({ answered, silent, left }: All): void {

@@ -14,7 +14,7 @@ interface Flags {
 export function upCommand(): Command {
   return new Command('up')
     .description('run the services of the config file in the foreground, each under its own supervisor')
-    .argument('[names...]', 'the services, with those that they come after (default: all)')
+    .argument('[names...]', 'the services to run, with those that they start after (default: all)')
     .option('--config <file>', 'the config file (default: the nearest moult.config.{ts,mts,js,mjs,json})')
     .action(async (names: string[], flags: Flags) => {
       process.exitCode = await up(names, flags);
@@ -81,7 +81,7 @@ async function beginAfter(
 ): Promise<boolean> {
   for (const name of after) {
     if ((await begun.get(name)) !== false) continue;
-    lines.say(`is not started: ${name}, after which it comes, does not serve`);
+    lines.say(`not started: it starts after ${name}, which does not serve`);
     return false;
   }
   if (isStopping()) return false;

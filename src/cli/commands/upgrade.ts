@@ -42,7 +42,7 @@ export function upgradeCommand(): Command {
         'MOULT_PEER_TIMEOUT',
         state === ''
           ? `the supervisor did not come back within ${LIMIT_MS} ms; its log says why`
-          : `the supervisor runs its new program, and what serves has not come back to it within ${LIMIT_MS} ms (${state}): it is waited for; its log says why`,
+          : `the supervisor runs its new program, but the service has not reconnected to it within ${LIMIT_MS} ms (${state}); the supervisor keeps waiting, and its log says why`,
       );
     });
 }

@@ -77,10 +77,10 @@ async function run(words: readonly string[], flags: Flags): Promise<number> {
   const [interrupted, forced] = [new AbortController(), new AbortController()];
   const interrupt = () => {
     if (!interrupted.signal.aborted) {
-      progress.say('ending: the load first, then the service; once more ends both at once');
+      progress.say('stopping: the load first, then the service; press Ctrl-C again to stop both at once');
       interrupted.abort();
     } else if (!forced.signal.aborted) {
-      progress.say('ending at once: requests in flight are cut');
+      progress.say('stopping at once: requests in flight are cut');
       forced.abort();
     } else process.exit(INTERRUPTED);
   };

@@ -12,7 +12,7 @@ import { SupervisedService } from './supervised-service.js';
 /** The command `moult fleet agent`, which `moult run --fleet` keeps running: it ends when its input does. */
 export function agentCommand(): Command {
   return withFleet(new Command('agent'))
-    .description('speak for one service of this machine in its fleet')
+    .description('run the fleet agent of one service on this machine')
     .argument('<name>', 'the service')
     .action(async (name: string, { fleet }: { fleet?: string }) => {
       const settings = await settingsFrom(fleet);

@@ -11,7 +11,7 @@ import { watchCommand } from './watch.js';
 /** The command `moult fleet`: the same service on many machines. */
 export function fleetCommand(): Command {
   const fleet = new Command('fleet')
-    .description('restart a service on many machines, as carefully as on one')
+    .description('restart a service on many machines, in waves')
     .enablePositionalOptions();
   const shown = [
     statusCommand(),

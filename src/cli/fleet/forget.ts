@@ -14,7 +14,7 @@ export function forgetCommand(): Command {
         const members = (await membersOf(store)).filter((one) => one.host === host);
         if (members.length === 0) throw new MoultError('MOULT_BAD_OPTION', `this fleet has no host ${host}`);
         if (members.some(({ alive }) => alive !== undefined)) {
-          const what = `${host} is heard of: stop its service (moult stop there), and it leaves by itself`;
+          const what = `${host} is online: stop its service (moult stop on that host), and it leaves by itself`;
           throw new MoultError('MOULT_BAD_OPTION', what);
         }
         for (const { service } of members) await forget(store, host, service);

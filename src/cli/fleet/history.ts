@@ -11,7 +11,7 @@ export function historyCommand(): Command {
   return withFleet(new Command('history'))
     .description('show past rolls')
     .argument('[name]', 'the service (default: all)')
-    .option('--json', 'print a list of JSON, oldest first')
+    .option('--json', 'print a JSON array, oldest first')
     .action(async (name: string | undefined, { fleet, json }: { fleet?: string; json?: true }) => {
       const rolls = await withStore(fleet, (store) => pastRolls(store, name));
       if (json === true) {
@@ -19,7 +19,7 @@ export function historyCommand(): Command {
         return;
       }
       if (rolls.length === 0) {
-        print(name === undefined ? 'no roll has ended so far' : `no roll of ${name} has ended so far`);
+        print(name === undefined ? 'no roll has ended yet' : `no roll of ${name} has ended yet`);
         return;
       }
       const rows = rolls.reverse().map((roll) => {

@@ -12,7 +12,7 @@ const AGAIN_MS = 2000;
 /** The command `moult fleet lead`: leads rolls from a machine that has no service, for fleets whose hosts may only speak of themselves. */
 export function leadCommand(): Command {
   return withFleet(new Command('lead'))
-    .description('lead the rolls of all services from here, until interrupted')
+    .description('lead the rolls of all services from this machine, until interrupted')
     .action(async ({ fleet }: { fleet?: string }) => {
       const settings = await settingsFrom(fleet);
       const ending = new AbortController();
@@ -27,7 +27,7 @@ export function leadCommand(): Command {
           await leadAll(store, `${hostname()} ${process.pid}`, log, ending.signal);
         } catch (error) {
           if (!wasOpen) throw error;
-          tell(`moult: ${String(error)}; tried again in ${AGAIN_MS / 1000} s`);
+          tell(`moult: ${String(error)}; retrying in ${AGAIN_MS / 1000} s`);
         }
         await pause(AGAIN_MS, ending.signal);
       }

@@ -18,7 +18,7 @@ export function planText(roll: Roll, members: readonly Member[], columns: number
   const { waves, hasCanaries, terms, hosts } = roll;
   const count = Object.keys(hosts).length;
   const what =
-    roll.release === null ? 'restart what is at their paths' : `deploy release ${roll.release} and restart`;
+    roll.release === null ? 'restart what is deployed now' : `deploy release ${roll.release} and restart`;
   const lines = [
     `${paint.bold(`roll ${roll.serial} of ${visibleLine(roll.service)}`)}: ${plural(count, 'host')}, ${what}`,
   ];
@@ -37,11 +37,11 @@ export function planText(roll: Roll, members: readonly Member[], columns: number
     const limits = `fail with ${(terms.maxErrorRate * 100).toFixed(0)}% more 5xx or ${terms.maxSlowdown} times as slow as the rest`;
     lines.push(...row('watched', `canaries, for ${showMs(terms.watchForMs)}; they ${limits}`, columns));
   }
-  lines.push(...row('at most', `${plural(terms.maxUnavailable, 'host')} unavailable at one time`, columns));
+  lines.push(...row('at most', `${plural(terms.maxUnavailable, 'host')} unavailable at a time`, columns));
   const failure =
     terms.onFailure === 'undo'
-      ? 'all hosts go back to what they had'
-      : 'nothing more begins, and what is done stays';
+      ? 'all hosts return to their previous release'
+      : 'no more hosts restart; finished ones keep the new release';
   lines.push(...row('on failure', failure, columns));
   return lines.join('\n');
 }

@@ -43,24 +43,24 @@ export function restartCommand(): Command {
     .argument('<name>', 'the service')
     .option(
       '--release <id>',
-      'what the deploy step of each host is to bring first (default: restart what is there)',
+      'deploy this release on each host first, with its deploy step (default: restart what is deployed)',
       release,
     )
     .addOption(
       new Option(
         '--canary <which>',
-        'the hosts that go first: a number, a share, labels (zone=a), each:LABEL for one of each, or none',
+        'the hosts that restart first: a number, a share, labels (zone=a), each:LABEL for one of each, or none',
       )
         .argParser(canaries)
         .default({ hosts: 1 }, '1'),
     )
     .addOption(
-      timeOption('--watch-for <time>', 'how long canaries are watched before the rest goes on', 30_000),
+      timeOption('--watch-for <time>', 'how long to watch the canaries before the first wave', 30_000),
     )
     .addOption(
       new Option(
         '--max-error-rate <share>',
-        'how much higher the share of 5xx of the canaries may be than that of the rest',
+        'how much higher the share of 5xx responses of the canaries may be than that of the other hosts',
       )
         .argParser(share)
         .default(0.05, '5%'),
@@ -68,34 +68,38 @@ export function restartCommand(): Command {
     .addOption(
       new Option(
         '--max-slowdown <factor>',
-        'how many times as long as with the rest their requests may take on average',
+        'how many times slower than the other hosts the canaries may be on average',
       )
         .argParser(factor)
         .default(5),
     )
     .addOption(
-      new Option('--wave <size>', 'how many hosts one wave has: a number or a share')
+      new Option('--wave <size>', 'the number of hosts in a wave: a number or a share')
         .argParser(amount)
         .default({ share: 0.1 }, '10%'),
     )
-    .option('--by <label>', 'finish the hosts with one value of this label before the next')
+    .option('--by <label>', 'finish all hosts with one value of this label before the next value')
     .option(
       '--max-unavailable <n>',
-      'how many hosts may restart or be silent at one time: a number or a share (default: a wave)',
+      'how many hosts may restart or be silent at a time: a number or a share (default: one wave)',
       amount,
     )
     .addOption(
-      timeOption('--host-timeout <time>', 'after how long without a result a host is unknown', 600_000),
+      timeOption(
+        '--host-timeout <time>',
+        'how long a host may take to report a result before it counts as unknown',
+        600_000,
+      ),
     )
     .option(
       '--on-failure <what>',
-      'when a host fails: undo takes back all that were replaced, stop leaves them',
+      'when a host fails: undo returns all replaced hosts to their previous release, stop leaves them',
       oneOf('undo', 'stop'),
       'undo',
     )
-    .option('--plan', 'show the plan, and do nothing')
-    .option('--yes', 'begin without asking')
-    .option('--no-wait', 'return when the roll has begun')
+    .option('--plan', 'show the plan and exit')
+    .option('--yes', 'start without asking')
+    .option('--no-wait', 'return as soon as the roll has begun')
     .option('--json', 'print the plan, each change and the result as lines of JSON')
     .action(async (name: string, flags: Flags) => {
       const began = await withStore(flags.fleet, (store) => begin(store, name, flags));
@@ -119,19 +123,19 @@ async function begin(store: FleetStore, name: string, flags: Flags): Promise<boo
   const now = await rollOf(store, name);
   throw now !== undefined && 'roll' in now
     ? inProgress(now.roll)
-    : new MoultError('MOULT_ROLL_IN_PROGRESS', `somebody else has just begun a roll of ${name}`);
+    : new MoultError('MOULT_ROLL_IN_PROGRESS', `another roll of ${name} has just begun`);
 }
 
 function planned(name: string, members: readonly Member[], flags: Flags): Roll {
   const usable = members.filter(({ record }) => record !== undefined);
   if (usable.length === 0) throw nobody(name, members);
   if (usable.length > MAX_HOSTS) {
-    const what = `${name} has ${usable.length} hosts in this fleet, and a roll takes at most ${MAX_HOSTS}`;
+    const what = `${name} has ${usable.length} hosts in this fleet; a roll takes at most ${MAX_HOSTS}`;
     throw new MoultError('MOULT_BAD_OPTION', what);
   }
   const without = usable.filter(({ record }) => record?.hasDeploy === false).map(({ host }) => host);
   if (flags.release !== undefined && without.length > 0) {
-    const what = `--release needs a deploy step on each host ("deploy" in the settings of its fleet), and ${without.slice(0, 5).join(', ')} has none`;
+    const what = `--release needs a deploy step on each host ("deploy" in its fleet settings); missing on ${without.slice(0, 5).join(', ')}`;
     throw new MoultError('MOULT_BAD_OPTION', what);
   }
   const candidates = usable.map((one) => ({
@@ -145,7 +149,7 @@ function planned(name: string, members: readonly Member[], flags: Flags): Roll {
     by: flags.by,
   });
   if (!hasCanaries && flags.canary !== 'none')
-    throw new MoultError('MOULT_BAD_OPTION', `--canary: no host of ${name} that is heard of is one of these`);
+    throw new MoultError('MOULT_BAD_OPTION', `--canary matches no host of ${name} that is online`);
   const maxUnavailable = amountOf(flags.maxUnavailable ?? flags.wave, usable.length);
   const silent = candidates.filter(({ isHeard }) => !isHeard).map(({ host }) => host);
   if (silent.length > maxUnavailable) {
@@ -194,12 +198,12 @@ async function isWanted({ yes, json }: Flags): Promise<boolean> {
 function nobody(name: string, members: readonly Member[]): MoultError {
   const strange = members.find(({ trouble }) => trouble !== undefined);
   const why =
-    strange === undefined ? '' : `; what ${strange.host} has written means nothing here: ${strange.trouble}`;
-  const what = `no host of this fleet runs ${name}${why}; moult fleet status shows which services there are`;
+    strange === undefined ? '' : `; the record of ${strange.host} cannot be used: ${strange.trouble}`;
+  const what = `no host of this fleet runs ${name}${why}; moult fleet status lists the services`;
   return new MoultError('MOULT_NOT_RUNNING', what);
 }
 
 function inProgress({ service, serial, phase, by }: Roll): MoultError {
-  const what = `roll ${serial} of ${service}, begun by ${by}, has not ended: it is ${phase}`;
+  const what = `roll ${serial} of ${service}, started by ${by}, has not ended: it is ${phase}`;
   return new MoultError('MOULT_ROLL_IN_PROGRESS', what);
 }

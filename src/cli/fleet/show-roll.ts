@@ -30,19 +30,19 @@ const GOOD: readonly HostState[] = [
 /** With these something begins. */
 const BEGINS: readonly HostState[] = ['ordered', 'undoing', 'withdrawing'];
 const PLAIN: Readonly<Partial<Record<HostState, string>>> = {
-  ordered: 'is told to restart',
+  ordered: 'was asked to restart',
   running: 'restarts',
   confirmed: 'confirmed',
-  failed: 'failed, and serves what it had',
-  unknown: 'is silent: nobody knows what it runs',
+  failed: 'failed; its previous release serves',
+  unknown: 'is silent: what it runs is unknown',
   absent: 'is silent',
-  withdrawing: 'is told not to begin',
-  withdrawn: 'was not begun',
-  'withdraw-unknown': 'is silent: it will not begin when it returns',
+  withdrawing: 'was asked not to start',
+  withdrawn: 'was not started',
+  'withdraw-unknown': 'is silent: it will not restart when it returns',
   undoing: 'goes back',
-  undone: 'has what it had',
-  'undo-failed': 'could not go back',
-  'undo-unknown': 'is silent: it goes back when it returns',
+  undone: 'runs its previous release',
+  'undo-failed': 'could not return to its previous release',
+  'undo-unknown': 'is silent: it returns to its previous release when it is back',
 };
 
 /** Lines of JSON for programs, plain lines and a live one for people. */
@@ -139,8 +139,8 @@ function phaseText(roll: Roll): string {
   const all = hasCanaries ? waves.length - 1 : waves.length;
   const text: Readonly<Record<Roll['phase'], string>> = {
     rolling: hasCanaries && wave === 0 ? which : `${which} of ${all}`,
-    watching: 'canaries are confirmed, and watched',
-    paused: 'paused: what has begun is finished; moult fleet resume goes on',
+    watching: 'canaries are confirmed and being watched',
+    paused: 'paused: restarts in progress finish, no more start; continue with moult fleet resume',
     stopping: `stopping${why}`,
     undoing: `going back${why}`,
     done: 'done',

@@ -24,7 +24,7 @@ const MANY = 40;
 /** A fleet for people. */
 export function statusText({ name, services }: FleetNow, columns: number): string {
   if (services.length === 0)
-    return `fleet ${visibleLine(name)} has no hosts so far: moult run --fleet … on each of them has it join`;
+    return `fleet ${visibleLine(name)} has no hosts yet: start moult run --fleet … on each host`;
   return services.map((one) => serviceText(one, columns)).join('\n\n');
 }
 
@@ -38,9 +38,7 @@ function serviceText(
     `${paint.bold(visibleLine(service))}: ${plural(members.length, 'host')}${heard}${rollText(roll)}`,
   ];
   if (trouble !== undefined)
-    lines.push(
-      paint.yellow(`  what is in the place of its roll means nothing here: ${visibleLine(trouble)}`),
-    );
+    lines.push(paint.yellow(`  the record of its roll cannot be used: ${visibleLine(trouble)}`));
   const shown = members.length <= MANY ? members : members.filter((one) => noteOf(one, roll) !== '');
   const hasZones = members.some(({ record }) => record?.labels.zone !== undefined);
   const head = ['HOST', ...(hasZones ? ['ZONE'] : []), 'STATE', 'GEN', 'RELEASE', 'CONNECTIONS'];
@@ -48,7 +46,7 @@ function serviceText(
   if (rows.length > 0) lines.push(...table(head, rows, columns));
   const unshown = members.length - shown.length;
   if (unshown > 0)
-    lines.push(paint.dim(`  ${plural(unshown, 'host')} more, as they should be (--json has all)`));
+    lines.push(paint.dim(`  ${plural(unshown, 'host')} without problems not shown (--json lists all)`));
   return lines.join('\n');
 }
 
@@ -73,18 +71,19 @@ function rowOf(one: Member, roll: Roll | undefined, hasZones: boolean): Row {
 
 /** What is not as it should be with a host, or is on its way. */
 function noteOf({ host, record, alive, trouble }: Member, roll: Roll | undefined): string {
-  if (trouble !== undefined) return `what it says means nothing here: ${trouble}`;
+  if (trouble !== undefined) return `its record cannot be used: ${trouble}`;
   const part = roll?.hosts[host];
   const obeyed = record?.obeyed;
   const isOfRoll = roll !== undefined && obeyed?.serial === roll.serial;
   if (roll !== undefined && part !== undefined && !hasEnded(roll.phase) && part.state !== 'waiting')
     return part.reason === undefined ? part.state : `${part.state}: ${part.reason}`;
-  if (alive === undefined) return 'no word from it';
-  if (alive.state === 'silent') return 'its agent is there, and its supervisor does not answer';
+  if (alive === undefined) return 'no heartbeat';
+  if (alive.state === 'silent') return 'its agent is online, but its supervisor does not answer';
   if (roll === undefined || part === undefined) return roll === undefined ? '' : 'not in the last roll';
   if (roll.phase === 'done' && (!isOfRoll || obeyed?.outcome !== 'succeeded'))
     return `lags behind: ${(isOfRoll ? obeyed?.reason : undefined) ?? 'it has not restarted yet'}`;
-  if (isOfRoll && obeyed?.outcome === 'not-taken-back') return `could not go back: ${obeyed.reason ?? ''}`;
+  if (isOfRoll && obeyed?.outcome === 'not-taken-back')
+    return `could not return to its previous release: ${obeyed.reason ?? ''}`;
   if (roll.phase === 'stopped' && isOfRoll && obeyed?.outcome === 'succeeded') return 'has the new release';
   return '';
 }
@@ -92,7 +91,7 @@ function noteOf({ host, record, alive, trouble }: Member, roll: Roll | undefined
 function rollText(roll: Roll | undefined): string {
   if (roll === undefined) return '';
   const release = roll.release === null ? '' : ` to ${visibleLine(roll.release)}`;
-  const asked = roll.asked === null ? '' : `, ${roll.asked} was asked for`;
+  const asked = roll.asked === null ? '' : `, ${roll.asked} requested`;
   return `, roll ${roll.serial}${release} is ${roll.phase}${asked}`;
 }
 

@@ -20,24 +20,24 @@ interface Flags {
 /** What an operator can ask of a roll, from anywhere. */
 export function steerCommands(): Command[] {
   return [
-    steer('pause', 'let what has begun come to its end, and begin nothing more', 'pause'),
-    steer('resume', 'go on with a roll that was paused', 'resume'),
-    steer('abort', 'give a roll up: what has begun is finished, what is done stays', 'abort'),
-    steer('undo', 'take every host that a roll has replaced back to what it had', 'undo'),
-    steer('rollback', 'take the last roll that was done back, on all hosts', 'undo'),
+    steer('pause', 'finish the restarts in progress, and start no more', 'pause'),
+    steer('resume', 'continue a paused roll', 'resume'),
+    steer('abort', 'end a roll: restarts in progress finish, replaced hosts keep the new release', 'abort'),
+    steer('undo', 'return every host that a roll has replaced to its previous release', 'undo'),
+    steer('rollback', 'undo the last finished roll, on all hosts', 'undo'),
   ];
 }
 
 function steer(word: string, description: string, asked: Asked): Command {
   const command = withFleet(new Command(word)).description(description).argument('<name>', 'the service');
   const isLong = asked === 'undo' || asked === 'abort';
-  if (isLong) command.option('--no-wait', 'return when it has been asked for');
+  if (isLong) command.option('--no-wait', 'return without waiting for the result');
   return command
     .option('--json', 'print each change and the result as lines of JSON')
     .action(async (name: string, { fleet, json, wait }: Flags) => {
       await withStore(fleet, (store) => ask(store, name, word, asked));
       if (!isLong || !wait) {
-        if (json !== true) print(`${word} of ${name} was asked for; moult fleet status shows how it goes`);
+        if (json !== true) print(`${word} of ${name} requested; moult fleet status shows its progress`);
         return;
       }
       await follow(await settingsFrom(fleet), name, json === true).catch((error: unknown) => {
@@ -54,20 +54,23 @@ async function ask(store: FleetStore, name: string, word: string, asked: Asked):
   for (let times = 0; times < MOST_TIMES; times += 1) {
     const found = await rollOf(store, name);
     if (found === undefined || 'trouble' in found) {
-      const why = found === undefined ? '' : `; what is in its place means nothing here: ${found.trouble}`;
+      const why = found === undefined ? '' : `; its record cannot be used: ${found.trouble}`;
       throw new MoultError('MOULT_NOT_RUNNING', `there is no roll of ${name} in this fleet${why}`);
     }
     assertFits(found.roll, word, asked);
     const revision = await store.main.compareAndSet(rollKey(name), { ...found.roll, asked }, found.revision);
     if (revision !== undefined) return;
   }
-  throw new MoultError('MOULT_ROLL_IN_PROGRESS', `the roll of ${name} is written all the time: try again`);
+  throw new MoultError(
+    'MOULT_ROLL_IN_PROGRESS',
+    `the roll of ${name} kept changing during the command: try again`,
+  );
 }
 
 function assertFits({ service, serial, phase }: Roll, word: string, asked: Asked): void {
   const what = `roll ${serial} of ${service} is ${phase}`;
   if (word === 'rollback' && !hasEnded(phase))
-    throw new MoultError('MOULT_ROLL_IN_PROGRESS', `${what}: moult fleet undo takes it back`);
+    throw new MoultError('MOULT_ROLL_IN_PROGRESS', `${what}: use moult fleet undo`);
   if (rollPhases[phase][asked] === undefined)
     throw new MoultError('MOULT_BAD_OPTION', `${what}: there is nothing to ${word}`);
 }

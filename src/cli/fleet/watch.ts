@@ -37,7 +37,7 @@ export async function follow(settings: FleetSettings, name: string, asJson: bool
   const show = showRoll(name, asJson);
   const interrupted = () => {
     show.end();
-    tell(`\nthe roll of ${name} goes on without this command; moult fleet watch ${name} follows it`);
+    tell(`\nthe roll of ${name} continues; moult fleet watch ${name} follows it`);
     process.exit(130);
   };
   process.once('SIGINT', interrupted);
@@ -78,7 +78,7 @@ async function once(settings: FleetSettings, name: string, told: (roll: Roll) =>
   try {
     return await new Promise<Roll>((resolve, reject) => {
       const away = () =>
-        reject(new MoultError('MOULT_FLEET_UNREACHABLE', 'the connection to the servers broke'));
+        reject(new MoultError('MOULT_FLEET_UNREACHABLE', 'the connection to the NATS servers was lost'));
       store.connection.closed().then(away, away);
       let isThere = false;
       const hear = (bytes: Uint8Array) => {
@@ -86,10 +86,7 @@ async function once(settings: FleetSettings, name: string, told: (roll: Roll) =>
         const found = read(rollSchema, bytes, MAX_VALUE_BYTES);
         if ('trouble' in found) {
           reject(
-            new MoultError(
-              'MOULT_ROLL_FAILED',
-              `what is in the place of the roll means nothing here: ${found.trouble}`,
-            ),
+            new MoultError('MOULT_ROLL_FAILED', `the record of the roll cannot be used: ${found.trouble}`),
           );
           return;
         }
@@ -104,7 +101,7 @@ async function once(settings: FleetSettings, name: string, told: (roll: Roll) =>
         if (isLed || performance.now() - begun < LEADERLESS_MS) return;
         isLed = true;
         tell(
-          `no agent leads the roll of ${name} so far: at least one that may ("lead" in its settings) must be there`,
+          `no agent leads the roll of ${name} yet: at least one agent that may lead ("lead" in its settings) must be online`,
         );
       }, 1000).unref();
       store.connection.closed().finally(() => clearInterval(leaderless));

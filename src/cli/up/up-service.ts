@@ -108,7 +108,7 @@ export class UpService {
   }
 
   #adopt(what: string): void {
-    this.#lines.say(`${what}: another one adopts the service`);
+    this.#lines.say(`${what}: a new one adopts the service`);
     this.#start();
   }
 
@@ -126,7 +126,7 @@ export class UpService {
     try {
       this.#reader = new OutputReader(this.name, (bytes) => this.#lines.output(bytes));
     } catch {
-      this.#lines.say('its output goes to where it was started');
+      this.#lines.say('its output goes to the terminal or file where it was started');
     }
     const look = setInterval(() => {
       if (ticks !== undefined && isProcess(pid, ticks)) return;
@@ -145,7 +145,7 @@ export class UpService {
       if (status?.state === 'serving') return;
       if (!isTold && performance.now() > tellAtMs) {
         this.#lines.say(
-          `has not come to serve so far (${String(status?.state ?? 'no answer')}); it is waited for`,
+          `is not serving yet (${String(status?.state ?? 'no answer')}); moult up keeps waiting`,
         );
         isTold = true;
       }

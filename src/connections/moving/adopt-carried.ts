@@ -129,7 +129,7 @@ const ESTABLISHED = { headLeftMs: null, requests: 0 };
 function warn({ mover, listener }: ConnectionItem, cause: unknown): void {
   const error = asMoultError(cause, 'MOULT_RESTORE_FAILED');
   process.emitWarning(
-    `a connection of ${listener} could not be restored by ${mover}, and was closed: ${error.message}`,
+    `a connection of ${listener} could not be restored by ${mover} and was closed: ${error.message}`,
     { type: 'MoultWarning', code: 'MOULT_RESTORE_FAILED' },
   );
 }

@@ -53,7 +53,7 @@ export interface HeldTls {
   release(): void;
 }
 
-const UNDER_WAY = 'TLS: a record was under way';
+const UNDER_WAY = 'TLS: a record was in transit';
 const NOT_SENT = 'TLS: a record was not sent';
 
 /** Captures a connection whose reads have stopped and on which nobody writes, or says why not; then it is as it was. */

@@ -157,7 +157,7 @@ export class ConsumptionRun {
    * them.
    */
   async #takeBack(): Promise<void> {
-    const reason = new Error('the message is given back: this generation stops consuming');
+    const reason = new Error('the message is returned to the queue: this generation stops consuming');
     this.#inHand.hold();
     this.#inHand.abort(reason);
     await new Promise((resolve) => setImmediate(resolve));

@@ -196,7 +196,9 @@ class NatsSubscription implements Consumer {
       await connection.request(this.#handOnSubject, packed(message), { timeout: TAKEN_WITHIN_MS });
     } catch (cause) {
       this.#errors.tell(
-        new Error(`a message of ${message.subject} was not finished, and nobody took it`, { cause }),
+        new Error(`a message of ${message.subject} was not finished, and no other subscriber took it`, {
+          cause,
+        }),
         message,
       );
     }

@@ -89,7 +89,7 @@ export class AgentProcess {
     this.#child = undefined;
     this.#failures = performance.now() - beganMs > GOOD_MS ? 0 : this.#failures + 1;
     const waitMs = Math.min(MOST_AGAIN_MS, AGAIN_MS * 2 ** Math.min(this.#failures, 6));
-    this.#log.warn(`the agent of the fleet ended (${how}); it starts again in ${waitMs / 1000} s`);
+    this.#log.warn(`the fleet agent ended (${how}); it restarts in ${waitMs / 1000} s`);
     this.#again = setTimeout(() => this.start(), waitMs).unref();
   }
 }

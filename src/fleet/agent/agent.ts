@@ -84,7 +84,7 @@ export class Agent {
         await this.#join();
         times = 0;
       } catch (error) {
-        if (!signal.aborted) this.#say(`it cannot take part in its fleet at the moment: ${messageOf(error)}`);
+        if (!signal.aborted) this.#say(`this host cannot reach its fleet at the moment: ${messageOf(error)}`);
       }
       if (performance.now() - beganMs > MOST_AGAIN_MS) times = 0;
       await pause(Math.min(MOST_AGAIN_MS, AGAIN_MS * 2 ** Math.min(times, 8)), signal);
@@ -141,13 +141,13 @@ export class Agent {
     const alive = there && read(aliveSchema, there.bytes, MAX_HOST_BYTES);
     if (alive !== undefined && 'value' in alive && alive.value.identity !== identity)
       throw new Error(
-        `another host of this fleet is named ${settings.host} and has a service ${name}; name this one by "host"`,
+        `another host of this fleet is named ${settings.host} and has a service ${name}; set another "host" for this one`,
       );
     const kept = await store.main.get(this.#key);
     const before = kept && read(hostSchema, kept.bytes, MAX_HOST_BYTES);
     const known = before !== undefined && 'value' in before ? before.value : undefined;
     if (before !== undefined && 'trouble' in before)
-      log.warn(`fleet: what this host had kept cannot be read (${before.trouble}) and is written anew`);
+      log.warn(`fleet: the record of this host cannot be read (${before.trouble}) and is replaced`);
     const record: HostRecord = {
       protocol: FLEET_PROTOCOL,
       host: settings.host,
@@ -165,7 +165,7 @@ export class Agent {
     // A server may have read an older value: whoever goes on from that would do again what was done since.
     const revision = await store.main.compareAndSet(this.#key, this.#record, kept?.revision ?? 0);
     if (revision === undefined)
-      throw new Error('what this host had kept was read from a server that lags behind');
+      throw new Error('the record of this host was read from a server that lags behind');
   }
 
   #resume(): void {
@@ -195,7 +195,7 @@ export class Agent {
           return;
         }
       } catch (error) {
-        this.#say(`what it does cannot be told: ${messageOf(error)}`);
+        this.#say(`the state of this host cannot be reported: ${messageOf(error)}`);
       }
       await pause(AGAIN_MS, this.#ending.signal);
     }
@@ -205,11 +205,11 @@ export class Agent {
   #hear(bytes: Uint8Array): void {
     const order = read(orderSchema, bytes, MAX_HOST_BYTES);
     if ('trouble' in order) {
-      this.#say(`an instruction for this host means nothing to it: ${order.trouble}`);
+      this.#say(`an order for this host cannot be used: ${order.trouble}`);
       return;
     }
     this.#runner?.obey(order.value).catch((error: unknown) => {
-      if (!this.#ending.signal.aborted) this.#say(`an instruction could not be obeyed: ${messageOf(error)}`);
+      if (!this.#ending.signal.aborted) this.#say(`an order failed: ${messageOf(error)}`);
     });
   }
 

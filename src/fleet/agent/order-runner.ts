@@ -138,7 +138,9 @@ export class OrderRunner {
       await this.#atRestOrInProbation();
       const how = await this.#whatTheRollMade();
       if (how === 'another')
-        throw new Error('it was restarted by somebody else since the roll: what serves is not of this roll');
+        throw new Error(
+          'it was restarted by another command since the roll: what serves is not from this roll',
+        );
       const { release } = this.#obeyed?.before ?? { release: null };
       const isDeployable = this.#obeyed?.isDeployed === true && release !== null;
       let isDone = false;
@@ -148,7 +150,7 @@ export class OrderRunner {
       if (isDeployable && !isDone) {
         // It serves what it had; only the paths still hold the release that failed.
         await service.deploy(release, 'undo').catch((error: unknown) => {
-          reason = `taken back, but the deploy step failed for ${release}: ${reasonOf(error)}`;
+          reason = `undone, but the deploy step failed for ${release}: ${reasonOf(error)}`;
           log.warn(`fleet: ${reason}`);
         });
       }
@@ -167,7 +169,7 @@ export class OrderRunner {
     const { service, log } = this.#parts;
     try {
       const { generation } = await service.rollback();
-      log.info(`fleet: taken back, generation ${generation} serves`);
+      log.info(`fleet: undone, generation ${generation} serves`);
       return false;
     } catch (error) {
       const { code } = asMoultError(error, 'MOULT_HANDOVER_ABORTED');
@@ -211,13 +213,13 @@ export class OrderRunner {
     } else if (generation > before && !since.some((one) => one.generation === generation)) {
       await this.#ended({ outcome: 'succeeded', made: generation });
     } else if ((this.#obeyed?.times ?? 1) < MOST_TIMES && this.#obeyed?.outcome === 'running') {
-      log.warn('fleet: the agent was ended before the restart began; it begins now');
+      log.warn('fleet: the agent ended before the restart began; the restart begins now');
       await this.#change({ times: (this.#obeyed.times ?? 1) + 1 });
       await this.#replace();
     } else {
       await this.#ended({
         outcome: 'failed',
-        reason: 'it was interrupted again and again before it took over',
+        reason: 'it was interrupted repeatedly before it took over',
       });
     }
   }

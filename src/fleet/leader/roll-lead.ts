@@ -98,7 +98,8 @@ export class RollLead {
     }
     const roll = this.#roll;
     if (roll === undefined) return true;
-    if (this.#isOfLater(roll)) throw new Error(`epoch ${roll.epoch} leads it by now`);
+    if (this.#isOfLater(roll))
+      throw new Error(`a newer leader has taken the roll over (epoch ${roll.epoch})`);
     const happened: Happened[] = [...hosts.happened(roll), ...canaries.happened(roll, hosts)];
     const next = advance(roll, happened);
     if (next !== roll) {

@@ -15,7 +15,7 @@ export type HostState =
   | 'confirmed'
   /** Its restart failed, and what it had before serves. */
   | 'failed'
-  /** It was told to restart and is silent: nobody knows what it runs. */
+  /** It was told to restart and is silent: what it runs is unknown. */
   | 'unknown'
   | 'withdrawing'
   /** It was told to restart no more, and had not begun. */

@@ -100,8 +100,10 @@ function settle(roll: Draft): void {
     else if (roll.phase === 'undoing' && !isAny(roll, isUnderWay)) {
       const left = Object.entries(roll.hosts).filter(([, { state }]) => state === 'undo-failed');
       if (left.length > 0)
-        roll.reason =
-          `${roll.reason ?? 'undo'}; not taken back: ${left.map(([host]) => host).join(', ')}`.slice(0, 800);
+        roll.reason = `${roll.reason ?? 'undo'}; not undone: ${left.map(([host]) => host).join(', ')}`.slice(
+          0,
+          800,
+        );
       goOn(roll, left.length > 0 ? 'not-all-taken-back' : 'all-taken-back');
     }
   }

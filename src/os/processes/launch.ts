@@ -38,14 +38,14 @@ const NOT_STARTED = 127;
 
 /** What people can do about it. Source: execve(2), fork(2), open(2). */
 const REASONS: Readonly<Record<string, string>> = {
-  EMFILE: 'this process may open no more descriptors: see ulimit -n',
-  ENFILE: 'the system may open no more files: see fs.file-max',
+  EMFILE: 'this process has no descriptors left: see ulimit -n',
+  ENFILE: 'the system has no open files left: see fs.file-max',
   EAGAIN: 'no more processes may be started: see ulimit -u, and pids.max of its cgroup',
   ENOMEM: 'there is no memory for another process',
-  E2BIG: 'its arguments and environment are too large: one variable may have 128 KiB',
-  EACCES: 'it may not be executed',
-  ENOEXEC: 'it is no program, and has no line that names its interpreter',
-  ETXTBSY: 'it is just being written',
+  E2BIG: 'its arguments and environment are too large: one variable may have at most 128 KiB',
+  EACCES: 'it is not executable by this user',
+  ENOEXEC: 'it is not a program, and has no #! line that names an interpreter',
+  ETXTBSY: 'it is open for writing',
 };
 
 /**
@@ -182,7 +182,9 @@ function failed(what: Launch, error: unknown): Launched {
 
 function notStarted({ cwd }: Launch, error: unknown): Exit {
   const { code, message } = error as NodeJS.ErrnoException;
-  const missing = existsSync(cwd) ? 'it, or its interpreter, is not there' : `its folder ${cwd} is not there`;
+  const missing = existsSync(cwd)
+    ? 'it, or its interpreter, does not exist'
+    : `its folder ${cwd} does not exist`;
   const reason = code === 'ENOENT' ? missing : REASONS[code ?? ''];
   return {
     code: NOT_STARTED,

@@ -24,7 +24,7 @@ function tryToCall(): boolean {
         ? ' Start Node without --no-addons; with permissions, give --allow-addons (and --allow-net from Node 25 on)'
         : '';
     process.emitWarning(
-      `${message} moult cannot pass connections on from this process: a restart drains them, and clients meet the new release by new ones.${remedy}`,
+      `${message} moult cannot move connections of this process: a restart drains them, and clients reach the new release when they reconnect.${remedy}`,
       'MoultWarning',
     );
     return false;

@@ -101,7 +101,7 @@ export class SupervisorLink implements Overseer {
   aborted(error: MoultError): void {
     this.lifeline.closed.then(() => {
       process.emitWarning(
-        `${error.message} (${error.code}), and its supervisor is gone: it ends`,
+        `${error.message} (${error.code}), and its supervisor is gone: it exits`,
         'MoultWarning',
       );
       process.exitCode = 1;
@@ -180,7 +180,7 @@ export function openLifeline(
       // Also where the program takes the error for one of its own.
       process.exitCode = 1;
       setImmediate(() => process.exit());
-      const what = `generation ${generation} ends before it has served anybody: the supervisor that started it cannot be reached`;
+      const what = `generation ${generation} exits before it served a client: the supervisor that started it cannot be reached`;
       throw new MoultError('MOULT_PEER_CLOSED', `${what} (${error.message})`, { cause: error });
     }
     process.emitWarning(

@@ -170,7 +170,7 @@ export class RunFolder {
     const who = pid > 0 ? `, under process ${pid}` : '';
     return new MoultError(
       'MOULT_NAME_TAKEN',
-      `a service named ${this.name} runs already${who} (${this.path})`,
+      `a service named ${this.name} is already running${who} (${this.path})`,
     );
   }
 

@@ -18,7 +18,7 @@ export function holdPassed(
     const file = address?.family === 'unix' ? held.paths?.keep(item.name, address.path) : undefined;
     held.inherit(file === undefined ? item : { ...item, file }, fd);
     log.info(
-      `${item.name} was passed by the service manager${item.lasting ? '' : ', as the last start left it'}`,
+      `${item.name} was passed by the service manager${item.lasting ? '' : '; the last start left it'}`,
     );
   }
   for (const { fd, name } of dead) {
@@ -27,8 +27,6 @@ export function holdPassed(
   }
   for (const { fd, name } of others) {
     const what = `descriptor ${fd}${name && ` (${name})`}`;
-    log.warn(
-      `${what}, which the service manager passed, is no socket that clients reach a service by: it stays open, unused`,
-    );
+    log.warn(`${what}, passed by the service manager, is not a socket for clients: it stays open, unused`);
   }
 }

@@ -268,7 +268,7 @@ export class GenerationProcess {
   async #reachByPath(): Promise<Socket> {
     const { reachPath } = this;
     if (reachPath === undefined)
-      throw new Error('its Node loads no addons, and it could not listen for a check');
+      throw new Error('its Node loads no addons, and it could not listen for the health check');
     const socket = connect(reachPath);
     await once(socket, 'connect');
     return socket;
@@ -372,7 +372,7 @@ export class GenerationProcess {
     if (refusal !== undefined) throw MoultError.from(refusal as ErrorReport);
     // One that has just come back tells of its door before it answers.
     if (this.door !== undefined || this.isAddonless) return;
-    const what = `generation ${this.number} has no socket at which it could hand over`;
+    const what = `generation ${this.number} has no socket for a handover`;
     const error = new MoultError('MOULT_PEER_CLOSED', what);
     this.lifeline?.send({ type: 'abort', error: error.report() });
     throw error;

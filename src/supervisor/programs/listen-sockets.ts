@@ -136,10 +136,10 @@ export class ListenSockets {
         try {
           if (lanes === undefined ? fd !== undefined && listenAgain(fd) : lanes.repair())
             tell(
-              `a program has shut ${listener} down for every process: it listens again, who waited there was reset`,
+              `a program shut ${listener} down for all processes: moult listens there again, waiting connections were reset`,
             );
         } catch (error) {
-          tell(`${listener} could not be opened again (${String(error)}); the next look tries again`);
+          tell(`${listener} could not be opened again (${String(error)}); moult tries again`);
         }
       }
     }, LOOK_MS).unref();

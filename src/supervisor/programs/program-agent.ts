@@ -119,7 +119,7 @@ export class ProgramAgent {
       if (successor.exit === undefined && this.#successor === successor) successor.take();
     });
     successor.exited.then((exit) => {
-      const what = `the successor ${describeExit(exit)} before it had proved itself`;
+      const what = `the successor ${describeExit(exit)} before its probation was over`;
       // Before commit the supervisor says so itself.
       if (this.#successor === successor && this.#state === 'probation')
         this.#fail(new MoultError('MOULT_SUCCESSOR_LOST', what));
@@ -193,7 +193,7 @@ export class ProgramAgent {
     program.stop();
     const beganMs = wallClockMs();
     this.#limit = new Deadline(timeoutMs, () => {
-      const reason = `its program did not end within ${timeoutMs} ms of ${program.stopSignal}`;
+      const reason = `its program did not exit within ${timeoutMs} ms of ${program.stopSignal}`;
       const ageMs = wallClockMs() - beganMs;
       this.#cut = program
         .connections()

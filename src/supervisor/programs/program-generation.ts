@@ -15,7 +15,7 @@ import { type Outputs, type ProcessTree, passOn, treeOf as processTreeOf } from 
 import type { Release } from '../releases/release.js';
 import { type AgentProgram, ProgramAgent } from './program-agent.js';
 
-const WHY_NOT_MOVED = 'it is a program that knows nothing of moult';
+const WHY_NOT_MOVED = 'it is a program that does not use moult';
 
 /** How programs are started, and known to be ready. Times in milliseconds. */
 export interface ProgramMeans {
@@ -96,7 +96,7 @@ export class ProgramGeneration extends GenerationProcess implements AgentProgram
       ready: () => onReady(),
       refused: (pid) =>
         means.warn(
-          `process ${pid}, which is none of generation ${number}, spoke to its NOTIFY_SOCKET: not heard`,
+          `process ${pid}, which does not belong to generation ${number}, wrote to its NOTIFY_SOCKET: ignored`,
         ),
     });
     let socketSet: SocketSet;

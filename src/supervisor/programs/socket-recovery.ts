@@ -123,7 +123,7 @@ function copyOf(pid: number, inode: number, listener: string, generation: number
     const { reason } = (cause as MoultError).details ?? {};
     throw new MoultError(
       'MOULT_LISTEN_FAILED',
-      `--listen: ${listener} could not be taken back from process ${pid} of generation ${generation}, which an earlier supervisor started and which serves on: ${String(reason)}. End it and run again; or let moult trace it: as the same user with kernel.yama.ptrace_scope 0, or with CAP_SYS_PTRACE`,
+      `--listen: ${listener} could not be taken back from process ${pid} of generation ${generation}, which an earlier supervisor started and which still serves: ${String(reason)}. Stop it and run again, or allow moult to trace it: as the same user with kernel.yama.ptrace_scope 0, or with CAP_SYS_PTRACE`,
       { cause, details: { listener, reason, pid } },
     );
   }

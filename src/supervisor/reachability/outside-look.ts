@@ -126,7 +126,7 @@ export class OutsideLook {
       if (own !== undefined) problems.push(...missing(generation, this.#expected(generation), own));
       for (const { path, name, outcome, since } of held.paths?.look() ?? []) {
         const what = outcome === 'taken' ? `something else is at ${path}` : `${path} is gone`;
-        if (isOf(generation, name)) problems.push(`${name} is not found: ${what}${ago(since)}`);
+        if (isOf(generation, name)) problems.push(`${name} cannot be reached: ${what}${ago(since)}`);
       }
       for (const { item } of looked.filter(({ item: { name } }) => isOpen(name))) {
         // It may have brought another copy meanwhile.

@@ -244,11 +244,11 @@ export class Probes {
 }
 
 function givenUp(): MoultError {
-  return new MoultError('MOULT_NOT_REACHED', 'the look was given up in favour of another one');
+  return new MoultError('MOULT_NOT_REACHED', 'the check was replaced by a newer one');
 }
 
 function acceptedBy(listener: string, { number, servicePid }: GenerationProcess): string {
-  return `a connection to ${listener} was accepted by generation ${number} (process ${servicePid}), which is not to accept any more`;
+  return `a connection to ${listener} was accepted by generation ${number} (process ${servicePid}), which must not accept any more`;
 }
 
 // Who listens, and is refused in the name of, is not found from here: a rule of a firewall, or another device, is in between.

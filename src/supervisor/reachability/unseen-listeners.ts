@@ -126,7 +126,7 @@ export class UnseenWatch {
       if (known.has(address) || !still.has(inode) || this.#told.has(address)) continue;
       this.#told.add(address);
       this.#parts.log.warn(
-        `generation ${generation.number}: process ${pid} (${command}) listens on ${address}, which moult does not see. A restart does not pass it on: a new release that asks for the same finds it taken, and nobody listens there once the old one has ended`,
+        `generation ${generation.number}: process ${pid} (${command}) listens on ${address}, which moult does not see. A restart does not pass it on: the new release finds it in use, and nothing listens there after the old one has exited`,
       );
     }
   }

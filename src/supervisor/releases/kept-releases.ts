@@ -65,7 +65,7 @@ export class KeptReleases {
       known ??
       this.#inTurn(() => this.#copy(folderOf(release), options)).catch((error: unknown) => {
         const why = error instanceof Error ? error.message : String(error);
-        const what = `the release of generation ${generation} is not kept, and cannot be gone back to once it is written over: ${why}`;
+        const what = `the release of generation ${generation} was not copied, so a rollback to it is impossible once it is overwritten: ${why}`;
         log.warn(what);
         tell(what);
         return undefined;
@@ -103,14 +103,14 @@ export class KeptReleases {
     const relocated = this.#relocated.get(release) ?? inCopy(release, kept.root, copy);
     this.#relocated.set(release, relocated);
     this.#parts.log.warn(
-      `the files of ${release.label} were changed since it started (${named(changed)}): its copy in ${copy} starts in its place`,
+      `the files of ${release.label} were changed since it started (${named(changed)}): its copy in ${copy} starts instead`,
     );
     return relocated;
   }
 
   #why(): string {
     const options = this.#parts.options();
-    if (options === null) return ' (moult run --keep-releases keeps copies to go back to)';
+    if (options === null) return ' (moult run --keep-releases keeps copies for a rollback)';
     return `, and there is no copy of it (--keep-releases ${options.count})`;
   }
 
@@ -134,7 +134,7 @@ export class KeptReleases {
     // It runs from a copy by now.
     if (await keptAt(root)) return root;
     const scan = await scanRelease(root, options.shared);
-    if (scan === undefined) throw new Error(`${root} has more files than a release`);
+    if (scan === undefined) throw new Error(`${root} has too many files for a release`);
     const last = there.at(-1);
     const kept = last === undefined ? undefined : await keptAt(last);
     if (last !== undefined && kept?.root === root && isSame(kept, scan)) return last;
@@ -184,7 +184,7 @@ export class KeptReleases {
     }
     this.#toldOf.add(copy);
     this.#parts.log.warn(
-      `${copy} is not needed any more, and stays: a service has written ${named(written)} there; move that, or name it with --shared-path`,
+      `${copy} is no longer needed but was not deleted: a service wrote ${named(written)} there; move it, or name it with --shared-path`,
     );
   }
 }

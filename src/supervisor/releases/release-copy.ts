@@ -144,11 +144,11 @@ export async function linkNewlyShared(copy: string, { root, folders }: Kept): Pr
 
 async function assertRoom(folder: string, bytes: number, maxBytes: number): Promise<void> {
   if (bytes > maxBytes)
-    throw new Error(`it has ${megabytes(bytes)} to copy, and --keep-size allows ${megabytes(maxBytes)}`);
+    throw new Error(`it has ${megabytes(bytes)} to copy, --keep-size allows ${megabytes(maxBytes)}`);
   const { bavail, blocks, bsize } = await statfs(folder);
   if (bavail * bsize - bytes < blocks * bsize * STAYS_FREE)
     throw new Error(
-      `it has ${megabytes(bytes)} to copy, and ${megabytes(bavail * bsize)} are free on its disk`,
+      `it has ${megabytes(bytes)} to copy, only ${megabytes(bavail * bsize)} are free on its disk`,
     );
 }
 

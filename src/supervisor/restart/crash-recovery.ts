@@ -108,7 +108,7 @@ export class CrashRecovery {
       })
       .catch((error) => {
         const { message } = asMoultError(error, 'MOULT_SYSTEM_CALL');
-        if (isDue()) this.revive(before, `could not be followed by another one (${message})`);
+        if (isDue()) this.revive(before, `could not be replaced (${message})`);
       });
   }
 
@@ -116,7 +116,7 @@ export class CrashRecovery {
     const changed = await changes(release);
     if (changed.length > 0)
       this.#tell(
-        `generation ${next.number} is not the last good release as it was: its files were changed since (${named(changed)}), and it starts what they hold now`,
+        `generation ${next.number} is not the last good release: its files were changed since (${named(changed)}), so it starts the changed files`,
       );
   }
 
@@ -126,10 +126,7 @@ export class CrashRecovery {
     try {
       next = this.#generations.start(release, this.#generations.settings(true, { expects }));
     } catch (error) {
-      this.revive(
-        before,
-        `could not be followed by another one (${asMoultError(error, 'MOULT_SYSTEM_CALL').message})`,
-      );
+      this.revive(before, `could not be replaced (${asMoultError(error, 'MOULT_SYSTEM_CALL').message})`);
       return;
     }
     next.isRevived = true;

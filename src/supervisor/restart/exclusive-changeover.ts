@@ -41,7 +41,7 @@ export async function nothingLeft(generations: Generations, times: Times, log: L
   const limitMs = times.drainTimeoutMs + times.stopTimeoutMs;
   const late = setTimeout(() => {
     for (const one of generations.own()) {
-      log.warn(`generation ${one.number} did not end within ${limitMs} ms and is killed`);
+      log.warn(`generation ${one.number} did not exit within ${limitMs} ms and is killed`);
       one.kill();
     }
   }, limitMs);
@@ -69,8 +69,8 @@ export async function withReturn(
   const { stage, details } = told;
   const what =
     current === undefined
-      ? 'the release before has not come to serve again so far'
-      : `generation ${current.number} was started in its place, by the release before`;
+      ? 'the previous release is not serving again yet'
+      : `generation ${current.number} was started instead, from the previous release`;
   return new MoultError(told.code, `${told.message}; ${what}`, {
     serving: current === undefined ? 'none' : 'predecessor',
     ...(stage === undefined ? {} : { stage }),

@@ -39,12 +39,12 @@ export async function expectSuccessor(
     const isSilent = error.code === 'MOULT_PEER_TIMEOUT' || error.code === 'MOULT_PEER_CLOSED';
     if (predecessor === undefined || predecessor.exit !== undefined || !isSilent) throw error;
     const cut = connections(predecessor);
-    const cost = `cuts its connections, ${cut} at the moment, with the requests on them`;
+    const cost = `cuts its connections (${cut} now) and their requests`;
     if (!force) {
-      const what = `${error.message}; moult restart --force replaces it all the same, and ${cost}`;
+      const what = `${error.message}; moult restart --force replaces it anyway, which ${cost}`;
       throw new MoultError(error.code, what, { serving: 'predecessor', cause: error });
     }
-    log.warn(`${error.message}: it will be ended once its successor is ready, which ${cost}`);
+    log.warn(`${error.message}: it will be killed once its successor is ready, which ${cost}`);
     return { number: generations.takeNumber(), isForced: true };
   }
 }
@@ -52,6 +52,6 @@ export async function expectSuccessor(
 /** @throws MOULT_TOO_LARGE where the predecessor's release of moult cannot pass so many listeners: a successor would be started in vain. */
 export function assertPasses(predecessor: GenerationProcess | undefined, listeners: number): void {
   if (predecessor?.lifeline?.takesParts !== false || listeners <= OLDER_LISTENERS) return;
-  const what = `generation ${predecessor.number} was started by an older release of moult, which passes at most ${OLDER_LISTENERS} listeners`;
-  throw new MoultError('MOULT_TOO_LARGE', `${what}, and there are ${listeners}: it serves on`);
+  const what = `generation ${predecessor.number} was started by an older release of moult, which can pass at most ${OLDER_LISTENERS} listeners`;
+  throw new MoultError('MOULT_TOO_LARGE', `${what}, and there are ${listeners}: it keeps serving`);
 }

@@ -137,7 +137,7 @@ function checkTcp(socket: Socket, timeoutMs: number): Promise<void> {
     const fail = () => {
       clearTimeout(timer);
       socket.destroy();
-      reject(new Error('expected an open connection, it was closed at once'));
+      reject(new Error('expected an open connection, it was closed immediately'));
     };
     socket.on('error', fail);
     socket.on('end', fail);

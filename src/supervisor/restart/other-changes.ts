@@ -41,7 +41,7 @@ export class OtherChanges {
     const how = await Promise.race([probation.confirmed(successor.number).catch(() => 'undone'), late]);
     clearTimeout(limit);
     if (how !== 'late') return;
-    const what = `generation ${successor.number} is to hand back, and its predecessor has not answered within ${limitMs} ms`;
+    const what = `generation ${successor.number} must hand back, but its predecessor did not answer within ${limitMs} ms`;
     throw new MoultError('MOULT_RESTART_IN_PROGRESS', what, { serving: 'unchanged' });
   }
 
@@ -62,12 +62,12 @@ export class OtherChanges {
       // It may serve all the same, in a way that moult does not see: it is not ours to end.
       throw new MoultError(
         'MOULT_READY_TIMEOUT',
-        `generation ${starting.number} has not shown itself: it neither listened nor said that it is ready`,
+        `generation ${starting.number} has not connected: it neither listened nor said that it is ready`,
         { serving: 'unchanged' },
       );
     }
     // A start that hangs must not hold up the release that mends it.
-    if (starting.isAdopted) log.warn(`generation ${starting.number} has not come back, and is ended`);
+    if (starting.isAdopted) log.warn(`generation ${starting.number} has not reconnected and is killed`);
     starting.kill();
     await starting.exited;
   }
@@ -75,11 +75,11 @@ export class OtherChanges {
   // It may serve clients all the while.
   #notBack(generation: GenerationProcess): MoultError {
     const { number, pid } = generation;
-    const what = `generation ${number} (process ${pid}), which an earlier supervisor left, lives and has not come back`;
-    const cost = `cuts its connections, ${this.#parts.connections(generation)} at the moment, with the requests on them`;
+    const what = `generation ${number} (process ${pid}), left by an earlier supervisor, is running but has not reconnected`;
+    const cost = `cuts its connections (${this.#parts.connections(generation)} now) and their requests`;
     return new MoultError(
       'MOULT_PEER_TIMEOUT',
-      `${what}; moult restart --force ends it and starts another one, and ${cost}`,
+      `${what}; moult restart --force kills it and starts a new one, which ${cost}`,
       { serving: 'unchanged' },
     );
   }

@@ -43,7 +43,7 @@ export async function admit(asked: Asked, options: SupervisorOptions, around: Su
 async function fewDrain(asked: Asked, most: number, { draining, log }: Surroundings): Promise<void> {
   for (let all = draining(); all.length >= most; all = draining()) {
     const names = all.map(({ number }) => number).join(', ');
-    const what = `generations ${names} still drain, at most ${most} may (--max-draining)`;
+    const what = `generations ${names} are still draining, at most ${most} may (--max-draining)`;
     if (asked.ifBusy === 'refuse') throw new MoultError('MOULT_TOO_MANY_DRAINING', what);
     log.warn(`${what}: the restart waits for one to end`);
     // Each has its own deadline, so this ends.
@@ -54,7 +54,7 @@ async function fewDrain(asked: Asked, most: number, { draining, log }: Surroundi
 async function enoughMemory(asked: Asked, least: number, { log }: Surroundings): Promise<void> {
   const limit = performance.now() + MEMORY_WAIT_MS;
   for (let isTold = false; freeMemoryBytes() < least; isTold = true) {
-    const what = `${megabytes(freeMemoryBytes())} of memory are free, at least ${megabytes(least)} are wanted (--min-free-memory)`;
+    const what = `${megabytes(freeMemoryBytes())} of memory are free, at least ${megabytes(least)} are required (--min-free-memory)`;
     if (asked.ifBusy === 'refuse' || performance.now() > limit)
       throw new MoultError('MOULT_LOW_MEMORY', what);
     if (!isTold) log.warn(`${what}: the restart waits`);
@@ -69,7 +69,7 @@ async function quiet(
   const limit = performance.now() + withinMs;
   for (let now = await inFlight(); now > below; now = await inFlight()) {
     if (performance.now() > limit) {
-      const what = `${now} requests were still in flight after ${withinMs} ms, quiet is at most ${below}`;
+      const what = `${now} requests were still in flight after ${withinMs} ms, --when-quiet allows ${below}`;
       if (atLimit === 'give-up') throw new MoultError('MOULT_NOT_QUIET', what);
       log.warn(`${what}: the restart goes ahead`);
       return;

@@ -131,7 +131,7 @@ export class Probation {
     await period.outcome;
     if (period.wasWatched) return;
     const { probationMs } = this.#options;
-    const what = `generation ${number} was confirmed before it had been watched for ${probationMs} ms (--probation)`;
+    const what = `generation ${number} was confirmed before its probation of ${probationMs} ms was over (--probation)`;
     throw new MoultError('MOULT_NOT_WATCHED', what, { serving: 'successor', stage: 'probation' });
   }
 
@@ -231,7 +231,7 @@ export class Probation {
       if (this.#period === period) then.proved();
     });
     successor.exited.then(() => {
-      const what = `generation ${successor.number} ended within its probation`;
+      const what = `generation ${successor.number} exited during its probation`;
       if (this.#period === period && !successor.isEnding)
         this.end(successor.number, new MoultError('MOULT_SUCCESSOR_LOST', what, { serving: 'none' }));
     });

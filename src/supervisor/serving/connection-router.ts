@@ -204,6 +204,6 @@ function isFree(generation: GenerationProcess, { rejoin }: Message<'hello'>): bo
 }
 
 function notExpected({ generation }: Message<'hello'>): MoultError {
-  const what = `generation ${generation ?? '?'} has its process already, or was never started`;
+  const what = `generation ${generation ?? '?'} already has its process, or was never started`;
   return new MoultError('MOULT_NOT_EXPECTED', what);
 }

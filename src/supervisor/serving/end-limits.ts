@@ -28,7 +28,7 @@ export class EndLimits {
     const { drainTimeoutMs, probationMs, stopTimeoutMs, readyTimeoutMs } = options;
     const end = () => {
       if (generations.current === generation) return;
-      log.warn(`generation ${generation.number} did not end in time and is killed`);
+      log.warn(`generation ${generation.number} did not exit in time and is killed`);
       generation.kill();
     };
     let limit = new Deadline(Math.max(drainTimeoutMs, probationMs) + stopTimeoutMs, () => {
@@ -50,7 +50,7 @@ export class EndLimits {
   /** One that has drained gives itself its stop signal. */
   ofDrained(generation: GenerationProcess): void {
     const { options, log } = this.#parts;
-    const late = `did not end within ${options.stopTimeoutMs} ms of its stop signal and is killed`;
+    const late = `did not exit within ${options.stopTimeoutMs} ms of its stop signal and is killed`;
     const timer = setTimeout(() => {
       log.warn(`generation ${generation.number} ${late}`);
       generation.kill();

@@ -17,9 +17,10 @@ export function tellWhatItWaitsFor(first: GenerationProcess, isProgram: boolean,
 
 function reason(first: GenerationProcess, isProgram: boolean): string {
   if (isProgram)
-    return 'it has not said READY=1 and holds no socket of its own so far; --ready-after takes it for ready by time';
+    return 'it has not sent READY=1 and has no socket of its own yet; --ready-after would make it ready after a time';
   if (first.lifeline === undefined)
-    return 'no process of it has called listen() so far. A program that is no Node service needs --program';
-  if (first.settings.waitReady) return "it has not said process.send('ready'), for which --wait-ready waits";
-  return 'it has come to a listen(), but listens on nothing so far';
+    return 'no process of it has called listen() yet. A program that is not a Node service needs --program';
+  if (first.settings.waitReady)
+    return "it has not called process.send('ready'), which --wait-ready waits for";
+  return 'it has called listen(), but is not listening yet';
 }

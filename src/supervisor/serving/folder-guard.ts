@@ -42,7 +42,7 @@ export class FolderGuard {
         this.look();
         if (isOurs() && !this.#isDisplaced) journal.compact();
       } catch (error) {
-        log.error(`the run folder could not be looked after (${String(error)}); the next look tries again`);
+        log.error(`the run folder could not be checked (${String(error)}); moult tries again`);
       }
     }, LOOK_MS).unref();
   }
@@ -58,8 +58,8 @@ export class FolderGuard {
     try {
       const missing = folder.restore();
       const hadNoDoor = connectionRouter.mend(folder.control);
-      if (missing !== undefined) log.warn(`the run folder is made anew: ${missing}`);
-      else if (hadNoDoor) log.warn(`the socket ${folder.control} was missing, and is made anew`);
+      if (missing !== undefined) log.warn(`the run folder is created again: ${missing}`);
+      else if (hadNoDoor) log.warn(`the socket ${folder.control} was missing and is created again`);
       journal.mend();
       this.#isDisplaced = false;
       this.#failure = '';
@@ -68,7 +68,7 @@ export class FolderGuard {
       this.#isDisplaced = told.code === 'MOULT_NAME_TAKEN';
       if (told.message !== this.#failure)
         log.error(
-          `the run folder ${folder.path} cannot be made anew (${told.message}); the service goes on, commands cannot find it`,
+          `the run folder ${folder.path} cannot be created again (${told.message}); the service keeps running, but commands cannot find it`,
         );
       this.#failure = told.message;
     }

@@ -68,7 +68,7 @@ function copied({ number, servicePid }: GenerationProcess, fd: number, name: str
     return [copyDescriptorOf(servicePid, fd)];
   } catch (error) {
     log.error(
-      `no copy of ${name} could be had from generation ${number} (${String(error)}): it cannot be restarted, nor survive a crash. See kernel.yama.ptrace_scope, or give the supervisor CAP_SYS_PTRACE`,
+      `generation ${number} could not share a copy of ${name} (${String(error)}): it cannot be passed on in a restart or a crash. See kernel.yama.ptrace_scope, or give the supervisor CAP_SYS_PTRACE`,
     );
     return [];
   }
@@ -88,7 +88,7 @@ function listenToListeners(
       held.hold(listener, fd, generation.number);
       servingState.lateListeners.listens(generation, listener.name);
     } else if (theirs === undefined)
-      log.error(`no copy of ${listener.name} could be kept: this process may open no more descriptors`);
+      log.error(`no copy of ${listener.name} could be kept: this process has no descriptors left`);
   });
   channel.on('release', (release) => {
     held.release(release.name, generation.number);
@@ -170,12 +170,12 @@ async function replaceSilent(
     );
     if (handover.isSettled || predecessor.exit !== undefined) return;
     if (answers) {
-      const what = `generation ${predecessor.number} answers again: restart without --force, which cuts nothing`;
+      const what = `generation ${predecessor.number} answers again: restart without --force, which cuts no connection`;
       throw new MoultError('MOULT_HANDOVER_ABORTED', what, { serving: 'predecessor' });
     }
     const cut = connections(predecessor);
     handover.stage('force', { cut });
-    log.warn(`generation ${predecessor.number} does not answer and is ended: ${cut} connections are cut`);
+    log.warn(`generation ${predecessor.number} does not answer and is killed: ${cut} connections are cut`);
     predecessor.kill();
   } catch (error) {
     handover.fail(asMoultError(error, 'MOULT_CHECK_FAILED'));

@@ -27,7 +27,7 @@ export class LateListeners {
     const { log, manager, options } = this.#parts;
     const what =
       `generation ${generation.number} has not listened on ${name} within ${options.readyTimeoutMs} ms (--ready-timeout): ` +
-      'it is closed, who waited there is reset';
+      'it is closed, and connections that waited there are reset';
     log.warn(what);
     manager.tell(what);
   }
@@ -56,8 +56,8 @@ export class LateListeners {
     const { claims, late = new Set<string>() } = generation;
     const opened = [...(claims ?? [])].filter((name) => !late.has(name));
     log.error(
-      `generation ${generation.number} listens on ${namesOf(opened)} in place of ${namesOf([...late])}, which was held for it: ` +
-        'it is ended, and started again with nothing held; who waited there is reset',
+      `generation ${generation.number} listens on ${namesOf(opened)} instead of ${namesOf([...late])}, which was held for it: ` +
+        'it is stopped and started again without the held listener; connections that waited there are reset',
     );
     for (const name of late) held.closeForGood(name);
     generation.kill();

@@ -147,10 +147,10 @@ export class OrphanAdoption {
 
   #tellOfThoseAway(away: readonly GenerationProcess[]): void {
     const which = away.map(({ number, pid }) => `generation ${number} (process ${pid})`).join(', ');
-    const it = away.length === 1 ? 'It' : 'Each of them';
+    const it = away.length === 1 ? 'it' : 'each of them';
     this.#parts.log.error(
-      `${which}, left by an earlier supervisor, lives and has not come back within ${REJOIN_TIMEOUT_MS} ms: it is stopped, its event loop is blocked, ` +
-        `or it has no descriptor free. ${it} is waited for; moult restart --force ends it and starts another one`,
+      `${which}, left by an earlier supervisor, is running but has not reconnected within ${REJOIN_TIMEOUT_MS} ms: it is stopped, its event loop is blocked, ` +
+        `or it has no descriptor free. moult keeps waiting for ${it}; moult restart --force kills it and starts a new one`,
     );
   }
 
@@ -160,7 +160,7 @@ export class OrphanAdoption {
     const doors = leftDoors(folder.path);
     for (const one of away) {
       if (one.hadServed || doors.some(({ pid }) => isOfTree(pid, one.pid) !== false)) continue;
-      log.warn(`generation ${one.number} (process ${one.pid}) was never let in, and is ended`);
+      log.warn(`generation ${one.number} (process ${one.pid}) was never accepted and is killed`);
       one.isEnding = true;
       one.signalService(options.stopSignal);
       const late = new Deadline(options.stopTimeoutMs, () => one.kill()).unref();
@@ -207,7 +207,7 @@ export class OrphanAdoption {
     const first = generations.starting();
     if (first === undefined || first.isAdopted || first.livingPredecessor !== undefined) return;
     if (first.claims !== undefined || restarts.handoverTo(first) !== undefined) return;
-    log.warn(`generation ${first.number}, which was started in its place, is ended`);
+    log.warn(`generation ${first.number}, which was started instead, is stopped`);
     first.isEnding = true;
     first.kill();
   }

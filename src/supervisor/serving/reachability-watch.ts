@@ -67,7 +67,7 @@ export class ReachabilityWatch {
         if (!isStill || shutdown.hasBegun) return false;
         const { message, code } = asMoultError(error, 'MOULT_NOT_REACHED');
         if (!isTold) {
-          log.error(`${message} (${code}); it is looked again until they do`);
+          log.error(`${message} (${code}); moult keeps checking until they do`);
           manager.tell(message);
           isTold = true;
         }

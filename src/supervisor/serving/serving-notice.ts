@@ -28,7 +28,7 @@ export class ServingNotice {
     const { late = new Set<string>() } = generation;
     const size = this.#parts.held.names().filter((name) => !late.has(name)).length;
     const what = size === 0 ? 'without a listener' : `${size} listener${size === 1 ? '' : 's'}`;
-    const waits = late.size === 0 ? '' : `; ${namesOf([...late])} waits for it to listen there, too`;
+    const waits = late.size === 0 ? '' : `; ${namesOf([...late])} is held until it listens there`;
     this.#parts.log.info(
       `generation ${generation.number} serves ${what} (process ${generation.servicePid})${waits}`,
     );
@@ -41,8 +41,8 @@ export class ServingNotice {
     if (listeners > 0 || options.isProgram || generations.sayReady || this.#hasToldWhyReady) return;
     this.#hasToldWhyReady = true;
     log.info(
-      `generation ${number} has shown no listener in ${Math.round(wallClockMs() - startedAt)} ms: that it lives is taken for its being ready ` +
-        "(--ready-after says for how long; process.send('ready') says it in its own time)",
+      `generation ${number} has opened no listener in ${Math.round(wallClockMs() - startedAt)} ms: it counts as ready because it is running ` +
+        "(set the time with --ready-after, or call process.send('ready') when it is ready)",
     );
   }
 }

@@ -313,7 +313,9 @@ export class ServingState {
     generation.isUndone = false;
     generations.reached(epoch);
     journal.write({ event: 'serving', generation: generation.number, epoch: generations.epoch });
-    log.warn(`generation ${generation.number} serves on: the one that was to serve again has ended`);
+    log.warn(
+      `generation ${generation.number} keeps serving: the generation that should serve again has exited`,
+    );
     probation.servesOn(generation);
   }
 

@@ -118,7 +118,7 @@ export class Shutdown {
     const cut = words.filter(({ one }) => one.exit === undefined);
     if (cut.length === 0) return;
     this.#isCut = true;
-    log.warn(`ending at once: ${cut.map(({ has }) => has).join(', ')}`);
+    log.warn(`stopping at once: ${cut.map(({ has }) => has).join(', ')}`);
     for (const { one } of cut) one.kill();
   }
 
@@ -164,7 +164,7 @@ export class Shutdown {
     const limitMs = drainTimeoutMs + stopTimeoutMs;
     const force = setTimeout(() => {
       for (const one of this.#own()) {
-        log.warn(`generation ${one.number} did not end within ${limitMs} ms and is killed`);
+        log.warn(`generation ${one.number} did not exit within ${limitMs} ms and is killed`);
         one.kill();
       }
     }, limitMs);

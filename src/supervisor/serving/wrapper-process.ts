@@ -41,7 +41,7 @@ export function endWithService(generation: GenerationProcess, channel: Line, log
     }
     const { number, servicePid, pid } = generation;
     log.warn(
-      `generation ${number}: its service, process ${servicePid}, has ended, but process ${pid}, which started it, goes on: it is ended, too`,
+      `generation ${number}: its service, process ${servicePid}, has exited, but process ${pid}, which started it, still runs: moult stops it`,
     );
     // Asked to end, some end with success; but the service has failed.
     generation.kill();

@@ -52,7 +52,7 @@ export function whyDue(
   if (maxMemoryBytes !== null && one.memoryBytes > maxMemoryBytes)
     return `it has ${megabytes(one.memoryBytes)} of memory, over --max-memory ${megabytes(maxMemoryBytes)}`;
   if (maxAgeMs !== null && one.ageMs >= maxAgeMs * (1 - AGE_SPREAD * one.spread))
-    return `it is ${Math.round(one.ageMs / 1000)} s old (--max-age ${Math.round(maxAgeMs / 1000)} s, less up to a tenth)`;
+    return `it is ${Math.round(one.ageMs / 1000)} s old (--max-age ${Math.round(maxAgeMs / 1000)} s, or up to a tenth earlier)`;
   return undefined;
 }
 
@@ -88,7 +88,7 @@ export class Recycler {
       try {
         this.look();
       } catch (error) {
-        this.#parts.log.error(`looking for what is to be recycled failed: ${String(error)}`);
+        this.#parts.log.error(`checking for generations to recycle failed: ${String(error)}`);
       }
     }, LOOK_MS).unref();
   }
@@ -119,7 +119,7 @@ export class Recycler {
   #whyDue(one: GenerationProcess): string | undefined {
     const { options } = this.#parts;
     if (options.recycleAt !== null && this.#cameAt > one.startedAt)
-      return `its time has come by --recycle "${options.recycleAt}"`;
+      return `it is due by --recycle "${options.recycleAt}"`;
     const spread = this.#spreads.get(one) ?? Math.random();
     this.#spreads.set(one, spread);
     const memoryBytes = options.maxMemoryBytes === null ? 0 : memoryOf(one, options.isProgram);
@@ -134,7 +134,7 @@ export class Recycler {
     if (waitMs === 0) return true;
     this.#notBeforeMs.set(slot, performance.now() + waitMs);
     this.#parts.log.warn(
-      `generation ${one.number} is to be recycled so soon after its start that this waits for ${Math.round(waitMs / 1000)} s`,
+      `generation ${one.number} is due for recycling so soon after its start that moult waits ${Math.round(waitMs / 1000)} s`,
     );
     return false;
   }
@@ -155,7 +155,7 @@ export class Recycler {
         const waitMs = Math.max(FIRST_WAIT_MS, this.#backoff(slot).next(0));
         this.#notBeforeMs.set(slot, performance.now() + waitMs);
         log.warn(
-          `generation ${one.number} could not be recycled (${code}); it is tried again in ${Math.round(waitMs / 1000)} s`,
+          `generation ${one.number} could not be recycled (${code}); moult tries again in ${Math.round(waitMs / 1000)} s`,
         );
       })
       .finally(() => {

@@ -197,7 +197,9 @@ export class RollingRestart {
       ],
     };
     const became =
-      replaced.length === 0 ? 'no other was touched' : `${undone.length} were undone, ${kept.length} kept`;
+      replaced.length === 0
+        ? 'no other slot was replaced'
+        : `${undone.length} were undone, ${kept.length} kept`;
     const serving: Serving = kept.length > 0 ? 'both' : error.serving;
     return new MoultError(error.code, `slot ${names}: ${error.message}; the roll stopped: ${became}`, {
       serving,
@@ -222,7 +224,7 @@ export class RollingRestart {
     }
     if (undone.length > 0) {
       const names = undone.map(({ index }) => index).join(', ');
-      log.error(`${why}: slots ${names} have what they had before`);
+      log.error(`${why}: slots ${names} run their previous release`);
     }
     return undone;
   }
@@ -283,7 +285,10 @@ export class RollingRestart {
     const { staying } = this.#parts.slots;
     const release = staying.map(releaseBefore).find((one) => one !== undefined);
     if (release === undefined) {
-      throw new MoultError('MOULT_NOTHING_TO_ROLL_BACK', 'no release before this one has proved itself here');
+      throw new MoultError(
+        'MOULT_NOTHING_TO_ROLL_BACK',
+        'no earlier release has completed its probation here',
+      );
     }
     let how: RolledBack['how'] = 'resumed';
     let generation = 0;

@@ -62,7 +62,10 @@ export class Scaling {
     const { slots } = this.#parts;
     const model = slots.staying.find((slot) => slot.serves);
     if (model === undefined) {
-      throw new MoultError('MOULT_NOT_SERVING', 'no slot serves at the moment that others could be like');
+      throw new MoultError(
+        'MOULT_NOT_SERVING',
+        'no slot serves at the moment, so there is no release to start',
+      );
     }
     const taken = new Set(slots.all.map(({ index }) => index));
     const started: { slot: Slot; generation: GenerationProcess }[] = [];

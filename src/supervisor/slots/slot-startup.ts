@@ -62,19 +62,21 @@ export class SlotStartup {
       (lines) => this.#tellLeftOut(lines),
       (error) => {
         if (mustRead) throw error;
-        this.#log.error(`the journal cannot be read (${String(error)}): what lives is known by its sockets`);
+        this.#log.error(
+          `the journal cannot be read (${String(error)}): running generations are found by their sockets`,
+        );
       },
     );
     const told = livingGenerations(entries).living.filter(({ pid, ticks }) => isProcess(pid, ticks));
     const { env: _, ...startedFrom } = release;
     const untold = unknownGenerations(leftDoors(this.#folder.path), told, startedFrom);
     for (const { generation, pid } of untold)
-      this.#log.warn(`the journal does not tell of generation ${generation} (process ${pid}), which lives`);
+      this.#log.warn(`generation ${generation} (process ${pid}) is running, but not in the journal`);
     const alive = [...told, ...untold];
     if (alive.some(({ slot }) => (slot === undefined) !== (slots === null))) {
       const how = slots === null ? 'with --slots: give it again' : 'without --slots: leave it out';
-      const what = 'the generations that an earlier supervisor left were started';
-      throw new MoultError('MOULT_BAD_OPTION', `${what} ${how}, or end them first`);
+      const what = 'the generations left by an earlier supervisor were started';
+      throw new MoultError('MOULT_BAD_OPTION', `${what} ${how}, or stop them first`);
     }
     const known = new Map<string, Release>();
     return this.#indices(entries, alive).map((index) => {
@@ -95,7 +97,7 @@ export class SlotStartup {
     const count = lines.length === 1 ? 'a line' : `${lines.length} lines`;
     const [first = ''] = lines;
     this.#log.warn(
-      `${count} of the journal cannot be understood and is left out: ${JSON.stringify(first.slice(0, 200))}`,
+      `${count} of the journal cannot be read and is skipped: ${JSON.stringify(first.slice(0, 200))}`,
     );
   }
 
@@ -112,9 +114,7 @@ export class SlotStartup {
     const left = leftBehind(service, number, startedFrom);
     const slot = this.#slots.all.find(({ index }) => index === left?.slot);
     if (left === undefined || slot === undefined) return { slot, generation: undefined };
-    this.#log.warn(
-      `generation ${number} (process ${left.pid}) has come back, of which the journal does not tell`,
-    );
+    this.#log.warn(`generation ${number} (process ${left.pid}) has reconnected, but is not in the journal`);
     return { slot, generation: slot.generations.adopt(left, release) };
   }
 

@@ -87,7 +87,7 @@ export class Giver {
       for (const one of surplus) closeDescriptor(one);
       const door = join(this.folder, basename(message.door));
       if (!isListening(door)) {
-        const what = `its generation ${message.generation} cannot be reached at ${door}: both need the same folder`;
+        const what = `its generation ${message.generation} cannot be reached at ${door}: both containers need the same folder`;
         throw new MoultError('MOULT_NOT_SERVING', what);
       }
       const lock = fd === undefined ? undefined : FileLock.inherited(fd);
@@ -150,7 +150,7 @@ export class IncomingTakeover {
   /** @throws MOULT_RESTART_IN_PROGRESS while the service may go back to the other supervisor. */
   assertProved(): void {
     if (!this.#isUnproved) return;
-    const what = 'the service has just been taken over from another supervisor, and may go back';
+    const what = 'the service was just taken over from another supervisor and is still in probation';
     throw new MoultError('MOULT_RESTART_IN_PROGRESS', what, { serving: 'unchanged' });
   }
 
@@ -289,7 +289,7 @@ export class IncomingTakeover {
       generations.current = undefined;
       crashRecovery.revive(successor, 'ended');
     }
-    // The service could not go back any more, so it is this supervisor's to stop.
+    // The service could not return to its previous release any more, so it is this supervisor's to stop.
     if (this.#isGivingBack) void shutdown.stop();
   }
 
@@ -337,7 +337,7 @@ export class IncomingTakeover {
     for (let isTold = false; !this.#isOver && !shutdown.hasBegun; isTold = true) {
       try {
         const missing = folder.restore();
-        if (missing !== undefined) log.warn(`the run folder is made anew: ${missing}`);
+        if (missing !== undefined) log.warn(`the run folder is created again: ${missing}`);
         connectionRouter.close(folder.publicControl);
         folder.clear();
         connectionRouter.open(folder.publicControl);
@@ -345,7 +345,7 @@ export class IncomingTakeover {
         return;
       } catch (error) {
         if (!isTold)
-          log.error(`the name ${folder.name} cannot be taken yet (${String(error)}); this is tried again`);
+          log.error(`the name ${folder.name} cannot be taken yet (${String(error)}); moult tries again`);
       }
       await new Promise((resolve) => setTimeout(resolve, NAME_AGAIN_MS).unref());
     }

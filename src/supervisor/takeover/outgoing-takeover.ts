@@ -80,7 +80,7 @@ export class OutgoingTakeover {
   /** @throws MOULT_RESTART_IN_PROGRESS while another supervisor takes over. */
   assertNone(): void {
     if (this.#passing === undefined) return;
-    const what = `${this.#passing.who} is just taking the service over: ask that one`;
+    const what = `${this.#passing.who} is taking the service over: send the request to that one`;
     throw new MoultError('MOULT_RESTART_IN_PROGRESS', what, { serving: 'unchanged' });
   }
 
@@ -194,7 +194,7 @@ export class OutgoingTakeover {
     if (current?.isUndone === true && probation.successor === current)
       throw new MoultError('MOULT_RESTART_IN_PROGRESS', 'the generation that serves is just handing back');
     if (current?.door === undefined || !current.isReachable) {
-      throw new MoultError('MOULT_NOT_SERVING', 'no generation serves here that could hand over');
+      throw new MoultError('MOULT_NOT_SERVING', 'no generation here can hand over');
     }
     return current;
   }
@@ -241,7 +241,7 @@ export class OutgoingTakeover {
   }
 
   // The other supervisor is gone, or has let go. Its successor may live, but has not proved itself: as long as
-  // the predecessor can, it serves on.
+  // the predecessor can, it keeps serving.
   #lost(passing: Passing): void {
     if (this.#passing !== passing) return;
     const { crashRecovery } = this.#parts;
@@ -263,7 +263,7 @@ export class OutgoingTakeover {
     this.#over();
     const { generations, log } = this.#parts;
     log.error(
-      `${who} did not take over (${error.message}); generation ${generations.current?.number} serves on`,
+      `${who} did not take over (${error.message}); generation ${generations.current?.number} keeps serving`,
     );
     // It was told to stop when the service was the other one's already, which has given it back since.
     if (isToStop) void this.#parts.shutdown.stop();
@@ -281,10 +281,10 @@ export class OutgoingTakeover {
     this.#passing = undefined;
     this.#isCeded = true;
     this.#keepsFolder = passing.sharesFolder;
-    log.info(`${who} has taken over; this supervisor ends when its generations have`);
+    log.info(`${who} has taken over; this supervisor exits after its generations`);
     const late = setTimeout(
       () => {
-        log.warn(`generation ${predecessor.number} did not end in time and is killed`);
+        log.warn(`generation ${predecessor.number} did not exit in time and is killed`);
         predecessor.kill();
       },
       (settings?.drainTimeoutMs ?? 0) + END_TIMEOUT_MS,

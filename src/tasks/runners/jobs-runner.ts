@@ -4,42 +4,45 @@ import { type Begun, JobsEntry } from './jobs-entry.js';
 import type { Departure, Runner } from './runner.js';
 import { Running } from './running.js';
 
-/** One job, as it runs. */
+/** A running job. */
 export interface Job<T> {
-  /** As `start` gave it; the same wherever the job goes. */
+  /** The id returned by `start`; it stays the same in every generation. */
   readonly id: string;
-  /** What it was started with. */
+  /** The data with which it was started. */
   readonly data: T;
-  /** What it saved last where it ran before; undefined at its first start. */
+  /** What it last saved in an earlier generation; undefined at its first start. */
   readonly saved: unknown;
-  /** Aborts when it is to go on elsewhere, or its time is over. One that throws the signal's reason then goes on elsewhere; one that returns is done. */
+  /**
+   * Aborts when the job should continue in another generation, or its time is over. If the job then throws
+   * the signal's reason, it continues there; if it returns, it is done.
+   */
   readonly signal: AbortSignal;
-  /** A number that grows with every change of owner: what a former owner still writes can be told by its lower one. */
+  /** A number that grows with every change of owner. A late write of a former owner has a lower one. */
   readonly epoch: number;
-  /** Notes how far it has come, from where it can go on; structured-cloneable. */
+  /** Saves the progress from which the job can continue; structured-cloneable. */
   save(value: unknown): void;
 }
 
-/** How jobs change hands. */
+/** Options of jobs. */
 export interface JobsOptions {
   /**
-   * - `finish`: each is finished where it began. Its signal aborts only when the time for that, the drain time-out, is over.
-   * - `move`: its signal aborts, and it goes on in the successor from what it saved last.
+   * - `finish`: each job finishes where it started. Its signal aborts only after the drain time-out.
+   * - `move`: its signal aborts, and it continues in the successor from what it last saved.
    *
    * Default `finish`.
    */
   readonly changeover?: 'finish' | 'move';
 }
 
-/** Jobs that a service starts, each of which is to be done once. They are in memory: they end with the last generation. */
+/** Jobs that must each be done once. They are in memory and end with the last generation. */
 export interface Jobs<T> {
   /**
-   * Starts one; in the successor, where this generation has handed over.
-   * @param data structured-cloneable: it may be another generation that does it.
+   * Starts a job; it runs in the successor if this generation has handed over.
+   * @param data structured-cloneable, because another generation may run it.
    * @returns its id.
    */
   start(data: T): string;
-  /** How many run in this generation. */
+  /** The number of jobs running in this generation. */
   readonly size: number;
 }
 
@@ -202,7 +205,7 @@ export class JobsRunner<T> implements Runner, Jobs<T> {
     this.#isHere = false;
     if (this.#running.size > 0)
       process.emitWarning(
-        `${this.#running.size} jobs of ${this.name} had not come to their end when the time for it was over`,
+        `${this.#running.size} jobs of ${this.name} had not finished at the deadline`,
         'MoultWarning',
       );
   }

@@ -1,19 +1,22 @@
 import type { Departure, Origin, Runner } from './runner.js';
 import { Running } from './running.js';
 
-/** With what a periodic task runs. */
+/** The context of a scheduled run. */
 export interface TickContext {
-  /** When this run was due. */
+  /** The time at which this run was due. */
   readonly at: Date;
-  /** Aborts when it should come to its end: the time for that is over. */
+  /** Aborts when the run must end, because its time is over. */
   readonly signal: AbortSignal;
-  /** A number that grows with every change of owner: what a former owner still writes can be told by its lower one. */
+  /** A number that grows with every change of owner. A late write of a former owner has a lower one. */
   readonly epoch: number;
 }
 
-/** How a periodic task runs. */
+/** Options of a scheduled task. */
 export interface ScheduleOptions {
-  /** Whether a tick is left out while the run of an earlier one goes on, in this generation or the one before; default false. */
+  /**
+   * Whether to skip a tick while an earlier run is in progress, in this generation or its predecessor;
+   * default false.
+   */
   readonly protect?: boolean;
 }
 
@@ -40,7 +43,10 @@ export class ScheduleRunner implements Runner {
   #lastMs = 0;
   #timer: NodeJS.Timeout | undefined;
 
-  /** @param next when the tick after this moment is due; undefined when there is none. Milliseconds of the wall clock. */
+  /**
+   * @param next when the tick after this moment is due; undefined when there is none. Milliseconds of the
+   *   wall clock.
+   */
   constructor(
     name: string,
     next: (afterMs: number) => number | undefined,

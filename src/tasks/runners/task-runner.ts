@@ -1,21 +1,24 @@
 import type { Departure, Runner } from './runner.js';
 import { Running } from './running.js';
 
-/** With what a task runs. */
+/** The context of a task. */
 export interface TaskContext {
-  /** Aborts when it is to end here: at a handover, or at the end of the service. */
+  /** Aborts when the task must end here: at a handover, or when the service stops. */
   readonly signal: AbortSignal;
-  /** A number that grows with every change of owner: what a former owner still writes can be told by its lower one. */
+  /** A number that grows with every change of owner. A late write of a former owner has a lower one. */
   readonly epoch: number;
-  /** What the task returned where it ran before, once its signal had aborted; undefined at the first start, or when its owner was killed. */
+  /**
+   * What the task returned in the previous generation after its signal had aborted; undefined at the first
+   * start, or if that generation was killed.
+   */
   readonly saved: unknown;
 }
 
-/** How a task changes hands. */
+/** Options of a task. */
 export interface TaskOptions {
   /**
-   * - `stop`: its signal aborts, and it runs again in the successor once it has returned.
-   * - `finish`: it goes on in the predecessor to its end. Its signal aborts only when the time for that, the drain time-out, is over.
+   * - `stop`: its signal aborts, and it starts in the successor after it has returned.
+   * - `finish`: it finishes in the predecessor. Its signal aborts only after the drain time-out.
    *
    * Default `stop`.
    */

@@ -4,27 +4,27 @@ import type { Departure, Runner } from './runner.js';
 import { Running } from './running.js';
 import { TimersEntry, type Waiting } from './timers-entry.js';
 
-/** With what a timer runs. */
+/** The context of a timer. */
 export interface TimerContext {
-  /** When it was due. */
+  /** The time at which it was due. */
   readonly at: Date;
-  /** Aborts when it should come to its end: the time for that is over. */
+  /** Aborts when the run must end, because its time is over. */
   readonly signal: AbortSignal;
-  /** A number that grows with every change of owner: what a former owner still writes can be told by its lower one. */
+  /** A number that grows with every change of owner. A late write of a former owner has a lower one. */
   readonly epoch: number;
 }
 
-/** Timers that keep their due time over restarts. They are in memory: they end with the last generation. */
+/** Timers that keep their due time across restarts. They are in memory and end with the last generation. */
 export interface Timers<T> {
   /**
-   * Sets a timer, in place of one of the same id.
-   * @param due milliseconds from now, or a moment; one that is past is due at once.
-   * @param data structured-cloneable: it may be another generation that runs it.
+   * Sets a timer, replacing one with the same id.
+   * @param due milliseconds from now, or a Date; a past time is due at once.
+   * @param data structured-cloneable, because another generation may run it.
    */
   set(id: string, due: number | Date, data: T): void;
-  /** Takes one back. @returns whether it was known here. One that has changed hands is taken back there. */
+  /** Clears a timer. @returns whether it was known here. If it was handed over, it is cleared there. */
   clear(id: string): boolean;
-  /** How many wait in this generation. */
+  /** The number of timers waiting in this generation. */
   readonly size: number;
 }
 

@@ -66,7 +66,7 @@ export class TlsFailure extends Error {
 /** What ends a connection whose client sent something wrong. @param reason as OpenSSL words it. */
 export function brokenBy(reason: string, alert: number): TlsFailure {
   const code = `ERR_SSL_${reason.toUpperCase().replace(/[ -]/g, '_')}`;
-  return new TlsFailure(code, `TLS: ${reason}; the client is told by alert ${alert}`, alert);
+  return new TlsFailure(code, `TLS: ${reason}; sent alert ${alert} to the client`, alert);
 }
 
 /** What ends a connection whose client sent a fatal alert. */

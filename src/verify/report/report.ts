@@ -35,7 +35,7 @@ export function verdict(result: VerifyResult): string {
   if (total.duplicated > 0) found.push(`${number(total.duplicated)} answered twice`);
   const broken = brokenRestarts(result).length;
   if (broken > 0) found.push(`${plural(broken, 'restart')} failed`);
-  if (total.answered === 0) found.push('nothing was answered at all');
+  if (total.answered === 0) found.push('no request was answered');
   if (result.interrupted) found.push('interrupted');
   return `${restarts}, ${number(total.requests)} requests: ${found.join(', ')}`;
 }

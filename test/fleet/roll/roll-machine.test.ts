@@ -58,7 +58,7 @@ describe('the machine of a roll', () => {
     roll = after(roll, event('b', 'failed', 'x'), event('b', 'taken-back'));
     roll = after(roll, event('a', 'not-taken-back', 'its files were written over'));
     assert.equal(roll.phase, 'stopped');
-    assert.match(roll.reason ?? '', /not taken back: a/);
+    assert.match(roll.reason ?? '', /not undone: a/);
     assert.equal(roll.hosts.a?.reason, 'its files were written over');
   });
 

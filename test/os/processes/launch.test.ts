@@ -29,8 +29,8 @@ describe('a process that cannot be started', () => {
     assert.match(why('launch EMFILE'), /EMFILE: .*ulimit -n/);
     assert.match(why('launch EAGAIN'), /EAGAIN: .*pids\.max/);
     assert.match(why('too large'), /E2BIG: .*128 KiB/);
-    assert.match(why('no such folder'), /its folder \/no\/such\/folder is not there/);
-    assert.match(why('not executable'), /EACCES: it may not be executed/);
+    assert.match(why('no such folder'), /its folder \/no\/such\/folder does not exist/);
+    assert.match(why('not executable'), /EACCES: it is not executable by this user/);
     assert.match(why('a zero byte'), /null bytes/);
     assert.deepEqual(
       good.map(({ code, notStarted }) => ({ code, notStarted })),
