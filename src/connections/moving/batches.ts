@@ -37,7 +37,7 @@ export interface BatchEvents<T extends object = Tracked> {
   progress(): void;
   /** The other side did not take it, or it decided to stay: it goes on here. */
   returned(tracked: T): void;
-  /** The other side no longer answers. */
+  /** The other side has not answered for long: either it is given nothing any more, or {@link Batches.takeBack} waits for it. */
   stuck(): void;
 }
 
@@ -62,12 +62,14 @@ export class Batches<T extends object = Tracked> {
   #departing = new Set<T>();
   #last = 0;
   #isStopped = false;
+  #isSilent = false;
 
   constructor(channel: Channel, events: BatchEvents<T>) {
     this.#channel = channel;
     this.#events = events;
     channel.on('connections-received', ({ batch, count }) => this.#acknowledged(batch, count));
     channel.on('connections-adopted', ({ batch, pausesMs, failed }) => {
+      this.#isSilent = false;
       this.pausesMs.push(...pausesMs);
       this.failed += failed ?? 0;
       this.#unadopted.delete(batch);
@@ -76,7 +78,12 @@ export class Batches<T extends object = Tracked> {
   }
 
   get isFull(): boolean {
-    return this.#unacknowledged.size >= MAX_UNACKNOWLEDGED;
+    return this.#isSilent || this.#unacknowledged.size >= MAX_UNACKNOWLEDGED;
+  }
+
+  /** Whether the other side has not answered for long, and was sent nothing since. */
+  get isSilent(): boolean {
+    return this.#isSilent;
   }
 
   /** Whether nothing is under way. */
@@ -118,25 +125,49 @@ export class Batches<T extends object = Tracked> {
     all.fill(0);
   }
 
-  /**
-   * What was not acknowledged goes on here. The other side is told so before anything else: the same connection may go
-   * to it again, over another channel, and when this one closes it must not take its first copy for given.
-   */
+  /** Nothing is sent any more; what was not acknowledged goes on here. */
   stop(): void {
     this.#isStopped = true;
-    for (const batch of this.#unacknowledged.keys()) this.#channel.send({ type: 'connections-kept', batch });
-    const staying = [...this.#unacknowledged.values()].flat();
-    this.#unacknowledged.clear();
+    const staying = this.#keep();
     this.#unadopted.clear();
     this.#departing.clear();
     for (const one of staying) one.stay();
   }
 
+  /**
+   * What was not acknowledged goes on here, and nothing is sent until the other side answers: a loop that is blocked for
+   * some seconds takes the rest when it runs again.
+   */
+  takeBack(): void {
+    this.#isSilent = true;
+    const staying = this.#keep();
+    for (const { tracked } of staying) this.#departing.delete(tracked);
+    for (const one of staying) {
+      one.stay();
+      this.#events.returned(one.tracked);
+    }
+    this.#events.progress();
+  }
+
+  /*
+   * The other side is told before anything else: the same connection may go to it again, or to another, and when this
+   * channel closes it must not take its first copy for given.
+   */
+  #keep(): Departing<T>[] {
+    for (const batch of this.#unacknowledged.keys()) this.#channel.send({ type: 'connections-kept', batch });
+    const staying = [...this.#unacknowledged.values()].flat();
+    this.#unacknowledged.clear();
+    return staying;
+  }
+
   // From here on the other side holds a copy; ours must be gone before it begins to read.
   #acknowledged(batch: number, count: number): void {
     const departing = this.#unacknowledged.get(batch);
+    const wasSilent = this.#isSilent;
+    this.#isSilent = false;
     if (departing === undefined) {
       this.#channel.send({ type: 'connections-kept', batch });
+      if (wasSilent) this.#events.progress();
       return;
     }
     this.#unacknowledged.delete(batch);

@@ -58,7 +58,7 @@ export type CarriedDestination = (
 
 /** Moves every connection that is at rest to the other side of a channel, and the others when they come to rest. */
 export class Outflow {
-  /** Settles once all that can move at once has moved, or the outflow has stopped. */
+  /** Settles once all that can move at once has moved, the other side does not answer, or the outflow has stopped. */
   readonly settled: Promise<void>;
   /** Called each time when nothing is under way any more. */
   onIdle: () => void = () => {};
@@ -98,7 +98,7 @@ export class Outflow {
     this.#batches = new Batches(channel, {
       progress: () => this.#progressed(),
       returned: (tracked) => this.#returned(tracked),
-      stuck: () => this.stop(),
+      stuck: () => this.#batches.takeBack(),
     });
   }
 
@@ -443,6 +443,8 @@ export class Outflow {
   }
 
   #checkSettled(): void {
+    // Who waits for what moves at once does not wait for one that does not answer.
+    if (this.#batches.isSilent) this.#settle();
     if (this.#candidates.size + this.#frozen.size > 0 || !this.#batches.isIdle) return;
     for (const parting of this.#partings.values()) if (parting.isStopped) return;
     this.#settle();
