@@ -153,6 +153,12 @@ export const errorTable = {
     retry: true,
     remedy: 'Restart when it is over, shorten critical sections, or wait longer with --busy-timeout.',
   },
+  MOULT_BROADCAST_BEHIND: {
+    meaning: 'More was broadcast than the successor could deal with before it took over.',
+    serving: 'predecessor',
+    retry: true,
+    remedy: 'Heed what send() returns, restart when less is broadcast, or wait longer with --busy-timeout.',
+  },
   MOULT_COMMIT_FAILED: {
     meaning:
       'The successor did not answer the commit. It was killed, and the predecessor accepts connections again.',

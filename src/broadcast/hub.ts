@@ -11,15 +11,21 @@ import { type BroadcastMessage, encodeMessage, includes, type Positions } from '
 import { MessageLog } from './message-log.js';
 import type { PublishOptions, Topic } from './topic.js';
 
-/** What waits for the slowest peer has room for this; a peer that leaves more unread is left out. */
+/**
+ * What waits for other slots has room for this; one that leaves more unread is left out. The other side of a handover is
+ * never: what it has not read is kept, as memory allows.
+ */
 export const MAX_WAITING_BYTES = 16 * 1024 * 1024;
 /** Between slots so much is kept for one that is linked a moment later. */
 const RECENT_MESSAGES = 1000;
 const RECENT_BYTES = 1024 * 1024;
 /** So many senders are known; those that have sent last. Two generations of each slot are far fewer. */
 const MAX_SENDERS = 512;
-/** How long a generation that ends waits for what it has sent to be dealt with elsewhere. */
-const FLUSH_TIMEOUT_MS = 2000;
+/** So long a generation that ends waits for another that deals with nothing of what it has sent. */
+const FLUSH_SILENCE_MS = 10_000;
+/** How long it waits for others to take over its feeds. */
+const FEED_TIMEOUT_MS = 2000;
+const FLUSH_LOOK_MS = 100;
 
 interface Waiting {
   readonly message: BroadcastMessage;
@@ -51,8 +57,11 @@ export class BroadcastHub {
   #pins = 0;
   #recent = 0;
   readonly #waiting: Waiting[] = [];
-  readonly #drained: (() => void)[] = [];
+  /** Each says whether what it waits for has come; then it is done. */
+  readonly #waits = new Set<() => boolean>();
   #openings = 0;
+  /** Of them, those to other slots. */
+  #slotOpenings = 0;
   #seq = 0;
   #isFresh = true;
   #isDelivering = false;
@@ -146,15 +155,29 @@ export class BroadcastHub {
 
   /** Settles when no other generation is slow. */
   drained(): Promise<void> {
-    return this.isFull ? new Promise((resolve) => this.#drained.push(resolve)) : Promise.resolve();
+    return this.#until(() => !this.isFull);
   }
 
-  /** The other side of a channel may join, which it says itself. */
-  accept(channel: Conversation): void {
+  /** Settles when the other side of a channel is not slow: at once, where it does not share. */
+  keepsUp(channel: Conversation): Promise<void> {
+    return this.#until(() => ![...this.#links].some((link) => link.isOver(channel) && link.isFull));
+  }
+
+  /** How many bytes wait that the other side of a channel has not dealt with. */
+  waitingBytes(channel: Conversation): number {
+    const link = [...this.#links].find((one) => one.isOver(channel));
+    return link === undefined ? 0 : this.#log.bytesFrom(link.low);
+  }
+
+  /**
+   * The other side of a channel may join, which it says itself.
+   * @param isSlot as for {@link BroadcastHub.join}.
+   */
+  accept(channel: Conversation, isSlot = false): void {
     channel.on('broadcast-join', (join) => {
       const introduction = this.#introduction();
       channel.send(introduction);
-      this.#join(channel, join, introduction);
+      this.#join(channel, join, introduction, isSlot);
     });
   }
 
@@ -166,18 +189,21 @@ export class BroadcastHub {
     this.whenUsed(() => {
       if (channel.isClosed) return;
       // What is sent before the answer is for the other side, too.
+      const slots = isSlot ? 1 : 0;
       this.#openings += 1;
+      this.#slotOpenings += slots;
       let isOpening = true;
       const opened = () => {
         if (!isOpening) return;
         isOpening = false;
         this.#openings -= 1;
+        this.#slotOpenings -= slots;
         this.feeds.look();
       };
       channel.closed.then(opened);
       const introduction = this.#introduction();
       channel.on('broadcast-join', (join) => {
-        this.#join(channel, join, introduction);
+        this.#join(channel, join, introduction, isSlot);
         opened();
       });
       // What a feed brings until the answer comes, the other side has passed on to all clients that there are.
@@ -222,23 +248,25 @@ export class BroadcastHub {
     }
   }
 
-  /** Settles when all has been dealt with at the other side of a channel, or that takes too long. */
-  async flushed(timeoutMs = FLUSH_TIMEOUT_MS): Promise<void> {
-    // Whose copies of a feed count goes when another's do.
-    const isFlushed = () =>
-      !this.isShared || ([...this.#links].every((link) => link.isFlushed) && !this.feeds.isNeeded);
-    if (isFlushed()) return;
-    await new Promise<void>((resolve) => {
-      const limit = setTimeout(resolve, timeoutMs).unref();
-      const look = () => {
-        if (isFlushed()) {
-          clearTimeout(limit);
-          resolve();
-        } else this.#drained.push(look);
-      };
-      this.#drained.push(look);
-      this.#schedule();
-    });
+  /**
+   * Settles when all that was sent has been dealt with elsewhere; not as long as others deal with it.
+   * @param silenceMs how long one that deals with nothing is waited for.
+   */
+  async flushed(silenceMs = FLUSH_SILENCE_MS): Promise<void> {
+    const startedAtMs = performance.now();
+    const isWaitedFor = (link: Link, nowMs: number) =>
+      !link.isFlushed && nowMs - Math.max(startedAtMs, link.heardAtMs) < silenceMs;
+    const isFlushed = () => {
+      if (!this.isShared) return true;
+      const nowMs = performance.now();
+      if ([...this.#links].some((link) => isWaitedFor(link, nowMs))) return false;
+      // Whose copies of a feed count goes when another's do.
+      return !this.feeds.isNeeded || nowMs - startedAtMs >= Math.min(silenceMs, FEED_TIMEOUT_MS);
+    };
+    const looks = setInterval(() => this.#look(), FLUSH_LOOK_MS).unref();
+    this.#schedule();
+    await this.#until(isFlushed);
+    clearInterval(looks);
   }
 
   /** Whether anybody may need again what is sent now. */
@@ -257,7 +285,12 @@ export class BroadcastHub {
   }
 
   /** @param said how this side has introduced itself. */
-  #join(channel: Conversation, join: Message<'broadcast-join'>, said: Message<'broadcast-join'>): void {
+  #join(
+    channel: Conversation,
+    join: Message<'broadcast-join'>,
+    said: Message<'broadcast-join'>,
+    isSlot: boolean,
+  ): void {
     // What was sent before nobody has who could bring a client that was not sent it. One that joins several at once is
     // sent it by none of them; of senders that it knows by then another one has begun to tell it.
     for (const { origin, seq } of join.heard) {
@@ -284,6 +317,7 @@ export class BroadcastHub {
         acknowledged: () => this.#acknowledged(),
         closed: (closed) => this.#closed(closed),
       },
+      isSlot,
     );
     this.#links.add(link);
     this.feeds.tellServing();
@@ -344,19 +378,26 @@ export class BroadcastHub {
     this.#forgotten.delete(oldest);
   }
 
+  // What somebody else needs stays anyway.
   #limit(): void {
-    while (this.#log.bytes > MAX_WAITING_BYTES) {
+    while (this.#log.bytes > MAX_WAITING_BYTES && !this.#isNeeded) {
       const slow = [...this.#links].filter(({ low }) => low <= this.#log.start);
       for (const link of slow) {
-        if (link.skipped === 0) {
-          warn(
-            `another generation left more than ${MAX_WAITING_BYTES} bytes of broadcast messages unread: its clients miss the oldest ones`,
-          );
-        }
+        const { skipped } = link;
         link.skipTo(this.#log.start + 1);
+        if (skipped > 0 || link.skipped === 0) continue;
+        warn(
+          `another slot left more than ${MAX_WAITING_BYTES} bytes of broadcast messages unread: its clients miss the oldest ones`,
+        );
       }
       this.#forgetBefore(this.#log.start + 1);
     }
+  }
+
+  /** Whether the oldest message may be needed by clients that come, or by the other side of a handover. */
+  get #isNeeded(): boolean {
+    if (this.#openings - this.#slotOpenings + this.#pins > 0) return true;
+    return [...this.#links].some(({ isSlot, low }) => !isSlot && low <= this.#log.start);
   }
 
   #forgetBefore(index: number): void {
@@ -375,7 +416,7 @@ export class BroadcastHub {
     if (this.#links.size <= 1) this.#giveUpGaps();
     this.feeds.tellServing();
     this.feeds.look();
-    this.#tellDrained();
+    this.#look();
   }
 
   #forget(): void {
@@ -387,11 +428,22 @@ export class BroadcastHub {
 
   /** A feed has come to another generation. */
   feedMoved(): void {
-    this.#tellDrained();
+    this.#look();
   }
 
-  #tellDrained(): void {
-    if (!this.isFull) for (const told of this.#drained.splice(0)) told();
+  #until(isOver: () => boolean): Promise<void> {
+    if (isOver()) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#waits.add(() => {
+        const isDone = isOver();
+        if (isDone) resolve();
+        return isDone;
+      });
+    });
+  }
+
+  #look(): void {
+    for (const wait of this.#waits) if (wait()) this.#waits.delete(wait);
   }
 
   #schedule(): void {
@@ -400,7 +452,7 @@ export class BroadcastHub {
     process.nextTick(() => {
       this.#isScheduled = false;
       for (const link of this.#links) link.flush(this.#positions);
-      this.#tellDrained();
+      this.#look();
     });
   }
 }

@@ -5,7 +5,7 @@ import { type BroadcastMessage, includes, MAX_MESSAGE_BYTES, type Positions } fr
 import type { MessageLog } from './message-log.js';
 
 /** So many bytes may be on their way to a peer that has not dealt with them; the rest waits in the log. */
-const WINDOW_BYTES = 1024 * 1024;
+export const WINDOW_BYTES = 1024 * 1024;
 /**
  * So many messages may be: each is work for every client there, in one turn where they come together, and connections
  * and answers wait for that turn.
@@ -32,6 +32,10 @@ export class Link {
   readonly saysPassed: boolean;
   /** All before this number the other side has dealt with, and sends no client that has not been sent it. */
   low: number;
+  /** Whether the other side is another slot, and not the other side of a handover. */
+  readonly isSlot: boolean;
+  /** When it has last dealt with something, by `performance.now()`. */
+  heardAtMs = performance.now();
   /** How many messages it was not sent, because it did not read. */
   skipped = 0;
   readonly #channel: Conversation;
@@ -43,10 +47,17 @@ export class Link {
   #sendingBytes = 0;
   #next: number;
 
-  constructor(channel: Conversation, log: MessageLog, join: Message<'broadcast-join'>, events: LinkEvents) {
+  constructor(
+    channel: Conversation,
+    log: MessageLog,
+    join: Message<'broadcast-join'>,
+    events: LinkEvents,
+    isSlot: boolean,
+  ) {
     this.#channel = channel;
     this.#events = events;
     this.#log = log;
+    this.isSlot = isSlot;
     this.peer = join.id;
     this.saysPassed = join.saysPassed === true;
     this.#heard = positionsOf(join.heard);
@@ -62,6 +73,11 @@ export class Link {
       events.acknowledged();
     });
     channel.closed.then(() => events.closed(this));
+  }
+
+  /** Whether it goes over this channel. */
+  isOver(channel: Conversation): boolean {
+    return this.#channel === channel;
   }
 
   /** Whether all that is to be sent has been sent, and dealt with there. */
@@ -143,6 +159,7 @@ export class Link {
   }
 
   #learn(heard: Message<'broadcast-heard'>['heard']): void {
+    this.heardAtMs = performance.now();
     for (const { origin, seq } of heard) {
       this.#events.heardOf(origin);
       if (seq > (this.#heard.get(origin) ?? -1)) this.#heard.set(origin, seq);

@@ -25,6 +25,12 @@ export class MessageLog {
     return this.#messages;
   }
 
+  /** How many bytes those from this number on have. */
+  bytesFrom(index: number): number {
+    const at = Math.max(0, index - this.#start);
+    return this.#messages.slice(at).reduce((sum, { payload }) => sum + payload.length, 0);
+  }
+
   add(message: BroadcastMessage): void {
     this.#messages.push(message);
     this.bytes += message.payload.length;

@@ -2,6 +2,7 @@
  * Each method is a transition of one state machine (lifecycle/handover-states.ts): cut in two, the halves would share every
  * field. What leaves is in leave.ts; state and tasks are in giving.ts and taking.ts.
  */
+import { WINDOW_BYTES } from '../broadcast/link.js';
 import { broadcastHub, knownHub } from '../broadcast/shared.js';
 import type { Channel } from '../channel/channel.js';
 import type { DrainTimes } from '../connections/drain.js';
@@ -433,7 +434,10 @@ export class Predecessor {
     const limitMs = this.#settings?.busyTimeoutMs ?? BUSY_TIMEOUT_MS;
     const channel = this.#channel;
     const late = `critical sections of the service were not over within ${limitMs} ms`;
-    this.#limit = new Deadline(limitMs, () => this.fail(new MoultError('MOULT_CRITICAL_SECTION', late)));
+    let isBehind = false;
+    this.#limit = new Deadline(limitMs, () =>
+      this.fail(isBehind ? behind(channel, limitMs) : new MoultError('MOULT_CRITICAL_SECTION', late)),
+    );
     const isStill = () => this.#state === 'ready' && this.#channel === channel;
     const fail = (error: MoultError) => {
       if (isStill()) this.fail(error);
@@ -442,8 +446,18 @@ export class Predecessor {
       this.#context.critical.whenNone(() => {
         if (isStill()) this.#commit();
       });
-    if (this.#giving === undefined) commit();
-    else this.#giving.catchUp(commit, fail);
+    // One that is behind before it has a client will be so for those that come to it.
+    const keepUp = () => {
+      const hub = knownHub();
+      if (hub === undefined || channel === undefined) return commit();
+      isBehind = true;
+      hub.keepsUp(channel).then(() => {
+        isBehind = false;
+        commit();
+      });
+    };
+    if (this.#giving === undefined) keepUp();
+    else this.#giving.catchUp(keepUp, fail);
   }
 
   // What clients will find nobody on, unless the successor comes to listen on it after all.
@@ -847,6 +861,12 @@ function whenKnown(one: ProcessHandle, then: (hasEnded: boolean) => void): void 
     if (one.hasEnded()) tell(true);
   }, LOOK_MS);
   const limit = new Deadline(END_TIMEOUT_MS, () => tell(one.hasEnded()));
+}
+
+function behind(channel: Channel | undefined, limitMs: number): MoultError {
+  const bytes = channel === undefined ? 0 : (knownHub()?.waitingBytes(channel) ?? 0);
+  const what = `expected the successor to deal with what is broadcast within ${limitMs} ms; ${bytes} bytes wait for it, and at most ${WINDOW_BYTES} are sent ahead`;
+  return new MoultError('MOULT_BROADCAST_BEHIND', what);
 }
 
 function tellKept({ message }: MoultError): void {

@@ -13,9 +13,9 @@ export interface Broadcast<T> {
   /**
    * Sends a message to all of them. This process handles it before `send` returns.
    * @param message anything that `structuredClone` accepts, at most 4 MiB.
-   * @returns whether the others keep up; if not, wait for {@link Broadcast.drained}. Up to 16 MiB are queued
-   *   for a process that does not read; beyond that, its clients miss the oldest messages, and moult emits a
-   *   warning.
+   * @returns whether the others keep up; if not, wait for {@link Broadcast.drained}. For the other side of a
+   *   restart all messages are queued, in memory. For another slot that does not read, up to 16 MiB are queued;
+   *   beyond that, its clients miss the oldest messages, and moult emits a warning.
    * @throws MOULT_DATA_TOO_LARGE, with the size; the message is then not sent. MOULT_BAD_OPTION if it cannot
    *   be cloned.
    */

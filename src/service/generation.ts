@@ -486,7 +486,7 @@ export class Generation implements GenerationContext {
 
   #visit = (channel: Channel, hello: Message<'hello'>): void => {
     if (hello.role === 'neighbour' && hello.shares === true) {
-      broadcastHub().accept(channel);
+      broadcastHub().accept(channel, true);
       return;
     }
     if (hello.role === 'neighbour') {

@@ -16,7 +16,8 @@ interface Pair {
   arrive(): Promise<void>;
 }
 
-async function pair(): Promise<Pair> {
+/** @param areSlots whether they are in different slots, and not the two sides of a handover. */
+async function pair(areSlots = false): Promise<Pair> {
   const [near, far] = [new BroadcastHub('near'), new BroadcastHub('far')];
   const got: unknown[] = [];
   near.declare({ name: 'news', deliver: () => {} });
@@ -24,8 +25,8 @@ async function pair(): Promise<Pair> {
   const [one, other] = [new End(), new End()];
   one.other = other;
   other.other = one;
-  far.accept(other as unknown as Conversation);
-  near.join(one as unknown as Conversation);
+  far.accept(other as unknown as Conversation, areSlots);
+  near.join(one as unknown as Conversation, areSlots);
   const arrive = async () => {
     for (let quiet = 0; quiet < 3; quiet += 1) {
       for (const { queue } of [one, other]) {
@@ -90,8 +91,31 @@ describe('broadcasts between two processes', () => {
     assert.equal(got.length, sent);
   });
 
-  it('are bounded for one that does not read, which is told, and gets the latest', async () => {
-    const { near, got, arrive } = await pair();
+  it('wait for the other side of a handover, however many they are', async () => {
+    const { near, far, got, arrive } = await pair();
+    const part = 'x'.repeat(256 * KIB);
+    const count = 3 * (MAX_WAITING_BYTES / part.length);
+    for (let i = 0; i < count; i += 1) near.publish('news', `${i} ${part}`);
+    // A client that has been sent nothing of it can still come.
+    assert.ok(near.canTake([{ origin: 'near', seq: 0 }]));
+    let isFlushed = false;
+    const flushed = near.flushed().then(() => {
+      isFlushed = true;
+    });
+    await turn();
+    assert.equal(isFlushed, false);
+    await arrive();
+    await flushed;
+    assert.deepEqual(
+      got.map((text) => Number(String(text).split(' ')[0])),
+      Array.from({ length: count }, (_, i) => i),
+    );
+    assert.equal(near.canTake([{ origin: 'near', seq: 0 }]), false, 'it is kept no longer than is needed');
+    assert.ok(far.canTake([{ origin: 'near', seq: count }]));
+  });
+
+  it('are bounded for a slot that does not read, which is told, and gets the latest', async () => {
+    const { near, got, arrive } = await pair(true);
     const warnings: string[] = [];
     const note = ({ message }: Error) => warnings.push(message);
     process.on('warning', note);

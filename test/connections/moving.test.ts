@@ -615,6 +615,28 @@ describe('the predecessor of connections that do not get through', () => {
     await until(() => messages.filter(({ type }) => type === 'connections').length >= 2, 'another batch');
   });
 
+  tidy('serves them while the other side does not answer, and offers them when it does', async (later) => {
+    const { a, peer, outflow, messages } = await sending(later);
+    const client = await servedClient(later, a);
+    outflow.start();
+    await until(() => messages.some(({ type }) => type === 'connections-kept'), 'that it stays', 20_000);
+    await outflow.settled;
+    client.socket.write(GET);
+    await client.receives('first', 2);
+    await turns(20);
+    assert.equal(messages.filter(({ type }) => type === 'connections').length, 1, 'nothing more was sent');
+    // Its loop runs again: it reads the first batch, and that this has stayed.
+    peer.write(encodeFrame({ type: 'connections-received', batch: 1, count: 1 }));
+    await until(() => messages.filter(({ type }) => type === 'connections').length === 2, 'another batch');
+    peer.write(encodeFrame({ type: 'connections-received', batch: 2, count: 1 }));
+    await until(() => messages.some(({ type }) => type === 'connections-begin'), 'the begin');
+    assert.deepEqual(
+      messages.filter(({ type }) => type === 'connections-begin').map(({ batch }) => batch),
+      [2],
+    );
+    assert.equal(outflow.moved, 1);
+  });
+
   tidy('ends its own side of those that were acknowledged before it lets the other begin', async (later) => {
     const { a, peer, outflow, messages } = await sending(later);
     const client = await servedClient(later, a);

@@ -65,7 +65,8 @@ export const byWebSocket: Join = async (port, { text, said, ended }) => {
   ws.on('message', (data) => {
     const words = String(data);
     if (words.startsWith('said ')) said(words.slice(5));
-    else text(words);
+    // What is more than sender and number only makes it large.
+    else text(words.split(' ', 2).join(' '));
   });
   ws.on('close', ended);
   ws.on('error', () => {});

@@ -1,9 +1,13 @@
 import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { connect } from '@nats-io/transport-node';
 import { createAdapter } from '@socket.io/redis-adapter';
 import { Redis } from 'ioredis';
 import { Server } from 'socket.io';
+import { MAX_WAITING_BYTES } from '#moult/broadcast/hub.js';
 import { brokerOf } from '../support/brokers.js';
 import { lacksServer, serverFor } from '../support/message-service.js';
 import { bySocketIo, byWebSocket, Crowd } from './broadcast-clients.js';
@@ -109,6 +113,29 @@ describe('what is broadcast while clients move', () => {
         crowd.talk(6, 20);
       },
     });
+  });
+
+  it('comes to every WebSocket once, also when a successor that stands still has much more to read than may wait', async () => {
+    const folder = await mkdtemp(path.join(tmpdir(), 'moult-flood-'));
+    const [clients, count, bytes] = [36, 40, 512 * 1024];
+    assert.ok(count * bytes > MAX_WAITING_BYTES);
+    const crowd = new Crowd();
+    const options = {
+      command: ['node', fixture('floods.mjs')],
+      env: { COUNT: String(count), BYTES: String(bytes), FLOODED: path.join(folder, 'flooded') },
+      runOptions: ['--probation', '1s'],
+    };
+    try {
+      await withService(options, async (service) => {
+        await crowd.connect(byWebSocket, (await service.target()).port, clients);
+        const { code, stderr } = await service.moult('restart', service.name, '--wait', 'drained');
+        assert.equal(code, 0, stderr);
+        await crowd.audience.hadOnce(Array.from({ length: count }, (_, i) => `f ${i}`));
+      });
+    } finally {
+      crowd.close();
+      await rm(folder, { recursive: true });
+    }
   });
 
   it('comes to every WebSocket once in three slots, over rolls and while slots come and go', async () => {
