@@ -4,7 +4,7 @@
 //
 //   node proofs/browser.mjs --secure
 //   node proofs/browser.mjs --restarts 5 --screenshot docs/guide/images/chat.png
-import { mkdtemp, rm } from 'node:fs/promises';
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import process from 'node:process';
@@ -29,8 +29,7 @@ const FLAGS = [
 const VIEWPORT = { width: 720, height: 560 };
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const script = path.join(root, 'examples/chat/server.mjs');
-const overTls = path.join(root, 'proofs/tls/over-tls.mjs');
+const chat = path.join(root, 'examples/chat');
 const { values } = parseArgs({
   options: {
     restarts: { type: 'string', default: '5' },
@@ -63,9 +62,21 @@ async function inFolder(work) {
   }
 }
 
+/** The same chat over TLS: beside what is built, where it finds moult. */
+async function secured() {
+  const own = path.join(root, 'build/chat-over-tls');
+  await cp(chat, own, { recursive: true });
+  const script = path.join(own, 'server.mjs');
+  const text = await readFile(script, 'utf8');
+  const servers = path.join(root, 'test/fixtures/services/secured.mjs');
+  const over = `import { createHttpServer as createServer } from '${servers}';`;
+  await writeFile(script, text.replace("import { createServer } from 'node:http';", over));
+  return script;
+}
+
 async function prove(folder, restarts, screenshot) {
   const service = await startUnderMoult({
-    command: [...(values.secure ? [process.execPath, '--import', overTls] : []), script],
+    command: [values.secure ? await secured() : path.join(chat, 'server.mjs')],
     runOptions: ['--probation', '200ms', ...(values.secure ? ['--tls', 'move'] : [])],
     env: {
       PORT: '0',

@@ -86,7 +86,7 @@ async function cuts(node, report) {
     cwd: root,
     stdio: ['ignore', 2, 2],
   });
-  const files = ['tls.test.js', 'tls-kills.test.js'].map((file) =>
+  const files = ['tls.test.js', 'carried-tls.test.js', 'tls-kills.test.js'].map((file) =>
     path.join(root, 'build/test/connections/moving', file),
   );
   const preload = path.join(root, 'build/test/support/watch.js');

@@ -25,7 +25,8 @@ const CLIENTS = {
   'java dialing': (port) => ({ command: ['java', path.join(here, 'Ask.java'), port, '1'], isDialing: true }),
   curl: (port) => {
     const one = ['-w', 'c%{num_connects}\\na\\n', '-o', '/dev/null', `https://127.0.0.1:${port}/[1-1000000]`];
-    return { command: ['curl', '-sS', '-k', '--http1.1', '--rate', '100/s', ...one] };
+    // By lines: else what it says comes in pieces of 4 KiB.
+    return { command: ['stdbuf', '-oL', 'curl', '-sS', '-k', '--http1.1', '--rate', '100/s', ...one] };
   },
   // k updates its own keys, K the server's too.
   openssl: (port) => ({
