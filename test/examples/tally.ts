@@ -1,5 +1,9 @@
+import assert from 'node:assert/strict';
 import { until } from '../integration/supervised.js';
 import { endsWithTest } from '../support/ends-with-test.js';
+
+/** Connections that stay wait for a probation of ten seconds first. */
+const HEARD_MS = 90_000;
 
 /** What the clients of one test met. */
 export class Tally {
@@ -26,11 +30,14 @@ export class Tally {
 
   /** Waits until so many different versions have answered, the last of them often. */
   async hears(versions: number): Promise<void> {
-    await until(`${versions} versions have answered (${this.failures.slice(0, 3)})`, () => {
+    const isHeard = () => {
       const last = this.versions.at(-1);
       const isEnough = last !== undefined && (this.#answers.get(last) ?? 0) >= 10;
       return this.failures.length > 0 || (this.versions.length >= versions && isEnough);
-    });
+    };
+    await until(`${versions} versions have answered`, isHeard, HEARD_MS).catch((error: Error) =>
+      assert.fail(`${error.message}: ${JSON.stringify([...this.#answers])}`),
+    );
   }
 }
 
