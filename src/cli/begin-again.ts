@@ -4,7 +4,7 @@
  */
 import { libc } from '../os/libc.js';
 import { execute } from '../os/processes/execute.js';
-import { programCommand } from '../supervisor/upgrade.js';
+import { programCommand } from '../supervisor/upgrade/next-program.js';
 
 /** Loads what it needs of the system. @throws Error where that cannot be done now. */
 export function prepare(): void {

@@ -111,11 +111,16 @@ const LIMITS: readonly [string, string, string, (value: number) => string][] = [
   ['docs/reference/cli.md', 'src/protocol/messages.ts', 'MAX_SLOTS', (n) => `1 to ${n}, \`max\``],
   [
     'docs/reference/cli.md',
-    'src/supervisor/supervisor.ts',
+    'src/supervisor/process/ready-times.ts',
     'READY_AFTER_MS',
     (n) => `| ${seconds(n)}; none for a program`,
   ],
-  [`${GUIDE}/deploying.md`, 'src/supervisor/supervisor.ts', 'BUSY_MS', (n) => `up to ${seconds(n)} later`],
+  [
+    `${GUIDE}/deploying.md`,
+    'src/supervisor/process/ready-times.ts',
+    'BUSY_MS',
+    (n) => `up to ${seconds(n)} later`,
+  ],
   [`${GUIDE}/slots.md`, 'src/protocol/messages.ts', 'MAX_SLOTS', (n) => `At most ${n} slots`],
   [`${GUIDE}/slots.md`, 'src/sticky/slot-queue.ts', 'WAIT_MS', (n) => `wait for it, up to ${seconds(n)}`],
   [

@@ -22,12 +22,18 @@ import { OutputFile } from '../../supervisor/output/output-file.js';
 import { leftText } from '../../supervisor/output/output-reopening.js';
 import { boundOutput } from '../../supervisor/output-bound.js';
 import { flushLines } from '../../supervisor/process/whole-lines.js';
-import { rehearse } from '../../supervisor/rehearsal.js';
 import { defaultName } from '../../supervisor/releases/release.js';
 import { ServiceSettings } from '../../supervisor/service-settings.js';
-import { type NextProgram, Supervisor } from '../../supervisor/supervisor.js';
+import { Supervisor } from '../../supervisor/supervisor.js';
 import { Giver } from '../../supervisor/takeover/incoming-takeover.js';
-import { becomeNewProgram, CARRIED_FORMAT, type Carried, takeCarried } from '../../supervisor/upgrade.js';
+import type { NextProgram } from '../../supervisor/upgrade/in-place-upgrade.js';
+import {
+  becomeNewProgram,
+  CARRIED_FORMAT,
+  type Carried,
+  takeCarried,
+} from '../../supervisor/upgrade/next-program.js';
+import { rehearse } from '../../supervisor/upgrade/rehearsal.js';
 import { visibleLine } from '../../terminal/visible.js';
 import { passEarlyOn } from '../early-signals.js';
 import { observe } from '../observers.js';

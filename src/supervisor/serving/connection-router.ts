@@ -44,17 +44,23 @@ export interface ConnectionRouterParts {
   readonly serve: (channel: Channel) => void;
   /** Another supervisor has come: lets it take over. */
   readonly cede: (channel: Channel) => void;
-  /** The generation of another supervisor has come, because that one is gone. */
-  readonly cameBack: (foreign: GenerationProcess, how: NonNullable<Message<'hello'>['rejoin']>) => void;
 }
+
+type OnCameBack = (foreign: GenerationProcess, how: NonNullable<Message<'hello'>['rejoin']>) => void;
 
 /** Receives who comes to the supervisor's door: generations that were started, those that come back, and operators. */
 export class ConnectionRouter {
   readonly #parts: ConnectionRouterParts;
   readonly #doors = new Map<string, Door>();
+  #onCameBack: OnCameBack = () => {};
 
   constructor(parts: ConnectionRouterParts) {
     this.#parts = parts;
+  }
+
+  /** Whom to tell when the generation of another supervisor has come, because that one is gone. */
+  onCameBack(handler: OnCameBack): void {
+    this.#onCameBack = handler;
   }
 
   /** Opens a door at this path. @throws MOULT_SYSTEM_CALL when it cannot be bound. */
@@ -153,7 +159,7 @@ export class ConnectionRouter {
     const ends = hello.rejoin === undefined ? (generation.tree.outputEnds?.() ?? []) : [];
     if (generation.isAddonless) channel.send(welcome);
     else channel.send(welcome, [1, 2, ...(ends.every((fd) => fd >= 0) ? ends : [])]);
-    if (hello.rejoin !== undefined && !generation.isOurs) this.#parts.cameBack(generation, hello.rejoin);
+    if (hello.rejoin !== undefined && !generation.isOurs) this.#onCameBack(generation, hello.rejoin);
     else if (hello.rejoin !== undefined) slot.adoption.rejoin(generation, hello.rejoin);
     else {
       const isGiven = !generation.isAddonless && predecessor?.door === undefined;

@@ -12,8 +12,6 @@ export interface FolderGuardParts {
   readonly folder: RunFolder;
   readonly connectionRouter: ConnectionRouter;
   readonly journal: Journal;
-  /** Whether the folder is this supervisor's alone now. */
-  readonly isOurs: () => boolean;
   readonly log: Logger;
 }
 
@@ -23,6 +21,7 @@ export class FolderGuard {
   #timer: NodeJS.Timeout | undefined;
   #failure = '';
   #isDisplaced = false;
+  #isOurs = () => true;
 
   constructor(parts: FolderGuardParts) {
     this.#parts = parts;
@@ -33,14 +32,15 @@ export class FolderGuard {
     return this.#isDisplaced;
   }
 
-  /** Looks at once, and then now and then until it is stopped. */
-  start(): void {
+  /** Looks at once, and then now and then until it is stopped. @param isOurs whether the folder is this supervisor's alone now. */
+  start(isOurs: () => boolean): void {
+    this.#isOurs = isOurs;
     this.look();
     this.#timer = setInterval(() => {
-      const { isOurs, journal, log } = this.#parts;
+      const { journal, log } = this.#parts;
       try {
         this.look();
-        if (isOurs() && !this.#isDisplaced) journal.compact();
+        if (this.#isOurs() && !this.#isDisplaced) journal.compact();
       } catch (error) {
         log.error(`the run folder could not be checked (${String(error)}); moult tries again`);
       }
@@ -53,8 +53,8 @@ export class FolderGuard {
 
   /** Makes anew what is missing: also before a process is started, which must find all of it. */
   look(): void {
-    const { folder, connectionRouter, journal, isOurs, log } = this.#parts;
-    if (!isOurs()) return;
+    const { folder, connectionRouter, journal, log } = this.#parts;
+    if (!this.#isOurs()) return;
     try {
       const missing = folder.restore();
       const hadNoDoor = connectionRouter.mend(folder.control);

@@ -3,16 +3,16 @@ import type { Slots } from './slots.js';
 
 /** Tells the generations that serve in different slots of each other, so that they share their broadcasts. */
 export class SlotIntroductions {
-  readonly #slots: () => Slots;
+  readonly #slots: Slots;
   readonly #told = new WeakMap<object, string>();
 
-  constructor(slots: () => Slots) {
+  constructor(slots: Slots) {
     this.#slots = slots;
   }
 
   /** Tells those who do not know yet what has changed. */
   tell(): void {
-    const serving = this.#slots().all.flatMap(({ generations: { current } }) => current ?? []);
+    const serving = this.#slots.all.flatMap(({ generations: { current } }) => current ?? []);
     if (serving.length < 2) return;
     for (const one of serving) this.#tellOne(one, serving);
   }

@@ -1,16 +1,21 @@
 import { isOfTree } from '../../os/processes/proc-tree.js';
+import type { JournalFact } from '../journal-entry.js';
 import type { Expectations } from '../options.js';
 import type { GenerationProcess } from '../process/generation-process.js';
+import type { Release } from '../releases/release.js';
 import type { Slot } from './slot.js';
 
 /** The slots of a service: one, or several that share its listeners. */
 export class Slots {
-  readonly #make: (index: number | undefined) => Slot;
+  #make: (index: number | undefined) => Slot = () => {
+    throw new Error('nothing makes slots yet');
+  };
   /** What those that have come to their end had counted. */
   readonly gone = { restarts: 0, crashes: 0 };
   #all: Slot[] = [];
 
-  constructor(make: (index: number | undefined) => Slot) {
+  /** How they are made from now on. */
+  madeBy(make: (index: number | undefined) => Slot): void {
     this.#make = make;
   }
 
@@ -41,6 +46,31 @@ export class Slots {
       if (generation !== undefined) return { slot, generation };
     }
     return undefined;
+  }
+
+  /** A generation, and those that may accept in its place: slots share their listeners. */
+  acceptorsBeside(generation: GenerationProcess): GenerationProcess[] {
+    const others = this.#all.filter(({ generations }) => !generations.all().includes(generation));
+    // One that was left by an earlier supervisor may not have come back yet.
+    const accepting = others.flatMap(({ generations }) =>
+      generations.all().filter((one) => one === generations.current || (one.isAdopted && !one.isReachable)),
+    );
+    return [generation, ...accepting];
+  }
+
+  /** The releases that run, and those to which a crash or a rollback may come back. */
+  neededReleases(): Release[] {
+    return this.#all.flatMap(({ generations, releases }) => [
+      ...generations.all().flatMap(({ exit, release }) => (exit === undefined ? release : [])),
+      ...[releases.lastGood(), releases.before()].flatMap((release) => release ?? []),
+    ]);
+  }
+
+  /** What a journal must tell of the generations that live. */
+  facts(): JournalFact[] {
+    return this.#all.flatMap(({ index, generations }) =>
+      generations.facts().map((fact) => (index === undefined ? fact : { slot: index, ...fact })),
+    );
   }
 
   /** The one with this index, which is made where there is none. */

@@ -8,14 +8,14 @@ type Home = Message<'homes'>['slots'][number];
 
 /** Tells all generations to which slots clients belong, and where those are reached: of a service with sticky sessions. */
 export class StickyRoutes {
-  readonly #slots: () => Slots;
+  readonly #slots: Slots;
   readonly #asked: () => Sticky | null;
   /** Those that have served: clients of one that starts for the first time need not wait for it. */
   readonly #homes = new WeakSet<Slot>();
   readonly #told = new WeakMap<object, string>();
   #hasBegun = false;
 
-  constructor(slots: () => Slots, sticky: () => Sticky | null) {
+  constructor(slots: Slots, sticky: () => Sticky | null) {
     this.#slots = slots;
     this.#asked = sticky;
   }
@@ -41,11 +41,11 @@ export class StickyRoutes {
   tell(): void {
     if (!this.#hasBegun || this.#sticky === null) return;
     const slots = this.#now();
-    for (const generation of this.#slots().generations()) this.#tellOne(generation, slots);
+    for (const generation of this.#slots.generations()) this.#tellOne(generation, slots);
   }
 
   #now(): Home[] {
-    return this.#slots().staying.flatMap((slot) => {
+    return this.#slots.staying.flatMap((slot) => {
       const { current } = slot.generations;
       if (current !== undefined) this.#homes.add(slot);
       if (slot.index === undefined || !this.#homes.has(slot)) return [];
@@ -55,7 +55,7 @@ export class StickyRoutes {
 
   #tellOne(generation: GenerationProcess, slots: Home[], known = '[]'): void {
     const { lifeline } = generation;
-    const own = this.#slots().of(generation.number)?.index;
+    const own = this.#slots.of(generation.number)?.index;
     if (lifeline === undefined || lifeline.isClosed || own === undefined) return;
     const news = JSON.stringify(slots);
     if ((this.#told.get(lifeline) ?? known) === news) return;

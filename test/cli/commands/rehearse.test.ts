@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import { startTicks } from '#moult/os/processes/process.js';
-import { CARRIED_FORMAT, variablesOf } from '#moult/supervisor/upgrade.js';
+import { CARRIED_FORMAT, variablesOf } from '#moult/supervisor/upgrade/next-program.js';
 import { cli, runNode, withFolder } from '../../integration/supervised.js';
 
 /** The program that `moult upgrade` would become, told of a generation of which its journal says nothing. */

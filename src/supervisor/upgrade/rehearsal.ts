@@ -1,8 +1,8 @@
-import { MoultError } from '../errors.js';
-import { launch } from '../os/processes/launch.js';
-import { withoutNodeOptions } from '../os/processes/node-options.js';
-import { describeExit } from '../os/processes/process.js';
-import { CARRIED_FORMAT, type Carried, programCommand, variablesOf } from './upgrade.js';
+import { MoultError } from '../../errors.js';
+import { launch } from '../../os/processes/launch.js';
+import { withoutNodeOptions } from '../../os/processes/node-options.js';
+import { describeExit } from '../../os/processes/process.js';
+import { CARRIED_FORMAT, type Carried, programCommand, variablesOf } from './next-program.js';
 
 /** How long the new program may take to load and to answer. */
 const TIMEOUT_MS = 15_000;

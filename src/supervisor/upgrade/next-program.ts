@@ -1,9 +1,9 @@
-import { closeOnExec } from '../os/descriptors/descriptor.js';
-import { execute } from '../os/processes/execute.js';
-import { calledNode, calledScript } from '../os/processes/invocation.js';
-import { withoutNodeOptions } from '../os/processes/node-options.js';
-import type { ServiceManager } from '../service-manager/environment.js';
-import type { KeptListener } from './listeners/held-listeners.js';
+import { closeOnExec } from '../../os/descriptors/descriptor.js';
+import { execute } from '../../os/processes/execute.js';
+import { calledNode, calledScript } from '../../os/processes/invocation.js';
+import { withoutNodeOptions } from '../../os/processes/node-options.js';
+import type { ServiceManager } from '../../service-manager/environment.js';
+import type { KeptListener } from '../listeners/held-listeners.js';
 
 /*
  * `moult upgrade`: the supervisor executes its own command line again. Its number, its terminal, its parent
