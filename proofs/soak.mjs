@@ -21,7 +21,7 @@ import { parseArgs } from 'node:util';
 import { freePort } from '../scripts/free-ports.mjs';
 import { Bench, noteports, until } from '../test/fixtures/faults/cell.mjs';
 
-const { ask } = await import('#moult/cli/control.js');
+const { ask } = await import('#moult/cli/services/control.js');
 const { startLoad } = await import('#moult/verify/load.js');
 
 const root = fileURLToPath(new URL('..', import.meta.url));

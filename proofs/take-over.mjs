@@ -10,7 +10,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { ask } from '#moult/cli/control.js';
+import { ask } from '#moult/cli/services/control.js';
 import { RunFolder } from '#moult/supervisor/journal/run-folder.js';
 import { startLoad } from '#moult/verify/load.js';
 import { freePort } from '../scripts/free-ports.mjs';

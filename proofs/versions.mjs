@@ -10,7 +10,7 @@ import path from 'node:path';
 import process from 'node:process';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { ask } from '#moult/cli/control.js';
+import { ask } from '#moult/cli/services/control.js';
 import { RunFolder } from '#moult/supervisor/journal/run-folder.js';
 import { verdict } from '#moult/verify/report/report.js';
 import { verify } from '#moult/verify/verify.js';

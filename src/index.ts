@@ -15,7 +15,7 @@ export {
 export type { Broadcast } from './library/broadcast.js';
 export type { CronOptions } from './library/declarations.js';
 export { type DatagramFlowOptions, type DatagramFlows, datagramFlows } from './library/flows.js';
-export { atBoundary, busy, type Movable, movable } from './library/movable.js';
+export { atBoundary, busy, type Movable, movable } from './library/movable/movable.js';
 export { openService } from './library/open-service.js';
 export { type MovableResponseList, type MovableResponses, movableResponses } from './library/responses.js';
 export type { Service, ServiceEvents, ServiceMode } from './library/service-interface.js';

@@ -1,5 +1,5 @@
-import type { Form } from './option-kinds.js';
-import { type Applies, optionRows } from './run-options.js';
+import type { Form } from './options/option-kinds.js';
+import { type Applies, optionRows } from './options/run-options.js';
 
 const APPLIES: Readonly<Record<Applies, string>> = {
   restart: 'next restart',

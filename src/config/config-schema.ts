@@ -1,9 +1,9 @@
 import { InvalidArgumentError } from 'commander';
 import * as v from 'valibot';
-import { isList } from './command-options.js';
 import { commandWords } from './command-words.js';
-import type { Form, OptionKind } from './option-kinds.js';
-import { optionRows, type RunFlags } from './run-options.js';
+import { isList } from './options/command-options.js';
+import type { Form, OptionKind } from './options/option-kinds.js';
+import { optionRows, type RunFlags } from './options/run-options.js';
 
 const oneOrMore = <T extends v.GenericSchema>(member: T) => v.union([member, v.array(member)]);
 const asList = (value: unknown) => (Array.isArray(value) ? value : [value]);

@@ -2,10 +2,10 @@ import type { Command } from 'commander';
 import { MoultError } from '../errors.js';
 import type { GivenSettings } from '../supervisor/service-settings.js';
 import { findConfig, namedConfig } from './find-config.js';
+import type { RunFlags } from './options/run-options.js';
+import { supervisorOptions } from './options/supervisor-options.js';
 import type { ConfigContent, FileService } from './read-config.js';
 import { type GivenByCommand, type ResolvedConfig, refusedChanges, resolveConfig } from './resolve-config.js';
-import type { RunFlags } from './run-options.js';
-import { supervisorOptions } from './supervisor-options.js';
 
 /** The options of `moult run` that say which file holds. */
 export interface FileChoice {

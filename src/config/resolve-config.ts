@@ -2,8 +2,8 @@ import { resolve } from 'node:path';
 import { MoultError } from '../errors.js';
 import type { ServiceCommand } from '../supervisor/releases/release.js';
 import type { HeldOption, OptionOrigin } from '../supervisor/service-settings.js';
+import { type OptionKey, type OptionRow, optionRows, type RunFlags } from './options/run-options.js';
 import type { FileService } from './read-config.js';
-import { type OptionKey, type OptionRow, optionRows, type RunFlags } from './run-options.js';
 
 /** What the command line of `moult run` says. */
 export interface GivenByCommand {

@@ -1,4 +1,4 @@
-import type { WrittenOptions } from './run-options.js';
+import type { WrittenOptions } from './options/run-options.js';
 
 /** What only a config file says of a service. */
 export interface ServiceKeys {

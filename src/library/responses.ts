@@ -5,8 +5,8 @@ import { MoultError } from '../errors.js';
 import { isHttp1 } from '../node/http/http1.js';
 import { headOf, type RequestHead, requestFrom } from '../node/http/request.js';
 import { isBetweenWrites, type ResponseState, responseFrom, stateOfResponse } from '../node/http/response.js';
-import { refuseLate } from './late-use.js';
-import { checkedLimits, tell, Warner } from './movable.js';
+import { refuseLate } from './movable/late-use.js';
+import { checkedLimits, tell, Warner } from './movable/movable.js';
 
 /** How to move long responses, such as event streams. */
 export interface MovableResponses<Data> {

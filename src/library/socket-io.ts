@@ -5,14 +5,14 @@
  */
 import type { Server, Socket } from 'socket.io';
 import { MoultError } from '../errors.js';
-import type { MovableSockets } from './movable-sockets.js';
+import type { MovableSockets } from './movable/movable-sockets.js';
 import { shareBroadcasts } from './socket.io/broadcast.js';
 import { type Engine, insidesOf, type ServerInsides, socketInsides } from './socket.io/insides.js';
 import { type Rehearsed, SocketMover } from './socket.io/mover.js';
 import { rehearse } from './socket.io/rehearsal.js';
 import { beginFor, Sessions } from './socket.io/sessions.js';
 
-export type { MovableSockets } from './movable-sockets.js';
+export type { MovableSockets } from './movable/movable-sockets.js';
 
 /**
  * Declares the clients of a Socket.IO server movable: at a restart, those that use WebSockets move to the

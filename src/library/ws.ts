@@ -7,13 +7,13 @@ import type { WebSocket, WebSocketServer } from 'ws';
 import { begin } from '../connections/moving/movers.js';
 import { MoultError } from '../errors.js';
 import { type Broadcast, broadcastTo as toClients } from './broadcast.js';
-import type { MovableWebSockets } from './movable-web-sockets.js';
+import type { MovableWebSockets } from './movable/movable-web-sockets.js';
 import { OPEN, socketOf } from './ws/insides.js';
 import { cameFromElsewhere, WebSocketMover, webSocketOn } from './ws/mover.js';
 
 export type { Subscription } from '../broadcast/feeds.js';
 export type { Broadcast } from './broadcast.js';
-export type { MovableWebSockets } from './movable-web-sockets.js';
+export type { MovableWebSockets } from './movable/movable-web-sockets.js';
 
 /**
  * Declares the WebSockets of a server movable: at a restart they move to the successor without being closed,

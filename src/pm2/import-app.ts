@@ -2,7 +2,7 @@
  * Over 200 lines: what becomes of each key of PM2 is one table.
  */
 import { commandWords } from '../config/command-words.js';
-import { RUN_OPTIONS } from '../config/run-options.js';
+import { RUN_OPTIONS } from '../config/options/run-options.js';
 import type { ServiceConfig } from '../config/service-config.js';
 import type { EcosystemApp } from './ecosystem.js';
 

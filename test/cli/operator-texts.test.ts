@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it, mock } from 'node:test';
-import { drawPauses } from '#moult/cli/pause-picture.js';
-import { summaryText } from '#moult/cli/show-stages.js';
-import { statusText } from '#moult/cli/status-text.js';
+import { drawPauses } from '#moult/cli/show/pause-picture.js';
+import { summaryText } from '#moult/cli/show/show-stages.js';
+import { statusText } from '#moult/cli/show/status-text.js';
 import type { RestartSummary } from '#moult/lifecycle/restart-record.js';
 import { rollSummary } from '#moult/lifecycle/roll-summary.js';
 import { classed } from '#moult/protocol/durations.js';

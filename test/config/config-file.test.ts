@@ -3,9 +3,9 @@ import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { findConfig } from '#moult/config/find-config.js';
+import type { RunFlags } from '#moult/config/options/run-options.js';
 import { type ConfigContent, readConfig, servicesIn } from '#moult/config/read-config.js';
 import { type GivenByCommand, refusedChanges, resolveConfig } from '#moult/config/resolve-config.js';
-import type { RunFlags } from '#moult/config/run-options.js';
 import type { MoultError } from '#moult/errors.js';
 import { temporaryFolder } from '../support/temporary-folder.js';
 

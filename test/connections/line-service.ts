@@ -1,6 +1,6 @@
 import type { Server, Socket } from 'node:net';
 import { Server as TlsServer } from 'node:tls';
-import { type Movable, movable } from '#moult/library/movable.js';
+import { type Movable, movable } from '#moult/library/movable/movable.js';
 
 /** What the service keeps of a connection. */
 export interface LineState {

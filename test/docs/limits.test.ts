@@ -153,7 +153,12 @@ const LIMITS: readonly [string, string, string, (value: number) => string][] = [
   ],
   [LONG, 'src/connections/flows.ts', 'MAX_FLOWS', (n) => `At most ${grouped(n)} flows`],
   [LONG, 'src/library/ws/mover.ts', 'MAX_BYTES', (n) => `\`maxBytes\` (${mebibytes(n)})`],
-  [LONG, 'src/library/movable.ts', 'DEFAULT_MAX_BYTES', (n) => `${mebibytes(n)} unless you say otherwise`],
+  [
+    LONG,
+    'src/library/movable/movable.ts',
+    'DEFAULT_MAX_BYTES',
+    (n) => `${mebibytes(n)} unless you say otherwise`,
+  ],
   [
     LONG,
     'src/library/ws/inflate-window.ts',

@@ -3,7 +3,7 @@ import { rm, writeFile } from 'node:fs/promises';
 import net from 'node:net';
 import path from 'node:path';
 import { describe, it } from 'node:test';
-import { ask } from '#moult/cli/control.js';
+import { ask } from '#moult/cli/services/control.js';
 import type { Target } from '#moult/verify/client/target.js';
 import { freePort } from '../support/free-ports.js';
 import { askOnce, RawClient } from './raw-client.js';

@@ -5,7 +5,7 @@ import path from 'node:path';
 import { describe, it } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
-import { ask } from '#moult/cli/control.js';
+import { ask } from '#moult/cli/services/control.js';
 import type { RunFolder } from '#moult/supervisor/journal/run-folder.js';
 import type { ServiceStatus } from '#moult/supervisor/status.js';
 import type { Load, LoadReport } from '#moult/verify/load.js';

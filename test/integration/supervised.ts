@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { ask } from '#moult/cli/control.js';
+import { ask } from '#moult/cli/services/control.js';
 import { type ErrorReport, MoultError } from '#moult/errors.js';
 import type { RestartSummary } from '#moult/lifecycle/restart-record.js';
 import { RunFolder } from '#moult/supervisor/journal/run-folder.js';

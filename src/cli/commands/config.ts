@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import { type ConfiguredService, fileServices, type ServicesFile } from '../../config/file-services.js';
-import { optionRows } from '../../config/run-options.js';
+import { optionRows } from '../../config/options/run-options.js';
 import { MoultError } from '../../errors.js';
 import { namedWorkingDirectory } from '../../os/files/working-directory.js';
 import { RunFolder } from '../../supervisor/journal/run-folder.js';
@@ -11,7 +11,7 @@ import { print, printJson } from '../../terminal/print.js';
 import { screenOf } from '../../terminal/screen.js';
 import { type Row, table } from '../../terminal/table.js';
 import { visibleLine } from '../../terminal/visible.js';
-import { ask, findService } from '../control.js';
+import { ask, findService } from '../services/control.js';
 
 interface Flags {
   /** True, as commander has it beside `--no-config`, where neither is given. */

@@ -1,10 +1,10 @@
 import { Command } from 'commander';
-import { endpoint } from '../../config/values.js';
+import { endpoint } from '../../config/options/values.js';
 import { DashboardServer } from '../../dashboard/dashboard-server.js';
 import type { EndpointAddress } from '../../endpoint/address.js';
 import { paint } from '../../terminal/paint.js';
 import { print, tell } from '../../terminal/print.js';
-import { ask, findService } from '../control.js';
+import { ask, findService } from '../services/control.js';
 
 interface Flags {
   readonly address: EndpointAddress;

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import { Command } from 'commander';
 import { fileServices } from '../../config/file-services.js';
-import { showMs } from '../../config/values.js';
+import { showMs } from '../../config/options/values.js';
 import { nodemonSettings } from '../../dev/nodemon-settings.js';
 import { devCommand } from '../../dev/script-command.js';
 import { SourceWatch } from '../../dev/source-watch.js';
@@ -15,10 +15,10 @@ import { defaultName } from '../../supervisor/releases/release.js';
 import { paint } from '../../terminal/paint.js';
 import { print } from '../../terminal/print.js';
 import { visibleLine } from '../../terminal/visible.js';
-import { ask } from '../control.js';
 import { failureText } from '../failure.js';
-import { collect } from '../option-types.js';
-import { isLeft } from '../services.js';
+import { collect } from '../options/option-types.js';
+import { ask } from '../services/control.js';
+import { isLeft } from '../services/services.js';
 
 /** For a machine with one developer: soon over, and what hangs is not waited for. */
 const TIMES = [

@@ -1,8 +1,8 @@
 import { Command, Option } from 'commander';
 import type { Logger } from 'pino';
-import { commandOptions } from '../../config/command-options.js';
 import { ConfigSource, givenBy } from '../../config/config-source.js';
-import { size } from '../../config/values.js';
+import { commandOptions } from '../../config/options/command-options.js';
+import { size } from '../../config/options/values.js';
 import { asMoultError, MoultError } from '../../errors.js';
 import type { AgentProcess } from '../../fleet/agent/agent-process.js';
 import { reserve } from '../../os/descriptors/descriptor-reserve.js';
@@ -37,7 +37,7 @@ import { rehearse } from '../../supervisor/upgrade/rehearsal.js';
 import { visibleLine } from '../../terminal/visible.js';
 import { passEarlyOn } from '../early-signals.js';
 import { observe } from '../observers.js';
-import { optionsAfter } from '../options-after.js';
+import { optionsAfter } from '../options/options-after.js';
 
 /** Signals that mean something to the service, and would end the supervisor or mean nothing to it. */
 const PASSED_ON = ['SIGUSR2', 'SIGWINCH'] as const;

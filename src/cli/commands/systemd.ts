@@ -3,14 +3,14 @@ import { accessSync, constants, existsSync, mkdirSync, readFileSync, statSync, w
 import { dirname, join, resolve } from 'node:path';
 import { Command, InvalidArgumentError } from 'commander';
 import { fileServices, type ServicesFile } from '../../config/file-services.js';
-import type { RunFlags } from '../../config/run-options.js';
+import type { RunFlags } from '../../config/options/run-options.js';
 import { MoultError } from '../../errors.js';
 import { namedWorkingDirectory } from '../../os/files/working-directory.js';
 import { checkName } from '../../supervisor/journal/run-folder.js';
 import { defaultName } from '../../supervisor/releases/release.js';
 import { print } from '../../terminal/print.js';
 import { visibleLine } from '../../terminal/visible.js';
-import { collect, oneOf } from '../option-types.js';
+import { collect, oneOf } from '../options/option-types.js';
 import { serviceUnit, socketUnit, type UnitChoices } from '../unit-files.js';
 import { runShape } from './run.js';
 

@@ -4,7 +4,7 @@ import type { RunFolder } from '../../supervisor/journal/run-folder.js';
 import type { ServiceStatus } from '../../supervisor/status.js';
 import { print, printJson } from '../../terminal/print.js';
 import { visibleLine } from '../../terminal/visible.js';
-import { ask, findService } from '../control.js';
+import { ask, findService } from '../services/control.js';
 
 const LOOK_MS = 100;
 const LIMIT_MS = 20_000;

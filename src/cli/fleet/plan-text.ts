@@ -5,7 +5,7 @@ import { plural } from '../../terminal/plural.js';
 import { indented } from '../../terminal/table.js';
 import { visibleLine } from '../../terminal/visible.js';
 import { padded } from '../../terminal/width.js';
-import { showMs } from '../option-types.js';
+import { showMs } from '../options/option-types.js';
 
 /** So many names of one wave are shown. */
 const SHOWN_HOSTS = 8;

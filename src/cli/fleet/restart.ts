@@ -12,7 +12,7 @@ import { rollKey } from '../../fleet/store/keys.js';
 import type { FleetStore } from '../../fleet/store/store.js';
 import { print, printJson } from '../../terminal/print.js';
 import { screenOf } from '../../terminal/screen.js';
-import { oneOf, share, timeOption } from '../option-types.js';
+import { oneOf, share, timeOption } from '../options/option-types.js';
 import { settingsFrom, withFleet, withStore } from './open.js';
 import { planText } from './plan-text.js';
 import { amount, canaries, factor, release } from './roll-options.js';

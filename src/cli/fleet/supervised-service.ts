@@ -3,7 +3,7 @@ import type { Health, LocalService, PastRestart } from '../../fleet/agent/local-
 import type { FleetSettings } from '../../fleet/settings.js';
 import type { RunFolder } from '../../supervisor/journal/run-folder.js';
 import type { GenerationStatus, ServiceStatus } from '../../supervisor/status.js';
-import { ask } from '../control.js';
+import { ask } from '../services/control.js';
 
 /** In these a generation is on its way, or may yet be taken back. */
 const UNSETTLED = new Set([

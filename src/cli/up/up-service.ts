@@ -6,8 +6,8 @@ import { calledNode, calledScript } from '../../os/processes/invocation.js';
 import { describeExit, isProcess, startTicks } from '../../os/processes/process.js';
 import { RunFolder } from '../../supervisor/journal/run-folder.js';
 import type { ServiceStatus } from '../../supervisor/status.js';
-import { ask } from '../control.js';
-import { isLeft } from '../services.js';
+import { ask } from '../services/control.js';
+import { isLeft } from '../services/services.js';
 import { KEPT_OUTPUT, OutputReader, openOutput, removeOutput } from './output-file.js';
 import type { PrefixedLines } from './prefixed-lines.js';
 

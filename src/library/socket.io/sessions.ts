@@ -4,7 +4,7 @@
 import type { WebSocket } from 'ws';
 import { begin, isBusy, look, type MoverPhase } from '../../connections/moving/movers.js';
 import { headOf, type RequestHead } from '../../node/http/request.js';
-import { refuseLate } from '../late-use.js';
+import { refuseLate } from '../movable/late-use.js';
 import { socketOf } from '../ws/insides.js';
 import { Heartbeat, type HeartbeatState } from './heartbeat.js';
 import {

@@ -4,9 +4,9 @@ import { begin, declare, give, isBusy, look, type Mover, withdraw } from '../../
 import type { MoultError } from '../../errors.js';
 import { isHttp1 } from '../../node/http/http1.js';
 import { headOf, type RequestHead, requestFrom } from '../../node/http/request.js';
-import { refuseLate } from '../late-use.js';
-import { checkedLimits, tell, Warner } from '../movable.js';
-import type { MovableWebSockets } from '../movable-web-sockets.js';
+import { refuseLate } from '../movable/late-use.js';
+import { checkedLimits, tell, Warner } from '../movable/movable.js';
+import type { MovableWebSockets } from '../movable/movable-web-sockets.js';
 import { watchMessages } from './handlers.js';
 import { InflateWindow } from './inflate-window.js';
 import {

@@ -5,7 +5,7 @@ import { createServer, type TLSSocket, type TlsOptions } from 'node:tls';
 import { ConnectionTracker } from '#moult/connections/tracker.js';
 import { movableClaims } from '#moult/handover/generation-context.js';
 import { outflowTo } from '#moult/handover/peer-slots.js';
-import { type Movable, movable } from '#moult/library/movable.js';
+import { type Movable, movable } from '#moult/library/movable/movable.js';
 import type { ListenerRegistry } from '#moult/listeners/registry.js';
 import { handleOf } from '#moult/node/handle.js';
 import { tlsSocketOf, watchTlsSockets } from '#moult/node/tls-sockets.js';

@@ -6,7 +6,7 @@ import { describe, it } from 'node:test';
 import { Inflow } from '#moult/connections/moving/inflow.js';
 import { Outflow } from '#moult/connections/moving/outflow.js';
 import { MoultError } from '#moult/errors.js';
-import { atBoundary, busy, type Movable, movable } from '#moult/library/movable.js';
+import { atBoundary, busy, type Movable, movable } from '#moult/library/movable/movable.js';
 import { closeDescriptor } from '#moult/os/descriptors/descriptor.js';
 import { sendDescriptors, streamSocketPair } from '#moult/os/sockets/descriptor-socket.js';
 import { encodeFrame, FrameReader } from '#moult/protocol/frame.js';

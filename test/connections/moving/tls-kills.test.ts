@@ -9,7 +9,7 @@ import { Door } from '#moult/channel/door.js';
 import { Inflow } from '#moult/connections/moving/inflow.js';
 import { Outflow } from '#moult/connections/moving/outflow.js';
 import { ConnectionTracker } from '#moult/connections/tracker.js';
-import { movable } from '#moult/library/movable.js';
+import { movable } from '#moult/library/movable/movable.js';
 import { watchTlsSockets } from '#moult/node/tls-sockets.js';
 import { selfSigned } from '#moult/tls/search/self-signed.js';
 import { tlsMoves } from '#moult/tls/self-test.js';

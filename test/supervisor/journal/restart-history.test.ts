@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { historyText } from '#moult/cli/commands/history.js';
+import { historyText } from '#moult/cli/operate/history.js';
 import { historyOf } from '#moult/supervisor/journal/restart-history.js';
 import type { JournalEntry } from '#moult/supervisor/journal-entry.js';
 import { unpainted } from '#moult/terminal/paint.js';

@@ -7,10 +7,10 @@ import {
   MAX_DATA_BYTES,
   type Mover,
   withdraw,
-} from '../connections/moving/movers.js';
-import { MoultError } from '../errors.js';
-import { isHttp1 } from '../node/http/http1.js';
-import { isHttp2 } from '../node/http/http2.js';
+} from '../../connections/moving/movers.js';
+import { MoultError } from '../../errors.js';
+import { isHttp1 } from '../../node/http/http1.js';
+import { isHttp2 } from '../../node/http/http2.js';
 import { refuseLate } from './late-use.js';
 
 /** How to move the connections of a server with its own protocol. */

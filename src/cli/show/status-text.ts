@@ -1,11 +1,11 @@
-import type { MoultError } from '../errors.js';
-import type { GenerationStatus, ServiceStatus } from '../supervisor/status.js';
-import { paint } from '../terminal/paint.js';
-import { plural } from '../terminal/plural.js';
-import { indented, type Row, table } from '../terminal/table.js';
-import { visibleLine } from '../terminal/visible.js';
-import { widthOf, wrap } from '../terminal/width.js';
-import { type LeftService, withoutSupervisor } from './services.js';
+import type { MoultError } from '../../errors.js';
+import type { GenerationStatus, ServiceStatus } from '../../supervisor/status.js';
+import { paint } from '../../terminal/paint.js';
+import { plural } from '../../terminal/plural.js';
+import { indented, type Row, table } from '../../terminal/table.js';
+import { visibleLine } from '../../terminal/visible.js';
+import { widthOf, wrap } from '../../terminal/width.js';
+import { type LeftService, withoutSupervisor } from '../services/services.js';
 
 /** The status of a service, for people, in lines of at most so many places. */
 export function statusText(status: ServiceStatus, columns: number): string {

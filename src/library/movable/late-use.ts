@@ -1,4 +1,4 @@
-import { MoultError } from '../errors.js';
+import { MoultError } from '../../errors.js';
 
 let hasWarned = false;
 

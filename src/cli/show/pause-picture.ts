@@ -1,7 +1,7 @@
-import { DURATION_BOUNDS_MS } from '../protocol/durations.js';
-import { paint } from '../terminal/paint.js';
-import type { Screen } from '../terminal/screen.js';
-import { showMs } from './option-types.js';
+import { DURATION_BOUNDS_MS } from '../../protocol/durations.js';
+import { paint } from '../../terminal/paint.js';
+import type { Screen } from '../../terminal/screen.js';
+import { showMs } from '../options/option-types.js';
 
 /** What stands before a bar, and behind it. */
 const BESIDE = 30;

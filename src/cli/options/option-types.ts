@@ -1,7 +1,15 @@
 import { Option } from 'commander';
-import { duration, showMs } from '../config/values.js';
+import { duration, showMs } from '../../config/options/values.js';
 
-export { oneOf, positiveNumber, share, showMs, size, slotNumber, wholeNumber } from '../config/values.js';
+export {
+  oneOf,
+  positiveNumber,
+  share,
+  showMs,
+  size,
+  slotNumber,
+  wholeNumber,
+} from '../../config/options/values.js';
 
 /** Adds a value to those that were given before. */
 export function collect(value: string, before: readonly string[] = []): readonly string[] {

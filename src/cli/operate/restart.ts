@@ -5,10 +5,10 @@ import type { RunFolder } from '../../supervisor/journal/run-folder.js';
 import { paint } from '../../terminal/paint.js';
 import { print, printJson } from '../../terminal/print.js';
 import { visibleLine } from '../../terminal/visible.js';
-import { ask } from '../control.js';
-import { meantServices } from '../meant-services.js';
-import { oneOf, positiveNumber, timeOption, wholeNumber } from '../option-types.js';
-import { showFor } from '../show-stages.js';
+import { oneOf, positiveNumber, timeOption, wholeNumber } from '../options/option-types.js';
+import { ask } from '../services/control.js';
+import { meantServices } from '../services/meant-services.js';
+import { showFor } from '../show/show-stages.js';
 
 interface Flags {
   readonly json?: true;

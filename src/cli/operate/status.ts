@@ -6,10 +6,10 @@ import type { ServiceStatus } from '../../supervisor/status.js';
 import { clearScreen, outliveReader, print, printJson } from '../../terminal/print.js';
 import { screenOf } from '../../terminal/screen.js';
 import { visibleLine } from '../../terminal/visible.js';
-import { ask, findService } from '../control.js';
-import { missingServices } from '../meant-services.js';
-import { type LeftService, leftServices, withoutSupervisor } from '../services.js';
-import { leftText, silentText, statusText } from '../status-text.js';
+import { ask, findService } from '../services/control.js';
+import { missingServices } from '../services/meant-services.js';
+import { type LeftService, leftServices, withoutSupervisor } from '../services/services.js';
+import { leftText, silentText, statusText } from '../show/status-text.js';
 
 const WATCH_MS = 1000;
 

@@ -1,8 +1,8 @@
 import { isAbsolute, normalize } from 'node:path';
-import { MoultError } from '../errors.js';
-import { assertDifferent, type ListenOption, parseListen } from '../programs/listen-option.js';
-import type { SupervisorOptions } from '../supervisor/options.js';
-import { isNodeCommand, type ServiceCommand } from '../supervisor/releases/release.js';
+import { MoultError } from '../../errors.js';
+import { assertDifferent, type ListenOption, parseListen } from '../../programs/listen-option.js';
+import type { SupervisorOptions } from '../../supervisor/options.js';
+import { isNodeCommand, type ServiceCommand } from '../../supervisor/releases/release.js';
 import type { RunFlags } from './run-options.js';
 
 /**

@@ -4,9 +4,9 @@ import { print, printJson } from '../../terminal/print.js';
 import { screenOf } from '../../terminal/screen.js';
 import { type Row, table } from '../../terminal/table.js';
 import { visibleLine } from '../../terminal/visible.js';
-import { ask } from '../control.js';
-import { meantServices } from '../meant-services.js';
-import { showMs } from '../option-types.js';
+import { showMs } from '../options/option-types.js';
+import { ask } from '../services/control.js';
+import { meantServices } from '../services/meant-services.js';
 
 /** The command `moult history`: past restarts of a running service, with result, reason, stages and times. */
 export function historyCommand(): Command {

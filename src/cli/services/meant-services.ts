@@ -1,9 +1,9 @@
-import type { ServicesFile } from '../config/file-services.js';
-import { findConfig } from '../config/find-config.js';
-import { asMoultError, MoultError } from '../errors.js';
-import { namedWorkingDirectory } from '../os/files/working-directory.js';
-import { RunFolder } from '../supervisor/journal/run-folder.js';
-import { tell } from '../terminal/print.js';
+import type { ServicesFile } from '../../config/file-services.js';
+import { findConfig } from '../../config/find-config.js';
+import { asMoultError, MoultError } from '../../errors.js';
+import { namedWorkingDirectory } from '../../os/files/working-directory.js';
+import { RunFolder } from '../../supervisor/journal/run-folder.js';
+import { tell } from '../../terminal/print.js';
 import { findService } from './services.js';
 
 /** The services that a command means, in the order in which they start. */
@@ -54,7 +54,7 @@ export async function missingServices(): Promise<readonly string[]> {
 async function nearestFile(): Promise<ServicesFile | undefined> {
   const folder = namedWorkingDirectory();
   if (findConfig(folder) === undefined) return undefined;
-  const { fileServices } = await import('../config/file-services.js');
+  const { fileServices } = await import('../../config/file-services.js');
   return fileServices({}, folder);
 }
 

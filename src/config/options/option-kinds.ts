@@ -1,7 +1,7 @@
 import { InvalidArgumentError } from 'commander';
-import { endpointText } from '../endpoint/address.js';
-import type { Check, Sticky } from '../supervisor/options.js';
-import { parseCheck } from '../supervisor/restart/health-check.js';
+import { endpointText } from '../../endpoint/address.js';
+import type { Check, Sticky } from '../../supervisor/options.js';
+import { parseCheck } from '../../supervisor/restart/health-check.js';
 import { cronPattern } from './cron-pattern.js';
 import {
   duration,

@@ -1,13 +1,13 @@
 import { readdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
-import { assertNotPlanted, runRoot } from '../channel/private-folder.js';
-import { MoultError } from '../errors.js';
-import { startTicks } from '../os/processes/process.js';
-import { Journal } from '../supervisor/journal/journal.js';
-import { JournalFile } from '../supervisor/journal/journal-file.js';
-import { RunFolder } from '../supervisor/journal/run-folder.js';
-import { type LeftBehind, livingGenerations } from '../supervisor/process/journal-replay.js';
+import { assertNotPlanted, runRoot } from '../../channel/private-folder.js';
+import { MoultError } from '../../errors.js';
+import { startTicks } from '../../os/processes/process.js';
+import { Journal } from '../../supervisor/journal/journal.js';
+import { JournalFile } from '../../supervisor/journal/journal-file.js';
+import { RunFolder } from '../../supervisor/journal/run-folder.js';
+import { type LeftBehind, livingGenerations } from '../../supervisor/process/journal-replay.js';
 
 /** A service whose supervisor is gone, while processes of it live. */
 export interface LeftService {

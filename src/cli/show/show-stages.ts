@@ -1,12 +1,12 @@
-import { namesOf } from '../lifecycle/listener-names.js';
-import type { RestartSummary, StageEvent } from '../lifecycle/restart-record.js';
-import { LiveLine } from '../terminal/live-line.js';
-import { paint } from '../terminal/paint.js';
-import { plural } from '../terminal/plural.js';
-import { print, printJson } from '../terminal/print.js';
-import { screenOf } from '../terminal/screen.js';
-import { visibleLine } from '../terminal/visible.js';
-import { showMs } from './option-types.js';
+import { namesOf } from '../../lifecycle/listener-names.js';
+import type { RestartSummary, StageEvent } from '../../lifecycle/restart-record.js';
+import { LiveLine } from '../../terminal/live-line.js';
+import { paint } from '../../terminal/paint.js';
+import { plural } from '../../terminal/plural.js';
+import { print, printJson } from '../../terminal/print.js';
+import { screenOf } from '../../terminal/screen.js';
+import { visibleLine } from '../../terminal/visible.js';
+import { showMs } from '../options/option-types.js';
 import { drawPauses } from './pause-picture.js';
 
 /** Lines of JSON for programs, a progress display on a terminal, plain lines elsewhere. */

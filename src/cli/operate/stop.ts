@@ -1,7 +1,7 @@
 import { Command } from 'commander';
 import { print, printJson } from '../../terminal/print.js';
-import { ask } from '../control.js';
-import { meantServices } from '../meant-services.js';
+import { ask } from '../services/control.js';
+import { meantServices } from '../services/meant-services.js';
 
 /** The command `moult stop`: finishes what is in flight, then ends the service and its supervisor. */
 export function stopCommand(): Command {

@@ -3,8 +3,8 @@ import { leftText, type Reopened } from '../../supervisor/output/output-reopenin
 import { paint } from '../../terminal/paint.js';
 import { print, printJson, tell } from '../../terminal/print.js';
 import { visibleLine } from '../../terminal/visible.js';
-import { ask } from '../control.js';
-import { meantServices } from '../meant-services.js';
+import { ask } from '../services/control.js';
+import { meantServices } from '../services/meant-services.js';
 
 interface Flags {
   readonly reopen?: true;

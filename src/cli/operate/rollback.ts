@@ -3,8 +3,8 @@ import type { StageEvent } from '../../lifecycle/restart-record.js';
 import { paint } from '../../terminal/paint.js';
 import { print, printJson } from '../../terminal/print.js';
 import { visibleLine } from '../../terminal/visible.js';
-import { ask, findService } from '../control.js';
-import { showFor } from '../show-stages.js';
+import { ask, findService } from '../services/control.js';
+import { showFor } from '../show/show-stages.js';
 
 /** The command `moult rollback`: back to the release before, at once within probation, else by starting it again. */
 export function rollbackCommand(): Command {

@@ -1,4 +1,4 @@
-import { tell } from '../terminal/print.js';
+import { tell } from '../../terminal/print.js';
 
 /**
  * Has a Ctrl-C end the command alone from now on, with a word on what becomes of what it asked for.

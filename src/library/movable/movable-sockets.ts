@@ -1,5 +1,5 @@
 import type { Socket } from 'socket.io';
-import type { MoultError } from '../errors.js';
+import type { MoultError } from '../../errors.js';
 
 /** What a service says of the sockets of its Socket.IO server. */
 export interface MovableSockets<Data> {

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import type { WebSocket } from 'ws';
-import type { MoultError } from '../errors.js';
+import type { MoultError } from '../../errors.js';
 
 /** What a service says of the WebSockets of a server. */
 export interface MovableWebSockets<Data> {

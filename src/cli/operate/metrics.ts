@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import { asMoultError, MoultError } from '../../errors.js';
-import { ask, findService } from '../control.js';
+import { ask, findService } from '../services/control.js';
 
 /** The command `moult metrics`: what there is to measure of a service, as text for Prometheus. Exit status: 0 when it was printed. */
 export function metricsCommand(): Command {

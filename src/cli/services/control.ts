@@ -1,9 +1,9 @@
-import type { Channel } from '../channel/channel.js';
-import { openOperator } from '../channel/open.js';
-import { ownersOf } from '../channel/private-folder.js';
-import { MoultError } from '../errors.js';
-import type { Message } from '../protocol/messages.js';
-import type { RunFolder } from '../supervisor/journal/run-folder.js';
+import type { Channel } from '../../channel/channel.js';
+import { openOperator } from '../../channel/open.js';
+import { ownersOf } from '../../channel/private-folder.js';
+import { MoultError } from '../../errors.js';
+import type { Message } from '../../protocol/messages.js';
+import type { RunFolder } from '../../supervisor/journal/run-folder.js';
 import { tellAtInterrupt } from './interrupt.js';
 
 export { findService } from './services.js';

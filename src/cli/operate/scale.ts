@@ -2,8 +2,8 @@ import { Command, InvalidArgumentError } from 'commander';
 import { paint } from '../../terminal/paint.js';
 import { print, printJson } from '../../terminal/print.js';
 import { visibleLine } from '../../terminal/visible.js';
-import { ask, findService } from '../control.js';
-import { slotNumber } from '../option-types.js';
+import { slotNumber } from '../options/option-types.js';
+import { ask, findService } from '../services/control.js';
 
 /** The command `moult scale`: more or fewer processes of a service that runs in slots. Exit status: 0 when they serve. */
 export function scaleCommand(): Command {

@@ -1,5 +1,5 @@
-import { isNodeCommand, type ServiceCommand } from '../supervisor/releases/release.js';
-import { visibleLine } from '../terminal/visible.js';
+import { isNodeCommand, type ServiceCommand } from '../../supervisor/releases/release.js';
+import { visibleLine } from '../../terminal/visible.js';
 
 const SCRIPT = /\.[cm]?[jt]sx?$/;
 

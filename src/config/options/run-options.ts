@@ -1,11 +1,11 @@
 /*
  * Over 200 lines: the options of a service are one table, and read as one list.
  *
- * To add an option: a row here, and what it does in src/config/supervisor-options.ts. The command line, the config file,
+ * To add an option: a row here, and what it does in src/config/options/supervisor-options.ts. The command line, the config file,
  * its types, its JSON schema, `moult config` and docs/reference/config.md come from the row; docs/reference/cli.md says
  * more of it, and a test holds that page.
  */
-import { defaultOptions } from '../supervisor/options.js';
+import { defaultOptions } from '../../supervisor/options.js';
 import {
   address,
   bytes,
