@@ -47,6 +47,9 @@ const commands = [
   'kill giver',
   'kill taker',
   'kill server',
+  'kill supervisor',
+  'supervisor',
+  'take over',
   'second',
   'six seconds',
   'step',
@@ -69,6 +72,8 @@ class World {
   record = new Record();
   owners: Owner[] = [];
   #count = 0;
+  /** While there is none nobody restarts, undoes or confirms, or says commit for a predecessor that is gone. */
+  #hasSupervisor = true;
 
   constructor() {
     const first = this.#add();
@@ -104,7 +109,14 @@ class World {
     const who = isLate ? this.former : this.server;
     switch (command.split(' ')[0]) {
       case 'restart':
-        this.#restart();
+        if (this.#hasSupervisor) this.#restart();
+        return;
+      case 'supervisor':
+        this.#hasSupervisor = true;
+        return;
+      case 'take':
+        this.#hasSupervisor = true;
+        this.#restart(true);
         return;
       case 'ask':
         await this.#ask();
@@ -122,14 +134,15 @@ class World {
         await turns();
         return;
       case 'undo':
-        if (handover?.giver.isAlive)
+        if (this.#hasSupervisor && handover?.giver.isAlive)
           handover.giver.predecessor.fail(new MoultError('MOULT_ROLLED_BACK', 'asked for'));
         return;
       case 'confirm':
-        if (handover?.giver.isAlive) handover.giver.predecessor.confirm();
+        if (this.#hasSupervisor && handover?.giver.isAlive) handover.giver.predecessor.confirm();
         return;
       case 'kill':
-        if (command === 'kill server') this.kill(this.server);
+        if (command === 'kill supervisor') this.#hasSupervisor = false;
+        else if (command === 'kill server') this.kill(this.server);
         else this.kill(command === 'kill giver' ? handover?.giver : handover?.taker);
         return;
       case 'second':
@@ -166,7 +179,7 @@ class World {
         for (const what of [inUndo.changed, inUndo.done]) what.clear();
       if (source === undefined || owner.successor.isCommitted) continue;
       if (source.isAlive && source.predecessor.state === 'serving') this.dies(owner);
-      else if (!source.isAlive && owner.isReady) this.#commit(owner);
+      else if (this.#hasSupervisor && !source.isAlive && owner.isReady) this.#commit(owner);
     }
   }
 
@@ -248,7 +261,8 @@ class World {
     return owner;
   }
 
-  #restart(): void {
+  /** @param takesOver whether its successor is a stranger, started by somebody else than its supervisor. */
+  #restart(takesOver = false): void {
     const current = this.owners.find(({ accepts }) => accepts);
     // As the supervisor: an undo comes to its end first.
     if (this.owners.some(({ isAlive, predecessor }) => isAlive && predecessor.state === 'undoing')) return;
@@ -263,10 +277,8 @@ class World {
     next.source = current;
     next.successor.inheritFrom(near.channel, { keeps: true, broadcasts: true });
     near.on('inherit', () => near.off('inherit'));
-    current.predecessor.receive(far.channel, {
-      type: 'hello',
-      generation: next.number,
-    } as unknown as Message<'hello'>);
+    const hello = { type: 'hello', ...(takesOver ? {} : { generation: next.number }) };
+    current.predecessor.receive(far.channel, hello as unknown as Message<'hello'>, next.number);
     near.deliver();
   }
 
@@ -328,6 +340,7 @@ async function play(sequence: readonly Command[]): Promise<World> {
     await microtasks();
     assert.deepEqual(world.record.wrong, [], `after ${command}`);
   }
+  await world.do('supervisor');
   // Left to itself everything comes to its end: first what was said is heard, then time goes on.
   for (let round = 0; round < 16; round += 1) {
     for (let i = 0; i < 50 && world.ends.some((end) => end.deliver()); i += 1) await microtasks();
@@ -452,6 +465,23 @@ const far: readonly (readonly Command[])[] = [
     ...talk,
     ...some,
     ...handover,
+  ],
+  // Only the two generations are left in the middle of a handover; then another supervisor takes over.
+  [
+    ...some,
+    ...handover.slice(0, -10),
+    'kill supervisor',
+    ...late,
+    'step',
+    ...talk,
+    'supervisor',
+    'take over',
+    ...handover.slice(1),
+    ...late,
+    'kill supervisor',
+    'kill giver',
+    ...talk,
+    ...some,
   ],
 ];
 
