@@ -2,7 +2,7 @@
 // node bench/look.mjs [restarts]
 import { execFile, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -40,11 +40,12 @@ try {
     looks.push(events.find(({ stage }) => stage === 'look').facts.lookMs);
   }
   looks.sort((a, b) => a - b);
-  const ms = (value) => `${value.toFixed(1)} ms`;
-  const median = looks[Math.floor(looks.length / 2)];
+  const at = (share) => `${looks[Math.round(share * (looks.length - 1))].toFixed(1)}`;
+  const load = loadavg()[0].toFixed(1);
   console.log(
-    `${restarts} restarts, 10 listeners: ${ms(looks[0])} at least, ${ms(median)} median, ${ms(looks.at(-1))} at most`,
+    `${restarts} restarts, 10 listeners, Node ${process.versions.node}, load ${load}: the look took`,
   );
+  console.log(`${at(0.5)} ms [${at(0.25)} – ${at(0.75)}], ${at(0)} at least, ${at(1)} at most`);
 } finally {
   run.kill('SIGTERM');
   await new Promise((resolve) => run.once('exit', resolve));

@@ -17,8 +17,8 @@ import type { RestartOutcome, ServiceUnderTest } from '#moult/verify/moult/servi
 
 /** The folder of the package. */
 export const root = fileURLToPath(new URL('../../..', import.meta.url));
-/** The script of the command line. */
-export const cli = path.join(root, 'dist/cli/main.js');
+/** The script of the command line; MOULT_TEST_CLI names that of another build, to see which tests are red with it. */
+export const cli = process.env.MOULT_TEST_CLI ?? path.join(root, 'dist/cli/main.js');
 /** The longest that anything in these tests may take, in milliseconds. */
 const BOUND_MS = 30_000;
 

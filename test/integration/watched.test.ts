@@ -8,12 +8,28 @@ import { pointAt, type Supervised, until, withFolder, withService } from './supe
 
 const PROBATION_MS = 1500;
 
-/** Answers with its release and its process; ends by itself so long after its start, where that is given. */
-const release = (name: string, endsAfterMs?: number) => `
+const THROWS = "throw new Error('no database')";
+
+/** How a release ends by itself: so long after its start, or when there is a file. */
+interface End {
+  readonly afterMs?: number;
+  readonly whenThereIs?: string;
+  readonly how?: string;
+}
+
+/** Answers with its release and its process. */
+const release = (name: string, end?: End) => `
   require('node:http')
     .createServer((q, r) => r.end(JSON.stringify({ generation: '${name} ' + process.pid })))
     .listen(process.env.PORT, '127.0.0.1');
-  ${endsAfterMs === undefined ? '' : `setTimeout(() => { throw new Error('no database'); }, ${endsAfterMs});`}`;
+  ${end === undefined ? '' : endOf(end)}`;
+
+function endOf({ afterMs, whenThereIs, how = THROWS }: End): string {
+  if (whenThereIs === undefined) return `setTimeout(() => { ${how}; }, ${afterMs});`;
+  return `const look = setInterval(() => {
+    if (require('node:fs').existsSync('${whenThereIs}')) { clearInterval(look); ${how}; }
+  }, 10);`;
+}
 
 /** Of a probation that only another restart may end, however busy the machine is. */
 const LASTING_MS = 120_000;
@@ -21,7 +37,8 @@ const LASTING_MS = 120_000;
 interface Scene {
   readonly service: Supervised;
   readonly target: { host: string; port: number };
-  deploy(name: string, endsAfterMs?: number): Promise<void>;
+  readonly folder: string;
+  deploy(name: string, end?: End): Promise<void>;
 }
 
 async function withReleases(
@@ -31,9 +48,9 @@ async function withReleases(
   await withFolder(async (folder) => {
     const link = path.join(folder, 'current.cjs');
     const port = await freePort();
-    const deploy = async (name: string, endsAfterMs?: number) => {
+    const deploy = async (name: string, end?: End) => {
       const file = path.join(folder, `${name}.cjs`);
-      await writeFile(file, release(name, endsAfterMs));
+      await writeFile(file, release(name, end));
       await pointAt(link, file);
     };
     await deploy('good');
@@ -42,7 +59,9 @@ async function withReleases(
       env: { PORT: String(port) },
       runOptions: ['--probation', `${probationMs}ms`, '--drain-timeout', '2s', '--stop-timeout', '2s'],
     };
-    await withService(options, (service) => test({ service, target: { host: '127.0.0.1', port }, deploy }));
+    await withService(options, (service) =>
+      test({ service, folder, target: { host: '127.0.0.1', port }, deploy }),
+    );
   });
 }
 
@@ -60,7 +79,7 @@ describe('moult restart --wait=confirmed', () => {
   it('fails for a release that ends within probation although nobody served before, and the last good one is back', async () => {
     await withReleases(async ({ service, target, deploy }) => {
       await waiting(service);
-      await deploy('bad', 400);
+      await deploy('bad', { afterMs: 400 });
       const error = await service.failingRestart('--wait=confirmed');
       assert.equal(error.code, 'MOULT_SUCCESSOR_LOST');
       assert.equal(error.serving, 'none');
@@ -86,22 +105,32 @@ describe('moult restart --wait=confirmed', () => {
     });
   });
 
-  it('fails when the predecessor dies within probation, and then the successor', async () => {
-    await withReleases(async ({ service, target, deploy }) => {
-      const { pid } = await service.current();
-      await deploy('bad', 1100);
-      const failing = service.failingRestart('--wait=confirmed');
-      await until('the successor serves', async () =>
-        (await askOnce(target).catch(() => '')).startsWith('bad'),
-      );
-      process.kill(pid, 'SIGKILL');
-      const error = await failing;
-      assert.equal(error.code, 'MOULT_SUCCESSOR_LOST');
-      await until('the last good release serves', async () =>
-        (await askOnce(target).catch(() => '')).startsWith('good'),
-      );
+  for (const [what, how] of [
+    ['throws', THROWS],
+    ['rejects', "Promise.reject(new Error('no database'))"],
+    ['exits as if all were well', 'process.exit(0)'],
+    ['is killed', "process.kill(process.pid, 'SIGKILL')"],
+  ] as const) {
+    it(`fails when the predecessor dies within probation, and then the successor ${what}`, async () => {
+      // Nothing but its end ends its probation, however busy the machine is.
+      await withReleases(async ({ service, folder, target, deploy }) => {
+        const { pid } = await service.current();
+        const whenThereIs = path.join(folder, 'end');
+        await deploy('bad', { whenThereIs, how });
+        const failing = service.failingRestart('--wait=confirmed');
+        await until('the successor serves', async () =>
+          (await askOnce(target).catch(() => '')).startsWith('bad'),
+        );
+        process.kill(pid, 'SIGKILL');
+        await service.logs(/generation 1 was ended by SIGKILL/);
+        await writeFile(whenThereIs, '');
+        assert.equal((await failing).code, 'MOULT_SUCCESSOR_LOST');
+        await until('the last good release serves', async () =>
+          (await askOnce(target).catch(() => '')).startsWith('good'),
+        );
+      }, LASTING_MS);
     });
-  });
+  }
 
   it('is watched for the rest of the time when the predecessor dies within probation', async () => {
     await withReleases(async ({ service, target, deploy }) => {

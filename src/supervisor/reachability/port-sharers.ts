@@ -32,9 +32,11 @@ export function sharersOf(
   for (const { name, family } of items) {
     const fd = family === 'tcp' ? held.descriptorOf(name) : undefined;
     if (fd === undefined) continue;
-    const ours = new Set(held.describe().descriptors.map((one) => inodeOf(one)));
-    for (const inode of besideQuietly(fd)) {
-      if (ours.has(inode) || living.some((one) => isHeldBy(one, inode) !== false)) continue;
+    const beside = besideQuietly(fd);
+    // As a rule there is nobody, and nothing is asked of the many that a service may have.
+    const ours = beside.length === 0 ? [] : held.describe().descriptors.map((one) => inodeOf(one));
+    for (const inode of beside) {
+      if (ours.includes(inode) || living.some((one) => isHeldBy(one, inode) !== false)) continue;
       const holder = holderOf(inode);
       const isSure = holder !== undefined || before.get(name)?.has(inode) === true;
       const who =
