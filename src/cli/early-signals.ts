@@ -1,5 +1,5 @@
 /** Those that a supervisor heeds, and that would end a process which does not listen to them yet. */
-const HEEDED = ['SIGTERM', 'SIGINT', 'SIGQUIT', 'SIGHUP', 'SIGUSR2'] as const;
+const HEEDED = ['SIGTERM', 'SIGINT', 'SIGQUIT', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const;
 
 const heard = new Set<NodeJS.Signals>();
 const note = (name: NodeJS.Signals) => void heard.add(name);

@@ -17,6 +17,7 @@ export interface UnitChoices {
   readonly command: readonly string[];
   /** The services after which it starts. */
   readonly after?: readonly string[];
+  readonly stopDelayMs: number;
   readonly drainTimeoutMs: number;
   readonly stopTimeoutMs: number;
   /** As ListenStream= takes them. */
@@ -135,14 +136,14 @@ function restartLines(): string[] {
   ];
 }
 
-function endLines({ drainTimeoutMs, stopTimeoutMs }: UnitChoices): string[] {
-  const seconds = Math.ceil((drainTimeoutMs + stopTimeoutMs) / 1000) + STOP_MARGIN_S;
+function endLines({ stopDelayMs, drainTimeoutMs, stopTimeoutMs }: UnitChoices): string[] {
+  const seconds = Math.ceil((stopDelayMs + drainTimeoutMs + stopTimeoutMs) / 1000) + STOP_MARGIN_S;
   return [
     '# SIGTERM goes to the supervisor only, which drains and ends the generations; what is left after it is killed.',
     '# With KillMode=process the generations would outlive a crash of the supervisor and be adopted by the next',
     '# one; then leave out WatchdogSec=, for a generation that hangs would outlive the watchdog too.',
     'KillMode=mixed',
-    '# --drain-timeout and --stop-timeout, and some time to spare.',
+    '# --stop-delay, --drain-timeout and --stop-timeout, and some time to spare.',
     `TimeoutStopSec=${seconds}s`,
   ];
 }

@@ -211,6 +211,7 @@ export class ProcessService extends EventEmitter<ServiceEvents> implements Servi
     life.on('serve', (how) => this.emit('serve', how));
     life.on('yield', (to) => this.emit('yield', to));
     life.on('failed', (error) => this.emit('failed', error));
+    life.on('stopping', (delay) => this.emit('stopping', delay));
     life.on('drain', () => {
       this.#end.abort();
       this.emit('drain');
@@ -272,6 +273,7 @@ const EVENTS: Readonly<Record<keyof ServiceEvents, true>> = {
   serve: true,
   yield: true,
   failed: true,
+  stopping: true,
   drain: true,
   end: true,
   aborted: true,

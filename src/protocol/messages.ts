@@ -103,6 +103,10 @@ const settings = v.object({
   sharesListeners: v.optional(v.boolean()),
   /** Measure requests and the delay of the event loop from the start. */
   measures: v.optional(v.boolean()),
+  /** How long HTTP servers keep idle connections that leave that to Node. */
+  keepAliveMs: v.optional(ms),
+  /** How long the service goes on serving after it was told `stopping`. */
+  stopDelayMs: v.optional(ms),
 });
 
 /** A kind of connections that a service has declared movable, as the side that can restore them tells of it. */
@@ -287,6 +291,8 @@ export const schemas = {
     members: v.optional(v.boolean()),
     /** Of a generation: whether it may be told of peers. Of a neighbour: it comes to share broadcasts. */
     shares: v.optional(v.boolean()),
+    /** Of a generation: whether it takes `stopping`. */
+    hearsStopping: v.optional(v.boolean()),
     /** Of a generation: whether it takes `renew-output`. */
     takesOutput: v.optional(v.boolean()),
     /** Of a generation: its Node loads no addons, so it neither sends nor takes descriptors. */
@@ -535,6 +541,12 @@ export const schemas = {
   proceed: v.object({ generation: count }),
   'check-connection': v.object({ listener: v.nullable(name) }),
   serving: v.object({ epoch: count, said: v.boolean() }),
+  /** A stop was asked for: it begins after so long, and until then all goes on. */
+  stopping: v.object({
+    delayMs: ms,
+    /** The path whose answers have status 503 meanwhile. */
+    unready: v.optional(text(1024)),
+  }),
   /** `keepOpen`: a service manager has copies of the listeners for the next start, so none is shut down. */
   retire: v.object({
     timeoutMs: ms,

@@ -63,6 +63,7 @@ import { LookedAt } from './looked-at.js';
 import type { Overseer } from './overseer/overseer.js';
 import { Peers } from './peers.js';
 import { Readiness } from './readiness.js';
+import { StopDelay } from './stop-delay.js';
 
 /** How long after it found no room the socket at which successors come is tried again. */
 const DOOR_AGAIN_MS = 1000;
@@ -77,6 +78,7 @@ export class Generation implements GenerationContext {
   readonly connections: ConnectionTracker;
   readonly flows: FlowExchange;
   readonly stickyRouter: StickyRouter;
+  readonly stopDelay: StopDelay;
   readonly critical = new CriticalSections();
   readonly state = new StateEntries((pid) => new ProcessHandle(pid));
   readonly tasks: Tasks;
@@ -187,6 +189,7 @@ export class Generation implements GenerationContext {
       isTaken: (handle, listener) => this.#lookedAt.takes(handle, listener),
       idle: () => this.#predecessor.feedEnded(),
     });
+    this.stopDelay = new StopDelay(settings, number === 1);
     if (settings.countErrors) this.#counter.start();
     this.#measuring = new Measuring(this.connections);
     if (settings.measures) this.#measuring.startForLife();
@@ -386,6 +389,10 @@ export class Generation implements GenerationContext {
     lifeline.on('retire', ({ timeoutMs, keepOpen, heirs }) => {
       if (heirs === undefined) this.retire(timeoutMs, keepOpen);
       else meetPeerSlots(heirs, this.number).then((met) => this.retire(timeoutMs, keepOpen, met));
+    });
+    lifeline.on('stopping', (stopping) => {
+      this.stopDelay.begin(stopping);
+      this.life.emit('stopping', { delayMs: stopping.delayMs });
     });
     lifeline.on('homes', (homes) => this.stickyRouter.learn(homes));
     lifeline.on('peers', ({ peers }) => this.#peers.learn(peers));

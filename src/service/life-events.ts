@@ -33,6 +33,13 @@ export interface LifeEvents {
       readonly successor: number;
     },
   ];
+  /** A stop was asked for (`--stop-delay`): it goes on accepting and serving for so long, so that a balancer sees its readiness change; then `drain`. */
+  stopping: [
+    {
+      /** Milliseconds until it drains; less where the stop is asked for once more. */
+      readonly delayMs: number;
+    },
+  ];
   /** A successor failed; this generation serves. */
   failed: [MoultError];
   /** This generation will never accept again, and finishes its connections. */

@@ -93,6 +93,7 @@ export function listen(
     const mine = isOwnAffair ? null : become(env);
     const mayJoin = mine === null && addonless === undefined && !isOwnAffair;
     const joined = mayJoin && changesHands(request, env) ? becomeMember(env) : null;
+    mine?.stopDelay.listens(server);
     if (mine !== null) listenAs(mine.listeners, request, proceed);
     else if (addonless !== undefined && !isOwnAffair) addonless.listen(request, proceed);
     else if (joined !== null) joined.listen(request, proceed);

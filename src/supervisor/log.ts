@@ -1,16 +1,26 @@
 import { writeSync } from 'node:fs';
 import { Writable } from 'node:stream';
+import { isatty } from 'node:tty';
 import { type Logger, pino } from 'pino';
 import { paint } from '../terminal/paint.js';
 import { tell } from '../terminal/print.js';
 import { visibleLine } from '../terminal/visible.js';
 
+let copy: (line: string) => void = () => {};
+
+/** Gives each line of the log to this, too, from now on; as JSON. */
+export function copyLog(to: (line: string) => void): void {
+  copy = to;
+}
+
 /** The supervisor's log, on stderr: for people on a terminal, JSON elsewhere. It never holds a secret. */
 export function supervisorLog(name: string, level: string): Logger {
   const options = { name: 'moult', level, base: { service: name, pid: process.pid } };
-  if (!process.stderr.isTTY) return pino(options, { write: writeLine });
+  // The descriptor itself: with --output another file has taken the place of the terminal.
+  if (!isatty(2)) return pino(options, { write: writeLine });
   const forPeople = new Writable({
     write(line: Buffer, _, done) {
+      copy(line.toString('utf8'));
       tell(lineForPeople(line.toString('utf8')));
       done();
     },
@@ -25,6 +35,7 @@ const sleeper = new Int32Array(new SharedArrayBuffer(4));
 
 // A log that cannot be written, such as one on a disk that is full, costs its lines and never the service.
 function writeLine(line: string): void {
+  copy(line);
   let rest = Buffer.from(line, 'utf8');
   const untilMs = performance.now() + WRITE_MS;
   while (rest.length > 0) {

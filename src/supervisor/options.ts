@@ -49,6 +49,14 @@ export interface SupervisorOptions {
   /** How long a generation that got its stop signal may take to end. */
   readonly stopTimeoutMs: number;
   readonly stopSignal: NodeJS.Signals;
+  /** How long the service goes on serving after a stop was asked for, before it drains. */
+  readonly stopDelayMs: number;
+  /** The signal that tells it that; null for none. */
+  readonly stopDelaySignal: NodeJS.Signals | null;
+  /** The path whose answers have status 503 meanwhile; null for none. */
+  readonly unreadyPath: string | null;
+  /** How long HTTP servers keep idle connections that leave that to Node; null for what Node does. */
+  readonly keepAliveMs: number | null;
   readonly waitReady: boolean;
   /** How a successor is checked before commit, and again within probation; null for not at all. */
   readonly check: CheckOptions | null;
@@ -98,6 +106,10 @@ export const defaultOptions: SupervisorOptions = {
   ...DEFAULT_TIMES,
   tls: 'drain',
   stopSignal: 'SIGTERM',
+  stopDelayMs: 0,
+  stopDelaySignal: null,
+  unreadyPath: null,
+  keepAliveMs: null,
   waitReady: false,
   check: null,
   hangTimeoutMs: 5000,
@@ -154,5 +166,7 @@ export function settingsOf(
     ...(options.allowUids.length > 0 ? { allowUids: [...options.allowUids] } : {}),
     ...(options.slots === null ? {} : { sharesListeners: true }),
     ...(options.measures ? { measures: true } : {}),
+    ...(options.keepAliveMs === null ? {} : { keepAliveMs: options.keepAliveMs }),
+    ...(options.stopDelayMs === 0 ? {} : { stopDelayMs: options.stopDelayMs }),
   };
 }

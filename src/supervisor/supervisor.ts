@@ -65,6 +65,11 @@ export class Supervisor {
     });
   }
 
+  /** The numbers of the generations that live. */
+  generations(): number[] {
+    return this.#parts.slots.generations().map(({ number }) => number);
+  }
+
   /** Whether no generation lives here. */
   get isEmpty(): boolean {
     return this.#parts.slots.generations().every(({ isOurs }) => !isOurs);

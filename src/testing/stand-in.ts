@@ -160,6 +160,12 @@ export class StandIn extends EventEmitter<ServiceEvents> implements Service {
     else this.#asked.shift()?.reject(error);
   }
 
+  /** A stop was requested, and the service keeps serving for this time: emits `stopping`. Call {@link StandIn.drain} after it. */
+  stopping(delayMs = 10_000): void {
+    this.#expect('stopping', ['serving']);
+    this.emit('stopping', { delayMs });
+  }
+
   /** Ends the time in which it can accept again: aborts the signal, then emits `drain`. */
   drain(): void {
     this.#step('drain', ['starting', 'serving', 'yielded'], 'draining');

@@ -36,7 +36,7 @@ describe('a wrong option is told with its name, what was expected and what came:
     [['list', '--json'], /no command 'list': moult status/],
     [['reload', 'api'], /no command 'reload': moult restart/],
     [['start', 'x.js'], /no command 'start': moult run/],
-    [['logs'], /no command 'logs': moult keeps no logs/],
+    [['log'], /no command 'log': moult logs \[name\] shows the recent output/],
     [['scale', 'api', 'many'], /Expected 1 to 64 or max, received "api"/],
     [['scale', 'api', '99'], /Expected 1 to 64 or max, received "99"/],
   ] as const) {

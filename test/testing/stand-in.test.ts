@@ -8,7 +8,7 @@ import { Alone } from '../examples/alone.js';
 import { fixture, until, withFolder } from '../integration/supervised.js';
 import { freePort } from '../support/free-ports.js';
 
-const EVENTS = ['serve', 'yield', 'failed', 'drain', 'end', 'aborted'] as const;
+const EVENTS = ['serve', 'yield', 'failed', 'stopping', 'drain', 'end', 'aborted'] as const;
 
 /** What the fixture tells of a real service, of a stand-in. */
 function recordOf(service: StandIn): string[] {

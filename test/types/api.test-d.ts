@@ -96,8 +96,11 @@ service.on('failed', (error) => same<typeof error, MoultError>(true));
 service.on('aborted', (error) => same<typeof error, MoultError>(true));
 service.on('end', (report) => same<typeof report, EndReport>(true));
 service.on('stage', (event) => same<typeof event, StageEvent>(true));
+service.on('stopping', (delay) => same<typeof delay, { readonly delayMs: number }>(true));
 service.on('drain', (...none) => same<typeof none, []>(true));
-same<keyof ServiceEvents, 'serve' | 'yield' | 'failed' | 'drain' | 'end' | 'aborted' | 'stage'>(true);
+same<keyof ServiceEvents, 'serve' | 'yield' | 'failed' | 'stopping' | 'drain' | 'end' | 'aborted' | 'stage'>(
+  true,
+);
 // @ts-expect-error the event has no such fact
 service.on('serve', ({ generation }) => generation);
 

@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { Command, Option } from 'commander';
 import type { Logger } from 'pino';
 import { ConfigSource, givenBy } from '../../config/config-source.js';
@@ -5,6 +6,7 @@ import { commandOptions } from '../../config/options/command-options.js';
 import { size } from '../../config/options/values.js';
 import { asMoultError, MoultError } from '../../errors.js';
 import type { AgentProcess } from '../../fleet/agent/agent-process.js';
+import { forgetOldOutput, KeptOutput, keptName } from '../../logs/kept-output.js';
 import { reserve } from '../../os/descriptors/descriptor-reserve.js';
 import { FileLock } from '../../os/files/file-lock.js';
 import { namedWorkingDirectory } from '../../os/files/working-directory.js';
@@ -17,7 +19,7 @@ import { heedHangUps } from '../../supervisor/hang-ups.js';
 import { RunFolder } from '../../supervisor/journal/run-folder.js';
 import { LastResort } from '../../supervisor/last-resort.js';
 import { holdPassed } from '../../supervisor/listeners/inherited-listeners.js';
-import { supervisorLog } from '../../supervisor/log.js';
+import { copyLog, supervisorLog } from '../../supervisor/log.js';
 import { OutputFile } from '../../supervisor/output/output-file.js';
 import { leftText } from '../../supervisor/output/output-reopening.js';
 import { boundOutput } from '../../supervisor/output-bound.js';
@@ -131,10 +133,16 @@ async function supervise(command: Command, beginning: Beginning): Promise<number
   };
   const agent = await agentOf(flags.fleet, folder.name, cwd, log, carried !== undefined);
   const next = nextProgram(folder, carries, started ?? null, manager, () => lastResort.times, agent);
+  const ownLog = new KeptOutput(join(folder.path, keptName('moult')));
+  copyLog((line) => ownLog.add('moult', line));
+  const keep = (generation: number) => {
+    forgetOldOutput(folder.path, new Set(supervisor.generations()));
+    return new KeptOutput(join(folder.path, keptName(generation)));
+  };
   const outputs =
     output === undefined
-      ? { stdout: process.stdout, stderr: process.stderr }
-      : { stdout: output.stream, stderr: output.stream, isExchanged: true };
+      ? { stdout: process.stdout, stderr: process.stderr, keep }
+      : { stdout: output.stream, stderr: output.stream, isExchanged: true, keep };
   const supervisor = new Supervisor(folder, settings, log, outputs, next, manager, output);
   const goOn = () => supervisor.goOnAsNewProgram();
   const lastResort = new LastResort({ before: carried?.unexpected ?? [], goOn, log });
@@ -162,7 +170,8 @@ async function supervise(command: Command, beginning: Beginning): Promise<number
   const endObservers = observe(supervisor, folder, flags, log);
   const pass = (name: NodeJS.Signals) => supervisor.pass(name);
   for (const name of PASSED_ON) process.on(name, pass);
-  if (output !== undefined) process.on('SIGUSR1', () => reopenUnasked(supervisor, log));
+  const reopen = () => reopenUnasked(supervisor, log);
+  process.on('SIGUSR1', reopen);
   try {
     // Where an earlier program of it has left generations, there is something to lose.
     if (carried !== undefined) lastResort.begin();
@@ -181,7 +190,7 @@ async function supervise(command: Command, beginning: Beginning): Promise<number
   lastResort.begin();
   agent?.start();
   if (carried?.restarts) supervisor.restartUnasked(request);
-  passEarlyOn(['SIGHUP', 'SIGUSR2']);
+  passEarlyOn(['SIGHUP', 'SIGUSR1', 'SIGUSR2']);
   const code = await supervisor.ended;
   await Promise.all([endObservers(), supervisor.leavesFolder ? agent?.endNow() : agent?.leave()]);
   lastResort.end();

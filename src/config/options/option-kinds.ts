@@ -9,6 +9,7 @@ import {
   eventProgram,
   oneOf,
   positiveNumber,
+  requestPath,
   share,
   showMs,
   signalName,
@@ -72,6 +73,11 @@ export const variable: OptionKind<string, string> = {
     if (/^[A-Za-z_]\w*$/.test(value)) return value;
     throw new InvalidArgumentError(`Expected the name of a variable, received "${value}".`);
   },
+};
+/** The path of a URL. */
+export const urlPath: OptionKind<string, string> = {
+  form: { type: 'text', examples: ['/readyz'] },
+  read: requestPath,
 };
 /** A schedule as cron has them, such as `0 4 * * *`. */
 export const schedule: OptionKind<string, string> = {

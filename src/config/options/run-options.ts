@@ -25,6 +25,7 @@ import {
   text,
   texts,
   time,
+  urlPath,
   variable,
   word,
 } from './option-kinds.js';
@@ -131,6 +132,26 @@ export const RUN_OPTIONS = {
   stopSignal: row('--stop-signal <signal>', 'the signal that stops a generation', signal, {
     default: d.stopSignal,
   }),
+  stopDelay: timeRow(
+    '--stop-delay <time>',
+    'how long a service that is being stopped still accepts and serves, after it was told, before it drains',
+    d.stopDelayMs,
+  ),
+  stopDelaySignal: row(
+    '--stop-delay-signal <signal>',
+    'the signal that tells the service that a stop was asked for, at the beginning of --stop-delay',
+    signal,
+  ),
+  unreadyPath: row(
+    '--unready-path <path>',
+    'answer HTTP/1.1 requests for this path, such as /readyz, with status 503 during --stop-delay',
+    urlPath,
+  ),
+  keepAlive: row(
+    '--keep-alive <time>',
+    "how long HTTP servers keep an idle connection open that leave keepAliveTimeout at Node's default",
+    time,
+  ),
   check: row(
     '--check <what>',
     'check a successor before it takes over: a path such as /healthz, tcp, or exec:COMMAND',

@@ -27,6 +27,10 @@ export function supervisorOptions(flags: RunFlags, service: ServiceCommand): Sup
     busyTimeoutMs: flags.busyTimeout,
     stopTimeoutMs: flags.stopTimeout,
     stopSignal: flags.stopSignal,
+    stopDelayMs: flags.stopDelay,
+    stopDelaySignal: flags.stopDelaySignal ?? null,
+    unreadyPath: flags.unreadyPath ?? null,
+    keepAliveMs: flags.keepAlive ?? null,
     waitReady: flags.waitReady ?? false,
     check:
       flags.check === undefined

@@ -107,3 +107,11 @@ export function eventProgram(value: string): string {
   if (command !== undefined) return command;
   throw new InvalidArgumentError(`Expected exec: and a command, received "${value}".`);
 }
+
+/** The path of a URL, such as `/readyz`. */
+export function requestPath(text: string): string {
+  if (/^\/[^\s?#]{0,1000}$/.test(text)) return text;
+  throw new InvalidArgumentError(
+    `Expected a path that begins with /, without ?, such as /readyz, received "${text}".`,
+  );
+}

@@ -3,9 +3,11 @@ import type { Channel } from '../../channel/channel.js';
 import { Opening, openWhenGreeted } from '../../channel/open.js';
 import { MoultError } from '../../errors.js';
 import type { RestartSummary } from '../../lifecycle/restart-record.js';
+import { keptName } from '../../logs/kept-output.js';
 import { PROTOCOL } from '../../protocol/version.js';
 import { MOULT_VERSION } from '../../version.js';
 import { DirectOutput } from './direct-output.js';
+import { keepCopy } from './kept-copy.js';
 import type { Overseer, Standing } from './overseer.js';
 import { rejoin } from './rejoin.js';
 
@@ -25,12 +27,14 @@ export class SupervisorLink implements Overseer {
   readonly isFolderOfService = true;
   readonly mayEnd = Promise.resolve();
   readonly #path: string;
+  readonly #generation: number;
   #output: DirectOutput;
   #meet: ((supervisor: Channel) => void) | undefined;
 
-  /** @param path of the supervisor's socket. @param output of the supervisor; belongs to this object. */
-  constructor(path: string, lifeline: Channel, output: DirectOutput) {
+  /** @param path of the supervisor's socket. @param output of the supervisor; belongs to this object. @param generation the number of this one. */
+  constructor(path: string, lifeline: Channel, output: DirectOutput, generation: number) {
     this.#path = path;
+    this.#generation = generation;
     this.folder = dirname(path);
     this.lifeline = lifeline;
     this.#output = output;
@@ -111,6 +115,7 @@ export class SupervisorLink implements Overseer {
   }
 
   releaseOutput(): void {
+    keepCopy(join(this.folder, keptName(this.#generation)));
     this.#output.begin();
   }
 
@@ -118,13 +123,20 @@ export class SupervisorLink implements Overseer {
     let isOver = false;
     const introduce = () => {
       const known = { role: 'generation', generation, node: process.version } as const;
-      return { ...known, members: true, shares: true, takesOutput: true, rejoin: standing() };
+      return {
+        ...known,
+        members: true,
+        shares: true,
+        takesOutput: true,
+        hearsStopping: true,
+        rejoin: standing(),
+      };
     };
     // What a supervisor says next must find who listens: all of it is done in the turn of the welcome.
     const goOn = (channel: Channel, output: number[]) => {
       isOver = true;
       this.#meet = undefined;
-      follow(new SupervisorLink(this.#path, channel, new DirectOutput(output)));
+      follow(new SupervisorLink(this.#path, channel, new DirectOutput(output), generation));
     };
     this.#meet = (channel) => {
       channel.on('welcome', (_, incoming) => {
@@ -171,6 +183,7 @@ export function openLifeline(
         members: true,
         shares: true,
         takesOutput: true,
+        hearsStopping: true,
       },
       timeoutMs,
     );

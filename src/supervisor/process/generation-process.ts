@@ -81,6 +81,8 @@ export class GenerationProcess {
   takesMembers = false;
   /** Whether it can be told to write to another output. */
   takesOutput = false;
+  /** Whether it can be told that a stop was asked for. */
+  hearsStopping = false;
   /** The generation from which it takes over, or took over. */
   predecessor: GenerationProcess | undefined;
   /** When the service's process was started, as the kernel counts. */
@@ -143,7 +145,7 @@ export class GenerationProcess {
     const launch = { ...release, command, args, env };
     const tree =
       atStart === undefined
-        ? startTree(launch, outputs)
+        ? startTree(launch, outputs, outputs.keep?.(number))
         : startTreeWith(
             launch,
             passed.map(({ fd }) => fd),

@@ -34,7 +34,12 @@ export class OutputTail {
  * Passes output through, keeping its tail. What cannot be written any more is dropped, not the service.
  * @param inWholeLines whether it is passed in whole lines, and not as it comes.
  */
-export function passThrough(from: Readable, to: Writable, tail: OutputTail, inWholeLines = false): void {
+export function passThrough(
+  from: Readable,
+  to: Writable,
+  tail: Pick<OutputTail, 'add'>,
+  inWholeLines = false,
+): void {
   const pass = (bytes: Buffer) => {
     if (!to.writable || to.write(bytes)) return;
     from.pause();

@@ -1,5 +1,7 @@
 import { Socket } from 'node:net';
 import type { Writable } from 'node:stream';
+import type { KeptOutput } from '../../logs/kept-output.js';
+import type { KeptStream } from '../../logs/kept-records.js';
 import { descriptorOf } from '../../node/handle.js';
 import { type Launch, type Launched, launch, launchWithDescriptors } from '../../os/processes/launch.js';
 import { type Exit, hasEnded, reap, signal } from '../../os/processes/process.js';
@@ -14,6 +16,8 @@ export interface Outputs {
   readonly stderr: Writable;
   /** Whether both are a file that is exchanged now and then: what is passed on there is passed in whole lines. */
   readonly isExchanged?: boolean;
+  /** What keeps a copy of the output of this generation. */
+  readonly keep?: (generation: number) => KeptOutput;
 }
 
 /** A process and all that it started: a group of its own. */
@@ -28,24 +32,35 @@ export interface ProcessTree {
   readonly outputEnds?: () => number[];
 }
 
-/** Starts a tree; a command that cannot be started is a tree that has ended with code 127. */
-export function startTree(what: Launch, outputs: Outputs): ProcessTree {
+/** Starts a tree; a command that cannot be started is a tree that has ended with code 127. @param kept gets a copy of its output. */
+export function startTree(what: Launch, outputs: Outputs, kept?: KeptOutput): ProcessTree {
   const first = launch(what);
   const output = new OutputTail();
-  passOn(first, outputs, output);
+  passOn(first, outputs, output, kept);
   const outputEnds = () =>
     [first.stdout, first.stderr].map((stream) => (stream instanceof Socket ? descriptorOf(stream) : -1));
   return { ...treeOf(first, output), outputEnds };
 }
 
-/** Passes on what a process writes, as far as it comes through this program. */
+/** Passes on what a process writes, as far as it comes through this program. @param kept gets a copy, and is closed at its end. */
 export function passOn(
   { stdout, stderr }: Pick<Launched, 'stdout' | 'stderr'>,
   outputs: Outputs,
   tail: OutputTail,
+  kept?: KeptOutput,
 ): void {
-  if (stdout !== null) passThrough(stdout, outputs.stdout, tail, outputs.isExchanged);
-  if (stderr !== null) passThrough(stderr, outputs.stderr, tail, outputs.isExchanged);
+  const both = (stream: KeptStream) => ({
+    add: (chunk: Buffer) => {
+      tail.add(chunk);
+      kept?.add(stream, chunk);
+    },
+  });
+  if (stdout !== null) passThrough(stdout, outputs.stdout, both('stdout'), outputs.isExchanged);
+  if (stderr !== null) passThrough(stderr, outputs.stderr, both('stderr'), outputs.isExchanged);
+  const ends = [stdout, stderr].map(
+    (stream) => stream && new Promise((resolve) => stream.once('close', resolve)),
+  );
+  Promise.all(ends).then(() => kept?.close());
 }
 
 /** The same, with this program's own output for its output, and these descriptors from 3 on. */

@@ -115,7 +115,8 @@ export class ProgramGeneration extends GenerationProcess implements AgentProgram
       isPiped: means.outputs !== undefined,
     });
     const tree = processTreeOf(started);
-    if (means.outputs !== undefined) passOn(started, means.outputs, tree.output);
+    if (means.outputs !== undefined)
+      passOn(started, means.outputs, tree.output, means.outputs.keep?.(number));
     const generation = new ProgramGeneration(number, release, settings, tree, means, socketSet, notify);
     onReady = () => generation.#said();
     notify.listenTo(generation.pid);
@@ -133,7 +134,8 @@ export class ProgramGeneration extends GenerationProcess implements AgentProgram
     means: ProgramMeans,
   ): ProgramGeneration {
     // What it wrote meanwhile waits there.
-    if (means.outputs !== undefined) passOn(readOutputOf(tree.pid), means.outputs, tree.output);
+    if (means.outputs !== undefined)
+      passOn(readOutputOf(tree.pid), means.outputs, tree.output, means.outputs.keep?.(number));
     return new ProgramGeneration(
       number,
       release,

@@ -141,6 +141,7 @@ export class ConnectionRouter {
     if (slot === undefined || generation === undefined || !isAwaited) throw notExpected(hello);
     generation.takesMembers = hello.members === true;
     generation.sharesBroadcasts = hello.shares === true;
+    generation.hearsStopping = hello.hearsStopping === true;
     generation.takesOutput = hello.takesOutput === true && hello.withoutDescriptors !== true;
     generation.isAddonless = hello.withoutDescriptors === true;
     slot.generations.met(generation);

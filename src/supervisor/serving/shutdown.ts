@@ -45,6 +45,8 @@ export class Shutdown {
   readonly #parts: ShutdownParts;
   #state: 'stopping' | 'stopped' | undefined;
   #isLeaving = false;
+  /** Ends the time in which the service still serves, while that runs. */
+  #endDelay: (() => void) | undefined;
   /** Whether it was ended before what was in flight had come to its end. */
   #isCut = false;
   #end!: (code: number) => void;
@@ -76,7 +78,8 @@ export class Shutdown {
   }
 
   /**
-   * Ends the service: what is in flight is finished, up to the drain time-out; a second call ends it at once.
+   * Ends the service: it serves on for the stop delay, then what is in flight is finished, up to the drain time-out. A second
+   * call ends the delay; a further one, or a second one without a delay, ends it at once.
    * @param exitCode what `moult run` ends with.
    */
   async stop(exitCode = 0): Promise<void> {
@@ -88,13 +91,22 @@ export class Shutdown {
       await this.ended;
       return;
     }
+    if (this.#endDelay !== undefined) {
+      log.info('the delay of the stop ends');
+      this.#endDelay();
+      await this.ended;
+      return;
+    }
     if (this.#state === 'stopping') {
       await this.#endAtOnce();
       return;
     }
     this.#state = 'stopping';
     for (const { generations } of slots()) generations.close();
-    log.info('stopping');
+    const { stopDelayMs } = this.#parts.options;
+    log.info(
+      stopDelayMs > 0 ? `stopping: the service goes on for ${stopDelayMs} ms (--stop-delay)` : 'stopping',
+    );
     journal.write({ event: 'stop' });
     manager.stopping();
     for (const { crashRecovery, probation, restarts } of slots()) {
@@ -102,11 +114,32 @@ export class Shutdown {
       probation.stop();
       restarts.callOff(stopping());
     }
+    await this.#delay();
     // Where a service manager stores them, it decides whether the listeners have come to their end.
     if (manager.keepsListeners) held.letGo();
     await this.#allEnded();
     if (!this.sparesListeners) for (const name of held.names()) held.closeForGood(name);
     this.finish(this.#isCut ? CUT_CODE : exitCode);
+  }
+
+  // A balancer that still sends clients here finds out by its next checks, and nobody is refused meanwhile.
+  async #delay(): Promise<void> {
+    const { stopDelayMs: delayMs, stopDelaySignal, unreadyPath } = this.#parts.options;
+    const serving = this.#own().filter((one) => one.servingSince !== undefined);
+    if (delayMs === 0 || serving.length === 0) return;
+    for (const one of serving) {
+      const unready = unreadyPath === null ? {} : { unready: unreadyPath };
+      if (one.hearsStopping && one.isReachable) one.lifeline?.send({ type: 'stopping', delayMs, ...unready });
+      if (stopDelaySignal !== null) one.signalService(stopDelaySignal);
+    }
+    let timer: NodeJS.Timeout | undefined;
+    const isOver = new Promise<void>((resolve) => {
+      this.#endDelay = resolve;
+      timer = setTimeout(resolve, delayMs);
+    });
+    await Promise.race([isOver, Promise.all(serving.map((one) => one.exited))]);
+    clearTimeout(timer);
+    this.#endDelay = undefined;
   }
 
   // Who said it twice hears what it costs.
