@@ -28,7 +28,7 @@ const env = { ...outer, XDG_RUNTIME_DIR: folder, NO_COLOR: '1' };
 const services = { a: { port: await freePort() }, b: { port: await freePort() } };
 const front = await freePort();
 const statsSocket = path.join(folder, 'haproxy.sock');
-const DELAY = ['--stop-delay', '2s', '--unready-path', '/readyz', '--keep-alive', '65s'];
+const DELAY = ['--stop-delay', '4s', '--unready-path', '/readyz', '--keep-alive', '65s'];
 const clients = { 'kept-alive': 16, pipelined: 4, 'slow-body': 4, 'new-connection': 8 };
 const problems = [];
 let haproxy;
@@ -51,6 +51,10 @@ try {
       `${control.answered} answered, ${control.failed + control.lost} failed`,
   );
 } finally {
+  // The second one ends the delay.
+  for (const name of Object.keys(services))
+    spawn(process.execPath, [cli, 'stop', name], { env, stdio: 'ignore' });
+  await pause(500);
   for (const name of Object.keys(services)) moult('stop', name);
   for (const { process: one } of Object.values(services)) one?.kill('SIGKILL');
   haproxy?.kill('SIGKILL');
@@ -141,6 +145,7 @@ async function startHaproxy() {
 defaults
   mode http
   timeout connect 5s
+  timeout check 10s
   timeout client 60s
   timeout server 60s
   timeout http-keep-alive 60s
