@@ -67,8 +67,8 @@ export class Startup {
   }
 
   /**
-   * Opens the listeners that `--listen` names, or takes back from programs that an earlier supervisor left what it opened for
-   * them. Those of services that know moult come with their generations.
+   * Opens the listeners that `--listen` names, or takes back copies of them from the generations that an earlier supervisor left.
+   * A service that knows moult and may not be looked into brings what it has claimed when it comes back.
    * @throws MOULT_LISTEN_FAILED
    */
   openListeners(): void {
@@ -76,7 +76,8 @@ export class Startup {
     const entries = listen.length === 0 ? [] : this.#parts.journal.read();
     const living = livingGenerations(entries).living.filter(({ pid, ticks }) => isProcess(pid, ticks));
     const isHeld = (listener: string) => this.#parts.held.descriptorOf(listener) !== undefined;
-    const left = isProgram ? takeBackSockets(listen, entries, living, isHeld) : [];
+    // A service that knows moult brings what it has claimed; of what it has not, it keeps a copy that it does not bring.
+    const left = takeBackSockets(listen, entries, living, isProgram ? isHeld : () => true);
     this.#parts.own.open(this.#parts.manager, isProgram, left, !isProgram && living.length > 0);
   }
 

@@ -1,7 +1,16 @@
 import assert from 'node:assert/strict';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
-import { chmodSync, chownSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import { freePort } from '../support/free-ports.js';
@@ -258,6 +267,23 @@ describe('a program whose supervisor is killed', { skip }, () => {
   });
 });
 
+/** Whether a process has a socket that listens at this port of 127.0.0.1. Source: proc(5), /proc/net/tcp. */
+function listensAt(pid: number, port: number): boolean {
+  const address = `0100007F:${port.toString(16).toUpperCase().padStart(4, '0')}`;
+  const inodes = readFileSync('/proc/net/tcp', 'utf8')
+    .split('\n')
+    .map((line) => line.trim().split(/\s+/))
+    .filter(([, local, , state]) => local === address && state === '0A')
+    .map((fields) => `socket:[${fields[9]}]`);
+  return readdirSync(`/proc/${pid}/fd`).some((fd) => {
+    try {
+      return inodes.includes(readlinkSync(`/proc/${pid}/fd/${fd}`));
+    } catch {
+      return false;
+    }
+  });
+}
+
 describe('a Node service with --listen whose supervisor is killed', () => {
   for (const claims of [true, false]) {
     it(`is taken over with its socket${claims ? '' : ', also one that it has not claimed'}`, async () => {
@@ -278,6 +304,8 @@ describe('a Node service with --listen whose supervisor is killed', () => {
         },
         async (again) => {
           assert.equal((await again.current()).pid, pid);
+          // At once, and not when the generation that has it has ended.
+          assert.ok(listensAt(again.pid, claims ? port : other), 'its supervisor has it');
           await again.restart('--wait', 'confirmed');
           await clients.stop();
           assert.deepEqual(clients.failures, []);
