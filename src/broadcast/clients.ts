@@ -30,6 +30,14 @@ export class Clients {
     this.#pending.delete(client);
   }
 
+  /** Up to where a client was sent messages, where that is further than this process is; else undefined. */
+  heardBy(client: object, positions: Positions): Positions | undefined {
+    const ahead = [...(this.#ahead.get(client) ?? [])].filter(
+      ([one, seq]) => seq > (positions.get(one) ?? 0),
+    );
+    return ahead.length === 0 ? undefined : new Map([...positions, ...ahead]);
+  }
+
   /** It could not be set up. */
   gone(client: object): void {
     this.#pending.delete(client);

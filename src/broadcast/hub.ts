@@ -99,6 +99,12 @@ export class BroadcastHub {
     return this.#topics.size + this.#links.size === 0 ? undefined : listOf(this.#positions);
   }
 
+  /** The same for a client that was sent more where it came from, and has not been overtaken since; else undefined. */
+  heardBy(client: object): { origin: string; seq: number }[] | undefined {
+    const further = this.clients.heardBy(client, this.#positions);
+    return further === undefined ? undefined : listOf(further);
+  }
+
   /** The processes at the other ends of links. */
   get linked(): string[] {
     return [...this.#links].map(({ peer }) => peer);
@@ -112,6 +118,11 @@ export class BroadcastHub {
   /** Whether it knows a sender: its messages come by themselves. */
   knows(origin: string): boolean {
     return origin === this.id || this.#known.has(origin);
+  }
+
+  /** There is such a sender, although no link has told of it yet. */
+  learn(origin: string): void {
+    this.#known.add(origin);
   }
 
   /** Others may come that lack what was sent last: some of it is kept, also where nobody takes part yet. */

@@ -147,10 +147,21 @@ export class SlotFeedWorld {
   #commit(slot: SlotOf): void {
     const { current, next } = slot;
     if (next === undefined) return;
+    this.#haveJoined(next, current);
     current.hub.feeds.yield();
     next.hub.feeds.serve();
     next.hub.keepRecent();
     Object.assign(slot, { current: next, next: undefined, before: current });
+  }
+
+  // The channel between them brings both introductions before it brings that one is ready, and the commit.
+  #haveJoined(one: Subscriber, other: Subscriber): void {
+    const near = one.ends.find((way) => way.with === other)?.end;
+    const far = near?.other;
+    while (!this.#isLinked(one, other)) {
+      far?.queue.shift()?.();
+      near?.queue.shift()?.();
+    }
   }
 
   #undo(slot: SlotOf): void {

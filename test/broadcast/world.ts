@@ -92,8 +92,9 @@ class Generation {
   isAlive = true;
   isEnding = false;
 
-  constructor(number: number) {
+  constructor(number: number, hasSlots: boolean) {
     this.hub = new BroadcastHub(`g${number}`);
+    if (hasSlots) this.hub.keepRecent();
     this.hub.declare({
       name: 'chat',
       deliver: (message, isDue) => {
@@ -110,14 +111,18 @@ class Generation {
 
 /** Generations that share broadcasts, and clients that move between them; nothing is real but the hubs. */
 export class World {
-  readonly #all: Generation[] = [new Generation(1)];
+  readonly #all: Generation[];
+  readonly #hasSlots: boolean;
   readonly #clients: Client[];
   /** What must have come to each client that lives: sent by those that were not killed. */
   readonly #sent: { readonly text: string; readonly by: Generation }[] = [];
   readonly #killed = new Set<Generation>();
   readonly #onTheirWay = new Set<{ readonly client: Client; readonly to: Generation; unpin(): void }>();
 
-  constructor() {
+  /** @param hasSlots whether they are of several slots, which link with each other besides successors with predecessors. */
+  constructor(hasSlots: boolean) {
+    this.#hasSlots = hasSlots;
+    this.#all = [new Generation(1, hasSlots)];
     this.#clients = Array.from({ length: CLIENTS }, (_, id) => ({ id, got: [], isAlive: true }));
     const [first] = this.#all;
     for (const client of this.#clients) first?.here.add({ client, key: {}, isSetUp: true });
@@ -213,7 +218,7 @@ export class World {
   // A successor joins its predecessor before it has any client.
   #start(predecessor: Generation): void {
     if (predecessor.isEnding) return;
-    const successor = new Generation(this.#all.length + 1);
+    const successor = new Generation(this.#all.length + 1, this.#hasSlots);
     this.#all.push(successor);
     this.#link(successor, predecessor);
     // Both have joined before the commit; what else is on its way may be late.
@@ -224,7 +229,7 @@ export class World {
   }
 
   #introduce(one: Generation, other: Generation | undefined): void {
-    if (other === undefined || other === one || one.isKnownTo.has(other)) return;
+    if (!this.#hasSlots || other === undefined || other === one || one.isKnownTo.has(other)) return;
     if (one.isEnding || other.isEnding) return;
     this.#link(one, other);
   }
@@ -253,7 +258,7 @@ export class World {
 
   #part(from: Generation, { end, with: to }: { end: End; with: Generation }, leaving: Presence): void {
     from.here.delete(leaving);
-    const heard = from.hub.heard as Heard;
+    const heard = (from.hub.heardBy(leaving.key) ?? from.hub.heard) as Heard;
     const { client } = leaving;
     const unpin = to.hub.pin();
     const one = { client, to, unpin };

@@ -15,6 +15,7 @@ import { comesBackTo, isCloseOnExec, isOpen, openDescriptors } from '../support/
 import { eventOf, soon, turns, until } from '../support/events.js';
 import fc from '../support/fast-check.js';
 import { fixture } from '../support/fixture.js';
+import { sequenceOf } from '../support/sequence.js';
 import { temporaryFolder } from '../support/temporary-folder.js';
 import { type Later, tidy } from '../support/tidy.js';
 import { bareChannel, channels } from './pair.js';
@@ -81,7 +82,7 @@ describe('a channel', () => {
   tidy('brings both directions at once, whatever is sent in what order', async (later) => {
     const [file = -1] = files(later, ['x']);
     await fc.assert(
-      fc.asyncProperty(fc.array(fc.tuple(fc.boolean(), fc.nat(6)), { maxLength: 40 }), async (sends) => {
+      fc.asyncProperty(sequenceOf(fc.tuple(fc.boolean(), fc.nat(6)), { maxLength: 40 }), async (sends) => {
         const undos: (() => unknown)[] = [];
         const pair = channels((undo) => undos.push(undo));
         const seen: string[][] = [[], []];
@@ -444,7 +445,7 @@ describe('a channel to a peer that keeps no rules', () => {
     );
     const before = openDescriptors();
     await fc.assert(
-      fc.asyncProperty(fc.array(step, { maxLength: 12 }), fc.boolean(), async (steps, takes) => {
+      fc.asyncProperty(sequenceOf(step, { maxLength: 12 }), fc.boolean(), async (steps, takes) => {
         const undos: (() => unknown)[] = [];
         const { channel, peer, records } = bareChannel((undo) => undos.push(undo));
         channel.on('release', () => {});

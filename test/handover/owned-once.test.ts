@@ -7,6 +7,7 @@ import { ProcessHandle } from '#moult/os/unix-sockets/peer.js';
 import type { Message, Settings } from '#moult/protocol/messages.js';
 import { End } from '../supervisor/end.js';
 import fc from '../support/fast-check.js';
+import { sequenceOf } from '../support/sequence.js';
 import { Owner, PARTS, Record } from './owners.js';
 
 /*
@@ -611,7 +612,7 @@ describe('what was acknowledged, over handovers in any order of events', () => {
       await fc.assert(
         fc.asyncProperty(
           fc.nat(far.length - 1),
-          fc.array(extra, { maxLength: 12 }),
+          sequenceOf(extra, { maxLength: 12 }),
           async (which, extras) => {
             await play(mixed(which, extras));
           },

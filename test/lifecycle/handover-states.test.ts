@@ -9,6 +9,7 @@ import {
   table,
 } from '#moult/lifecycle/handover-states.js';
 import fc from '../support/fast-check.js';
+import { sequenceOf } from '../support/sequence.js';
 
 const states = [
   'serving',
@@ -166,7 +167,7 @@ class Model {
 describe('a handover', () => {
   it('has exactly one side accepting after any events, or none while it commits, undoes, or after a stop', () => {
     fc.assert(
-      fc.property(fc.array(fc.constantFrom(...events), { maxLength: 60 }), (sequence) => {
+      fc.property(sequenceOf(fc.constantFrom(...events), { maxLength: 60 }), (sequence) => {
         const model = new Model();
         let isStopped = false;
         for (const event of sequence) {
@@ -189,7 +190,7 @@ describe('a handover', () => {
 
   it('is never undone by an event that comes late', () => {
     fc.assert(
-      fc.property(fc.array(fc.constantFrom(...events), { maxLength: 60 }), (sequence) => {
+      fc.property(sequenceOf(fc.constantFrom(...events), { maxLength: 60 }), (sequence) => {
         let state: HandoverState = 'draining';
         for (const event of sequence) {
           state = next(state, event) ?? state;

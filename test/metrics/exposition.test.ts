@@ -8,6 +8,7 @@ import type { Measures } from '#moult/protocol/messages.js';
 import type { JournalEntry } from '#moult/supervisor/journal-entry.js';
 import type { GenerationStatus, ServiceStatus, SlotFacts } from '#moult/supervisor/status.js';
 import fc from '../support/fast-check.js';
+import { sequenceOf } from '../support/sequence.js';
 
 /** Of one series, by its name and labels. */
 type Series = Map<string, number>;
@@ -237,7 +238,7 @@ describe('metrics', () => {
       what: fc.constantFrom('request', 'look', 'restart', 'end', 'late'),
       by: fc.integer({ min: 1, max: 5 }),
     });
-    const property = fc.asyncProperty(fc.array(step, { maxLength: 40 }), async (steps) => {
+    const property = fc.asyncProperty(sequenceOf(step, { maxLength: 40 }), async (steps) => {
       const service = new Service();
       const metrics = new Exposition('api', service);
       let number = 1;

@@ -20,6 +20,8 @@ export interface Departing<T extends object = Tracked> {
   readonly descriptors: readonly number[];
   /** Data that goes right behind the descriptors, because nothing can change it any more; secret. At most 64 KiB. */
   readonly ahead?: Buffer;
+  /** By what broadcasts know its client, where it may be sent some. */
+  readonly socket?: object;
   item(): ConnectionItem;
   /**
    * The other side has a copy: gives ours up, without a sign to the client.
@@ -173,12 +175,16 @@ export class Batches<T extends object = Tracked> {
     this.#unacknowledged.delete(batch);
     // Before any leaves: whoever sees that none is left must see that not all have arrived.
     this.#unadopted.add(batch);
-    const heard = knownHub()?.heard;
+    const hub = knownHub();
     const without: number[] = [];
     const staying: Departing<T>[] = [];
     const data: Buffer[] = [];
     const items: { index: number; bytes: number }[] = [];
     const secrets: Buffer[] = [];
+    const send = (some: typeof items, bytes: Buffer, heard = hub?.heard) => {
+      const told = heard === undefined ? {} : { heard };
+      this.#channel.send({ type: 'connections-data', batch, items: some, ...told }, [], bytes);
+    };
     let roomBytes = MAX_BATCH_BYTES;
     departing.forEach((one, index) => {
       this.#departing.delete(one.tracked);
@@ -192,17 +198,21 @@ export class Batches<T extends object = Tracked> {
       if (left.data === undefined) return;
       roomBytes -= left.data.length;
       this.carriedBytes += left.data.length;
-      data.push(left.data);
       if (left.isSecret === true) secrets.push(left.data);
-      items.push({ index, bytes: left.data.length });
+      const item = { index, bytes: left.data.length };
+      const further = one.socket === undefined ? undefined : hub?.heardBy(one.socket);
+      if (further !== undefined) send([item], left.data, further);
+      else {
+        data.push(left.data);
+        items.push(item);
+      }
     });
     if (items.length > 0) {
       const all = Buffer.concat(data);
-      const told = heard === undefined ? {} : { heard };
-      this.#channel.send({ type: 'connections-data', batch, items, ...told }, [], all);
+      send(items, all);
       if (secrets.length > 0) secrets.push(all);
-      for (const secret of secrets) secret.fill(0);
     }
+    for (const secret of secrets) secret.fill(0);
     this.#begin(batch, without);
     // Only now: the other side closes its copies of these unread.
     for (const one of staying) {

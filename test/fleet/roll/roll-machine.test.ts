@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { hostStates } from '#moult/fleet/roll/host-states.js';
 import { judge } from '#moult/fleet/roll/obedience.js';
 import type { Roll } from '#moult/fleet/roll/roll.js';
 import { advance, type Happened, ordersOf, type Report } from '#moult/fleet/roll/roll-machine.js';
 import fc from '../../support/fast-check.js';
 import { modelRuns } from '../../support/model-runs.js';
+import { sequenceOf } from '../../support/sequence.js';
 import { RollWorld, rollOf } from './roll-world.js';
 
 const RUNS = modelRuns('MODEL_RUNS', 400);
@@ -170,21 +172,26 @@ function happens(world: RollWorld, one: Step): unknown {
 
 it('a roll ends as was decided, whatever is lost, late or repeated, and whoever is killed', () => {
   const ends = new Map<string, number>();
+  const seen = new Map<string, number>();
   fc.assert(
     fc.property(
-      fc.array(step, { maxLength: 150 }),
+      sequenceOf(step, { maxLength: 150 }),
       fc.constantFrom('undo' as const, 'stop' as const),
       fc.integer({ min: 1, max: 3 }),
-      (steps, onFailure, maxUnavailable) => {
+      fc.boolean(),
+      fc.boolean(),
+      (steps, onFailure, maxUnavailable, isLeaderKept, comesLate) => {
         const world = new RollWorld(rollOf([['a'], ['b', 'c'], ['d', 'e']], { onFailure, maxUnavailable }));
         world.elect();
         for (const one of steps) happens(world, one);
-        world.settle();
+        world.settle(isLeaderKept, comesLate);
         world.assertSettled();
+        for (const state of world.statesSeen) seen.set(state, (seen.get(state) ?? 0) + 1);
         ends.set(world.roll.phase, (ends.get(world.roll.phase) ?? 0) + 1);
       },
     ),
     { ...RUNS, includeErrorInReport: true },
   );
   for (const phase of ['done', 'undone', 'stopped']) assert.ok(ends.get(phase), `none of them was ${phase}`);
+  for (const state of Object.keys(hostStates)) assert.ok(seen.get(state), `no host was ever ${state}`);
 });

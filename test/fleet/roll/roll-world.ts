@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import type { Action } from '#moult/fleet/roll/host-states.js';
+import type { Action, HostState } from '#moult/fleet/roll/host-states.js';
 import { isUnavailable } from '#moult/fleet/roll/host-states.js';
 import { judge, type Obeyed } from '#moult/fleet/roll/obedience.js';
 import type { Asked, Roll, Terms } from '#moult/fleet/roll/roll.js';
@@ -70,6 +70,8 @@ export class RollWorld {
   readonly hosts = new Map<string, Host>();
   readonly orders = new Map<string, { revision: number; all: Order[] }>();
   leaders: Leader[] = [];
+  /** How far hosts have been, by the leaders. */
+  readonly statesSeen = new Set<HostState>();
   /** What has been decided for a host at any time: no host may obey anything else. */
   readonly #decided = new Set<string>();
   readonly #canariesPassed: boolean[] = [false];
@@ -128,10 +130,17 @@ export class RollWorld {
   /** The next of its late writes reaches the bucket. */
   flush(at: number, which: number): void {
     const leader = this.#leader(at);
-    const [write] = leader?.late.splice(which % Math.max(1, leader.late.length), 1) ?? [];
-    if (leader === undefined || write === undefined) return;
+    if (leader !== undefined) this.#flush(leader, which);
+  }
+
+  #flush(leader: Leader, which: number): void {
+    const [write] = leader.late.splice(which % Math.max(1, leader.late.length), 1);
+    if (write === undefined) return;
     const bucket = this.#orders(write.host);
-    if (bucket.revision !== write.expected) return;
+    if (bucket.revision !== write.expected) {
+      leader.orders.set(write.host, { revision: bucket.revision, order: bucket.all.at(-1) });
+      return;
+    }
     bucket.revision += 1;
     bucket.all.push(write.order);
     leader.orders.set(write.host, { revision: bucket.revision, order: write.order });
@@ -180,11 +189,15 @@ export class RollWorld {
     this.rollRevision += 1;
   }
 
-  /** All comes to its end: a last leader, no late writes, every host answers. */
-  settle(): void {
-    this.leaders = [];
+  /**
+   * All comes to its end: every host answers, and the leader of the last epoch goes on, or a new one.
+   * What leaders before it have on its way comes late or never.
+   */
+  settle(isLeaderKept: boolean, comesLate: boolean): void {
     for (const host of this.hosts.values()) host.isAlive = true;
-    this.elect();
+    if (comesLate) for (const leader of this.leaders) while (leader.late.length > 0) this.#flush(leader, 0);
+    this.leaders = this.leaders.filter(({ epoch }) => isLeaderKept && epoch === this.epoch);
+    if (this.leaders.length === 0) this.elect();
     for (let round = 0; round < 100; round += 1) {
       if (this.roll.phase === 'paused' && this.roll.asked === null) this.ask('resume');
       this.watch(0);
@@ -223,6 +236,7 @@ export class RollWorld {
     const isNew = roll !== leader.roll;
     if (isNew) {
       if (this.#rereads(leader)) return;
+      assert.ok(leader.epoch >= this.roll.epoch, `leader ${leader.epoch} wrote after ${this.roll.epoch}`);
       this.#assertDecision(roll);
       this.roll = roll;
       this.rollRevision += 1;
@@ -247,6 +261,7 @@ export class RollWorld {
   }
 
   #assertDecision(roll: Roll): void {
+    for (const { state } of Object.values(roll.hosts)) this.statesSeen.add(state);
     for (const [host, action] of ordersOf(roll)) this.#decided.add(`${host} ${action}`);
     const states = Object.entries(roll.hosts);
     const isNew = states.some(
