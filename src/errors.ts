@@ -300,7 +300,8 @@ export const errorTable = {
     meaning: 'Descriptors could not be passed or were not received in full.',
     serving: 'predecessor',
     retry: true,
-    remedy: 'Raise the limit on open files (`ulimit -n`) for both processes.',
+    remedy:
+      'Raise the limit on open files: `prlimit --pid PID --nofile=N` for a process that runs, `ulimit -n` or LimitNOFILE= for those that start.',
   },
   MOULT_SAVE_FAILED: {
     meaning:

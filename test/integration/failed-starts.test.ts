@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { readdirSync } from 'node:fs';
+import { readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { mkdir, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, it } from 'node:test';
+import { descriptorRoom } from '#moult/os/descriptors/descriptor-room.js';
 import { freePort } from '../support/free-ports.js';
 import { withBrokenCalls } from './broken-calls.js';
 import { PYTHON, SERVER, skip } from './python-program.js';
@@ -282,7 +283,42 @@ describe('a service that does not answer', () => {
   });
 });
 
-describe('a service that has no descriptors left', () => {
+describe('a service that may open no more descriptors', () => {
+  it('is named with its limit, whoever of the two it is, and not its release', async () => {
+    await withFolder(async (folder) => {
+      const limit = path.join(folder, 'limit');
+      const run = `[ -f ${limit} ] && ulimit -n $(cat ${limit}); exec ${process.execPath} ${fixture('http.cjs')}`;
+      const runOptions = [...SHORT, '--ready-timeout', '3s'];
+      await withService({ command: ['sh', '-c', run], runOptions }, async (service) => {
+        const { pid } = await service.current();
+        const fails = async (why: RegExp) => {
+          const { code, stderr, stdout } = await service.moult('restart', service.name);
+          assert.equal(code, 1, stdout);
+          const said = stdout + stderr;
+          assert.match(said, why);
+          assert.match(said, /MOULT_DESCRIPTORS/);
+          assert.match(said, /prlimit --pid PID --nofile=N/);
+          assert.doesNotMatch(said, /fix the release/);
+          assert.equal((await service.current()).pid, pid);
+        };
+        for (const few of [22, 30]) {
+          writeFileSync(limit, String(few));
+          await fails(/the successor .*: it may open no more descriptors \(EMFILE\)/);
+        }
+        rmSync(limit);
+        // Lower than what is open: what it has in reserve has higher numbers.
+        const open = new Set(readdirSync(`/proc/${pid}/fd`).map(Number));
+        const before = descriptorRoom(pid ?? -1)?.limit;
+        let lowest = 0;
+        while (open.has(lowest)) lowest += 1;
+        execFileSync('prlimit', ['--pid', String(pid), `--nofile=${lowest}:`]);
+        await fails(new RegExp(`process ${pid}\\) has none left of the ${lowest} descriptors`));
+        execFileSync('prlimit', ['--pid', String(pid), `--nofile=${before}:`]);
+        await service.restart();
+      });
+    });
+  });
+
   it('is restarted all the same: its door has some in reserve', async () => {
     await withService({ command: [fixture('http.cjs')], runOptions: SHORT }, async (service) => {
       const load = strictLoad(await service.target(), { 'kept-alive': 24 });

@@ -2,6 +2,7 @@ import { asMoultError, MoultError } from '../../errors.js';
 import { RestartRecord, type RestartSummary, type StageEvent } from '../../lifecycle/restart-record.js';
 import { monotonicMs, wallClockMs } from '../../os/clock.js';
 import { Deadline } from '../../os/deadline.js';
+import { descriptorRoom } from '../../os/descriptors/descriptor-room.js';
 import { describeExit, type Exit } from '../../os/processes/process.js';
 import type { Settings } from '../../protocol/messages.js';
 import type { GenerationProcess } from '../process/generation-process.js';
@@ -195,8 +196,12 @@ export class RestartAttempt {
   #explain(error: MoultError, exit: Exit): MoultError {
     const wasExit = error.code === 'MOULT_SUCCESSOR_EXITED' || error.code === 'MOULT_SUCCESSOR_LOST';
     const killed = exit.signal === 'SIGKILL';
-    const message = wasExit && !killed ? this.#ended(exit) : error.message;
-    return new MoultError(error.code, message, {
+    const output = this.successor.tree.output.lines().slice(-20);
+    const wasLate = error.code === 'MOULT_READY_TIMEOUT';
+    const shortage = (wasExit || wasLate) && !this.#hasCommitted ? this.#shortage(output) : undefined;
+    const ended = wasExit && !killed ? this.#ended(exit) : error.message;
+    const message = shortage === undefined ? ended : `${ended}: ${shortage}`;
+    return new MoultError(shortage === undefined ? error.code : 'MOULT_DESCRIPTORS', message, {
       serving:
         this.#predecessor?.exit === undefined && this.#predecessor !== undefined && this.#left === undefined
           ? 'predecessor'
@@ -205,9 +210,20 @@ export class RestartAttempt {
       details: {
         ...error.details,
         generation: this.successor.number,
-        output: this.successor.tree.output.lines().slice(-20),
+        output,
       },
       cause: error,
     });
+  }
+
+  // That is not a fault of the release, whatever its last output looks like.
+  #shortage(output: readonly string[]): string | undefined {
+    const { servicePid: pid = -1, exit } = this.#predecessor ?? {};
+    const room = exit === undefined && pid > 0 ? descriptorRoom(pid) : undefined;
+    if (room !== undefined && room.free <= 0)
+      return `the predecessor (process ${pid}) has none left of the ${room.limit} descriptors that it may open, and lets nobody in`;
+    return output.some((line) => /\bEMFILE\b/.test(line))
+      ? 'it may open no more descriptors (EMFILE)'
+      : undefined;
   }
 }
