@@ -8,13 +8,16 @@ const FIRST = 15_000;
 const BLOCK = 250;
 const BLOCKS = 60;
 
-const first = FIRST + (await ownBlock()) * BLOCK;
+/** Its own, once it has needed one: whoever only imports this opens nothing. */
+let first;
 let next = 0;
 
 /** A port at which nobody listens, of all addresses; of this process each once, as long as it has others. */
 export async function freePort() {
+  first ??= ownBlock().then((block) => FIRST + block * BLOCK);
+  const from = await first;
   for (;;) {
-    const port = first + next;
+    const port = from + next;
     next = (next + 1) % BLOCK;
     if (await isBound(createServer(), { port })) return port;
   }

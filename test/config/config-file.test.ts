@@ -135,7 +135,7 @@ describe('what a config file holds', () => {
 describe('what holds', () => {
   const [api] = servicesIn(
     fileOf({
-      env: { STAGE: 'live', PORT: 1 },
+      env: { STAGE: 'k9-secret', PORT: 1 },
       probation: '5s',
       drainTimeout: 7,
       services: {
@@ -154,7 +154,7 @@ describe('what holds', () => {
     assert.deepEqual(of('drainTimeout'), { key: 'drainTimeout', value: 7, from: 'file' });
     assert.deepEqual(of('readyTimeout'), { key: 'readyTimeout', value: '30 s', from: 'default' });
     assert.deepEqual(of('name'), { key: 'name', value: 'api', from: 'file' });
-    assert.ok(!JSON.stringify(held).includes('live'), 'values of the environment may be secrets');
+    assert.ok(!JSON.stringify(held).includes('k9-secret'), 'values of the environment may be secrets');
   });
 
   it('is the command of the file in its folder, or the one that is given where that is', () => {
@@ -163,7 +163,7 @@ describe('what holds', () => {
       words: ['api.js'],
       cwd: '/srv/app/api',
       envFiles: ['/srv/app/api/.env'],
-      env: { STAGE: 'live', PORT: '2' },
+      env: { STAGE: 'k9-secret', PORT: '2' },
     });
     const { service: other } = resolveConfig({ ...nothingGiven, words: ['other.js'] }, api);
     assert.deepEqual([other.words, other.cwd], [['other.js'], '/work']);

@@ -127,7 +127,7 @@ describe('a service that has moult in its own folder', () => {
       for (const name of ['croner', 'koffi', 'valibot']) {
         await symlink(path.join(root, 'node_modules', name), path.join(folder, 'node_modules', name));
       }
-      for (const name of ['lines.mjs', 'numbered.mjs']) {
+      for (const name of ['lines.mjs', 'numbered.mjs', 'secured.mjs']) {
         const text = await readFile(fixture(name), 'utf8');
         await writeFile(path.join(folder, name), text.replace('../../../dist/index.js', 'moult'));
       }

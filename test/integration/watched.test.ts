@@ -19,7 +19,7 @@ interface End {
 
 /** Answers with its release and its process. */
 const release = (name: string, end?: End) => `
-  require('node:http')
+  const server = require('node:http')
     .createServer((q, r) => r.end(JSON.stringify({ generation: '${name} ' + process.pid })))
     .listen(process.env.PORT, '127.0.0.1');
   ${end === undefined ? '' : endOf(end)}`;
@@ -131,6 +131,28 @@ describe('moult restart --wait=confirmed', () => {
       }, LASTING_MS);
     });
   }
+
+  it('fails when the predecessor dies within probation, and the successor closes its listener', async () => {
+    await withReleases(async ({ service, folder, target, deploy }) => {
+      const { pid } = await service.current();
+      const whenThereIs = path.join(folder, 'end');
+      await deploy('bad', { whenThereIs, how: 'server.close(); setInterval(() => {}, 1000)' });
+      const failing = service.failingRestart('--wait=confirmed');
+      await until('the successor serves', async () =>
+        (await askOnce(target).catch(() => '')).startsWith('bad'),
+      );
+      process.kill(pid, 'SIGKILL');
+      await service.logs(/generation 1 was ended by SIGKILL/);
+      await writeFile(whenThereIs, '');
+      const error = await failing;
+      assert.equal(error.code, 'MOULT_NOT_REACHED');
+      assert.match(String(error.message), /its service has closed tcp:\/\/127\.0\.0\.1:\d+/);
+      assert.equal(error.serving, 'none');
+      await until('the last good release serves', async () =>
+        (await askOnce(target).catch(() => '')).startsWith('good'),
+      );
+    });
+  });
 
   it('is watched for the rest of the time when the predecessor dies within probation', async () => {
     await withReleases(async ({ service, target, deploy }) => {

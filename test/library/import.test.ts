@@ -57,7 +57,7 @@ for (const node of nodes) {
       ]);
       assert.deepEqual(changed, NOTHING);
       const own =
-        /^dist\/((index|errors|version)\.js|library\/[a-z-]+\.js|os\/(files\/working-directory|clock)\.js|connections\/(moving\/movers|flows)\.js|lifecycle\/default-times\.js|protocol\/limits\.js|(broadcast|state|tasks)\/[a-z/-]+\.js|node\/(handle|http\/(http1|request|response|standstill))\.js)$|^node_modules\/croner\//;
+        /^dist\/((index|errors|version)\.js|library\/(movable\/)?[a-z-]+\.js|os\/(files\/working-directory|clock)\.js|connections\/(moving\/movers|flows)\.js|lifecycle\/default-times\.js|protocol\/limits\.js|(broadcast|state|tasks)\/[a-z/-]+\.js|node\/(handle|http\/(http1|http2|request|response|standstill))\.js)$|^node_modules\/croner\//;
       assert.deepEqual(
         loaded.filter((path) => !own.test(path)),
         [],
@@ -71,7 +71,7 @@ for (const node of nodes) {
         const { names: _, ...changed } = told;
         assert.deepEqual(changed, NOTHING);
         assert.deepEqual(
-          loaded.filter((path) => !/^dist\/(errors|consumers\/[a-z-]+)\.js$/.test(path)),
+          loaded.filter((path) => !/^dist\/(errors|consumers\/(redis\/)?[a-z-]+)\.js$/.test(path)),
           [],
         );
       });

@@ -7,8 +7,13 @@
 const fs: typeof import('node:fs') = require('node:fs');
 const { syncBuiltinESMExports }: typeof import('node:module') = require('node:module');
 const { join }: typeof import('node:path') = require('node:path');
+const folders: { keepFolders(kept: Kept): void } = require('./folder-hooks.cjs');
 
 type Stats = import('node:fs').Stats;
+type Kept = {
+  areAny(): boolean;
+  stays(stat: Stats, remove: () => void): boolean;
+};
 type Call = (...args: unknown[]) => unknown;
 type Decide = import('../../node/path-decision.js', { with: { 'resolution-mode': 'import' }}).Decide;
 
@@ -45,6 +50,10 @@ function keepPaths(folder: string): void {
   };
   for (const name of REMOVES) hook(name, 'remove', instead);
   for (const name of CHANGES) hook(name, 'change', instead);
+  folders.keepFolders({
+    areAny: () => fs.existsSync(join(folder, 'paths')) && fs.readdirSync(join(folder, 'paths')).length > 0,
+    stays: (stat, remove) => instead('remove', stat, remove) === true,
+  });
   syncBuiltinESMExports();
 }
 

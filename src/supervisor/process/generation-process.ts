@@ -85,6 +85,8 @@ export class GenerationProcess {
   hearsStopping = false;
   /** The generation from which it takes over, or took over. */
   predecessor: GenerationProcess | undefined;
+  /** What a predecessor that ended in this one's probation listened on: it must be there at its end. */
+  inherited: ReadonlySet<string> = new Set();
   /** When the service's process was started, as the kernel counts. */
   #serviceTicks: number | undefined;
   #servingSince: number | undefined;

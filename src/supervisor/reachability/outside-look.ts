@@ -147,8 +147,8 @@ export class OutsideLook {
     throw notReached(generation, problems);
   }
 
-  #expected({ predecessor }: GenerationProcess): ReadonlySet<string> {
-    return new Set(predecessor === undefined ? [] : this.#parts.held.namesOf(predecessor.number));
+  #expected({ predecessor, inherited }: GenerationProcess): ReadonlySet<string> {
+    return predecessor === undefined ? inherited : new Set(this.#parts.held.namesOf(predecessor.number));
   }
 
   #listeners(generation: GenerationProcess, areProbed: boolean): Looked[] {

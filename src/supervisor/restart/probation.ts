@@ -28,7 +28,9 @@ interface Period {
 
 /** What ends the probation of a generation without a predecessor, which says so itself elsewhere. */
 export interface LoneEnd {
-  /** It has been watched for the time. */
+  /** Looks from outside; rejects where clients do not reach it. */
+  look(): Promise<unknown>;
+  /** It has been watched for the time, and clients reach it. */
   proved(): void;
   /** It has failed: nobody can resume. */
   failed(error: MoultError): void;
@@ -228,7 +230,12 @@ export class Probation {
     const { successor, beganMs } = period;
     const leftMs = Math.max(0, beganMs + this.#options.probationMs - performance.now());
     period.limit = new Deadline(leftMs, () => {
-      if (this.#period === period) then.proved();
+      then.look().then(
+        () => {
+          if (this.#period === period) then.proved();
+        },
+        (error: MoultError) => this.#failedAlone(period, then, error),
+      );
     });
     successor.exited.then(() => {
       const what = `generation ${successor.number} exited during its probation`;

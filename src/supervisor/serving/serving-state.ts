@@ -301,7 +301,9 @@ export class ServingState {
   // There is nobody left to go back to.
   #goesOnAlone(predecessor: GenerationProcess, successor: GenerationProcess): void {
     const { probation, held } = this.#parts;
+    const inherited = new Set(held.namesOf(predecessor.number));
     if (!probation.goesOnAlone(predecessor, this.#loneEnd(successor))) return;
+    successor.inherited = inherited;
     held.handedOn(predecessor.number);
     successor.predecessor = undefined;
   }
@@ -320,9 +322,13 @@ export class ServingState {
   }
 
   #loneEnd(generation: GenerationProcess): LoneEnd {
-    const { options, log, manager } = this.#parts;
+    const { options, look, log, manager } = this.#parts;
     return {
-      proved: () => this.confirmed(generation.number),
+      look: () => look.at(generation),
+      proved: () => {
+        generation.inherited = new Set();
+        this.confirmed(generation.number);
+      },
       failed: ({ message, code }) => {
         const what = `generation ${generation.number} failed in its probation: ${message} (${code})`;
         log.error(what);
