@@ -29,6 +29,10 @@ const LISTED: Readonly<Record<string, string>> = {
     'both say that they do not know, or that it lives',
   'supervisor/serving/wrapper-process.ts: () => { if (generation.exit === undefined) step();':
     'signals return their failure',
+  'supervisor/process/whole-lines.ts: () => this.flush(), REST_MS':
+    'a stream tells of what cannot be written by an event',
+  'os/files/whole-writes.ts: () => { exchange.isLate = true; if (this.#exchange':
+    'what the supervisor does then settles a promise',
   'channel/channel.ts: () => { this.#dropOutbox(); this.#end(); this.#soc': 'only closes',
   'channel/line.ts: () => this.other?.receive(message as Message, inco':
     'a handler that throws here is a bug: for the last resort',

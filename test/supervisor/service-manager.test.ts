@@ -145,7 +145,7 @@ describe('what a supervisor tells its service manager', () => {
     await assert.rejects(reload);
     link.serving('too late', well);
     assert.deepEqual(said(manager), [
-      'STOPPING=1 STATUS=stopping: what is in flight is finished',
+      'STOPPING=1 STATUS=stopping: finishing requests in flight',
       'EXTEND_TIMEOUT_USEC=30000000',
     ]);
   });
