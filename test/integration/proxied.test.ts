@@ -57,7 +57,7 @@ const connectionsOfServing = async (service: Supervised) => {
 };
 
 describe('WebSockets that a proxy passes on', () => {
-  for (const proxy of ['http-proxy', 'http-proxy-middleware']) {
+  for (const proxy of ['http-proxy', 'http-proxy-middleware', 'pipes']) {
     it(`move with both of their ends, and back, and again, through ${proxy}`, async () => {
       await withTalkers(proxy, async (service, talkers, goOn) => {
         const allMoved = () =>
