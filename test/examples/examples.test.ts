@@ -107,7 +107,7 @@ function restartsItself(name: string, { clients }: Example): void {
         // The one that is asked has proved itself: its predecessor ends.
         process.kill(second, 'SIGHUP');
         const third = await alone.serves(3);
-        await tally.hears(3);
+        await tally.hears(3).catch((error: Error) => assert.fail(`${error.message}\n${alone.output}`));
         await alone.areLeft(second, third);
         await stop();
         process.kill(third, 'SIGTERM');
