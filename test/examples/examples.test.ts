@@ -121,14 +121,7 @@ function restartsItself(name: string, { clients }: Example): void {
   });
 }
 
-/** Those whose connections stay wait for the ten seconds of a probation, twice, and need little of the machine meanwhile. */
-const WAITING: readonly string[] = ['tcp-lines.mjs', 'sse.mjs'];
-const restarting = Object.entries(examples).filter(([name]) => usesLibrary(name));
-
 describe('the examples that restart themselves', () => {
-  for (const [name, example] of restarting) if (!WAITING.includes(name)) restartsItself(name, example);
-});
-
-describe('the examples that restart themselves, and whose connections stay', { concurrency: 2 }, () => {
-  for (const [name, example] of restarting) if (WAITING.includes(name)) restartsItself(name, example);
+  for (const [name, example] of Object.entries(examples))
+    if (usesLibrary(name)) restartsItself(name, example);
 });
