@@ -31,7 +31,11 @@ class Stream {
       if (this.isSlow) this.rest(response);
       this.heard.text(chunk);
     });
-    response.on('end', () => (this.isInParts ? this.open() : this.heard.end('the stream has ended')));
+    response.on('end', () => {
+      if (!this.isInParts) this.heard.end('the stream has ended');
+      // At the end of the proof it is closed in the middle of a request, too.
+      else this.open().catch((error) => this.heard.end(String(error)));
+    });
   }
 
   rest(response) {

@@ -10,12 +10,18 @@ export interface Entry {
 /** The server's word for a compare-and-set that came too late. Source: nats-server, errors.json, JSStreamWrongLastSequenceErrF. */
 const WRONG_LAST_SEQUENCE = 10_071;
 
+/** So many values are asked for at once. */
+const AT_ONCE = 100;
+
 /** A bucket, with writes that compare first. */
 export class Bucket {
   readonly #kv: KV;
+  readonly #keysOf: (pattern: string) => Promise<string[]>;
 
-  constructor(kv: KV) {
+  /** @param keysOf asks the server which keys fit a pattern. */
+  constructor(kv: KV, keysOf: (pattern: string) => Promise<string[]>) {
     this.#kv = kv;
+    this.#keysOf = keysOf;
   }
 
   /** The value of a key; undefined where it has none. */
@@ -49,12 +55,18 @@ export class Bucket {
     await this.#kv.purge(key);
   }
 
-  /** All values whose keys fit a pattern, in the order in which they were written. */
+  /**
+   * All values whose keys fit a pattern, in the order in which they were written. Not by a consumer that ends when nothing
+   * is pending: what is written over meanwhile stays pending for ever. Seen with nats-server 2.9.10.
+   */
   async all(pattern: string): Promise<Entry[]> {
+    const keys = await this.#keysOf(pattern);
     const found: Entry[] = [];
-    for await (const { key, value, revision, operation } of await this.#kv.history({ key: pattern }))
-      if (operation === 'PUT') found.push({ key, bytes: value, revision });
-    return found;
+    for (let from = 0; from < keys.length; from += AT_ONCE) {
+      const some = await Promise.all(keys.slice(from, from + AT_ONCE).map((key) => this.get(key)));
+      found.push(...some.filter((one) => one !== undefined));
+    }
+    return found.sort((one, other) => one.revision - other.revision);
   }
 
   /**

@@ -68,20 +68,29 @@ async function openBucket(
   name: string,
   options: Partial<KvOptions>,
 ): Promise<Bucket> {
-  const { Kvm, jetstream } = await packages();
+  const { Kvm, jetstream, jetstreamManager } = await packages();
   const kvm = new Kvm(jetstream(connection, { timeout: CALL_MS }));
+  const streams = (await jetstreamManager(connection, { timeout: CALL_MS, checkAPI: false })).streams;
+  const prefix = `$KV.${name}.`;
+  const keysOf = async (pattern: string) => {
+    const { state } = await streams.info(`KV_${name}`, { subjects_filter: `${prefix}${pattern}` });
+    return Object.keys(state.subjects ?? {}).map((subject) => subject.slice(prefix.length));
+  };
   try {
     const { streamInfo } = await (await kvm.open(name)).status();
     // Read by subject, so that what a host may read can be narrowed; a value that lags behind is found out by the next write.
-    return new Bucket(await kvm.open(name, { allow_direct: streamInfo.config.allow_direct ?? false }));
+    return new Bucket(
+      await kvm.open(name, { allow_direct: streamInfo.config.allow_direct ?? false }),
+      keysOf,
+    );
   } catch (error) {
     if ((error as Error).name !== 'StreamNotFoundError') throw error;
   }
   const create = (copies: number) => kvm.create(name, { ...options, history: 1, replicas: copies });
   try {
-    return new Bucket(await create(replicas ?? 3));
+    return new Bucket(await create(replicas ?? 3), keysOf);
   } catch (error) {
     if (replicas !== undefined || (error as { code?: unknown }).code !== NOT_CLUSTERED) throw error;
-    return new Bucket(await create(1));
+    return new Bucket(await create(1), keysOf);
   }
 }
