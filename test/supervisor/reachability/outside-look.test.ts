@@ -28,6 +28,8 @@ class Stand {
   isReachable = true;
   readonly isAdopted = false;
   claims = new Set([NAME]);
+  /** What a predecessor that is gone had. */
+  readonly inherited = new Set<string>();
   readonly pid = 0;
   readonly number: number;
   readonly servicePid: number;
@@ -218,6 +220,16 @@ describe('a look from outside', () => {
     const one = new Stand(1, elsewhere(later));
     living.add(one);
     assert.match(await look(one), new RegExp(`accepted by process ${process.pid} \\(\\w+`));
+  });
+
+  tidy('says that a listener of a predecessor that is gone was closed', async (later) => {
+    const { server, living, look } = await scene(later);
+    const one = new Stand(1, elsewhere(later));
+    living.add(one);
+    one.claims.add('tcp://127.0.0.1:1');
+    one.inherited.add('tcp://127.0.0.1:1');
+    server.on('connection', (socket) => one.accepts(socket));
+    assert.match(await look(one), /its service has closed tcp:\/\/127\.0\.0\.1:1/);
   });
 
   tidy('says that nobody accepts', async (later) => {
