@@ -9,8 +9,6 @@ export interface FeedHub {
   readonly linked: readonly string[];
   readonly feeds: ServingFeeds;
   knows(origin: string): boolean;
-  /** There is such a process, and its messages come by themselves. */
-  learn(origin: string): void;
   isSilentOfPassed(origin: string): boolean;
   feedMoved(): void;
   publish(topic: string, value: unknown, options?: PublishOptions): boolean;
@@ -21,6 +19,6 @@ export interface ServingFeeds {
   readonly isServing: boolean;
   readonly isServedElsewhere: boolean;
   isServedBy(origin: string): boolean;
-  isGone(origin: string): boolean;
+  isReachable(origin: string): boolean;
   tell(note: { readonly topic: string; readonly passed: string }): void;
 }

@@ -9,18 +9,12 @@ const MARK_TIMEOUT_MS = 250;
 const SILENCE_MS = 1000;
 /** So many marks are remembered that others were past before this side has seen them. */
 const MAX_EARLY = 1000;
-/** The era of what comes before the first mark that is seen: of no other process is it known to be the same. */
-const NOT_SEEN = '?';
-/** A mark names so many of those to whom its sender is linked: one that everybody knows is enough. */
-const MAX_LINKED = 16;
 
 /** What a feed sends into the broker, for all generations to see at the same place among its messages. */
 export interface Mark {
   readonly id: string;
   /** Whose copies count from here on; null for no change. */
   readonly owner: string | null;
-  /** To whom the sender is linked: it may be heard of here before they have told of it. Older releases do not say it. */
-  readonly linked?: readonly string[];
 }
 
 interface Copy {
@@ -43,12 +37,6 @@ interface Stretch {
   isSilent: boolean;
 }
 
-/** What was passed on of an era that has not come that far here: how many messages, and by whom. */
-interface Early {
-  count: number;
-  readonly by: string;
-}
-
 /**
  * A subscription that several generations have at the same time. Each gets every message; those of one generation
  * count, and are broadcast to the others. Where that changes is one place among the messages, which all see: a mark.
@@ -59,8 +47,8 @@ export class Feed {
   readonly topic: Topic;
   readonly #hub: FeedHub;
   readonly #send: (mark: Mark) => void;
-  /** What was passed on of an era before this side has got it, or has seen its mark. */
-  readonly #early = new Map<string, Early>();
+  /** How many messages of an era were passed on before this side has got them, or has seen its mark. */
+  readonly #early = new Map<string, number>();
   /** Those that have closed this feed. */
   readonly #closed = new Set<string>();
   /** In the order of the messages: what is not passed on as a whole, and last the stretch that goes on. */
@@ -77,7 +65,7 @@ export class Feed {
     this.#hub = hub;
     this.#send = send;
     const isSecond = hub.isOpening || (hub.isShared && !hub.feeds.isServing);
-    this.#stretches = [isSecond ? stretch(NOT_SEEN, null) : stretch('', hub.id)];
+    this.#stretches = [stretch('', isSecond ? null : hub.id)];
     this.#isAligned = !isSecond;
   }
 
@@ -97,7 +85,7 @@ export class Feed {
 
   /** Another generation was there before this one. */
   isSecond(): void {
-    this.#stretches = [stretch(NOT_SEEN, null)];
+    this.#stretches = [stretch('', null)];
     this.#isAligned = false;
     this.look();
   }
@@ -114,9 +102,9 @@ export class Feed {
     if (!this.#isAligned) return;
     const { era, copies } = this.#current;
     // Also where this side counts: one that has died may have been ahead.
-    const early = this.#early.get(era);
-    if (early !== undefined && early.count > 0) {
-      early.count -= 1;
+    const early = this.#early.get(era) ?? 0;
+    if (early > 0) {
+      this.#early.set(era, early - 1);
       return;
     }
     copies.push({ value, sent });
@@ -130,19 +118,16 @@ export class Feed {
   }
 
   /** A mark came from the broker, in its place among the messages. Those of other services are none of ours. */
-  marked({ id, owner, linked = [] }: Mark): void {
-    const sender = id.slice(0, id.lastIndexOf('.'));
-    if (!this.#hub.knows(sender) && !linked.some((one) => this.#hub.knows(one))) return;
-    this.#hub.learn(sender);
+  marked({ id, owner }: Mark): void {
+    if (!this.#hub.knows(id.slice(0, id.lastIndexOf('.')))) return;
     clearTimeout(this.#mark);
     this.#mark = undefined;
     this.#isAligned = true;
     const ended = this.#current;
     this.#early.delete(ended.era);
     if (owner !== null) this.#closed.delete(owner);
-    const early = this.#early.get(id);
-    this.#stretches.push(stretch(id, owner ?? early?.by ?? ended.owner));
-    if (early !== undefined) this.#forgetBefore(id);
+    this.#stretches.push(stretch(id, owner ?? ended.owner));
+    if (this.#early.has(id)) this.#forgetBefore(id);
     this.#advance();
     if (this.#stretches.includes(ended) && ended.owner === null) this.#awaitOwner(ended);
     this.#hub.feedMoved();
@@ -154,10 +139,10 @@ export class Feed {
     const one = this.#stretches.find((each) => each.era === era);
     // An older release passes on what it gets before it knows of others.
     if (one?.owner === this.#hub.id) return;
-    this.#isOwner(origin, era);
+    this.#isOwner(origin);
     if (one !== undefined && one.dropped > 0) one.dropped -= 1;
     else if (one?.copies.shift() === undefined && (one === undefined || one === this.#current)) {
-      this.#isEarly(era, origin, 1);
+      this.#isEarly(era, 1);
     }
     this.#forgetBefore(era);
     this.#advance();
@@ -165,8 +150,8 @@ export class Feed {
 
   /** All before that mark was passed on, by the generation that has counted. */
   passed(id: string, origin: string): void {
-    this.#isOwner(origin, id);
-    if (!this.#stretches.some(({ era }) => era === id)) this.#isEarly(id, origin, 0);
+    this.#isOwner(origin);
+    if (!this.#stretches.some(({ era }) => era === id)) this.#isEarly(id, 0);
     this.#forgetBefore(id);
     this.#advance();
   }
@@ -208,8 +193,7 @@ export class Feed {
     // Without a mark it does not show which ones those were.
     if (!this.#isAligned) this.#early.clear();
     this.#isAligned = true;
-    const known = this.#current.era;
-    const era = known === NOT_SEEN ? `${this.#hub.id}.` : known;
+    const { era } = this.#current;
     for (const one of this.#stretches) this.#publish(one);
     this.#stretches = [stretch(era, this.#hub.id)];
   }
@@ -238,7 +222,7 @@ export class Feed {
 
   #isGone(owner: string | null): boolean {
     if (owner === null || owner === this.#hub.id) return false;
-    return this.#closed.has(owner) || this.#hub.feeds.isGone(owner);
+    return this.#closed.has(owner) || !this.#hub.feeds.isReachable(owner);
   }
 
   // An older release does not say it: there all has been passed on of which there is a copy here.
@@ -248,17 +232,14 @@ export class Feed {
     return typeof owner === 'string' && copies.length === 0 && this.#hub.isSilentOfPassed(owner);
   }
 
-  // From that mark on, until one names another. What is told of a mark that is not seen here may be long ago, except by an
-  // older release, which tells no more than that.
-  #isOwner(origin: string, id: string): void {
+  // Those whose owner was not known yet had one that nobody has named.
+  #isOwner(origin: string): void {
     this.#closed.delete(origin);
-    const from = this.#stretches.findIndex(({ era }) => era === id);
-    if (from < 0 && !this.#hub.isSilentOfPassed(origin)) return;
-    for (const one of this.#stretches.slice(Math.max(0, from))) one.owner ??= origin;
+    for (const one of this.#stretches) one.owner ??= origin;
   }
 
-  #isEarly(era: string, by: string, more: number): void {
-    this.#early.set(era, { count: (this.#early.get(era)?.count ?? 0) + more, by });
+  #isEarly(era: string, more: number): void {
+    this.#early.set(era, (this.#early.get(era) ?? 0) + more);
     const [oldest] = this.#early.keys();
     if (this.#early.size > MAX_EARLY && oldest !== undefined) this.#early.delete(oldest);
   }
@@ -295,11 +276,7 @@ export class Feed {
       this.#mark = undefined;
       this.look();
     }, MARK_TIMEOUT_MS).unref();
-    this.#send({
-      id: `${this.#hub.id}.${this.#marks}`,
-      owner,
-      linked: this.#hub.linked.slice(0, MAX_LINKED),
-    });
+    this.#send({ id: `${this.#hub.id}.${this.#marks}`, owner });
   }
 }
 

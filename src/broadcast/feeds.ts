@@ -41,8 +41,6 @@ interface ServingNote {
 
 type Note = FeedNote | ServingNote;
 
-/** How long one that was never reached may be silent; then it is gone. */
-const SILENCE_MS = 1000;
 /** So many others are remembered; those that have told something last. */
 const MAX_OTHERS = 512;
 
@@ -52,10 +50,6 @@ export class Feeds {
   readonly #feeds = new Map<string, Feed>();
   /** What others have told of themselves: those of other slots, or the other side of a handover. */
   readonly #others = new Map<string, ServingNote>();
-  /** Those to whom a way has led. */
-  readonly #met = new Set<string>();
-  /** Since when those were asked about to whom none has ever led, in milliseconds of the monotonic clock. */
-  readonly #unmet = new Map<string, number>();
   #isServing = false;
 
   constructor(hub: FeedHub) {
@@ -90,32 +84,16 @@ export class Feeds {
   }
 
   /**
-   * Whether no message of another process comes here any more. One that was never reached may be about to be: who has just
-   * joined has not been told yet to whom those are linked that it does not meet itself. It is gone when it stays silent.
-   */
-  isGone(origin: string): boolean {
-    if (this.isReachable(origin)) return false;
-    if (this.#met.has(origin)) return true;
-    const since = this.#unmet.get(origin);
-    if (since !== undefined) return performance.now() - since >= SILENCE_MS;
-    this.#unmet.set(origin, performance.now());
-    forgetOldest(this.#unmet);
-    setTimeout(() => this.look(), SILENCE_MS + 1).unref();
-    return false;
-  }
-
-  /**
    * Whether messages of another process may still come here, be it by way of others: a successor is linked to its
    * predecessor before it meets the other slots.
    */
   isReachable(origin: string): boolean {
     const reached = new Set(this.#hub.linked);
     for (const one of reached) {
-      this.#met.add(one);
+      if (one === origin) return true;
       for (const next of this.#others.get(one)?.linked ?? []) reached.add(next);
     }
-    forgetOldest(this.#met);
-    return reached.has(origin);
+    return false;
   }
 
   /** Says whether this process serves: one that does, and whose copies count, is left alone by the others. */
@@ -186,16 +164,9 @@ export class Feeds {
     const isFirst = this.#others.size === 0;
     this.#others.delete(origin);
     this.#others.set(origin, note);
-    forgetOldest(this.#others);
-    this.isReachable(origin);
+    const [oldest] = this.#others.keys();
+    if (this.#others.size > MAX_OTHERS && oldest !== undefined) this.#others.delete(oldest);
     // Also one without a feed lies between those that have one.
     if (isFirst && this.#feeds.size === 0) this.tellServing();
-  }
-}
-
-function forgetOldest(known: Map<string, unknown> | Set<string>): void {
-  for (const oldest of known.keys()) {
-    if (known.size <= MAX_OTHERS) return;
-    known.delete(oldest);
   }
 }

@@ -120,11 +120,6 @@ export class BroadcastHub {
     return origin === this.id || this.#known.has(origin);
   }
 
-  /** There is such a sender, although no link has told of it yet. */
-  learn(origin: string): void {
-    this.#known.add(origin);
-  }
-
   /** Others may come that lack what was sent last: some of it is kept, also where nobody takes part yet. */
   keepRecent(): void {
     this.#recent = RECENT_MESSAGES;

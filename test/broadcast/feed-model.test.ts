@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from '../support/fast-check.js';
 import { modelRuns } from '../support/model-runs.js';
-import { sequenceOf } from '../support/sequence.js';
 import { type FeedStepKind, FeedWorld } from './feed-world.js';
 
 /** Sequences in `npm test`; `MOULT_SEQUENCES=5000 npm test -- broadcast/feed-model` is the proof. */
@@ -29,7 +28,7 @@ function steps(kinds: readonly FeedStepKind[]) {
       arbitrary: fc.record({ kind: fc.constant(kind), which, other: which }),
     })),
   );
-  return sequenceOf(step, { minLength: 10, maxLength: 100 });
+  return fc.array(step, { minLength: 10, maxLength: 100 });
 }
 
 async function holdsFor(most: number, kinds: readonly FeedStepKind[]): Promise<void> {
