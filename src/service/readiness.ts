@@ -9,8 +9,6 @@ import type { ListenerItem, Settings } from '../protocol/messages.js';
 const FEWER_LISTENERS_MS = 1000;
 /** So often it is looked whether a server is listened to by now. */
 const LOOK_MS = 50;
-/** A server that nobody listens to for so long is meant so, such as one by which a service shows that it runs only once. */
-const IDLE_MS = 1000;
 
 /** Of what readiness is made, and whom it tells. */
 export interface ReadinessParts {
@@ -43,8 +41,6 @@ export class Readiness {
   #told = '';
   /** What the predecessor has opened since, and the release is to have too. */
   #added: string[] = [];
-  /** Since when nobody has listened to a server, in milliseconds of the monotonic clock. */
-  readonly #idleSince = new WeakMap<object, number>();
   #soon: NodeJS.Immediate | undefined;
   #timer: NodeJS.Timeout | undefined;
   #look: NodeJS.Timeout | undefined;
@@ -114,15 +110,11 @@ export class Readiness {
     );
   }
 
-  // A server that nobody listens to is no service: it only looks whether the port is free, and is closed at once.
+  // A server that nobody listens to is no service: it only looks whether the port is free.
   #idle(): string[] {
-    const nowMs = performance.now();
-    return this.#parts.listeners.streams().flatMap(({ server, identity }) => {
-      if (server.listenerCount('connection') > 0) return [];
-      const sinceMs = this.#idleSince.get(server) ?? nowMs;
-      this.#idleSince.set(server, sinceMs);
-      return nowMs - sinceMs < IDLE_MS ? [identity.name] : [];
-    });
+    return this.#parts.listeners
+      .streams()
+      .flatMap(({ server, identity }) => (server.listenerCount('connection') === 0 ? [identity.name] : []));
   }
 
   get #sockets(): Listener[] {
