@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, symlink, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import { askOnce } from './raw-client.js';
@@ -104,4 +106,33 @@ describe('a service that removes the folder of its Unix socket before it listens
       });
     });
   }
+
+  it('removes of a link the link alone, and a folder with the sockets of others whole', async () => {
+    await withFolder(async (folder) => {
+      const socket = path.join(folder, 'run', 'app.sock');
+      const [link, other] = [path.join(folder, 'link'), path.join(folder, 'other')];
+      await mkdir(path.dirname(socket));
+      await writeFile(path.join(path.dirname(socket), 'precious'), '');
+      const script = path.join(folder, 'service.cjs');
+      await writeFile(
+        script,
+        service(`
+          fs.rmSync(process.env.LINK, { recursive: true, force: true });
+          fs.rmSync(process.env.OTHER, { recursive: true, force: true });
+          listen();`),
+      );
+      const env = { SOCK: socket, LINK: link, OTHER: other };
+      await withService({ command: [script], env, runOptions: quick }, async (running) => {
+        await symlink(path.dirname(socket), link);
+        await mkdir(other);
+        const foreign = createServer().listen(path.join(other, 'foreign.sock'));
+        await once(foreign, 'listening');
+        await running.restart('--wait=confirmed');
+        foreign.close();
+        assert.deepEqual([existsSync(link), existsSync(other)], [false, false]);
+        assert.ok(existsSync(path.join(path.dirname(socket), 'precious')));
+        await askOnce({ socketPath: socket });
+      });
+    });
+  });
 });

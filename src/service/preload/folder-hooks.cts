@@ -24,44 +24,46 @@ const left = new Set<string>();
 /** So many are remembered. */
 const MAX_LEFT = 100;
 
+// As they are without any hook.
+const { rmSync, rmdirSync } = fs;
+
 /** Watches from now on for calls that remove whole folders, or make them. */
 function keepFolders(kept: Kept): void {
-  const removeSync = fs.rmSync;
-  const remove = (path: string): boolean => {
-    const isKept = keeps(path, kept);
-    if (isKept) empty(path, kept, removeSync);
-    return isKept;
-  };
-
-  hook('rm', (path, options) =>
-    options?.recursive === true && remove(path) ? { value: undefined } : undefined,
+  hook('rm', (path, options) => options?.recursive === true && mayKeep(path, kept) && empty(path, kept));
+  hook(
+    'rmdir',
+    (path, options) => mayKeep(path, kept) && (options?.recursive === true ? empty : hasOnly)(path, kept),
   );
-  hook('rmdir', (path, options) =>
-    (options?.recursive === true ? remove(path) : hasOnly(path, kept, removeSync))
-      ? { value: undefined }
-      : undefined,
-  );
-  hook('mkdir', (path) => {
-    if (!left.delete(path) || !fs.existsSync(path)) return undefined;
-    return { value: undefined };
-  });
+  hook('mkdir', (path) => left.delete(path) && fs.existsSync(path));
 }
 
-// The folder, those on the way to such a path, and the path itself stay.
-function empty(path: string, kept: Kept, remove: typeof fs.rmSync): void {
-  for (const entry of fs.readdirSync(path, { withFileTypes: true })) {
-    const one = join(path, entry.name);
-    if (entry.isDirectory() && keeps(one, kept)) empty(one, kept, remove);
-    else if (!entry.isSocket() || !stays(one, kept, remove)) remove(one, { recursive: true, force: true });
+/**
+ * Removes a folder but for such paths, and the folders on the way to them.
+ * @returns true: whatever becomes of it, nothing more is to be done.
+ */
+function empty(folder: string, kept: Kept): true {
+  emptied(folder, kept);
+  return true;
+}
+
+/** @returns whether anything stays. */
+function emptied(folder: string, kept: Kept): boolean {
+  let isKept = false;
+  for (const entry of fs.readdirSync(folder, { withFileTypes: true })) {
+    const one = join(folder, entry.name);
+    if (entry.isDirectory() && mayKeep(one, kept)) isKept = emptied(one, kept) || isKept;
+    else if (entry.isSocket() && stays(one, kept)) isKept = true;
+    else rmSync(one, { recursive: true, force: true });
   }
-  leave(path);
+  if (isKept) leave(folder);
+  else rmdirSync(folder);
+  return isKept;
 }
 
-/** Whether nothing is in this folder but such paths. */
-function hasOnly(folder: string, kept: Kept, remove: typeof fs.rmSync): boolean {
-  if (!keeps(folder, kept)) return false;
+/** Whether nothing is in this folder but such paths: then it stays for them. */
+function hasOnly(folder: string, kept: Kept): boolean {
   const entries = fs.readdirSync(folder, { withFileTypes: true });
-  const isAll = entries.every((entry) => entry.isSocket() && stays(join(folder, entry.name), kept, remove));
+  const isAll = entries.every((entry) => entry.isSocket() && stays(join(folder, entry.name), kept));
   if (isAll) leave(folder);
   return isAll;
 }
@@ -72,71 +74,63 @@ function leave(folder: string): void {
   if (left.size > MAX_LEFT && oldest !== undefined) left.delete(oldest);
 }
 
-function stays(path: string, kept: Kept, remove: typeof fs.rmSync): boolean {
+function stays(path: string, kept: Kept): boolean {
   const stat = fs.lstatSync(path, { throwIfNoEntry: false });
-  return stat !== undefined && kept.stays(stat, () => remove(path, { force: true }));
+  return stat !== undefined && kept.stays(stat, () => rmSync(path, { force: true }));
 }
 
-/** Whether a path below this folder may have to stay. */
-function keeps(folder: string, kept: Kept): boolean {
+/** Whether this is a folder, and no link to one, and there is any socket below it. What is wrong with it the call itself says. */
+function mayKeep(folder: string, kept: Kept): boolean {
   if (!kept.areAny()) return false;
   try {
-    return fs
-      .readdirSync(folder, { withFileTypes: true })
-      .some((entry) => entry.isSocket() || (entry.isDirectory() && keeps(join(folder, entry.name), kept)));
+    return fs.lstatSync(folder).isDirectory() && hasSocket(folder);
   } catch {
-    // What is wrong with it the call itself says.
     return false;
   }
 }
 
-function hook(
-  name: string,
-  instead: (path: string, options: Options) => { value: unknown } | undefined,
-): void {
+function hasSocket(folder: string): boolean {
+  return fs
+    .readdirSync(folder, { withFileTypes: true })
+    .some((entry) => entry.isSocket() || (entry.isDirectory() && hasSocket(join(folder, entry.name))));
+}
+
+/** @param instead does it in place of the call, which succeeds then; false for the call itself. */
+function hook(name: string, instead: (path: string, options: Options) => boolean): void {
   const sync = fs as unknown as Record<string, Call>;
   const promises = fs.promises as unknown as Record<string, Call>;
   const original = sync[name];
   const originalSync = sync[`${name}Sync`];
   const originalPromise = promises[name];
-  const decide = (args: readonly unknown[]): { value: unknown } | undefined => {
-    const path = pathOf(args[0]);
-    const options = args[1];
-    return path === undefined
-      ? undefined
-      : instead(path, typeof options === 'object' ? (options as Options) : undefined);
+  const isDone = ([path, options]: readonly unknown[]): boolean => {
+    const whole = pathOf(path);
+    return (
+      whole !== undefined && instead(whole, typeof options === 'object' ? (options as Options) : undefined)
+    );
   };
   if (originalSync !== undefined)
-    replace(sync, `${name}Sync`, (...args) => {
-      const done = decide(args);
-      return done === undefined ? originalSync.apply(fs, args) : done.value;
-    });
+    replace(sync, `${name}Sync`, (...args) => (isDone(args) ? undefined : originalSync.apply(fs, args)));
   if (original !== undefined)
     replace(sync, name, (...args) => {
       const then = args.at(-1);
-      const done = typeof then === 'function' ? settled(() => decide(args)) : undefined;
-      if (done === undefined) return original.apply(fs, args);
-      process.nextTick(
-        then as Call,
-        'error' in done ? done.error : null,
-        'error' in done ? undefined : done.value,
-      );
+      if (typeof then !== 'function') return original.apply(fs, args);
+      const done = outcome(() => isDone(args));
+      if (done === false) return original.apply(fs, args);
+      process.nextTick(then, done === true ? null : done);
       return undefined;
     });
   if (originalPromise !== undefined)
-    replace(promises, name, async (...args) => {
-      const done = decide(args);
-      return done === undefined ? await originalPromise.apply(fs.promises, args) : done.value;
-    });
+    replace(promises, name, async (...args) =>
+      isDone(args) ? undefined : await originalPromise.apply(fs.promises, args),
+    );
 }
 
-function settled(
-  decide: () => { value: unknown } | undefined,
-): { readonly value: unknown } | { readonly error: unknown } | undefined {
+/** What it returns, or the error that it throws. */
+function outcome(what: () => boolean): unknown {
   try {
-    return decide();
+    return what();
   } catch (error) {
-    return { error };
+    return error;
   }
 }
 
