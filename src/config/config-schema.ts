@@ -8,6 +8,9 @@ import { optionRows, type RunFlags } from './options/run-options.js';
 const oneOrMore = <T extends v.GenericSchema>(member: T) => v.union([member, v.array(member)]);
 const asList = (value: unknown) => (Array.isArray(value) ? value : [value]);
 
+/** A name of a variable. Source: environ(7). */
+const NAME = /^[^=\0]+$/;
+
 // What a file may hold, without what the text in it means.
 function written(form: Form): v.GenericSchema {
   switch (form.type) {
@@ -56,8 +59,10 @@ const keys = {
       v.union([v.string(), v.pipe(v.array(v.string()), v.minLength(1))]),
       v.rawTransform(({ dataset, addIssue, NEVER }) => {
         const words = typeof dataset.value === 'string' ? commandWords(dataset.value) : dataset.value;
-        if (words !== undefined && words.length > 0) return words;
-        addIssue({ message: 'Expected a script or a command with balanced quotation marks' });
+        const isWhole = words !== undefined && words.length > 0 && words[0] !== '';
+        if (isWhole && !words.some((word) => word.includes('\0'))) return words;
+        const what = isWhole ? 'without zero bytes' : 'with balanced quotation marks';
+        addIssue({ message: `Expected a script or a command ${what}` });
         return NEVER;
       }),
       v.description('a script for Node, or a command with its arguments: one string, or a list of words'),
@@ -67,9 +72,17 @@ const keys = {
   env: v.optional(
     v.pipe(
       v.record(v.string(), v.union([v.string(), v.number(), v.boolean()])),
-      v.transform((env) =>
-        Object.fromEntries(Object.entries(env).map(([name, value]) => [name, String(value)])),
-      ),
+      v.rawTransform(({ dataset, addIssue, NEVER }) => {
+        const env = Object.entries(dataset.value).map(([name, value]) => [name, String(value)] as const);
+        const wrong = env.find(([name, value]) => !NAME.test(name) || value.includes('\0'));
+        if (wrong === undefined) return Object.fromEntries(env);
+        const [name] = wrong;
+        const what = NAME.test(name)
+          ? `a value without a zero byte for ${name}`
+          : `names without "=" and zero bytes, received ${JSON.stringify(name)}`;
+        addIssue({ message: `Expected ${what}` });
+        return NEVER;
+      }),
       v.description('environment variables of the service'),
     ),
   ),

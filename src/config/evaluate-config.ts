@@ -57,9 +57,9 @@ async function evaluateScript(file: string): Promise<unknown> {
   if (isLate) throw failed(file, `it did not return its config within ${TIMEOUT_MS / 1000} s`);
   const [, answer] = (await said()).split(MARK);
   if (answer === undefined) {
-    const why =
-      (await complaints()).trim() || `it exited with ${exit.code ?? exit.signal} and no error message`;
-    throw failed(file, why);
+    const how = `it exited with ${exit.code ?? exit.signal} and no error message`;
+    const unsettled = 'it ended without a config: by process.exit(), or a promise that is never settled';
+    throw failed(file, (await complaints()).trim() || (exit.code === 0 ? unsettled : how));
   }
   const { config, error } = JSON.parse(answer) as { config?: unknown; error?: string };
   if (error !== undefined) throw failed(file, error);
@@ -140,7 +140,14 @@ async function evaluate({ path, url, jiti, own, mark }: Means): Promise<void> {
     const alias = own === undefined ? {} : { 'moult/config': own };
     return createJiti(path, { fsCache: false, moduleCache: false, alias }).import(path);
   };
+  const around: unknown[] = [];
   const assertPlain = (value: unknown, at: string): void => {
+    if (around.includes(value)) throw new Error(`${at}: expected plain data, received what it is a part of`);
+    around.push(value);
+    assertEach(value, at);
+    around.pop();
+  };
+  const assertEach = (value: unknown, at: string): void => {
     const type = typeof value;
     if (value === null || value === undefined || type === 'string' || type === 'boolean') return;
     if (type === 'number' && Number.isFinite(value)) return;

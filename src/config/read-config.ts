@@ -71,10 +71,17 @@ export function sharedIn({ file, content }: ConfigContent): FileService {
 }
 
 function parse(file: string, content: unknown): ReadConfig {
+  if (typeof content !== 'object' || content === null || Array.isArray(content))
+    throw wrong(file, `expected an object with options, received ${kindOf(content)}`);
   const result = v.safeParse(configSchema, content);
   if (result.success) return result.output as ReadConfig;
   const said = [...new Set(result.issues.map(issueText))];
   throw wrong(file, said.join('; '));
+}
+
+function kindOf(content: unknown): string {
+  if (content === null) return 'null';
+  return Array.isArray(content) ? 'a list' : `a ${typeof content}`;
 }
 
 function issueText(issue: v.BaseIssue<unknown>): string {

@@ -72,6 +72,15 @@ export class KeptReader {
   }
 }
 
+/** The last lines that one generation wrote since a moment, as far as they are kept, oldest first. */
+export function lastKept(folder: string, generation: number, since: number, most: number): string[] {
+  return new KeptReader(folder, generation)
+    .read()
+    .filter(({ at }) => at >= since)
+    .slice(-most)
+    .map(({ text }) => text);
+}
+
 /** Of what was given back zeros are read. */
 function withoutHole(chunk: Buffer): Buffer {
   const at = chunk.lastIndexOf(0);

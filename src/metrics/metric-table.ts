@@ -161,8 +161,8 @@ export const metricTable = {
   loopDelay: {
     name: 'moult_event_loop_delay_seconds',
     type: 'gauge',
-    help: 'Event-loop delay of a running generation since the last sample; quantile 1 is the maximum.',
-    labels: [...ofGeneration, 'quantile'],
+    help: 'Event-loop delay of a running generation since the last sample; percentile 100 is the maximum.',
+    labels: [...ofGeneration, 'percentile'],
   },
   requests: {
     name: 'moult_http_requests_total',

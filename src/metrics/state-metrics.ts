@@ -72,9 +72,9 @@ export class StateMetrics {
     if (one.measures === undefined) return;
     const { delayP50Ms, delayP99Ms, delayMaxMs } = one.measures;
     const delay = set.gauge('loopDelay');
-    delay.set({ ...labels, quantile: '0.5' }, delayP50Ms / MS_IN_S);
-    delay.set({ ...labels, quantile: '0.99' }, delayP99Ms / MS_IN_S);
-    delay.set({ ...labels, quantile: '1' }, delayMaxMs / MS_IN_S);
+    delay.set({ ...labels, percentile: '50' }, delayP50Ms / MS_IN_S);
+    delay.set({ ...labels, percentile: '99' }, delayP99Ms / MS_IN_S);
+    delay.set({ ...labels, percentile: '100' }, delayMaxMs / MS_IN_S);
   }
 }
 

@@ -1,8 +1,10 @@
 /*
  * Over 200 lines: what becomes of each key of PM2 is one table.
  */
+import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { commandWords } from '../config/command-words.js';
-import { RUN_OPTIONS } from '../config/options/run-options.js';
+import { optionRows } from '../config/options/run-options.js';
 import type { ServiceConfig } from '../config/service-config.js';
 import type { EcosystemApp } from './ecosystem.js';
 
@@ -32,7 +34,7 @@ interface Making {
 type Rule = (value: unknown, making: Making) => void;
 
 const LOGS =
-  'the service writes to the output of moult run or moult up: journald, the container or a file keeps it';
+  'the service writes to the output of moult run or moult up: journald, the container, or output: "FILE" keeps it';
 const COMMAND = 'in command';
 
 const none =
@@ -45,8 +47,16 @@ const inCommand: Rule = (_, { note }) => note('taken', COMMAND);
 function as(key: string, write: (value: unknown) => unknown = (value) => value, changed?: string): Rule {
   return (value, { service, note }) => {
     const text = write(value);
-    if (!(key in RUN_OPTIONS)) {
+    const row = optionRows.find(([known]) => known === key)?.[1];
+    if (row === undefined) {
       note('none', `there is no ${key} in this release of moult`);
+      return;
+    }
+    // One that PM2 takes otherwise, or that it does not take either, keeps no other from being taken over.
+    try {
+      if (typeof text === 'string') row.kind.read(text);
+    } catch (error) {
+      note('none', `${key}: ${(error as Error).message}`);
       return;
     }
     service[key] = text;
@@ -61,6 +71,13 @@ function as(key: string, write: (value: unknown) => unknown = (value) => value, 
 // PM2 takes milliseconds.
 const milliseconds = (value: unknown) => (/^\d+$/.test(String(value)) ? `${String(value)}ms` : String(value));
 const isOn = (value: unknown) => value === true || value === 'true';
+
+const HOT = 'a hot restart: no connection is closed';
+const recycling: Rule = (value, making) => {
+  // In PM2 that turns it off.
+  if (['', '0', 'false'].includes(String(value))) making.note('taken', 'off, which is the default');
+  else as('recycle', String, HOT)(value, making);
+};
 
 const RULES: Readonly<Record<string, Rule>> = {
   name: (value, { note }) => note('taken', `the name of the service: ${nameOf(value)}`),
@@ -124,9 +141,9 @@ const RULES: Readonly<Record<string, Rule>> = {
     'it starts when the requests are finished; drainTimeout limits those',
   ),
   shutdown_with_message: none('if a program handles no stop signal, moult sends it the message "shutdown"'),
-  max_memory_restart: as('maxMemory', String, 'a hot restart: no connection is closed'),
-  cron_restart: as('recycle', String, 'a hot restart: no connection is closed'),
-  cron: as('recycle', String, 'a hot restart: no connection is closed'),
+  max_memory_restart: as('maxMemory', String, HOT),
+  cron_restart: recycling,
+  cron: recycling,
   max_restarts: none('moult keeps trying, at most 30 s apart, while clients wait'),
   min_uptime: none('moult spaces starts by itself; probation is how long it watches a new release'),
   restart_delay: none('moult spaces starts by itself'),
@@ -176,10 +193,16 @@ const RULES: Readonly<Record<string, Rule>> = {
  * Makes a service of an app.
  * @param environment which `env_…` is taken over, too; undefined for none.
  * @param place of the app in its file, for one that has no name.
+ * @param folder in which the file is.
  */
-export function importApp(app: EcosystemApp, environment: string | undefined, place: number): ImportedApp {
+export function importApp(
+  app: EcosystemApp,
+  environment: string | undefined,
+  place: number,
+  folder: string,
+): ImportedApp {
   const notes: ImportNote[] = [];
-  const command = commandOf(app);
+  const command = commandOf(app, resolve(folder, String(app.cwd ?? '')));
   // As PM2 does where nothing is said.
   const service: Written = {
     ...(command === undefined ? {} : { command }),
@@ -212,23 +235,27 @@ function environmentOf(key: string, value: unknown, environment: string | undefi
 }
 
 /** The words of its command. PM2 runs a script by the interpreter that its ending names, and Node for most. */
-function commandOf(app: EcosystemApp): string[] | undefined {
+function commandOf(app: EcosystemApp, folder: string): string[] | undefined {
   const { script, args } = app;
   if (script === undefined) return undefined;
   const given = wordsOf(args);
   const flags = [...wordsOf(app.node_args), ...wordsOf(app.interpreter_args)];
   if (isOn(app.source_map_support)) flags.push('--enable-source-maps');
-  const interpreter = String(app.interpreter ?? app.exec_interpreter ?? interpreterFor(String(script)));
+  const interpreter = String(
+    app.interpreter ?? app.exec_interpreter ?? interpreterFor(String(script), folder),
+  );
   // A script such as "npm run start" is a whole command there, too.
   const words = /\s/.test(String(script))
     ? (commandWords(String(script)) ?? [String(script)])
     : [String(script)];
   if (interpreter === 'none') return [...words, ...given];
-  if (interpreter === 'node' && flags.length === 0) return [...words, ...given];
+  // moult takes a file with another ending for a program.
+  if (interpreter === 'node' && flags.length === 0 && /\.[cm]?[jt]s$/.test(words[0] ?? ''))
+    return [...words, ...given];
   return [interpreter, ...flags, ...words, ...given];
 }
 
-function interpreterFor(script: string): string {
+function interpreterFor(script: string, folder: string): string {
   const byEnding: Readonly<Record<string, string>> = {
     sh: 'bash',
     py: 'python3',
@@ -237,8 +264,21 @@ function interpreterFor(script: string): string {
     php: 'php',
   };
   const ending = /\.(\w+)$/.exec(script)?.[1] ?? '';
-  // A program by its name, such as npm, is started as it is.
-  return byEnding[ending] ?? (ending === '' || /\s/.test(script) ? 'none' : 'node');
+  const known = byEnding[ending];
+  if (known !== undefined) return known;
+  if (/\s/.test(script)) return 'none';
+  // A program by its name, such as npm, is started as it is; a file such as bin/www is JavaScript.
+  return ending === '' && !isJavaScript(resolve(folder, script)) ? 'none' : 'node';
+}
+
+/** Whether a file without an ending is no program of its own: neither a binary, nor for another interpreter. */
+function isJavaScript(path: string): boolean {
+  try {
+    const [line = ''] = readFileSync(path, 'latin1').split('\n', 1);
+    return line.startsWith('#!') ? /\bnode\b/.test(line) : !line.includes('\0');
+  } catch {
+    return false;
+  }
 }
 
 function wordsOf(value: unknown): string[] {

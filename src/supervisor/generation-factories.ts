@@ -1,10 +1,13 @@
 import type { Logger } from 'pino';
+import { lastKept } from '../logs/kept-reader.js';
 import type { Journal } from './journal/journal.js';
 import type { RunFolder } from './journal/run-folder.js';
 import type { HeldListeners } from './listeners/held-listeners.js';
 import type { SupervisorOptions } from './options.js';
 import type { OutputFile } from './output/output-file.js';
 import { afterwards, type GenerationFactory, serviceFactory, telling } from './process/generation-factory.js';
+import type { GenerationProcess } from './process/generation-process.js';
+import { LAST_LINES } from './process/output-tail.js';
 import type { Outputs } from './process/process-tree.js';
 import { readyAfterOf, readyTimes } from './process/ready-times.js';
 import type { ServiceFilesFinder } from './process/service-files.js';
@@ -51,7 +54,19 @@ export function generationFactory(
       );
   const own = index === undefined ? journal : journal.ofSlot(index);
   const keeping = telling((generation) => kept.keep(generation, own), made);
-  return afterwards(() => guard.look(), keeping);
+  return afterwards(() => guard.look(), rememberingOutput(folder, keeping));
+}
+
+/** The same, each with what is kept of its output in the run folder. */
+function rememberingOutput(folder: RunFolder, maker: GenerationFactory): GenerationFactory {
+  const remembering = (generation: GenerationProcess) => {
+    generation.keptSince = (ms) => lastKept(folder.path, generation.number, ms, LAST_LINES);
+    return generation;
+  };
+  return {
+    start: (...args) => remembering(maker.start(...args)),
+    adopt: (...args) => remembering(maker.adopt(...args)),
+  };
 }
 
 function meansOf(parts: GenerationFactoriesParts): ProgramMeans {

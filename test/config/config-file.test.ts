@@ -104,6 +104,11 @@ describe('what a config file holds', () => {
       await failure('e.mjs', 'export default { check: () => true }'),
       /check: expected plain data/,
     );
+    assert.match(await failure('g.mjs', 'export default () => new Promise(() => {})'), /never settled/);
+    assert.match(
+      await failure('h.mjs', 'const a = { env: {} }; a.env.a = a; export default a'),
+      /env\.a: expected plain data, received what it is a part of/,
+    );
     assert.match(await failure('f.mjs', 'import "./missing.mjs"; export default {}'), /missing\.mjs/);
   });
 
@@ -121,6 +126,15 @@ describe('what a config file holds', () => {
       /services\.api\.chek \(did you mean check\?\)/,
     );
     assert.match(refusal({ services: {} }), /at least one service/);
+    assert.match(refusal([]), /expected an object with options, received a list/);
+    assert.match(refusal(null), /expected an object with options, received null/);
+    assert.match(refusal('server.js'), /expected an object with options, received a string/);
+    // What no process can be started with.
+    assert.match(refusal({ env: { 'A=B': '1' } }), /env: Expected names without "=" .* received "A=B"/);
+    assert.match(refusal({ env: { '': '1' } }), /env: Expected names .* received ""/);
+    assert.match(refusal({ env: { A: 'x\0y' } }), /env: Expected a value without a zero byte for A/);
+    assert.match(refusal({ command: ['node', 'a\0b.js'] }), /command: .* without zero bytes/);
+    assert.match(refusal({ command: [''] }), /command: Expected a script or a command/);
   });
 
   it('starts services in the order of after, and knows those that wait for each other', () => {

@@ -31,8 +31,18 @@ describe('docs/reference/metrics.md', () => {
     for (const name of asked) assert.ok(names.has(name), name);
   });
 
+  it('compares states in its rules by what they have in common', () => {
+    const [, rules = ''] = /```yaml\n(.*?)```/s.exec(text) ?? [];
+    for (const [rule] of rules.matchAll(/.*\band\b.*moult_.*/g))
+      assert.match(rule, /and (?:on|ignoring) ?\(/);
+    assert.match(rules, /and ignoring/);
+  });
+
   it('has names by the conventions of Prometheus', () => {
-    for (const { name, type } of Object.values(metricTable)) {
+    for (const { name, type, labels } of Object.values(metricTable)) {
+      // These mean something to Prometheus: a part of a summary, a part of a histogram, who was asked.
+      for (const label of ['quantile', 'le', 'job', 'instance'])
+        assert.ok(!(labels as readonly string[]).includes(label), `${name}: ${label}`);
       assert.equal(name.endsWith('_total'), type === 'counter', name);
       assert.doesNotMatch(name, /_ms\b|milliseconds|_mb\b|_percent/);
       if (type === 'histogram') assert.match(name, /_seconds$/);

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { it } from 'node:test';
 import { cli, runNode, Supervised, until, withFolder } from './supervised.js';
@@ -68,6 +68,10 @@ it('shows what every generation and moult wrote, once and by generation, also of
         failed.join('\n'),
       );
 
+      const history = async () =>
+        JSON.parse((await runNode([cli, 'history', '--json'], env)).stdout) as Record<string, unknown>[];
+      assert.equal((await history()).at(-1)?.lastLine, 'Error: release 2 is broken');
+
       const { stdout, stderr, code } = await logs('--lines', '3', '--generation', '1');
       assert.equal(code, 0, stderr);
       assert.match(stdout, /^\d\d:\d\d:\d\d\.\d{3} 1 a \\x1b\[31mred\\x1b\[0m line$/m);
@@ -101,12 +105,17 @@ it('shows what every generation and moult wrote, once and by generation, also of
       try {
         await get('four');
         assert.equal(textsOf(await lines(), 1).filter((text) => text === 'console /four').length, 1);
+        rmSync(path.join(folder, 'fails'));
         await get('crash');
         const seen = await until('the crash is kept', async () => {
           const texts = textsOf(await lines(), 1);
           return texts.some((text) => text.includes('TypeError: crashed on purpose')) && texts;
         });
         assert.ok(seen.length > 0);
+        const crash = await until('it is started again', async () =>
+          (await history()).find(({ kind }) => kind === 'crash'),
+        );
+        assert.equal(crash.lastLine, 'Uncaught TypeError: crashed on purpose');
         process.kill(second.pid, 'SIGTERM');
         await second.ended;
         assert.equal(await over, 0);

@@ -66,6 +66,10 @@ it('writes all output to a file that is opened anew between two lines, through a
       await say('line/three');
       assert.match(read('app.log.1'), /^one,two$/m);
       assert.match(read(), /^three$/m);
+      const kept = (await moult(service, 'logs', '--json')).stdout.trimEnd().split('\n');
+      const texts = kept.map((line) => JSON.parse(line).text);
+      for (const line of ['one,two', 'three'])
+        assert.equal(texts.filter((text) => text === line).length, 1, line);
 
       // Both of a restart, and what an inheriting child holds is named.
       await service.restart();

@@ -216,7 +216,7 @@ describe('metrics', () => {
     assert.equal(all.get(`moult_state{state="waiting",${api}}`), 1);
     assert.ok((all.get(`moult_backoff_seconds{slot="1",${api}}`) ?? 0) > 50);
     assert.equal(
-      all.get(`moult_event_loop_delay_seconds{slot="",generation="1",quantile="1",${api}}`),
+      all.get(`moult_event_loop_delay_seconds{slot="",generation="1",percentile="100",${api}}`),
       0.003,
     );
     service.ends(1);

@@ -138,15 +138,49 @@ describe('an ecosystem file of PM2', () => {
   });
 
   it('has numbers of processes in all the ways of PM2', () => {
-    const slots = (app: object) => importApp({ script: 'a.js', ...app }, undefined, 0).service.slots;
+    const slots = (app: object) => importApp({ script: 'a.js', ...app }, undefined, 0, '/').service.slots;
     assert.equal(slots({ instances: 'max' }), 'max');
     assert.equal(slots({ instances: 0 }), 'max');
     assert.equal(slots({ instances: '3', exec_mode: 'cluster' }), 3);
     assert.equal(slots({ exec_mode: 'cluster' }), 1);
     assert.equal(slots({ instances: 1 }), undefined);
     assert.equal(slots({}), undefined);
-    const { notes } = importApp({ script: 'a.js', instances: 2 }, undefined, 0);
+    const { notes } = importApp({ script: 'a.js', instances: 2 }, undefined, 0, '/');
     assert.equal(notes.find(({ key }) => key === 'instances')?.kind, 'changed');
+  });
+
+  it('has scripts without an ending, which PM2 gives to Node', (t) => {
+    const folder = temporaryFolder((end) => t.after(end));
+    const command = (script: string, more = {}) =>
+      importApp({ script, ...more }, undefined, 0, folder).service.command;
+    writeFileSync(join(folder, 'www'), '#!/usr/bin/env node\n');
+    writeFileSync(join(folder, 'plain'), 'console.log(1);\n');
+    writeFileSync(join(folder, 'shell'), '#!/bin/sh\n');
+    writeFileSync(join(folder, 'binary'), '\x7fELF\0\0\n');
+    assert.deepEqual(command('./www'), ['node', './www']);
+    assert.deepEqual(command('plain', { args: '--a' }), ['node', 'plain', '--a']);
+    assert.deepEqual(command('./shell'), ['./shell']);
+    assert.deepEqual(command('./binary'), ['./binary']);
+    assert.deepEqual(command('npm', { args: 'start' }), ['npm', 'start']);
+    assert.deepEqual(command('./www', { cwd: 'elsewhere' }), ['./www']);
+  });
+
+  it('has values that PM2 or moult does not take, which keep no other key from being taken over', () => {
+    const app = {
+      script: 'a.js',
+      cron_restart: '0',
+      max_memory_restart: 'a lot',
+      kill_timeout: '2000',
+      env: { A: 1 },
+    };
+    const { service, notes } = importApp(app, undefined, 0, '/');
+    const { recycle, maxMemory, stopTimeout, env } = service;
+    assert.deepEqual([recycle, maxMemory, stopTimeout, env], [undefined, undefined, '2000ms', { A: 1 }]);
+    const kindOf = (key: string) => notes.find((one) => one.key === key)?.kind;
+    assert.deepEqual([kindOf('cron_restart'), kindOf('max_memory_restart')], ['taken', 'none']);
+    const odd = importApp({ script: 'a.js', cron_restart: 'tomorrow' }, undefined, 0, '/');
+    assert.equal(odd.service.recycle, undefined);
+    assert.match(odd.notes.find(({ key }) => key === 'cron_restart')?.says ?? '', /tomorrow/);
   });
 
   it('is refused where it has no app, and where two have one name', (t) => {

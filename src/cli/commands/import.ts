@@ -41,7 +41,7 @@ export function importCommand(): Command {
         );
       }
       const { apps, others } = await readEcosystem(file);
-      const imported = apps.map((app, place) => importApp(app, flags.env, place));
+      const imported = apps.map((app, place) => importApp(app, flags.env, place, dirname(file)));
       const config = configOf(imported);
       servicesIn({ file: out, content: config });
       writeFileSync(out, configText(config, basename(file)));

@@ -37,10 +37,16 @@ const showPlain: Show = {
 function liveStages(name: string): Show {
   const line = new LiveLine();
   line.show(`restarting ${name}`);
+  let [isReached, isMoved] = [false, false];
   return {
     stage: (event) => {
       line.keep(`${paint.green('✓')} ${stageText(event)}`);
-      line.show(WAITING[event.stage] ?? `restarting ${name}`);
+      // Of several slots each begins anew.
+      if (event.stage === 'commit') [isReached, isMoved] = [false, false];
+      isReached ||= event.stage === 'look';
+      isMoved ||= event.stage === 'connections';
+      const next = isReached && isMoved ? 'watching it in its probation' : WAITING[event.stage];
+      line.show(next ?? `restarting ${name}`);
     },
     done: (summary) => {
       line.end();
@@ -60,6 +66,7 @@ const WAITING: Readonly<Record<string, string>> = {
   ready: 'checking it, and switching over',
   commit: 'checking the listeners from outside, and moving connections',
   look: 'moving connections',
+  connections: 'checking the listeners from outside',
   check: 'switching over',
 };
 

@@ -7,6 +7,9 @@ import { visibleLine } from '../../terminal/visible.js';
 import { widthOf, wrap } from '../../terminal/width.js';
 import { type LeftService, withoutSupervisor } from '../services/services.js';
 
+/** Of one generation; `--json` has all. */
+const MOST_ADDRESSES = 20;
+
 /** The status of a service, for people, in lines of at most so many places. */
 export function statusText(status: ServiceStatus, columns: number): string {
   const hasSlots = status.slots !== undefined;
@@ -24,7 +27,7 @@ export function statusText(status: ServiceStatus, columns: number): string {
   return [
     ...titled(status.name, status.state, colour, facts, columns),
     ...wrap(visibleLine(status.command), columns).map(paint.dim),
-    ...lines,
+    ...(status.generations.length === 0 ? [] : lines),
     ...waitLines(status, columns),
     ...recycledLines(status, columns),
     ...watchLines(status, columns),
@@ -68,7 +71,7 @@ function titled(
 
 function rows({ generations }: ServiceStatus, hasSlots: boolean, listenersBeside: boolean): Row[] {
   return generations.map((one) => {
-    const addresses = (one.listeners ?? []).map(({ address }) => addressText(address));
+    const addresses = shownOf((one.listeners ?? []).map(({ address }) => addressText(address)));
     const cells = [
       ...(hasSlots ? [one.slot ?? ''] : []),
       one.generation,
@@ -85,6 +88,13 @@ function rows({ generations }: ServiceStatus, hasSlots: boolean, listenersBeside
       below: [...(addresses.length === 0 ? [] : [`listens on ${addresses.join(', ')}`]), ...remains],
     };
   });
+}
+
+/** The first of many; one is never all that is left out. */
+function shownOf(addresses: readonly string[]): readonly string[] {
+  if (addresses.length <= MOST_ADDRESSES) return addresses;
+  const shown = addresses.slice(0, MOST_ADDRESSES - 1);
+  return [...shown, `and ${addresses.length - shown.length} more`];
 }
 
 function isWatched({ watchedUntil }: GenerationStatus): boolean {

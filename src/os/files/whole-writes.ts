@@ -1,4 +1,7 @@
-import { writeSync } from 'node:fs';
+import fs from 'node:fs';
+
+/** As Node has it: a service keeps a copy of what its streams write, and of what others write by `fs.writeSync` (node/written.ts). */
+const { writeSync } = fs;
 
 /** So often it is tried again to write to a disk that was full. */
 const AGAIN_MS = 200;

@@ -17,9 +17,12 @@ import type { Release } from '../releases/release.js';
 import { killTree, type Outputs, type ProcessTree, startTree, startTreeWith } from './process-tree.js';
 import type { ServiceFiles } from './service-files.js';
 import { type AtStart, passedListeners } from './start-facts.js';
+import { tellingLine } from './telling-line.js';
 
 /** How long what one said before its end may take to be read, where its end is heard of first. */
 const LAST_WORDS_MS = 250;
+/** What one wrote earlier does not say why it ended: Node itself may have said that, past what is kept. */
+const LAST_LINES_MS = 5000;
 
 /** The channel to a service, or what stands for one where the service has none. */
 export interface Lifeline extends Line {
@@ -61,6 +64,8 @@ export class GenerationProcess {
   isEnding = false;
   /** Whether it came back beside another that serves: it ends, and what it listens on is not the service's. */
   isSecond = false;
+  /** The lines of its output that are kept from this moment on, in milliseconds since 1970. */
+  keptSince: (ms: number) => string[] = () => [];
   /** Whether an earlier supervisor has started it: then it comes here by itself, in its own time. */
   isAdopted = false;
   /** Whether it served under an earlier supervisor. */
@@ -90,6 +95,7 @@ export class GenerationProcess {
   /** When the service's process was started, as the kernel counts. */
   #serviceTicks: number | undefined;
   #servingSince: number | undefined;
+  #endedAt: number | undefined;
   #served!: () => void;
   #told!: (report: DrainReport | undefined) => void;
   /** Whether the last look from outside has found it, and, where not, what clients find. */
@@ -114,6 +120,7 @@ export class GenerationProcess {
     });
     tree.exited.then(async (exit) => {
       this.exit = exit;
+      this.#endedAt = wallClockMs();
       await this.hasSaidAll();
       this.#told(undefined);
     });
@@ -186,9 +193,15 @@ export class GenerationProcess {
     return this.#servingSince;
   }
 
-  /** The last line that it wrote; undefined once it has served, when its output does not come through this process any more. */
+  /** What it wrote in the seconds before its end, or before now: where it has served, as far as that is kept. */
+  get lastLines(): string[] {
+    if (this.#servingSince === undefined) return this.tree.output.lines();
+    return this.keptSince((this.#endedAt ?? wallClockMs()) - LAST_LINES_MS);
+  }
+
+  /** The line of those that says most of how it ended. */
   get lastLine(): string | undefined {
-    return this.#servingSince === undefined ? this.tree.output.lastLine() : undefined;
+    return tellingLine(this.lastLines);
   }
 
   /** It accepts from now on. */

@@ -1,8 +1,10 @@
 import type { Readable, Writable } from 'node:stream';
 import { StringDecoder } from 'node:string_decoder';
+import { tellingLine } from './telling-line.js';
 import { WholeLines } from './whole-lines.js';
 
-const MAX_LINES = 40;
+/** So many of the last lines of a process are remembered. */
+export const LAST_LINES = 40;
 const MAX_LINE_BYTES = 2000;
 
 /** The last lines that a process wrote. */
@@ -17,16 +19,16 @@ export class OutputTail {
     return this.#partial === '' ? [...this.#lines] : [...this.#lines, this.#partial];
   }
 
-  /** The last line that is not empty, where there is one. */
+  /** The last line that says something, where there is one. */
   lastLine(): string | undefined {
-    return this.lines().findLast((line) => line.trim() !== '');
+    return tellingLine(this.lines());
   }
 
   add(chunk: Buffer): void {
     const parts = (this.#partial + this.#decoder.write(chunk)).split('\n');
     this.#partial = (parts.pop() ?? '').slice(0, MAX_LINE_BYTES);
     for (const line of parts) this.#lines.push(line.slice(0, MAX_LINE_BYTES));
-    this.#lines = this.#lines.slice(-MAX_LINES);
+    this.#lines = this.#lines.slice(-LAST_LINES);
   }
 }
 

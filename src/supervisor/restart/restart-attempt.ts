@@ -196,7 +196,7 @@ export class RestartAttempt {
   #explain(error: MoultError, exit: Exit): MoultError {
     const wasExit = error.code === 'MOULT_SUCCESSOR_EXITED' || error.code === 'MOULT_SUCCESSOR_LOST';
     const killed = exit.signal === 'SIGKILL';
-    const output = this.successor.tree.output.lines().slice(-20);
+    const output = this.successor.lastLines.slice(-20);
     const wasLate = error.code === 'MOULT_READY_TIMEOUT';
     const shortage = (wasExit || wasLate) && !this.#hasCommitted ? this.#shortage(output) : undefined;
     const ended = wasExit && !killed ? this.#ended(exit) : error.message;

@@ -3,6 +3,7 @@ import { asMoultError, type MoultError } from '../../errors.js';
 import type { RestartSummary } from '../../lifecycle/restart-record.js';
 import type { Journal } from '../journal/journal.js';
 import type { Generations } from '../process/generations.js';
+import { tellingLine } from '../process/telling-line.js';
 
 /** What an outcome is told with. */
 export interface RestartOutcomeParts {
@@ -28,8 +29,12 @@ export function noteSuccess(
   journal.write({ event: 'restart', ok: true, epoch, ...summary, ...about(kind, label) });
   log.info(
     `generation ${summary.generation} took over from ${summary.predecessor ?? 'nobody'} in ${Math.round(summary.tookMs)} ms: ` +
-      `${summary.listeners} ${summary.listeners === 1 ? 'listener' : 'listeners'} passed, ${summary.moved} connections moved, ${summary.draining} draining`,
+      `${count(summary.listeners, 'listener')} passed, ${count(summary.moved, 'connection')} moved, ${summary.draining} draining`,
   );
+}
+
+function count(of: number, what: string): string {
+  return `${of} ${what}${of === 1 ? '' : 's'}`;
 }
 
 /** Notes one that has failed. @returns the error as it is told. */
@@ -62,8 +67,7 @@ function about(
   return { kind: isRollback ? 'rollback' : 'restart', ...release };
 }
 
-/** The last line of an output, where there is one. */
+/** The line of an output that says most of a failure, where there is one. */
 function lastOf(output: unknown): string | undefined {
-  const lines = Array.isArray(output) ? output.map(String) : [];
-  return lines.findLast((line) => line.trim() !== '');
+  return tellingLine(Array.isArray(output) ? output.map(String) : []);
 }

@@ -120,8 +120,8 @@ export class GenerationExits {
       return;
     }
     this.#crashes += 1;
-    const { number, tree } = generation;
-    const output = tree.output.lines().slice(-OUTPUT_LINES);
+    const { number } = generation;
+    const output = generation.lastLines.slice(-OUTPUT_LINES);
     const { code, signal } = exit;
     journal.write({ event: 'crashed', generation: number, code, signal }, { output });
     if (hasHeir) {

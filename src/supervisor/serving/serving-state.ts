@@ -360,7 +360,7 @@ export class ServingState {
       const lastLine = successor?.lastLine;
       const told = lastLine === undefined ? {} : { lastLine };
       const { code, message } = error;
-      const output = successor?.tree.output.lines().slice(-OUTPUT_LINES);
+      const output = successor?.lastLines.slice(-OUTPUT_LINES);
       journal.write({ event: 'undone', generation: number, code, message, ...told }, { output });
     }
     const handover = restarts.handoverTo(number);

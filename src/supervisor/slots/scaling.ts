@@ -113,7 +113,7 @@ export class Scaling {
     const isStarted = how.notStarted === undefined;
     const code = isStarted ? 'MOULT_SUCCESSOR_EXITED' : 'MOULT_START_FAILED';
     throw new MoultError(code, `${number} ${describeExit(how)}${isStarted ? ' before it served' : ''}`, {
-      details: { output: generation.tree.output.lines().slice(-20) },
+      details: { output: generation.lastLines.slice(-20) },
     });
   }
 
