@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { MoultError } from '../errors.js';
 import { outliveReader, print, tell } from '../terminal/print.js';
 import { MOULT_VERSION } from '../version.js';
 import type { Commands } from './command-table.js';
@@ -24,7 +25,13 @@ export async function dispatch(commands: Commands, hidden?: string): Promise<voi
       writeErr: (text) => tell(text.replace(/\n$/, '')),
     })
     .showHelpAfterError('(moult <command> --help lists its options)')
-    .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2));
+    .exitOverride((error) => {
+      if (error.exitCode === 0) process.exit(0);
+      // What is wrong is on stderr; a program reads standard output.
+      const message = error.message.replace(/^error: /, '');
+      if (process.argv.includes('--json')) reportFailure(new MoultError('MOULT_BAD_OPTION', message), true);
+      process.exit(2);
+    });
   const name = process.argv[2] ?? '';
   for (const one of neededOf(commands, name)) {
     const command = await commands[one]?.();

@@ -3,6 +3,7 @@ const RUN = 'moult run <script.js | command …> starts a service, in the foregr
 const RESTART = 'moult restart [name] replaces a running service with its next version';
 const STOP = 'moult stop [name] ends a service';
 const LOGS = 'moult logs [name] shows the recent output of a service';
+const BOOT = 'moult systemd prints a unit that starts a service at boot';
 
 /** What other tools call a command, and which of moult's does it. */
 export const otherNames: Readonly<Record<string, string | undefined>> = {
@@ -26,7 +27,9 @@ export const otherNames: Readonly<Record<string, string | undefined>> = {
   undo: 'moult rollback [name] goes back to the release before',
   revert: 'moult rollback [name] goes back to the release before',
   update: 'moult upgrade [name] replaces the program of the supervisor',
-  startup: 'moult systemd prints a unit that starts a service at boot',
+  startup: BOOT,
+  save: BOOT,
+  resurrect: BOOT,
   log: LOGS,
   tail: LOGS,
   flush: LOGS,

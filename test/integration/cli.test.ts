@@ -33,6 +33,8 @@ describe('a wrong option is told with its name, what was expected and what came:
     [['status', '--frob'], /unknown option '--frob'/],
     [['frob'], /unknown command 'frob'/],
     [['ls'], /no command 'ls': moult status/],
+    [['status', '--json', '--frob'], /unknown option '--frob'/],
+    [['logs', '--lines', 'x', '--json'], /--lines.*Expected a whole number, received "x"/],
     [['list', '--json'], /no command 'list': moult status/],
     [['reload', 'api'], /no command 'reload': moult restart/],
     [['start', 'x.js'], /no command 'start': moult run/],
@@ -42,9 +44,12 @@ describe('a wrong option is told with its name, what was expected and what came:
   ] as const) {
     it(`moult ${args.join(' ').replace(fixture(''), '')}`, async () => {
       await withFolder(async (folder) => {
-        const { code, stderr } = await moult(folder, ...args);
+        const { code, stdout, stderr } = await moult(folder, ...args);
         assert.match(stderr.replaceAll('\n', ' '), said);
         assert.notEqual(code, 0);
+        // For a program: the same as JSON.
+        const told = (args as readonly string[]).includes('--json') ? JSON.parse(stdout) : undefined;
+        assert.equal(told?.error.code, told && 'MOULT_BAD_OPTION');
       });
     });
   }

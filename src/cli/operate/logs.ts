@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs';
 import { Command, InvalidArgumentError } from 'commander';
 import { assertNotPlanted } from '../../channel/private-folder.js';
 import { asMoultError, MoultError } from '../../errors.js';
@@ -63,11 +64,16 @@ async function keptFolders(name: string | undefined): Promise<readonly RunFolder
     const names = name === undefined ? leftServices().map((left) => left.name) : [name];
     const folders = names.map((one) => new RunFolder(one));
     for (const { path } of folders) assertNotPlanted(path);
-    const kept = folders.filter(({ path }) => keptFiles(path).length > 0);
+    const kept = folders.filter(({ path }) => holdsLines(path));
     if (kept.length === 0) throw error;
     tell(asMoultError(error, 'MOULT_NOT_RUNNING').message);
     return kept;
   }
+}
+
+function holdsLines(folder: string): boolean {
+  // One that may have gone meanwhile is none.
+  return keptFiles(folder).some(({ path }) => (statSync(path, { throwIfNoEntry: false })?.size ?? 0) > 0);
 }
 
 /** The kept output of one service, as it is shown. */
