@@ -141,8 +141,8 @@ async function prove(file, text, folder) {
       await until(`${file}: ${app.name} answers\n${output}`, () => ask(ports[at]).then(Boolean, () => false));
       await checkAnswer(file, app, ports[at], folder);
     }
-    const pids = await seenPids(ports[0]);
-    if (pids.size !== 2) problems.push(`${file}: instances: ${pids.size} processes answer, expected 2`);
+    const pids = await serving(moult);
+    if (pids.length !== 2) problems.push(`${file}: instances: ${pids.length} processes serve, expected 2`);
     let [requests, failed] = [0, 0];
     let isOver = false;
     const clients = Array.from({ length: CLIENTS }, async (_, at) => {
@@ -159,9 +159,10 @@ async function prove(file, text, folder) {
     for (const name of names) await moult('restart', name);
     isOver = true;
     await Promise.all(clients);
-    const after = await seenPids(ports[0]);
-    if ([...after].some((pid) => pids.has(pid)))
-      problems.push(`${file}: an old process answers after the restart`);
+    const after = await serving(moult);
+    const { pid } = await ask(ports[0]);
+    if (!after.includes(pid) || after.some((one) => pids.includes(one)))
+      problems.push(`${file}: after the restart process ${pid} answers, and ${after} serve`);
     for (const name of names) await moult('stop', name);
     await ended;
     const signals = await readFile(apps[0].env.SIGNALS, 'utf8');
@@ -192,16 +193,10 @@ async function ask(port) {
   return response.json();
 }
 
-/** The processes that answer, each at a connection of its own. */
-async function seenPids(port) {
-  const answers = await Promise.all(
-    Array.from({ length: 60 }, () =>
-      fetch(`http://127.0.0.1:${port}/`, { headers: { connection: 'close' } }).then((response) =>
-        response.json(),
-      ),
-    ),
-  );
-  return new Set(answers.map(({ pid }) => pid));
+/** The processes that serve as `shop`. */
+async function serving(moult) {
+  const { generations } = JSON.parse(await moult('status', 'shop', '--json'));
+  return generations.flatMap(({ state, pid }) => (state === 'serving' ? pid : []));
 }
 
 async function until(what, condition) {
