@@ -7,7 +7,7 @@ import type { SupervisorOptions } from './options.js';
 import type { OutputFile } from './output/output-file.js';
 import { afterwards, type GenerationFactory, serviceFactory, telling } from './process/generation-factory.js';
 import type { GenerationProcess } from './process/generation-process.js';
-import { LAST_LINES } from './process/output-tail.js';
+import { MAX_LINES } from './process/output-tail.js';
 import type { Outputs } from './process/process-tree.js';
 import { readyAfterOf, readyTimes } from './process/ready-times.js';
 import type { ServiceFilesFinder } from './process/service-files.js';
@@ -60,7 +60,7 @@ export function generationFactory(
 /** The same, each with what is kept of its output in the run folder. */
 function rememberingOutput(folder: RunFolder, maker: GenerationFactory): GenerationFactory {
   const remembering = (generation: GenerationProcess) => {
-    generation.keptSince = (ms) => lastKept(folder.path, generation.number, ms, LAST_LINES);
+    generation.keptSince = (ms) => lastKept(folder.path, generation.number, ms, MAX_LINES);
     return generation;
   };
   return {

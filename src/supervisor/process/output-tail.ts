@@ -4,7 +4,7 @@ import { tellingLine } from './telling-line.js';
 import { WholeLines } from './whole-lines.js';
 
 /** So many of the last lines of a process are remembered. */
-export const LAST_LINES = 40;
+export const MAX_LINES = 40;
 const MAX_LINE_BYTES = 2000;
 
 /** The last lines that a process wrote. */
@@ -28,7 +28,7 @@ export class OutputTail {
     const parts = (this.#partial + this.#decoder.write(chunk)).split('\n');
     this.#partial = (parts.pop() ?? '').slice(0, MAX_LINE_BYTES);
     for (const line of parts) this.#lines.push(line.slice(0, MAX_LINE_BYTES));
-    this.#lines = this.#lines.slice(-LAST_LINES);
+    this.#lines = this.#lines.slice(-MAX_LINES);
   }
 }
 
