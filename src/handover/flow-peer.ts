@@ -236,3 +236,8 @@ export class FlowPeer {
     if (this.isDone) this.onDone();
   }
 }
+
+/** The listeners of these claims whose flows the other side knows. */
+export function listenersWithFlows(claims: Message<'ready'>['claims']): ReadonlySet<string> {
+  return new Set(claims.filter(({ flows }) => flows === true).map(({ name }) => name));
+}

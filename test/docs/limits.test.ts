@@ -56,13 +56,13 @@ const LIMITS: readonly [string, string, string, (value: number) => string][] = [
   ],
   [
     `${GUIDE}/choosing-timeouts.md`,
-    'src/handover/predecessor.ts',
+    'src/handover/predecessor/commit.ts',
     'COMMIT_TIMEOUT_MS',
     (n) => `commit, not configurable | ${seconds(n)}`,
   ],
   [
     FAILURES,
-    'src/handover/predecessor.ts',
+    'src/handover/predecessor/commit.ts',
     'COMMIT_TIMEOUT_MS',
     (n) => `new clients wait up to ${seconds(n)}`,
   ],
@@ -92,7 +92,7 @@ const LIMITS: readonly [string, string, string, (value: number) => string][] = [
   ],
   [
     'docs/reference/signals.md',
-    'src/handover/predecessor.ts',
+    'src/handover/predecessor/undo.ts',
     'HAND_BACK_TIMEOUT_MS',
     (n) => `does not answer within ${seconds(n)} gets SIGKILL`,
   ],

@@ -1,7 +1,9 @@
-import type { Channel } from '../channel/channel.js';
-import type { Listener } from '../listeners/listener.js';
-import type { ListenerRegistry } from '../listeners/registry.js';
-import { ThreadListener } from '../listeners/thread-listener.js';
+import type { Channel } from '../../channel/channel.js';
+import type { HandoverState } from '../../lifecycle/handover-states.js';
+import type { Listener } from '../../listeners/listener.js';
+import type { ListenerRegistry } from '../../listeners/registry.js';
+import { ThreadListener } from '../../listeners/thread-listener.js';
+import type { Message } from '../../protocol/messages.js';
 
 /** What the two ends of a handover are to each other here. */
 export interface LateOpeningsParts {
@@ -41,20 +43,32 @@ export class LateOpenings {
     return this.#given;
   }
 
-  /** Whether one stays here, or is the successor's, although that one has not claimed it. */
-  isSettled(listener: Listener): boolean {
-    return this.#given.has(listener.identity.name) || this.#forClients.has(listener);
+  /** The service has opened one. @param isForClient whether for one of those that it has already. */
+  openedWhile(state: HandoverState, listener: Listener, isForClient: boolean): void {
+    switch (state) {
+      case 'inheriting':
+      case 'ready':
+        this.#opened(listener, isForClient);
+        break;
+      case 'committing':
+      case 'probation':
+      case 'verifying':
+      case 'draining':
+        this.#openedAfterCommit(listener, isForClient, state === 'draining');
+        break;
+      default:
+    }
   }
 
-  /** The service has opened one before the commit. */
-  opened(listener: Listener, isForClient: boolean): void {
+  // Before the commit.
+  #opened(listener: Listener, isForClient: boolean): void {
     // Worker threads cannot keep some of theirs.
     if (isForClient && !(listener instanceof ThreadListener)) this.#forClients.add(listener);
     this.#soon(listener);
   }
 
-  /** The service has opened one when it accepts no more. @param isForGood whether this side cannot come to accept again. */
-  openedAfterCommit(listener: Listener, isForClient: boolean, isForGood: boolean): void {
+  // When this side accepts no more; for good, where it cannot come to accept again.
+  #openedAfterCommit(listener: Listener, isForClient: boolean, isForGood: boolean): void {
     if (isForClient || !this.#takes) {
       if (!(listener instanceof ThreadListener)) listener.stay();
       return;
@@ -64,6 +78,15 @@ export class LateOpenings {
     this.#soon(listener, () => {
       if (isForGood) this.#parts.listeners.release(listener, false);
     });
+  }
+
+  /** The names of listeners of this side that the successor has not claimed, and that do not wait for it. */
+  notClaimed(claims: Message<'ready'>['claims']): string[] {
+    const claimed = new Set(claims.flatMap(({ name, late }) => (late === true ? [] : [name])));
+    return this.#parts.listeners
+      .sockets()
+      .filter((listener) => !this.#isSettled(listener))
+      .flatMap(({ identity }) => (identity.isMomentary || claimed.has(identity.name) ? [] : [identity.name]));
   }
 
   /**
@@ -90,6 +113,11 @@ export class LateOpenings {
   stop(): void {
     this.#isOver = true;
     this.#pending.clear();
+  }
+
+  // Whether one stays here, or is the successor's, although that one has not claimed it.
+  #isSettled(listener: Listener): boolean {
+    return this.#given.has(listener.identity.name) || this.#forClients.has(listener);
   }
 
   get #takes(): boolean {

@@ -1,17 +1,17 @@
 import type { Server, Socket } from 'node:net';
-import { type Cut, Drain, type DrainTimes } from '../connections/drain.js';
-import type { Outflow } from '../connections/moving/outflow.js';
-import type { SpreadOutflow } from '../connections/moving/spread-outflow.js';
-import type { Tracked } from '../connections/tracker.js';
-import type { RemainingConnections } from '../lifecycle/restart-record.js';
-import { type DatagramListener, quiet } from '../listeners/datagram-listener.js';
-import { isHttps } from '../node/tls-sockets.js';
-import { MAX_REASONS } from '../protocol/limits.js';
-import type { DrainReport } from '../protocol/messages.js';
-import type { FlowPeer } from './flow-peer.js';
-import type { GenerationContext, Moves } from './generation-context.js';
-import type { Giving } from './giving.js';
-import { outflowTo, type Taker } from './peer-slots.js';
+import { type Cut, Drain, type DrainTimes } from '../../connections/drain.js';
+import type { Outflow } from '../../connections/moving/outflow.js';
+import type { SpreadOutflow } from '../../connections/moving/spread-outflow.js';
+import type { Tracked } from '../../connections/tracker.js';
+import type { RemainingConnections } from '../../lifecycle/restart-record.js';
+import { type DatagramListener, quiet } from '../../listeners/datagram-listener.js';
+import { isHttps } from '../../node/tls-sockets.js';
+import { MAX_DRAINING, MAX_REASONS } from '../../protocol/limits.js';
+import type { DrainReport, GenerationState, Settings } from '../../protocol/messages.js';
+import type { FlowPeer } from '../flow-peer.js';
+import type { GenerationContext, Moves } from '../generation-context.js';
+import type { Giving } from '../giving.js';
+import { outflowTo, type Taker } from '../peer-slots.js';
 
 /** How long a successor may take to know that flows of datagrams are its own now. */
 const FLOWS_TIMEOUT_MS = 1000;
@@ -29,6 +29,8 @@ export interface Work {
 export interface LeaveTerms {
   /** To whom its connections go; where there is nobody, all come to their end here. */
   readonly takers: readonly Taker[];
+  /** Those of the takers that were met for this only: their channels are closed when it has ended. */
+  readonly heirs: readonly Taker[];
   readonly times: DrainTimes;
   readonly flows: FlowPeer | undefined;
   readonly giving: Pick<Giving, 'isOver'> | undefined;
@@ -46,6 +48,7 @@ export class Leave {
   readonly #drain: Drain;
   #isAnswering: boolean;
   #isOver = false;
+  #isStopped = false;
 
   constructor(context: GenerationContext, { servers, datagrams }: Work, terms: LeaveTerms) {
     const { takers, times, flows } = terms;
@@ -112,8 +115,26 @@ export class Leave {
   /** What is here stays. */
   stop(): void {
     this.#isOver = true;
+    this.#isStopped = true;
     this.outflow?.stop();
     this.#drain.stop();
+    this.closeHeirs();
+  }
+
+  /** Whether what is here stays after all. */
+  get isStopped(): boolean {
+    return this.#isStopped;
+  }
+
+  /** It has ended, and has been told of. */
+  closeHeirs(): void {
+    for (const { channel } of this.#terms.heirs) channel.close();
+  }
+
+  /** What still ends here. @param named whether the first of the connections are told. */
+  draining(named: boolean): NonNullable<GenerationState['draining']> {
+    const connections = named ? { connections: this.connections(MAX_DRAINING) } : {};
+    return { remaining: this.remaining(), cutInMs: this.cutInMs, ...connections };
   }
 
   // The other side must have begun with what it was given last: a process that ends may take it along.
@@ -161,6 +182,14 @@ export class Leave {
       cut: [...this.#drain.cut, ...cutFlows].slice(0, MAX_CUT),
     });
   }
+}
+
+/** The times of a drain, as settings and messages have them. */
+export function drainTimesOf({
+  drainTimeoutMs,
+  drainSpreadMs = 0,
+}: Pick<Settings, 'drainTimeoutMs' | 'drainSpreadMs'>): DrainTimes {
+  return { timeoutMs: drainTimeoutMs, spreadMs: drainSpreadMs };
 }
 
 function whyTlsDrains({ server }: Tracked, { tls }: Moves): string | undefined {

@@ -1,0 +1,159 @@
+import type { Channel } from '../../channel/channel.js';
+import type { DrainTimes } from '../../connections/drain.js';
+import type { HandoverState } from '../../lifecycle/handover-states.js';
+import { Deadline } from '../../os/deadline.js';
+import { ProcessHandle } from '../../os/unix-sockets/peer.js';
+import type { Message } from '../../protocol/messages.js';
+import { type FlowPeer, listenersWithFlows } from '../flow-peer.js';
+import type { GenerationContext } from '../generation-context.js';
+import { Giving } from '../giving.js';
+import type { Taker } from '../peer-slots.js';
+import type { Returning } from '../successor.js';
+import { drainTimesOf } from './leave.js';
+import type { Destination } from './leaving.js';
+
+/** How long the process of a predecessor may take to end after its channel has closed. */
+const END_TIMEOUT_MS = 2000;
+const LOOK_MS = 10;
+
+/** What a hand-back needs of the generation that hands back. Nothing is told of one that is over. */
+export interface HandBackEvents {
+  /** The state of this generation now. */
+  state(): HandoverState;
+  /** The predecessor serves. */
+  takenBack(): void;
+  /** The predecessor has ended before it served: nobody else has what is here. */
+  servesOn(): void;
+  /** Connections leave now. */
+  leave(to: Destination): void;
+  /** Nobody takes connections any more. */
+  stopMoving(): void;
+}
+
+/** This generation was a successor, and its predecessor serves again: what is here goes back. */
+export class HandBack {
+  readonly channel: Channel;
+  readonly flows: FlowPeer;
+  readonly giving: Giving;
+  readonly #context: GenerationContext;
+  readonly #message: Message<'hand-back'>;
+  readonly #returning: Returning;
+  readonly #events: HandBackEvents;
+  /** An older predecessor does not say that it serves. */
+  readonly #saysResumed: boolean;
+  #hasBegun = false;
+  #isOver = false;
+
+  constructor(
+    { channel, flows }: { readonly channel: Channel; readonly flows: FlowPeer },
+    message: Message<'hand-back'>,
+    returning: Returning,
+    context: GenerationContext,
+    events: HandBackEvents,
+  ) {
+    this.channel = channel;
+    this.flows = flows;
+    this.giving = returning.giving ?? new Giving(channel, context);
+    this.#context = context;
+    this.#message = message;
+    this.#returning = returning;
+    this.#events = events;
+    this.#saysResumed = message.saysResumed === true;
+  }
+
+  /** The listeners have been paused: gives back, once threads have, too. */
+  begin(): void {
+    const { channel } = this;
+    channel.ref();
+    channel.on('resumed', () => this.#takenBack());
+    const predecessor = new ProcessHandle(channel.peer.pid);
+    channel.closed.then(() => this.#lost(predecessor));
+    this.#context.threads.pause(() =>
+      this.#returning.whenTaken(() => this.giving.giveBack(this.#message, () => this.#giveBack())),
+    );
+  }
+
+  /** Goes on here with what the predecessor had given, and would have had again. */
+  callOff(epoch: number): void {
+    this.giving.resumeTasks(epoch, []);
+    this.#returning.callOff(epoch);
+  }
+
+  /** It is over: what still comes of it changes nothing here. The channel is the caller's to close. */
+  end(): void {
+    this.#isOver = true;
+  }
+
+  #isStill(...states: readonly HandoverState[]): boolean {
+    return !this.#isOver && states.includes(this.#events.state());
+  }
+
+  get #isWaiting(): boolean {
+    return this.#isStill('returning');
+  }
+
+  #takenBack(): void {
+    if (this.#isWaiting) this.#events.takenBack();
+  }
+
+  #giveBack(): void {
+    const { channel, flows, giving } = this;
+    if (!this.#isWaiting || channel.isClosed) return;
+    this.#hasBegun = true;
+    const { claims, threads = [], tasks = [], drainTimeoutMs } = this.#message;
+    const times = drainTimesOf(this.#message);
+    flows.tell(listenersWithFlows(claims));
+    channel.send({ type: 'handed-back', ...(this.#saysResumed ? { hearsResumed: true } : {}) });
+    if (!this.#saysResumed) this.#takenBack();
+    giving.begin(tasks, drainTimeoutMs);
+    this.#context.threads.leave(threads, times);
+    this.#leave({ channel, claims }, threads, times);
+  }
+
+  #leave(taker: Taker | undefined, doors: readonly string[], times: DrainTimes): void {
+    const isStill = () => this.#isStill('returning', 'draining');
+    this.#events.leave({ taker, doors, times, flows: this.flows, giving: this.giving, isStill });
+  }
+
+  #lost(predecessor: ProcessHandle): void {
+    if (!this.#isOver) this.#events.stopMoving();
+    if (!this.#isWaiting) {
+      predecessor.close();
+      return;
+    }
+    whenKnown(predecessor, (hasEnded) => {
+      predecessor.close();
+      if (!this.#isWaiting) return;
+      if (hasEnded) this.#events.servesOn();
+      else this.#leaveAlone();
+    });
+  }
+
+  // It serves, or will: who cannot be told of anything any more must not serve beside it.
+  #leaveAlone(): void {
+    const { drainTimeoutMs: timeoutMs } = this.#message;
+    this.#takenBack();
+    this.giving.stop();
+    this.#context.tasks.end(timeoutMs);
+    if (this.#hasBegun) return;
+    this.#context.threads.retire(timeoutMs, true, []);
+    this.#leave(undefined, [], { timeoutMs, spreadMs: 0 });
+  }
+}
+
+// A channel that closes is heard of before the end of its process.
+function whenKnown(one: ProcessHandle, then: (hasEnded: boolean) => void): void {
+  if (one.hasEnded()) {
+    then(true);
+    return;
+  }
+  const tell = (hasEnded: boolean) => {
+    clearInterval(look);
+    limit.clear();
+    then(hasEnded);
+  };
+  const look = setInterval(() => {
+    if (one.hasEnded()) tell(true);
+  }, LOOK_MS);
+  const limit = new Deadline(END_TIMEOUT_MS, () => tell(one.hasEnded()));
+}
