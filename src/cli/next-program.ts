@@ -9,9 +9,10 @@ import { setTimeout as pause } from 'node:timers/promises';
 
 /** How often it has begun, and which signals it has heard: for the program that begins in its place. */
 const BEGUN = 'MOULT_BEGUN';
-/** With these pauses it tries for half a minute. */
-const MOST_BEGINNINGS = 100;
+/** So often with short pauses, for half a minute; then it goes on with long ones, for whatever it holds is gone with its end. */
+const QUICK_BEGINNINGS = 100;
 const PAUSE_MS = 250;
+const LONG_PAUSE_MS = 5000;
 
 type Main = () => Promise<void>;
 type Again = typeof import('./begin-again.js');
@@ -34,21 +35,28 @@ export async function runNextProgram(): Promise<void> {
   delete process.env[BEGUN];
   let heard: () => readonly string[] = () => heardBefore;
   let again: Again | undefined;
+  // An import that fails here is caught, and rejects another promise of Node 20's loader that nobody can reach.
+  process.on('unhandledRejection', ignore);
   try {
     again = loadAgain();
     const early = await import('./early-signals.js');
     early.hearEarly(heardBefore);
     heard = early.heardEarly;
     const main = await load();
+    process.off('unhandledRejection', ignore);
     await main();
     if (isNextProgram()) throw new Error('it failed before it took over');
   } catch (error) {
+    if (!isNextProgram()) throw error;
+    process.on('unhandledRejection', ignore);
     const count = Number(begun) + 1;
-    if (!isNextProgram() || count >= MOST_BEGINNINGS) throw error;
-    if (count === 1) tell(error);
-    await beginAgain(again, error, () => [String(count), ...heard()].join(' '));
+    if (count === 1 || count % QUICK_BEGINNINGS === 0) tell(error);
+    const pauseMs = count < QUICK_BEGINNINGS ? PAUSE_MS : LONG_PAUSE_MS;
+    await beginAgain(again, error, pauseMs, () => [String(count), ...heard()].join(' '));
   }
 }
+
+function ignore(): void {}
 
 /** What `moult run` and its first steps need is loaded here, where it may fail. */
 async function load(): Promise<Main> {
@@ -66,17 +74,21 @@ function loadAgain(): Again {
   return again;
 }
 
-/** @throws the reason, when it can't be done. */
-async function beginAgain(loaded: Again | undefined, reason: unknown, words: () => string): Promise<never> {
-  for (let count = 0; count < MOST_BEGINNINGS; count += 1) {
-    await pause(PAUSE_MS);
+/** @throws the reason, when even what it takes to begin again cannot be loaded: that may fail in this process for ever. */
+async function beginAgain(
+  loaded: Again | undefined,
+  reason: unknown,
+  pauseMs: number,
+  words: () => string,
+): Promise<never> {
+  for (let count = 1; ; count += 1) {
+    await pause(pauseMs);
     try {
       return (loaded ?? loadAgain()).beginAgain({ ...process.env, [BEGUN]: words() });
     } catch {
-      // In a moment.
+      if (loaded === undefined && count >= QUICK_BEGINNINGS) throw reason;
     }
   }
-  throw reason;
 }
 
 function tell(error: unknown): void {

@@ -63,6 +63,21 @@ const limitedAtFirst = `--import=data:text/javascript,${encodeURIComponent(`
   }
 `)}`;
 
+/** Lets a next program not read a file of a package that it imports, until it has begun again twice. */
+const unreadableAtFirst = `--import=data:text/javascript,${encodeURIComponent(`
+  import fs from 'node:fs';
+  import { syncBuiltinESMExports } from 'node:module';
+  const { MOULT_UPGRADE, MOULT_BEGUN } = process.env;
+  if (process.argv[2] === 'run' && MOULT_UPGRADE !== undefined && !(parseInt(MOULT_BEGUN) >= 2)) {
+    const { readFileSync } = fs;
+    fs.readFileSync = (...args) => {
+      if (String(args[0]).includes('/commander/lib/')) throw Object.assign(new Error('EIO: read'), { code: 'EIO' });
+      return readFileSync(...args);
+    };
+    syncBuiltinESMExports();
+  }
+`)}`;
+
 function connect({ folder }: Supervised): Channel {
   return new Opening(folder.control, { role: 'operator' }, 5000).toChannel().on('event', () => {});
 }
@@ -229,15 +244,20 @@ describe('moult upgrade', () => {
 });
 
 describe('the next program of a supervisor', () => {
-  it('begins again where it may open too few descriptors to load', async () => {
-    for (const free of [1, 5]) {
-      const env = { FREE: String(free) };
-      await withService({ command, runOptions, nodeFlags: [limitedAtFirst], env }, async (service) => {
+  it('begins again where it may open too few descriptors to load, or cannot read a file', async () => {
+    const ways: [string, Record<string, string>, RegExp][] = [
+      [limitedAtFirst, { FREE: '1' }, /EMFILE/],
+      [limitedAtFirst, { FREE: '5' }, /EMFILE/],
+      [unreadableAtFirst, {}, /EIO/],
+    ];
+    for (const [flag, env, reason] of ways) {
+      await withService({ command, runOptions, nodeFlags: [flag], env }, async (service) => {
         const { pid } = await service.current();
         const { startedAt } = await service.status();
         const upgrade = await service.moult('upgrade', service.name);
         assert.equal(upgrade.code, 0, upgrade.stderr);
-        await service.writes(/could not be loaded, and begins again: .*EMFILE/);
+        const line = await service.writes(/could not be loaded, and begins again: .*/);
+        assert.match(String(line), reason);
         await until('it is another program', async () => {
           const now = await service.status().catch(() => undefined);
           return now?.state === 'serving' && now.startedAt !== startedAt;
