@@ -156,6 +156,7 @@ function claim(
     registry.closedByService,
   );
   listener.meetsPipelining = item.meetsPipelining === true;
+  listener.wasUnhandled = item.unhandled === true;
   registry.add(listener);
   resumeTickets(request.server, item);
   proceed();

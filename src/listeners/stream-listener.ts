@@ -1,6 +1,7 @@
 import type { AddressInfo, Server } from 'node:net';
 import { MoultError } from '../errors.js';
 import { handleOf, isUnreferenced, type StreamHandle, setHandle } from '../node/handle.js';
+import { isHandled } from '../node/http/handled.js';
 import { acceptOn, type Steer, steerAccepted } from '../node/listening/accepted.js';
 import {
   closeHandle,
@@ -26,6 +27,8 @@ export class StreamListener extends Listener {
   readonly backlog: number;
   /** Whether clients that pipeline were met here, in this generation or one before. */
   meetsPipelining = false;
+  /** Whether the service had no handler for its connections in the generation before. */
+  wasUnhandled = false;
   #others = new Set<Server>();
   #handle: StreamHandle;
   #address: AddressInfo | string | null = null;
@@ -59,6 +62,7 @@ export class StreamListener extends Listener {
   item(): ListenerItem {
     const { name, family, path } = this.identity;
     const pipelining = this.meetsPipelining ? { meetsPipelining: true } : {};
+    const handled = this.isHandled ? {} : { unhandled: true };
     return {
       name,
       family,
@@ -67,8 +71,14 @@ export class StreamListener extends Listener {
       ...this.atFile,
       ...this.lasting,
       ...pipelining,
+      ...handled,
       ...offerTickets(this.server),
     };
+  }
+
+  /** Whether the service handles its connections now. */
+  get isHandled(): boolean {
+    return isHandled(this.server);
   }
 
   /** Serves also who waits on the socket that had this address before, to which no new client comes. @param fd belongs to this object. */

@@ -64,6 +64,8 @@ const listener = v.object({
   sessionIdContext: v.optional(text(128)),
   /** Whether clients that pipeline were met here: only matters to connections that cannot move. */
   meetsPipelining: v.optional(v.boolean()),
+  /** Whether the service has no handler for its connections, such as of a server by which it runs only once. */
+  unhandled: v.optional(v.boolean()),
   /** Whether a service manager keeps it open itself: moult closes its copies, and never shuts it down. */
   lasting: v.optional(v.boolean()),
   /** Whether nobody claims it so far: one that is ready need not have it. Only where others keep it open. */

@@ -31,6 +31,7 @@ import type { Listener } from '../listeners/listener.js';
 import { ListenerRegistry } from '../listeners/registry.js';
 import { StreamListener } from '../listeners/stream-listener.js';
 import { ThreadListener } from '../listeners/thread-listener.js';
+import { onceHandled } from '../node/http/handled.js';
 import { giveToServer, isPlainHttp, requestsInFlight, socketOn } from '../node/http/http1.js';
 import { decidePaths } from '../node/path-decision.js';
 import { isHttps, watchTlsSockets } from '../node/tls-sockets.js';
@@ -100,6 +101,7 @@ export class Generation implements GenerationContext {
   /** What the predecessor has opened since, and keeps where it is not claimed before this one is ready. */
   #offered: string[] = [];
   #late: LateListeners | undefined;
+  readonly #awaitHandlers = new WeakSet<StreamListener>();
   #hasPredecessor: boolean;
   #isGated: boolean;
   #hasTakenOver = false;
@@ -593,7 +595,18 @@ export class Generation implements GenerationContext {
 
   // The supervisor's copy is what a crash of this process leaves open.
   #hold(listener: Listener): void {
+    if (listener instanceof StreamListener && !listener.isHandled) this.#holdAgainOnceHandled(listener);
     this.#lifeline.send({ type: 'hold', listener: listener.item() }, [listener.fd]);
+  }
+
+  // What is started after a crash must know that it has to have a handler too.
+  #holdAgainOnceHandled(listener: StreamListener): void {
+    if (this.#awaitHandlers.has(listener)) return;
+    this.#awaitHandlers.add(listener);
+    onceHandled(listener.server, () => {
+      this.#awaitHandlers.delete(listener);
+      if (listener.state === 'open' && listener.isHandled) this.#hold(listener);
+    });
   }
 
   // One that only the predecessor has is its own affair, or this one's too; then its clients wait here.

@@ -2,13 +2,19 @@ import { MoultError } from '../errors.js';
 import type { Threads } from '../handover/threads.js';
 import type { Listener } from '../listeners/listener.js';
 import type { ListenerRegistry } from '../listeners/registry.js';
+import type { StreamListener } from '../listeners/stream-listener.js';
 import { ThreadListener } from '../listeners/thread-listener.js';
 import type { ListenerItem, Settings } from '../protocol/messages.js';
 
 /** How long after its last listen() a service with fewer listeners is taken for ready, where the settings do not say. */
 const FEWER_LISTENERS_MS = 1000;
-/** So often it is looked whether a server is listened to by now. */
+/** So often it is looked whether the connections of a server are handled by now. */
 const LOOK_MS = 50;
+
+/** What is said of a listener whose service does not handle its connections. */
+const WITHOUT = ' with a handler for its connections';
+/** The longest name that a message has room for. */
+const MAX_NAME = 512;
 
 /** Of what readiness is made, and whom it tells. */
 export interface ReadinessParts {
@@ -102,24 +108,33 @@ export class Readiness {
   /** The listeners that it is to have and has not. */
   missing(): string[] {
     const { settings, listeners } = this.#parts;
-    if (settings.expects === undefined) return [...listeners.inherited.unclaimed(), ...this.#idle()];
+    const unhandled = this.#unhandled().filter((listener) => this.#needsHandler(listener));
+    const without = new Set(unhandled.map(({ identity }) => identity.name));
+    if (settings.expects === undefined) {
+      const claimed = unhandled.filter(({ isInherited }) => isInherited);
+      return [...listeners.inherited.unclaimed(), ...claimed.map(({ identity }) => identity.name)];
+    }
     return [...new Set([...settings.expects, ...this.#added])].filter(
       (name) =>
-        (listeners.named(name) === undefined || this.#idle().includes(name)) &&
-        !listeners.inherited.isWithdrawn(name),
+        (listeners.named(name) === undefined || without.has(name)) && !listeners.inherited.isWithdrawn(name),
     );
   }
 
-  // A server that nobody listens to is no service: it only looks whether the port is free.
-  #idle(): string[] {
-    return this.#parts.listeners
-      .streams()
-      .flatMap(({ server, identity }) => (server.listenerCount('connection') === 0 ? [identity.name] : []));
+  // A server without a handler is no service: it only looks whether the port is free, or gets its handler later.
+  #unhandled(): StreamListener[] {
+    return this.#parts.listeners.streams().filter(({ isHandled }) => !isHandled);
+  }
+
+  // Unless it never has one, such as a server by which a service runs only once: a predecessor tells of that, or time.
+  #needsHandler({ wasUnhandled, isInherited }: StreamListener): boolean {
+    if (wasUnhandled) return false;
+    const isServedElsewhere = isInherited && this.#parts.hasPredecessor;
+    return isServedElsewhere || !(this.#hasLived || this.#hasSaid);
   }
 
   get #sockets(): Listener[] {
-    const idle = this.#idle();
-    return this.#parts.listeners.sockets().filter(({ identity }) => !idle.includes(identity.name));
+    const unhandled: readonly Listener[] = this.#unhandled();
+    return this.#parts.listeners.sockets().filter((listener) => !unhandled.includes(listener));
   }
 
   #check(): void {
@@ -134,8 +149,8 @@ export class Readiness {
     if (isThere && threadsMs === 0) this.#beReady();
     else if (isThere) this.#timer = setTimeout(() => this.#check(), threadsMs);
     else if (missing.length > 0) this.#lack(missing);
-    // Who is to listen to a server may come to it later.
-    if (!isThere && this.#idle().length > 0)
+    // The handler may come later.
+    if (!isThere && this.#unhandled().length > 0)
       this.#look ??= setTimeout(() => {
         this.#look = undefined;
         this.#check();
@@ -145,8 +160,11 @@ export class Readiness {
   #lack(missing: readonly string[]): void {
     const { settings, listeners, missing: tell } = this.#parts;
     const opened = listeners.sockets().flatMap((one) => (one.isInherited ? [] : [one.identity.name]));
-    const told = JSON.stringify([missing, opened]);
-    if (told !== this.#told) tell(missing, opened);
+    const names = missing.map((name) =>
+      listeners.named(name) === undefined ? name : `${name}${WITHOUT}`.slice(0, MAX_NAME),
+    );
+    const told = JSON.stringify([names, opened]);
+    if (told !== this.#told) tell(names, opened);
     this.#told = told;
     if (!settings.allowFewerListeners || this.#waitsForWord || !this.#mayLack) return;
     this.#timer = setTimeout(() => this.#beReady(), settings.fewerAfterMs ?? FEWER_LISTENERS_MS);
