@@ -98,6 +98,12 @@ describe('a service is found by name:', () => {
           unknown.stderr,
           /expected a running service named nope; running now: one .*MOULT_NOT_RUNNING/,
         );
+        await withFolder(async (other) => {
+          // Others of this user may run on this machine: five folders are named.
+          const { stderr } = await moult(other, 'status');
+          const named = `one in ${path.join(folder, 'moult')} (with XDG_RUNTIME_DIR=${folder})`;
+          assert.ok(stderr.includes(named) || /and in \d+ folders? more/.test(stderr), stderr);
+        });
         const taken = await moult(folder, 'run', '--name', 'one', fixture('http.mjs'));
         assert.equal(taken.code, 1);
         assert.match(taken.stderr, /a service named one is already running.*MOULT_NAME_TAKEN/);

@@ -313,6 +313,16 @@ describe("another user's", { skip: isRoot ? false : 'needs root' }, () => {
         const { code, stdout } = await runNode([cli, 'status', '--json'], environment(folder));
         assert.equal(code, 0);
         assert.equal(JSON.parse(stdout).name, 'service');
+        // The other way round: a folder that a user may not enter is none in which nothing runs.
+        const closed = path.join(folder, 'closed');
+        mkdirSync(path.join(closed, 'moult'), { recursive: true });
+        chmodSync(closed, 0o700);
+        for (const words of [['status'], ['restart', 'service']]) {
+          const env = environment(closed);
+          const { status, stderr } = spawnSync(process.execPath, [cli, ...words], { ...user, env });
+          assert.equal(status, 1);
+          assert.match(String(stderr), /expected a run folder that user \d+ may enter, found .*closed/);
+        }
       } finally {
         await service.stop();
       }

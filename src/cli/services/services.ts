@@ -1,13 +1,19 @@
-import { readdirSync } from 'node:fs';
+import { accessSync, constants, lstatSync, readdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { assertNotPlanted, runRoot } from '../../channel/private-folder.js';
 import { MoultError } from '../../errors.js';
 import { startTicks } from '../../os/processes/process.js';
+import { unixListeners } from '../../os/unix-sockets/unix-listeners.js';
 import { Journal } from '../../supervisor/journal/journal.js';
 import { JournalFile } from '../../supervisor/journal/journal-file.js';
-import { RunFolder } from '../../supervisor/journal/run-folder.js';
+import { CONTROL, RunFolder } from '../../supervisor/journal/run-folder.js';
 import { type LeftBehind, livingGenerations } from '../../supervisor/process/journal-replay.js';
+import { plural } from '../../terminal/plural.js';
+import { visibleLine } from '../../terminal/visible.js';
+
+/** So many other run folders are named. */
+const MOST_FOLDERS = 5;
 
 /** A service whose supervisor is gone, while processes of it live. */
 export interface LeftService {
@@ -26,6 +32,7 @@ export interface LeftService {
 export function findService(name: string | undefined): RunFolder {
   const root = runRoot();
   assertNotPlanted(root);
+  assertEntered(root);
   if (name !== undefined) return named(name, root);
   const running = RunFolder.running();
   const [only, ...more] = running;
@@ -34,6 +41,18 @@ export function findService(name: string | undefined): RunFolder {
     throw new MoultError('MOULT_AMBIGUOUS_NAME', `several services run: ${running.join(', ')}`);
   assertNotPlanted(join(root, only));
   return new RunFolder(only);
+}
+
+/** A folder of another user's is no reason to say that nothing runs. @throws MOULT_PEER_REFUSED */
+function assertEntered(root: string): void {
+  try {
+    accessSync(root, constants.X_OK);
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code !== 'EACCES') return;
+    const who = `user ${process.geteuid?.() ?? 0}`;
+    const what = `expected a run folder that ${who} may enter, found ${root}, which it may not${elsewhere(root)}`;
+    throw new MoultError('MOULT_PEER_REFUSED', what, { cause });
+  }
 }
 
 /** The services of this user whose supervisor is gone, while processes of theirs live. */
@@ -91,15 +110,40 @@ function elsewhere(root: string): string {
     join(tmpdir(), `moult-${uid}`),
     `/tmp/moult-${uid}`,
     ...units.map((name) => `/run/${name}/moult`),
+    ...listeningRoots(),
   ];
   const found = [...new Set(others)].flatMap((path) => {
     if (path === root) return [];
     const names = runningIn(path);
     if (names.length === 0) return [];
     const base = basename(path) === 'moult' ? `XDG_RUNTIME_DIR=${dirname(path)}` : 'no XDG_RUNTIME_DIR';
-    return [`; ${names.join(', ')} in ${path} (with ${base})`];
+    return [visibleLine(`; ${names.join(', ')} in ${path} (with ${base})`)];
   });
-  return found.join('');
+  const more =
+    found.length > MOST_FOLDERS ? `; and in ${plural(found.length - MOST_FOLDERS, 'folder')} more` : '';
+  return `${found.slice(0, MOST_FOLDERS).join('')}${more}`;
+}
+
+/** Folders of this user in which somebody listens at the control socket of a service. Others may lay out theirs to be used by mistake. */
+function listeningRoots(): string[] {
+  const ours = process.geteuid?.();
+  try {
+    return unixListeners().flatMap(({ path }) => {
+      const root = dirname(dirname(path));
+      const isRoot = basename(path) === CONTROL && /^moult(?:-\d+)?$/.test(basename(root));
+      return isRoot && ownerOf(root) === ours ? root : [];
+    });
+  } catch {
+    return [];
+  }
+}
+
+function ownerOf(path: string): number | undefined {
+  try {
+    return lstatSync(path).uid;
+  } catch {
+    return undefined;
+  }
 }
 
 function runningIn(root: string): string[] {
