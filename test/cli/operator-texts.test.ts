@@ -101,6 +101,25 @@ describe('what operators read', () => {
     assert.match(whole, /slot 1: generation 4/);
   });
 
+  it('shows no empty table, and the first of many addresses', () => {
+    const waits = [{ reason: 'it failed', nextStartAt: now + 1000 }];
+    assert.doesNotMatch(statusText({ ...service, state: 'waiting', waits }, 80), /memory/);
+    const listening = (count: number) => {
+      const listeners = Array.from({ length: count }, (_, n) => ({ name: `l${n}`, address: { port: n } }));
+      const one = {
+        ...generation,
+        generation: 1,
+        listeners,
+      } as unknown as ServiceStatus['generations'][number];
+      return [30, 80, 200].map((columns) => statusText({ ...service, generations: [one] }, columns));
+    };
+    for (const text of listening(300)) {
+      assert.match(unpainted(text).replaceAll(/\s+/g, ' '), /:18,? and 281 more/);
+      assert.ok(text.split('\n').length < 60);
+    }
+    for (const text of listening(20)) assert.match(text, /:19/);
+  });
+
   it('says for how long a restart may still be undone', () => {
     assert.match(unpainted(summaryText(summary)), /watched: {5}for 30 s; if generation 3 fails/);
     const { watchedMs: _, ...over } = summary;

@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { paint } from '../../terminal/paint.js';
+import { plural } from '../../terminal/plural.js';
 import { print, printJson } from '../../terminal/print.js';
 import { screenOf } from '../../terminal/screen.js';
 import { type Row, table } from '../../terminal/table.js';
@@ -53,6 +54,7 @@ export function historyText(restarts: readonly Record<string, unknown>[], column
         ...(isNew ? [String(one.release)] : []),
         ...(one.because === undefined ? [] : [String(one.because)]),
         ...reason(one),
+        ...cutLines(one.cut),
       ],
     };
   });
@@ -73,6 +75,18 @@ function reason({ message, code, exit, lastLine }: Record<string, unknown>): str
     ...(isSaid ? [] : [`its process ${ended}`]),
     ...(lastLine === undefined ? [] : [`its last line: ${String(lastLine).slice(0, SHOWN_REASON)}`]),
   ];
+}
+
+/** So many connections are named that were cut; `--json` has all. */
+const SHOWN_CUTS = 3;
+
+function cutLines(cut: unknown): string[] {
+  if (!Array.isArray(cut) || cut.length === 0) return [];
+  const shown = cut
+    .slice(0, SHOWN_CUTS)
+    .map(({ peer, ageMs, reason }) => `${String(peer)} after ${showMs(Number(ageMs))}: ${String(reason)}`);
+  const more = cut.length > shown.length ? [`${cut.length - shown.length} more`] : [];
+  return [`${plural(cut.length, 'connection')} cut: ${[...shown, ...more].join('; ')}`];
 }
 
 function endOf(exit: unknown): string | undefined {

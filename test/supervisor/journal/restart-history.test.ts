@@ -10,7 +10,7 @@ function entry(event: JournalEntry['event'], generation: number, facts: object =
 }
 
 const release = '/srv/app/releases/2026-11-28T21-13-23Z-b7f9c2e/dist/server.js';
-const all = historyOf([
+const entries = [
   entry('restart', 2, { ok: true, kind: 'restart', release, predecessor: 1, tookMs: 812.4, moved: 12 }),
   entry('confirmed', 2),
   // How it ended is told before its restart is known to have failed, or behind it.
@@ -35,16 +35,14 @@ const all = historyOf([
   }),
   entry('undone', 5, { code: 'MOULT_NOT_ANSWERING', message: 'it hung', lastLine: 'cannot read' }),
   entry('exited', 5, { code: null, signal: 'SIGKILL' }),
-]);
+];
+const all = historyOf(entries);
 
 describe('the history', () => {
   it('has as confirmed what was so while its connections still moved', () => {
-    const entries = [
-      entry('confirmed', 2),
-      entry('restart', 2, { ok: true, kind: 'restart', predecessor: 1 }),
-    ];
+    const early = [entry('confirmed', 2), entry('restart', 2, { ok: true, kind: 'restart', predecessor: 1 })];
     assert.deepEqual(
-      historyOf([...entries, entry('restart', 3, { ok: true })]).map(({ result }) => result),
+      historyOf([...early, entry('restart', 3, { ok: true })]).map(({ result }) => result),
       ['confirmed', 'took over'],
     );
   });
@@ -102,5 +100,20 @@ describe('the history', () => {
         assert.match(text, told);
       assert.equal(text.match(/exited with code 7/g)?.length, 1);
     }
+  });
+
+  it('names the first connections that were cut, and says how many there are', () => {
+    const cut = Array.from({ length: 5 }, (_, n) => ({
+      peer: `10.0.0.${n}:4000`,
+      ageMs: 30_000 + n,
+      reason: 'its response was not finished',
+    }));
+    const drained = [...entries, entry('drained', 1, { moved: 3, drained: 0, cut })];
+    const text = unpainted(historyText(historyOf(drained), 80));
+    assert.match(text.replaceAll(/\s+/g, ' '), /5 connections cut: 10\.0\.0\.0:4000 after .*; 2 more/);
+    assert.doesNotMatch(text, /10\.0\.0\.3/);
+    assert.ok(text.split('\n').every((line) => line.length <= 80));
+    const none = historyOf([...entries, entry('drained', 1, { moved: 3, drained: 0, cut: [] })]);
+    assert.doesNotMatch(historyText(none, 80), /cut/);
   });
 });
