@@ -141,8 +141,8 @@ async function prove(file, text, folder) {
       await until(`${file}: ${app.name} answers\n${output}`, () => ask(ports[at]).then(Boolean, () => false));
       await checkAnswer(file, app, ports[at], folder);
     }
+    await until(`${file}: both instances serve`, async () => (await serving(moult)).length === 2);
     const pids = await serving(moult);
-    if (pids.length !== 2) problems.push(`${file}: instances: ${pids.length} processes serve, expected 2`);
     let [requests, failed] = [0, 0];
     let isOver = false;
     const clients = Array.from({ length: CLIENTS }, async (_, at) => {

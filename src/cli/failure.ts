@@ -14,13 +14,13 @@ export function reportFailure(error: unknown, asJson: boolean): number {
   return told.code === 'MOULT_BAD_OPTION' ? 2 : 1;
 }
 
-/** A failure for people. */
-export function failureText(error: MoultError): string {
+/** A failure for people. @param isOutputSeen whether the last output of what failed is on the screen already. */
+export function failureText(error: MoultError, isOutputSeen = false): string {
   // Further lines of a message are indented: none can pass for a line of ours.
   const message = error.message.trimEnd().split('\n').join('\n    ');
   const lines = [`${paint.red('✗')} ${message} ${paint.dim(`(${error.code})`)}`];
   const output = error.details?.output;
-  if (Array.isArray(output) && output.length > 0) {
+  if (Array.isArray(output) && output.length > 0 && !isOutputSeen) {
     lines.push(
       '',
       paint.dim('  its last output:'),

@@ -121,7 +121,8 @@ it('restarts on change, keeps the last good one where a save is broken, and neve
   await until('the next one has restarted it', () => /generation \d+ serves after/.test(next.text));
   await serves('four');
   assert.doesNotMatch(`${first.text}${next.text}`, /EADDRINUSE/);
-  next.child.kill('SIGINT');
+  // As a terminal does that is closed.
+  next.child.kill('SIGHUP');
   assert.equal(await next.ended, 0, next.text);
   await assert.rejects(tab.get(), 'the service has ended');
 });

@@ -9,6 +9,7 @@ import { devCommand } from '../../dev/script-command.js';
 import { SourceWatch } from '../../dev/source-watch.js';
 import { asMoultError, MoultError } from '../../errors.js';
 import { namedWorkingDirectory } from '../../os/files/working-directory.js';
+import { wasToldToIgnoreHangUps } from '../../os/processes/hang-up.js';
 import { calledNode, calledScript } from '../../os/processes/invocation.js';
 import { checkName, RunFolder } from '../../supervisor/journal/run-folder.js';
 import { defaultName } from '../../supervisor/releases/release.js';
@@ -79,7 +80,9 @@ async function dev(words: readonly string[], flags: Flags): Promise<number> {
     `${paint.bold('moult dev')}  watching ${visibleLine(root)}${process.stdin.isTTY ? '; r restarts, q quits' : ''}`,
   );
   const quit = () => void service.stop();
+  // A terminal that is closed ends it, too: its port would stay taken.
   process.on('SIGINT', quit).on('SIGTERM', quit);
+  process.on('SIGHUP', wasToldToIgnoreHangUps() ? () => {} : quit);
   const endKeys = heedKeys(() => void service.restart('r'), quit);
   service.start();
   await service.ended;
@@ -201,7 +204,7 @@ class DevService {
         );
       }
     } catch (error) {
-      if (!this.#isStopping) print(failureText(asMoultError(error, 'MOULT_HANDOVER_ABORTED')));
+      if (!this.#isStopping) print(failureText(asMoultError(error, 'MOULT_HANDOVER_ABORTED'), true));
     } finally {
       this.#isBusy = false;
       const owed = this.#isOwed;
