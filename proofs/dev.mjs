@@ -27,7 +27,7 @@ const SERVER = `import { createServer } from 'node:http';
 import { WebSocketServer } from 'ws';
 import { movableResponses } from ${JSON.stringify(path.join(root, 'dist/index.js'))};
 import { moveWebSockets } from ${JSON.stringify(path.join(root, 'dist/library/ws.js'))};
-import { version } from './version.mjs';
+import { version } from ${JSON.stringify('./version.mjs')};
 const streams = new Map();
 const follow = (response, next) => {
   streams.set(response, next);
