@@ -12,7 +12,7 @@ import type { GenerationContext } from './generation-context.js';
 const HEED_MS = 1000;
 
 /** No state goes to another slot. */
-const NO_STATE = { gives: () => false, settled: async () => {} };
+const NO_STATE = { gives: () => false, unread: () => new Set(), settled: async () => {} };
 
 /** Gives what a slot that ends has of timers and jobs to another one. @returns what tells when that has all. */
 export function passTasks(

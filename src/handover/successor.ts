@@ -259,6 +259,8 @@ export class Successor {
   }
 
   #forget(channel: Channel): void {
+    // One that hands back gives on by it, and keeps what the predecessor did not read.
+    if (this.#isHandingBack) return;
     this.#mirror?.stop();
     this.#context.state.forget(channel);
   }

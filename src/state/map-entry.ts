@@ -45,6 +45,10 @@ export class MapEntry<K, V> implements StateEntry, LinkedMap<K, V> {
     this.#options = options;
   }
 
+  get size(): number {
+    return this.entries.size;
+  }
+
   link(pid: number, hold: HoldProcess): EntryLink {
     return new MapLink(this, pid, hold);
   }

@@ -77,7 +77,7 @@ export class MapLink<K, V> implements EntryLink {
     this.#wasCleared = false;
     if (wasCleared) yield { clear: true } satisfies MapPart;
     yield* inParts(changed.values(), (keys) => {
-      if (this.#hasCopied) this.#onTheWay.push({ keys, upTo: Number.POSITIVE_INFINITY });
+      this.#onTheWay.push({ keys, upTo: Number.POSITIVE_INFINITY });
       return this.#partOf(keys, version);
     });
   }
@@ -101,15 +101,16 @@ export class MapLink<K, V> implements EntryLink {
 
   // The one that gave it away is right where both have changed a key at once: that is what the other one learns next.
   take(part: unknown, version: number): void {
-    const keeps = this.#hasCopied
-      ? new Set([...(this.#changed ?? []), ...this.#onTheWay.flatMap(({ keys }) => keys)])
-      : NONE;
-    this.#map.take(part as MapPart, version, this, keeps);
+    this.#map.take(part as MapPart, version, this, this.#hasCopied ? this.unread : NONE);
   }
 
   sent(upTo: number): void {
     const last = this.#onTheWay.at(-1);
     if (last !== undefined && last.upTo === Number.POSITIVE_INFINITY) last.upTo = upTo;
+  }
+
+  get unread(): ReadonlySet<K> {
+    return new Set([...(this.#changed ?? []), ...this.#onTheWay.flatMap(({ keys }) => keys)]);
   }
 
   read(upTo: number): void {

@@ -13,6 +13,8 @@ export class StateEntries {
   readonly #hold: HoldProcess;
   /** By channel: the other sides with which pieces are exchanged. */
   #links = new WeakMap<Channel, Map<StateEntry, EntryLink>>();
+  /** What says to other sides what has been taken from them. */
+  #sayRead = new WeakMap<Channel, () => void>();
 
   /** @param hold holds processes that other generations tell of; without it none is. */
   constructor(hold: HoldProcess = () => undefined) {
@@ -46,6 +48,14 @@ export class StateEntries {
     return [...this.#pieces.values()];
   }
 
+  /** What is lost where this generation ends without a successor: all values, and all maps that have entries. */
+  declared(): { readonly name: string; readonly entries?: number }[] {
+    return this.all()
+      .filter(({ isOfTask, size }) => !isOfTask && size !== 0)
+      .slice(0, MAX_PIECES)
+      .map(({ name, size }) => ({ name, ...(size === undefined ? {} : { entries: size }) }));
+  }
+
   /** A piece as the other side of this channel has it. */
   link(piece: StateEntry, channel: Channel): EntryLink {
     const links = this.#links.get(channel) ?? new Map<StateEntry, EntryLink>();
@@ -66,6 +76,16 @@ export class StateEntries {
       max: piece.version,
       ...(piece.wantsLate ? { late: true } : {}),
     }));
+  }
+
+  /** What comes from the other side of this channel is said to be read by this, at the latest before anything is given there. */
+  takenBy(channel: Channel, sayRead: () => void): void {
+    this.#sayRead.set(channel, sayRead);
+  }
+
+  /** Says to the other side of this channel what has been taken from it. */
+  sayRead(channel: Channel): void {
+    this.#sayRead.get(channel)?.();
   }
 
   /** Notes what changes from now on, for the other side of this channel, which may have to serve again. */

@@ -13,6 +13,8 @@ export interface StateEntry {
   readonly oldestVersion: number;
   /** The most bytes that all parts of one copy may have together. */
   readonly maxBytes: number;
+  /** How many entries it has; undefined for a value. */
+  readonly size?: number;
   /** Whether all of it is one part: a part like the one before it need not be sent. */
   readonly isOnePart: boolean;
   /** Whether it wants to know what became of it on the other side after it was taken. */
@@ -25,6 +27,8 @@ export interface StateEntry {
    * @param hold holds another process, of which that one tells.
    */
   link(pid: number, hold: HoldProcess): EntryLink;
+  /** Whether what the other side has not read when it ends is done here. */
+  readonly keepsUnread?: boolean;
   /** What was taken is not whole, and never will be. */
   drop(): void;
 }
@@ -63,6 +67,8 @@ export interface EntryLink {
    * @throws what the service throws, to say that it cannot read it.
    */
   take(part: Part, version: number): void | Promise<void>;
+  /** The keys of which the other side has not read what they are here; where it is gone it never will. */
+  readonly unread?: ReadonlySet<unknown>;
   /** The part that was given last is on its way: the other side has it when it has read so many bytes in all. */
   sent?(upTo: number): void;
   /** The other side has read so many bytes in all. */

@@ -70,6 +70,11 @@ export class StateGiver {
     return this.#given.some((given) => given.piece === piece);
   }
 
+  /** The keys of this piece of which the other side has not said that it has read them. */
+  unread(piece: StateEntry): ReadonlySet<unknown> {
+    return this.#pieces.link(piece, this.#channel).unread ?? new Set();
+  }
+
   /** The pieces that nobody has asked for. */
   get left(): string[] {
     return this.#pieces.all().flatMap((piece) => (piece.isOfTask || this.gives(piece) ? [] : piece.name));
@@ -155,6 +160,7 @@ export class StateGiver {
 
   /** The service has finished here: tells what is left to tell. */
   async end(): Promise<void> {
+    if (this.#channel.isClosed) this.#warnOfUnread();
     await this.#inTurn(async () => {
       await this.#sendChanges();
       for (const given of this.#given.filter(({ late }) => late))
@@ -174,6 +180,17 @@ export class StateGiver {
   /** Notes nothing more for the other side. */
   forget(): void {
     this.#pieces.forget(this.#channel);
+  }
+
+  // Jobs that were not read have run here.
+  #warnOfUnread(): void {
+    for (const { piece, link } of this.#given) {
+      const count = link.unread?.size ?? 0;
+      if (count > 0 && !piece.keepsUnread)
+        warn(
+          `${count} late changes to state ${piece.name} are lost: the generation that took over ended before it read them`,
+        );
+    }
   }
 
   get #changes(): number {
@@ -319,6 +336,8 @@ export class StateGiver {
 
   #sendFrame({ piece: { name }, version }: Given, bytes: Buffer, goesOn: boolean): void {
     this.#sentBytes += bytes.length;
+    // What is given after something was taken was made by one that knew it: the other side is to see that.
+    this.#pieces.sayRead(this.#channel);
     this.#channel.send({ type: 'state-part', name, version, ...(goesOn ? { goesOn } : {}) }, [], bytes);
   }
 

@@ -4,6 +4,9 @@ import { MoultError } from '../errors.js';
 import type { Message } from '../protocol/messages.js';
 import type { StateEntries } from './state-entries.js';
 
+/** So much is said to be read at once, though more is just being taken: the other side waits at 4 MiB. */
+const MOST_UNSAID_BYTES = 1024 * 1024;
+
 /** Takes pieces of state from the other side of a channel, part by part, in the order in which they come. */
 export class StateTaker {
   #channel: Channel;
@@ -16,6 +19,8 @@ export class StateTaker {
   #bytesOf = new Map<string, number>();
   #wholes = new Set<string>();
   #last: Promise<void> | undefined;
+  /** What was taken, and the other side was not told of. */
+  #unsaidBytes = 0;
   #failure: MoultError | undefined;
 
   /** @param onFailure told once, of the first piece that could not be taken. @param onPart told of each part that comes. */
@@ -29,6 +34,7 @@ export class StateTaker {
     this.#pieces = pieces;
     this.#onFailure = onFailure;
     this.#onPart = onPart;
+    pieces.takenBy(channel, () => this.#sayRead());
     channel.on('state-part', (part, { attachment }) => this.#receive(part, attachment));
   }
 
@@ -79,7 +85,8 @@ export class StateTaker {
     this.#begunBytes += bytes.length;
     this.#checkSize(part.name, bytes.length);
     if (part.goesOn) {
-      this.#channel.send({ type: 'state-read', bytes: bytes.length });
+      // In turn: what came before it is not read before it is taken.
+      this.#after(() => this.#read(bytes.length));
       return;
     }
     const whole = this.#begun.length === 1 ? bytes : Buffer.concat(this.#begun, this.#begunBytes);
@@ -102,8 +109,8 @@ export class StateTaker {
   }
 
   async #take({ name, version }: Message<'state-part'>, bytes: Buffer, lastBytes: number): Promise<void> {
+    const piece = this.#failure === undefined ? this.#pieces.get(name) : undefined;
     try {
-      const piece = this.#failure === undefined ? this.#pieces.get(name) : undefined;
       const taken = piece && this.#pieces.link(piece, this.#channel).take(deserialize(bytes), version);
       // At once where it is: what changes here next was changed by one that knew.
       if (taken instanceof Promise) await taken;
@@ -113,7 +120,18 @@ export class StateTaker {
       this.#failure = new MoultError('MOULT_STATE_FAILED', told, { cause });
       this.#onFailure(this.#failure);
     }
-    this.#channel.send({ type: 'state-read', bytes: lastBytes });
+    this.#read(lastBytes);
+  }
+
+  // Of all that came at once in one message: each is work for both sides, just when jobs change hands.
+  #read(bytes: number): void {
+    if (this.#unsaidBytes >= MOST_UNSAID_BYTES) this.#sayRead();
+    this.#unsaidBytes += bytes;
+  }
+
+  #sayRead(): void {
+    if (this.#unsaidBytes > 0) this.#channel.send({ type: 'state-read', bytes: this.#unsaidBytes });
+    this.#unsaidBytes = 0;
   }
 
   #after(work: () => void | Promise<void>): void {
@@ -121,7 +139,10 @@ export class StateTaker {
     const now = before.then(work);
     this.#last = now;
     now.then(() => {
-      if (this.#last === now) this.#last = undefined;
+      if (this.#last !== now) return;
+      this.#last = undefined;
+      // Our own successor has been told by now: of the two that outlive this process one has it.
+      this.#sayRead();
     });
   }
 }

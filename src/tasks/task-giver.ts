@@ -1,11 +1,13 @@
 import { serialize } from 'node:v8';
 import type { Channel } from '../channel/channel.js';
 import { asMoultError, MoultError } from '../errors.js';
+import { ProcessHandle } from '../os/unix-sockets/peer.js';
 import { MAX_ATTACHMENT_BYTES } from '../protocol/frame.js';
 import type { StateEntry } from '../state/state-entry.js';
 import type { Runner } from './runners/runner.js';
 import type { Given, Task } from './task.js';
 import type { Tasks } from './tasks.js';
+import { untilEnded } from './until-ended.js';
 
 /** What a task gives along goes in frames of so many bytes, where the other side puts them together. */
 const FRAME_BYTES = 1024 * 1024;
@@ -14,10 +16,19 @@ const WINDOW_BYTES = 4 * 1024 * 1024;
 /** At most so many bytes go to a side that does not say how much it has read. */
 const MOST_UNREAD_BYTES = 12 * 1024 * 1024;
 
+/**
+ * How long one that has lost the other side lives on. Whoever took over from that one looks every 20 ms whether it is gone,
+ * and leaves the jobs that run here to this one if it is there.
+ */
+const SEEN_MS = 2000;
+const NOTHING: ReadonlySet<never> = new Set();
+
 /** What is given as state: that of tasks, too. */
 export interface GivenState {
   /** Whether the other side has this piece from here. */
   gives(piece: StateEntry): boolean;
+  /** The keys of this piece of which the other side has not said that it has read them. */
+  unread(piece: StateEntry): ReadonlySet<unknown>;
   /** Waits until all that has changed so far is on its way. */
   settled(): Promise<void>;
 }
@@ -43,6 +54,8 @@ export class TaskGiver {
   #waiting: (() => void)[] = [];
   #hasBegun = false;
   #isStopped = false;
+  /** False where the other side is gone, and whoever takes over from that one may still look whether this one lives. */
+  #isSeen = true;
 
   /** @param failed told of what cannot be given. */
   constructor(channel: Channel, tasks: Tasks, state: GivenState, failed: (error: MoultError) => void) {
@@ -88,13 +101,30 @@ export class TaskGiver {
       const waits = task.holding.overlaps && this.#theirs.has(task.name);
       if (!waits) this.#giveUp(task);
     }
-    // Nobody is left who could begin first.
-    this.#channel.closed.then(() => {
-      if (this.#isStopped) return;
-      for (const task of this.#tasks.all()) this.#giveUp(task);
-      for (const { holding } of this.#tasks.all()) holding.stay?.();
-      this.#makeRoom();
-    });
+    const taker = new ProcessHandle(this.#channel.peer.pid);
+    this.#channel.closed.then(() => this.#closed(taker));
+  }
+
+  // Nobody is left who could begin first.
+  async #closed(taker: ProcessHandle): Promise<void> {
+    if (this.#isStopped) {
+      taker.close();
+      return;
+    }
+    for (const task of this.#tasks.all()) this.#giveUp(task);
+    this.#makeRoom();
+    const staying = this.#tasks.all().flatMap(({ holding }) => (holding.stay === undefined ? [] : holding));
+    for (const one of staying) one.stay?.(NOTHING);
+    this.#isSeen = staying.length === 0;
+    setTimeout(() => {
+      this.#isSeen = true;
+      this.#tasks.check();
+    }, SEEN_MS).unref();
+    await untilEnded(taker, () => !this.#isSeen && !this.#isStopped);
+    if (this.#isStopped) return;
+    // What it has not read it can have done only while it lived.
+    for (const one of staying)
+      if (one.piece !== undefined && this.#isKnown(one)) one.stay?.(this.#state.unread(one.piece));
   }
 
   /** Gives timers and jobs to another slot, which has such tasks of its own; all others end here. */
@@ -123,6 +153,7 @@ export class TaskGiver {
   get isOver(): boolean {
     if (!this.#hasBegun) return true;
     if (this.#isStopped) return this.#giving === 0;
+    if (!this.#isSeen) return false;
     if (this.#tellsAll && this.#onTheWay > 0 && !this.#channel.isClosed) return false;
     return this.#giving === 0 && this.#tasks.all().every((task) => this.#leaving.has(task));
   }

@@ -5,11 +5,7 @@ import type { Message } from '../protocol/messages.js';
 import type { StateEntries } from '../state/state-entries.js';
 import type { Given } from './task.js';
 import type { Tasks } from './tasks.js';
-
-/** How long after a channel has closed the next look follows whether its process is gone. */
-const LOOK_MS = 20;
-/** How long one is waited for whose number is not known here. */
-const STRANGER_MS = 2000;
+import { untilEnded } from './until-ended.js';
 
 const FROM_NOBODY: Given = { data: undefined, origin: 'nobody' };
 
@@ -121,14 +117,7 @@ export class TaskTaker {
 
   // Whoever has not given them all will not: they begin here when it can run none of them any more.
   async #closed(giver: ProcessHandle): Promise<void> {
-    for (let waited = 0; !giver.hasEnded(); waited += LOOK_MS) {
-      if (!giver.isKnown && waited >= STRANGER_MS) break;
-      await new Promise((resolve) => {
-        const timer = setTimeout(resolve, LOOK_MS);
-        if (this.#expected.size === 0) timer.unref();
-      });
-    }
-    giver.close();
+    await untilEnded(giver, () => this.#expected.size > 0);
     this.#state.whenTaken(() => this.#gone());
   }
 

@@ -64,6 +64,11 @@ const commands = [
   'move late',
   'change',
   'change late',
+  'set older',
+  'clear older',
+  'stay older',
+  'move older',
+  'change older',
 ] as const;
 
 type Command = (typeof commands)[number];
@@ -98,6 +103,11 @@ class World {
     return this.owners.filter(({ hasServed, accepts }) => hasServed && !accepts).at(-1);
   }
 
+  /** The oldest in which requests may be in progress: what it gives goes through those between. */
+  get older(): Owner | undefined {
+    return this.owners.find(({ hasServed, accepts }) => hasServed && !accepts);
+  }
+
   /** The newest handover that is not over. */
   get handover(): { readonly giver: Owner; readonly taker: Owner } | undefined {
     const taker = this.owners.filter(({ source }) => source !== undefined).at(-1);
@@ -106,8 +116,7 @@ class World {
 
   async do(command: Command): Promise<void> {
     const { record, handover } = this;
-    const isLate = command.endsWith('late');
-    const who = isLate ? this.former : this.server;
+    const who = command.endsWith('late') ? this.former : command.endsWith('older') ? this.older : this.server;
     switch (command.split(' ')[0]) {
       case 'restart':
         if (this.#hasSupervisor) this.#restart();
@@ -215,7 +224,10 @@ class World {
       for (const what of owner.inUndo.changed) record.untold.add(what);
       for (const what of owner.inUndo.done) record.mayRepeat.add(what);
     }
-    if (owner.isCutOff) for (const [name, by] of record.runs) if (by === owner) record.mayRepeat.add(name);
+    if (owner.isCutOff) {
+      for (const [name, by] of record.runs) if (by === owner) record.mayRepeat.add(name);
+      for (const [what, { by }] of record.last) if (by === owner) record.untold.add(what);
+    }
     // What requests still do where all was given away to this one has nowhere to go.
     if (owner.isProved && source?.isAlive) this.#cutOff(source, owner.giver?.[0]);
     for (const one of takers)
@@ -223,11 +235,12 @@ class World {
     this.dies(owner);
   }
 
-  /** Nobody hears of what is done in this one, but who is killed now. @param end where that hears of it. */
+  /** Nobody hears of what is done in this one, but who is killed now: jobs it does itself. @param end where that hears of it. */
   #cutOff(one: Owner, end: End | undefined): void {
     one.isCutOff = true;
     const isUnread = (end?.waiting ?? 0) > 0;
     for (const [what, { by, heard }] of this.record.last) {
+      if (isJob(what)) continue;
       const isUnheard = by === one && heard?.end === end && (heard?.taken ?? 0) > (end?.taken ?? 0);
       // What came to it from its own predecessor is passed on in the same turn.
       if (isUnheard || (by.isCutOff && by !== one && isUnread)) this.record.untold.add(what);
@@ -315,6 +328,10 @@ class World {
     next.lifeline[1].send({ type: 'commit', epoch } as never);
     next.lifeline[0].deliver();
   }
+}
+
+function isJob(what: string): boolean {
+  return what.startsWith('job ');
 }
 
 async function turns(): Promise<void> {
@@ -486,6 +503,12 @@ const far: readonly (readonly Command[])[] = [
   ],
 ];
 
+/**
+ * A generation that still has work when the second restart begins; then whoever has all is killed with what that one has said
+ * last unread.
+ */
+const unread: readonly Command[] = ['set', 'stay', 'move', 'move', ...handover, ...handover];
+
 /** One of `far`, and what comes in between: found by the random search, each once wrong. */
 const found: readonly (readonly [number, readonly (readonly [number, Command])[]])[] = [
   [
@@ -581,6 +604,20 @@ describe('what was acknowledged, over handovers in any order of events', () => {
     const { record, server } = await play(sequence);
     assert.equal(record.fired.get('timer 0'), 1);
     assert.equal(server?.number, 2);
+  });
+
+  it('is done by whoever told of it where whoever was told is killed before it has read that', async () => {
+    for (const killed of ['kill giver', 'kill taker'] as const)
+      for (const said of [
+        ['step'],
+        ['move older', 'stay older'],
+        ['step', 'move older', 'down', 'step', 'stay older'],
+        ['stay older', 'up', 'down', 'step', 'turns', 'move older', 'up'],
+      ] as const) {
+        const { record } = await play([...unread, ...said, killed, ...talk, ...some]);
+        assert.deepEqual([...record.untold], [], 'jobs are told of');
+        assert.equal(record.done.size, record.started.size);
+      }
   });
 
   for (const [which, extras] of found) {

@@ -192,7 +192,8 @@ export class Owner {
   #changes(what: string): void {
     const { last, untold } = this.#record;
     last.set(what, { by: this });
-    if (this.isCutOff) untold.add(what);
+    // Of jobs it does itself what nobody hears of.
+    if (this.isCutOff && !what.startsWith('job ')) untold.add(what);
     if (this.predecessor.state === 'undoing') this.inUndo.changed.add(what);
   }
 

@@ -33,6 +33,7 @@ interface Sent<T> {
 
 /** The jobs of one name that are not done, and who runs them. */
 export class JobsEntry<T> extends TaskMap<Begun<T>> {
+  readonly keepsUnread = true;
   /** Those that run jobs and are not met here: each is held, so that its number means no other. */
   #others = new Map<number, HeldProcess>();
 

@@ -155,9 +155,10 @@ export class JobsRunner<T> implements Runner, Jobs<T> {
     this.piece.forgetOthers();
   }
 
-  // What the other one had it may have done: only what comes up from now on.
-  stay(): void {
+  // What the other one had heard of it may have done: only the rest, and what comes up from now on.
+  stay(unread: ReadonlySet<unknown>): void {
     this.#isHere = true;
+    for (const id of [...this.#begun.keys()]) if (unread.has(id)) this.#next(id);
   }
 
   close(): void {}

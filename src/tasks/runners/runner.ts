@@ -47,8 +47,11 @@ export interface Runner {
   passOn?: ((given: unknown) => void) | undefined;
   /** The generation at the other side of this piece's link is gone: what it had is had by nobody. */
   gone?(link: unknown): void;
-  /** Nobody is left who could have it next: what comes up after the end comes to its end here. */
-  stay?(): void;
+  /**
+   * Nobody is left who could have it next: what comes up after the end comes to its end here.
+   * @param unread the keys of its piece that nobody has heard of.
+   */
+  stay?(unread: ReadonlySet<unknown>): void;
   /** Closes what was opened; the last call. */
   close(): unknown;
 }
