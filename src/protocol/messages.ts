@@ -255,6 +255,10 @@ const generationState = v.object({
   measures: v.optional(measures),
   /** What still ends here, where another generation accepts or none. */
   draining: v.optional(draining),
+  /** What the service has declared and only a successor gets; only where it was asked for. */
+  declared: v.optional(
+    v.pipe(v.array(v.object({ name: text(256), entries: v.optional(count) })), v.maxLength(MAX_PIECES)),
+  ),
 });
 
 const listeners = v.pipe(v.array(listener), v.maxLength(MAX_LISTENERS));
@@ -587,6 +591,8 @@ export const schemas = {
     id: count,
     /** Measure requests and the delay of the event loop from now on, and tell of them. */
     measure: v.optional(v.boolean()),
+    /** Tell what the service has declared and only a successor gets. */
+    declared: v.optional(v.boolean()),
   }),
   state: v.object({ id: count, state: generationState }),
 

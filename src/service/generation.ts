@@ -412,10 +412,13 @@ export class Generation implements GenerationContext {
       const tell = (path: string | null) => lifeline.send({ type: 'members-door', id, path });
       this.doorForThreads(sharedMark()).then(tell, () => tell(null));
     });
-    lifeline.on('ask-state', ({ id, measure = false }) => {
+    lifeline.on('ask-state', ({ id, measure = false, declared = false }) => {
       // Without an answer the overseer knows no more than before; the service goes on.
       this.#describe(measure)
-        .then((state) => lifeline.send({ type: 'state', id, state }))
+        .then((state) => {
+          const beside = declared ? { declared: this.state.declared() } : {};
+          lifeline.send({ type: 'state', id, state: { ...state, ...beside } });
+        })
         .catch(() => {});
     });
     lifeline.closed.then(() => this.#overseerLost());

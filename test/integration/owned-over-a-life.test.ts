@@ -107,7 +107,16 @@ describe('jobs and timers come to pass once over a life', () => {
         await until('it serves', async () => (await ask('/')).generation !== undefined);
         // More than one message has room for, in whichever slot.
         for (let i = 0; i < 4; i += 1) await ask(`/timers?count=20000&bytes=400&ms=3000000`);
-        for (const slots of ['1', '3', '1']) await goesWell(keeper, 'scale', slots);
+        const fewer = await service.moult('scale', '1', service.name);
+        assert.equal(fewer.code, 0, fewer.stderr);
+        assert.match(fewer.stdout, /^ {2}lost: the state counter of the slot that has ended$/m);
+        await goesWell(keeper, 'scale', '3');
+        const { stdout } = await service.moult('scale', '1', service.name, '--json');
+        const { lost } = JSON.parse(stdout) as { lost: { name: string; slots: number }[] };
+        assert.deepEqual(
+          lost.find(({ name }) => name === 'counter'),
+          { name: 'counter', slots: 2 },
+        );
         await assertOnce(keeper, await stop());
         assert.equal((await ask('/')).timers, 20_000);
       },

@@ -22,12 +22,28 @@ export function scaleCommand(): Command {
         const { slots, name } = inEitherOrder(first, second, command);
         const value = await ask(findService(name), { type: 'scale', slots });
         if (flags.json === true) printJson({ type: 'result', ok: true, ...value });
-        else
+        else {
           print(
             `${paint.green('✓')} ${visibleLine(`${value.slots} slots serve (${value.were} did before)`)}`,
           );
+          for (const one of lostOf(value.lost)) print(`  ${paint.yellow('lost')}: ${visibleLine(one)}`);
+        }
       },
     );
+}
+
+interface Lost {
+  readonly name: string;
+  readonly slots: number;
+  readonly entries?: number;
+}
+
+/** A line for each piece of state that ended with its slot. */
+function lostOf(lost: unknown): string[] {
+  return ((lost ?? []) as readonly Lost[]).map(({ name, slots, entries }) => {
+    const what = entries === undefined ? `the state ${name}` : `${entries} entries of the map ${name}`;
+    return `${what} of ${slots === 1 ? 'the slot that has' : `${slots} slots that have`} ended`;
+  });
 }
 
 const NUMBER = /^(\d+|max)$/;

@@ -313,10 +313,22 @@ export class GenerationProcess {
   }
 
   /** What the service tells of itself. @param measure whether it is to measure, and tell of that, too. @throws MOULT_PEER_CLOSED, MOULT_PEER_TIMEOUT */
-  async state(timeoutMs: number, measure = false): Promise<GenerationState> {
+  state(timeoutMs: number, measure = false): Promise<GenerationState> {
+    return this.#state(timeoutMs, measure ? { measure } : {});
+  }
+
+  /** What the service has declared and only a successor gets; undefined where an older moult does not say. @throws MOULT_PEER_CLOSED, MOULT_PEER_TIMEOUT */
+  async declared(timeoutMs: number): Promise<GenerationState['declared']> {
+    return (await this.#state(timeoutMs, { declared: true })).declared;
+  }
+
+  async #state(
+    timeoutMs: number,
+    wanted: { readonly measure?: boolean; readonly declared?: boolean },
+  ): Promise<GenerationState> {
     const id = ++this.#asked;
     const state = (await this.#ask(`state ${id}`, timeoutMs, () =>
-      this.lifeline?.send({ type: 'ask-state', id, ...(measure ? { measure } : {}) }),
+      this.lifeline?.send({ type: 'ask-state', id, ...wanted }),
     )) as GenerationState;
     this.measures = state.measures ?? this.measures;
     return state;

@@ -14,7 +14,21 @@ import type { Slots } from './slots.js';
 export interface Scaled {
   readonly slots: number;
   readonly were: number;
+  /** The state of slots that have ended: no other slot has it. */
+  readonly lost?: readonly LostState[];
 }
+
+/** State of one name, of all slots that have ended. */
+export interface LostState {
+  readonly name: string;
+  /** In how many of the slots. */
+  readonly slots: number;
+  /** Of a map: how many entries it had, in all of them. */
+  readonly entries?: number;
+}
+
+/** How long a slot that is to end may take to say what it has. */
+const DECLARED_TIMEOUT_MS = 2000;
 
 /** Adds slots to a service, or ends some while the others go on. */
 export class Scaling {
@@ -53,9 +67,12 @@ export class Scaling {
         journal.write({ event: 'scale', slots: were });
         throw error;
       });
-    } else await this.#shrink(count);
+    }
+    const lost = count < were ? await this.#shrink(count) : [];
     if (count !== were) log.info(`${count} slots serve, ${were} did before`);
-    return { slots: count, were };
+    if (lost.length === 0) return { slots: count, were };
+    log.warn(`state that the slots had that have ended is gone: ${lost.map(({ name }) => name).join(', ')}`);
+    return { slots: count, were, lost };
   }
 
   async #grow(count: number): Promise<void> {
@@ -117,8 +134,15 @@ export class Scaling {
     });
   }
 
-  async #shrink(count: number): Promise<void> {
-    await this.#end(this.#parts.slots.staying.slice(count));
+  async #shrink(count: number): Promise<LostState[]> {
+    const leaving = this.#parts.slots.staying.slice(count);
+    const declared = await Promise.all(
+      leaving.map(({ generations }) =>
+        generations.current?.declared(DECLARED_TIMEOUT_MS).catch(() => undefined),
+      ),
+    );
+    await this.#end(leaving);
+    return together(declared.flatMap((one) => one ?? []));
   }
 
   async #end(leaving: readonly Slot[]): Promise<void> {
@@ -128,6 +152,18 @@ export class Scaling {
     await Promise.all(leaving.map((slot) => slot.leave(heirs)));
     for (const slot of leaving) slots.remove(slot);
   }
+}
+
+function together(
+  declared: readonly { readonly name: string; readonly entries?: number | undefined }[],
+): LostState[] {
+  const lost = new Map<string, LostState>();
+  for (const { name, entries } of declared) {
+    const before = lost.get(name);
+    const sum = entries === undefined ? {} : { entries: entries + (before?.entries ?? 0) };
+    lost.set(name, { name, slots: (before?.slots ?? 0) + 1, ...sum });
+  }
+  return [...lost.values()];
 }
 
 function whatIsMissing({ missing }: GenerationProcess): string {
