@@ -138,6 +138,36 @@ describe('what is broadcast while clients move', () => {
     }
   });
 
+  it('has a restart refused before commit where the successor does not keep up with it, and is lost by nobody', async () => {
+    const folder = await mkdtemp(path.join(tmpdir(), 'moult-behind-'));
+    const crowd = new Crowd();
+    const options = {
+      command: ['node', fixture('slow-to-read.mjs')],
+      env: { BEGUN: path.join(folder, 'begun'), SLOW: path.join(folder, 'slow') },
+      runOptions: ['--wait-ready', '--busy-timeout', '1s', '--probation', '1s'],
+    };
+    try {
+      await withService(options, async (service) => {
+        const { port } = await service.target();
+        await crowd.connect(byWebSocket, port, 6);
+        const refused = await service.moult('restart', service.name, '--json');
+        assert.notEqual(refused.code, 0, refused.stdout);
+        const events = refused.stdout.trim().split('\n');
+        const { ok, error } = JSON.parse(events.at(-1) ?? '{}');
+        assert.deepEqual([ok, error.serving, error.code], [false, 'predecessor', 'MOULT_BROADCAST_BEHIND']);
+        assert.match(error.message, /within 1000 ms; [1-9]\d{5,} bytes wait for it/);
+        const count = Number(await (await fetch(`http://127.0.0.1:${port}/count`)).text());
+        const sent = Array.from({ length: count }, (_, i) => `n ${i}`);
+        await crowd.audience.hadOnce(sent);
+        await service.restart();
+        await crowd.audience.hadOnce(sent);
+      });
+    } finally {
+      crowd.close();
+      await rm(folder, { recursive: true });
+    }
+  });
+
   it('comes to every WebSocket once in three slots, over rolls and while slots come and go', async () => {
     await nothingIsLostInSlots({
       file: 'chat.mjs',
