@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { verify } from '#moult/verify/verify.js';
+import { freePorts } from '../support/free-ports.js';
 import { startLoad } from '../support/load.js';
 import { makeCertificate } from './certificate.js';
 import { fixture, type Supervised, until, withFolder, withService } from './supervised.js';
@@ -72,6 +73,43 @@ describe('moult run --tls move', () => {
           JSON.stringify(failures.slice(0, 5)),
         );
         assert.equal(Object.keys(total.generations).length, 2);
+      });
+    });
+  });
+
+  it('tells clients to close where the server that accepts is not the one that answers, and loses none of their requests', async () => {
+    await withFolder(async (folder) => {
+      const ca = makeCertificate(folder);
+      const ports = await freePorts(3);
+      const env = { CERTIFICATE: folder, PORTS: ports.join() };
+      const runOptions = ['--tls', 'move', '--probation', '200ms'];
+      await withService({ command: [fixture('layered.mjs')], env, runOptions }, async (service) => {
+        const { pid } = await service.current();
+        const clients = { 'kept-alive': 6, pipelined: 2 };
+        const loads = ports.map((port) =>
+          startLoad({
+            target: { host: '127.0.0.1', port },
+            check: 'echo',
+            clients,
+            thinkMs: 10,
+            tls: { ca },
+          }),
+        );
+        const answered = () => loads.map((load) => load.snapshot().total.answered);
+        await until('all are answered', () => answered().every((count) => count > 200));
+        await service.restart();
+        // Nobody is cut, long before the deadline.
+        await until('nobody is left', async () => {
+          const { generations } = await service.status();
+          return !generations.some((one) => one.pid === pid && (one.connections ?? 0) > 0);
+        });
+        for (const load of loads) {
+          const { total, failures } = await load.stop();
+          const { failed, lost, duplicated } = total;
+          const told = JSON.stringify(failures.slice(0, 5));
+          assert.deepEqual({ failed, lost, duplicated }, { failed: 0, lost: 0, duplicated: 0 }, told);
+          assert.ok(total.toldToClose >= 8, `${total.toldToClose} told to close`);
+        }
       });
     });
   });

@@ -57,8 +57,8 @@ export function watchPipelining(server: Server, clientele: Clientele): void {
   isWatching = true;
   subscribe('http.server.request.start', (message) => {
     const { server, socket } = message as Started;
+    // Unknown for a server that listens nowhere, to which the service gives connections that another has accepted.
     const clientele = watched.get(server);
-    if (clientele === undefined) return;
     const nowMs = performance.now();
     const habit = socket[HABIT];
     if (habit === undefined) {
@@ -67,7 +67,7 @@ export function watchPipelining(server: Server, clientele: Clientele): void {
     }
     // The response before has not been finished when the next request comes.
     if (socket._httpMessage) {
-      clientele.meetsPipelining = true;
+      if (clientele !== undefined) clientele.meetsPipelining = true;
       habit.longestPauseMs = Math.max(habit.longestPauseMs ?? 0, nowMs - habit.lastRequestMs);
     }
     habit.requests += 1;

@@ -5,7 +5,7 @@ import type { SpreadOutflow } from '../../connections/moving/spread-outflow.js';
 import type { Tracked } from '../../connections/tracker.js';
 import type { RemainingConnections } from '../../lifecycle/restart-record.js';
 import { type DatagramListener, quiet } from '../../listeners/datagram-listener.js';
-import { isHttps } from '../../node/tls-sockets.js';
+import { isHttps, socketBelow } from '../../node/tls-sockets.js';
 import { MAX_DRAINING, MAX_REASONS } from '../../protocol/limits.js';
 import type { DrainReport, GenerationState, Settings } from '../../protocol/messages.js';
 import type { FlowPeer } from '../flow-peer.js';
@@ -155,7 +155,8 @@ export class Leave {
 
   #endsHere(socket: Socket, server: Server): boolean {
     const { connections, listeners } = this.#context;
-    const isOurs = connections.of(socket) !== undefined || listeners.of(server) !== undefined;
+    // A service may have accepted it by one server, and given it to another that listens nowhere, such as one of TLS.
+    const isOurs = connections.of(socketBelow(socket)) !== undefined || listeners.of(server) !== undefined;
     return isOurs && (this.outflow === undefined || !this.outflow.canGo(socket));
   }
 
