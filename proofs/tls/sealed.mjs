@@ -4,25 +4,34 @@ import { pathToFileURL } from 'node:url';
 
 const log = pathToFileURL(path.join(import.meta.dirname, 'log-sealed.mjs'));
 
-/** What has a service log the records that its moved TLS connections seal. @param folder is made. */
+/** What has a service log the records that its TLS connections seal. @param folder is made. */
 export function sealedInto(folder) {
   mkdirSync(folder, { recursive: true });
   return { SEALED: folder, NODE_OPTIONS: `--import=${log}` };
 }
 
-/** What all processes have sealed: how many records, by how many processes, and which key and number came twice. */
+/**
+ * What all processes have sealed: how many records, of those how many by OpenSSL before a move, by how many processes, how many
+ * keys were used by OpenSSL and by moult, and which key and number came twice.
+ */
 export function sealedIn(folder) {
   const seen = new Map();
+  const by = { moved: new Set(), openssl: new Set() };
+  const processes = new Set();
   const twice = [];
-  let records = 0;
-  const processes = readdirSync(folder);
-  for (const pid of processes) {
-    for (const pair of readFileSync(path.join(folder, pid), 'latin1').split('\n')) {
+  let [records, native] = [0, 0];
+  for (const file of readdirSync(folder)) {
+    const [pid, kind] = file.split('.');
+    processes.add(pid);
+    for (const pair of readFileSync(path.join(folder, file), 'latin1').split('\n')) {
       if (pair === '') continue;
       records += 1;
-      if (seen.has(pair)) twice.push(`${pair} was sealed by ${seen.get(pair)} and by ${pid}`);
-      seen.set(pair, pid);
+      if (kind === 'openssl') native += 1;
+      by[kind].add(pair.split(' ', 1)[0]);
+      if (seen.has(pair)) twice.push(`${pair} was sealed by ${seen.get(pair)} and by ${file}`);
+      seen.set(pair, file);
     }
   }
-  return { records, processes: processes.length, twice };
+  const handedOver = [...by.openssl].filter((key) => by.moved.has(key)).length;
+  return { records, native, handedOver, processes: processes.size, twice };
 }

@@ -81,7 +81,8 @@ export function fixture(later: Later, name: string, args: readonly string[] = []
       ? words
       : ['/bin/sh', '-c', `ulimit -n ${maxDescriptors}; exec "$@"`, 'sh', ...words];
   const [command = '', ...rest] = limited;
-  const env = { ...process.env, NODE_OPTIONS: '' };
+  // A proof may have every process of a test load something: proofs/tls.mjs.
+  const env = { ...process.env, NODE_OPTIONS: process.env['FIXTURE_NODE_OPTIONS'] ?? '' };
   delete (env as Record<string, string | undefined>).NODE_TEST_CONTEXT;
   const child = spawn(command, rest, { stdio: ['pipe', 'pipe', 'pipe'], env, ...options });
   const running = new Fixture(child);
