@@ -205,25 +205,33 @@ async function proveMoves() {
     for (let waited = 0; told('done').length < jobs && waited < 60_000; waited += 500) await pause(500);
     if (told('done').length !== jobs) problems.push(`${told('done').length} of ${jobs} jobs were done`);
     const did = grouped(told('part'));
+    const began = grouped(told('from'));
     const within = [];
     const across = [];
-    for (const lines of did.values()) {
+    /** How long after the last part in one generation it began in the next. */
+    const onTheWay = [];
+    for (const [job, lines] of did) {
       if (lines.some(({ part }, i) => part !== i) || lines.length !== parts)
         problems.push(`a job did ${lines.map(({ part }) => part).join(' ')}`);
       lines.slice(1).forEach(({ generation, at }, i) => {
         const side = generation === lines[i].generation ? within : across;
         side.push(at - lines[i].at - everyMs);
+        if (side === within) return;
+        const next = began.get(job).findLast((one) => one.generation === generation && one.at <= at);
+        onTheWay.push(next.at - lines[i].at);
       });
     }
     const [longest, control] = [across, within].map((all) => Math.max(...all));
     const over = across.filter((ms) => ms > 100).length;
+    const median = (all) => all.toSorted((a, b) => a - b)[Math.floor(all.length / 2)];
     if (longest > slowestMs + 100)
       problems.push(
         `one stood still for ${longest} ms, 100 beside the ${slowestMs.toFixed(0)} of the restart are the goal`,
       );
     console.log(
-      `moves: ${jobs} jobs changed hands ${across.length} times and stood still for ${longest} ms at most, ${over} times for over 100 ms; ` +
-        `without a move ${control} ms at most; the slowest restart took ${slowestMs.toFixed(0)} ms: ${verdict(problems)}`,
+      `moves: ${jobs} jobs changed hands ${across.length} times and stood still for ${longest} ms at most, ${over} times for over 100 ms, ` +
+        `${median(across)} ms in the median, ${median(onTheWay)} of them until the next generation began it; ` +
+        `without a move ${control} ms at most, ${median(within)} in the median; the slowest restart took ${slowestMs.toFixed(0)} ms: ${verdict(problems)}`,
     );
   } finally {
     await service.stop();
