@@ -1,3 +1,4 @@
+import { isOfBroker } from './feed-senders.js';
 import { type BroadcastMessage, includes, type Positions } from './message.js';
 
 /**
@@ -9,10 +10,14 @@ export class Clients {
   /** Those that are not set up yet, and what they are to be sent then. */
   readonly #pending = new Map<object, BroadcastMessage[]>();
 
-  /** A client comes. @param missed what was dealt with here and not where it comes from. */
+  /**
+   * A client comes.
+   * @param heard up to where it was sent messages.
+   * @param missed what was dealt with here and not where it comes from.
+   */
   arriving(client: object, heard: Positions, positions: Positions, missed: BroadcastMessage[]): void {
     const ahead: Positions = new Map();
-    for (const [origin, seq] of heard) if (seq > (positions.get(origin) ?? 0)) ahead.set(origin, seq);
+    for (const [origin, seq] of heard) if (isAhead(positions, origin, seq)) ahead.set(origin, seq);
     if (ahead.size > 0) this.#ahead.set(client, ahead);
     this.#pending.set(client, missed);
   }
@@ -30,12 +35,20 @@ export class Clients {
     this.#pending.delete(client);
   }
 
-  /** Up to where a client was sent messages, where that is further than this process is; else undefined. */
-  heardBy(client: object, positions: Positions): Positions | undefined {
+  /**
+   * Up to where a client was sent messages, where that is further than this process is; else undefined.
+   * @param isOver whether nothing of a sender comes any more.
+   */
+  heardBy(client: object, positions: Positions, isOver: (sender: string) => boolean): Positions | undefined {
     const ahead = [...(this.#ahead.get(client) ?? [])].filter(
-      ([one, seq]) => seq > (positions.get(one) ?? 0),
+      ([one, seq]) => isAhead(positions, one, seq) && !isOver(one),
     );
     return ahead.length === 0 ? undefined : new Map([...positions, ...ahead]);
+  }
+
+  /** Whether some are not set up yet. */
+  get arePending(): boolean {
+    return this.#pending.size > 0;
   }
 
   /** It could not be set up. */
@@ -52,4 +65,9 @@ export class Clients {
     const ahead = this.#ahead.get(client);
     return ahead !== undefined && includes(ahead, message);
   }
+}
+
+// A sender of whom nothing has come yet: that something of it has come says where one is.
+function isAhead(positions: Positions, origin: string, seq: number): boolean {
+  return seq > (positions.get(origin) ?? (isOfBroker(origin) ? -1 : 0));
 }

@@ -1,24 +1,29 @@
-import type { PublishOptions } from './topic.js';
+import type { BroadcastMessage } from './message.js';
+import type { Topic } from './topic.js';
 
-/** What the feeds need to know of the process in which they are, and of the others that it is linked to. */
+/** What a feed needs to know of the process in which it is, and of the others that it is linked to. */
 export interface FeedHub {
-  /** By which the messages of this process are known elsewhere. */
+  /** By which this process is known elsewhere. */
   readonly id: string;
+  /** Whether another generation takes part. */
   readonly isShared: boolean;
+  /** Whether one was asked to take part, and has not answered yet. */
   readonly isOpening: boolean;
-  readonly linked: readonly string[];
-  readonly feeds: ServingFeeds;
-  knows(origin: string): boolean;
-  isSilentOfPassed(origin: string): boolean;
+  /** Whether one has ever. */
+  readonly wasShared: boolean;
+  /** A name that no other process has, and none that this one had before. */
+  newName(): string;
+  /** Messages of this sender may come from now on. */
+  begins(sender: string): void;
+  /** Nothing of these senders comes any more. */
+  forget(isOver: (sender: string) => boolean): void;
+  /** Up to which of a sender's messages is no longer kept for clients that come. */
+  forgotten(sender: string): number;
+  /** A message of a broker: it is dealt with here, and kept for as long as a client may come that lacks it. */
+  receive(topic: Topic, message: FromBroker, value: unknown, sent: unknown): void;
+  /** Something of a feed has changed that others wait for. */
   feedMoved(): void;
-  publish(topic: string, value: unknown, options?: PublishOptions): boolean;
 }
 
-/** What one feed needs to know of all: which generations serve, and how to tell them something. */
-export interface ServingFeeds {
-  readonly isServing: boolean;
-  readonly isServedElsewhere: boolean;
-  isServedBy(origin: string): boolean;
-  isReachable(origin: string): boolean;
-  tell(note: { readonly topic: string; readonly passed: string }): void;
-}
+/** Of what a message of a broker is told apart, and the era in which it came. */
+export type FromBroker = Pick<BroadcastMessage, 'origin' | 'seq'> & { readonly fed: string };

@@ -1,285 +1,253 @@
 import type { FeedHub } from './feed-hub.js';
+import { sendersOf } from './feed-senders.js';
+import { type BroadcastMessage, includes, type Positions } from './message.js';
 import type { Topic } from './topic.js';
 
-/** So many messages are kept of those that the generation which counts has not passed on yet. */
-const MAX_SPARE = 10_000;
-/** How long a mark may take to come back from the broker; then there is another one. */
+/** How long the first mark may take to come back from the broker; then there is another one, each after twice the time. */
 const MARK_TIMEOUT_MS = 250;
-/** How long a generation that was there before may be silent; then it has no such feed. */
-const SILENCE_MS = 1000;
-/** So many marks are remembered that others were past before this side has seen them. */
-const MAX_EARLY = 1000;
+const MAX_MARK_TIMEOUT_MS = 8000;
+/** So many marks back, others may be behind or ahead; one that is further waits until it is not. */
+const MAX_ERAS = 16;
+/** So many that are over are remembered, which clients may have been ahead by. */
+const MAX_LEFT = 1000;
+/** So many servers that number what they publish; those that have sent last. */
+const MAX_SERVERS = 64;
+/**
+ * For so many tenths of a second in which this process runs, a generation with whose clients it has no mark in common is
+ * told to wait: then the broker does not answer.
+ */
+const MAX_WAIT_TICKS = 100;
+const TICK_MS = 100;
 
-/** What a feed sends into the broker, for all generations to see at the same place among its messages. */
+/** What a feed publishes at the broker, for all generations to see at the same place among its messages. */
 export interface Mark {
   readonly id: string;
-  /** Whose copies count from here on; null for no change. */
-  readonly owner: string | null;
+  /** Older releases name here whose copies count from there on. */
+  readonly owner: null;
 }
 
-interface Copy {
-  readonly value: unknown;
-  /** What is dealt with in this process, where that is another object. */
-  readonly sent: unknown;
-}
+/** Up to where one is: the senders in the order in which something came of them last. */
+type Heard = readonly { readonly origin: string; readonly seq: number }[];
 
-/** The messages from one mark to the next. */
-interface Stretch {
-  /** The mark that it begins with. */
-  readonly era: string;
-  /** Whose copies count; null where that is not known yet. */
-  owner: string | null;
-  /** Own copies of what was not passed on yet. */
-  readonly copies: Copy[];
-  /** How many of them were too many to keep. */
-  dropped: number;
-  /** Nobody has passed on anything of it for so long that nobody will. */
-  isSilent: boolean;
+/** What is to be known of a client that comes. */
+export interface Arrival {
+  /** Whether it has been sent a message that is kept here. */
+  isPast(message: BroadcastMessage): boolean;
+  /** Whether it may have been sent what comes here later of a sender. */
+  mayBeAhead(sender: string): boolean;
 }
 
 /**
- * A subscription that several generations have at the same time. Each gets every message; those of one generation
- * count, and are broadcast to the others. Where that changes is one place among the messages, which all see: a mark.
- * Nobody passes on anything before all that lies before it has been passed on, which its owner says. What the others
- * have got and was not passed on they keep, should the one that counts die.
+ * A subscription that several generations have at the same time. Each gives its own clients what it receives itself, and
+ * counts it from the last mark on. All see a mark at the same place among the messages, so a mark and a number name the
+ * same message in each of them: where a client that moves is, is exact, whoever else lives, stands still or was killed.
  */
 export class Feed {
   readonly topic: Topic;
   readonly #hub: FeedHub;
   readonly #send: (mark: Mark) => void;
-  /** How many messages of an era were passed on before this side has got them, or has seen its mark. */
-  readonly #early = new Map<string, number>();
-  /** Those that have closed this feed. */
-  readonly #closed = new Set<string>();
-  /** In the order of the messages: what is not passed on as a whole, and last the stretch that goes on. */
-  #stretches: Stretch[];
-  #isAligned: boolean;
-  #isSubscribed = false;
+  readonly #senders: ReturnType<typeof sendersOf>;
+  /** The senders from one mark to the next, and last the one now. The first begins without a mark: nobody else has it. */
+  #eras: string[] = [];
+  #count = 0;
+  readonly #left = new Set<string>();
+  /** Up to where those are that number what they publish. */
+  readonly #servers = new Map<string, number>();
+  #state: 'opening' | 'subscribed' | 'lost' | 'closed' = 'opening';
+  /** Whether a mark of this process has come back since it is subscribed. */
+  #isMarked = false;
   #mark: NodeJS.Timeout | undefined;
-  #marks = 0;
-  /** Whether one that counts is about to say so. */
-  #awaitsOwner = false;
+  #markTimeoutMs = MARK_TIMEOUT_MS;
+  #waited = 0;
+  #ticks: NodeJS.Timeout | undefined;
 
   constructor(topic: Topic, hub: FeedHub, send: (mark: Mark) => void) {
     this.topic = topic;
     this.#hub = hub;
     this.#send = send;
-    const isSecond = hub.isOpening || (hub.isShared && !hub.feeds.isServing);
-    this.#stretches = [stretch('', isSecond ? null : hub.id)];
-    this.#isAligned = !isSecond;
+    this.#senders = sendersOf(topic.name);
+    this.#begin();
   }
 
-  /** Whether the copies of this generation count. */
-  get counts(): boolean {
-    return this.#current.owner === this.#hub.id;
-  }
-
-  /** Whether this process has something of it that no other can send on. */
-  get isNeeded(): boolean {
-    return this.#stretches.some(({ owner }) => owner === this.#hub.id);
-  }
-
-  get #current(): Stretch {
-    return this.#stretches.at(-1) as Stretch;
-  }
-
-  /** Another generation was there before this one. */
-  isSecond(): void {
-    this.#stretches = [stretch('', null)];
-    this.#isAligned = false;
-    this.look();
+  /** Whether clients that come can be placed among its messages, as far as the broker can be reached. */
+  get isSettled(): boolean {
+    if (this.#state !== 'subscribed') return this.#state !== 'opening';
+    return this.#isMarked || !(this.#hub.isShared || this.#hub.isOpening);
   }
 
   /** Messages come from now on, as far as is known. */
   subscribed(): void {
-    if (this.#isSubscribed) return;
-    this.#isSubscribed = true;
+    if (this.#state === 'subscribed' || this.#state === 'closed') return;
+    if (this.#state === 'lost') this.#hub.begins(this.#now);
+    this.#state = 'subscribed';
+    this.#markTimeoutMs = MARK_TIMEOUT_MS;
     this.look();
+    this.#hub.feedMoved();
+  }
+
+  /** Messages may have been missed, and none come before it is subscribed again. */
+  lost(): void {
+    if (this.#state === 'closed') return;
+    this.#isMarked = false;
+    this.#stopAsking();
+    this.#begin();
+    // Where it is, it cannot say: nobody is to wait for it.
+    this.#hub.forget((sender) => this.#senders.isEra(sender));
+    this.#state = 'lost';
+    this.#hub.feedMoved();
   }
 
   /** A message came from the broker. @param sent what is dealt with in this process, where that is another object. */
   received(value: unknown, sent: unknown = value): void {
-    if (!this.#isAligned) return;
-    const { era, copies } = this.#current;
-    // Also where this side counts: one that has died may have been ahead.
-    const early = this.#early.get(era) ?? 0;
-    if (early > 0) {
-      this.#early.set(era, early - 1);
-      return;
-    }
-    copies.push({ value, sent });
-    if (this.counts) {
-      this.#advance();
-      return;
-    }
-    if (copies.length <= MAX_SPARE) return;
-    copies.shift();
-    this.#current.dropped += 1;
+    this.#count += 1;
+    const now = this.#now;
+    this.#hub.receive(this.topic, { origin: now, seq: this.#count, fed: now }, value, sent);
   }
 
-  /** A mark came from the broker, in its place among the messages. Those of other services are none of ours. */
-  marked({ id, owner }: Mark): void {
-    if (!this.#hub.knows(id.slice(0, id.lastIndexOf('.')))) return;
-    clearTimeout(this.#mark);
-    this.#mark = undefined;
-    this.#isAligned = true;
-    const ended = this.#current;
-    this.#early.delete(ended.era);
-    if (owner !== null) this.#closed.delete(owner);
-    this.#stretches.push(stretch(id, owner ?? ended.owner));
-    if (this.#early.has(id)) this.#forgetBefore(id);
-    this.#advance();
-    if (this.#stretches.includes(ended) && ended.owner === null) this.#awaitOwner(ended);
+  /** The same from a server that numbers what it publishes: others may have it besides, or not. */
+  receivedFrom(server: string, number: number, value: unknown, sent: unknown): void {
+    const origin = this.#senders.server(server);
+    const before = this.#servers.get(origin);
+    if (before !== undefined && number <= before) return;
+    this.#servers.delete(origin);
+    this.#servers.set(origin, number);
+    const [oldest] = this.#servers.keys();
+    if (this.#servers.size > MAX_SERVERS && oldest !== undefined) {
+      this.#servers.delete(oldest);
+      this.#hub.forget((sender) => sender === oldest);
+    }
+    this.#hub.receive(this.topic, { origin, seq: number, fed: this.#now }, value, sent);
+  }
+
+  /** A mark came from the broker, in its place among the messages, whoever has published it. */
+  marked({ id }: Mark): void {
+    // One that is alone may not see all that others count.
+    if (!this.#hub.wasShared) return;
+    const era = this.#senders.era(id);
+    if (this.#eras.includes(era) || this.#left.has(era)) return;
+    this.#enter(era);
+    if (id.startsWith(`${this.#hub.id}.`)) {
+      this.#isMarked = true;
+      this.#stopAsking();
+    }
     this.#hub.feedMoved();
-    if (this.#hub.feeds.isServing) this.look();
   }
 
-  /** A message of that era was passed on by a generation that counts. */
-  forwarded(era: string, origin: string): void {
-    const one = this.#stretches.find((each) => each.era === era);
-    // An older release passes on what it gets before it knows of others.
-    if (one?.owner === this.#hub.id) return;
-    this.#isOwner(origin);
-    if (one !== undefined && one.dropped > 0) one.dropped -= 1;
-    else if (one?.copies.shift() === undefined && (one === undefined || one === this.#current)) {
-      this.#isEarly(era, 1);
-    }
-    this.#forgetBefore(era);
-    this.#advance();
-  }
-
-  /** All before that mark was passed on, by the generation that has counted. */
-  passed(id: string, origin: string): void {
-    this.#isOwner(origin);
-    if (!this.#stretches.some(({ era }) => era === id)) this.#isEarly(id, 0);
-    this.#forgetBefore(id);
-    this.#advance();
-  }
-
-  /** Another generation has closed it. */
-  left(origin: string): void {
-    this.#closed.add(origin);
-    this.look();
-  }
-
-  /** Passes on what is this generation's to pass on, and has its copies count if it is the one that serves. */
+  /** Another generation takes part: they are to have a mark in common. */
   look(): void {
-    this.#advance();
-    if (!this.#isSubscribed || this.#hub.isOpening) return;
-    const { isServing } = this.#hub.feeds;
-    if (this.#hub.isShared) {
-      if (!this.#isAligned) this.#ask(null);
-      // Slots that all serve would take it from each other for ever.
-      else if (isServing && !this.counts && !this.#isWithServing) this.#ask(this.#hub.id);
-    } else if (isServing && !this.counts) this.#takeAll();
+    if (this.#state !== 'subscribed' || this.#isMarked || !this.#hub.isShared) return;
+    if (this.#mark !== undefined) return;
+    // The broker may be away, or the subscription not be there yet.
+    this.#mark = setTimeout(() => {
+      this.#mark = undefined;
+      this.#markTimeoutMs = Math.min(2 * this.#markTimeoutMs, MAX_MARK_TIMEOUT_MS);
+      this.look();
+    }, this.#markTimeoutMs).unref();
+    this.#send({ id: this.#hub.newName(), owner: null });
   }
 
   /** Ends it here. */
   close(): void {
-    clearTimeout(this.#mark);
-    this.#isSubscribed = false;
+    this.#state = 'closed';
+    this.#stopAsking();
+    clearInterval(this.#ticks);
   }
 
-  get #isWithServing(): boolean {
-    const { owner } = this.#current;
-    if (owner === null) return this.#awaitsOwner && this.#hub.feeds.isServedElsewhere;
-    return !this.#isGone(owner) && this.#hub.feeds.isServedBy(owner);
+  /**
+   * Whether one who is there has this message behind it, as far as it has this feed at all.
+   * @param heard up to where it is.
+   */
+  isPast(heard: Positions, message: BroadcastMessage): boolean {
+    if (includes(heard, message)) return true;
+    const at = this.#eras.indexOf(message.fed ?? '');
+    if (at < 0 || this.#eras.some((era, i) => i > at && heard.has(era))) return true;
+    return !heard.has(this.#eras[at] as string) && ![...heard.keys()].some((one) => this.#senders.isEra(one));
   }
 
-  // Nobody else is there.
-  #takeAll(): void {
+  /** Whether clients can be placed that come from one who is there; else they come again when more has been received. */
+  canPlace(heard: Heard): boolean {
+    const { last, isCommon } = this.#compare(heard);
+    if (last === undefined || this.#state === 'lost') return true;
+    if (!isCommon) return this.#hasWaited();
+    this.#stopWaiting();
+    const at = this.#eras.indexOf(last.origin);
+    if (at < 0) return true;
+    const isKept = (origin: string, seq: number) => this.#hub.forgotten(origin) <= seq;
+    return isKept(last.origin, last.seq) && this.#eras.slice(at + 1).every((origin) => isKept(origin, 0));
+  }
+
+  /** What is to be known of a client that comes. @param heard up to where it was sent messages. */
+  arrival(heard: Heard): Arrival {
+    const { theirs, isCommon } = this.#compare(heard);
+    const positions: Positions = new Map(heard.map(({ origin, seq }) => [origin, seq]));
+    const now = theirs.indexOf(this.#now);
+    const coming = new Set(now < 0 ? [] : theirs.slice(now));
+    return {
+      // Where it is not known to be, it begins with what comes next.
+      isPast: (message) => !isCommon || this.isPast(positions, message),
+      mayBeAhead: (sender) =>
+        !this.#senders.isEra(sender) || this.#eras.includes(sender) || coming.has(sender),
+    };
+  }
+
+  /** Whether nothing of this sender comes here any more. */
+  hasLeft(sender: string): boolean {
+    return this.#left.has(sender);
+  }
+
+  get #now(): string {
+    return this.#eras.at(-1) as string;
+  }
+
+  // Either it is where this side has been, or it has been where this side is.
+  #compare(heard: Heard): { theirs: string[]; last: Heard[number] | undefined; isCommon: boolean } {
+    const all = heard.filter(({ origin }) => this.#senders.isEra(origin));
+    const theirs = all.map(({ origin }) => origin);
+    const last = all.at(-1);
+    const isCommon = last !== undefined && (this.#eras.includes(last.origin) || theirs.includes(this.#now));
+    return { theirs, last, isCommon };
+  }
+
+  // From here on, nobody has a place in common with it before there is a mark.
+  #begin(): void {
+    for (const era of this.#eras.splice(0)) this.#leave(era);
+    this.#hub.forget((sender) => this.#senders.isEra(sender));
+    this.#enter(this.#senders.era(this.#hub.newName()));
+  }
+
+  #enter(era: string): void {
+    this.#eras.push(era);
+    this.#count = 0;
+    this.#hub.begins(era);
+    const [oldest] = this.#eras;
+    if (this.#eras.length <= MAX_ERAS || oldest === undefined) return;
+    this.#eras.shift();
+    this.#leave(oldest);
+    this.#hub.forget((sender) => sender === oldest);
+  }
+
+  #leave(era: string): void {
+    this.#left.add(era);
+    const [oldest] = this.#left;
+    if (this.#left.size > MAX_LEFT && oldest !== undefined) this.#left.delete(oldest);
+  }
+
+  // Only time in which this process runs counts: one that was stopped has first to read what came meanwhile.
+  #hasWaited(): boolean {
+    this.#ticks ??= setInterval(() => {
+      this.#waited += 1;
+    }, TICK_MS).unref();
+    return this.#waited > MAX_WAIT_TICKS;
+  }
+
+  #stopWaiting(): void {
+    clearInterval(this.#ticks);
+    this.#ticks = undefined;
+    this.#waited = 0;
+  }
+
+  #stopAsking(): void {
     clearTimeout(this.#mark);
     this.#mark = undefined;
-    // Without a mark it does not show which ones those were.
-    if (!this.#isAligned) this.#early.clear();
-    this.#isAligned = true;
-    const { era } = this.#current;
-    for (const one of this.#stretches) this.#publish(one);
-    this.#stretches = [stretch(era, this.#hub.id)];
   }
-
-  #advance(): void {
-    for (;;) {
-      const [first, next] = this.#stretches;
-      if (first === undefined) return;
-      const isOwn = first.owner === this.#hub.id || (next !== undefined && this.#inherits(first));
-      if (isOwn) this.#publish(first);
-      if (next === undefined || !(isOwn || this.#isPassed(first))) return;
-      this.#stretches.shift();
-      if (isOwn) this.#hub.feeds.tell({ topic: this.topic.name, passed: next.era });
-      this.#hub.feedMoved();
-    }
-  }
-
-  // What one that is gone has not passed on, the next one does.
-  #inherits({ owner }: Stretch): boolean {
-    return this.#isGone(owner) && this.#nextOwner() === this.#hub.id;
-  }
-
-  #nextOwner(): string | null | undefined {
-    return this.#stretches.find(({ owner }) => !this.#isGone(owner))?.owner;
-  }
-
-  #isGone(owner: string | null): boolean {
-    if (owner === null || owner === this.#hub.id) return false;
-    return this.#closed.has(owner) || !this.#hub.feeds.isReachable(owner);
-  }
-
-  // An older release does not say it: there all has been passed on of which there is a copy here.
-  #isPassed({ copies, isSilent }: Stretch): boolean {
-    if (isSilent) return true;
-    const owner = this.#nextOwner();
-    return typeof owner === 'string' && copies.length === 0 && this.#hub.isSilentOfPassed(owner);
-  }
-
-  // Those whose owner was not known yet had one that nobody has named.
-  #isOwner(origin: string): void {
-    this.#closed.delete(origin);
-    for (const one of this.#stretches) one.owner ??= origin;
-  }
-
-  #isEarly(era: string, more: number): void {
-    this.#early.set(era, (this.#early.get(era) ?? 0) + more);
-    const [oldest] = this.#early.keys();
-    if (this.#early.size > MAX_EARLY && oldest !== undefined) this.#early.delete(oldest);
-  }
-
-  #forgetBefore(id: string): void {
-    const until = this.#stretches.findIndex(({ era }) => era === id);
-    this.#stretches = this.#stretches.filter(({ owner }, at) => at >= until || owner === this.#hub.id);
-  }
-
-  // One that has no such feed passes nothing on.
-  #awaitOwner(ended: Stretch): void {
-    this.#awaitsOwner = true;
-    setTimeout(() => {
-      this.#awaitsOwner = false;
-      if (ended.owner === null) {
-        ended.copies.length = 0;
-        ended.isSilent = true;
-      }
-      this.look();
-    }, SILENCE_MS).unref();
-  }
-
-  #publish({ copies, era }: Stretch): void {
-    for (const { value, sent } of copies.splice(0)) {
-      this.#hub.publish(this.topic.name, value, { fed: era, sent, by: this.topic });
-    }
-  }
-
-  // The broker may be away, or the subscription not be there yet.
-  #ask(owner: string | null): void {
-    if (this.#mark !== undefined) return;
-    this.#marks += 1;
-    this.#mark = setTimeout(() => {
-      this.#mark = undefined;
-      this.look();
-    }, MARK_TIMEOUT_MS).unref();
-    this.#send({ id: `${this.#hub.id}.${this.#marks}`, owner });
-  }
-}
-
-function stretch(era: string, owner: string | null): Stretch {
-  return { era, owner, copies: [], dropped: 0, isSilent: false };
 }

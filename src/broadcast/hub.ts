@@ -4,10 +4,12 @@
 import { randomBytes } from 'node:crypto';
 import type { Message } from '../protocol/messages.js';
 import { Clients } from './clients.js';
+import type { FromBroker } from './feed-hub.js';
+import { isOfBroker } from './feed-senders.js';
 import { Feeds } from './feeds.js';
 import { GapStore } from './gap-store.js';
-import { type Conversation, Link, listOf, positionsOf } from './link.js';
-import { type BroadcastMessage, encodeMessage, includes, type Positions } from './message.js';
+import { type Conversation, Link } from './link.js';
+import { type BroadcastMessage, encodeMessage, listOf, type Positions, positionsOf } from './message.js';
 import { MessageLog } from './message-log.js';
 import type { PublishOptions, Topic } from './topic.js';
 
@@ -23,8 +25,6 @@ const RECENT_BYTES = 1024 * 1024;
 const MAX_SENDERS = 512;
 /** So long a generation that ends waits for another that deals with nothing of what it has sent. */
 const FLUSH_SILENCE_MS = 10_000;
-/** How long it waits for others to take over its feeds. */
-const FEED_TIMEOUT_MS = 2000;
 const FLUSH_LOOK_MS = 100;
 
 interface Waiting {
@@ -63,6 +63,7 @@ export class BroadcastHub {
   /** Of them, those to other slots. */
   #slotOpenings = 0;
   #seq = 0;
+  #names = 0;
   #isFresh = true;
   #isDelivering = false;
   #isScheduled = false;
@@ -84,9 +85,14 @@ export class BroadcastHub {
     return this.#links.size > 0;
   }
 
-  /** Whether another generation was asked to take part, and has not answered yet. */
+  /** Whether one was asked to take part, and has not answered yet. */
   get isOpening(): boolean {
     return this.#openings > 0;
+  }
+
+  /** Whether one has ever. */
+  get wasShared(): boolean {
+    return !this.#isFresh;
   }
 
   /** Whether messages wait for another generation that is slow. */
@@ -101,18 +107,19 @@ export class BroadcastHub {
 
   /** The same for a client that was sent more where it came from, and has not been overtaken since; else undefined. */
   heardBy(client: object): { origin: string; seq: number }[] | undefined {
-    const further = this.clients.heardBy(client, this.#positions);
+    const isOver = (sender: string) => this.feeds.hasLeft(sender);
+    const further = this.clients.heardBy(client, this.#positions, isOver);
     return further === undefined ? undefined : listOf(further);
   }
 
-  /** The processes at the other ends of links. */
-  get linked(): string[] {
-    return [...this.#links].map(({ peer }) => peer);
+  /** Whether a process takes part at the other end of a channel. */
+  isLinkedTo(id: string): boolean {
+    return [...this.#links].some(({ peer }) => peer === id);
   }
 
-  /** Whether a process at the other end of a link does not say of feeds what it has passed on. */
-  isSilentOfPassed(origin: string): boolean {
-    return [...this.#links].some(({ peer, saysPassed }) => peer === origin && !saysPassed);
+  /** What is kept for those that may lack it. */
+  get kept(): { readonly size: number; readonly bytes: number } {
+    return { size: this.#log.end - this.#log.start, bytes: this.#log.bytes };
   }
 
   /** Whether it knows a sender: its messages come by themselves. */
@@ -152,11 +159,51 @@ export class BroadcastHub {
    * @returns whether more may be sent at once; else {@link drained} says when.
    * @throws MOULT_BAD_OPTION, MOULT_DATA_TOO_LARGE
    */
-  publish(topic: string, value: unknown, { fed, sent = value, by }: PublishOptions = {}): boolean {
-    const payload = by === undefined || this.#isKept ? encodeMessage(topic, value) : NO_BYTES;
+  publish(topic: string, value: unknown, { sent = value, by }: PublishOptions = {}): boolean {
+    const payload = by === undefined || this.#isRead ? encodeMessage(topic, value) : NO_BYTES;
     this.#seq += 1;
-    this.#accept({ message: { origin: this.id, seq: this.#seq, topic, payload, fed }, value: { sent }, by });
+    const message = { origin: this.id, seq: this.#seq, topic, payload, fed: undefined };
+    this.#accept({ message, value: { sent }, by });
     return !this.isFull;
+  }
+
+  /** A message of a broker, which every generation receives itself. */
+  receive(by: Topic, from: FromBroker, value: unknown, sent: unknown): void {
+    const payload = this.#isRead ? this.#toKeep(by.name, value) : NO_BYTES;
+    this.#accept({ message: { ...from, topic: by.name, payload }, value: { sent }, by });
+  }
+
+  // What cannot be kept, those who are here get all the same; others come when they are past it.
+  #toKeep(name: string, value: unknown): Buffer {
+    try {
+      return encodeMessage(name, value);
+    } catch {
+      return NO_BYTES;
+    }
+  }
+
+  /** A name that no other process has, and none that this one had before. */
+  newName(): string {
+    this.#names += 1;
+    return `${this.id}.${this.#names}`;
+  }
+
+  /** Messages of this sender may come from now on, and others are told. */
+  begins(sender: string): void {
+    this.#positions.set(sender, 0);
+    this.#schedule();
+  }
+
+  /** Nothing of these senders comes any more. */
+  forget(isOver: (sender: string) => boolean): void {
+    for (const known of [this.#positions, this.#forgotten]) {
+      for (const sender of known.keys()) if (isOver(sender)) known.delete(sender);
+    }
+  }
+
+  /** Up to which of a sender's messages is no longer kept for clients that come. */
+  forgotten(sender: string): number {
+    return this.#forgotten.get(sender) ?? 0;
   }
 
   /** Settles when no other generation is slow. */
@@ -204,7 +251,7 @@ export class BroadcastHub {
         isOpening = false;
         this.#openings -= 1;
         this.#slotOpenings -= slots;
-        this.feeds.look();
+        this.feedMoved();
       };
       channel.closed.then(opened);
       const introduction = this.#introduction();
@@ -212,8 +259,6 @@ export class BroadcastHub {
         this.#join(channel, join, introduction, isSlot);
         opened();
       });
-      // What a feed brings until the answer comes, the other side has passed on to all clients that there are.
-      if (this.#isFresh) this.feeds.joining(isSlot);
       channel.send(introduction);
     });
   }
@@ -223,7 +268,9 @@ export class BroadcastHub {
    * may be behind with what all neighbours are past.
    */
   canTake(heard: readonly { origin: string; seq: number }[]): boolean {
-    return heard.every(({ origin, seq }) => seq >= (this.#forgotten.get(origin) ?? 0));
+    const isKept = ({ origin, seq }: { origin: string; seq: number }) =>
+      isOfBroker(origin) || seq >= this.forgotten(origin);
+    return heard.every(isKept) && this.feeds.canPlace(heard);
   }
 
   /** Clients may come: nothing is forgotten. @returns ends that. */
@@ -240,8 +287,9 @@ export class BroadcastHub {
 
   /** A client comes from another generation. @param heard up to where it was sent messages there. */
   arriving(client: object, heard: readonly { origin: string; seq: number }[]): void {
-    const positions = positionsOf(heard);
-    const missed = this.#log.all().filter((message) => !includes(positions, message));
+    const { isPast, mayBeAhead } = this.feeds.arrival(heard);
+    const missed = this.#log.all().filter((message) => !isPast(message));
+    const positions = positionsOf(heard.filter(({ origin }) => mayBeAhead(origin)));
     this.clients.arriving(client, positions, this.#positions, missed);
   }
 
@@ -263,11 +311,8 @@ export class BroadcastHub {
     const isWaitedFor = (link: Link, nowMs: number) =>
       !link.isFlushed && nowMs - Math.max(startedAtMs, link.heardAtMs) < silenceMs;
     const isFlushed = () => {
-      if (!this.isShared) return true;
       const nowMs = performance.now();
-      if ([...this.#links].some((link) => isWaitedFor(link, nowMs))) return false;
-      // Whose copies of a feed count goes when another's do.
-      return !this.feeds.isNeeded || nowMs - startedAtMs >= Math.min(silenceMs, FEED_TIMEOUT_MS);
+      return ![...this.#links].some((link) => isWaitedFor(link, nowMs));
     };
     const looks = setInterval(() => this.#look(), FLUSH_LOOK_MS).unref();
     this.#schedule();
@@ -277,7 +322,12 @@ export class BroadcastHub {
 
   /** Whether anybody may need again what is sent now. */
   get #isKept(): boolean {
-    return this.#links.size + this.#openings + this.#recent > 0;
+    return this.#links.size + this.#openings + this.#recent + this.#pins > 0;
+  }
+
+  /** Whether what is sent now is read again: by others, or for a client that is not set up. */
+  get #isRead(): boolean {
+    return this.#isKept || this.clients.arePending;
   }
 
   #introduction(): Message<'broadcast-join'> {
@@ -286,7 +336,6 @@ export class BroadcastHub {
       id: this.id,
       heard: listOf(this.#positions),
       first: this.#isFresh,
-      saysPassed: true,
     };
   }
 
@@ -299,7 +348,8 @@ export class BroadcastHub {
   ): void {
     // What was sent before nobody has who could bring a client that was not sent it. One that joins several at once is
     // sent it by none of them; of senders that it knows by then another one has begun to tell it.
-    for (const { origin, seq } of join.heard) {
+    const ofGenerations = join.heard.filter(({ origin }) => !isOfBroker(origin));
+    for (const { origin, seq } of ofGenerations) {
       const known = this.#positions.get(origin);
       const isNews = seq > (known ?? 0);
       const isBeginning =
@@ -309,9 +359,10 @@ export class BroadcastHub {
       this.#forgotten.set(origin, seq);
     }
     if (!this.#positions.has(join.id)) this.#positions.set(join.id, 0);
-    for (const origin of [join.id, ...this.#positions.keys()]) this.#known.add(origin);
+    for (const origin of [join.id, ...this.#positions.keys()])
+      if (!isOfBroker(origin)) this.#known.add(origin);
     // One that shares for the first time begins with what this side has said, which may be long ago.
-    const heard = join.first ? said.heard : join.heard;
+    const heard = join.first ? begun(said.heard, join.heard) : join.heard;
     this.#isFresh = false;
     const link = new Link(
       channel,
@@ -320,13 +371,14 @@ export class BroadcastHub {
       {
         received: (from, messages) => this.#received(from, messages),
         heardOf: (origin) => this.#known.add(origin),
+        isPast: (has, message) => this.feeds.isPast(has, message),
         acknowledged: () => this.#acknowledged(),
         closed: (closed) => this.#closed(closed),
       },
       isSlot,
     );
     this.#links.add(link);
-    this.feeds.tellServing();
+    this.feeds.look();
     this.#schedule();
   }
 
@@ -360,14 +412,13 @@ export class BroadcastHub {
 
   #deliver({ message, value, by }: Waiting): void {
     this.#note(message);
-    if (this.#isKept) {
+    if (this.#isKept && message.payload !== NO_BYTES) {
       this.#log.add(message);
       this.#limit();
       if (this.#links.size === 0) this.#forget();
     } else this.#forgotten.set(message.origin, message.seq);
-    if (message.fed !== undefined && value === undefined)
-      this.feeds.forwarded(message.topic, message.fed, message.origin);
-    if (value === undefined) guarded(() => this.feeds.told(message));
+    // An older release sends on what its broker brings; this side has its own.
+    if (value === undefined && message.fed !== undefined && this.feeds.has(message.topic)) return;
     this.clients.note(message);
     const isDue = (client: object) => this.clients.isDue(client, message);
     const topics = by === undefined ? this.#topics.get(message.topic) : [by];
@@ -378,8 +429,11 @@ export class BroadcastHub {
   #note({ origin, seq }: BroadcastMessage): void {
     this.#positions.delete(origin);
     this.#positions.set(origin, seq);
-    const [oldest] = this.#positions.keys();
-    if (this.#positions.size <= MAX_SENDERS || oldest === undefined) return;
+    if (this.#positions.size <= MAX_SENDERS) return;
+    // Feeds forget their own.
+    const generations = [...this.#positions.keys()].filter((one) => !isOfBroker(one));
+    const [oldest] = generations;
+    if (generations.length <= MAX_SENDERS || oldest === undefined) return;
     this.#positions.delete(oldest);
     this.#forgotten.delete(oldest);
   }
@@ -420,8 +474,6 @@ export class BroadcastHub {
     this.#forget();
     // Nobody else may have what it had not sent on.
     if (this.#links.size <= 1) this.#giveUpGaps();
-    this.feeds.tellServing();
-    this.feeds.look();
     this.#look();
   }
 
@@ -432,9 +484,16 @@ export class BroadcastHub {
     this.#forgetBefore(Math.min(kept, ...[...this.#links].map(({ low }) => low)));
   }
 
-  /** A feed has come to another generation. */
+  /** A feed is settled, or has come to a mark: others may be past what is kept. */
   feedMoved(): void {
+    for (const link of this.#links) link.look();
+    this.#forget();
     this.#look();
+  }
+
+  /** Settles when clients can be placed among the messages of all feeds; see {@link Feeds.areSettled}. */
+  feedsSettled(): Promise<void> {
+    return this.#until(() => this.feeds.areSettled);
   }
 
   #until(isOver: () => boolean): Promise<void> {
@@ -461,6 +520,17 @@ export class BroadcastHub {
       this.#look();
     });
   }
+}
+
+/** @param said up to where one begins that shares for the first time. @param told what it says itself. */
+function begun(
+  said: Message<'broadcast-join'>['heard'],
+  told: Message<'broadcast-join'>['heard'],
+): Message<'broadcast-join'>['heard'] {
+  return [
+    ...said.filter(({ origin }) => !isOfBroker(origin)),
+    ...told.filter(({ origin }) => isOfBroker(origin)),
+  ];
 }
 
 // What a service's own code throws must not keep the message from anybody else.

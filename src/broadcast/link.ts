@@ -1,7 +1,14 @@
 import type { Channel } from '../channel/channel.js';
 import { MAX_BROADCASTS, MAX_HEARD } from '../protocol/limits.js';
 import type { Message } from '../protocol/messages.js';
-import { type BroadcastMessage, includes, MAX_MESSAGE_BYTES, type Positions } from './message.js';
+import { isOfBroker } from './feed-senders.js';
+import {
+  type BroadcastMessage,
+  includes,
+  MAX_MESSAGE_BYTES,
+  type Positions,
+  positionsOf,
+} from './message.js';
 import type { MessageLog } from './message-log.js';
 
 /** So many bytes may be on their way to a peer that has not dealt with them; the rest waits in the log. */
@@ -19,6 +26,8 @@ export interface LinkEvents {
   received(link: Link, messages: readonly BroadcastMessage[]): void;
   /** There is such a sender. */
   heardOf(origin: string): void;
+  /** Whether one who is there has dealt with a message. */
+  isPast(heard: Positions, message: BroadcastMessage): boolean;
   /** The other side has dealt with more. */
   acknowledged(): void;
   closed(link: Link): void;
@@ -28,8 +37,6 @@ export interface LinkEvents {
 export class Link {
   /** The other side's own messages have this sender. */
   readonly peer: string;
-  /** Whether it says of feeds what it has passed on; older releases do not. */
-  readonly saysPassed: boolean;
   /** All before this number the other side has dealt with, and sends no client that has not been sent it. */
   low: number;
   /** Whether the other side is another slot, and not the other side of a handover. */
@@ -59,7 +66,6 @@ export class Link {
     this.#log = log;
     this.isSlot = isSlot;
     this.peer = join.id;
-    this.saysPassed = join.saysPassed === true;
     this.#heard = positionsOf(join.heard);
     this.#next = log.start;
     this.low = log.start;
@@ -145,7 +151,9 @@ export class Link {
   }
 
   #has(message: BroadcastMessage): boolean {
-    return message.origin === this.peer || includes(this.#heard, message);
+    // What comes from a broker it receives itself.
+    const { origin } = message;
+    return origin === this.peer || isOfBroker(origin) || includes(this.#heard, message);
   }
 
   #news(heard: Positions): { origin: string; seq: number }[] {
@@ -161,27 +169,23 @@ export class Link {
   #learn(heard: Message<'broadcast-heard'>['heard']): void {
     this.heardAtMs = performance.now();
     for (const { origin, seq } of heard) {
-      this.#events.heardOf(origin);
+      if (!isOfBroker(origin)) this.#events.heardOf(origin);
       if (seq > (this.#heard.get(origin) ?? -1)) this.#heard.set(origin, seq);
     }
     while (this.#sending[0] !== undefined && includes(this.#heard, this.#sending[0])) {
       this.#sendingBytes -= this.#sending.shift()?.payload.length ?? 0;
     }
+    this.look();
+  }
+
+  /** Looks how far the other side is in what is kept. */
+  look(): void {
     for (let next = this.#log.at(this.low); next !== undefined; next = this.#log.at(this.low)) {
-      if (!includes(this.#heard, next)) break;
+      if (!this.#events.isPast(this.#heard, next)) break;
       this.low += 1;
     }
     this.#next = Math.max(this.#next, this.low);
   }
-}
-
-/** Positions as a message has them. */
-export function listOf(positions: Positions): { origin: string; seq: number }[] {
-  return [...positions].map(([origin, seq]) => ({ origin, seq }));
-}
-
-export function positionsOf(heard: readonly { origin: string; seq: number }[]): Positions {
-  return new Map(heard.map(({ origin, seq }) => [origin, seq]));
 }
 
 // As copies, so that none keeps the memory of all.

@@ -1,3 +1,4 @@
+import { isOfBroker } from './feed-senders.js';
 import type { BroadcastMessage } from './message.js';
 
 /** Messages in the order in which they were dealt with here, as far back as somebody may need them. */
@@ -25,10 +26,10 @@ export class MessageLog {
     return this.#messages;
   }
 
-  /** How many bytes those from this number on have. */
+  /** How many bytes those from this number on have that are to be sent to others. */
   bytesFrom(index: number): number {
-    const at = Math.max(0, index - this.#start);
-    return this.#messages.slice(at).reduce((sum, { payload }) => sum + payload.length, 0);
+    const some = this.#messages.slice(Math.max(0, index - this.#start));
+    return some.reduce((sum, { origin, payload }) => sum + (isOfBroker(origin) ? 0 : payload.length), 0);
   }
 
   add(message: BroadcastMessage): void {

@@ -1,5 +1,7 @@
 import { deserialize, serialize } from 'node:v8';
 import { asMoultError, MoultError } from '../errors.js';
+import { MAX_HEARD } from '../protocol/limits.js';
+import { isOfBroker } from './feed-senders.js';
 
 /** The most bytes that one message may have. What a frame can carry is not less. */
 export const MAX_MESSAGE_BYTES = 4 * 1024 * 1024;
@@ -15,7 +17,7 @@ export interface BroadcastMessage {
   /** The name under which it was sent. */
   readonly topic: string;
   readonly payload: Buffer;
-  /** Of what came from a broker outside, from which other generations have copies: the era of its feed. */
+  /** Of what came from a broker outside, from which other generations have copies: after which mark. */
   readonly fed: string | undefined;
 }
 
@@ -53,4 +55,20 @@ export function decodeMessage({ payload }: BroadcastMessage): unknown {
 /** Whether these positions are past a message. */
 export function includes(positions: Positions, { origin, seq }: BroadcastMessage): boolean {
   return (positions.get(origin) ?? 0) >= seq;
+}
+
+/** Positions as a message has them. Where there are more than fit, marks of long ago are left out. */
+export function listOf(positions: Positions): { origin: string; seq: number }[] {
+  let tooMany = positions.size - MAX_HEARD;
+  return [...positions].flatMap(([origin, seq]) => {
+    if (tooMany > 0 && isOfBroker(origin)) {
+      tooMany -= 1;
+      return [];
+    }
+    return [{ origin, seq }];
+  });
+}
+
+export function positionsOf(heard: readonly { origin: string; seq: number }[]): Positions {
+  return new Map(heard.map(({ origin, seq }) => [origin, seq]));
 }

@@ -19,8 +19,6 @@ export interface Topic {
 
 /** How a message is published. */
 export interface PublishOptions {
-  /** The era of a feed, for what came from a broker outside. */
-  readonly fed?: string;
   /** What is dealt with in this process, where that is another object. */
   readonly sent?: unknown;
   /** Who alone deals with it in this process; then it is made bytes only where somebody else is to have it. */

@@ -20,15 +20,14 @@ export interface RedisPubSubOptions<T> {
 }
 
 /**
- * Has what is published in Redis broadcast in this service. Every generation subscribes, and for as long as there are two
- * each message counts once: none is missed while the one takes over from the other, none comes twice.
+ * Has what is published in Redis broadcast in this service. Every generation subscribes, and a client that moves from one
+ * to the other is sent each message once: it misses none, and gets none twice.
  *
  * ```js
  * const numbers = broadcastTo(wss, 'numbers');
  * redisPubSub(numbers, { redis, channels: ['numbers'] });
  * ```
- * Generations find the place where one takes over from the other by a message of their own, in the channel
- * `_moult.<the first channel>`; where permissions are set, it must be allowed. Not with Redis Cluster, whose nodes have no
+ * Generations compare how far they are by messages of their own, in the channel `_moult.<the first channel>`; where permissions are set, it must be allowed. Not with Redis Cluster, whose nodes have no
  * common order.
  * @param to what `broadcastTo` or `service.broadcast` gave.
  * @returns unsubscribes.
@@ -40,17 +39,23 @@ export function redisPubSub<T = string>(
   const marks = `_moult.${channels[0] ?? ''}`;
   // Away with Redis, it comes back with it, and asks anew.
   const subscription = to.feed((text) => void redis.publish(marks, text).catch(() => {}));
-  const subscriber = redis.duplicate();
+  // What comes before it is said that messages come again would count to those that came before.
+  const subscriber = redis.duplicate({ autoResubscribe: false });
   subscriber.on('error', () => {});
   subscriber.on('message', (channel: string, text: string) => {
     if (channel === marks) subscription.marked(text);
     else subscription.received(read(text, channel));
   });
-  subscriber.subscribe(marks, ...channels).then(
-    () => subscription.subscribed(),
-    // It was closed before.
-    () => {},
-  );
+  const subscribe = () => {
+    subscriber.subscribe(marks, ...channels).then(
+      () => subscription.subscribed(),
+      // It was closed before, or may not subscribe. When it is back, it tries again.
+      () => subscription.lost(),
+    );
+  };
+  subscriber.on('ready', subscribe);
+  subscriber.on('close', () => subscription.lost());
+  if (subscriber.status === 'wait') subscriber.connect().catch(() => {});
   return async () => {
     subscription.close();
     subscriber.disconnect();

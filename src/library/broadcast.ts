@@ -24,8 +24,8 @@ export interface Broadcast<T> {
   drained(): Promise<void>;
   /**
    * Takes its messages from a subscription at a broker, such as Redis, that every generation has: each
-   * message is handled once, although two generations receive it. The broker must deliver messages to all
-   * subscribers in the same order. For Redis, use `redisPubSub` of `moult/redis-pub-sub`.
+   * process handles what it receives itself, and a client that moves is sent each message once. The broker must
+   * deliver messages to all subscribers in the same order. For Redis, use `redisPubSub` of `moult/redis-pub-sub`.
    * @param mark publishes a string so that every generation receives it in order among the messages, and
    *   passes it to `marked`.
    */
@@ -105,9 +105,24 @@ function subscriptionOf<T>(hub: BroadcastHub, topic: Topic, mark: (text: string)
   return {
     subscribed: () => feed.subscribed(),
     received: (message) => feed.received(message),
-    marked: (text) => feed.marked(JSON.parse(text) as Mark),
+    marked: (text) => {
+      const mark = markOf(text);
+      if (mark !== undefined) feed.marked(mark);
+    },
+    lost: () => feed.lost(),
     close: () => hub.feeds.close(feed),
   };
+}
+
+// Others may publish there, too.
+function markOf(text: string): Mark | undefined {
+  try {
+    const mark: unknown = JSON.parse(text);
+    const isMark = typeof mark === 'object' && mark !== null && 'id' in mark && typeof mark.id === 'string';
+    return isMark ? (mark as Mark) : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 function checked(name: string): string {

@@ -437,8 +437,6 @@ export const schemas = {
     heard,
     /** Whether it shares broadcasts for the first time. */
     first: v.boolean(),
-    /** Whether it says of what comes from a broker up to which mark it has passed on all. */
-    saysPassed: v.optional(v.boolean()),
   }),
   broadcast: v.object({
     /** In the order of the attachment, which holds them one after the other. */
@@ -449,7 +447,7 @@ export const schemas = {
           seq: count,
           topic: pieceName,
           bytes: count,
-          /** Of what came from a broker outside, from which the receiver may have it, too: the era of the feed. */
+          /** Only from older releases, of what came from a broker outside, from which the receiver may have it, too. */
           fed: v.optional(text(64)),
         }),
       ),

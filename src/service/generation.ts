@@ -6,7 +6,7 @@ import { EventEmitter } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { getEnvironmentData } from 'node:worker_threads';
-import { broadcastHub } from '../broadcast/shared.js';
+import { broadcastHub, knownHub } from '../broadcast/shared.js';
 import type { Channel } from '../channel/channel.js';
 import { Door } from '../channel/door.js';
 import type { Line } from '../channel/line.js';
@@ -58,6 +58,7 @@ import { ThreadHub } from '../threads/hub.js';
 import { MARK } from '../threads/mark.js';
 import { askToEnd } from './ask-to-end.js';
 import type { Beginning } from './beginning.js';
+import { whenFed } from './fed.js';
 import { LateListeners } from './late-listeners.js';
 import type { LifeEvents } from './life-events.js';
 import { LookedAt } from './looked-at.js';
@@ -171,7 +172,7 @@ export class Generation implements GenerationContext {
       threads: this.threads,
       inherited: listeners,
       hasPredecessor: giver !== undefined,
-      ready: (late) => this.#ready(late),
+      ready: (late) => whenFed(giver !== undefined, () => this.#ready(late)),
       refuse: (error) => this.refuse(error),
       missing: (names, opened) => hears?.send({ type: 'missing', names: [...names], opened: [...opened] }),
     });
@@ -197,8 +198,8 @@ export class Generation implements GenerationContext {
     if (settings.measures) this.#measuring.startForLife();
     this.#predecessor = this.#asPredecessor();
     this.#successor = this.#asSuccessor();
-    this.life.on('serve', () => broadcastHub().feeds.serve());
-    for (const over of ['yield', 'drain'] as const) this.life.on(over, () => broadcastHub().feeds.yield());
+    this.life.on('serve', () => knownHub()?.feeds.serve());
+    for (const over of ['yield', 'drain'] as const) this.life.on(over, () => knownHub()?.feeds.yield());
     this.#attach(overseer);
     // A gated listener does not keep the process alive; the wait for its commit does.
     if (this.#isGated && giver === undefined) overseer.lifeline.ref();
@@ -355,7 +356,7 @@ export class Generation implements GenerationContext {
       handBack: (channel, flows, message, returning) => {
         this.#late?.stop();
         this.#predecessor.giveBack(channel, flows, message, returning);
-        broadcastHub().feeds.yield();
+        knownHub()?.feeds.yield();
       },
       aborted: (error) => {
         this.tasks.close();

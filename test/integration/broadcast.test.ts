@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -7,12 +8,13 @@ import { connect } from '@nats-io/transport-node';
 import { createAdapter } from '@socket.io/redis-adapter';
 import { Redis } from 'ioredis';
 import { Server } from 'socket.io';
+import WebSocket from 'ws';
 import { MAX_WAITING_BYTES } from '#moult/broadcast/hub.js';
 import { brokerOf } from '../support/brokers.js';
 import { lacksServer, serverFor } from '../support/message-service.js';
 import { bySocketIo, byWebSocket, Crowd } from './broadcast-clients.js';
-import { portOf, whenAllServe } from './slots-of.js';
-import { fixture, type Supervised, withService } from './supervised.js';
+import { portOf, serving, whenAllServe } from './slots-of.js';
+import { fixture, type Supervised, until, withService } from './supervised.js';
 
 const CLIENTS = 60;
 /** Whether each restart is undone. `MOULT_RESTARTS=20 npm test -- integration/broadcast` is the proof: every third one is. */
@@ -209,6 +211,51 @@ describe('what comes over Redis while clients move', { skip }, () => {
         await crowd.connect(byWebSocket, await portOf(service), CLIENTS);
         crowd.hearFrom('p', 4, (text) => redis.publish('numbers', text));
       },
+    });
+  });
+
+  it('comes once to every WebSocket of the others when a slot is killed while another is replaced', async () => {
+    const options = {
+      command: ['node', fixture('redis-numbers.mjs')],
+      env: { REDIS_URL: server().url },
+      runOptions: ['--slots', '3', '--probation', '1s'],
+    };
+    await withService(options, async (service) => {
+      await whenAllServe(service, 3);
+      const port = await portOf(service);
+      const sockets = Array.from({ length: CLIENTS }, () => {
+        const ws = new WebSocket(`ws://127.0.0.1:${port}/`);
+        const got: number[] = [];
+        ws.on('message', (data) => got.push(Number(String(data).split(' ')[1])));
+        ws.on('error', () => {});
+        return { ws, got };
+      });
+      await Promise.all(sockets.map(({ ws }) => once(ws, 'open')));
+      let published = 0;
+      const publishing = setInterval(() => {
+        void redis.publish('numbers', `p ${published}`);
+        published += 1;
+      }, 4);
+      try {
+        const roll = service.moult('restart', service.name);
+        await until('a successor is there', async () => (await service.status()).generations.length > 3);
+        const last = (await serving(service)).at(-1);
+        assert.ok(last);
+        process.kill(last.pid, 'SIGKILL');
+        await roll;
+        await whenAllServe(service, 3);
+      } finally {
+        clearInterval(publishing);
+      }
+      const open = sockets.filter(({ ws }) => ws.readyState === WebSocket.OPEN);
+      assert.ok(open.length > 0 && open.length < CLIENTS, `${open.length} of ${CLIENTS} are open`);
+      const has = ({ got }: { got: number[] }) => got.at(-1) === published - 1;
+      await until('all that live have the last', () => open.every(has), 5000).catch(() => {});
+      for (const { got } of open) {
+        const wanted = Array.from({ length: published - (got[0] ?? 0) }, (_, i) => (got[0] ?? 0) + i);
+        assert.deepEqual(got, wanted);
+      }
+      for (const { ws } of sockets) ws.terminate();
     });
   });
 

@@ -70,8 +70,8 @@ export function shareBroadcasts(io: ServerInsides, sessions: Sessions, name: str
 
 /**
  * The broadcasts of one namespace. What is sent here goes to the other generations, too, whatever the adapter does with it
- * besides. What comes from outside, over an adapter for several servers, comes to every generation: one of them counts, and
- * sends it on to the others.
+ * besides. What comes from outside, over an adapter for several servers, comes to every generation, which sends it to its own
+ * clients.
  */
 class SharedAdapter {
   readonly #adapter: AdapterInsides;
@@ -89,6 +89,8 @@ class SharedAdapter {
   readonly #outgoing = new WeakSet<object>();
   /** Packets as the adapter has made them: one that keeps packets for recovery adds an offset. */
   readonly #made = new WeakMap<BroadcastMessage, BroadcastPacket>();
+  /** How many were sent to other servers. */
+  #sent = 0;
   /** Which clients a packet goes to that is being sent. */
   #isFor: ((socket: SocketInsides) => boolean) | undefined;
   #encoded: BroadcastPacket | undefined;
@@ -141,9 +143,9 @@ class SharedAdapter {
       return encode.call(adapter, packet, options);
     };
     const { hasRoom } = adapter;
-    // Who of its room is elsewhere must be sent it, too.
+    // All are to count the same, whoever is in the room.
     if (hasRoom !== undefined) {
-      adapter.hasRoom = (room) => this.#hub.isShared || hasRoom.call(adapter, room);
+      adapter.hasRoom = (room) => this.#hub.wasShared || hasRoom.call(adapter, room);
     }
     this.#feed = this.#hub.feeds.open(this.#topic, (mark) => this.#mark(mark));
     // Whether it is subscribed the adapter does not say: until it is, marks do not come back.
@@ -206,7 +208,8 @@ class SharedAdapter {
     }
     this.#for(isFor, () => this.#deliverHere.call(this.#adapter, packet, opts));
     if (!isOwn) return;
-    const outside = { ...opts, flags: { ...opts.flags, moult: this.#hub.id } };
+    this.#sent += 1;
+    const outside = { ...opts, flags: { ...opts.flags, moult: this.#hub.id, moultNumber: this.#sent } };
     this.#outgoing.add(outside);
     this.#send.call(this.#adapter, packet, outside);
   }
@@ -259,10 +262,13 @@ class SharedAdapter {
   }
 
   #fromOutside(sent: Sent, feed: Feed): void {
-    const { moult } = sent.opts.flags ?? {};
+    const { moult, moultNumber: number } = sent.opts.flags ?? {};
     if (typeof moult === 'object' && moult !== null) feed.marked(moult);
+    else if (moult === undefined) feed.received(travelling(sent), sent);
     // What another generation has sent comes by its own way.
-    else if (moult === undefined || !this.#hub.knows(moult)) feed.received(travelling(sent), sent);
+    else if (this.#hub.knows(moult)) return;
+    else if (number === undefined) feed.received(travelling(sent), sent);
+    else feed.receivedFrom(moult, number, travelling(sent), sent);
   }
 
   // Under a name that is nobody's, so that this process gets it back.

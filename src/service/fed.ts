@@ -1,0 +1,33 @@
+import { knownHub } from '../broadcast/shared.js';
+
+/**
+ * For so many tenths of a second in which this process runs, a successor waits for the brokers to which its service
+ * subscribes; one may be away.
+ */
+const MAX_WAIT_TICKS = 50;
+const TICK_MS = 100;
+
+/**
+ * Calls back when a successor receives what brokers publish, and clients of its predecessor can be placed among it: from
+ * then on a client misses none, wherever it connects. At once for one that subscribes to none, or has no predecessor.
+ */
+export function whenFed(hasPredecessor: boolean, then: () => void): void {
+  const hub = knownHub();
+  // Another copy of moult may have made it, which says nothing of that.
+  if (!hasPredecessor || hub === undefined || hub.feeds.areSettled !== false) {
+    then();
+    return;
+  }
+  let isCalled = false;
+  let waited = 0;
+  const call = () => {
+    clearInterval(ticks);
+    if (!isCalled) then();
+    isCalled = true;
+  };
+  const ticks = setInterval(() => {
+    waited += 1;
+    if (waited > MAX_WAIT_TICKS) call();
+  }, TICK_MS);
+  void hub.feedsSettled().then(call);
+}
