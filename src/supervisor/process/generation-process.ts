@@ -193,10 +193,10 @@ export class GenerationProcess {
     return this.#servingSince;
   }
 
-  /** What it wrote in the seconds before its end, or before now: where it has served, as far as that is kept. */
+  /** What it wrote last: of one that has served and ended in the seconds before its end, as far as that is kept. */
   get lastLines(): string[] {
     if (this.#servingSince === undefined) return this.tree.output.lines();
-    return this.keptSince((this.#endedAt ?? wallClockMs()) - LAST_LINES_MS);
+    return this.keptSince(this.#endedAt === undefined ? this.startedAt : this.#endedAt - LAST_LINES_MS);
   }
 
   /** The line of those that says most of how it ended. */
