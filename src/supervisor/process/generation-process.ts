@@ -22,7 +22,7 @@ import { tellingLine } from './telling-line.js';
 /** How long what one said before its end may take to be read, where its end is heard of first. */
 const LAST_WORDS_MS = 250;
 /** What one wrote earlier does not say why it ended: Node itself may have said that, past what is kept. */
-const LAST_LINES_MS = 5000;
+const LAST_LINES_MS = 30_000;
 
 /** The channel to a service, or what stands for one where the service has none. */
 export interface Lifeline extends Line {
