@@ -156,7 +156,7 @@ function claim(
     registry.closedByService,
   );
   listener.meetsPipelining = item.meetsPipelining === true;
-  listener.wasUnhandled = item.unhandled === true;
+  listener.wasUnhandled = item.unhandled;
   registry.add(listener);
   resumeTickets(request.server, item);
   proceed();

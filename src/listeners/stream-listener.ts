@@ -27,8 +27,8 @@ export class StreamListener extends Listener {
   readonly backlog: number;
   /** Whether clients that pipeline were met here, in this generation or one before. */
   meetsPipelining = false;
-  /** Whether the service had no handler for its connections in the generation before. */
-  wasUnhandled = false;
+  /** Whether the service had no handler for its connections in the generation before; undefined where that did not say. */
+  wasUnhandled: boolean | undefined;
   #others = new Set<Server>();
   #handle: StreamHandle;
   #address: AddressInfo | string | null = null;
@@ -62,7 +62,6 @@ export class StreamListener extends Listener {
   item(): ListenerItem {
     const { name, family, path } = this.identity;
     const pipelining = this.meetsPipelining ? { meetsPipelining: true } : {};
-    const handled = this.isHandled ? {} : { unhandled: true };
     return {
       name,
       family,
@@ -71,7 +70,7 @@ export class StreamListener extends Listener {
       ...this.atFile,
       ...this.lasting,
       ...pipelining,
-      ...handled,
+      unhandled: !this.isHandled,
       ...offerTickets(this.server),
     };
   }

@@ -126,8 +126,9 @@ export class Readiness {
   }
 
   // Unless it never has one, such as a server by which a service runs only once: a predecessor tells of that, or time.
-  #needsHandler({ wasUnhandled, isInherited }: StreamListener): boolean {
-    if (wasUnhandled) return false;
+  #needsHandler({ wasUnhandled, isInherited, server }: StreamListener): boolean {
+    // An older release of moult does not tell, and looks for this alone.
+    if (isInherited && (wasUnhandled ?? server.listenerCount('connection') > 0)) return false;
     const isServedElsewhere = isInherited && this.#parts.hasPredecessor;
     return isServedElsewhere || !(this.#hasLived || this.#hasSaid);
   }
