@@ -16,6 +16,7 @@ interface Behaviour {
   readonly later?: readonly string[];
   readonly exit?: string;
   readonly path?: string;
+  readonly shown?: string;
 }
 
 interface Scene {
@@ -104,6 +105,27 @@ describe('the path of a Unix listener leads to whoever serves, always, when the 
         assert.equal(modeOf(socket), '666');
       }
     });
+  });
+
+  it('gives the socket another name for its clients, after it has removed that', async () => {
+    const ways = [['hide', 'show'], ['show-callback'], ['show-promise'], ['hide', 'show-by-rename']];
+    const [first = [], ...others] = ways;
+    const test = async ({ service, folder, behave }: Scene) => {
+      const shown = path.join(folder, 'shown.sock');
+      await behave({ shown, before: ['unlink'], after: first });
+      await service.restart();
+      for (const after of others) {
+        await behave({ shown, before: ['unlink', 'hide'], after });
+        await neverRefused(shown, () => service.restart());
+        assert.equal(await askOnce({ socketPath: shown }), await askedOf(service), after.join());
+      }
+      await service.alone();
+      const { pid } = await service.current();
+      process.kill(pid, 'SIGKILL');
+      assert.notEqual(await askOnce({ socketPath: shown }), String(pid));
+    };
+    const runOptions = ['--probation', '50ms', '--drain-timeout', '1s', '--stop-timeout', '2s'];
+    await withPath({}, test, { runOptions });
   });
 
   it('removes it at its end, as releases do that tidy up', async () => {

@@ -31,6 +31,8 @@ const CHANGES = ['chmod', 'chown', 'lchown'];
  */
 function keepPaths(folder: string): void {
   const kept = new Map<string, number>();
+  const isKept = (file: string): boolean =>
+    fs.lstatSync(join(folder, 'paths', file), { throwIfNoEntry: false }) !== undefined;
   // What to do in place of a call: undefined for the call itself.
   const instead = (
     kind: 'remove' | 'change',
@@ -39,7 +41,7 @@ function keepPaths(folder: string): void {
   ): true | undefined => {
     if (stat?.isSocket() !== true) return undefined;
     const file = `${stat.dev}-${stat.ino}`;
-    if (fs.lstatSync(join(folder, 'paths', file), { throwIfNoEntry: false }) === undefined) return undefined;
+    if (!isKept(file)) return undefined;
     const decide = (globalThis as unknown as Record<symbol, Decide | undefined>)[DECIDE];
     const decision = decide?.(kind, file, call) ?? (kind === 'remove' ? 'skip' : 'do');
     if (decision === 'do') return undefined;
@@ -50,6 +52,12 @@ function keepPaths(folder: string): void {
   };
   for (const name of REMOVES) hook(name, 'remove', instead);
   for (const name of CHANGES) hook(name, 'change', instead);
+  const isSecondName = (from: Stats | undefined, to: Stats | undefined): boolean =>
+    from?.isSocket() === true &&
+    from.ino === to?.ino &&
+    from.dev === to.dev &&
+    isKept(`${from.dev}-${from.ino}`);
+  hookLink(isSecondName);
   folders.keepFolders({
     areAny: () => fs.existsSync(join(folder, 'paths')) && fs.readdirSync(join(folder, 'paths')).length > 0,
     stays: (stat, remove) => instead('remove', stat, remove) === true,
@@ -96,6 +104,34 @@ function hook(name: string, kind: 'remove' | 'change', instead: Instead): void {
       );
       if (!isDone) await originalPromise.apply(fs.promises, args);
     });
+}
+
+type IsSecondName = (from: Stats | undefined, to: Stats | undefined) => boolean;
+
+/**
+ * A service that listens at one path, and gives its socket another name after it has removed that, finds the name there, as
+ * the removal was left out: it leads where it should.
+ */
+function hookLink(isSecondName: IsSecondName): void {
+  const sync = fs as unknown as Record<string, Call>;
+  const promises = fs.promises as unknown as Record<string, Call>;
+  const { link, linkSync } = fs as unknown as Record<'link' | 'linkSync', Call>;
+  const { link: linkPromise } = fs.promises as unknown as Record<'link', Call>;
+  const isThere = (args: unknown[]): boolean => isSecondName(statOf(args[0]), statOf(args[1]));
+  replace(sync, 'linkSync', (...args) => (isThere(args) ? undefined : linkSync.apply(fs, args)));
+  replace(sync, 'link', (...args) => {
+    const done = args.at(-1);
+    if (typeof done !== 'function' || !isThere(args)) return link.apply(fs, args);
+    process.nextTick(done as () => void, null);
+    return undefined;
+  });
+  replace(promises, 'link', async (...args) => {
+    if (!isThere(args)) await linkPromise.apply(fs.promises, args);
+  });
+}
+
+function statOf(path: unknown): Stats | undefined {
+  return isPath(path) ? looked(() => fs.lstatSync(path as string, { throwIfNoEntry: false })) : undefined;
 }
 
 function replace(owner: Record<string, Call>, name: string, value: Call): void {
