@@ -410,6 +410,32 @@ describe('what moult does not see in the tree of a service', () => {
     });
   }
 
+  it('is told of once where clients come to a path with the number of a process, and not of others', async () => {
+    await withFolder(async (folder) => {
+      const paths = `
+        const fs = require('node:fs');
+        const own = require('node:path').join(__dirname, 'app.' + process.pid + '.sock');
+        require('node:net').createServer(() => {}).listen(own, () => {
+          fs.symlinkSync(own, __dirname + '/next');
+          fs.renameSync(__dirname + '/next', __dirname + '/app.sock');
+        });
+        const moved = __dirname + '/next.' + process.pid + '.sock';
+        require('node:net').createServer(() => {}).listen(moved, () => fs.renameSync(moved, __dirname + '/moved.sock'));
+        require('node:net').createServer(() => {}).listen(__dirname + '/helper.' + process.pid + '.sock');`;
+      await writeFile(path.join(folder, 'server.cjs'), `${SERVER}${paths}`);
+      const [port] = await freePorts(1);
+      const options = { command: ['server.cjs', String(port)], cwd: folder, runOptions };
+      await withService(options, async (service) => {
+        const told = await service.logs(/app\.\d+\.sock, to which the link \S+app\.sock leads/);
+        assert.match(told, /after a crash, clients are refused/);
+        await service.logs(/next\.\d+\.sock, which has another name by now/);
+        await service.restart('--wait=confirmed');
+        await service.alone();
+        assert.equal(service.log().filter((line) => /\.sock/.test(line)).length, 2, service.output);
+      });
+    });
+  });
+
   it('is nothing where moult sees all', async () => {
     await withFolder(async (folder) => {
       await writeFile(path.join(folder, 'server.cjs'), SERVER);

@@ -1,5 +1,5 @@
-import { readFileSync } from 'node:fs';
-import { sep } from 'node:path';
+import { type Dirent, lstatSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { dirname, join, resolve, sep } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { wallClockMs } from '../../os/clock.js';
@@ -23,6 +23,8 @@ const SETTLE_MS = 300;
 /** How long a generation may take to name what it listens on. */
 const STATE_TIMEOUT_MS = 2000;
 const MAX_COMMAND = 200;
+/** In how many entries of a folder a link is looked for. */
+const MAX_ENTRIES = 1000;
 /** Each Node has its own, and says so itself. Source: Node.js documentation, "Debugging". */
 const INSPECTOR_PORT = 9229;
 const UNIX = 'unix:';
@@ -35,11 +37,14 @@ export interface UnseenListener {
   readonly pid: number;
   /** The command line of that process. */
   readonly command: string;
+  /** How clients come to a path that holds the number of that process: by this link, or by another name that it was given. */
+  readonly shown?: { readonly link: string } | 'renamed';
 }
 
 /**
  * The sockets on which processes of a tree listen although moult does not hold them: native code, a process that moult was
- * not let into, a helper's own. They do not change hands.
+ * not let into, a helper's own. They do not change hands. A path that holds the number of its process is that process's own affair,
+ * unless a link leads to it, or it has been renamed.
  * @param leader the process that was started.
  * @param held our copies of the listeners.
  * @param folder the run folder: moult's own sockets are there.
@@ -53,9 +58,12 @@ export function unseenListeners(leader: number, held: readonly number[], folder:
   for (const pid of treeOf(leader)) {
     for (const inode of socketsOf(pid)) {
       const address = addresses.get(inode);
-      const isOwnAffair = address?.startsWith(UNIX) && isForOneProcess(address.slice(UNIX.length), pid);
-      if (address !== undefined && !isOwnAffair && !found.has(address))
-        found.set(address, { address, inode, pid, command: commandOf(pid) });
+      if (address === undefined || found.has(address)) continue;
+      const path = address.startsWith(UNIX) ? address.slice(UNIX.length) : undefined;
+      const isOwnAffair = path !== undefined && isForOneProcess(path, pid);
+      const shown = isOwnAffair ? shownAs(path, pid) : undefined;
+      if (!isOwnAffair || shown !== undefined)
+        found.set(address, { address, inode, pid, command: commandOf(pid), ...(shown && { shown }) });
     }
   }
   return [...found.values()];
@@ -122,12 +130,12 @@ export class UnseenWatch {
     await pause(SETTLE_MS, undefined, { ref: false });
     if (this.#isOver || !isLiving(generation)) return;
     const still = new Set(this.#unseen(generation).map(({ inode }) => inode));
-    for (const { address, inode, pid, command } of first) {
-      if (known.has(address) || !still.has(inode) || this.#told.has(address)) continue;
-      this.#told.add(address);
-      this.#parts.log.warn(
-        `generation ${generation.number}: process ${pid} (${command}) listens on ${address}, which moult does not see. A restart does not pass it on: the new release finds it in use, and nothing listens there after the old one has exited`,
-      );
+    for (const one of first) {
+      // Each generation has a path of its own, and it is told once of all of them.
+      const kind = one.shown === undefined ? one.address : one.address.replace(/\d+/g, 'N');
+      if (known.has(one.address) || !still.has(one.inode) || this.#told.has(kind)) continue;
+      this.#told.add(one.address).add(kind);
+      this.#parts.log.warn(`generation ${generation.number}: ${whatItMeans(one)}`);
     }
   }
 
@@ -139,6 +147,63 @@ export class UnseenWatch {
       // Without this the service runs as well; a kernel without sock_diag has nothing to tell.
       return [];
     }
+  }
+}
+
+function whatItMeans({ address, pid, command, shown }: UnseenListener): string {
+  const who = `process ${pid} (${command}) listens on ${address}`;
+  if (shown === undefined)
+    return `${who}, which moult does not see. A restart does not pass it on: the new release finds it in use, and nothing listens there after the old one has exited`;
+  const how = shown === 'renamed' ? 'which has another name by now' : `to which the link ${shown.link} leads`;
+  return (
+    `${who}, ${how}. moult does not hold a path that is made with the number of its process, or a time: after a crash, ` +
+    'clients are refused until the next process listens, and a release that fails after it has changed where clients are led ' +
+    'leaves them with nobody. Listen on a path without the number, which moult keeps through both'
+  );
+}
+
+/** By what clients come to a path that holds the number of its process; undefined where nothing shows that they do. */
+function shownAs(bound: string, pid: number): UnseenListener['shown'] {
+  const path = absolute(bound, pid);
+  if (path === undefined) return undefined;
+  if (lstatSync(path, { throwIfNoEntry: false }) === undefined) return 'renamed';
+  const link = linkTo(path);
+  return link === undefined ? undefined : { link };
+}
+
+// It is as its process gave it.
+function absolute(path: string, pid: number): string | undefined {
+  try {
+    return resolve(readlinkSync(`/proc/${pid}/cwd`), path);
+  } catch {
+    return undefined;
+  }
+}
+
+/** The symbolic link to a path that lies beside it, or one folder up. */
+function linkTo(path: string): string | undefined {
+  for (const folder of [dirname(path), dirname(dirname(path))]) {
+    for (const entry of entriesOf(folder)) {
+      const link = join(folder, entry.name);
+      if (entry.isSymbolicLink() && leadsTo(link, path)) return link;
+    }
+  }
+  return undefined;
+}
+
+function entriesOf(folder: string): Dirent[] {
+  try {
+    return readdirSync(folder, { withFileTypes: true }).slice(0, MAX_ENTRIES);
+  } catch {
+    return [];
+  }
+}
+
+function leadsTo(link: string, path: string): boolean {
+  try {
+    return resolve(dirname(link), readlinkSync(link)) === path;
+  } catch {
+    return false;
   }
 }
 
