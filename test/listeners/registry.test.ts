@@ -43,7 +43,9 @@ describe('a listener of a first generation', () => {
       const server = await one.listen(later, answering('first'), { ...LOCAL, backlog: 7 });
       assert.deepEqual(one.told, ['bound tcp://127.0.0.1:0']);
       const { items, descriptors } = one.registry.describe();
-      assert.deepEqual(items, [{ name: 'tcp://127.0.0.1:0', family: 'tcp', path: null, backlog: 7, unhandled: false }]);
+      assert.deepEqual(items, [
+        { name: 'tcp://127.0.0.1:0', family: 'tcp', path: null, backlog: 7, unhandled: false },
+      ]);
       assert.notEqual(descriptors[0], descriptorOf(server));
       assert.ok(isCloseOnExec(descriptors[0] ?? -1));
       assert.equal(await visit({ port: addressOf(server).port, host: '127.0.0.1' }).answer, 'first');
