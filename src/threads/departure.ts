@@ -8,6 +8,7 @@ import type { Movables } from '../handover/generation-context.js';
 import { meetPeerSlots, outflowTo, type Taker } from '../handover/peer-slots.js';
 import type { Settled } from '../handover/threads.js';
 import { quiet } from '../listeners/datagram-listener.js';
+import { socketBelow } from '../node/tls-sockets.js';
 import type { DrainReport } from '../protocol/messages.js';
 
 /** How many pauses are told of. */
@@ -112,7 +113,8 @@ export class Departure {
 
   #endsHere(socket: Socket, server: Server): boolean {
     const { connections, listeners } = this.#context;
-    const isOurs = connections.of(socket) !== undefined || listeners.of(server) !== undefined;
+    // As in the main thread: one server may have accepted it, and another answer.
+    const isOurs = connections.of(socketBelow(socket)) !== undefined || listeners.of(server) !== undefined;
     return isOurs && !this.#outflow?.canGo(socket);
   }
 
