@@ -152,6 +152,7 @@ describe('what is broadcast while clients move', () => {
       await withService(options, async (service) => {
         const { port } = await service.target();
         await crowd.connect(byWebSocket, port, 6);
+        await fetch(`http://127.0.0.1:${port}/begin`);
         const refused = await service.moult('restart', service.name, '--json');
         assert.notEqual(refused.code, 0, refused.stdout);
         const events = refused.stdout.trim().split('\n');
