@@ -5,6 +5,11 @@ import type { GenerationProcess } from '../process/generation-process.js';
 import type { Generations } from '../process/generations.js';
 import type { Probation } from '../restart/probation.js';
 
+/** How long a predecessor may take to answer that it still can resume. */
+const ANSWER_MS = 5000;
+const LOOK_AGAIN_MS = 1000;
+const CAN_RESUME = new Set(['probation', 'verifying', 'undoing']);
+
 /** What it takes to know how long a generation may live on. */
 export interface EndLimitsParts {
   readonly generations: Generations;
@@ -16,6 +21,7 @@ export interface EndLimitsParts {
 /** Kills generations that are to end by themselves, and have not in time. */
 export class EndLimits {
   readonly #parts: EndLimitsParts;
+  readonly #ofPredecessors = new Map<GenerationProcess, Deadline>();
 
   constructor(parts: EndLimitsParts) {
     this.#parts = parts;
@@ -26,18 +32,39 @@ export class EndLimits {
     if (!generation.isOurs || generation.endsInTime) return;
     const { generations, probation, options, log } = this.#parts;
     const { drainTimeoutMs, probationMs, stopTimeoutMs, readyTimeoutMs } = options;
+    this.servesOn(generation);
+    let limit: Deadline;
+    const begin = (ms: number, strike: () => void) => {
+      limit = new Deadline(ms, strike).unref();
+      this.#ofPredecessors.set(generation, limit);
+    };
     const end = () => {
       if (generations.current === generation) return;
       log.warn(`generation ${generation.number} did not exit in time and is killed`);
       generation.kill();
     };
-    let limit = new Deadline(Math.max(drainTimeoutMs, probationMs) + stopTimeoutMs, () => {
+    const strike = async () => {
+      const struck = limit;
+      const isAwaited = probation.predecessor === generation;
       // It is to serve again, and may have state to restore first.
-      const isToResume = probation.predecessor === generation && probation.successor?.isUndone;
-      if (isToResume) limit = new Deadline(readyTimeoutMs + stopTimeoutMs, end).unref();
+      if (isAwaited && probation.successor?.isUndone) {
+        begin(readyTimeoutMs + stopTimeoutMs, end);
+        return;
+      }
+      // Until its successor is confirmed, one that answers can take the service back.
+      const state = isAwaited ? await generation.state(ANSWER_MS).catch(() => undefined) : undefined;
+      if (this.#ofPredecessors.get(generation) !== struck) return;
+      if (CAN_RESUME.has(state?.state ?? '')) begin(Math.max(stopTimeoutMs, LOOK_AGAIN_MS), strike);
       else end();
-    }).unref();
-    generation.exited.then(() => limit.clear());
+    };
+    begin(Math.max(drainTimeoutMs, probationMs) + stopTimeoutMs, strike);
+    generation.exited.then(() => this.servesOn(generation));
+  }
+
+  /** One that was to end is not to end any more: the limit must not strike in a later handover. */
+  servesOn(generation: GenerationProcess): void {
+    this.#ofPredecessors.get(generation)?.clear();
+    this.#ofPredecessors.delete(generation);
   }
 
   /** One that serves beside another has been told to retire. */

@@ -165,6 +165,7 @@ export class ServingState {
   /** A handover was undone after commit. @param by the predecessor; it serves again. @param alive whether the successor hands back what it has. */
   undone(by: GenerationProcess, number: number, error: MoultError, alive: boolean): void {
     this.#parts.generations.current = by;
+    this.#endLimits.servesOn(by);
     this.#parts.crashRecovery.cancel();
     this.#parts.held.undo(number);
     this.#failed(number, error, alive);
@@ -313,6 +314,7 @@ export class ServingState {
     const { generations, probation, journal, log } = this.#parts;
     if (!generation.isUndone || generation !== generations.current) return;
     generation.isUndone = false;
+    this.#endLimits.servesOn(generation);
     generations.reached(epoch);
     journal.write({ event: 'serving', generation: generation.number, epoch: generations.epoch });
     log.warn(
