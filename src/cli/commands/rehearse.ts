@@ -49,7 +49,12 @@ function assertLoads(): void {
   for (const name of loadedBy(dirname(preload), basename(preload))) {
     const filename = join(dirname(preload), name);
     const text = readFileSync(filename, 'utf8');
-    new Script(`(function (exports, require, module, __filename, __dirname) {${text}\n})`, { filename });
+    try {
+      new Script(`(function (exports, require, module, __filename, __dirname) {${text}\n})`, { filename });
+    } catch (cause) {
+      const what = `${filename} is not whole: ${(cause as Error).message}`;
+      throw new MoultError('MOULT_BAD_OPTION', what, { cause });
+    }
   }
   files.close();
 }

@@ -71,11 +71,14 @@ const WAITING: Readonly<Record<string, string>> = {
 };
 
 function stageText({ stage, ms, generation, slot, facts }: StageEvent): string {
-  const f = facts as Record<string, number | undefined>;
+  const f = facts as Record<string, number | null | undefined>;
   // Of a program two generations accept at once, until one of them is confirmed.
   const overlaps = facts.overlaps === true;
   const what: Record<string, string> = {
-    spawn: `generation ${generation} started (process ${f.pid})`,
+    spawn:
+      f.pid === null
+        ? `starting generation ${generation}`
+        : `generation ${generation} started (process ${f.pid})`,
     hello: `it said hello (process ${f.pid}, Node ${String(f.node)})`,
     inherit: `${plural(f.listeners ?? 0, 'listener')} passed${overlaps ? '' : ', behind a shut gate'}`,
     ready: `${facts.said === true ? 'it said that it is ready' : `it claimed ${plural(f.claims ?? 0, 'listener')}`}${lack(facts.closes)}`,

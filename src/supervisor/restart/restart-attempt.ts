@@ -52,7 +52,8 @@ export class RestartAttempt {
     this.done.catch(() => {});
     const limitMs = settings.readyTimeoutMs + (predecessor === undefined ? 0 : BACKSTOP_MS);
     this.#limit = new Deadline(limitMs, () => this.#tooLate(settings.readyTimeoutMs));
-    this.stage('spawn', { pid: successor.pid });
+    // Not -1: kill(2) would take that for every process.
+    this.stage('spawn', { pid: successor.pid > 0 ? successor.pid : null });
     successor.exited.then((exit) => this.#exited(exit));
   }
 
