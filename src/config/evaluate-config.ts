@@ -1,9 +1,9 @@
-import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, extname } from 'node:path';
 import type { Readable } from 'node:stream';
 import { pathToFileURL } from 'node:url';
 import { MoultError } from '../errors.js';
+import { readPatiently } from '../os/files/patient-read.js';
 import { calledNode } from '../os/processes/invocation.js';
 import { launch } from '../os/processes/launch.js';
 import { withoutNodeOptions } from '../os/processes/node-options.js';
@@ -29,7 +29,7 @@ const own = found('moult/config');
 export async function evaluateConfig(file: string): Promise<unknown> {
   if (extname(file) !== '.json') return evaluateScript(file);
   try {
-    return JSON.parse(await readFile(file, 'utf8'));
+    return JSON.parse(readPatiently(file));
   } catch (cause) {
     throw failed(file, (cause as Error).message, cause);
   }

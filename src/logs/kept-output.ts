@@ -1,4 +1,4 @@
-import { closeSync, constants, openSync, readdirSync, writeSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readdirSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { StringDecoder } from 'node:string_decoder';
 import { wallClockMs } from '../os/clock.js';
@@ -52,9 +52,12 @@ export class KeptOutput {
 
   /** @param path in a folder that is this user's alone. */
   constructor(path: string) {
-    const flags = constants.O_RDWR | constants.O_APPEND | constants.O_CREAT | constants.O_NOFOLLOW;
+    const { O_RDWR, O_APPEND, O_CREAT, O_NOFOLLOW, O_NONBLOCK } = constants;
     try {
-      this.#fd = openSync(path, flags, 0o600);
+      const fd = openSync(path, O_RDWR | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0o600);
+      // The pipe that somebody has put there would fill.
+      if (fstatSync(fd).isFile()) this.#fd = fd;
+      else closeSync(fd);
     } catch {
       // The folder is not there, or another user's.
     }

@@ -42,12 +42,14 @@ export class KeptReader {
     this.#places.set(path, place);
     let fd: number;
     try {
-      fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+      fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
     } catch {
       return [];
     }
     try {
-      const { size } = fstatSync(fd);
+      const found = fstatSync(fd);
+      if (!found.isFile()) return [];
+      const { size } = found;
       // It was emptied where the file system knows no holes.
       if (size < place.offset) Object.assign(place, { offset: 0, rest: Buffer.alloc(0) });
       const parts = [place.rest];

@@ -57,6 +57,8 @@ describe('the run folder of a living supervisor', () => {
           () => replace(control, () => writeFileSync(control, '')),
         ],
         ['the lock was removed', () => rmSync(lock)],
+        ['a FIFO lies in the place of the lock', () => replace(lock, () => execFileSync('mkfifo', [lock]))],
+        ['a folder lies in the place of the lock', () => replace(lock, () => mkdirSync(lock))],
         ['the door was removed', () => rmSync(path.join(folder, doorsIn(folder)[0] ?? 'none'))],
         ['all but the sockets was removed', () => [lock, journal].map((one) => rmSync(one))],
         ['the journal was emptied', () => truncateSync(journal)],
@@ -75,6 +77,7 @@ describe('the run folder of a living supervisor', () => {
             ['lock', 'journal.ndjson', 'control.sock'].every((one) => names.includes(one)) &&
             doorsIn(folder).length === 1 &&
             statSync(control).isSocket() &&
+            statSync(lock).isFile() &&
             inode(journal)
           );
         });

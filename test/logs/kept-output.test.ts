@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
@@ -62,6 +63,16 @@ describe('kept output', () => {
     const left = readdirSync(folder).sort();
     const numbers = [2, 8, 9, 10, 11, 12];
     assert.deepEqual(left, [...numbers.map(keptName), keptName('moult')].sort());
+  });
+
+  it('is none where a pipe lies in the place of its file, which is not waited for', (t) => {
+    const folder = folderOf(t);
+    const path = join(folder, keptName(1));
+    execFileSync('mkfifo', [path]);
+    const kept = new KeptOutput(path);
+    for (let n = 0; n < 100; n += 1) kept.add('stdout', `${'x'.repeat(1000)}\n`);
+    kept.close();
+    assert.deepEqual(new KeptReader(folder).read(), []);
   });
 
   it('is none where its folder cannot be written', (t) => {

@@ -1,6 +1,9 @@
-import { fstatSync, openSync, statSync } from 'node:fs';
+import { constants, fstatSync, lstatSync, openSync, rmSync, statSync } from 'node:fs';
 import { closeDescriptor, closeOnExec, keepOverExec } from '../descriptors/descriptor.js';
 import { LOCK_EX, LOCK_NB, lastErrorName, libc, systemCallError } from '../libc.js';
+
+// What lies in the place of the file is not waited for, as a FIFO is.
+const TO_LOCK = constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_NONBLOCK;
 
 /** A lock that the kernel lets go of when its process ends, however it ends. */
 export class FileLock {
@@ -10,10 +13,14 @@ export class FileLock {
     this.#fd = fd;
   }
 
-  /** Takes the lock, or returns undefined when another process holds it. Source: flock(2). */
+  /**
+   * Takes the lock, or returns undefined when another process holds it. What lies at the path and is no file is removed.
+   * Source: flock(2).
+   */
   static take(path: string): FileLock | undefined {
     for (;;) {
-      const fd = openSync(path, 'a', 0o600);
+      if (isNoFile(path)) rmSync(path, { recursive: true, force: true });
+      const fd = openSync(path, TO_LOCK, 0o600);
       if (libc().flock(fd, LOCK_EX | LOCK_NB) === 0) {
         // Whoever held it before may have removed the file between our open and our lock.
         if (isFileAt(fd, path)) return new FileLock(fd);
@@ -57,6 +64,10 @@ export class FileLock {
     if (this.#fd >= 0) closeDescriptor(this.#fd);
     this.#fd = -1;
   }
+}
+
+function isNoFile(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false })?.isFile() === false;
 }
 
 function isFileAt(fd: number, path: string): boolean {

@@ -126,7 +126,10 @@ function nearestPackage(from: string): string | undefined {
 // Nothing where it is there, and cannot be read for want of descriptors.
 function hashOf(path: string): string | null | undefined {
   try {
-    const { size, mtimeMs } = statSync(path);
+    const found = statSync(path);
+    // A pipe would be waited for.
+    if (!found.isFile()) return null;
+    const { size, mtimeMs } = found;
     if (size > MAX_HASHED_BYTES) return `${size} ${mtimeMs}`;
     const content = reserve.use(() => readFileSync(path));
     return createHash('sha256').update(content).digest('base64').slice(0, 22);

@@ -2,6 +2,7 @@ import { existsSync, readFileSync, realpathSync, statSync } from 'node:fs';
 import { basename, dirname, extname, join, resolve } from 'node:path';
 import { parseEnv } from 'node:util';
 import { MoultError } from '../../errors.js';
+import { readPatiently } from '../../os/files/patient-read.js';
 import { calledNode } from '../../os/processes/invocation.js';
 import type { Launch } from '../../os/processes/launch.js';
 import { isNode, pinCommand } from './pinned-paths.js';
@@ -123,9 +124,10 @@ function readEnvFiles(files: readonly string[], cwd: string): Record<string, str
     const path = resolve(cwd, file);
     let text: string;
     try {
-      text = readFileSync(path, 'utf8');
+      text = readPatiently(path);
     } catch (cause) {
-      throw new MoultError('MOULT_BAD_OPTION', `--env-file: expected a readable file at ${path}`, { cause });
+      const what = `--env-file: expected a readable file at ${path}: ${(cause as Error).message}`;
+      throw new MoultError('MOULT_BAD_OPTION', what, { cause });
     }
     Object.assign(variables, parseEnv(text));
   }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { statSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe } from 'node:test';
 import { FileLock } from '#moult/os/files/file-lock.js';
@@ -22,6 +23,28 @@ describe('a file lock', () => {
     assert.ok(mine !== undefined);
     mine.release();
     mine.release();
+  });
+
+  tidy('is taken, and not waited for, where something else lies in the place of its file', (later) => {
+    const folder = temporaryFolder(later);
+    const path = join(folder, 'lock');
+    const places: Record<string, () => void> = {
+      'a FIFO': () => execFileSync('mkfifo', [path]),
+      'a folder with a file': () => {
+        mkdirSync(path);
+        writeFileSync(join(path, 'file'), '');
+      },
+      'a link to nothing': () => symlinkSync(join(folder, 'nothing'), path),
+    };
+    for (const [what, put] of Object.entries(places)) {
+      put();
+      const lock = FileLock.take(path);
+      assert.equal(lock?.isOf(path), true, what);
+      assert.equal(FileLock.take(path), undefined, what);
+      lock?.release();
+      rmSync(path);
+    }
+    assert.deepEqual(readdirSync(folder), []);
   });
 
   tidy('is freed by the kernel when its process is killed', async (later) => {

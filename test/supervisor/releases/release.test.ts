@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { mkdirSync, realpathSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { describe } from 'node:test';
@@ -100,6 +101,15 @@ describe('a release', () => {
     ] as const;
     for (const [service, message] of cases)
       assert.throws(() => resolveRelease(service, {}), { code: 'MOULT_BAD_OPTION', message });
+  });
+
+  tidy('waits for ever for no pipe: not as an environment file, nor as a manifest', (later) => {
+    const { folder } = releases(later);
+    for (const name of ['env', 'package-lock.json']) execFileSync('mkfifo', [join(folder, 'v1', name)]);
+    const message = /--env-file: .*env: .*is a pipe, and nothing was written to it/;
+    assert.throws(() => resolveRelease(command(folder, ['v1/server.js'], ['v1/env']), {}), { message });
+    const { files = {} } = resolveRelease(command(folder, ['v1/server.js']), {});
+    assert.deepEqual(Object.keys(files), [join(folder, 'v1/server.js')]);
   });
 });
 
