@@ -97,6 +97,8 @@ const settings = v.object({
   countErrors: v.boolean(),
   /** The predecessor confirms only when the supervisor has looked from outside at the end of probation. */
   looked: v.optional(v.boolean()),
+  /** The supervisor decides what follows when another process of the service has left its listeners. */
+  hearsLeft: v.optional(v.boolean()),
   /** Users whose processes may be peers, besides the same user and root. */
   allowUids: v.optional(v.pipe(v.array(count), v.maxLength(64))),
   /** Whether live TLS 1.3 connections move; they drain where it is not given. */
@@ -505,6 +507,13 @@ export const schemas = {
     /** The service has not listened on it in time: it is closed for good. */
     late: v.optional(v.boolean()),
   }),
+  /** Another process of the service has ended, and none has come to listen in its place. */
+  left: v.object({
+    pid: count,
+    names,
+    /** Whether that was its own wish, or the service's affair: then nobody listens there any more. */
+    closed: v.boolean(),
+  }),
   /** Another slot of the service has opened a listener, or none has it any more. */
   share: v.object({ listener }),
   withdraw: v.object({ name }),
@@ -606,6 +615,8 @@ export const schemas = {
   /** Accept no more, and let no connection go. */
   pause: v.object({}),
   paused: v.object({}),
+  /** The process ends by its own wish, with the status 0. */
+  exits: v.object({}),
   /** Give the connections to the threads behind these doors, and end what cannot go. */
   leave: v.object({ doors, drainTimeoutMs: ms, drainSpreadMs: v.optional(ms) }),
   /** All that could leave at once has left. */

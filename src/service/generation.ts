@@ -54,7 +54,7 @@ import { StickyRouter } from '../sticky/sticky-router.js';
 import { TaskLocks } from '../tasks/locks.js';
 import { passable, takePassed } from '../tasks/passed-tasks.js';
 import { Tasks } from '../tasks/tasks.js';
-import { ThreadHub } from '../threads/hub.js';
+import { type LeftByProcess, ThreadHub } from '../threads/hub.js';
 import { MARK } from '../threads/mark.js';
 import { askToEnd } from './ask-to-end.js';
 import type { Beginning } from './beginning.js';
@@ -260,6 +260,7 @@ export class Generation implements GenerationContext {
       threads,
       folder: this.#overseer.folder,
       settings: this.#settings,
+      left: (left: LeftByProcess) => this.#left(left),
       get mayAccept() {
         return mayAccept();
       },
@@ -589,6 +590,14 @@ export class Generation implements GenerationContext {
       if (isPlainHttp(server) || isHttps(server)) countRequests(server, this.connections);
     }
     this.#readiness.changed();
+  }
+
+  // During a handover a successor may claim it, and closing it would close it there, too.
+  #left({ pid, names, isExpected }: LeftByProcess): boolean {
+    if (this.#predecessor.state !== 'serving') return false;
+    if (this.#settings.hearsLeft !== true) return true;
+    this.#lifeline.send({ type: 'left', pid, names: [...names], closed: isExpected });
+    return isExpected;
   }
 
   #threadListens(name: string, address: AddressInfo | string): void {

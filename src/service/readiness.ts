@@ -196,9 +196,12 @@ export class Readiness {
 
   #beReady(): void {
     this.#isReady = true;
-    const { inherited, ready } = this.#parts;
+    const { settings, listeners, inherited, ready } = this.#parts;
     // What a service manager keeps open itself is held for whoever claims it, and for ever.
     const lasting = new Set(inherited.flatMap(({ name, lasting }) => (lasting ? [name] : [])));
-    ready(this.missing().filter((name) => !lasting.has(name)));
+    // A release that had fewer when it served last may yet come to listen on the others, too.
+    const others = settings.sharesListeners === true ? [] : listeners.inherited.unclaimed();
+    const late = new Set([...this.missing(), ...others]);
+    ready([...late].filter((name) => !lasting.has(name)));
   }
 }

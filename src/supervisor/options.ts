@@ -162,6 +162,8 @@ export function settingsOf(
     checked: options.check !== null,
     countErrors: options.maxErrorRate !== null,
     looked: true,
+    // Where nothing is started again, what a process leaves is closed.
+    ...(options.restart === 'never' ? {} : { hearsLeft: true }),
     ...(options.tls === 'move' ? { tls: options.tls } : {}),
     ...(options.allowUids.length > 0 ? { allowUids: [...options.allowUids] } : {}),
     ...(options.slots === null ? {} : { sharesListeners: true }),

@@ -10,10 +10,19 @@ import type { StreamListener } from '../listeners/stream-listener.js';
 import { ThreadListener } from '../listeners/thread-listener.js';
 import { descriptorOf } from '../node/handle.js';
 import { closeDescriptor } from '../os/descriptors/descriptor.js';
+import { isStartedByUs } from '../os/processes/proc-tree.js';
 import type { ListenerItem, Message, Settings } from '../protocol/messages.js';
 
 /** How long a port that a process of the service has left is kept open for the one that comes in its place. */
 const CLAIM_AGAIN_MS = 5000;
+
+/** What another process of the service has left. */
+export interface LeftByProcess {
+  readonly pid: number;
+  readonly names: readonly string[];
+  /** Whether it ended by its own wish, or was started by this process, which knows of it. */
+  readonly isExpected: boolean;
+}
 
 /** What the main thread's generation is to its threads. */
 export interface HubSurroundings {
@@ -22,6 +31,8 @@ export interface HubSurroundings {
   readonly settings: Settings;
   readonly listeners: ListenerRegistry;
   readonly threads: Threads;
+  /** Another process has ended, and none has come to listen in its place. @returns whether that is closed now, for good. */
+  readonly left: (left: LeftByProcess) => boolean;
   /** Whether what is bound or claimed now accepts at once. */
   readonly mayAccept: boolean;
 }
@@ -79,21 +90,36 @@ export class ThreadHub {
     const door = join(this.#around.folder, `t${pid}-${thread}.sock`);
     const remove = () => removePath(door);
     process.once('exit', remove);
+    let isExpected = pid !== process.pid && isStartedByUs(pid);
+    channel.on('exits', () => {
+      isExpected = true;
+    });
     channel.closed.then(() => {
       process.off('exit', remove);
       remove();
-      if (pid !== process.pid) setTimeout(() => this.#closeLeft(), CLAIM_AGAIN_MS).unref();
+      if (pid !== process.pid) this.#closeLeft(pid, isExpected);
     });
     channel.send({ type: 'thread-welcome', generation: number, settings, accepts: mayAccept });
   }
 
-  // A process that is gone for good leaves nobody at its port, as it would without moult.
-  #closeLeft(): void {
-    const { threads, listeners } = this.#around;
-    for (const listener of listeners.own()) {
-      const isLeft = listener instanceof ThreadListener && threads.countOf(listener.identity.name) === 0;
-      if (isLeft && this.#ofProcesses.delete(listener.identity.name)) listener.closedByThreads();
-    }
+  // A process that is gone for good leaves nobody at its port.
+  #closeLeft(pid: number, isExpected: boolean): void {
+    const { threads, listeners, left } = this.#around;
+    setTimeout(() => {
+      const ones = listeners.own().flatMap((one) => {
+        const { name } = one.identity;
+        const isLeft = one instanceof ThreadListener && threads.countOf(name) === 0;
+        return isLeft && this.#ofProcesses.has(name) ? [one] : [];
+      });
+      if (ones.length === 0) return;
+      const names = ones.map(({ identity }) => identity.name);
+      if (!left({ pid, names, isExpected })) this.#closeLeft(pid, isExpected);
+      else
+        for (const one of ones) {
+          this.#ofProcesses.delete(one.identity.name);
+          one.closedByThreads();
+        }
+    }, CLAIM_AGAIN_MS).unref();
   }
 
   #answer(channel: Channel, wants: readonly string[], pid: number): void {

@@ -120,7 +120,10 @@ export class ServiceThread implements Movables {
       this.moves = moves;
       if (isOpen) main.send({ type: 'door', path });
     });
-    process.once('exit', () => this.#closeDescriptors());
+    process.once('exit', (code) => {
+      if (member !== undefined && code === 0) main.send({ type: 'exits' });
+      this.#closeDescriptors();
+    });
   }
 
   #openDoor(path: string): boolean {

@@ -1,9 +1,14 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 
-/** What a process is to others. Source: proc(5), /proc/pid/stat, fields 3, 4 and 6. */
+/** Source: Linux include/asm-generic/param.h, USER_HZ. */
+const TICKS_PER_SECOND = 100;
+
+/** What a process is to others. Source: proc(5), /proc/pid/stat, fields 3, 4, 6 and 22. */
 interface Kinship {
   readonly parent: number;
   readonly session: number;
+  /** When it began, since the start of the system. */
+  readonly startedTicks: number;
   /** Whether only its status is left, which nobody has asked for yet. */
   readonly hasEnded: boolean;
 }
@@ -54,6 +59,32 @@ export function livingOfSession(leader: number): number[] {
 /** The process that leads the session of this one, which may have ended; undefined when this one has. */
 export function sessionOf(pid: number): number | undefined {
   return kinshipOf(pid)?.session;
+}
+
+/**
+ * Whether a process descends from one that this program has started. The shell that became this program by `exec` may have
+ * started others before, which are children of this process, too.
+ * @returns true as well where those that link them have ended, and nobody can tell.
+ */
+export function isStartedByUs(pid: number): boolean {
+  for (let at = pid; ; ) {
+    const kinship = kinshipOf(at);
+    if (kinship === undefined || kinship.parent <= 1) return true;
+    if (kinship.parent === process.pid) return kinship.startedTicks >= ownStartTicks();
+    if (isAncestor(kinship.parent)) return false;
+    at = kinship.parent;
+  }
+}
+
+function isAncestor(pid: number): boolean {
+  for (let at = process.pid; at > 1; at = kinshipOf(at)?.parent ?? 0) if (at === pid) return true;
+  return false;
+}
+
+// When this program began; its process may be older.
+function ownStartTicks(): number {
+  const sinceBootS = Number(readFileSync('/proc/uptime', 'utf8').split(' ')[0]);
+  return (sinceBootS - process.uptime()) * TICKS_PER_SECOND;
 }
 
 /** The inodes of the sockets that a process has open; none where it may not be looked into. */
@@ -130,7 +161,12 @@ function kinshipOf(pid: number): Kinship | undefined {
     // One that the kernel is about to forget has no family any more. Source: Linux fs/proc/array.c, do_task_stat.
     return session === -1
       ? undefined
-      : { parent: Number(fields[1]), session, hasEnded: /[ZX]/.test(fields[0] ?? '') };
+      : {
+          parent: Number(fields[1]),
+          session,
+          startedTicks: Number(fields[19]),
+          hasEnded: /[ZX]/.test(fields[0] ?? ''),
+        };
   } catch {
     return undefined;
   }

@@ -30,6 +30,13 @@ export function leftDoors(folder: string): LeftDoor[] {
   return [...found, ...removed];
 }
 
+/** Whether a process other than this one is the service of a generation already, as its socket in the run folder shows. */
+export function isServiceOfDoor(folder: string, generation: number, pid: number): boolean {
+  return namesIn(folder)
+    .filter((name) => generationOf(name) === generation)
+    .some((name) => ![0, pid].includes(listenerAt(join(folder, name))?.pid ?? 0));
+}
+
 // The kernel names a socket by its path as long as somebody listens there.
 function removedDoors(folder: string): LeftDoor[] {
   try {

@@ -14,6 +14,7 @@ export class ProbationMonitor {
   #timer: NodeJS.Timeout | undefined;
   #isOver = false;
   #baseline: number | undefined;
+  readonly #fail: (error: MoultError) => void;
 
   /**
    * @param check makes the configured check; rejects when it fails.
@@ -27,17 +28,23 @@ export class ProbationMonitor {
     readonly check: () => Promise<void>;
     readonly fail: (error: MoultError) => void;
   }) {
+    this.#fail = watched.fail;
     const look = async () => {
       try {
         await this.#look(watched);
       } catch (error) {
-        if (this.#isOver) return;
-        this.stop();
-        watched.fail(error as MoultError);
+        this.fail(error as MoultError);
       }
       if (!this.#isOver) this.#timer = setTimeout(look, LOOK_MS);
     };
     this.#timer = setTimeout(look, LOOK_MS);
+  }
+
+  /** It has failed, as was seen here or elsewhere; nothing happens where it is watched no more. */
+  fail(error: MoultError): void {
+    if (this.#isOver) return;
+    this.stop();
+    this.#fail(error);
   }
 
   /** Looks no more. */

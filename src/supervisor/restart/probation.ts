@@ -153,6 +153,13 @@ export class Probation {
     return predecessor;
   }
 
+  /** A generation has failed in its probation, as was found elsewhere. @returns whether it is in one. */
+  fail(successor: GenerationProcess, error: MoultError): boolean {
+    if (this.#period?.successor !== successor || successor.isUndone) return false;
+    this.#period.watch.fail(error);
+    return true;
+  }
+
   /** A successor that was told to hand back serves on: its predecessor has ended before it served. */
   servesOn(successor: GenerationProcess): void {
     if (this.#period?.successor === successor) this.#period.keeps();

@@ -1,3 +1,4 @@
+import { dirname } from 'node:path';
 import type { Channel } from '../../channel/channel.js';
 import { Door } from '../../channel/door.js';
 import { openWhenGreeted } from '../../channel/open.js';
@@ -7,7 +8,7 @@ import type { Message } from '../../protocol/messages.js';
 import type { HeldListeners } from '../listeners/held-listeners.js';
 import type { GenerationProcess } from '../process/generation-process.js';
 import type { Generations } from '../process/generations.js';
-import type { LeftDoor } from '../process/orphan-doors.js';
+import { isServiceOfDoor, type LeftDoor } from '../process/orphan-doors.js';
 import type { RestartService } from '../restart/restart-service.js';
 import type { OrphanAdoption } from './orphan-adoption.js';
 
@@ -137,7 +138,8 @@ export class ConnectionRouter {
 
   #join(channel: Channel, hello: Message<'hello'>): void {
     const { slot, generation } = this.#whose(channel, hello);
-    const isAwaited = generation !== undefined && isFree(generation, hello);
+    const isAwaited =
+      generation !== undefined && isFree(generation, hello) && !this.#isOfAnother(channel, hello);
     if (slot === undefined || generation === undefined || !isAwaited) throw notExpected(hello);
     generation.takesMembers = hello.members === true;
     generation.sharesBroadcasts = hello.shares === true;
@@ -183,6 +185,12 @@ export class ConnectionRouter {
       generation.membersDoor(MEMBERS_TIMEOUT_MS).then(answer, () => {
         answer(null);
       });
+  }
+
+  // A wrapper asks as soon as a supervisor is there, and the service that it started may not have come back yet.
+  #isOfAnother({ peer }: Channel, { generation = 0, rejoin }: Message<'hello'>): boolean {
+    if (rejoin !== undefined || peer.pid === 0) return false;
+    return [...this.#doors.keys()].some((door) => isServiceOfDoor(dirname(door), generation, peer.pid));
   }
 
   // One that comes back is known by its process: where lines of the journal were lost another may have its number.

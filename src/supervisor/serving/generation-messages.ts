@@ -99,6 +99,7 @@ function listenToListeners(
     }
     outgoingTakeover.heard(generation, release);
   });
+  channel.on('left', (left) => servingState.left(generation, left));
 }
 
 function listenToHandover(

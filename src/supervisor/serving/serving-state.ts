@@ -1,7 +1,7 @@
 /*
  * Over 300 lines: every way in which another generation comes to serve is here, so that they can be read against each other.
  */
-import { asMoultError, type MoultError } from '../../errors.js';
+import { asMoultError, MoultError } from '../../errors.js';
 import { namesOf } from '../../lifecycle/listener-names.js';
 import { wallClockMs } from '../../os/clock.js';
 import { describeExit } from '../../os/processes/process.js';
@@ -153,6 +153,19 @@ export class ServingState {
       // It died in the same moment, when its predecessor was still thought able to resume.
       crashRecovery.revive(inProbation, 'ended');
     }
+  }
+
+  /** A process of a generation has ended, and left listeners on which no other has come to listen. */
+  left(generation: GenerationProcess, { pid, names, closed }: Message<'left'>): void {
+    const { generations, restarts, probation, manager, log } = this.#parts;
+    if (generation !== generations.current || generation.isEnding || restarts.isHandingOver) return;
+    const what = `process ${pid} of generation ${generation.number}, which listened on ${namesOf(names)}, has exited, and no other process has come to listen there`;
+    const isInProbation = !closed && probation.successor === generation;
+    if (isInProbation && probation.fail(generation, new MoultError('MOULT_PROBATION_FAILED', what))) return;
+    if (closed) log.warn(`${what}: it is closed, and clients are refused there until the next restart`);
+    else log.error(`${what}: all of the generation is started again`);
+    manager.tell(what);
+    if (!closed) generation.kill();
   }
 
   /** A handover ended before commit: the predecessor has served all the time. */
