@@ -1,22 +1,20 @@
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
 import { connect, Socket } from 'node:net';
-import { isAbsolute } from 'node:path';
 import type { Line } from '../../channel/line.js';
 import { type ErrorReport, MoultError } from '../../errors.js';
 import { wallClockMs } from '../../os/clock.js';
 import { Deadline } from '../../os/deadline.js';
 import { closeDescriptor } from '../../os/descriptors/descriptor.js';
-import { calledNode } from '../../os/processes/invocation.js';
 import { type Exit, hasEnded, signal, startTicks } from '../../os/processes/process.js';
 import { streamSocketPair } from '../../os/sockets/descriptor-socket.js';
 import type { PeerCredentials } from '../../os/unix-sockets/peer.js';
 import type { DrainReport, GenerationState, Measures, Message, Settings } from '../../protocol/messages.js';
-import { passedVariable, type StartedBy, variablesFor } from '../../service/environment.js';
+import type { StartedBy } from '../../service/environment.js';
 import type { Release } from '../releases/release.js';
 import { killTree, type Outputs, type ProcessTree, startTree, startTreeWith } from './process-tree.js';
 import type { ServiceFiles } from './service-files.js';
-import { type AtStart, passedListeners } from './start-facts.js';
+import { ServiceQuestions } from './service-questions.js';
+import { type AtStart, launchOf, passedListeners } from './start-facts.js';
 import { tellingLine } from './telling-line.js';
 
 /** How long what one said before its end may take to be read, where its end is heard of first. */
@@ -29,6 +27,8 @@ export interface Lifeline extends Line {
   readonly peer: Pick<PeerCredentials, 'pid'>;
   close(): void;
 }
+
+type Wanted = Omit<Message<'ask-state'>, 'type' | 'id'>;
 
 /** One generation as the supervisor sees it: the process tree, and the channel to the service in it. */
 export class GenerationProcess {
@@ -105,7 +105,7 @@ export class GenerationProcess {
   #lookId = 0;
   #seen: (listener: string) => void = () => {};
   #asked = 0;
-  #questions = new Map<string, (answer: unknown) => void>();
+  readonly #questions = new ServiceQuestions(this);
 
   constructor(number: number, release: Release, settings: Settings, tree: ProcessTree) {
     this.number = number;
@@ -136,22 +136,8 @@ export class GenerationProcess {
     files: ServiceFiles,
     atStart?: AtStart,
   ): GenerationProcess {
-    const { NODE_OPTIONS } = release.env;
-    const variables = variablesFor(
-      { ...around, generation: number },
-      release.isDirect,
-      files.preload,
-      files.koffi,
-      NODE_OPTIONS,
-    );
-    // As an argument too: a Node with capabilities, or of another user's, does not heed NODE_OPTIONS.
-    const args = release.isDirect ? ['--require', files.preload, ...release.args] : release.args;
-    // The Node of an older release may be gone, as after an update.
-    const isGone = release.isDirect && isAbsolute(release.command) && !existsSync(release.command);
-    const command = isGone ? calledNode() : release.command;
     const passed = atStart === undefined ? [] : passedListeners(atStart);
-    const env = { ...release.env, ...variables, ...passedVariable(passed.map(({ told }) => told)) };
-    const launch = { ...release, command, args, env };
+    const launch = launchOf(release, { ...around, generation: number }, files, passed);
     const tree =
       atStart === undefined
         ? startTree(launch, outputs, outputs.keep?.(number))
@@ -295,7 +281,7 @@ export class GenerationProcess {
   attach(lifeline: Lifeline): void {
     this.lifeline = lifeline;
     this.#serviceTicks = startTicks(lifeline.peer.pid);
-    lifeline.on('looking', (looking) => this.#answer(`looking ${looking.id}`, looking));
+    lifeline.on('looking', (looking) => this.#questions.answer(`looking ${looking.id}`, looking));
     lifeline.on('seen', ({ id, listener }) => {
       if (id === this.#lookId) this.#seen(listener);
     });
@@ -305,11 +291,13 @@ export class GenerationProcess {
       this.onDoor();
     });
     // Answers may come after their question was given up; they must not be out of order then.
-    lifeline.on('state', ({ id, state }) => this.#answer(`state ${id}`, state));
-    lifeline.on('members-door', ({ id, path }) => this.#answer(`members ${id}`, path));
-    lifeline.on('output-renewed', ({ id }) => this.#answer(`output ${id}`, undefined));
-    lifeline.on('gave', ({ moved }) => this.#answer('gave', moved));
-    lifeline.on('expecting', ({ generation, error }) => this.#answer(`expecting ${generation}`, error));
+    lifeline.on('state', ({ id, state }) => this.#questions.answer(`state ${id}`, state));
+    lifeline.on('members-door', ({ id, path }) => this.#questions.answer(`members ${id}`, path));
+    lifeline.on('output-renewed', ({ id }) => this.#questions.answer(`output ${id}`, undefined));
+    lifeline.on('gave', ({ moved }) => this.#questions.answer('gave', moved));
+    lifeline.on('expecting', ({ generation, error }) =>
+      this.#questions.answer(`expecting ${generation}`, error),
+    );
   }
 
   /** What the service tells of itself. @param measure whether it is to measure, and tell of that, too. @throws MOULT_PEER_CLOSED, MOULT_PEER_TIMEOUT */
@@ -322,13 +310,10 @@ export class GenerationProcess {
     return (await this.#state(timeoutMs, { declared: true })).declared;
   }
 
-  async #state(
-    timeoutMs: number,
-    wanted: { readonly measure?: boolean; readonly declared?: boolean },
-  ): Promise<GenerationState> {
+  async #state(timeoutMs: number, wanted: Wanted): Promise<GenerationState> {
     const id = ++this.#asked;
-    const state = (await this.#ask(`state ${id}`, timeoutMs, () =>
-      this.lifeline?.send({ type: 'ask-state', id, ...wanted }),
+    const state = (await this.#questions.ask(`state ${id}`, timeoutMs, (lifeline) =>
+      lifeline.send({ type: 'ask-state', id, ...wanted }),
     )) as GenerationState;
     this.measures = state.measures ?? this.measures;
     return state;
@@ -338,8 +323,8 @@ export class GenerationProcess {
   async membersDoor(timeoutMs: number): Promise<string | null> {
     if (!this.takesMembers) return null;
     const id = ++this.#asked;
-    return this.#ask(`members ${id}`, timeoutMs, () =>
-      this.lifeline?.send({ type: 'ask-members-door', id }),
+    return this.#questions.ask(`members ${id}`, timeoutMs, (lifeline) =>
+      lifeline.send({ type: 'ask-members-door', id }),
     ) as Promise<string | null>;
   }
 
@@ -356,8 +341,8 @@ export class GenerationProcess {
     if (this.#lookId === 0) this.#lookId = ++this.#asked;
     const id = this.#lookId;
     this.#seen = seen;
-    return this.#ask(`looking ${id}`, timeoutMs, () =>
-      this.lifeline?.send({ type: 'look', id, probes }),
+    return this.#questions.ask(`looking ${id}`, timeoutMs, (lifeline) =>
+      lifeline.send({ type: 'look', id, probes }),
     ) as Promise<Message<'looking'>>;
   }
 
@@ -374,15 +359,15 @@ export class GenerationProcess {
    */
   async renewOutput(timeoutMs: number): Promise<void> {
     const id = ++this.#asked;
-    await this.#ask(`output ${id}`, timeoutMs, () =>
-      this.lifeline?.send({ type: 'renew-output', id }, [1, 2]),
+    await this.#questions.ask(`output ${id}`, timeoutMs, (lifeline) =>
+      lifeline.send({ type: 'renew-output', id }, [1, 2]),
     );
   }
 
   /** Has it give so many connections to the one behind this door. @returns how many have moved. @throws MOULT_PEER_CLOSED, MOULT_PEER_TIMEOUT */
   give(door: string, count: number, timeoutMs: number): Promise<number> {
-    return this.#ask('gave', timeoutMs, () =>
-      this.lifeline?.send({ type: 'give', door, count }),
+    return this.#questions.ask('gave', timeoutMs, (lifeline) =>
+      lifeline.send({ type: 'give', door, count }),
     ) as Promise<number>;
   }
 
@@ -392,12 +377,14 @@ export class GenerationProcess {
    *   number may not be used again: the answer to it may still come.
    */
   async expect(generation: number, settings: Settings, timeoutMs: number): Promise<void> {
-    const refusal = await this.#ask(`expecting ${generation}`, timeoutMs, () =>
-      this.lifeline?.send({ type: 'expect', generation, settings }),
-    ).catch((error: MoultError) => {
-      if (error.code === 'MOULT_PEER_TIMEOUT') this.expectNoMore(generation, error);
-      throw error;
-    });
+    const refusal = await this.#questions
+      .ask(`expecting ${generation}`, timeoutMs, (lifeline) =>
+        lifeline.send({ type: 'expect', generation, settings }),
+      )
+      .catch((error: MoultError) => {
+        if (error.code === 'MOULT_PEER_TIMEOUT') this.expectNoMore(generation, error);
+        throw error;
+      });
     if (refusal !== undefined) throw MoultError.from(refusal as ErrorReport);
     // One that has just come back tells of its door before it answers.
     if (this.door !== undefined || this.isAddonless) return;
@@ -410,43 +397,5 @@ export class GenerationProcess {
   /** It was told to expect this one, or may yet hear so: it does not come. */
   expectNoMore(generation: number, error: MoultError): void {
     this.lifeline?.send({ type: 'abort', error: error.report(), generation });
-  }
-
-  #ask(question: string, timeoutMs: number, send: () => void): Promise<unknown> {
-    return new Promise((resolve, reject) => {
-      if (!this.isReachable) {
-        reject(
-          new MoultError(
-            'MOULT_PEER_CLOSED',
-            `generation ${this.number} has no connection to its supervisor`,
-          ),
-        );
-        return;
-      }
-      const limit = new Deadline(timeoutMs, () => {
-        this.#questions.delete(question);
-        const what = 'it is stopped, or its event loop is blocked';
-        reject(
-          new MoultError(
-            'MOULT_PEER_TIMEOUT',
-            `generation ${this.number} did not answer within ${timeoutMs} ms: ${what}`,
-          ),
-        );
-      });
-      this.#questions.set(question, (answer) => {
-        limit.clear();
-        resolve(answer);
-      });
-      this.lifeline?.closed.then(() => {
-        limit.clear();
-        reject(new MoultError('MOULT_PEER_CLOSED', `generation ${this.number} was lost before it answered`));
-      });
-      send();
-    });
-  }
-
-  #answer(question: string, answer: unknown): void {
-    this.#questions.get(question)?.(answer);
-    this.#questions.delete(question);
   }
 }

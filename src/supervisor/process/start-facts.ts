@@ -1,7 +1,12 @@
+import { existsSync } from 'node:fs';
+import { isAbsolute } from 'node:path';
 import { inodeOf } from '../../os/descriptors/foreign-descriptor.js';
+import { calledNode } from '../../os/processes/invocation.js';
 import type { ListenerItem } from '../../protocol/messages.js';
 import type { PassedListener } from '../../service/environment.js';
+import { passedVariable, type StartedBy, variablesFor } from '../../service/environment.js';
 import type { Release } from '../releases/release.js';
+import type { ServiceFiles } from './service-files.js';
 
 /** Descriptors from this one on are inherited beside input and outputs. */
 const FIRST_DESCRIPTOR = 3;
@@ -36,4 +41,22 @@ export function loadsNoAddons({ args, isDirect, env }: Release): boolean {
   const has = (flag: string) => all.includes(flag);
   const isRestricted = has('--permission') || has('--experimental-permission');
   return has('--no-addons') || (isRestricted && !has('--allow-addons'));
+}
+
+/** What is started for a generation: its command, with what moult adds to its arguments and its environment. */
+export function launchOf(
+  release: Release,
+  started: StartedBy,
+  files: ServiceFiles,
+  passed: ReturnType<typeof passedListeners>,
+): Release {
+  const { NODE_OPTIONS } = release.env;
+  const variables = variablesFor(started, release.isDirect, files.preload, files.koffi, NODE_OPTIONS);
+  // As an argument too: a Node with capabilities, or of another user's, does not heed NODE_OPTIONS.
+  const args = release.isDirect ? ['--require', files.preload, ...release.args] : release.args;
+  // The Node of an older release may be gone, as after an update.
+  const isGone = release.isDirect && isAbsolute(release.command) && !existsSync(release.command);
+  const command = isGone ? calledNode() : release.command;
+  const env = { ...release.env, ...variables, ...passedVariable(passed.map(({ told }) => told)) };
+  return { ...release, command, args, env };
 }

@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import { wallClockMs } from '../../os/clock.js';
 import { describeExit, type Exit } from '../../os/processes/process.js';
 import type { Journal } from '../journal/journal.js';
 import type { SupervisorOptions } from '../options.js';
@@ -144,4 +145,24 @@ export class GenerationExits {
       !probation.canResume
     );
   }
+}
+
+/** What the journal keeps of a generation that was started because another had ended. */
+export function revivalOf({
+  number,
+  revives,
+  release,
+  startedAt,
+}: GenerationProcess): Record<string, unknown> {
+  const lastLine = revives?.lastLine;
+  return {
+    generation: number,
+    predecessor: revives?.number ?? null,
+    release: release.label,
+    tookMs: wallClockMs() - startedAt,
+    ...(revives?.exit === undefined
+      ? {}
+      : { message: `generation ${revives.number} ${describeExit(revives.exit)}` }),
+    ...(lastLine === undefined ? {} : { lastLine }),
+  };
 }

@@ -4,13 +4,12 @@
 import { asMoultError, MoultError } from '../../errors.js';
 import { namesOf } from '../../lifecycle/listener-names.js';
 import { wallClockMs } from '../../os/clock.js';
-import { describeExit } from '../../os/processes/process.js';
 import type { DrainReport, Message } from '../../protocol/messages.js';
 import type { HeldListeners } from '../listeners/held-listeners.js';
 import type { GenerationProcess } from '../process/generation-process.js';
 import type { LoneEnd } from '../restart/probation.js';
 import { EndLimits, type EndLimitsParts } from './end-limits.js';
-import { GenerationExits, type GenerationExitsParts, OUTPUT_LINES } from './generation-exits.js';
+import { GenerationExits, type GenerationExitsParts, OUTPUT_LINES, revivalOf } from './generation-exits.js';
 import { LateListeners, type LateListenersParts } from './late-listeners.js';
 import { ReachabilityWatch, type ReachabilityWatchParts } from './reachability-watch.js';
 import { ServingNotice, type ServingNoticeParts } from './serving-notice.js';
@@ -402,18 +401,4 @@ export class ServingState {
     if (starting === undefined) return crashRecovery.isWaiting || generations.isChangingOver;
     return wallClockMs() - starting.startedAt < options.readyTimeoutMs;
   }
-}
-
-function revivalOf({ number, revives, release, startedAt }: GenerationProcess): Record<string, unknown> {
-  const lastLine = revives?.lastLine;
-  return {
-    generation: number,
-    predecessor: revives?.number ?? null,
-    release: release.label,
-    tookMs: wallClockMs() - startedAt,
-    ...(revives?.exit === undefined
-      ? {}
-      : { message: `generation ${revives.number} ${describeExit(revives.exit)}` }),
-    ...(lastLine === undefined ? {} : { lastLine }),
-  };
 }
