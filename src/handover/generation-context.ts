@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
+import type { Receiver } from '../connections/adopting/inflow.js';
 import { flowsOf } from '../connections/flows.js';
-import type { Receiver } from '../connections/moving/inflow.js';
 import { moversFor } from '../connections/moving/movers.js';
 import type { ConnectionTracker } from '../connections/tracker.js';
 import { DatagramListener } from '../listeners/datagram-listener.js';

@@ -1,7 +1,8 @@
 import type { Server, Socket } from 'node:net';
 import type { Channel } from '../channel/channel.js';
 import { openWhenGreeted } from '../channel/open.js';
-import { type CarriedDestination, type Destination, Outflow } from '../connections/moving/outflow.js';
+import type { CarriedDestination, Destination } from '../connections/moving/move-rules.js';
+import { Outflow } from '../connections/moving/outflow.js';
 import { SpreadOutflow, Turns } from '../connections/moving/spread-outflow.js';
 import { MoultError } from '../errors.js';
 import { isPlainHttp } from '../node/http/http1.js';

@@ -1,7 +1,7 @@
 import { broadcastHub } from '../broadcast/shared.js';
 import type { Channel } from '../channel/channel.js';
 import type { Line } from '../channel/line.js';
-import { Inflow } from '../connections/moving/inflow.js';
+import { Inflow } from '../connections/adopting/inflow.js';
 import { MoultError } from '../errors.js';
 import type { ListenerItem, Message } from '../protocol/messages.js';
 import type { FlowPeer } from './flow-peer.js';

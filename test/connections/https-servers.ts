@@ -4,7 +4,7 @@ import { type AddressInfo, connect, type Server as NetServer, type Socket } from
 import { Duplex } from 'node:stream';
 import { type ConnectionOptions, connect as connectTls, type TLSSocket, type TlsOptions } from 'node:tls';
 import type { Channel } from '#moult/channel/channel.js';
-import { Inflow } from '#moult/connections/moving/inflow.js';
+import { Inflow } from '#moult/connections/adopting/inflow.js';
 import { Outflow } from '#moult/connections/moving/outflow.js';
 import { ConnectionTracker } from '#moult/connections/tracker.js';
 import { watchTlsSockets } from '#moult/node/tls-sockets.js';

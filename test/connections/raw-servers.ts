@@ -1,6 +1,6 @@
 import { type AddressInfo, connect, createServer, type Server, type ServerOpts, type Socket } from 'node:net';
 import type { Channel } from '#moult/channel/channel.js';
-import { Inflow } from '#moult/connections/moving/inflow.js';
+import { Inflow } from '#moult/connections/adopting/inflow.js';
 import { moversFor } from '#moult/connections/moving/movers.js';
 import { Outflow } from '#moult/connections/moving/outflow.js';
 import { ConnectionTracker } from '#moult/connections/tracker.js';

@@ -1,7 +1,7 @@
 import { createServer, type RequestListener, type Server, type ServerOptions } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import type { Channel } from '#moult/channel/channel.js';
-import { Inflow } from '#moult/connections/moving/inflow.js';
+import { Inflow } from '#moult/connections/adopting/inflow.js';
 import { Outflow } from '#moult/connections/moving/outflow.js';
 import { ConnectionTracker } from '#moult/connections/tracker.js';
 import { channels } from '../channel/pair.js';

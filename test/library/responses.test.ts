@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { Agent, get, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { describe } from 'node:test';
-import { Inflow } from '#moult/connections/moving/inflow.js';
+import { Inflow } from '#moult/connections/adopting/inflow.js';
 import { Outflow } from '#moult/connections/moving/outflow.js';
 import { movableResponses } from '#moult/library/responses.js';
 import { channels } from '../channel/pair.js';

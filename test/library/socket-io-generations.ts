@@ -7,7 +7,7 @@ import {
   type ManagerOptions,
   type SocketOptions,
 } from 'socket.io-client';
-import { Inflow } from '#moult/connections/moving/inflow.js';
+import { Inflow } from '#moult/connections/adopting/inflow.js';
 import { Outflow } from '#moult/connections/moving/outflow.js';
 import { ConnectionTracker } from '#moult/connections/tracker.js';
 import { type MovableSockets, moveSockets } from '#moult/library/socket-io.js';

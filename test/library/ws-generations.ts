@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import { type ClientOptions, type ServerOptions, WebSocket, WebSocketServer } from 'ws';
-import { Inflow } from '#moult/connections/moving/inflow.js';
+import { Inflow } from '#moult/connections/adopting/inflow.js';
 import { Outflow } from '#moult/connections/moving/outflow.js';
 import { ConnectionTracker } from '#moult/connections/tracker.js';
 import { type MovableWebSockets, moveWebSockets } from '#moult/library/ws.js';

@@ -9,9 +9,9 @@ import type { ConnectionItem, Message } from '../../protocol/messages.js';
 import { adoptTls, MovedTlsSocket } from '../../tls/socket/moved-socket.js';
 import { decodeTlsState } from '../../tls/state/state-codec.js';
 import { forgetSecrets } from '../../tls/state/tls-state.js';
+import { type Carried, decodeCarried } from '../moving/carried.js';
+import { begin, moversFor } from '../moving/movers.js';
 import type { ConnectionTracker } from '../tracker.js';
-import { type Carried, decodeCarried } from './carried.js';
-import { begin, moversFor } from './movers.js';
 
 interface Declarations {
   readonly data: Buffer | undefined;

@@ -1,33 +1,27 @@
 /*
  * Over 300 lines: the ways of a connection out of this process meet in one loop, and what each waits for is decided in
- * the same turn; what it takes for one with a mover is in parting.ts, what is on its way in batches.ts.
+ * the same turn. Which may go is in move-rules.ts, what one with a mover takes in carried-departure.ts, what is on its
+ * way in batches.ts.
  */
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type { Server as HttpServer } from 'node:http';
-import type { Server, Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import type { Channel } from '../../channel/channel.js';
 import { MoultError } from '../../errors.js';
-import {
-  BetweenRequests,
-  freeze,
-  http1Phase,
-  onceReceived,
-  thaw,
-  timerNowMs,
-} from '../../node/http/http1.js';
+import { BetweenRequests, http1Phase, onceReceived, timerNowMs } from '../../node/http/http1.js';
 import { isHttps, isTlsServer, onSecured, socketAbove, socketBelow } from '../../node/tls-sockets.js';
-import { monotonicMs } from '../../os/clock.js';
-import type { MoverItem } from '../../protocol/messages.js';
 import { type ConnectionTracker, headDueAtMs, type Tracked } from '../tracker.js';
 import { Batches, type Departing } from './batches.js';
 import { MAX_BATCH_BYTES, MAX_TOTAL_BYTES } from './carried.js';
 import { CarriedDeparture } from './carried-departure.js';
 import { DepartingHttp1 } from './departing-http1.js';
-import { DepartingTls, isUpgradedOverTls } from './departing-tls.js';
-import { allMovers, isGiven, type Mover, moverOf, onLook } from './movers.js';
+import { DepartingTls } from './departing-tls.js';
+import { FrozenConnections } from './frozen-connections.js';
+import { type CarriedDestination, type Destination, MoveRules } from './move-rules.js';
+import { allMovers, type Mover, onLook } from './movers.js';
 import { recogniseProxied } from './proxied.js';
-import { securedSocket, whyTlsStays } from './tls-hold.js';
+import { securedSocket } from './tls-hold.js';
 
 /** The weight of one batch: what the other side adopts in one turn of its event loop. */
 const BATCH_WEIGHT = 64;
@@ -47,15 +41,6 @@ const LONGEST_TLS_LOOK_MS = 160;
 /** So often a connection that the receiver had no room for is offered again. */
 const RETRY_MS = 100;
 
-/** Where connections of a server go: the listener's name in the successor, for those that stand between requests. */
-export type Destination = (server: Server, socket: Socket) => string | undefined;
-
-/** Where connections that the service has declared movable go, and what can be taken there. */
-export type CarriedDestination = (
-  server: Server,
-  socket: Socket,
-) => { readonly listener: string; readonly movers: readonly MoverItem[] } | undefined;
-
 /** Moves every connection that is at rest to the other side of a channel, and the others when they come to rest. */
 export class Outflow {
   /** Settles once all that can move at once has moved, the other side does not answer, or the outflow has stopped. */
@@ -64,14 +49,11 @@ export class Outflow {
   onIdle: () => void = () => {};
   #taker: number;
   #tracker: ConnectionTracker;
-  #destination: Destination;
-  #carriedDestination: CarriedDestination;
+  readonly #rules: MoveRules;
   #batches: Batches;
   #candidates = new Set<Tracked>();
-  #frozen = new Map<Tracked, number>();
+  readonly #frozen = new FrozenConnections();
   #partings = new Map<Tracked, CarriedDeparture>();
-  /** Those that cannot move, and why. */
-  #staying = new WeakMap<Tracked, string>();
   /** Why those over TLS have not come to rest, and when they are looked at again. */
   #unrest = new WeakMap<Tracked, { readonly why: string; readonly lookMs: number }>();
   #between = new BetweenRequests();
@@ -90,8 +72,7 @@ export class Outflow {
   ) {
     this.#taker = channel.peer.pid;
     this.#tracker = tracker;
-    this.#destination = destination;
-    this.#carriedDestination = carriedDestination;
+    this.#rules = new MoveRules(destination, carriedDestination);
     this.settled = new Promise((resolve) => {
       this.#settle = resolve;
     });
@@ -139,20 +120,20 @@ export class Outflow {
     this.#recognise();
     const looks = setInterval(() => this.#recognise(), RECOGNISE_MS).unref();
     this.#offs.push(() => clearInterval(looks));
-    for (const tracked of this.#tracker.all()) if (this.#canGo(tracked)) this.#candidates.add(tracked);
+    for (const tracked of this.#tracker.all()) if (this.#rules.canGo(tracked)) this.#candidates.add(tracked);
     this.#pump();
   }
 
   /** Whether a connection may still move, as opposed to being drained here. */
   canGo(socket: Socket): boolean {
     const tracked = this.#tracker.of(socketBelow(socket));
-    return !this.#isStopped && tracked !== undefined && this.#canGo(tracked);
+    return !this.#isStopped && tracked !== undefined && this.#rules.canGo(tracked);
   }
 
   /** Why a connection that might have moved stays. */
   whyStays(tracked: Tracked): string | undefined {
     const parting = this.#partings.get(tracked);
-    return this.#staying.get(tracked) ?? this.#unrest.get(tracked)?.why ?? parting?.whyBusy;
+    return this.#rules.whyStays(tracked) ?? this.#unrest.get(tracked)?.why ?? parting?.whyBusy;
   }
 
   /** Moves nothing any more; what was frozen and not acknowledged is served here again. */
@@ -163,9 +144,8 @@ export class Outflow {
     for (const off of this.#offs) off();
     clearInterval(this.#sweep);
     this.#batches.stop();
-    for (const tracked of this.#frozen.keys()) thaw(socketAbove(tracked.socket));
+    this.#frozen.thawAll();
     for (const parting of this.#partings.values()) parting.stay();
-    this.#frozen.clear();
     this.#partings.clear();
     this.#candidates.clear();
     this.#settle();
@@ -176,39 +156,9 @@ export class Outflow {
     for (const tracked of this.#tracker.all()) recogniseProxied(tracked);
   }
 
-  #canGo(tracked: Tracked): boolean {
-    const mover = this.#moverOf(tracked);
-    if (mover !== undefined)
-      return this.#carriedTo(tracked, mover) !== undefined && this.#mayGoOverTls(tracked);
-    const { socket, server } = tracked;
-    if (isGiven(socketAbove(socket), server) || this.#destination(server, socket) === undefined) return false;
-    return !isHttps(server) || (!isUpgradedOverTls(tracked) && this.#mayGoOverTls(tracked));
-  }
-
-  /** Whether nothing of the TLS of a connection keeps it for good; true without TLS, and during its handshake. */
-  #mayGoOverTls(tracked: Tracked): boolean {
-    if (this.#staying.has(tracked)) return false;
-    const why = whyTlsStays(tracked);
-    if (why !== undefined) this.#staying.set(tracked, why);
-    return why === undefined;
-  }
-
-  #moverOf(tracked: Tracked): Mover | undefined {
-    return moverOf(socketAbove(tracked.socket), tracked.server);
-  }
-
-  /** The listener of the other side to which a mover's connection goes. */
-  #carriedTo(tracked: Tracked, mover: Mover): string | undefined {
-    if (this.#staying.has(tracked)) return undefined;
-    const to = this.#carriedDestination(tracked.server, tracked.socket);
-    const takes = to?.movers.find(({ name }) => name === mover.name);
-    const isTaken = takes !== undefined && mover.version >= takes.min && mover.version <= takes.max;
-    return isTaken ? to?.listener : undefined;
-  }
-
   #offer(tracked: Tracked): void {
     const isGone = this.#isStopped || tracked.socket.destroyed || this.#batches.has(tracked);
-    if (isGone || !this.#canGo(tracked)) return;
+    if (isGone || !this.#rules.canGo(tracked)) return;
     this.#candidates.add(tracked);
     this.#schedule();
   }
@@ -239,7 +189,7 @@ export class Outflow {
   // The response is finished in this turn; the connection is at rest, or on to the next, when the turn ends.
   #finished(socket: Socket): void {
     const tracked = this.#tracker.of(socketBelow(socket));
-    if (tracked === undefined || this.#batches.has(tracked) || !this.#canGo(tracked)) return;
+    if (tracked === undefined || this.#batches.has(tracked) || !this.#rules.canGo(tracked)) return;
     this.#candidates.add(tracked);
     if (this.#isScheduled) return;
     this.#isScheduled = true;
@@ -263,8 +213,8 @@ export class Outflow {
       if (weight >= BATCH_WEIGHT || batchBytes > MAX_BATCH_BYTES || this.#batches.isFull) break;
       this.#candidates.delete(tracked);
       // Where it belongs may have changed since it became one.
-      if (!this.#canGo(tracked)) {
-        this.#thaw(tracked);
+      if (!this.#rules.canGo(tracked)) {
+        this.#frozen.thaw(tracked);
         continue;
       }
       const one = this.#prepare(tracked, timersNowMs);
@@ -281,12 +231,12 @@ export class Outflow {
   }
 
   #send(departing: readonly Departing[]): void {
-    for (const { tracked } of departing) this.#frozen.delete(tracked);
+    for (const { tracked } of departing) this.#frozen.forget(tracked);
     this.#batches.send(departing);
   }
 
   #prepare(tracked: Tracked, timersNowMs: number): Departing | undefined {
-    const mover = this.#moverOf(tracked);
+    const mover = this.#rules.moverOf(tracked);
     return mover === undefined
       ? this.#prepareHttp1(tracked, timersNowMs)
       : this.#prepareCarried(tracked, mover);
@@ -302,7 +252,7 @@ export class Outflow {
       case 'rest': {
         if (this.#headIsNearlyDue(tracked)) return undefined;
         if (secured !== undefined) return this.#prepareTls(tracked, secured, timersNowMs);
-        const listener = this.#destination(tracked.server, tracked.socket) ?? '';
+        const listener = this.#rules.http1To(tracked);
         const frozenAtMs = this.#freeze(tracked);
         return new DepartingHttp1(tracked, listener, this.#taker, frozenAtMs, timersNowMs);
       }
@@ -314,26 +264,26 @@ export class Outflow {
         this.#freeze(tracked);
         return undefined;
       case 'receiving':
-        this.#thaw(tracked);
+        this.#frozen.thaw(tracked);
         // Answered early, it comes to rest without a response when the rest of the request is there.
         onceReceived(socket, () => this.#offer(tracked));
         return undefined;
       case 'ended':
-        this.#frozen.delete(tracked);
+        this.#frozen.forget(tracked);
         return undefined;
     }
   }
 
   // One that is at rest for HTTP may still have part of a record: it reads on until that has come whole.
   #prepareTls(tracked: Tracked, socket: TLSSocket, timersNowMs: number): Departing | undefined {
-    const listener = this.#destination(tracked.server, tracked.socket) ?? '';
+    const listener = this.#rules.http1To(tracked);
     const frozenAtMs = this.#freeze(tracked);
     const terms = { listener, taker: this.#taker, frozenAtMs, timersNowMs };
     const one = DepartingTls.of(tracked, socket, terms);
     if (one instanceof DepartingTls) return one;
-    this.#thaw(tracked);
+    this.#frozen.thaw(tracked);
     if (one.isForGood) {
-      this.#staying.set(tracked, one.why);
+      this.#rules.stays(tracked, one.why);
       return undefined;
     }
     const waitedMs = this.#unrest.get(tracked)?.lookMs ?? FLUSH_RETRY_MS / 2;
@@ -344,12 +294,12 @@ export class Outflow {
   }
 
   #prepareCarried(tracked: Tracked, mover: Mover): Departing | undefined {
-    const listener = this.#carriedTo(tracked, mover);
+    const listener = this.#rules.carriedTo(tracked, mover);
     if (listener === undefined) return undefined;
     // Its handshake is waited for here, as of one that speaks HTTP.
     if (isTlsServer(tracked.server) && securedSocket(tracked) === undefined) return undefined;
     // It was an HTTP/1.1 connection until its upgrade.
-    this.#thaw(tracked);
+    this.#frozen.thaw(tracked);
     const parting = this.#partingOf(tracked, mover, listener);
     switch (parting.step()) {
       case 'ready':
@@ -400,22 +350,13 @@ export class Outflow {
   #stays(parting: CarriedDeparture): void {
     this.#partings.delete(parting.tracked);
     if (parting.error === undefined) return;
-    this.#staying.set(parting.tracked, parting.error.message);
+    this.#rules.stays(parting.tracked, parting.error.message);
     parting.mover.stayed(parting.socket, parting.error);
   }
 
   #freeze(tracked: Tracked): number {
-    const known = this.#frozen.get(tracked);
-    if (known !== undefined) return known;
-    freeze(socketAbove(tracked.socket));
-    const nowMs = monotonicMs();
-    this.#frozen.set(tracked, nowMs);
     this.#watch();
-    return nowMs;
-  }
-
-  #thaw(tracked: Tracked): void {
-    if (this.#frozen.delete(tracked)) thaw(socketAbove(tracked.socket));
+    return this.#frozen.freeze(tracked);
   }
 
   #watch(): void {
@@ -423,11 +364,7 @@ export class Outflow {
   }
 
   #restOld(): void {
-    const limit = monotonicMs() - FREEZE_LIMIT_MS;
-    for (const [tracked, at] of this.#frozen) {
-      if (tracked.socket.destroyed) this.#frozen.delete(tracked);
-      else if (at < limit) this.#thaw(tracked);
-    }
+    this.#frozen.thawOlderThan(FREEZE_LIMIT_MS);
     for (const [tracked, parting] of this.#partings) {
       if (this.#batches.has(tracked)) continue;
       parting.rest();

@@ -1,5 +1,5 @@
 import type { Channel } from '../../channel/channel.js';
-import { Inflow } from '../../connections/moving/inflow.js';
+import { Inflow } from '../../connections/adopting/inflow.js';
 import type { GenerationContext } from '../generation-context.js';
 
 /** The channels by which connections come here: from a successor that was undone, or from other slots. */

@@ -10,7 +10,7 @@ import { Giving } from '../giving.js';
 import type { Taker } from '../peer-slots.js';
 import type { Returning } from '../successor.js';
 import { drainTimesOf } from './leave.js';
-import type { Destination } from './leaving.js';
+import type { OtherSide } from './leaving.js';
 
 /** How long the process of a predecessor may take to end after its channel has closed. */
 const END_TIMEOUT_MS = 2000;
@@ -25,7 +25,7 @@ export interface HandBackEvents {
   /** The predecessor has ended before it served: nobody else has what is here. */
   servesOn(): void;
   /** Connections leave now. */
-  leave(to: Destination): void;
+  leave(to: OtherSide): void;
   /** Nobody takes connections any more. */
   stopMoving(): void;
 }

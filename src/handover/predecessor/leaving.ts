@@ -7,7 +7,7 @@ import { meetPeerSlots, type Taker, takesAny } from '../peer-slots.js';
 import { Leave, type LeaveTerms, type Work } from './leave.js';
 
 /** The other side, to which connections go. */
-export interface Destination {
+export interface OtherSide {
   /** Undefined where nobody takes them. */
   readonly taker: Taker | undefined;
   /** Where its worker threads take connections. */
@@ -56,7 +56,7 @@ export class Leaving {
    * @param then called once it is under way: at once, where no threads have to be met.
    */
   beginTo(
-    { taker, doors, times, flows, giving, isStill }: Destination,
+    { taker, doors, times, flows, giving, isStill }: OtherSide,
     work: Work,
     generation: number,
     then: (leave: Leave) => void = () => {},

@@ -3,7 +3,7 @@ import { createServer as createHttpServer } from 'node:http';
 import { Socket } from 'node:net';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { Inflow } from '#moult/connections/moving/inflow.js';
+import { Inflow } from '#moult/connections/adopting/inflow.js';
 import { Outflow } from '#moult/connections/moving/outflow.js';
 import { MoultError } from '#moult/errors.js';
 import { atBoundary, busy, type Movable, movable } from '#moult/library/movable/movable.js';

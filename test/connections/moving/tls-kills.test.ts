@@ -6,7 +6,7 @@ import { before, describe } from 'node:test';
 import { createServer } from 'node:tls';
 import type { Channel } from '#moult/channel/channel.js';
 import { Door } from '#moult/channel/door.js';
-import { Inflow } from '#moult/connections/moving/inflow.js';
+import { Inflow } from '#moult/connections/adopting/inflow.js';
 import { Outflow } from '#moult/connections/moving/outflow.js';
 import { ConnectionTracker } from '#moult/connections/tracker.js';
 import { movable } from '#moult/library/movable/movable.js';
