@@ -1,6 +1,6 @@
+import type { JournalEntry } from '../lifecycle/journal-entry.js';
 import { type Launched, launch } from '../os/processes/launch.js';
 import { describeExit } from '../os/processes/process.js';
-import type { JournalEntry } from '../supervisor/journal-entry.js';
 
 /** What people want to hear of; the rest of the journal is of use to a supervisor. */
 const TOLD: readonly JournalEntry['event'][] = [

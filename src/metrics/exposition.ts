@@ -1,5 +1,5 @@
+import type { JournalEntry } from '../lifecycle/journal-entry.js';
 import { wallClockMs } from '../os/clock.js';
-import type { JournalEntry } from '../supervisor/journal-entry.js';
 import { MOULT_VERSION } from '../version.js';
 import { MetricSet } from './metric-set.js';
 import type { Observed } from './observed.js';

@@ -1,5 +1,5 @@
+import type { JournalEntry } from '../lifecycle/journal-entry.js';
 import type { Measures } from '../protocol/messages.js';
-import type { JournalEntry } from '../supervisor/journal-entry.js';
 import type { ServiceStatus, SlotFacts } from '../supervisor/status.js';
 
 /** What metrics are made of; the supervisor has all of it. */

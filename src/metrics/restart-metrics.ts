@@ -1,6 +1,6 @@
 import { errorTable } from '../errors.js';
+import type { JournalEntry } from '../lifecycle/journal-entry.js';
 import type { ClassedDurations } from '../protocol/durations.js';
-import type { JournalEntry } from '../supervisor/journal-entry.js';
 import { remember } from './latest.js';
 import type { MetricSet } from './metric-set.js';
 

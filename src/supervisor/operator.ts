@@ -1,8 +1,8 @@
 import type { Channel } from '../channel/channel.js';
 import { asMoultError, type MoultError } from '../errors.js';
+import type { JournalEntry } from '../lifecycle/journal-entry.js';
 import type { StageEvent } from '../lifecycle/restart-record.js';
 import type { FactWatcher } from './journal/journal.js';
-import type { JournalEntry } from './journal-entry.js';
 import type { RestartRequest, Watcher } from './restart/restart-service.js';
 import type { RollRequest } from './slots/rolling-restart.js';
 

@@ -1,5 +1,5 @@
 import { hostname } from 'node:os';
-import type { JournalEntry } from '../supervisor/journal-entry.js';
+import type { JournalEntry } from '../lifecycle/journal-entry.js';
 import { MOULT_VERSION } from '../version.js';
 import { RestartTraces } from './restart-traces.js';
 

@@ -1,5 +1,5 @@
 import type { Attributes, Span, SpanStatusCode, Tracer } from '@opentelemetry/api';
-import type { JournalEntry } from '../supervisor/journal-entry.js';
+import type { JournalEntry } from '../lifecycle/journal-entry.js';
 
 /** So many restarts whose end is not known are remembered; the oldest are ended as they are. */
 const MAX_OPEN = 64;

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import type { JournalEntry } from '#moult/lifecycle/journal-entry.js';
 import { Exposition } from '#moult/metrics/exposition.js';
 import { metricTable } from '#moult/metrics/metric-table.js';
 import type { Observed } from '#moult/metrics/observed.js';
 import { classed, noDurations } from '#moult/protocol/durations.js';
 import type { Measures } from '#moult/protocol/messages.js';
-import type { JournalEntry } from '#moult/supervisor/journal-entry.js';
 import type { GenerationStatus, ServiceStatus, SlotFacts } from '#moult/supervisor/status.js';
 import fc from '../support/fast-check.js';
 import { sequenceOf } from '../support/sequence.js';

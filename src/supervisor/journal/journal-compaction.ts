@@ -1,4 +1,4 @@
-import type { JournalEntry } from '../journal-entry.js';
+import type { JournalEntry } from '../../lifecycle/journal-entry.js';
 
 /** So many past restarts stay in a journal that is made shorter. */
 const MAX_RESTARTS = 200;

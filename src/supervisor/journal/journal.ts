@@ -1,5 +1,5 @@
+import type { JournalEntry, JournalFact } from '../../lifecycle/journal-entry.js';
 import { wallClockMs } from '../../os/clock.js';
-import type { JournalEntry, JournalFact } from '../journal-entry.js';
 import { compacted, saidAnew } from './journal-compaction.js';
 import type { JournalFile } from './journal-file.js';
 

@@ -1,4 +1,4 @@
-import type { JournalEntry } from '../journal-entry.js';
+import type { JournalEntry } from '../../lifecycle/journal-entry.js';
 
 /**
  * Past restarts as `moult history` shows them, oldest first, with those after a crash: one that was undone later says so, what

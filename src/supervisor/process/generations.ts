@@ -1,11 +1,11 @@
 import type { Logger } from 'pino';
 import { MoultError } from '../../errors.js';
+import type { JournalFact } from '../../lifecycle/journal-entry.js';
 import { epochAfter, wallClockMs } from '../../os/clock.js';
 import { tryToRemove } from '../../os/files/remove.js';
 import { type Exit, startTicks } from '../../os/processes/process.js';
 import type { Settings } from '../../protocol/messages.js';
 import type { Journal } from '../journal/journal.js';
-import type { JournalFact } from '../journal-entry.js';
 import { type Expectations, type SupervisorOptions, settingsOf } from '../options.js';
 import type { Release } from '../releases/release.js';
 import { noteFolder } from '../releases/release-files.js';

@@ -1,4 +1,4 @@
-import type { JournalEntry } from '../journal-entry.js';
+import type { JournalEntry } from '../../lifecycle/journal-entry.js';
 import type { Release } from '../releases/release.js';
 
 /** A generation that was started and, as far as the journal knows, has not ended. */

@@ -1,5 +1,5 @@
 import type { Line } from '../../channel/line.js';
-import type { JournalEntry } from '../journal-entry.js';
+import type { JournalEntry } from '../../lifecycle/journal-entry.js';
 import type { GenerationFactory } from '../process/generation-factory.js';
 import type { GenerationProcess } from '../process/generation-process.js';
 import { ProgramGeneration, type ProgramMeans } from './program-generation.js';

@@ -1,11 +1,11 @@
 import { MoultError } from '../../errors.js';
+import type { JournalEntry } from '../../lifecycle/journal-entry.js';
 import { closeDescriptor, shutDownListener } from '../../os/descriptors/descriptor.js';
 import { copySocketOf } from '../../os/descriptors/foreign-descriptor.js';
 import { treeOf } from '../../os/processes/proc-tree.js';
 import { socketIdentity } from '../../os/sockets/socket-identity.js';
 import { orderLeft } from '../../programs/kernel-order.js';
 import type { ListenOption } from '../../programs/listen-option.js';
-import type { JournalEntry } from '../journal-entry.js';
 import type { LeftBehind } from '../process/journal-replay.js';
 import { servedLast } from './program-factory.js';
 

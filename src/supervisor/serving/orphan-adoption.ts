@@ -1,11 +1,11 @@
 import type { Logger } from 'pino';
 import { MoultError } from '../../errors.js';
+import type { JournalEntry } from '../../lifecycle/journal-entry.js';
 import { Deadline } from '../../os/deadline.js';
 import { isOfTree } from '../../os/processes/proc-tree.js';
 import type { Message } from '../../protocol/messages.js';
 import type { Journal } from '../journal/journal.js';
 import type { RunFolder } from '../journal/run-folder.js';
-import type { JournalEntry } from '../journal-entry.js';
 import type { SupervisorOptions } from '../options.js';
 import type { GenerationProcess } from '../process/generation-process.js';
 import type { Generations } from '../process/generations.js';

@@ -1,9 +1,9 @@
 import type { Logger } from 'pino';
 import { MoultError } from '../../errors.js';
+import type { JournalEntry } from '../../lifecycle/journal-entry.js';
 import { isProcess } from '../../os/processes/process.js';
 import type { Journal } from '../journal/journal.js';
 import type { RunFolder } from '../journal/run-folder.js';
-import type { JournalEntry } from '../journal-entry.js';
 import type { SupervisorOptions } from '../options.js';
 import type { GenerationProcess } from '../process/generation-process.js';
 import { type LeftBehind, livingGenerations } from '../process/journal-replay.js';

@@ -1,5 +1,5 @@
+import type { JournalFact } from '../../lifecycle/journal-entry.js';
 import { isOfTree } from '../../os/processes/proc-tree.js';
-import type { JournalFact } from '../journal-entry.js';
 import type { Expectations } from '../options.js';
 import type { GenerationProcess } from '../process/generation-process.js';
 import type { Release } from '../releases/release.js';

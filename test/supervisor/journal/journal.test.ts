@@ -14,9 +14,9 @@ import fs, {
 import { syncBuiltinESMExports } from 'node:module';
 import { dirname, join } from 'node:path';
 import { describe } from 'node:test';
+import type { JournalFact } from '#moult/lifecycle/journal-entry.js';
 import { Journal } from '#moult/supervisor/journal/journal.js';
 import { JournalFile } from '#moult/supervisor/journal/journal-file.js';
-import type { JournalFact } from '#moult/supervisor/journal-entry.js';
 import { livingGenerations } from '#moult/supervisor/process/journal-replay.js';
 import { temporaryFolder } from '../../support/temporary-folder.js';
 import { type Later, tidy } from '../../support/tidy.js';

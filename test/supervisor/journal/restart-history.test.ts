@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { historyText } from '#moult/cli/operate/history.js';
+import type { JournalEntry } from '#moult/lifecycle/journal-entry.js';
 import { historyOf } from '#moult/supervisor/journal/restart-history.js';
-import type { JournalEntry } from '#moult/supervisor/journal-entry.js';
 import { unpainted } from '#moult/terminal/paint.js';
 
 function entry(event: JournalEntry['event'], generation: number, facts: object = {}): JournalEntry {

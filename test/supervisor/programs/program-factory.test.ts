@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import type { JournalEntry } from '#moult/supervisor/journal-entry.js';
+import type { JournalEntry } from '#moult/lifecycle/journal-entry.js';
 import { servedLast } from '#moult/supervisor/programs/program-factory.js';
 
 function entries(...words: string[]): JournalEntry[] {

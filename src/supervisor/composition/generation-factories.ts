@@ -1,22 +1,27 @@
 import type { Logger } from 'pino';
-import { lastKept } from '../logs/kept-reader.js';
-import type { Journal } from './journal/journal.js';
-import type { RunFolder } from './journal/run-folder.js';
-import type { HeldListeners } from './listeners/held-listeners.js';
-import type { SupervisorOptions } from './options.js';
-import type { OutputFile } from './output/output-file.js';
-import { afterwards, type GenerationFactory, serviceFactory, telling } from './process/generation-factory.js';
-import type { GenerationProcess } from './process/generation-process.js';
-import { MAX_LINES } from './process/output-tail.js';
-import type { Outputs } from './process/process-tree.js';
-import { readyAfterOf, readyTimes } from './process/ready-times.js';
-import type { ServiceFilesFinder } from './process/service-files.js';
-import type { ListenSockets } from './programs/listen-sockets.js';
-import { programFactory } from './programs/program-factory.js';
-import type { ProgramMeans } from './programs/program-generation.js';
-import type { KeptReleases } from './releases/kept-releases.js';
-import type { FolderGuard } from './serving/folder-guard.js';
-import type { Slot } from './slots/slot.js';
+import { lastKept } from '../../logs/kept-reader.js';
+import type { Journal } from '../journal/journal.js';
+import type { RunFolder } from '../journal/run-folder.js';
+import type { HeldListeners } from '../listeners/held-listeners.js';
+import type { SupervisorOptions } from '../options.js';
+import type { OutputFile } from '../output/output-file.js';
+import {
+  afterwards,
+  type GenerationFactory,
+  serviceFactory,
+  telling,
+} from '../process/generation-factory.js';
+import type { GenerationProcess } from '../process/generation-process.js';
+import { MAX_LINES } from '../process/output-tail.js';
+import type { Outputs } from '../process/process-tree.js';
+import { readyAfterOf, readyTimes } from '../process/ready-times.js';
+import type { ServiceFilesFinder } from '../process/service-files.js';
+import type { ListenSockets } from '../programs/listen-sockets.js';
+import { programFactory } from '../programs/program-factory.js';
+import type { ProgramMeans } from '../programs/program-generation.js';
+import type { KeptReleases } from '../releases/kept-releases.js';
+import type { FolderGuard } from '../serving/folder-guard.js';
+import type { Slot } from '../slots/slot.js';
 
 /** What generations are started with. */
 export interface GenerationFactoriesParts {

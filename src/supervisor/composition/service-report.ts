@@ -1,13 +1,13 @@
-import type { Measures } from '../protocol/messages.js';
-import { MOULT_VERSION } from '../version.js';
-import type { ServiceSettings } from './service-settings.js';
-import type { Shutdown } from './serving/shutdown.js';
-import type { Recycler } from './slots/recycler.js';
-import type { RollingRestart } from './slots/rolling-restart.js';
-import type { Slot } from './slots/slot.js';
-import type { SlotStartup } from './slots/slot-startup.js';
-import { slotsServing } from './slots/slot-teller.js';
-import type { Slots } from './slots/slots.js';
+import type { Measures } from '../../protocol/messages.js';
+import { MOULT_VERSION } from '../../version.js';
+import type { ServiceSettings } from '../service-settings.js';
+import type { Shutdown } from '../serving/shutdown.js';
+import type { Recycler } from '../slots/recycler.js';
+import type { RollingRestart } from '../slots/rolling-restart.js';
+import type { Slot } from '../slots/slot.js';
+import type { SlotStartup } from '../slots/slot-startup.js';
+import { slotsServing } from '../slots/slot-teller.js';
+import type { Slots } from '../slots/slots.js';
 import {
   generationStatus,
   type HeldConfig,
@@ -15,7 +15,7 @@ import {
   type ServiceStatus,
   type SlotFacts,
   type SupervisorState,
-} from './status.js';
+} from '../status.js';
 
 /** What is reported of. */
 export interface ServiceReportParts {

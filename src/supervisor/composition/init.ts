@@ -1,6 +1,6 @@
-import { isLaunched } from '../os/processes/launch.js';
-import { reapOrphans } from '../os/processes/orphans.js';
-import type { GenerationProcess } from './process/generation-process.js';
+import { isLaunched } from '../../os/processes/launch.js';
+import { reapOrphans } from '../../os/processes/orphans.js';
+import type { GenerationProcess } from '../process/generation-process.js';
 
 /**
  * What process 1 of a container owes it: the ends of processes that nobody waits for are collected.
