@@ -9,7 +9,7 @@ import { ProcessHandle } from '#moult/os/unix-sockets/peer.js';
 import type { Settings } from '#moult/protocol/messages.js';
 import { StateEntries } from '#moult/state/state-entries.js';
 import { Tasks } from '#moult/tasks/tasks.js';
-import { End } from '../supervisor/end.js';
+import { End } from '../support/end.js';
 
 const settings = { readyTimeoutMs: 3000, drainTimeoutMs: 2000, probationMs: 4000 } as Settings;
 const context = {

@@ -5,7 +5,7 @@ import { MoultError } from '#moult/errors.js';
 import { epochAfter } from '#moult/os/clock.js';
 import { ProcessHandle } from '#moult/os/unix-sockets/peer.js';
 import type { Message, Settings } from '#moult/protocol/messages.js';
-import { End } from '../supervisor/end.js';
+import { End } from '../support/end.js';
 import fc from '../support/fast-check.js';
 import { sequenceOf } from '../support/sequence.js';
 import { Owner, PARTS, Record } from './owners.js';

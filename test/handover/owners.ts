@@ -15,7 +15,7 @@ import { ValueEntry } from '#moult/state/value-entry.js';
 import { type Job, JobsRunner } from '#moult/tasks/runners/jobs-runner.js';
 import { TimersRunner } from '#moult/tasks/runners/timers-runner.js';
 import { Tasks } from '#moult/tasks/tasks.js';
-import { End } from '../supervisor/end.js';
+import { End } from '../support/end.js';
 
 /** How many parts each job has. */
 export const PARTS = 3;

@@ -66,7 +66,7 @@ export class CarriedDeparture implements Departing {
   readonly #listener: string;
   readonly #taker: number;
   readonly #tracker: ConnectionTracker;
-  readonly #again: (parting: CarriedDeparture) => void;
+  readonly #again: (departure: CarriedDeparture) => void;
   #hold: WriteHold | undefined;
   #ahead: 'no' | 'pending' | { readonly saved: unknown } = 'no';
   #saves = 0;
@@ -86,7 +86,7 @@ export class CarriedDeparture implements Departing {
     listener: string,
     taker: number,
     tracker: ConnectionTracker,
-    again: (parting: CarriedDeparture) => void,
+    again: (departure: CarriedDeparture) => void,
   ) {
     this.tracked = tracked;
     this.mover = mover;

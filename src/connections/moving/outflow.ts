@@ -53,7 +53,7 @@ export class Outflow {
   #batches: Batches;
   #candidates = new Set<Tracked>();
   readonly #frozen = new FrozenConnections();
-  #partings = new Map<Tracked, CarriedDeparture>();
+  #departures = new Map<Tracked, CarriedDeparture>();
   /** Why those over TLS have not come to rest, and when they are looked at again. */
   #unrest = new WeakMap<Tracked, { readonly why: string; readonly lookMs: number }>();
   #between = new BetweenRequests();
@@ -132,8 +132,8 @@ export class Outflow {
 
   /** Why a connection that might have moved stays. */
   whyStays(tracked: Tracked): string | undefined {
-    const parting = this.#partings.get(tracked);
-    return this.#rules.whyStays(tracked) ?? this.#unrest.get(tracked)?.why ?? parting?.whyBusy;
+    const departure = this.#departures.get(tracked);
+    return this.#rules.whyStays(tracked) ?? this.#unrest.get(tracked)?.why ?? departure?.whyBusy;
   }
 
   /** Moves nothing any more; what was frozen and not acknowledged is served here again. */
@@ -145,8 +145,8 @@ export class Outflow {
     clearInterval(this.#sweep);
     this.#batches.stop();
     this.#frozen.thawAll();
-    for (const parting of this.#partings.values()) parting.stay();
-    this.#partings.clear();
+    for (const departure of this.#departures.values()) departure.stay();
+    this.#departures.clear();
     this.#candidates.clear();
     this.#settle();
     this.onIdle();
@@ -170,13 +170,13 @@ export class Outflow {
 
   #closed(tracked: Tracked): void {
     this.#candidates.delete(tracked);
-    this.#partings.delete(tracked);
+    this.#departures.delete(tracked);
   }
 
   #returned(tracked: Tracked): void {
-    const parting = this.#partings.get(tracked);
-    if (parting?.error !== undefined) this.#stays(parting);
-    else if (parting?.isToGoAtOnce) this.#offer(tracked);
+    const departure = this.#departures.get(tracked);
+    if (departure?.error !== undefined) this.#stays(departure);
+    else if (departure?.isToGoAtOnce) this.#offer(tracked);
     else setTimeout(() => this.#offer(tracked), RETRY_MS).unref();
   }
 
@@ -219,7 +219,7 @@ export class Outflow {
       }
       const one = this.#prepare(tracked, timersNowMs);
       if (one === undefined) continue;
-      batchBytes += this.#partings.get(tracked)?.usualBytes ?? 0;
+      batchBytes += this.#departures.get(tracked)?.usualBytes ?? 0;
       weight += one instanceof CarriedDeparture ? CARRIED_WEIGHT : HTTP1_WEIGHT;
       departing.push(one);
     }
@@ -300,58 +300,58 @@ export class Outflow {
     if (isTlsServer(tracked.server) && securedSocket(tracked) === undefined) return undefined;
     // It was an HTTP/1.1 connection until its upgrade.
     this.#frozen.thaw(tracked);
-    const parting = this.#partingOf(tracked, mover, listener);
-    switch (parting.step()) {
+    const departure = this.#departureOf(tracked, mover, listener);
+    switch (departure.step()) {
       case 'ready':
-        if (this.#batches.carriedBytes < MAX_TOTAL_BYTES) return parting;
-        parting.refuse(
+        if (this.#batches.carriedBytes < MAX_TOTAL_BYTES) return departure;
+        departure.refuse(
           new MoultError('MOULT_DATA_TOO_LARGE', `expected at most ${MAX_TOTAL_BYTES} bytes of data in all`),
         );
-        this.#stays(parting);
+        this.#stays(departure);
         return undefined;
       case 'later':
-        if (parting.isStopped) this.#watch();
-        if (!parting.isSaving) setTimeout(() => this.#offer(tracked), parting.nextLookMs).unref();
+        if (departure.isStopped) this.#watch();
+        if (!departure.isSaving) setTimeout(() => this.#offer(tracked), departure.nextLookMs).unref();
         return undefined;
       case 'gone':
-        this.#stays(parting);
+        this.#stays(departure);
         return undefined;
     }
   }
 
-  #partingOf(tracked: Tracked, mover: Mover, listener: string): CarriedDeparture {
-    const known = this.#partings.get(tracked);
+  #departureOf(tracked: Tracked, mover: Mover, listener: string): CarriedDeparture {
+    const known = this.#departures.get(tracked);
     if (known !== undefined) return known;
-    const parting = new CarriedDeparture(tracked, mover, listener, this.#taker, this.#tracker, (one) =>
+    const departure = new CarriedDeparture(tracked, mover, listener, this.#taker, this.#tracker, (one) =>
       this.#saved(one),
     );
-    this.#partings.set(tracked, parting);
-    return parting;
+    this.#departures.set(tracked, departure);
+    return departure;
   }
 
   // In the turn in which its data is there, or not with that data.
-  #saved(parting: CarriedDeparture): void {
+  #saved(departure: CarriedDeparture): void {
     if (this.#isStopped) return;
-    if (parting.error !== undefined) {
-      this.#stays(parting);
+    if (departure.error !== undefined) {
+      this.#stays(departure);
       this.#checkSettled();
       return;
     }
-    const one = this.#batches.isFull ? undefined : this.#prepareCarried(parting.tracked, parting.mover);
+    const one = this.#batches.isFull ? undefined : this.#prepareCarried(departure.tracked, departure.mover);
     if (one !== undefined) {
-      this.#candidates.delete(parting.tracked);
+      this.#candidates.delete(departure.tracked);
       this.#send([one]);
     } else {
-      parting.outdate();
-      this.#offer(parting.tracked);
+      departure.outdate();
+      this.#offer(departure.tracked);
     }
   }
 
-  #stays(parting: CarriedDeparture): void {
-    this.#partings.delete(parting.tracked);
-    if (parting.error === undefined) return;
-    this.#rules.stays(parting.tracked, parting.error.message);
-    parting.mover.stayed(parting.socket, parting.error);
+  #stays(departure: CarriedDeparture): void {
+    this.#departures.delete(departure.tracked);
+    if (departure.error === undefined) return;
+    this.#rules.stays(departure.tracked, departure.error.message);
+    departure.mover.stayed(departure.socket, departure.error);
   }
 
   #freeze(tracked: Tracked): number {
@@ -365,11 +365,11 @@ export class Outflow {
 
   #restOld(): void {
     this.#frozen.thawOlderThan(FREEZE_LIMIT_MS);
-    for (const [tracked, parting] of this.#partings) {
+    for (const [tracked, departure] of this.#departures) {
       if (this.#batches.has(tracked)) continue;
-      parting.rest();
-      if (parting.error !== undefined) this.#stays(parting);
-      else if (!parting.isStopped) this.#offer(tracked);
+      departure.rest();
+      if (departure.error !== undefined) this.#stays(departure);
+      else if (!departure.isStopped) this.#offer(tracked);
     }
     this.#checkSettled();
   }
@@ -383,7 +383,7 @@ export class Outflow {
     // Who waits for what moves at once does not wait for one that does not answer.
     if (this.#batches.isSilent) this.#settle();
     if (this.#candidates.size + this.#frozen.size > 0 || !this.#batches.isIdle) return;
-    for (const parting of this.#partings.values()) if (parting.isStopped) return;
+    for (const departure of this.#departures.values()) if (departure.isStopped) return;
     this.#settle();
   }
 }

@@ -13,8 +13,8 @@ import { OutputTail } from '#moult/supervisor/process/output-tail.js';
 import type { Release } from '#moult/supervisor/releases/release.js';
 import { nothingLeft } from '#moult/supervisor/restart/exclusive-changeover.js';
 import { Shutdown, type ShutdownSlot } from '#moult/supervisor/serving/shutdown.js';
+import { End } from '../../support/end.js';
 import { soon, turns } from '../../support/events.js';
-import { End } from '../end.js';
 
 /*
  * Node collects every child that has ended when it hears of any: the end of a generation may be known before what it wrote

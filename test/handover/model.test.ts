@@ -19,11 +19,11 @@ import { StateMap } from '#moult/state/state-map.js';
 import { ValueEntry } from '#moult/state/value-entry.js';
 import type { Runner } from '#moult/tasks/runners/runner.js';
 import { Tasks } from '#moult/tasks/tasks.js';
+import { End } from '../support/end.js';
 import fc from '../support/fast-check.js';
 import { askedOfThread, inThread } from '../support/in-thread.js';
 import { modelRuns } from '../support/model-runs.js';
 import { sequenceOf } from '../support/sequence.js';
-import { End } from './end.js';
 
 /*
  * The real Predecessor and Successor of several generations in one process, over channels that deliver a
@@ -120,7 +120,7 @@ class Life {
   readonly number: number;
   readonly pid: number;
   readonly listener: FakeListener;
-  readonly estate: GenerationContext;
+  readonly context: GenerationContext;
   readonly predecessor: Predecessor;
   readonly successor: Successor;
   /** To the supervisor; the far end is the test's. */
@@ -182,7 +182,7 @@ class Life {
     const tasks = new Tasks(undefined, { failed, idle: () => this.predecessor.feedEnded() });
     tasks.declare(this.one);
     tasks.declare(this.many);
-    this.estate = {
+    this.context = {
       listeners,
       connections: new ConnectionTracker(() => false),
       moves: { http1: 'not in this test' },
@@ -201,7 +201,7 @@ class Life {
       epoch: number,
       isBeingFed: () => this.successor.isBeingFed || this.predecessor.isBeingFed,
     } as unknown as GenerationContext;
-    this.predecessor = new Predecessor(this.estate, {
+    this.predecessor = new Predecessor(this.context, {
       stage: (stage) => {
         reached.add(stage);
       },
@@ -224,7 +224,7 @@ class Life {
         this.dies();
       },
     });
-    this.successor = new Successor(this.estate, {
+    this.successor = new Successor(this.context, {
       committed: () => {},
       aborted: () => {},
       handBack: (channel, flows, message, returning) =>
@@ -454,7 +454,7 @@ class World {
     next.lifeline[1].on('ready', () => {}).on('committed', () => {});
     while (next.lifeline[1].deliver());
     // Later than all, as by the clock: it need not have heard of them.
-    const epoch = epochAfter(Math.max(...[...byPid.values()].map((life) => life.estate.epoch)));
+    const epoch = epochAfter(Math.max(...[...byPid.values()].map((life) => life.context.epoch)));
     next.lifeline[1].send({ type: 'commit', epoch } as never);
     next.lifeline[0].deliver();
   }
