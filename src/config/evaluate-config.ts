@@ -1,19 +1,16 @@
 import { createRequire } from 'node:module';
 import { dirname, extname } from 'node:path';
-import type { Readable } from 'node:stream';
 import { pathToFileURL } from 'node:url';
 import { MoultError } from '../errors.js';
 import { readPatiently } from '../os/files/patient-read.js';
 import { calledNode } from '../os/processes/invocation.js';
-import { launch } from '../os/processes/launch.js';
 import { withoutNodeOptions } from '../os/processes/node-options.js';
+import { runToEnd } from '../os/processes/run-to-end.js';
 
 /** How long a config file may take to say what it holds. */
 const TIMEOUT_MS = 15_000;
 const MAX_OUTPUT = 4 * 1024 * 1024;
-const MAX_COMPLAINT = 2000;
-/** How long what it said before its end may take to be read. */
-const LAST_WORDS_MS = 1000;
+const MAX_COMPLAINT = 16_000;
 /** Before what it holds: the file may write to standard output, too. */
 const MARK = '\u0000moult config\u0000';
 
@@ -37,50 +34,27 @@ export async function evaluateConfig(file: string): Promise<unknown> {
 
 async function evaluateScript(file: string): Promise<unknown> {
   const means: Means = { path: file, url: pathToFileURL(file).href, jiti, own, mark: MARK };
-  const child = launch({
+  const launch = {
     command: calledNode(),
     args: ['-e', `(${evaluate.toString()})(${JSON.stringify(means)})`],
     cwd: dirname(file),
     env: withoutNodeOptions(process.env),
+  };
+  const { exit, isLate, stdout, stderr } = await runToEnd(launch, {
+    timeoutMs: TIMEOUT_MS,
+    keep: MAX_OUTPUT,
+    kept: 'first',
   });
-  const [said, complaints] = [
-    collected(child.stdout, MAX_OUTPUT),
-    collected(child.stderr, MAX_COMPLAINT),
-  ] as const;
-  let isLate = false;
-  const late = setTimeout(() => {
-    isLate = true;
-    child.kill();
-  }, TIMEOUT_MS);
-  const exit = await child.exited;
-  clearTimeout(late);
   if (isLate) throw failed(file, `it did not return its config within ${TIMEOUT_MS / 1000} s`);
-  const [, answer] = (await said()).split(MARK);
+  const [, answer] = stdout.split(MARK);
   if (answer === undefined) {
     const how = `it exited with ${exit.code ?? exit.signal} and no error message`;
     const unsettled = 'it ended without a config: by process.exit(), or a promise that is never settled';
-    throw failed(file, (await complaints()).trim() || (exit.code === 0 ? unsettled : how));
+    throw failed(file, stderr.slice(0, MAX_COMPLAINT).trim() || (exit.code === 0 ? unsettled : how));
   }
   const { config, error } = JSON.parse(answer) as { config?: unknown; error?: string };
   if (error !== undefined) throw failed(file, error);
   return config;
-}
-
-function collected(stream: Readable | null, atMost: number): () => Promise<string> {
-  let text = '';
-  stream?.setEncoding('utf8').on('data', (chunk: string) => {
-    if (text.length < atMost) text += chunk;
-  });
-  const over = new Promise<void>((resolve) => {
-    if (stream === null) resolve();
-    stream?.once('close', resolve);
-  });
-  return async () => {
-    // What a process of its own has left open holds the pipe, and is not waited for.
-    await Promise.race([over, new Promise((resolve) => setTimeout(resolve, LAST_WORDS_MS))]);
-    stream?.destroy();
-    return text;
-  };
 }
 
 function found(name: string): string | undefined {

@@ -1,14 +1,14 @@
 import { MoultError } from '../../errors.js';
-import { launch } from '../../os/processes/launch.js';
 import { withoutNodeOptions } from '../../os/processes/node-options.js';
 import { describeExit } from '../../os/processes/process.js';
+import { runToEnd } from '../../os/processes/run-to-end.js';
 import { CARRIED_FORMAT, type Carried, programCommand, variablesOf } from './next-program.js';
 
 /** How long the new program may take to load and to answer. */
 const TIMEOUT_MS = 15_000;
 /** The lock and the control socket. */
 const KEPT_BESIDE = 2;
-const MAX_OUTPUT_BYTES = 16_384;
+const MAX_OUTPUT = 16_384;
 
 /** What a program says that could take over from this one. */
 export interface Rehearsed {
@@ -28,29 +28,16 @@ export async function rehearse(carried: Carried): Promise<Rehearsed> {
   const { command, args } = programCommand('rehearse');
   const env = { ...withoutNodeOptions(process.env), ...variablesOf(carried) };
   // Under the limit of this process, and with as many that are taken as the next program will find: it must still be able to load.
-  const child = launch({ command, args, cwd: '/', env }, carried.held.length + KEPT_BESIDE);
-  let said = '';
-  let failures = '';
-  child.stdout?.on('data', (chunk: Buffer) => {
-    said = (said + chunk.toString('utf8')).slice(-MAX_OUTPUT_BYTES);
-  });
-  child.stderr?.on('data', (chunk: Buffer) => {
-    failures = (failures + chunk.toString('utf8')).slice(-MAX_OUTPUT_BYTES);
-  });
-  let isLate = false;
-  const late = setTimeout(() => {
-    isLate = true;
-    child.kill();
-  }, TIMEOUT_MS);
-  const exit = await child.exited;
-  clearTimeout(late);
-  for (const stream of [child.stdout, child.stderr]) stream?.destroy();
-  const answer = answerIn(said);
+  const { exit, isLate, stdout, stderr } = await runToEnd(
+    { command, args, cwd: '/', env },
+    { timeoutMs: TIMEOUT_MS, keep: MAX_OUTPUT, kept: 'last', taken: carried.held.length + KEPT_BESIDE },
+  );
+  const answer = answerIn(stdout);
   if (exit.code === 0 && answer?.format === CARRIED_FORMAT) return answer;
   const how = isLate ? `did not answer within ${TIMEOUT_MS} ms` : describeExit(exit);
   const why =
     answer === undefined
-      ? `it ${how}: ${lastLines(failures)}`
+      ? `it ${how}: ${lastLines(stderr)}`
       : `it accepts format ${answer.format}, this one hands over format ${CARRIED_FORMAT}`;
   throw new MoultError(
     'MOULT_UPGRADE_FAILED',
