@@ -28,8 +28,6 @@ export interface Lifeline extends Line {
   close(): void;
 }
 
-type Wanted = Omit<Message<'ask-state'>, 'type' | 'id'>;
-
 /** One generation as the supervisor sees it: the process tree, and the channel to the service in it. */
 export class GenerationProcess {
   readonly number: number;
@@ -310,7 +308,7 @@ export class GenerationProcess {
     return (await this.#state(timeoutMs, { declared: true })).declared;
   }
 
-  async #state(timeoutMs: number, wanted: Wanted): Promise<GenerationState> {
+  async #state(timeoutMs: number, wanted: object): Promise<GenerationState> {
     const id = ++this.#asked;
     const state = (await this.#questions.ask(`state ${id}`, timeoutMs, (lifeline) =>
       lifeline.send({ type: 'ask-state', id, ...wanted }),
