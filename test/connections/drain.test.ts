@@ -14,6 +14,7 @@ import { handleOf } from '#moult/node/handle.js';
 import { isReadable } from '#moult/os/unix-sockets/unix-socket.js';
 import { eventOf, soon, turns, until } from '../support/events.js';
 import { type Later, tidy } from '../support/tidy.js';
+import { trackedServer } from './tracked-server.js';
 import { clientOf, GET, servedClient, side } from './two-servers.js';
 
 const always = () => true;
@@ -177,12 +178,8 @@ async function http2Side(later: Later) {
     stream.respond({ ':status': 200 });
     stream.end('whole');
   });
-  const tracker = new ConnectionTracker((one) => one === server);
-  tracker.start();
   trackHttp2Sessions(server);
-  server.listen(0, '127.0.0.1');
-  later(() => new Promise<void>((resolve) => server.close(() => resolve())));
-  await eventOf(server, 'listening');
+  const { tracker } = await trackedServer(later, server);
   const connect = () => {
     const session = connectHttp2(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
     later(() => session.destroy());

@@ -6,17 +6,14 @@ import { type ConnectionOptions, connect as connectTls, type TLSSocket, type Tls
 import type { Channel } from '#moult/channel/channel.js';
 import { Inflow } from '#moult/connections/adopting/inflow.js';
 import { Outflow } from '#moult/connections/moving/outflow.js';
-import { ConnectionTracker } from '#moult/connections/tracker.js';
 import { watchTlsSockets } from '#moult/node/tls-sockets.js';
 import { selfSigned } from '#moult/tls/search/self-signed.js';
 import { channels } from '../channel/pair.js';
 import { eventOf, soon } from '../support/events.js';
 import type { Later } from '../support/tidy.js';
+import { type TrackedServer, trackedServer } from './tracked-server.js';
 
-export interface SecureSide {
-  readonly server: Server;
-  readonly tracker: ConnectionTracker;
-}
+export type SecureSide = TrackedServer<Server>;
 
 export const GET = 'GET / HTTP/1.1\r\nHost: a\r\n\r\n';
 
@@ -30,20 +27,8 @@ export async function secureSide(
 ): Promise<SecureSide> {
   const server = createServer({ ...certificate, ...options }, listener);
   server.keepAliveTimeout = 60_000;
-  server.setMaxListeners(0);
   watchTlsSockets(server);
-  const tracker = new ConnectionTracker((one) => one === server);
-  tracker.start();
-  server.listen(0, '127.0.0.1');
-  later(
-    () =>
-      new Promise<void>((resolve) => {
-        server.close(() => resolve());
-        server.closeAllConnections();
-      }),
-  );
-  await eventOf(server, 'listening');
-  return { server, tracker };
+  return trackedServer(later, server);
 }
 
 /** What gives connections of the one to the other, over channels that may be looked at. */

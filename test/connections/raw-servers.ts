@@ -3,15 +3,12 @@ import type { Channel } from '#moult/channel/channel.js';
 import { Inflow } from '#moult/connections/adopting/inflow.js';
 import { moversFor } from '#moult/connections/moving/movers.js';
 import { Outflow } from '#moult/connections/moving/outflow.js';
-import { ConnectionTracker } from '#moult/connections/tracker.js';
 import { channels } from '../channel/pair.js';
 import { eventOf, soon } from '../support/events.js';
 import type { Later } from '../support/tidy.js';
+import { type TrackedServer, trackedServer } from './tracked-server.js';
 
-export interface RawSide {
-  readonly server: Server;
-  readonly tracker: ConnectionTracker;
-}
+export type RawSide = TrackedServer;
 
 /** A server of node:net whose connections are tracked. @param address a port of its own, or this path. */
 export async function rawSide(
@@ -19,21 +16,7 @@ export async function rawSide(
   options: ServerOpts = {},
   address: string | undefined = undefined,
 ): Promise<RawSide> {
-  const server = createServer(options);
-  server.setMaxListeners(0);
-  const tracker = new ConnectionTracker((one) => one === server);
-  tracker.start();
-  if (address === undefined) server.listen(0, '127.0.0.1');
-  else server.listen(address);
-  later(
-    () =>
-      new Promise<void>((resolve) => {
-        for (const { socket } of tracker.all()) socket.destroy();
-        server.close(() => resolve());
-      }),
-  );
-  await eventOf(server, 'listening');
-  return { server, tracker };
+  return trackedServer(later, createServer(options), address);
 }
 
 /** What the taking side says of its movers, as it would in its claims. */

@@ -3,15 +3,12 @@ import { type AddressInfo, connect, type Socket } from 'node:net';
 import type { Channel } from '#moult/channel/channel.js';
 import { Inflow } from '#moult/connections/adopting/inflow.js';
 import { Outflow } from '#moult/connections/moving/outflow.js';
-import { ConnectionTracker } from '#moult/connections/tracker.js';
 import { channels } from '../channel/pair.js';
 import { eventOf, soon, until } from '../support/events.js';
 import type { Later } from '../support/tidy.js';
+import { type TrackedServer, trackedServer } from './tracked-server.js';
 
-export interface Side {
-  readonly server: Server;
-  readonly tracker: ConnectionTracker;
-}
+export type Side = TrackedServer<Server>;
 
 /** A client that writes bytes as it likes and keeps all that it receives. */
 export interface Client {
@@ -40,19 +37,7 @@ export async function side(
   ]) {
     if (name in options) Object.assign(server, { [name]: options[name] });
   }
-  server.setMaxListeners(0);
-  const tracker = new ConnectionTracker((one) => one === server);
-  tracker.start();
-  server.listen(0, '127.0.0.1');
-  later(
-    () =>
-      new Promise<void>((resolve) => {
-        server.close(() => resolve());
-        server.closeAllConnections();
-      }),
-  );
-  await eventOf(server, 'listening');
-  return { server, tracker };
+  return trackedServer(later, server);
 }
 
 /** A predecessor's server, a successor's, and what moves connections from the one to the other. */

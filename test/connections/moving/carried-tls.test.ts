@@ -1,14 +1,13 @@
 import assert from 'node:assert/strict';
 import type { Socket } from 'node:net';
 import { before, describe } from 'node:test';
-import { createServer, type TLSSocket, type TlsOptions } from 'node:tls';
-import { ConnectionTracker } from '#moult/connections/tracker.js';
+import { createServer, type TlsOptions } from 'node:tls';
 import { movableClaims } from '#moult/handover/generation-context.js';
 import { outflowTo } from '#moult/handover/peer-slots.js';
 import { type Movable, movable } from '#moult/library/movable/movable.js';
 import type { ListenerRegistry } from '#moult/listeners/registry.js';
 import { handleOf } from '#moult/node/handle.js';
-import { tlsSocketOf, watchTlsSockets } from '#moult/node/tls-sockets.js';
+import { watchTlsSockets } from '#moult/node/tls-sockets.js';
 import type { Message } from '#moult/protocol/messages.js';
 import { selfSigned } from '#moult/tls/search/self-signed.js';
 import { tlsMoves } from '#moult/tls/self-test.js';
@@ -18,8 +17,8 @@ import { type Later, tidy } from '../../support/tidy.js';
 import { WireClient } from '../https-servers.js';
 import { LineService, type LineState } from '../line-service.js';
 import { flow, type RawSide } from '../raw-servers.js';
+import { CIPHERS, onlyTlsSocket, trackedServer } from '../tracked-server.js';
 
-const CIPHERS = ['TLS_AES_128_GCM_SHA256', 'TLS_AES_256_GCM_SHA384', 'TLS_CHACHA20_POLY1305_SHA256'];
 const certificate = selfSigned();
 
 interface LinesSide extends RawSide {
@@ -34,28 +33,9 @@ async function lines(
   options: TlsOptions = {},
 ): Promise<LinesSide> {
   const server = createServer({ ...certificate, ...options });
-  server.setMaxListeners(0);
   watchTlsSockets(server);
   const service = new LineService(server, name, more);
-  const tracker = new ConnectionTracker((one) => one === server);
-  tracker.start();
-  server.listen(0, '127.0.0.1');
-  later(
-    () =>
-      new Promise<void>((resolve) => {
-        for (const { socket } of tracker.all()) socket.destroy();
-        server.close(() => resolve());
-      }),
-  );
-  await eventOf(server, 'listening');
-  return { server, tracker, service };
-}
-
-/** The socket with which the service of a side works. */
-function onlyOne({ tracker }: RawSide): TLSSocket {
-  const [only] = tracker.all();
-  assert.ok(only !== undefined && tracker.size === 1);
-  return tlsSocketOf(only.socket) ?? (only.socket as TLSSocket);
+  return { ...(await trackedServer(later, server)), service };
 }
 
 /** Sends the end of a line, and waits for its answer. */
@@ -95,7 +75,7 @@ describe('a connection over TLS that its service has declared movable', () => {
         await says(client, 'lf', `${to.service.name}:${count}:half`);
         outflow.stop();
       }
-      assert.equal(onlyOne(b).getCipher().standardName, ciphers);
+      assert.equal(onlyTlsSocket(b).getCipher().standardName, ciphers);
       assert.deepEqual([...a.service.events, ...b.service.events], []);
       client.tls.end();
       await until(() => b.tracker.size === 0, 'its end');
@@ -114,7 +94,7 @@ describe('a connection over TLS that its service has declared movable', () => {
         [sides[0], sides[1]],
         [sides[1], sides[2]],
       ] as const) {
-        const socket = onlyOne(from);
+        const socket = onlyTlsSocket(from);
         socket.pause();
         client.tls.write('unread\n');
         // A socket of ours that is paused leaves them in the kernel.
@@ -282,7 +262,7 @@ describe('what generations say of their movable connections over TLS', () => {
     const client = await WireClient.of(later, a);
     await says(client, 'x', 'a:1:x');
     const can = (claims: Message<'ready'>['claims'], tls?: string) =>
-      meets(later, a, claims, tls).canGo(onlyOne(a));
+      meets(later, a, claims, tls).canGo(onlyTlsSocket(a));
     const claims = movableClaims({ ...movables(b), moves: { http1: 'yes', tls: 'yes' } });
     const raw = { name: 'raw', min: 1, max: 1 };
     assert.deepEqual(claims, [{ name: 'web', accepts: [], tlsMovers: [raw] }]);

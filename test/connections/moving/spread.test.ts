@@ -10,10 +10,11 @@ import { WebSocket, WebSocketServer } from 'ws';
 import { Drain } from '#moult/connections/drain.js';
 import { trackHttp2Sessions } from '#moult/connections/http2-sessions.js';
 import { Spread } from '#moult/connections/moving/spread.js';
-import { ConnectionTracker, type Tracked } from '#moult/connections/tracker.js';
+import type { ConnectionTracker, Tracked } from '#moult/connections/tracker.js';
 import { watchTlsSockets } from '#moult/node/tls-sockets.js';
 import { eventOf, soon, until } from '../../support/events.js';
 import { type Later, tidy } from '../../support/tidy.js';
+import { trackedServer } from '../tracked-server.js';
 import { GET } from '../two-servers.js';
 
 const always = () => true;
@@ -22,16 +23,9 @@ const key = readFileSync(`${fixtures}key.pem`);
 const cert = readFileSync(`${fixtures}cert.pem`);
 
 async function tracked(later: Later, server: Server): Promise<{ tracker: ConnectionTracker; port: number }> {
-  const tracker = new ConnectionTracker((one) => one === server);
-  tracker.start();
   trackHttp2Sessions(server);
   watchTlsSockets(server);
-  server.listen(0, '127.0.0.1');
-  later(() => new Promise<void>((resolve) => server.close(() => resolve())));
-  later(() => {
-    for (const { socket } of tracker.all()) socket.destroy();
-  });
-  await eventOf(server, 'listening');
+  const { tracker } = await trackedServer(later, server);
   return { tracker, port: (server.address() as AddressInfo).port };
 }
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { connect, type Server, type Socket } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { before, describe } from 'node:test';
 import { createServer } from 'node:tls';
@@ -8,41 +8,28 @@ import type { Channel } from '#moult/channel/channel.js';
 import { Door } from '#moult/channel/door.js';
 import { Inflow } from '#moult/connections/adopting/inflow.js';
 import { Outflow } from '#moult/connections/moving/outflow.js';
-import { ConnectionTracker } from '#moult/connections/tracker.js';
 import { movable } from '#moult/library/movable/movable.js';
 import { watchTlsSockets } from '#moult/node/tls-sockets.js';
 import { selfSigned } from '#moult/tls/search/self-signed.js';
 import { tlsMoves } from '#moult/tls/self-test.js';
-import { eventOf, soon, until } from '../../support/events.js';
+import { soon, until } from '../../support/events.js';
 import { type Fixture, fixture } from '../../support/fixture.js';
 import { temporaryFolder } from '../../support/temporary-folder.js';
 import { type Later, tidy } from '../../support/tidy.js';
 import { secureSide, WireClient } from '../https-servers.js';
+import { type TrackedServer, trackedServer } from '../tracked-server.js';
 
 /** One that speaks HTTP moves with its server; one that is carried as its service has declared. */
 type Kind = 'http1' | 'carried';
 
 /** A side of this process, which answers with its name whatever it is sent. */
-async function answering(later: Later, kind: Kind, name: string): Promise<TlsSide> {
+async function answering(later: Later, kind: Kind, name: string): Promise<TrackedServer> {
   if (kind === 'http1') return secureSide(later, (_request, response) => response.end(name));
   const setUp = (socket: Socket) => void socket.on('data', () => socket.write(name)).on('error', () => {});
   const server = createServer(selfSigned(), setUp);
   movable(server, { save: () => ({}), restore: setUp });
   watchTlsSockets(server);
-  const tracker = new ConnectionTracker((one) => one === server);
-  tracker.start();
-  server.listen(0, '127.0.0.1');
-  later(() => {
-    for (const { socket } of tracker.all()) socket.destroy();
-    server.close();
-  });
-  await eventOf(server, 'listening');
-  return { server, tracker };
-}
-
-interface TlsSide {
-  readonly server: Server;
-  readonly tracker: ConnectionTracker;
+  return trackedServer(later, server);
 }
 
 /** A process at the other end of a channel. */

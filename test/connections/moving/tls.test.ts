@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { before, describe } from 'node:test';
-import type { TLSSocket } from 'node:tls';
 import { descriptorOf, handleOf } from '#moult/node/handle.js';
 import { tlsSocketOf } from '#moult/node/tls-sockets.js';
 import { isGivenToUs } from '#moult/os/files/ownership.js';
@@ -10,9 +9,8 @@ import { tlsMoves } from '#moult/tls/self-test.js';
 import { eventOf, soon, turns, until } from '../../support/events.js';
 import { type Later, tidy } from '../../support/tidy.js';
 import { between, GET, type SecureSide, secureSide, WireClient } from '../https-servers.js';
+import { CIPHERS, onlyTlsSocket } from '../tracked-server.js';
 import { connectionsOf } from '../two-servers.js';
-
-const CIPHERS = ['TLS_AES_128_GCM_SHA256', 'TLS_AES_256_GCM_SHA384', 'TLS_CHACHA20_POLY1305_SHA256'];
 
 async function threeSides(later: Later): Promise<[SecureSide, SecureSide, SecureSide]> {
   return [
@@ -25,13 +23,6 @@ async function threeSides(later: Later): Promise<[SecureSide, SecureSide, Secure
 async function twoSides(later: Later) {
   const [a, b] = await threeSides(later);
   return { a, b, ...between(later, a, b) };
-}
-
-/** The TLS socket of the only connection of a side. */
-function onlyOne({ tracker }: SecureSide): TLSSocket {
-  const [only] = tracker.all();
-  assert.ok(only !== undefined && tracker.size === 1);
-  return tlsSocketOf(only.socket) ?? (only.socket as TLSSocket);
 }
 
 describe('a TLS connection at rest', () => {
@@ -113,7 +104,7 @@ describe('a TLS connection at rest', () => {
     await turns(5);
     const [tracked] = a.tracker.all();
     assert.ok(tracked !== undefined);
-    assert.equal(outflow.canGo(onlyOne(a)), false);
+    assert.equal(outflow.canGo(onlyTlsSocket(a)), false);
     assert.match(outflow.whyStays(tracked) ?? '', /TLSv1\.2: only TLS 1\.3 moves/);
     await client.asks('first');
     assert.equal(outflow.moved, 0);
@@ -142,13 +133,13 @@ describe('a TLS connection that was upgraded', () => {
     first.outflow.start();
     await until(() => first.outflow.moved === 1, 'the other one');
     assert.equal(a.tracker.size, 1);
-    assert.equal(first.outflow.canGo(onlyOne(a)), false);
+    assert.equal(first.outflow.canGo(onlyTlsSocket(a)), false);
     await moving.asks('second');
     await upgrade(moving);
     const second = between(later, b, c);
     second.outflow.start();
     await turns(5);
-    assert.equal(second.outflow.canGo(onlyOne(b)), false);
+    assert.equal(second.outflow.canGo(onlyTlsSocket(b)), false);
     assert.equal(second.outflow.moved, 0);
   });
 });
@@ -258,7 +249,7 @@ describe('a capture that is undone', () => {
       }
       const { near, outflow } = between(later, from, to);
       const send = near.send.bind(near);
-      const socket = onlyOne(from);
+      const socket = onlyTlsSocket(from);
       // Within the turn in which it was captured, and later.
       near.send = (message, ...rest) => {
         send(message, ...rest);
@@ -279,7 +270,7 @@ describe('a capture that is undone', () => {
   tidy('and its end says so to the client: close_notify comes from here', async (later) => {
     const { a, b, near, outflow } = await twoSides(later);
     const client = await WireClient.served(later, a);
-    const socket = onlyOne(a);
+    const socket = onlyTlsSocket(a);
     const send = near.send.bind(near);
     near.send = (message, ...rest) => {
       send(message, ...rest);
