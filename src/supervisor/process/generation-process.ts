@@ -13,7 +13,7 @@ import type { StartedBy } from '../../service/environment.js';
 import type { Release } from '../releases/release.js';
 import { killTree, type Outputs, type ProcessTree, startTree, startTreeWith } from './process-tree.js';
 import type { ServiceFiles } from './service-files.js';
-import { ServiceQuestions } from './service-questions.js';
+import { ServiceQuestions, type StateQuestion } from './service-questions.js';
 import { type AtStart, launchOf, passedListeners } from './start-facts.js';
 import { tellingLine } from './telling-line.js';
 
@@ -308,7 +308,7 @@ export class GenerationProcess {
     return (await this.#state(timeoutMs, { declared: true })).declared;
   }
 
-  async #state(timeoutMs: number, wanted: object): Promise<GenerationState> {
+  async #state(timeoutMs: number, wanted: StateQuestion): Promise<GenerationState> {
     const id = ++this.#asked;
     const state = (await this.#questions.ask(`state ${id}`, timeoutMs, (lifeline) =>
       lifeline.send({ type: 'ask-state', id, ...wanted }),

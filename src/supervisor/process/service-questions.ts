@@ -1,6 +1,10 @@
 import type { Line } from '../../channel/line.js';
 import { MoultError } from '../../errors.js';
 import { Deadline } from '../../os/deadline.js';
+import type { Message } from '../../protocol/messages.js';
+
+/** What a service may be asked to tell of itself. */
+export type StateQuestion = Omit<Message<'ask-state'>, 'type' | 'id'>;
 
 /** The generation that is asked. */
 export interface AskedGeneration {
