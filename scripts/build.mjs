@@ -58,7 +58,7 @@ async function bundleCommands() {
 async function bundleOperatorCommands() {
   await build({
     ...common(['cli/operator-program']),
-    external: DEPENDENCIES.filter((name) => ![...INLINED, 'commander'].includes(name)),
+    external: DEPENDENCIES.filter((name) => ![...INLINED, 'commander', 'croner'].includes(name)),
     format: 'esm',
     banner: { js: REQUIRE },
     plugins: [{ name: 'version', setup: fixVersion }],

@@ -1,5 +1,5 @@
 import { StringDecoder } from 'node:string_decoder';
-import { lineForPeople } from '../../supervisor/log.js';
+import { lineForPeople } from '../../terminal/log-line.js';
 import { paint } from '../../terminal/paint.js';
 import { print } from '../../terminal/print.js';
 import { visibleLine } from '../../terminal/visible.js';
