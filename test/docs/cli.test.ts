@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import { readdirSync } from 'node:fs';
+import path from 'node:path';
 import { describe, it } from 'node:test';
+import { DEFAULT_TIMES } from '#moult/lifecycle/default-times.js';
 import { ownCliPath } from '#moult/verify/moult/moult-command.js';
-import { codes, page, rows, sections } from './page.js';
+import { codes, page, root, rows, sections } from './page.js';
 
 function help(...words: string[]): string {
   return execFileSync(process.execPath, [ownCliPath(), ...words, '--help'], { encoding: 'utf8' });
@@ -33,6 +36,51 @@ const isValue = (text: string): boolean => /^[0-9]|^SIG|^(taken|on-|over|go$|wai
 const commands = [...help().matchAll(/^ {2}([a-z]+)(?: \[| <| {2})/gm)]
   .map(([, name]) => name ?? '')
   .filter((name) => name !== 'help');
+
+/** Pages in prose, and what their sentences may name: an option with its default right behind it. */
+const PROSE = ['README.md', ...guides()];
+const NAMED_DEFAULT = /`(--[a-z-]+)`(?: \(|, )(\d[\d.]* (?:ms|s|min|h))\b/g;
+
+function guides(): string[] {
+  return readdirSync(path.join(root, 'docs/guide'))
+    .filter((name) => name.endsWith('.md'))
+    .map((name) => `docs/guide/${name}`);
+}
+
+describe('defaults of moult run that prose names', () => {
+  it('are those there are', () => {
+    const shown = new Map(
+      [...defaultsIn(help('run'))].map(([flags, value]) => [/--[a-z-]+/.exec(flags)?.[0], value]),
+    );
+    const named = PROSE.flatMap((name) =>
+      [...page(name).replaceAll('\n', ' ').matchAll(NAMED_DEFAULT)].map(([, option, value]) => ({
+        name,
+        option,
+        value,
+      })),
+    );
+    assert.ok(named.length >= 6, `${named.length} found`);
+    for (const { name, option, value } of named) {
+      const real = shown.get(option) ?? '';
+      // One that depends on other options is told in words by the help.
+      if (isValue(real)) assert.equal(value, real, `${name}: ${option}`);
+    }
+  });
+
+  it('are those of a service without moult run', () => {
+    const comments = [
+      ...page('src/library/service-options.ts').matchAll(
+        /\/\*\*((?:(?!\*\/)[\s\S])*)\*\/\s*readonly (\w+)\?/g,
+      ),
+    ].flatMap(([, comment = '', name = '']) => {
+      const value = /[Dd]efault ([\d,]+)/.exec(comment.replace(/\s*\*\s*/g, ' '))?.[1];
+      return value === undefined || !(name in DEFAULT_TIMES) ? [] : [[name, Number(value.replace(',', ''))]];
+    });
+    assert.ok(comments.length >= 5, `${comments.length} found`);
+    const real: Record<string, number> = DEFAULT_TIMES;
+    for (const [name = '', value] of comments) assert.equal(value, real[name], String(name));
+  });
+});
 
 describe('docs/reference/cli.md', () => {
   const headings = sections(page('docs/reference/cli.md'), 2);
