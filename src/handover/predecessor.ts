@@ -217,6 +217,7 @@ export class Predecessor {
     for (const listener of listeners.lasting()) listeners.release(listener, false);
     threads.confirm();
     this.#events.takenBack();
+    if (this.#retirement !== undefined) this.retire(this.#retirement);
     this.#leaving.check();
   }
 
@@ -298,7 +299,7 @@ export class Predecessor {
       );
     });
     limit.set(settings.probationMs, () => this.#elapsed(attempt));
-    if (this.#retirement !== undefined) this.confirm();
+    if (this.#retirement !== undefined) this.retire(this.#retirement);
   }
 
   // Nothing has failed. Whether clients find the successor where they should is seen from outside only.
@@ -356,7 +357,7 @@ export class Predecessor {
     undo.begin(mayAnswer && attempt.isConnected);
   }
 
-  /** Takes the connections that come through this channel, of another slot. */
+  /** Takes the connections that come through this channel, of another slot or of its threads. */
   takeFrom(channel: Channel): void {
     this.#feeds.takeFrom(channel);
   }

@@ -52,7 +52,7 @@ export class Attempt {
   readonly late: LateOpenings;
   /** Flows of datagrams. */
   readonly flows: FlowPeer;
-  /** When this side stopped to accept for it, by the monotonic clock. */
+  /** When this side stopped accepting for it, by the monotonic clock. */
   pausedAtMs = 0;
   /** Called for each part of state that comes from the successor. */
   whenPartComes: () => void = () => {};

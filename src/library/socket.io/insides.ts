@@ -6,7 +6,7 @@ import type { Mark } from '../../broadcast/feed.js';
 
 /*
  * What moult knows of Socket.IO and Engine.IO beyond their documentation: where they keep what belongs to a client.
- * All of it is tried with a client of nobody's before it is used (socket-io-rehearsal.ts), so that another version
+ * All of it is tried with a client of nobody's before it is used (rehearsal.ts), so that another version
  * drains instead of breaking.
  * Source: socket.io 4.7 to 4.8, dist/client.js, namespace.js, socket.js; engine.io 6.5 to 6.6, build/server.js,
  * socket.js, transports/websocket.js.

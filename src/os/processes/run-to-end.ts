@@ -9,7 +9,7 @@ const LAST_WORDS_MS = 1000;
 export interface RunTerms {
   /** It is killed when it takes longer than this. */
   readonly timeoutMs: number;
-  /** How many characters of each of its outputs are kept. */
+  /** How many characters of each of its outputs are kept; of the first, whole chunks until there are so many. */
   readonly keep: number;
   /** Which of them are kept, where it writes more. */
   readonly kept: 'first' | 'last';
