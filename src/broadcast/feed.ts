@@ -2,6 +2,7 @@ import type { FeedHub } from './feed-hub.js';
 import { sendersOf } from './feed-senders.js';
 import { type BroadcastMessage, includes, type Positions } from './message.js';
 import type { Topic } from './topic.js';
+import { WaitingGivers } from './waiting-givers.js';
 
 /** How long the first mark may take to come back from the broker; then there is another one, each after twice the time. */
 const MARK_TIMEOUT_MS = 250;
@@ -12,12 +13,6 @@ const MAX_ERAS = 16;
 const MAX_LEFT = 1000;
 /** So many servers that number what they publish; those that have sent last. */
 const MAX_SERVERS = 64;
-/**
- * For so many tenths of a second in which this process runs, a generation with whose clients it has no mark in common is
- * told to wait: then the broker does not answer.
- */
-const MAX_WAIT_TICKS = 100;
-const TICK_MS = 100;
 
 /** What a feed publishes at the broker, for all generations to see at the same place among its messages. */
 export interface Mark {
@@ -44,8 +39,10 @@ export interface Arrival {
  */
 export class Feed {
   readonly topic: Topic;
+  /** What is subscribed to: only where that is the same, messages have the same numbers. */
+  readonly source: string;
   readonly #hub: FeedHub;
-  readonly #send: (mark: Mark) => void;
+  readonly #send: (mark: Mark) => unknown;
   readonly #senders: ReturnType<typeof sendersOf>;
   /** The senders from one mark to the next, and last the one now. The first begins without a mark: nobody else has it. */
   #eras: string[] = [];
@@ -54,18 +51,24 @@ export class Feed {
   /** Up to where those are that number what they publish. */
   readonly #servers = new Map<string, number>();
   #state: 'opening' | 'subscribed' | 'lost' | 'closed' = 'opening';
+  /** Messages may be missing after those that were counted: what comes next is counted under a new name. */
+  #isBroken = false;
+  /** Whether a mark is before what is counted now: then others may know the place. */
+  #isNamed = false;
   /** Whether a mark of this process has come back since it is subscribed. */
   #isMarked = false;
   #mark: NodeJS.Timeout | undefined;
   #markTimeoutMs = MARK_TIMEOUT_MS;
-  #waited = 0;
-  #ticks: NodeJS.Timeout | undefined;
+  #hasWarned = false;
+  readonly #waiting = new WaitingGivers();
 
-  constructor(topic: Topic, hub: FeedHub, send: (mark: Mark) => void) {
+  /** @param send publishes a mark; what it throws, and a promise that it rejects, is a warning. */
+  constructor(topic: Topic, hub: FeedHub, send: (mark: Mark) => unknown, source = '') {
     this.topic = topic;
+    this.source = source;
     this.#hub = hub;
     this.#send = send;
-    this.#senders = sendersOf(topic.name);
+    this.#senders = sendersOf(source === '' ? topic.name : `${topic.name}\0${source}`);
     this.#begin();
   }
 
@@ -77,28 +80,30 @@ export class Feed {
 
   /** Messages come from now on, as far as is known. */
   subscribed(): void {
-    if (this.#state === 'subscribed' || this.#state === 'closed') return;
-    if (this.#state === 'lost') this.#hub.begins(this.#now);
+    if (this.#state === 'closed') return;
+    // That it was lost meanwhile not everybody says.
+    if (this.#state === 'subscribed') this.lost();
+    this.#resume();
     this.#state = 'subscribed';
     this.#markTimeoutMs = MARK_TIMEOUT_MS;
     this.look();
     this.#hub.feedMoved();
   }
 
-  /** Messages may have been missed, and none come before it is subscribed again. */
+  /** Messages may be missed from now on, until it is subscribed again. Clients that leave go on where it was. */
   lost(): void {
     if (this.#state === 'closed') return;
     this.#isMarked = false;
     this.#stopAsking();
-    this.#begin();
-    // Where it is, it cannot say: nobody is to wait for it.
-    this.#hub.forget((sender) => this.#senders.isEra(sender));
+    this.#isBroken = true;
+    this.#forgetUnnamed();
     this.#state = 'lost';
     this.#hub.feedMoved();
   }
 
   /** A message came from the broker. @param sent what is dealt with in this process, where that is another object. */
   received(value: unknown, sent: unknown = value): void {
+    this.#resume();
     this.#count += 1;
     const now = this.#now;
     this.#hub.receive(this.topic, { origin: now, seq: this.#count, fed: now }, value, sent);
@@ -109,6 +114,7 @@ export class Feed {
     const origin = this.#senders.server(server);
     const before = this.#servers.get(origin);
     if (before !== undefined && number <= before) return;
+    this.#resume();
     this.#servers.delete(origin);
     this.#servers.set(origin, number);
     const [oldest] = this.#servers.keys();
@@ -125,9 +131,12 @@ export class Feed {
     if (!this.#hub.wasShared) return;
     const era = this.#senders.era(id);
     if (this.#eras.includes(era) || this.#left.has(era)) return;
+    this.#resume();
+    this.#isNamed = true;
     this.#enter(era);
     if (id.startsWith(`${this.#hub.id}.`)) {
       this.#isMarked = true;
+      this.#hasWarned = false;
       this.#stopAsking();
     }
     this.#hub.feedMoved();
@@ -143,14 +152,20 @@ export class Feed {
       this.#markTimeoutMs = Math.min(2 * this.#markTimeoutMs, MAX_MARK_TIMEOUT_MS);
       this.look();
     }, this.#markTimeoutMs).unref();
-    this.#send({ id: this.#hub.newName(), owner: null });
+    this.#publish({ id: this.#hub.newName(), owner: null });
   }
 
   /** Ends it here. */
   close(): void {
     this.#state = 'closed';
     this.#stopAsking();
-    clearInterval(this.#ticks);
+    this.#waiting.close();
+    this.#forgetUnnamed();
+  }
+
+  /** Whether a message came by it. */
+  has({ fed }: BroadcastMessage): boolean {
+    return fed !== undefined && this.#senders.isEra(fed);
   }
 
   /**
@@ -164,16 +179,22 @@ export class Feed {
     return !heard.has(this.#eras[at] as string) && ![...heard.keys()].some((one) => this.#senders.isEra(one));
   }
 
-  /** Whether clients can be placed that come from one who is there; else they come again when more has been received. */
-  canPlace(heard: Heard): boolean {
+  /**
+   * Whether clients can be placed that come from one who is there; else they come again when more has been received.
+   * @param giver tells apart those from whom they come.
+   */
+  canPlace(heard: Heard, giver: object): boolean {
     const { last, isCommon } = this.#compare(heard);
-    if (last === undefined || this.#state === 'lost') return true;
-    if (!isCommon) return this.#hasWaited();
-    this.#stopWaiting();
+    if (last === undefined) return true;
+    if (!isCommon) return this.#state === 'lost' || this.#waiting.isOver(giver, '');
     const at = this.#eras.indexOf(last.origin);
-    if (at < 0) return true;
     const isKept = (origin: string, seq: number) => this.#hub.forgotten(origin) <= seq;
-    return isKept(last.origin, last.seq) && this.#eras.slice(at + 1).every((origin) => isKept(origin, 0));
+    const hasAll =
+      at < 0 ||
+      (isKept(last.origin, last.seq) && this.#eras.slice(at + 1).every((origin) => isKept(origin, 0)));
+    if (!hasAll) return this.#waiting.isOver(giver, `${last.origin} ${last.seq}`);
+    this.#waiting.ends(giver);
+    return true;
   }
 
   /** What is to be known of a client that comes. @param heard up to where it was sent messages. */
@@ -212,7 +233,39 @@ export class Feed {
   #begin(): void {
     for (const era of this.#eras.splice(0)) this.#leave(era);
     this.#hub.forget((sender) => this.#senders.isEra(sender));
+    this.#isNamed = false;
     this.#enter(this.#senders.era(this.#hub.newName()));
+  }
+
+  // What comes now may not be what followed.
+  #resume(): void {
+    if (!this.#isBroken) return;
+    this.#isBroken = false;
+    this.#begin();
+  }
+
+  // Where nobody else can know the place, nobody is to wait for it.
+  #forgetUnnamed(): void {
+    if (!this.#isNamed) this.#hub.forget((sender) => this.#senders.isEra(sender));
+  }
+
+  // The service's own function: it is called by timers and channels, which are not to end for it.
+  #publish(mark: Mark): void {
+    const failed = (cause: unknown) => {
+      if (this.#hasWarned) return;
+      this.#hasWarned = true;
+      const why = cause instanceof Error ? cause.message : String(cause);
+      process.emitWarning(
+        `a mark of ${this.topic.name} could not be published: ${why}: it is tried again; until then clients that move wait`,
+        { type: 'MoultWarning', code: 'MOULT_BROADCAST_INCOMPLETE' },
+      );
+    };
+    try {
+      const sent = this.#send(mark);
+      if (sent instanceof Promise) sent.catch(failed);
+    } catch (cause) {
+      failed(cause);
+    }
   }
 
   #enter(era: string): void {
@@ -232,22 +285,11 @@ export class Feed {
     if (this.#left.size > MAX_LEFT && oldest !== undefined) this.#left.delete(oldest);
   }
 
-  // Only time in which this process runs counts: one that was stopped has first to read what came meanwhile.
-  #hasWaited(): boolean {
-    this.#ticks ??= setInterval(() => {
-      this.#waited += 1;
-    }, TICK_MS).unref();
-    return this.#waited > MAX_WAIT_TICKS;
-  }
-
-  #stopWaiting(): void {
-    clearInterval(this.#ticks);
-    this.#ticks = undefined;
-    this.#waited = 0;
-  }
-
   #stopAsking(): void {
     clearTimeout(this.#mark);
     this.#mark = undefined;
   }
 }
+
+/** A feed as an older copy of moult, whose hub this process has, may have made it. */
+export type OlderFeed = Omit<Feed, 'lost' | 'receivedFrom'> & Partial<Pick<Feed, 'lost' | 'receivedFrom'>>;

@@ -6,7 +6,7 @@ import type { Topic } from './topic.js';
 
 /** What is told of a subscription at a broker; see `Broadcast.feed`. */
 export interface Subscription<T> {
-  /** Messages come from now on: the broker has confirmed it, for the first time or again. */
+  /** Messages come from now on: the broker has confirmed it, for the first time or again. Some may have been missed. */
   subscribed(): void;
   /** A message has come. */
   received(message: T): void;
@@ -20,14 +20,19 @@ export interface Subscription<T> {
 
 /** What takes its messages from a subscription. */
 export interface Feedable<T> {
-  /** Opens it. @param mark publishes a text, which every generation gets in its place among the messages. */
-  feed(mark: (text: string) => void): Subscription<T>;
+  /**
+   * Opens it.
+   * @param mark publishes a text, which every generation gets in its place among the messages.
+   * @param source names what is subscribed to: generations that subscribe to something else count apart.
+   */
+  feed(mark: (text: string) => void, source?: string): Subscription<T>;
 }
 
 /** All feeds of a process. */
 export class Feeds {
   readonly #hub: FeedHub;
-  readonly #feeds = new Map<string, Feed>();
+  /** By topic: most have one. */
+  readonly #feeds = new Map<string, readonly Feed[]>();
 
   constructor(hub: FeedHub) {
     this.#hub = hub;
@@ -35,7 +40,7 @@ export class Feeds {
 
   /** Whether the broker of each has confirmed that messages come, and clients that move can be placed among them. */
   get areSettled(): boolean {
-    return [...this.#feeds.values()].every((feed) => feed.isSettled);
+    return this.#all.every((feed) => feed.isSettled);
   }
 
   /** Nothing here depends on who serves; a hub of an older copy of moult in this process is to know it. */
@@ -44,11 +49,19 @@ export class Feeds {
   /** See {@link Feeds.serve}. */
   yield(): void {}
 
-  /** @param topic under which its messages are dealt with. @param mark sends a mark into the broker. */
-  open(topic: Topic, mark: (mark: Mark) => void): Feed {
-    this.#feeds.get(topic.name)?.close();
-    const feed = new Feed(topic, this.#hub, mark);
-    this.#feeds.set(topic.name, feed);
+  /**
+   * @param topic under which its messages are dealt with; another one of this name is over.
+   * @param mark sends a mark into the broker.
+   * @param source what is subscribed to; a second subscription to the same has a number, by which others have it, too.
+   */
+  open(topic: Topic, mark: (mark: Mark) => unknown, source = ''): Feed {
+    const before = this.#feeds.get(topic.name) ?? [];
+    for (const feed of before) if (feed.topic !== topic) this.close(feed);
+    const same = before.filter((feed) => feed.topic === topic);
+    let name = source;
+    for (let i = 2; same.some((feed) => feed.source === name); i += 1) name = `${source}\0${i}`;
+    const feed = new Feed(topic, this.#hub, mark, name);
+    this.#feeds.set(topic.name, [...same, feed]);
     return feed;
   }
 
@@ -58,11 +71,14 @@ export class Feeds {
 
   /** Another generation takes part. */
   look(): void {
-    for (const feed of this.#feeds.values()) feed.look();
+    for (const feed of this.#all) feed.look();
   }
 
   close(feed: Feed): void {
-    if (this.#feeds.get(feed.topic.name) === feed) this.#feeds.delete(feed.topic.name);
+    const { name } = feed.topic;
+    const others = (this.#feeds.get(name) ?? []).filter((one) => one !== feed);
+    if (others.length > 0) this.#feeds.set(name, others);
+    else this.#feeds.delete(name);
     feed.close();
     this.#hub.feedMoved();
   }
@@ -70,29 +86,38 @@ export class Feeds {
   /** Whether another process has dealt with a message. @param heard up to where it is. */
   isPast(heard: Positions, message: BroadcastMessage): boolean {
     if (!isOfBroker(message.origin)) return includes(heard, message);
-    return this.#feeds.get(message.topic)?.isPast(heard, message) ?? true;
+    return this.#of(message)?.isPast(heard, message) ?? true;
   }
 
-  /** Whether clients that come from another process can be placed among the messages of all feeds. */
-  canPlace(heard: readonly { origin: string; seq: number }[]): boolean {
-    return [...this.#feeds.values()].every((feed) => feed.canPlace(heard));
+  /** Whether clients that come from another process, the giver, can be placed among the messages of all feeds. */
+  canPlace(heard: readonly { origin: string; seq: number }[], giver: object): boolean {
+    return this.#all.every((feed) => feed.canPlace(heard, giver));
   }
 
   /** What is to be known of a client that comes. @param heard up to where it was sent messages. */
   arrival(heard: readonly { origin: string; seq: number }[]): Arrival {
-    const arrivals = new Map([...this.#feeds].map(([topic, feed]) => [topic, feed.arrival(heard)]));
+    const arrivals = new Map(this.#all.map((feed) => [feed, feed.arrival(heard)]));
     const positions = positionsOf(heard);
     return {
-      isPast: (message) =>
-        isOfBroker(message.origin)
-          ? (arrivals.get(message.topic)?.isPast(message) ?? true)
-          : includes(positions, message),
+      isPast: (message) => {
+        if (!isOfBroker(message.origin)) return includes(positions, message);
+        const feed = this.#of(message);
+        return feed === undefined || arrivals.get(feed)?.isPast(message) !== false;
+      },
       mayBeAhead: (sender) => [...arrivals.values()].every((one) => one.mayBeAhead(sender)),
     };
   }
 
   /** Whether nothing of this sender comes here any more. */
   hasLeft(sender: string): boolean {
-    return [...this.#feeds.values()].some((feed) => feed.hasLeft(sender));
+    return this.#all.some((feed) => feed.hasLeft(sender));
+  }
+
+  get #all(): Feed[] {
+    return [...this.#feeds.values()].flat();
+  }
+
+  #of(message: BroadcastMessage): Feed | undefined {
+    return this.#feeds.get(message.topic)?.find((feed) => feed.has(message));
   }
 }

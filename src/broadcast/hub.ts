@@ -34,6 +34,7 @@ interface Waiting {
 }
 
 const NO_BYTES = Buffer.alloc(0);
+const SOMEBODY = {};
 
 /**
  * What this process shares with the other generations of its service, and those of other slots: messages by name, each
@@ -266,11 +267,12 @@ export class BroadcastHub {
   /**
    * Whether what clients may lack that have been sent messages up to there is still kept. A generation that is no neighbour
    * may be behind with what all neighbours are past.
+   * @param giver tells apart those that offer clients: each may have to wait.
    */
-  canTake(heard: readonly { origin: string; seq: number }[]): boolean {
+  canTake(heard: readonly { origin: string; seq: number }[], giver: object = SOMEBODY): boolean {
     const isKept = ({ origin, seq }: { origin: string; seq: number }) =>
       isOfBroker(origin) || seq >= this.forgotten(origin);
-    return heard.every(isKept) && this.feeds.canPlace(heard);
+    return heard.every(isKept) && this.feeds.canPlace(heard, giver);
   }
 
   /** Clients may come: nothing is forgotten. @returns ends that. */
@@ -457,6 +459,8 @@ export class BroadcastHub {
   /** Whether the oldest message may be needed by clients that come, or by the other side of a handover. */
   get #isNeeded(): boolean {
     if (this.#openings - this.#slotOpenings + this.#pins > 0) return true;
+    // The other side of a handover has these itself, or cannot reach the broker: its clients wait until it is past them.
+    if (isOfBroker(this.#log.at(this.#log.start)?.origin ?? '')) return false;
     return [...this.#links].some(({ isSlot, low }) => !isSlot && low <= this.#log.start);
   }
 

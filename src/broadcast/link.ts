@@ -129,6 +129,7 @@ export class Link {
       if (message !== undefined && !this.#has(message)) this.skipped += 1;
     }
     this.low = Math.max(this.low, index);
+    this.look();
   }
 
   #batch(): BroadcastMessage[] {

@@ -5,7 +5,7 @@
  * @module moult/redis-pub-sub
  */
 import type { Redis } from 'ioredis';
-import type { Feedable } from '../broadcast/feeds.js';
+import type { Feedable, Subscription } from '../broadcast/feeds.js';
 
 export type { Feedable, Subscription } from '../broadcast/feeds.js';
 
@@ -27,8 +27,9 @@ export interface RedisPubSubOptions<T> {
  * const numbers = broadcastTo(wss, 'numbers');
  * redisPubSub(numbers, { redis, channels: ['numbers'] });
  * ```
- * Generations compare how far they are by messages of their own, in the channel `_moult.<the first channel>`; where permissions are set, it must be allowed. Not with Redis Cluster, whose nodes have no
- * common order.
+ * Generations compare how far they are by messages of their own, in the channel `_moult.<the first channel>`; where permissions
+ * are set, it must be allowed. If two releases subscribe to different channels, a client that moves between them goes on with the
+ * next message. Not with Redis Cluster, whose nodes have no common order.
  * @param to what `broadcastTo` or `service.broadcast` gave.
  * @returns unsubscribes.
  */
@@ -38,7 +39,12 @@ export function redisPubSub<T = string>(
 ): () => Promise<void> {
   const marks = `_moult.${channels[0] ?? ''}`;
   // Away with Redis, it comes back with it, and asks anew.
-  const subscription = to.feed((text) => void redis.publish(marks, text).catch(() => {}));
+  const publish = (text: string) => void redis.publish(marks, text).catch(() => {});
+  // Marks come by the first one; the order of the others says nothing.
+  const [first, ...others] = channels;
+  const source = JSON.stringify([first, ...new Set(others.sort())]);
+  // One that was written for an older release of moult does not hear that it is lost.
+  const subscription: Omit<Subscription<T>, 'lost'> & Partial<Subscription<T>> = to.feed(publish, source);
   // What comes before it is said that messages come again would count to those that came before.
   const subscriber = redis.duplicate({ autoResubscribe: false });
   subscriber.on('error', () => {});
@@ -50,11 +56,11 @@ export function redisPubSub<T = string>(
     subscriber.subscribe(marks, ...channels).then(
       () => subscription.subscribed(),
       // It was closed before, or may not subscribe. When it is back, it tries again.
-      () => subscription.lost(),
+      () => subscription.lost?.(),
     );
   };
   subscriber.on('ready', subscribe);
-  subscriber.on('close', () => subscription.lost());
+  subscriber.on('close', () => subscription.lost?.());
   if (subscriber.status === 'wait') subscriber.connect().catch(() => {});
   return async () => {
     subscription.close();

@@ -1,4 +1,4 @@
-import type { Mark } from '../broadcast/feed.js';
+import type { Feed, Mark, OlderFeed } from '../broadcast/feed.js';
 import type { Subscription } from '../broadcast/feeds.js';
 import { BroadcastHub } from '../broadcast/hub.js';
 import { type BroadcastMessage, decodeMessage } from '../broadcast/message.js';
@@ -27,9 +27,11 @@ export interface Broadcast<T> {
    * process handles what it receives itself, and a client that moves is sent each message once. The broker must
    * deliver messages to all subscribers in the same order. For Redis, use `redisPubSub` of `moult/redis-pub-sub`.
    * @param mark publishes a string so that every generation receives it in order among the messages, and
-   *   passes it to `marked`.
+   *   passes it to `marked`. What it throws becomes a warning, and moult tries again.
+   * @param source names what is subscribed to, such as a list of channels; default: an empty string. Change it if a
+   *   release subscribes to something else: generations count the messages of each source separately.
    */
-  feed(mark: (text: string) => void): Subscription<T>;
+  feed(mark: (text: string) => void, source?: string): Subscription<T>;
   /** Stops handling messages of this name in this process; messages of others are still passed on. */
   close(): void;
 }
@@ -95,13 +97,18 @@ function open<T>(hub: BroadcastHub, topic: Topic): Broadcast<T> {
   return {
     send: (message) => hub.publish(topic.name, message),
     drained: () => hub.drained(),
-    feed: (mark) => subscriptionOf<T>(hub, topic, mark),
+    feed: (mark, source) => subscriptionOf<T>(hub, topic, mark, source),
     close: () => hub.withdraw(topic),
   };
 }
 
-function subscriptionOf<T>(hub: BroadcastHub, topic: Topic, mark: (text: string) => void): Subscription<T> {
-  const feed = hub.feeds.open(topic, (one) => mark(JSON.stringify(one)));
+function subscriptionOf<T>(
+  hub: BroadcastHub,
+  topic: Topic,
+  mark: (text: string) => unknown,
+  source?: string,
+): Subscription<T> {
+  const feed: OlderFeed = hub.feeds.open(topic, (one) => mark(JSON.stringify(one)), source);
   return {
     subscribed: () => feed.subscribed(),
     received: (message) => feed.received(message),
@@ -109,8 +116,8 @@ function subscriptionOf<T>(hub: BroadcastHub, topic: Topic, mark: (text: string)
       const mark = markOf(text);
       if (mark !== undefined) feed.marked(mark);
     },
-    lost: () => feed.lost(),
-    close: () => hub.feeds.close(feed),
+    lost: () => feed.lost?.(),
+    close: () => hub.feeds.close(feed as Feed),
   };
 }
 

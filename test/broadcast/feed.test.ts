@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
+import { describe, it, mock } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import type { Feed, Mark } from '#moult/broadcast/feed.js';
-import { BroadcastHub } from '#moult/broadcast/hub.js';
+import { BroadcastHub, MAX_WAITING_BYTES } from '#moult/broadcast/hub.js';
 import type { Conversation } from '#moult/broadcast/link.js';
 import { decodeMessage } from '#moult/broadcast/message.js';
+import type { Topic } from '#moult/broadcast/topic.js';
+import { broadcastBetween } from '#moult/library/broadcast.js';
 import { End } from './world.js';
 
 const CLIENT = {};
@@ -15,10 +17,11 @@ class Process {
   readonly feed: Feed;
   readonly got: unknown[] = [];
   readonly marks: Mark[] = [];
+  readonly topic: Topic;
 
-  constructor(id: string) {
+  constructor(id: string, source?: string) {
     this.hub = new BroadcastHub(id);
-    const topic = {
+    this.topic = {
       name: 'numbers',
       deliver: (
         message: Parameters<typeof decodeMessage>[0],
@@ -31,8 +34,8 @@ class Process {
         this.got.push(decodeMessage(message));
       },
     };
-    this.hub.declare(topic);
-    this.feed = this.hub.feeds.open(topic, (mark) => this.marks.push(mark));
+    this.hub.declare(this.topic);
+    this.feed = this.hub.feeds.open(this.topic, (mark) => this.marks.push(mark), source);
   }
 
   get heard(): { origin: string; seq: number }[] {
@@ -41,8 +44,10 @@ class Process {
 }
 
 /** Two processes that are linked and subscribed; what either publishes as a mark comes to both when `settle` is called. */
-async function two(): Promise<{ one: Process; other: Process; settle: () => Promise<void> }> {
-  const [one, other] = [new Process('one'), new Process('other')];
+async function two(
+  sources: readonly string[] = [],
+): Promise<{ one: Process; other: Process; settle: () => Promise<void> }> {
+  const [one, other] = [new Process('one', sources[0]), new Process('other', sources[1])];
   const [near, far] = [new End(), new End()];
   near.other = far;
   far.other = near;
@@ -60,6 +65,27 @@ async function two(): Promise<{ one: Process; other: Process; settle: () => Prom
   };
   await settle();
   return { one, other, settle };
+}
+
+/** More than is kept. */
+function receiveMuch({ feed }: Process): void {
+  const text = 'x'.repeat(1024 * 1024);
+  for (let i = 0; i < 1 + MAX_WAITING_BYTES / text.length; i += 1) feed.received(text);
+}
+
+/** Calls back with what has some seconds pass, in which somebody asks each tenth of a second. */
+function inFakeTime(check: (pass: (seconds: number, ask: () => void) => void) => void): void {
+  mock.timers.enable({ apis: ['setInterval'] });
+  try {
+    check((seconds, ask) => {
+      for (let i = 0; i < 10 * seconds; i += 1) {
+        ask();
+        mock.timers.tick(100);
+      }
+    });
+  } finally {
+    mock.timers.reset();
+  }
 }
 
 describe('a feed', () => {
@@ -187,5 +213,151 @@ describe('a feed', () => {
     other.feed.receivedFrom('server', 8, 'eight', 'eight');
     other.feed.receivedFrom('server', 9, 'nine', 'nine');
     assert.deepEqual(other.got, ['seven', 'nine']);
+  });
+
+  it('has a client go on with the next message where the other process subscribes to something else', async () => {
+    const { one, other } = await two(['a', 'a and b']);
+    for (const each of [one, other]) each.feed.marked({ id: 'somebody.1', owner: null });
+    one.feed.received('a1');
+    for (const text of ['b1', 'a1', 'b2']) other.feed.received(text);
+    assert.equal(other.hub.canTake(one.heard), true);
+    assert.equal(one.hub.canTake(other.heard), true);
+    one.hub.arriving(CLIENT, other.heard);
+    one.hub.arrived(CLIENT);
+    one.got.length = 0;
+    one.feed.received('a2');
+    assert.deepEqual(one.got, ['a2']);
+    other.hub.arriving(CLIENT, one.heard);
+    other.got.length = 0;
+    other.hub.arrived(CLIENT);
+    other.feed.received('a3');
+    assert.deepEqual(other.got, ['a3']);
+  });
+
+  it('counts several subscriptions of one name apart', async () => {
+    const { one, other } = await two();
+    const seconds = [one, other].map(({ hub, topic }) => hub.feeds.open(topic, () => {}));
+    for (const feed of [one.feed, other.feed, ...seconds]) {
+      feed.subscribed();
+      feed.marked({ id: 'somebody.1', owner: null });
+    }
+    one.feed.received('first 1');
+    seconds[1]?.received('second 1');
+    assert.equal(other.hub.canTake(one.heard), true);
+    other.got.length = 0;
+    other.hub.arriving(CLIENT, one.heard);
+    other.hub.arrived(CLIENT);
+    for (const text of ['first 1', 'first 2']) other.feed.received(text);
+    seconds[1]?.received('second 2');
+    assert.deepEqual(other.got, ['second 1', 'first 2', 'second 2']);
+    other.feed.close();
+    assert.equal(other.hub.feeds.has('numbers'), true);
+  });
+
+  it('has a client of a process whose subscription is lost go on where that was', async () => {
+    const { one, other } = await two();
+    for (const number of [1, 2]) one.feed.received(number);
+    for (const number of [1, 2, 3]) other.feed.received(number);
+    one.feed.lost();
+    other.got.length = 0;
+    assert.equal(other.hub.canTake(one.heard), true);
+    other.hub.arriving(CLIENT, one.heard);
+    other.hub.arrived(CLIENT);
+    other.feed.received(4);
+    assert.deepEqual(other.got, [3, 4]);
+    other.feed.lost();
+    for (const number of [1, 2]) one.feed.received(number);
+    other.feed.received(5);
+    assert.deepEqual(other.got, [3, 4, 5]);
+  });
+
+  it('begins anew when it is subscribed again, also where nobody said that it was lost', async () => {
+    const { one, other, settle } = await two();
+    for (const { feed } of [one, other]) feed.received(1);
+    other.feed.subscribed();
+    assert.equal(other.hub.feeds.areSettled, false);
+    assert.equal(one.hub.canTake(other.heard), false, 'nobody knows what it has missed');
+    await settle();
+    assert.equal(one.hub.canTake(other.heard), true);
+    other.feed.lost();
+    other.feed.received(2);
+    other.feed.received(3);
+    other.feed.subscribed();
+    assert.equal(other.heard.at(-1)?.seq, 2, 'what came before it was confirmed counts');
+  });
+
+  it('keeps no more for one that is behind than there is room for, and its clients come when it is past that', async () => {
+    const { one, other } = await two();
+    other.feed.received('x');
+    one.feed.received('x');
+    receiveMuch(one);
+    assert.ok(one.hub.kept.bytes <= MAX_WAITING_BYTES, `${one.hub.kept.bytes} bytes are kept`);
+    assert.equal(one.hub.canTake(other.heard), false);
+    receiveMuch(other);
+    assert.equal(one.hub.canTake(other.heard), true);
+  });
+
+  it('has those that do not get further wait no longer than 10 s, each by itself', async () => {
+    const { one, other } = await two();
+    other.feed.received('x');
+    one.feed.received('x');
+    receiveMuch(one);
+    other.hub.feeds.close(other.feed);
+    inFakeTime((pass) => {
+      const [stuck, slow, late, fine] = [{}, {}, {}, {}];
+      const closed = other.heard;
+      const near = one.heard;
+      const [era] = closed.filter(({ origin }) => origin === near.at(-1)?.origin);
+      assert.ok(era);
+      let at = 0;
+      pass(11, () => {
+        assert.equal(one.hub.canTake(near, fine), true);
+        const isTaken = one.hub.canTake(closed, stuck);
+        assert.equal(isTaken && at < 90, false, `it is taken after ${at / 10} s`);
+        at += 1;
+        assert.equal(one.hub.canTake([{ ...era, seq: Math.min(at / 1000, 1) }], slow), false);
+      });
+      assert.equal(one.hub.canTake(closed, stuck), true);
+      assert.equal(one.hub.canTake(closed, late), false);
+      pass(5, () => {});
+      assert.equal(one.hub.canTake(closed, stuck), false, 'that was another time');
+    });
+  });
+
+  it('goes on where a mark cannot be published', async () => {
+    const warnings: string[] = [];
+    const note = ({ message }: Error) => warnings.push(message);
+    process.on('warning', note);
+    const { one } = await two();
+    for (const mark of [() => assert.fail('broken'), () => Promise.reject(new Error('away'))]) {
+      const feed = one.hub.feeds.open(one.topic, mark);
+      feed.subscribed();
+      feed.look();
+      feed.close();
+    }
+    await turn();
+    process.off('warning', note);
+    assert.match(warnings.join(), /numbers could not be published: broken.*away/s);
+  });
+
+  it('takes what an older copy of moult in this process has made', () => {
+    const hub = new BroadcastHub();
+    const { feeds } = hub;
+    feeds.open = ((...args) => {
+      const feed = new Proxy(Object.getPrototypeOf(feeds).open.apply(feeds, args), {
+        get: (of, name) => {
+          if (name === 'lost' || name === 'receivedFrom') return undefined;
+          const value = Reflect.get(of, name);
+          return typeof value === 'function' ? value.bind(of) : value;
+        },
+      });
+      return feed;
+    }) as typeof feeds.open;
+    const got: string[] = [];
+    const broadcast = broadcastBetween<string>('news', (text) => got.push(text), hub);
+    const subscription = broadcast.feed(() => {});
+    subscription.lost();
+    subscription.received('one');
+    assert.deepEqual(got, ['one']);
   });
 });

@@ -91,7 +91,7 @@ export class Inflow {
   #arrive({ batch, items, heard }: Message<'connections'>, incoming: Incoming): void {
     const mayTake = items.every(({ kind }) => kind !== 'fresh') || this.#receiver?.mayTake() === true;
     // What was broadcast and they were not sent must be here; the giver will have it in a moment.
-    const isTaken = mayTake && (heard === undefined || knownHub()?.canTake(heard) !== false);
+    const isTaken = mayTake && (heard === undefined || knownHub()?.canTake(heard, this.#channel) !== false);
     const descriptors = isTaken ? incoming.take() : [];
     // A number that comes twice: the other side has lost count, and what it sent first will not begin.
     this.#drop(batch);
