@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import type { Feed, Mark } from '../../broadcast/feed.js';
+import type { Feed, Mark, OlderFeed } from '../../broadcast/feed.js';
 import type { BroadcastMessage } from '../../broadcast/message.js';
 import { broadcastHub } from '../../broadcast/shared.js';
 import type { Topic } from '../../broadcast/topic.js';
@@ -11,6 +11,7 @@ import type {
   BroadcastOptions,
   BroadcastPacket,
   NamespaceInsides,
+  PublishingClient,
   ServerInsides,
   SocketInsides,
 } from './insides.js';
@@ -84,13 +85,11 @@ class SharedAdapter {
   /** That of the adapter in memory, on which all others are built. */
   readonly #deliverHere: AdapterInsides['broadcast'];
   readonly #apply: AdapterInsides['apply'];
-  readonly #feed: Feed | undefined;
+  readonly #feed: OlderFeed | undefined;
   /** What was given to the adapter to be sent to other servers: it is not to be sent to clients here. */
   readonly #outgoing = new WeakSet<object>();
   /** Packets as the adapter has made them: one that keeps packets for recovery adds an offset. */
   readonly #made = new WeakMap<BroadcastMessage, BroadcastPacket>();
-  /** How many were sent to other servers. */
-  #sent = 0;
   /** Which clients a packet goes to that is being sent. */
   #isFor: ((socket: SocketInsides) => boolean) | undefined;
   #encoded: BroadcastPacket | undefined;
@@ -108,8 +107,8 @@ class SharedAdapter {
     if (memory === undefined || !('broadcast' in memory) || topic.length > MAX_NAME) return undefined;
     const isInMemory =
       !('uid' in adapter) && ['Adapter', 'SessionAwareAdapter'].includes(adapter.constructor.name);
-    // Others store what they send under an offset, which only they know.
-    const isPassing = typeof adapter.uid === 'string' && !recovers;
+    // Others store what they send under an offset, which only they know, or send what is for a room another way.
+    const isPassing = typeof adapter.uid === 'string' && isForRedis(adapter) && !recovers;
     if (!isInMemory && !isPassing) return undefined;
     return new SharedAdapter(adapter, namespace, sessions, topic, memory.broadcast);
   }
@@ -145,7 +144,7 @@ class SharedAdapter {
     const { hasRoom } = adapter;
     // All are to count the same, whoever is in the room.
     if (hasRoom !== undefined) {
-      adapter.hasRoom = (room) => this.#hub.wasShared || hasRoom.call(adapter, room);
+      adapter.hasRoom = (room) => this.#hub.wasShared !== false || hasRoom.call(adapter, room);
     }
     this.#feed = this.#hub.feeds.open(this.#topic, (mark) => this.#mark(mark));
     // Whether it is subscribed the adapter does not say: until it is, marks do not come back.
@@ -154,7 +153,7 @@ class SharedAdapter {
 
   close(): void {
     this.#hub.withdraw(this.#topic);
-    if (this.#feed !== undefined) this.#hub.feeds.close(this.#feed);
+    if (this.#feed !== undefined) this.#hub.feeds.close(this.#feed as Feed);
   }
 
   #broadcast(packet: BroadcastPacket, opts: BroadcastOptions): void {
@@ -208,8 +207,8 @@ class SharedAdapter {
     }
     this.#for(isFor, () => this.#deliverHere.call(this.#adapter, packet, opts));
     if (!isOwn) return;
-    this.#sent += 1;
-    const outside = { ...opts, flags: { ...opts.flags, moult: this.#hub.id, moultNumber: this.#sent } };
+    // By the number that it has anyway: it grows for as long as this process lives.
+    const outside = { ...opts, flags: { ...opts.flags, moult: this.#hub.id, moultNumber: message.seq } };
     this.#outgoing.add(outside);
     this.#send.call(this.#adapter, packet, outside);
   }
@@ -261,29 +260,49 @@ class SharedAdapter {
     } else this.#apply.call(this.#adapter, opts, callback);
   }
 
-  #fromOutside(sent: Sent, feed: Feed): void {
+  #fromOutside(sent: Sent, feed: OlderFeed): void {
     const { moult, moultNumber: number } = sent.opts.flags ?? {};
     if (typeof moult === 'object' && moult !== null) feed.marked(moult);
     else if (moult === undefined) feed.received(travelling(sent), sent);
     // What another generation has sent comes by its own way.
     else if (this.#hub.knows(moult)) return;
-    else if (number === undefined) feed.received(travelling(sent), sent);
+    else if (number === undefined || feed.receivedFrom === undefined) feed.received(travelling(sent), sent);
     else feed.receivedFrom(moult, number, travelling(sent), sent);
   }
 
   // Under a name that is nobody's, so that this process gets it back.
   #mark(mark: Mark): void {
     const adapter = this.#adapter;
-    const { uid } = adapter;
+    const { uid, pubClient } = adapter;
     const opts = { rooms: new Set(['moult']), except: new Set<string>(), flags: { moult: mark } };
     this.#outgoing.add(opts);
     adapter.uid = randomBytes(6).toString('base64url');
+    if (pubClient !== undefined) adapter.pubClient = withoutRejections(pubClient);
     try {
       this.#send.call(adapter, { type: EVENT, data: ['moult'], nsp: this.#namespace.name }, opts);
     } finally {
       adapter.uid = uid;
+      if (pubClient !== undefined) adapter.pubClient = pubClient;
     }
   }
+}
+
+// The adapter leaves alone what its client promises: a mark that does not come back is sent anew.
+function withoutRejections(client: PublishingClient): PublishingClient {
+  const publish = (...message: unknown[]) => {
+    const sent = client.publish(...message);
+    if (sent instanceof Promise) sent.catch(() => {});
+    return sent;
+  };
+  return Object.create(client, { publish: { value: publish } });
+}
+
+/** Whether it is what `createAdapter` of `@socket.io/redis-adapter` makes, or is derived from it. */
+function isForRedis(adapter: AdapterInsides): boolean {
+  for (let proto = Object.getPrototypeOf(adapter); proto !== null; proto = Object.getPrototypeOf(proto)) {
+    if (proto.constructor?.name === 'RedisAdapter') return true;
+  }
+  return false;
 }
 
 /** By what moult knows the client of a socket. */

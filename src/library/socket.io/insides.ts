@@ -134,6 +134,13 @@ export interface AdapterInsides {
   _encode(packet: BroadcastPacket, options: object): unknown;
   /** Of the adapter for Redis: whether it looks at what is sent to one room. */
   hasRoom?(room: string): boolean;
+  /** Of the same: its client for commands. */
+  pubClient?: PublishingClient;
+}
+
+/** A client of Redis, as the adapter uses it. */
+export interface PublishingClient {
+  publish(...message: unknown[]): unknown;
 }
 
 export interface BroadcastOptions {
