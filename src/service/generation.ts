@@ -172,7 +172,8 @@ export class Generation implements GenerationContext {
       threads: this.threads,
       inherited: listeners,
       hasPredecessor: giver !== undefined,
-      ready: (late) => whenFed(giver !== undefined, () => this.#ready(late)),
+      fed: (then) => whenFed(giver !== undefined, settings.readyTimeoutMs, then),
+      ready: (late) => this.#ready(late),
       refuse: (error) => this.refuse(error),
       missing: (names, opened) => hears?.send({ type: 'missing', names: [...names], opened: [...opened] }),
     });

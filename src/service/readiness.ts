@@ -25,6 +25,8 @@ export interface ReadinessParts {
   readonly inherited: readonly ListenerItem[];
   /** Whether another generation serves until this one is ready. */
   readonly hasPredecessor: boolean;
+  /** Calls back when its service receives what it subscribes to at brokers, or need not. */
+  readonly fed: (then: () => void) => void;
   /** It is ready. @param late the listeners that it lacks, and that are held for it. */
   readonly ready: (late: readonly string[]) => void;
   /** It listens, in another form, on an address that is held for it, and that its predecessor has. */
@@ -44,6 +46,8 @@ export class Readiness {
   #hasSaid = false;
   #hasLived = false;
   #isReady = false;
+  #isFeeding = false;
+  #isFed = false;
   #told = '';
   /** What the predecessor has opened since, and the release is to have too. */
   #added: string[] = [];
@@ -147,7 +151,7 @@ export class Readiness {
     const isWhole = missing.length === 0 && (this.#hasSome || this.#hasLived);
     const isThere = this.#hasSaid ? isEnough : isWhole && !this.#waitsForWord;
     const threadsMs = isThere ? threads.missingMs(this.#threadsExpected()) : 0;
-    if (isThere && threadsMs === 0) this.#beReady();
+    if (isThere && threadsMs === 0) this.#beReadyWhenFed();
     else if (isThere) this.#timer = setTimeout(() => this.#check(), threadsMs);
     else if (missing.length > 0) this.#lack(missing);
     // The handler may come later.
@@ -168,7 +172,7 @@ export class Readiness {
     if (told !== this.#told) tell(names, opened);
     this.#told = told;
     if (!settings.allowFewerListeners || this.#waitsForWord || !this.#mayLack) return;
-    this.#timer = setTimeout(() => this.#beReady(), settings.fewerAfterMs ?? FEWER_LISTENERS_MS);
+    this.#timer = setTimeout(() => this.#beReadyWhenFed(), settings.fewerAfterMs ?? FEWER_LISTENERS_MS);
   }
 
   get #hasSome(): boolean {
@@ -192,6 +196,18 @@ export class Readiness {
     const { inherited, listeners } = this.#parts;
     const ofThreads = inherited.filter(({ name }) => listeners.named(name) instanceof ThreadListener);
     return this.#hasSaid ? ofThreads.map(({ threads: _, ...item }) => item) : ofThreads;
+  }
+
+  // What the predecessor opens meanwhile is looked for as before.
+  #beReadyWhenFed(): void {
+    if (!this.#isFeeding) {
+      this.#isFeeding = true;
+      this.#parts.fed(() => {
+        this.#isFed = true;
+        this.changed();
+      });
+    }
+    if (this.#isFed) this.#beReady();
   }
 
   #beReady(): void {
