@@ -18,6 +18,7 @@ export type FeedStepKind =
   | 'set up'
   | 'roll'
   | 'subscribe'
+  | 'lose'
   | 'commit'
   | 'meet'
   | 'undo'
@@ -161,6 +162,9 @@ export class FeedWorld {
       case 'subscribe':
         this.#subscribe(each);
         break;
+      case 'lose':
+        this.#lose(each);
+        break;
       case 'commit':
         this.#commit(slot);
         break;
@@ -234,6 +238,14 @@ export class FeedWorld {
     return problems;
   }
 
+  /** What came to a client twice, or in another order, or is missing at the end, where subscriptions were lost meanwhile. */
+  get doubled(): string[] {
+    return this.#clients.flatMap(({ id, got, isAlive }) => {
+      const isRight = got.every((number, i) => number > (got[i - 1] ?? 0)) && got.at(-1) === this.#published;
+      return isAlive && !isRight ? [`client ${id} got ${got.join()} of ${this.#published}`] : [];
+    });
+  }
+
   /** In which processes messages are kept although all have them. */
   get keeping(): string[] {
     return this.#alive.flatMap(({ hub }) => {
@@ -257,6 +269,13 @@ export class FeedWorld {
     each.at = this.#broker.length;
     for (const { client } of each.here) client.from ??= each.at;
     each.feed.subscribed();
+  }
+
+  // What it has not read, it never does. Before its first mark is back, clients may get something twice.
+  #lose(each: Subscriber): void {
+    if (each.at === undefined || !each.hub.isShared || !each.feed.isSettled) return;
+    each.at = undefined;
+    each.feed.lost();
   }
 
   // It serves at once, and is then told of the others.

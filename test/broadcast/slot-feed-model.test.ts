@@ -8,7 +8,7 @@ import { type FeedStepKind, FeedWorld } from './feed-world.js';
 /** Sequences in `npm test`; `MOULT_SEQUENCES=5000 npm test -- slot-feed-model` is the proof. */
 const SEQUENCES = modelRuns('MOULT_SEQUENCES', 100);
 
-const WEIGHTS: Record<FeedStepKind, number> = {
+const WEIGHTS: Partial<Record<FeedStepKind, number>> = {
   publish: 8,
   read: 8,
   'mark arrives': 4,
@@ -31,11 +31,11 @@ const WEIGHTS: Record<FeedStepKind, number> = {
   repeat: 1,
 };
 
-async function holds(kinds: readonly FeedStepKind[]): Promise<void> {
+async function holds(kinds: readonly FeedStepKind[], problemsOf = problems): Promise<void> {
   const which = fc.nat(20);
   const step = fc.oneof(
     ...kinds.map((kind) => ({
-      weight: WEIGHTS[kind],
+      weight: WEIGHTS[kind] ?? 1,
       arbitrary: fc.record({ kind: fc.constant(kind), which, other: which }),
     })),
   );
@@ -45,7 +45,7 @@ async function holds(kinds: readonly FeedStepKind[]): Promise<void> {
       if (sequence.length % 2 === 0) await world.settle();
       for (const { kind, which, other } of sequence) await world.step(kind, which, other);
       await world.finish();
-      assert.deepEqual(world.problems(), []);
+      assert.deepEqual(problemsOf(world), []);
       assert.ok(world.marks < 150, `${world.marks} marks`);
     }),
     {
@@ -55,6 +55,10 @@ async function holds(kinds: readonly FeedStepKind[]): Promise<void> {
       markInterruptAsFailure: true,
     },
   );
+}
+
+function problems(world: FeedWorld): string[] {
+  return world.problems();
 }
 
 describe('messages of a broker in slots over any order of what may happen', () => {
@@ -67,5 +71,9 @@ describe('messages of a broker in slots over any order of what may happen', () =
 
   it('reach every client once and in order, while slots come and go, and are killed', async () => {
     await holds(all);
+  });
+
+  it('reach every client at most once and in order, while subscriptions are lost and come back', async () => {
+    await holds([...all, 'lose'], (world) => world.doubled);
   });
 });
