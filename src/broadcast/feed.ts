@@ -261,8 +261,7 @@ export class Feed {
       );
     };
     try {
-      const sent = this.#send(mark);
-      if (sent instanceof Promise) sent.catch(failed);
+      Promise.resolve(this.#send(mark)).catch(failed);
     } catch (cause) {
       failed(cause);
     }

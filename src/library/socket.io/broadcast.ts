@@ -291,7 +291,7 @@ class SharedAdapter {
 function withoutRejections(client: PublishingClient): PublishingClient {
   const publish = (...message: unknown[]) => {
     const sent = client.publish(...message);
-    if (sent instanceof Promise) sent.catch(() => {});
+    Promise.resolve(sent).catch(() => {});
     return sent;
   };
   return Object.create(client, { publish: { value: publish } });
