@@ -133,8 +133,12 @@ export class Readiness {
   #needsHandler({ wasUnhandled, isInherited, server }: StreamListener): boolean {
     // An older release of moult does not tell, and looks for this alone.
     if (isInherited && (wasUnhandled ?? server.listenerCount('connection') > 0)) return false;
-    const isServedElsewhere = isInherited && this.#parts.hasPredecessor;
-    return isServedElsewhere || !(this.#hasLived || this.#hasSaid);
+    const { hasPredecessor, settings } = this.#parts;
+    if (isInherited && hasPredecessor) return true;
+    // After a crash its handler may wait for a database; but an older release, which is started then, may have none.
+    const hadOne = isInherited && wasUnhandled === false;
+    const hasWaited = hadOne ? performance.now() > settings.readyTimeoutMs / 2 : this.#hasLived;
+    return !(hasWaited || this.#hasSaid);
   }
 
   get #sockets(): Listener[] {
