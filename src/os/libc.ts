@@ -55,6 +55,7 @@ export const WNOHANG = 1;
 export const SHUT_RDWR = 2;
 export const POLLIN = 1;
 export const POLLOUT = 4;
+export const POLLHUP = 16;
 export const EPOLL_CTL_DEL = 2;
 export const LOCK_EX = 2;
 export const LOCK_NB = 4;

@@ -1,4 +1,5 @@
 import { closeSync, constants, fstatSync, openSync, readFileSync, readSync } from 'node:fs';
+import { libc, POLLHUP } from '../libc.js';
 
 /** How long a reader waits for the writer of a pipe: less than whoever waits for this process does. */
 const WAIT_MS = 2000;
@@ -29,7 +30,7 @@ function readPipe(fd: number, path: string, mostMs: number): string {
   const chunk = Buffer.alloc(CHUNK);
   for (let waitedMs = 0; waitedMs < mostMs; ) {
     const length = readSome(fd, chunk);
-    if (length === 0 && parts.length > 0) return Buffer.concat(parts).toString('utf8');
+    if (length === 0 && (parts.length > 0 || hasHadWriter(fd))) return Buffer.concat(parts).toString('utf8');
     if (length !== undefined && length > 0) parts.push(Buffer.from(chunk.subarray(0, length)));
     else {
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, LOOK_MS);
@@ -38,6 +39,13 @@ function readPipe(fd: number, path: string, mostMs: number): string {
   }
   const what = parts.length > 0 ? 'its writer has not closed it' : 'nothing was written to it';
   throw new Error(`${path} is a pipe, and ${what} within ${mostMs} ms`);
+}
+
+/** Whether a pipe without a writer had one since it was opened here, or from its making on, as one without a name. Source: poll(2). */
+function hasHadWriter(fd: number): boolean {
+  const request = Buffer.alloc(8);
+  request.writeInt32LE(fd, 0);
+  return libc().poll(request, 1, 0) > 0 && (request.readInt16LE(6) & POLLHUP) !== 0;
 }
 
 /** How many bytes came; 0 where there is no writer, nothing where its writer has written none yet. */
