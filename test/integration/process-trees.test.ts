@@ -421,6 +421,8 @@ describe('what moult does not see in the tree of a service', () => {
         });
         const moved = __dirname + '/next.' + process.pid + '.sock';
         require('node:net').createServer(() => {}).listen(moved, () => fs.renameSync(moved, __dirname + '/moved.sock'));
+        const gone = __dirname + '/gone.' + process.pid + '.sock';
+        require('node:net').createServer(() => {}).listen(gone, () => fs.unlinkSync(gone));
         require('node:net').createServer(() => {}).listen(__dirname + '/helper.' + process.pid + '.sock');`;
       await writeFile(path.join(folder, 'server.cjs'), `${SERVER}${paths}`);
       const [port] = await freePorts(1);

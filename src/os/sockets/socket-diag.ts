@@ -36,7 +36,9 @@ const INET_DEVICE_AT = 40;
 const INET_INODE_AT = 68;
 const UNIX_REQUEST_BYTES = 24;
 const UNIX_MESSAGE_BYTES = 16;
+const UDIAG_SHOW_VFS = 2;
 const UDIAG_SHOW_PEER = 4;
+const UNIX_DIAG_VFS = 1;
 const UNIX_DIAG_PEER = 2;
 
 /** One end of a TCP connection. */
@@ -71,16 +73,25 @@ export function tcpPeerInode(ours: TcpEnd, theirs: TcpEnd): number | undefined {
  * @returns 0 while no process has accepted the connection; undefined when there is no such socket any more.
  */
 export function unixPeerInode(ourInode: number): number | undefined {
+  return unixAttribute(ourInode, UDIAG_SHOW_PEER, UNIX_DIAG_PEER);
+}
+
+/** The lower 32 bits of the inode of the file that a Unix socket was bound as, whatever its name is by now; undefined where it has none. */
+export function unixFileInode(inode: number): number | undefined {
+  return unixAttribute(inode, UDIAG_SHOW_VFS, UNIX_DIAG_VFS);
+}
+
+function unixAttribute(inode: number, show: number, attribute: number): number | undefined {
   const request = Buffer.alloc(UNIX_REQUEST_BYTES);
   request[0] = AF_UNIX;
   request.writeUInt32LE(0xffffffff, 4);
-  request.writeUInt32LE(ourInode, 8);
-  request.writeUInt32LE(UDIAG_SHOW_PEER, 12);
+  request.writeUInt32LE(inode, 8);
+  request.writeUInt32LE(show, 12);
   request.fill(0xff, 16);
   const answer = ask(request);
   for (let at = UNIX_MESSAGE_BYTES; answer !== undefined && at + 8 <= answer.length; ) {
     const bytes = answer.readUInt16LE(at);
-    if (answer.readUInt16LE(at + 2) === UNIX_DIAG_PEER) return answer.readUInt32LE(at + 4);
+    if (answer.readUInt16LE(at + 2) === attribute) return answer.readUInt32LE(at + 4);
     if (bytes < 4) break;
     at += Math.ceil(bytes / 4) * 4;
   }

@@ -7,7 +7,7 @@ import { inodeOf } from '../../os/descriptors/foreign-descriptor.js';
 import { isForOneProcess } from '../../os/files/private-path.js';
 import { socketsOf, treeOf } from '../../os/processes/proc-tree.js';
 import { localPorts } from '../../os/sockets/local-ports.js';
-import { tcpListeners, udpReceivers } from '../../os/sockets/socket-diag.js';
+import { tcpListeners, udpReceivers, unixFileInode } from '../../os/sockets/socket-diag.js';
 import { unixListeners } from '../../os/unix-sockets/unix-listeners.js';
 import type { HeldListeners } from '../listeners/held-listeners.js';
 import type { GenerationProcess } from '../process/generation-process.js';
@@ -61,7 +61,7 @@ export function unseenListeners(leader: number, held: readonly number[], folder:
       if (address === undefined || found.has(address)) continue;
       const path = address.startsWith(UNIX) ? address.slice(UNIX.length) : undefined;
       const isOwnAffair = path !== undefined && isForOneProcess(path, pid);
-      const shown = isOwnAffair ? shownAs(path, pid) : undefined;
+      const shown = isOwnAffair ? shownAs(path, pid, inode) : undefined;
       if (!isOwnAffair || shown !== undefined)
         found.set(address, { address, inode, pid, command: commandOf(pid), ...(shown && { shown }) });
     }
@@ -163,10 +163,10 @@ function whatItMeans({ address, pid, command, shown }: UnseenListener): string {
 }
 
 /** By what clients come to a path that holds the number of its process; undefined where nothing shows that they do. */
-function shownAs(bound: string, pid: number): UnseenListener['shown'] {
+function shownAs(bound: string, pid: number, inode: number): UnseenListener['shown'] {
   const path = absolute(bound, pid);
   if (path === undefined) return undefined;
-  if (lstatSync(path, { throwIfNoEntry: false }) === undefined) return 'renamed';
+  if (!isThere(path)) return hasOtherName(path, inode) ? 'renamed' : undefined;
   const link = linkTo(path);
   return link === undefined ? undefined : { link };
 }
@@ -180,9 +180,39 @@ function absolute(path: string, pid: number): string | undefined {
   }
 }
 
+function isThere(path: string): boolean {
+  try {
+    lstatSync(path);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Whether the file of a socket lies beside the path as which it was bound, or one folder up: not so where it was removed. */
+function hasOtherName(path: string, inode: number): boolean {
+  const file = unixFileInode(inode);
+  if (file === undefined) return false;
+  return foldersOf(path).some((folder) =>
+    entriesOf(folder).some((entry) => entry.isSocket() && fileInode(join(folder, entry.name)) === file),
+  );
+}
+
+function fileInode(path: string): number | undefined {
+  try {
+    return lstatSync(path).ino % 2 ** 32;
+  } catch {
+    return undefined;
+  }
+}
+
+function foldersOf(path: string): readonly string[] {
+  return [dirname(path), dirname(dirname(path))];
+}
+
 /** The symbolic link to a path that lies beside it, or one folder up. */
 function linkTo(path: string): string | undefined {
-  for (const folder of [dirname(path), dirname(dirname(path))]) {
+  for (const folder of foldersOf(path)) {
     for (const entry of entriesOf(folder)) {
       const link = join(folder, entry.name);
       if (entry.isSymbolicLink() && leadsTo(link, path)) return link;
