@@ -13,6 +13,8 @@ const BEGUN = 'MOULT_BEGUN';
 const QUICK_BEGINNINGS = 100;
 const PAUSE_MS = 250;
 const LONG_PAUSE_MS = 5000;
+/** The signals at which it is to end. */
+const ENDING: readonly string[] = ['SIGTERM', 'SIGINT'];
 
 type Main = () => Promise<void>;
 type Again = typeof import('./begin-again.js');
@@ -50,8 +52,14 @@ export async function runNextProgram(): Promise<void> {
     if (!isNextProgram()) throw error;
     process.on('unhandledRejection', ignore);
     const count = Number(begun) + 1;
+    const isQuick = count < QUICK_BEGINNINGS;
+    // Whoever wants it to end would wait in vain. What it holds is lost with its end, so not before.
+    if (!isQuick && heard().some((name) => ENDING.includes(name))) {
+      tell(error, 'ends as it was asked to');
+      process.exit(1);
+    }
     if (count === 1 || count % QUICK_BEGINNINGS === 0) tell(error);
-    const pauseMs = count < QUICK_BEGINNINGS ? PAUSE_MS : LONG_PAUSE_MS;
+    const pauseMs = isQuick ? PAUSE_MS : LONG_PAUSE_MS;
     await beginAgain(again, error, pauseMs, () => [String(count), ...heard()].join(' '));
   }
 }
@@ -91,9 +99,9 @@ async function beginAgain(
   }
 }
 
-function tell(error: unknown): void {
+function tell(error: unknown, what = 'begins again'): void {
   try {
-    process.stderr.write(`moult: the new program could not be loaded, and begins again: ${String(error)}\n`);
+    process.stderr.write(`moult: the new program could not be loaded, and ${what}: ${String(error)}\n`);
   } catch {
     // Who reads it is gone.
   }
