@@ -35,7 +35,8 @@ export class ThreadListener extends Listener {
   }
 
   item(): ListenerItem {
-    const { spare: _, threads: __, ...item } = this.#item;
+    // Only the thread knows whether its server has a handler by now.
+    const { spare: _, threads: __, unhandled: ___, ...item } = this.#item;
     return item;
   }
 
