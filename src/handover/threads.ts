@@ -63,8 +63,13 @@ export class Threads {
     return this.#links.size;
   }
 
-  /** Leads one more. @param pid of its process. @param shut the memory in which all threads see that they may not accept. */
-  add(id: number, pid: number, channel: Channel, shut: Int32Array, isShut: boolean): void {
+  /**
+   * Leads one more.
+   * @param pid of its process.
+   * @param shut the memory in which all threads see that they may not accept.
+   * @returns the names of what it listens on, as they come and go.
+   */
+  add(id: number, pid: number, channel: Channel, shut: Int32Array, isShut: boolean): ReadonlySet<string> {
     this.#shut = shut;
     Atomics.store(shut, 0, isShut ? 1 : 0);
     const link = new ThreadLink(id, pid, channel, {
@@ -85,6 +90,7 @@ export class Threads {
       },
     });
     this.#links.add(link);
+    return link.names;
   }
 
   /** Where other processes' threads bring their connections. */

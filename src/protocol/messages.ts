@@ -511,8 +511,12 @@ export const schemas = {
   left: v.object({
     pid: count,
     names,
-    /** Whether that was its own wish, or the service's affair: then nobody listens there any more. */
+    /** Whether that was its own wish, or the affair of who started it: then nobody listens there any more. */
     closed: v.boolean(),
+    /** Whether it has exited by itself with another status than 0. */
+    failed: v.optional(v.boolean()),
+    /** The worker thread that has ended, where it was not the process. */
+    thread: v.optional(count),
   }),
   /** Another slot of the service has opened a listener, or none has it any more. */
   share: v.object({ listener }),
@@ -616,7 +620,10 @@ export const schemas = {
   pause: v.object({}),
   paused: v.object({}),
   /** The process ends by its own wish, with the status 0. */
-  exits: v.object({}),
+  exits: v.object({
+    /** Whether with another status than 0. */
+    failed: v.optional(v.boolean()),
+  }),
   /** Give the connections to the threads behind these doors, and end what cannot go. */
   leave: v.object({ doors, drainTimeoutMs: ms, drainSpreadMs: v.optional(ms) }),
   /** All that could leave at once has left. */

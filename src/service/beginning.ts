@@ -56,8 +56,9 @@ export function joinSupervisor(path: string, number: number, isStarted: boolean)
     trustUids(welcome.settings.allowUids ?? []);
     if (welcome.predecessor !== null) giver = openDoor(welcome.predecessor, number);
     const inheritance = inherit(giver ?? lifeline);
-    const overseer = new SupervisorLink(path, lifeline.toChannel(), output, number);
-    return { number, settings: welcome.settings, overseer, inheritance, giver: giver?.toChannel() };
+    const { settings } = welcome;
+    const overseer = new SupervisorLink(path, lifeline.toChannel(), output, number, settings);
+    return { number, settings, overseer, inheritance, giver: giver?.toChannel() };
   } catch (error) {
     giver?.abandon();
     lifeline.abandon();

@@ -594,10 +594,12 @@ export class Generation implements GenerationContext {
   }
 
   // During a handover a successor may claim it, and closing it would close it there, too.
-  #left({ pid, names, isExpected }: LeftByProcess): boolean {
+  #left({ pid, thread, names, isExpected, hasFailed }: LeftByProcess): boolean {
     if (this.#predecessor.state !== 'serving') return false;
-    if (this.#settings.hearsLeft !== true) return true;
-    this.#lifeline.send({ type: 'left', pid, names: [...names], closed: isExpected });
+    if (this.#overseer.hearsLeft !== true) return true;
+    const who = { pid, names: [...names], ...(thread === 0 ? {} : { thread }) };
+    const how = { closed: isExpected, ...(hasFailed ? { failed: true } : {}) };
+    this.#lifeline.send({ type: 'left', ...who, ...how });
     return isExpected;
   }
 

@@ -10,7 +10,7 @@ import type { StreamListener } from '../listeners/stream-listener.js';
 import { ThreadListener } from '../listeners/thread-listener.js';
 import { descriptorOf } from '../node/handle.js';
 import { closeDescriptor } from '../os/descriptors/descriptor.js';
-import { isStartedByUs } from '../os/processes/proc-tree.js';
+import { isAffairOfParent } from '../os/processes/proc-tree.js';
 import type { ListenerItem, Message, Settings } from '../protocol/messages.js';
 
 /** How long a port that a process of the service has left is kept open for the one that comes in its place. */
@@ -19,10 +19,17 @@ const CLAIM_AGAIN_MS = 5000;
 /** What another process of the service has left. */
 export interface LeftByProcess {
   readonly pid: number;
+  /** The worker thread of that process that has ended; 0: the process. */
+  readonly thread: number;
   readonly names: readonly string[];
-  /** Whether it ended by its own wish, or was started by this process, which knows of it. */
+  /** Whether it ended by its own wish, or is the affair of the process that started it, which knows of it. */
   readonly isExpected: boolean;
+  /** Whether it has exited by itself with another status than 0. */
+  readonly hasFailed: boolean;
 }
+
+/** One who has left; those who come in its place take its names from it. */
+type Leave = Omit<LeftByProcess, 'names'>;
 
 /** What the main thread's generation is to its threads. */
 export interface HubSurroundings {
@@ -47,8 +54,10 @@ export class ThreadHub {
   readonly #shut: Int32Array;
   /** Names that a thread is about to bind, and the threads that wait for what becomes of it. */
   readonly #binding = new Map<string, (() => void)[]>();
-  /** Names that other processes of the service have asked for. */
-  readonly #ofProcesses = new Set<string>();
+  /** Names that other processes of the service have asked for, and who asked last. */
+  readonly #askedBy = new Map<string, string>();
+  /** Names at which nobody listens since one has left. */
+  readonly #left = new Map<string, Leave>();
 
   private constructor(around: HubSurroundings, shut: Int32Array) {
     this.#around = around;
@@ -74,12 +83,12 @@ export class ThreadHub {
       );
     }
     if (wants === undefined) this.#join(channel, thread, pid);
-    else this.#answer(channel, wants, pid);
+    else this.#answer(channel, wants, pid, thread);
   };
 
   #join(channel: Channel, thread: number, pid: number): void {
     const { number, settings, mayAccept, threads, listeners } = this.#around;
-    threads.add(thread, pid, channel, this.#shut, !mayAccept);
+    const names = threads.add(thread, pid, channel, this.#shut, !mayAccept);
     // What it bound without asking: a handle of its own.
     channel.on('hold', ({ listener }, incoming) => {
       const [fd] = incoming.take();
@@ -90,42 +99,62 @@ export class ThreadHub {
     const door = join(this.#around.folder, `t${pid}-${thread}.sock`);
     const remove = () => removePath(door);
     process.once('exit', remove);
-    let isExpected = pid !== process.pid && isStartedByUs(pid);
-    channel.on('exits', () => {
-      isExpected = true;
+    // Of a thread that ends its process knows.
+    let isExpected = thread !== 0 || (pid !== process.pid && isAffairOfParent(pid));
+    let hasFailed = false;
+    channel.on('exits', ({ failed = false }) => {
+      hasFailed = failed;
+      isExpected ||= !failed;
     });
     channel.closed.then(() => {
       process.off('exit', remove);
       remove();
-      if (pid !== process.pid) this.#closeLeft(pid, isExpected);
+      if (pid !== process.pid) this.#leaves({ pid, thread, isExpected, hasFailed }, names);
     });
     channel.send({ type: 'thread-welcome', generation: number, settings, accepts: mayAccept });
   }
 
+  #leaves(leave: Leave, names: ReadonlySet<string>): void {
+    for (const [name, owner] of this.#askedBy) {
+      const isIts = names.has(name) || owner === ownerOf(leave);
+      if (isIts && !this.#left.has(name) && this.#around.threads.countOf(name) === 0)
+        this.#left.set(name, leave);
+    }
+    this.#closeLeft(leave);
+  }
+
   // A process that is gone for good leaves nobody at its port.
-  #closeLeft(pid: number, isExpected: boolean): void {
+  #closeLeft(leave: Leave): void {
     const { threads, listeners, left } = this.#around;
     setTimeout(() => {
       const ones = listeners.own().flatMap((one) => {
         const { name } = one.identity;
         const isLeft = one instanceof ThreadListener && threads.countOf(name) === 0;
-        return isLeft && this.#ofProcesses.has(name) ? [one] : [];
+        return isLeft && this.#isLeftBy(leave, name) ? [one] : [];
       });
       if (ones.length === 0) return;
       const names = ones.map(({ identity }) => identity.name);
-      if (!left({ pid, names, isExpected })) this.#closeLeft(pid, isExpected);
+      if (!left({ ...leave, names })) this.#closeLeft(leave);
       else
         for (const one of ones) {
-          this.#ofProcesses.delete(one.identity.name);
+          this.#askedBy.delete(one.identity.name);
+          this.#left.delete(one.identity.name);
           one.closedByThreads();
         }
     }, CLAIM_AGAIN_MS).unref();
   }
 
-  #answer(channel: Channel, wants: readonly string[], pid: number): void {
+  // Each has its own time: another one may have come and gone since.
+  #isLeftBy(leave: Leave, name: string): boolean {
+    const last = this.#left.get(name);
+    return last === undefined ? this.#askedBy.get(name) === ownerOf(leave) : last === leave;
+  }
+
+  #answer(channel: Channel, wants: readonly string[], pid: number, thread: number): void {
     const [name = ''] = wants;
     const known = this.#isOfOther(name, pid) ? undefined : (this.#known(wants) ?? this.#claim(wants));
-    if (pid !== process.pid) this.#ofProcesses.add(name);
+    this.#left.delete(name);
+    if (pid !== process.pid) this.#askedBy.set(name, ownerOf({ pid, thread }));
     if (known !== undefined) {
       channel.send({ type: 'inherit', epoch: 0, listeners: [known.item()] }, [known.fd]);
       return;
@@ -133,7 +162,7 @@ export class ThreadHub {
     const { listeners } = this.#around;
     const waiting = this.#binding.get(name);
     if (waiting !== undefined) {
-      waiting.push(() => this.#answer(channel, wants, pid));
+      waiting.push(() => this.#answer(channel, wants, pid, thread));
       return;
     }
     this.#binding.set(name, []);
@@ -190,6 +219,10 @@ export class ThreadHub {
     listeners.tell(listener);
     return listener;
   }
+}
+
+function ownerOf({ pid, thread }: Pick<Leave, 'pid' | 'thread'>): string {
+  return `${pid}-${thread}`;
 }
 
 // A thread that was given the descriptor of a server of the main thread.

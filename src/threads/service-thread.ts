@@ -121,7 +121,7 @@ export class ServiceThread implements Movables {
       if (isOpen) main.send({ type: 'door', path });
     });
     process.once('exit', (code) => {
-      if (member !== undefined && code === 0) main.send({ type: 'exits' });
+      if (member !== undefined) main.send({ type: 'exits', ...(code === 0 ? {} : { failed: true }) });
       this.#closeDescriptors();
     });
   }

@@ -35,7 +35,19 @@ const LAUNCHER = `
   process.on('SIGTERM', () => service.kill());
   service.on('exit', (code) => process.exit(code ?? 1));`;
 
-const files = { 'server.cjs': SERVER, 'first.cjs': FIRST, 'forks.cjs': FORKS, 'launcher.cjs': LAUNCHER };
+/** A launcher that does not listen, and leaves it at that when one of its two services ends. */
+const MANAGER = `
+  const start = (port) => require('node:child_process').spawn(process.execPath, [__dirname + '/server.cjs', port], { stdio: 'inherit' });
+  const [one, other] = process.argv.slice(2).map(start);
+  process.on('SIGTERM', () => { one.kill(); other.kill(); });`;
+
+const files = {
+  'server.cjs': SERVER,
+  'first.cjs': FIRST,
+  'forks.cjs': FORKS,
+  'launcher.cjs': LAUNCHER,
+  'manager.cjs': MANAGER,
+};
 
 type Ports = readonly [number, number];
 
@@ -99,6 +111,24 @@ describe('a process of a service that ends for good', () => {
         const back = await both(ports);
         await service.alone();
         assert.deepEqual(await both(ports), back);
+      });
+    });
+  });
+
+  it('is told of where a launcher in Node has ended it, and what else that has started serves on', async () => {
+    await inFolder(async (folder, ports) => {
+      const command = ['node', 'manager.cjs', ...ports.map(String)];
+      await withService({ command, cwd: folder, runOptions: SHORT }, async (service) => {
+        const before = await both(ports);
+        // Whichever listened first leads, and its end is that of all.
+        const { pid } = await service.current();
+        const killed = before.findIndex((one) => one !== String(pid));
+        process.kill(Number(before[killed]), 'SIGTERM');
+        await service.logs(
+          new RegExp(`process ${before[killed]} of generation 1, .* clients are refused there`),
+        );
+        assert.equal(await whoAnswers(ports[1 - killed] ?? 0), String(pid));
+        assert.equal((await service.status()).crashes, 0);
       });
     });
   });

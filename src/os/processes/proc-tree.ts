@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { basename } from 'node:path';
 
 /** Source: Linux include/asm-generic/param.h, USER_HZ. */
 const TICKS_PER_SECOND = 100;
@@ -62,17 +63,30 @@ export function sessionOf(pid: number): number | undefined {
 }
 
 /**
- * Whether a process descends from one that this program has started. The shell that became this program by `exec` may have
- * started others before, which are children of this process, too.
+ * Whether the end of a process is the affair of the program that started it, which hears of it: it descends from one that
+ * this program has started, or that a launcher in Node has. Shells start processes and leave them. The one that became this
+ * program by `exec` may have started others before, which are children of this process, too.
  * @returns true as well where those that link them have ended, and nobody can tell.
  */
-export function isStartedByUs(pid: number): boolean {
+export function isAffairOfParent(pid: number): boolean {
   for (let at = pid; ; ) {
     const kinship = kinshipOf(at);
     if (kinship === undefined || kinship.parent <= 1) return true;
     if (kinship.parent === process.pid) return kinship.startedTicks >= ownStartTicks();
-    if (isAncestor(kinship.parent)) return false;
+    if (isNode(kinship.parent)) return true;
+    // One outside this session has only adopted it, as `systemd --user` does. Source: prctl(2), PR_SET_CHILD_SUBREAPER.
+    if (isAncestor(kinship.parent)) return sessionOf(kinship.parent) !== sessionOf(process.pid);
     at = kinship.parent;
+  }
+}
+
+function isNode(pid: number): boolean {
+  try {
+    const program = readlinkSync(`/proc/${pid}/exe`);
+    return program === readlinkSync('/proc/self/exe') || /^node/.test(basename(program));
+  } catch {
+    // It is another user's, or has ended.
+    return false;
   }
 }
 

@@ -18,6 +18,8 @@ export interface Overseer {
   readonly lifeline: Line;
   /** The private folder in which generations have their sockets. */
   readonly folder: string;
+  /** Whether it decides what follows when another process of the service has left its listeners; not so where it leaves it out. */
+  readonly hearsLeft?: boolean;
   /** Whether that folder is this service's alone, and that of all its generations. */
   readonly isFolderOfService: boolean;
   /**

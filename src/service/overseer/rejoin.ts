@@ -1,5 +1,6 @@
 import type { Channel } from '../../channel/channel.js';
 import { type Introduction, type Opening, openWhenGreeted } from '../../channel/open.js';
+import type { Settings } from '../../protocol/messages.js';
 
 /** The first and the longest wait between two tries to reach a supervisor. */
 const FIRST_MS = 100;
@@ -9,6 +10,8 @@ const LONGEST_MS = 1000;
 export interface Rejoined {
   readonly channel: Channel;
   readonly output: number[];
+  /** What it says now; another one than before may know less. */
+  readonly settings: Settings;
 }
 
 /**
@@ -34,8 +37,8 @@ export async function rejoin(
       return undefined;
     }
     try {
-      const { incoming } = opening.hear('welcome');
-      return { output: incoming.take(), channel: opening.toChannel() };
+      const { message, incoming } = opening.hear('welcome');
+      return { output: incoming.take(), channel: opening.toChannel(), settings: message.settings };
     } catch {
       // Refused, or gone again.
       opening.abandon();

@@ -4,12 +4,13 @@ import { Opening, openWhenGreeted } from '../../channel/open.js';
 import { MoultError } from '../../errors.js';
 import type { RestartSummary } from '../../lifecycle/restart-record.js';
 import { keptName } from '../../logs/kept-output.js';
+import type { Settings } from '../../protocol/messages.js';
 import { PROTOCOL } from '../../protocol/version.js';
 import { MOULT_VERSION } from '../../version.js';
 import { DirectOutput } from './direct-output.js';
 import { keepCopy } from './kept-copy.js';
 import type { Overseer, Standing } from './overseer.js';
-import { rejoin } from './rejoin.js';
+import { type Rejoined, rejoin } from './rejoin.js';
 
 /** Where a supervisor is found that came when the path of the one before was gone. */
 const PUBLIC = 'control.sock';
@@ -24,6 +25,7 @@ const END_TIMEOUT_MS = 1000;
 export class SupervisorLink implements Overseer {
   readonly lifeline: Channel;
   readonly folder: string;
+  readonly hearsLeft: boolean;
   readonly isFolderOfService = true;
   readonly mayEnd = Promise.resolve();
   readonly #path: string;
@@ -31,8 +33,14 @@ export class SupervisorLink implements Overseer {
   #output: DirectOutput;
   #meet: ((supervisor: Channel) => void) | undefined;
 
-  /** @param path of the supervisor's socket. @param output of the supervisor; belongs to this object. @param generation the number of this one. */
-  constructor(path: string, lifeline: Channel, output: DirectOutput, generation: number) {
+  /**
+   * @param path of the supervisor's socket.
+   * @param output of the supervisor; belongs to this object.
+   * @param generation the number of this one.
+   * @param settings what this supervisor said in its welcome.
+   */
+  constructor(path: string, lifeline: Channel, output: DirectOutput, generation: number, settings: Settings) {
+    this.hearsLeft = settings.hearsLeft === true;
     this.#path = path;
     this.#generation = generation;
     this.folder = dirname(path);
@@ -133,22 +141,22 @@ export class SupervisorLink implements Overseer {
       };
     };
     // What a supervisor says next must find who listens: all of it is done in the turn of the welcome.
-    const goOn = (channel: Channel, output: number[]) => {
+    const goOn = ({ channel, output, settings }: Rejoined) => {
       isOver = true;
       this.#meet = undefined;
-      follow(new SupervisorLink(this.#path, channel, new DirectOutput(output), generation));
+      follow(new SupervisorLink(this.#path, channel, new DirectOutput(output), generation, settings));
     };
     this.#meet = (channel) => {
-      channel.on('welcome', (_, incoming) => {
+      channel.on('welcome', ({ settings }, incoming) => {
         if (isOver) channel.close();
-        else goOn(channel, incoming.take());
+        else goOn({ channel, output: incoming.take(), settings });
       });
       channel.on('refused', () => channel.close());
       const known = { protocol: PROTOCOL.max, moult: MOULT_VERSION, pid: process.pid };
       channel.send({ type: 'hello', ...known, ...introduce() });
     };
     rejoin([this.#path, join(this.folder, PUBLIC)], introduce, () => isOver).then((rejoined) => {
-      if (rejoined !== undefined) goOn(rejoined.channel, rejoined.output);
+      if (rejoined !== undefined) goOn(rejoined);
     });
   }
 

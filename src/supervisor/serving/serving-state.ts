@@ -155,11 +155,17 @@ export class ServingState {
   }
 
   /** A process of a generation has ended, and left listeners on which no other has come to listen. */
-  left(generation: GenerationProcess, { pid, names, closed }: Message<'left'>): void {
-    const { generations, restarts, probation, manager, log } = this.#parts;
+  left(
+    generation: GenerationProcess,
+    { pid, thread = 0, names, closed, failed = false }: Message<'left'>,
+  ): void {
+    const { generations, restarts, probation, shutdown, outgoingTakeover, manager, log } = this.#parts;
     if (generation !== generations.current || generation.isEnding || restarts.isHandingOver) return;
-    const what = `process ${pid} of generation ${generation.number}, which listened on ${namesOf(names)}, has exited, and no other process has come to listen there`;
-    const isInProbation = !closed && probation.successor === generation;
+    // What serves in the delay of a stop is not cut, and another supervisor's is not ours to end.
+    if (shutdown.hasBegun || outgoingTakeover.outlives(generation)) return;
+    const who = thread === 0 ? `process ${pid}` : `a worker thread of process ${pid}`;
+    const what = `${who} of generation ${generation.number}, which listened on ${namesOf(names)}, has exited, and no other process has come to listen there`;
+    const isInProbation = (!closed || failed) && probation.successor === generation;
     if (isInProbation && probation.fail(generation, new MoultError('MOULT_PROBATION_FAILED', what))) return;
     if (closed) log.warn(`${what}: it is closed, and clients are refused there until the next restart`);
     else log.error(`${what}: all of the generation is started again`);
