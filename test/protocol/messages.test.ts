@@ -236,7 +236,7 @@ const right: Record<string, Fields> = {
 };
 
 const OPTIONAL =
-  /(^|\.)(error\.(serving|stage|retry|remedy|details)|ticketKeys|sessionIdContext|meetsPipelining|unhandled|movers|mover|without|late|goesOn|isWhole|failed|returned|fresh|sharesListeners|surge|onFailure|measure|measures)$|^state\.state\.draining(\.connections)?$|cut\.\d+\.kind$|items\.\d+\.fed$|items\.\d+\.version$|^hand-back\.(state|tasks|saysResumed)$|^handed-back\.hearsResumed$|^retire\.(keepOpen|heirs)$|^stopping\.unready$|^hello\.(shares|generation|node|entry|rejoin)$|^homes\.cookie$|^(result|expecting)\.error$|^result\.value$|^takes\.(threads|tasks)$|^leave\.drainSpreadMs$/;
+  /(^|\.)(error\.(serving|stage|retry|remedy|details)|ticketKeys|sessionIdContext|meetsPipelining|unhandled|movers|mover|without|late|goesOn|isWhole|failed|returned|fresh|sharesListeners|surge|onFailure|measure|measures)$|^state\.state\.draining(\.connections)?$|cut\.\d+\.kind$|items\.\d+\.fed$|items\.\d+\.version$|^hand-back\.(state|tasks|saysResumed)$|^handed-back\.hearsResumed$|^retire\.(keepOpen|heirs)$|^stopping\.unready$|^hello\.(shares|generation|node|entry|rejoin)$|^homes\.cookie$|^(result|expecting)\.error$|^result\.value$|^takes\.(threads|tasks)$|^leave\.drainSpreadMs$|^left\.thread$/;
 /** Fields whose inside is the business of whoever reads them. */
 const OPEN = /(^|\.)(details|facts|address|event\.event|result\.value)$/;
 /** Fields that may be null: there is none. */

@@ -70,7 +70,7 @@ class Service {
     const threads = new Threads({ listens: () => {}, ready: () => {}, closed: () => {} });
     const around = { number: 1, folder: '/nowhere', settings: {}, listeners, threads, mayAccept: true };
     const hear = (one: LeftByProcess) => left.push(one) > 0;
-    await ThreadHub.open({ ...around, left: hear } as unknown as HubSurroundings);
+    await ThreadHub.open({ ...around, left: hear } as unknown as HubSurroundings, new Int32Array(1));
     assert.ok(visit !== undefined);
     return new Service(t, visit, left);
   }

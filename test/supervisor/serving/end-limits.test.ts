@@ -25,7 +25,7 @@ function generation(number: number) {
     servicePid: 100 + number,
     exited: new Promise(() => {}),
     exit: undefined,
-    tree: { output: { lines: () => [] } },
+    lastLines: [],
     giveUp: () => {},
     kill: () => {
       one.kills += 1;
