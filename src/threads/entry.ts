@@ -9,6 +9,8 @@ import { joinMain, type ServiceThread } from './service-thread.js';
 /** How long the main thread may be busy while a thread is about to listen. */
 const ANSWER_TIMEOUT_MS = 60_000;
 const LOOK_MS = 2;
+/** A question that comes before the main thread listens for it is lost: it does in the turn after it has made its first thread. */
+const ASK_AGAIN_MS = 50;
 
 /** What this thread is; null when its process is not the service, undefined while that is not known. */
 let mine: ServiceThread | null | undefined;
@@ -44,9 +46,13 @@ function doorOfMain(): string | null {
   const asking = new BroadcastChannel(ASKING);
   const nothing = new Int32Array(new SharedArrayBuffer(4));
   const deadlineMs = performance.now() + ANSWER_TIMEOUT_MS;
+  let nextMs = 0;
   try {
-    asking.postMessage({ thread: threadId });
     while (performance.now() < deadlineMs) {
+      if (performance.now() >= nextMs) {
+        asking.postMessage({ thread: threadId });
+        nextMs = performance.now() + ASK_AGAIN_MS;
+      }
       const answer = receiveMessageOnPort(asking as unknown as MessagePort)?.message as
         | DoorAnswer
         | undefined;

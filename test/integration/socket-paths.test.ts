@@ -292,13 +292,21 @@ describe('who may connect to a Unix listener', () => {
   });
 });
 
+/** Whether a folder could be removed with its files, which moult makes anew. */
+function removed(folder: string): Promise<boolean> {
+  return rm(folder, { recursive: true }).then(
+    () => true,
+    () => false,
+  );
+}
+
 describe('a path that others remove or take', () => {
   it('is there again when its folder is made anew', async () => {
     await withPath({}, async ({ service, socket }) => {
       for (let time = 0; time < 2; time += 1) {
         // In one step, as it is moved away; or file by file, which moult may come between.
         if (time === 0) await rename(path.dirname(socket), `${path.dirname(socket)}.before`);
-        else await rm(path.dirname(socket), { recursive: true, maxRetries: 20, retryDelay: 1 });
+        else await until('the folder is gone', () => removed(path.dirname(socket)));
         await mkdir(path.dirname(socket));
         await until('the path is there', () => existsSync(socket));
         assert.equal(await askOnce({ socketPath: socket }), await askedOf(service));

@@ -5,6 +5,7 @@ import http from 'node:http';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import { WebSocket } from 'ws';
+import { freePorts } from '../support/free-ports.js';
 import { nothingLost, strictLoad } from './strict-load.js';
 import { fixture, pointAt, type Supervised, until, withFolder, withService } from './supervised.js';
 
@@ -413,6 +414,25 @@ describe('servers in worker threads', () => {
       );
       // Nothing keeps the service: it ends by itself, and moult run with it.
       assert.equal(await service.ended, 0);
+    });
+  });
+});
+
+describe('a worker thread that listens at once', () => {
+  it('is answered by a main thread that is busy from the moment when it has made the thread', async () => {
+    const ports = await freePorts(2);
+    const env = { PORTS: ports.join() };
+    await withService({ command: [fixture('busy-after-thread.mjs')], env }, async (service) => {
+      for (let restarts = 0; restarts < 2; restarts += 1) {
+        for (const port of ports)
+          await until(`port ${port} answers`, () =>
+            answererOf({ port, agent: false }).then(
+              () => true,
+              () => false,
+            ),
+          );
+        await service.restart();
+      }
     });
   });
 });

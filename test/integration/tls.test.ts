@@ -84,6 +84,8 @@ describe('moult run --tls move', () => {
       const env = { CERTIFICATE: folder, PORTS: ports.join() };
       const runOptions = ['--tls', 'move', '--probation', '200ms'];
       await withService({ command: [fixture('layered.mjs')], env, runOptions }, async (service) => {
+        // That of the worker thread may come after the service is ready.
+        await until('all listen', async () => (await service.current()).listeners?.length === ports.length);
         const { pid } = await service.current();
         const clients = { 'kept-alive': 6, pipelined: 2 };
         const loads = ports.map((port) =>
