@@ -1,5 +1,5 @@
 /*
- * Each method is a transition of one state machine (lifecycle/handover-states.ts): cut in two, the halves would share every
+ * Over 300 lines: each method is a transition of one state machine (lifecycle/handover-states.ts): cut in two, the halves would share every
  * field. What an attempt has, and its steps, are in predecessor/; state and tasks are in giving.ts and taking.ts.
  */
 import type { Channel } from '../channel/channel.js';

@@ -1,3 +1,6 @@
+/*
+ * Over 300 lines: it is the library's surface, one short member for each thing that a service can declare or ask.
+ */
 import { EventEmitter } from 'node:events';
 import type { Server } from 'node:net';
 import { isMainThread } from 'node:worker_threads';

@@ -1,5 +1,5 @@
 /*
- * Every message of the protocol, one schema each. Unknown fields are ignored, so that a later minor
+ * Over 300 lines: the one table of messages. Every message of the protocol, one schema each. Unknown fields are ignored, so that a later minor
  * version may add some; unknown types are an error. docs/protocol.md says what each of them means.
  */
 import * as v from 'valibot';

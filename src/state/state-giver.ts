@@ -1,3 +1,6 @@
+/*
+ * Over 300 lines: the first copy, late changes and what was read of them are one account for each entry.
+ */
 import { createHash } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { serialize } from 'node:v8';

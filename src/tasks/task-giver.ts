@@ -1,3 +1,6 @@
+/*
+ * Just over 300 lines: what is given, read and taken back of the tasks is one account.
+ */
 import { serialize } from 'node:v8';
 import type { Channel } from '../channel/channel.js';
 import { asMoultError, MoultError } from '../errors.js';

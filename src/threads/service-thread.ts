@@ -1,3 +1,7 @@
+/*
+ * Over 300 lines: it ties the rooms together for a thread as service/generation.ts does for a process, one short
+ * method each.
+ */
 import type { Server } from 'node:net';
 import { dirname, join } from 'node:path';
 import { threadId } from 'node:worker_threads';

@@ -3,7 +3,7 @@ import type { Feed, Mark } from '#moult/broadcast/feed.js';
 import { BroadcastHub } from '#moult/broadcast/hub.js';
 import type { Conversation } from '#moult/broadcast/link.js';
 import { type BroadcastMessage, decodeMessage } from '#moult/broadcast/message.js';
-import { End } from './world.js';
+import { deliverSome, End } from './world.js';
 
 /** What may happen in a {@link FeedWorld}. */
 export type FeedStepKind =
@@ -473,11 +473,10 @@ export class FeedWorld {
   }
 
   #deliver(which: number, count: number): boolean {
-    const ends = this.#alive
-      .flatMap((one) => one.ends.map(({ end }) => end))
-      .filter(({ queue }) => queue.length > 0);
-    const some = count > 100 ? ends : ends.slice(which % Math.max(1, ends.length)).slice(0, 1);
-    for (const end of some) for (let i = 0; i < count && end.queue.length > 0; i += 1) end.queue.shift()?.();
-    return some.length > 0;
+    return deliverSome(
+      this.#alive.flatMap((one) => one.ends.map(({ end }) => end)),
+      which,
+      count,
+    );
   }
 }

@@ -83,6 +83,14 @@ interface Presence {
   isSetUp: boolean;
 }
 
+/** Delivers so many messages of one of these ends, which the number picks; of all of them where there are over 100. */
+export function deliverSome(all: readonly End[], which: number, count: number): boolean {
+  const ends = all.filter(({ queue }) => queue.length > 0);
+  const some = count > 100 ? ends : ends.slice(which % Math.max(1, ends.length)).slice(0, 1);
+  for (const end of some) for (let i = 0; i < count && end.queue.length > 0; i += 1) end.queue.shift()?.();
+  return some.length > 0;
+}
+
 class Generation {
   readonly hub: BroadcastHub;
   readonly here = new Set<Presence>();
@@ -207,12 +215,11 @@ export class World {
   }
 
   #deliver(which: number, count: number): boolean {
-    const ends = this.#alive
-      .flatMap((one) => one.ends.map(({ end }) => end))
-      .filter(({ queue }) => queue.length > 0);
-    const some = count > 100 ? ends : ends.slice(which % Math.max(1, ends.length)).slice(0, 1);
-    for (const end of some) for (let i = 0; i < count && end.queue.length > 0; i += 1) end.queue.shift()?.();
-    return some.length > 0;
+    return deliverSome(
+      this.#alive.flatMap((one) => one.ends.map(({ end }) => end)),
+      which,
+      count,
+    );
   }
 
   // A successor joins its predecessor before it has any client.

@@ -2,17 +2,13 @@ import assert from 'node:assert/strict';
 import { createServer, type Server } from 'node:http';
 import { describe, it, mock } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
-import { ConnectionTracker } from '#moult/connections/tracker.js';
 import { MoultError } from '#moult/errors.js';
-import { CriticalSections } from '#moult/handover/critical-sections.js';
-import type { FlowPeer } from '#moult/handover/flow-peer.js';
 import type { GenerationContext } from '#moult/handover/generation-context.js';
 import { Predecessor } from '#moult/handover/predecessor.js';
 import { Successor } from '#moult/handover/successor.js';
-import { Threads } from '#moult/handover/threads.js';
 import { epochAfter } from '#moult/os/clock.js';
 import { ProcessHandle } from '#moult/os/unix-sockets/peer.js';
-import type { Message, Settings } from '#moult/protocol/messages.js';
+import type { Message } from '#moult/protocol/messages.js';
 import { MapEntry } from '#moult/state/map-entry.js';
 import { StateEntries } from '#moult/state/state-entries.js';
 import { StateMap } from '#moult/state/state-map.js';
@@ -24,23 +20,13 @@ import fc from '../support/fast-check.js';
 import { askedOfThread, inThread } from '../support/in-thread.js';
 import { modelRuns } from '../support/model-runs.js';
 import { sequenceOf } from '../support/sequence.js';
+import { settings, surroundings } from './surroundings.js';
 
 /*
  * The real Predecessor and Successor of several generations in one process, over channels that deliver a
  * message only when they are told to, with a clock that moves only when it is told to. The test asks the
  * listeners who accepts, the tasks who has them, and the maps what is in them; it does not believe the state machine.
  */
-
-const settings: Settings = {
-  readyTimeoutMs: 3000,
-  drainTimeoutMs: 2000,
-  probationMs: 4000,
-  stopSignal: 'SIGTERM',
-  waitReady: false,
-  allowFewerListeners: false,
-  checked: false,
-  countErrors: false,
-};
 
 /** Of each kind of sequence; MODEL_RUNS makes it more. */
 const RUNS = modelRuns('MODEL_RUNS', 250);
@@ -99,14 +85,6 @@ class FakeHolding implements Runner {
   finish(): void {}
   close(): void {}
 }
-
-/** No datagrams here. */
-const noFlows = {
-  tell: () => {},
-  stopTelling: () => {},
-  close: () => {},
-  isDone: true,
-} as unknown as FlowPeer;
 
 /** Of each task, the epoch in which it was begun last. */
 const newestEpoch = new Map<string, number>();
@@ -182,25 +160,13 @@ class Life {
     const tasks = new Tasks(undefined, { failed, idle: () => this.predecessor.feedEnded() });
     tasks.declare(this.one);
     tasks.declare(this.many);
-    this.context = {
+    this.context = surroundings({
       listeners,
-      connections: new ConnectionTracker(() => false),
-      moves: { http1: 'not in this test' },
-      critical: new CriticalSections(),
-      stickyRouter: {
-        stopHoming: () => {},
-        doorOf: () => undefined,
-        mayTake: () => false,
-        into: () => undefined,
-      },
-      threads: new Threads({ listens: () => {}, ready: () => {}, closed: () => {} }),
-      doorsForThreads: () => [],
       state,
       tasks,
-      flows: { join: () => noFlows },
       epoch: number,
       isBeingFed: () => this.successor.isBeingFed || this.predecessor.isBeingFed,
-    } as unknown as GenerationContext;
+    });
     this.predecessor = new Predecessor(this.context, {
       stage: (stage) => {
         reached.add(stage);

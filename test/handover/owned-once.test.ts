@@ -9,6 +9,7 @@ import { End } from '../support/end.js';
 import fc from '../support/fast-check.js';
 import { sequenceOf } from '../support/sequence.js';
 import { Owner, PARTS, Record } from './owners.js';
+import { settings as usual } from './surroundings.js';
 
 /*
  * The real two ends of handovers, with real timers, jobs, maps and values, over channels that deliver a message only when
@@ -25,16 +26,7 @@ const seeds = Array.from(
   (_, i) => firstSeed + i,
 );
 
-const settings: Settings = {
-  readyTimeoutMs: 3000,
-  drainTimeoutMs: 8000,
-  probationMs: 4000,
-  stopSignal: 'SIGTERM',
-  waitReady: false,
-  allowFewerListeners: false,
-  checked: false,
-  countErrors: false,
-};
+const settings: Settings = { ...usual, drainTimeoutMs: 8000 };
 
 const commands = [
   'restart',

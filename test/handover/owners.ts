@@ -1,12 +1,8 @@
 import { createServer, type Server } from 'node:http';
-import { ConnectionTracker } from '#moult/connections/tracker.js';
 import type { MoultError } from '#moult/errors.js';
-import { CriticalSections } from '#moult/handover/critical-sections.js';
-import type { FlowPeer } from '#moult/handover/flow-peer.js';
 import type { GenerationContext } from '#moult/handover/generation-context.js';
 import { Predecessor } from '#moult/handover/predecessor.js';
 import { Successor } from '#moult/handover/successor.js';
-import { Threads } from '#moult/handover/threads.js';
 import { ProcessHandle } from '#moult/os/unix-sockets/peer.js';
 import { MapEntry } from '#moult/state/map-entry.js';
 import { StateEntries } from '#moult/state/state-entries.js';
@@ -16,6 +12,7 @@ import { type Job, JobsRunner } from '#moult/tasks/runners/jobs-runner.js';
 import { TimersRunner } from '#moult/tasks/runners/timers-runner.js';
 import { Tasks } from '#moult/tasks/tasks.js';
 import { End } from '../support/end.js';
+import { surroundings } from './surroundings.js';
 
 /** How many parts each job has. */
 export const PARTS = 3;
@@ -57,13 +54,6 @@ export interface Change {
   readonly heard?: { readonly end: End; readonly taken: number };
 }
 
-/** No datagrams here. */
-const noFlows = {
-  tell: () => {},
-  stopTelling: () => {},
-  close: () => {},
-  isDone: true,
-} as unknown as FlowPeer;
 const server: Server = createServer();
 
 /** One generation in this process, with a service that has timers, jobs, a value and a map. */
@@ -250,25 +240,13 @@ export class Owner {
       of: () => undefined,
       serverOf: () => server,
     };
-    return {
+    return surroundings({
       listeners,
-      connections: new ConnectionTracker(() => false),
-      moves: { http1: 'not in this test' },
-      critical: new CriticalSections(),
-      stickyRouter: {
-        stopHoming: () => {},
-        doorOf: () => undefined,
-        mayTake: () => false,
-        into: () => undefined,
-      },
-      threads: new Threads({ listens: () => {}, ready: () => {}, closed: () => {} }),
-      doorsForThreads: () => [],
       state,
       tasks,
-      flows: { join: () => noFlows },
       epoch: this.number,
       isBeingFed: () => this.successor.isBeingFed || this.predecessor.isBeingFed,
-    } as unknown as GenerationContext;
+    });
   }
 
   #gate(from: 'gated' | 'open' | 'paused', to: 'open' | 'paused'): void {

@@ -37,9 +37,7 @@ async function killedAndRunAgain(
   const service = await Supervised.start(options);
   try {
     await before(service);
-    const gone = once(service.process, 'exit');
-    process.kill(service.pid, 'SIGKILL');
-    await gone;
+    await service.killSupervisor();
     const again = await Supervised.start({ ...options, runtimeFolder: service.runtimeFolder });
     try {
       await after(again);
@@ -218,9 +216,7 @@ describe('a program whose supervisor is killed', { skip }, () => {
       const service = await Supervised.start(options);
       try {
         const { pid } = await service.current();
-        const gone = once(service.process, 'exit');
-        process.kill(service.pid, 'SIGKILL');
-        await gone;
+        await service.killSupervisor();
         const again = await Supervised.start({ ...options, waits: false });
         await again.ended;
         assert.match(

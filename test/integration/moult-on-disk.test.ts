@@ -20,6 +20,7 @@ import { Opening } from '#moult/channel/open.js';
 import { closeDescriptor } from '#moult/os/descriptors/descriptor.js';
 import { bindUnix } from '#moult/os/unix-sockets/unix-socket.js';
 import type { Message } from '#moult/protocol/messages.js';
+import { unreadablePackage } from '../support/unreadable.js';
 import { withBrokenCalls } from './broken-calls.js';
 import {
   fixture,
@@ -64,19 +65,9 @@ const limitedAtFirst = `--import=data:text/javascript,${encodeURIComponent(`
 `)}`;
 
 /** Lets a next program not read a file of a package that it imports, until it has begun again twice. */
-const unreadableAtFirst = `--import=data:text/javascript,${encodeURIComponent(`
-  import fs from 'node:fs';
-  import { syncBuiltinESMExports } from 'node:module';
-  const { MOULT_UPGRADE, MOULT_BEGUN } = process.env;
-  if (process.argv[2] === 'run' && MOULT_UPGRADE !== undefined && !(parseInt(MOULT_BEGUN) >= 2)) {
-    const { readFileSync } = fs;
-    fs.readFileSync = (...args) => {
-      if (String(args[0]).includes('/commander/lib/')) throw Object.assign(new Error('EIO: read'), { code: 'EIO' });
-      return readFileSync(...args);
-    };
-    syncBuiltinESMExports();
-  }
-`)}`;
+const unreadableAtFirst = unreadablePackage(
+  "process.argv[2] === 'run' && process.env.MOULT_UPGRADE !== undefined && !(parseInt(process.env.MOULT_BEGUN) >= 2)",
+);
 
 function connect({ folder }: Supervised): Channel {
   return new Opening(folder.control, { role: 'operator' }, 5000).toChannel().on('event', () => {});

@@ -416,9 +416,7 @@ describe('the supervisor', () => {
     { service, options }: Bench,
     test: (again: Supervised) => Promise<void>,
   ): Promise<void> {
-    const gone = new Promise((resolve) => service.process.once('exit', resolve));
-    process.kill(service.pid, 'SIGKILL');
-    await gone;
+    await service.killSupervisor();
     const again = await Supervised.start({ ...options, runtimeFolder: service.runtimeFolder });
     try {
       await test(again);

@@ -1,7 +1,6 @@
 // Of several processes of a service that listen one ends for good: all serve again, or the operator is told, and no handover
 // says more than clients find.
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import { rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, it } from 'node:test';
@@ -160,9 +159,7 @@ describe('a launcher whose supervisor is killed before it has shown itself', () 
       const service = await Supervised.start(options);
       try {
         const { pid } = await service.current();
-        const gone = once(service.process, 'exit');
-        process.kill(service.pid, 'SIGKILL');
-        await gone;
+        await service.killSupervisor();
         // So that the launcher is the first to come.
         process.kill(pid, 'SIGSTOP');
         const again = await Supervised.start({

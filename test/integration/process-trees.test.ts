@@ -430,7 +430,7 @@ describe('what moult does not see in the tree of a service', () => {
       await withService(options, async (service) => {
         const told = await service.logs(/app\.\d+\.sock, to which the link \S+app\.sock leads/);
         assert.match(told, /after a crash, clients are refused/);
-        await service.logs(/next\.\d+\.sock, which has another name by now/);
+        await service.logs(/next\.\d+\.sock, which has been renamed since/);
         await service.restart('--wait=confirmed');
         await service.alone();
         assert.equal(service.log().filter((line) => /\.sock/.test(line)).length, 2, service.output);

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import { Keeper } from './keeper.js';
@@ -97,9 +96,7 @@ describe('state over a restart', () => {
       await service.restart();
       await slow;
       process.kill(pid, 'SIGSTOP');
-      const gone = once(service.process, 'exit');
-      process.kill(service.pid, 'SIGKILL');
-      await gone;
+      await service.killSupervisor();
       const next = await Supervised.start({ ...options, runtimeFolder: service.runtimeFolder });
       // It has waited for it, in vain.
       await next.logs(/generation 2 is adopted/);

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import { readdirSync, rmSync, writeFileSync } from 'node:fs';
 import http, { Agent } from 'node:http';
 import https from 'node:https';
@@ -43,12 +42,6 @@ function askFrom(
 
 function generationOf(text: string): number {
   return Number((JSON.parse(text) as { generation: string }).generation);
-}
-
-async function killed(service: Supervised): Promise<void> {
-  const gone = once(service.process, 'exit');
-  process.kill(service.pid, 'SIGKILL');
-  await gone;
 }
 
 /** The slot of each address, each over a connection of its own. */
@@ -247,7 +240,7 @@ describe('sticky sessions by address', () => {
       const port = await portOf(first);
       const before = await homes(port);
       const crowd = new Crowd(port);
-      await killed(first);
+      await first.killSupervisor();
       assert.deepEqual(await homes(port), before, 'the slots know of each other');
       const second = await Supervised.start({ ...sticky, runtimeFolder });
       await whenAllServe(second, 4);
@@ -257,7 +250,7 @@ describe('sticky sessions by address', () => {
         crowd.met,
         before.map((slot) => [slot]),
       );
-      await killed(second);
+      await second.killSupervisor();
       const runOptions = ['--slots', '4'];
       await withService({ ...sticky, runOptions, runtimeFolder }, async (third) => {
         const [, , , last] = await whenAllServe(third, 4);

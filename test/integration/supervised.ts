@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { mkdtemp, rename, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -324,6 +325,13 @@ export class Supervised {
     });
     const runRoot = path.join(this.runtimeFolder, 'moult');
     assert.deepEqual(existsSync(runRoot) ? readdirSync(runRoot) : [], [], 'the run folder is gone');
+  }
+
+  /** Kills `moult run` alone; its service serves on. */
+  async killSupervisor(): Promise<void> {
+    const gone = once(this.process, 'exit');
+    process.kill(this.pid, 'SIGKILL');
+    await gone;
   }
 
   /** Ends all that is left of it by force, and removes its folder. */

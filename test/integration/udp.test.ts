@@ -171,9 +171,7 @@ describe('a datagram socket', () => {
       async ({ service, stream, options }) => {
         await service.restart('--wait=confirmed');
         const serving = await service.alone();
-        const gone = eventOf(service.process, 'exit');
-        process.kill(service.pid, 'SIGKILL');
-        await gone;
+        await service.killSupervisor();
         await goesOn(stream, serving);
         const again = await Supervised.start({ ...options, runtimeFolder: service.runtimeFolder });
         try {

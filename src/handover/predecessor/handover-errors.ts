@@ -18,7 +18,7 @@ export function successorLost(state: HandoverState, reason: MoultError | undefin
   const isAfterCommit = ['committing', 'probation', 'verifying'].includes(state);
   const code = isAfterCommit ? 'MOULT_SUCCESSOR_LOST' : 'MOULT_SUCCESSOR_EXITED';
   const why = reason === undefined ? 'it closed its connection' : reason.message;
-  return new MoultError(code, `the successor was lost while ${state}: ${why}`);
+  return new MoultError(code, `the successor was lost in the state ${state}: ${why}`);
 }
 
 /** The successor was not ready in time. @param missing what it said last that it still lacks. */

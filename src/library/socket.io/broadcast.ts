@@ -1,3 +1,7 @@
+/*
+ * Over 300 lines: what an adapter sends, receives and numbers is one account, for the adapter in memory and that of
+ * Redis.
+ */
 import { randomBytes } from 'node:crypto';
 import type { Feed, Mark, OlderFeed } from '../../broadcast/feed.js';
 import type { BroadcastMessage } from '../../broadcast/message.js';

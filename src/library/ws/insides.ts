@@ -1,3 +1,7 @@
+/*
+ * Over 300 lines: all that moult reads and sets inside of `ws`, so that another version is checked against one
+ * file.
+ */
 import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { Duplex } from 'node:stream';

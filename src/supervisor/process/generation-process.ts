@@ -1,3 +1,7 @@
+/*
+ * Over 300 lines: one process from its start to its end; what is asked of it while it runs is in service-
+ * questions.ts.
+ */
 import { once } from 'node:events';
 import { connect, Socket } from 'node:net';
 import type { Line } from '../../channel/line.js';

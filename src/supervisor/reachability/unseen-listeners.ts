@@ -154,11 +154,11 @@ function whatItMeans({ address, pid, command, shown }: UnseenListener): string {
   const who = `process ${pid} (${command}) listens on ${address}`;
   if (shown === undefined)
     return `${who}, which moult does not see. A restart does not pass it on: the new release finds it in use, and nothing listens there after the old one has exited`;
-  const how = shown === 'renamed' ? 'which has another name by now' : `to which the link ${shown.link} leads`;
+  const how = shown === 'renamed' ? 'which has been renamed since' : `to which the link ${shown.link} leads`;
   return (
-    `${who}, ${how}. moult does not hold a path that is made with the number of its process, or a time: after a crash, ` +
-    'clients are refused until the next process listens, and a release that fails after it has changed where clients are led ' +
-    'leaves them with nobody. Listen on a path without the number, which moult keeps through both'
+    `${who}, ${how}. moult cannot hold a path that contains a process number or a time: after a crash, clients are refused ` +
+    'until the next process listens, and if a release fails after it has switched the link or the name, clients reach ' +
+    'nobody. Listen on a fixed path: moult keeps that through both'
   );
 }
 

@@ -1,3 +1,6 @@
+/*
+ * Over 300 lines: every way in which a restart begins and ends meets here, so that there is never more than one.
+ */
 import type { Logger } from 'pino';
 import { asMoultError, MoultError } from '../../errors.js';
 import type { RestartSummary, StageEvent } from '../../lifecycle/restart-record.js';

@@ -168,7 +168,7 @@ export class ServingState {
     const isInProbation = (!closed || failed) && probation.successor === generation;
     if (isInProbation && probation.fail(generation, new MoultError('MOULT_PROBATION_FAILED', what))) return;
     if (closed) log.warn(`${what}: it is closed, and clients are refused there until the next restart`);
-    else log.error(`${what}: all of the generation is started again`);
+    else log.error(`${what}: the whole generation is started again`);
     manager.tell(what);
     if (!closed) generation.kill();
   }

@@ -1,5 +1,5 @@
 /*
- * What concerns several slots at once: a roll, which replaces one after another, and what undoes it. Each slot
+ * Over 300 lines: a roll and its undo decide on the same list of slots. What concerns several slots at once: a roll, which replaces one after another, and what undoes it. Each slot
  * restarts as a service without slots does, by a full handover with its own predecessor; here is decided which
  * one is next, and what becomes of those that are done when one fails.
  */

@@ -71,7 +71,7 @@ export class Scaling {
     const lost = count < were ? await this.#shrink(count) : [];
     if (count !== were) log.info(`${count} slots serve, ${were} did before`);
     if (lost.length === 0) return { slots: count, were };
-    log.warn(`state that the slots had that have ended is gone: ${lost.map(({ name }) => name).join(', ')}`);
+    log.warn(`lost with the slots that have ended: ${lost.map(({ name }) => name).join(', ')}`);
     return { slots: count, were, lost };
   }
 

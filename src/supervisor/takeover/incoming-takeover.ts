@@ -1,5 +1,5 @@
 /*
- * How this supervisor begins where another one runs the service: its first generation takes over from that
+ * Over 300 lines: a take-over has one order of steps, and each may be given up. How this supervisor begins where another one runs the service: its first generation takes over from that
  * one's, as in any restart, and when it has proved itself the other supervisor ends.
  */
 import { rmSync, statSync } from 'node:fs';

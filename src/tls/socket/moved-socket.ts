@@ -1,3 +1,6 @@
+/*
+ * Over 300 lines: it stands for a TLSSocket, with a member for each of that one's.
+ */
 import type { Server } from 'node:net';
 import { handleOf } from '../../node/handle.js';
 import { isEnding, readAgain, stopReading } from '../../node/http/standstill.js';
