@@ -82,7 +82,7 @@ export function fixture(later: Later, name: string, args: readonly string[] = []
       : ['/bin/sh', '-c', `ulimit -n ${maxDescriptors}; exec "$@"`, 'sh', ...words];
   const [command = '', ...rest] = limited;
   // A proof may have every process of a test load something: proofs/tls.mjs.
-  const env = { ...process.env, NODE_OPTIONS: process.env['FIXTURE_NODE_OPTIONS'] ?? '' };
+  const env = { ...process.env, NODE_OPTIONS: process.env.FIXTURE_NODE_OPTIONS ?? '' };
   delete (env as Record<string, string | undefined>).NODE_TEST_CONTEXT;
   const child = spawn(command, rest, { stdio: ['pipe', 'pipe', 'pipe'], env, ...options });
   const running = new Fixture(child);
