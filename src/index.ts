@@ -3,7 +3,7 @@
  * @module moult
  */
 
-export type { Subscription } from './broadcast/feeds.js';
+export type { Subscription } from './broadcast/feeds/feeds.js';
 export {
   type ErrorCode,
   type ErrorFacts,

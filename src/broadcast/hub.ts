@@ -2,27 +2,21 @@
  * Over 300 lines: what is sent, heard and still on its way to each peer is one account.
  */
 import { randomBytes } from 'node:crypto';
-import type { Message } from '../protocol/messages.js';
 import { Clients } from './clients.js';
-import type { FromBroker } from './feed-hub.js';
+import { Conditions } from './conditions.js';
+import { DeliveryQueue } from './delivery-queue.js';
 import { isOfBroker } from './feed-senders.js';
-import { Feeds } from './feeds.js';
+import type { FromBroker } from './feeds/feed-hub.js';
+import { Feeds } from './feeds/feeds.js';
 import { GapStore } from './gap-store.js';
+import { warnIncomplete } from './incomplete-warning.js';
+import { beginTogether, type Introduction } from './introduction.js';
 import { type Conversation, Link } from './link.js';
-import { type BroadcastMessage, encodeMessage, listOf, type Positions, positionsOf } from './message.js';
-import { MessageLog } from './message-log.js';
-import type { PublishOptions, Topic } from './topic.js';
+import { type BroadcastMessage, encodeMessage, listOf, positionsOf } from './message.js';
+import { MessageHistory, NOT_KEPT } from './message-history.js';
+import { PeerLinks } from './peer-links.js';
+import { type PublishOptions, type Topic, Topics } from './topic.js';
 
-/**
- * What waits for other slots has room for this; one that leaves more unread is left out. The other side of a handover is
- * never: what it has not read is kept, as memory allows.
- */
-export const MAX_WAITING_BYTES = 16 * 1024 * 1024;
-/** Between slots so much is kept for one that is linked a moment later. */
-const RECENT_MESSAGES = 1000;
-const RECENT_BYTES = 1024 * 1024;
-/** So many senders are known; those that have sent last. Two generations of each slot are far fewer. */
-const MAX_SENDERS = 512;
 /** So long a generation that ends waits for another that deals with nothing of what it has sent. */
 const FLUSH_SILENCE_MS = 10_000;
 const FLUSH_LOOK_MS = 100;
@@ -33,7 +27,6 @@ interface Waiting {
   readonly by: Topic | undefined;
 }
 
-const NO_BYTES = Buffer.alloc(0);
 const SOMEBODY = {};
 
 /**
@@ -45,37 +38,26 @@ export class BroadcastHub {
   readonly id: string;
   readonly clients = new Clients();
   readonly feeds: Feeds;
-  readonly #log = new MessageLog();
-  readonly #positions: Positions = new Map();
+  readonly #links = new PeerLinks();
+  readonly #history = new MessageHistory(this.#links);
   /** All that take part, or have. */
   readonly #known = new Set<string>();
-  readonly #topics = new Map<string, Set<Topic>>();
-  readonly #links = new Set<Link>();
+  readonly #topics = new Topics();
   readonly #gaps: GapStore;
-  readonly #onUse: (() => void)[] = [];
-  /** Up to where messages are not kept any more. */
-  readonly #forgotten: Positions = new Map();
-  #pins = 0;
-  #recent = 0;
-  readonly #waiting: Waiting[] = [];
-  /** Each says whether what it waits for has come; then it is done. */
-  readonly #waits = new Set<() => boolean>();
-  #openings = 0;
-  /** Of them, those to other slots. */
-  #slotOpenings = 0;
+  readonly #deliveries = new DeliveryQueue<Waiting>((waiting) => this.#deliver(waiting));
+  readonly #conditions = new Conditions();
   #seq = 0;
   #names = 0;
   #isFresh = true;
-  #isDelivering = false;
   #isScheduled = false;
 
   constructor(id = randomBytes(6).toString('base64url')) {
     this.id = id;
     this.feeds = new Feeds(this);
-    this.#gaps = new GapStore(this.#positions, {
+    this.#gaps = new GapStore(this.#history.positions, {
       late: () => this.#giveUpGaps(),
       missed: (count) =>
-        warn(
+        warnIncomplete(
           `${count} broadcast messages from another generation did not arrive: it ended, or was disconnected`,
         ),
     });
@@ -88,7 +70,7 @@ export class BroadcastHub {
 
   /** Whether one was asked to take part, and has not answered yet. */
   get isOpening(): boolean {
-    return this.#openings > 0;
+    return this.#links.areOpening;
   }
 
   /** Whether one has ever. */
@@ -98,29 +80,29 @@ export class BroadcastHub {
 
   /** Whether messages wait for another generation that is slow. */
   get isFull(): boolean {
-    return [...this.#links].some((link) => link.isFull);
+    return this.#links.areFull;
   }
 
   /** Up to where this process is, for clients that leave it. */
   get heard(): { origin: string; seq: number }[] | undefined {
-    return this.#topics.size + this.#links.size === 0 ? undefined : listOf(this.#positions);
+    return this.#topics.areNone && this.#links.size === 0 ? undefined : listOf(this.#history.positions);
   }
 
   /** The same for a client that was sent more where it came from, and has not been overtaken since; else undefined. */
   heardBy(client: object): { origin: string; seq: number }[] | undefined {
     const isOver = (sender: string) => this.feeds.hasLeft(sender);
-    const further = this.clients.heardBy(client, this.#positions, isOver);
+    const further = this.clients.heardBy(client, this.#history.positions, isOver);
     return further === undefined ? undefined : listOf(further);
   }
 
   /** Whether a process takes part at the other end of a channel. */
   isLinkedTo(id: string): boolean {
-    return [...this.#links].some(({ peer }) => peer === id);
+    return this.#links.all.some(({ peer }) => peer === id);
   }
 
   /** What is kept for those that may lack it. */
   get kept(): { readonly size: number; readonly bytes: number } {
-    return { size: this.#log.end - this.#log.start, bytes: this.#log.bytes };
+    return { size: this.#history.log.end - this.#history.log.start, bytes: this.#history.log.bytes };
   }
 
   /** Whether it knows a sender: its messages come by themselves. */
@@ -130,14 +112,12 @@ export class BroadcastHub {
 
   /** Others may come that lack what was sent last: some of it is kept, also where nobody takes part yet. */
   keepRecent(): void {
-    this.#recent = RECENT_MESSAGES;
+    this.#history.keepRecent();
   }
 
   /** Deals with messages of this name from now on. */
   declare(topic: Topic): void {
-    const same = this.#topics.get(topic.name) ?? new Set();
-    this.#topics.set(topic.name, same.add(topic));
-    for (const told of this.#onUse.splice(0)) told();
+    this.#topics.add(topic);
   }
 
   has(name: string): boolean {
@@ -145,14 +125,12 @@ export class BroadcastHub {
   }
 
   withdraw(topic: Topic): void {
-    const same = this.#topics.get(topic.name);
-    if (same?.delete(topic) && same.size === 0) this.#topics.delete(topic.name);
+    this.#topics.remove(topic);
   }
 
   /** Calls back as soon as a name is used here. */
   whenUsed(then: () => void): void {
-    if (this.#topics.size > 0) then();
-    else this.#onUse.push(then);
+    this.#topics.whenUsed(then);
   }
 
   /**
@@ -161,7 +139,7 @@ export class BroadcastHub {
    * @throws MOULT_BAD_OPTION, MOULT_DATA_TOO_LARGE
    */
   publish(topic: string, value: unknown, { sent = value, by }: PublishOptions = {}): boolean {
-    const payload = by === undefined || this.#isRead ? encodeMessage(topic, value) : NO_BYTES;
+    const payload = by === undefined || this.#isRead ? encodeMessage(topic, value) : NOT_KEPT;
     this.#seq += 1;
     const message = { origin: this.id, seq: this.#seq, topic, payload, fed: undefined };
     this.#accept({ message, value: { sent }, by });
@@ -170,7 +148,7 @@ export class BroadcastHub {
 
   /** A message of a broker, which every generation receives itself. */
   receive(by: Topic, from: FromBroker, value: unknown, sent: unknown): void {
-    const payload = this.#isRead ? this.#toKeep(by.name, value) : NO_BYTES;
+    const payload = this.#isRead ? this.#toKeep(by.name, value) : NOT_KEPT;
     this.#accept({ message: { ...from, topic: by.name, payload }, value: { sent }, by });
   }
 
@@ -179,7 +157,7 @@ export class BroadcastHub {
     try {
       return encodeMessage(name, value);
     } catch {
-      return NO_BYTES;
+      return NOT_KEPT;
     }
   }
 
@@ -191,36 +169,34 @@ export class BroadcastHub {
 
   /** Messages of this sender may come from now on, and others are told. */
   begins(sender: string): void {
-    this.#positions.set(sender, 0);
+    this.#history.positions.set(sender, 0);
     this.#schedule();
   }
 
   /** Nothing of these senders comes any more. */
   forget(isOver: (sender: string) => boolean): void {
-    for (const known of [this.#positions, this.#forgotten]) {
-      for (const sender of known.keys()) if (isOver(sender)) known.delete(sender);
-    }
+    this.#history.forget(isOver);
   }
 
   /** Up to which of a sender's messages is no longer kept for clients that come. */
   forgotten(sender: string): number {
-    return this.#forgotten.get(sender) ?? 0;
+    return this.#history.forgotten(sender);
   }
 
   /** Settles when no other generation is slow. */
   drained(): Promise<void> {
-    return this.#until(() => !this.isFull);
+    return this.#conditions.until(() => !this.isFull);
   }
 
   /** Settles when the other side of a channel is not slow: at once, where it does not share. */
   keepsUp(channel: Conversation): Promise<void> {
-    return this.#until(() => ![...this.#links].some((link) => link.isOver(channel) && link.isFull));
+    return this.#conditions.until(() => this.#links.over(channel)?.isFull !== true);
   }
 
   /** How many bytes wait that the other side of a channel has not dealt with. */
   waitingBytes(channel: Conversation): number {
-    const link = [...this.#links].find((one) => one.isOver(channel));
-    return link === undefined ? 0 : this.#log.bytesFrom(link.low);
+    const link = this.#links.over(channel);
+    return link === undefined ? 0 : this.#history.log.bytesFrom(link.low);
   }
 
   /**
@@ -243,16 +219,9 @@ export class BroadcastHub {
     this.whenUsed(() => {
       if (channel.isClosed) return;
       // What is sent before the answer is for the other side, too.
-      const slots = isSlot ? 1 : 0;
-      this.#openings += 1;
-      this.#slotOpenings += slots;
-      let isOpening = true;
+      const hasOpened = this.#links.opens(isSlot);
       const opened = () => {
-        if (!isOpening) return;
-        isOpening = false;
-        this.#openings -= 1;
-        this.#slotOpenings -= slots;
-        this.feedMoved();
+        if (hasOpened()) this.feedMoved();
       };
       channel.closed.then(opened);
       const introduction = this.#introduction();
@@ -277,28 +246,21 @@ export class BroadcastHub {
 
   /** Clients may come: nothing is forgotten. @returns ends that. */
   pin(): () => void {
-    this.#pins += 1;
-    let isOver = false;
-    return () => {
-      if (isOver) return;
-      isOver = true;
-      this.#pins -= 1;
-      this.#forget();
-    };
+    return this.#history.pin();
   }
 
   /** A client comes from another generation. @param heard up to where it was sent messages there. */
   arriving(client: object, heard: readonly { origin: string; seq: number }[]): void {
     const { isPast, mayBeAhead } = this.feeds.arrival(heard);
-    const missed = this.#log.all().filter((message) => !isPast(message));
+    const missed = this.#history.log.all().filter((message) => !isPast(message));
     const positions = positionsOf(heard.filter(({ origin }) => mayBeAhead(origin)));
-    this.clients.arriving(client, positions, this.#positions, missed);
+    this.clients.arriving(client, positions, this.#history.positions, missed);
   }
 
   /** It is set up: it gets what it has missed. */
   arrived(client: object): void {
     for (const message of this.clients.missedBy(client)) {
-      for (const topic of this.#topics.get(message.topic) ?? []) {
+      for (const topic of this.#topics.named(message.topic)) {
         guarded(() => topic.deliverTo?.(client, message));
       }
     }
@@ -314,62 +276,37 @@ export class BroadcastHub {
       !link.isFlushed && nowMs - Math.max(startedAtMs, link.heardAtMs) < silenceMs;
     const isFlushed = () => {
       const nowMs = performance.now();
-      return ![...this.#links].some((link) => isWaitedFor(link, nowMs));
+      return !this.#links.all.some((link) => isWaitedFor(link, nowMs));
     };
-    const looks = setInterval(() => this.#look(), FLUSH_LOOK_MS).unref();
+    const looks = setInterval(() => this.#conditions.look(), FLUSH_LOOK_MS).unref();
     this.#schedule();
-    await this.#until(isFlushed);
+    await this.#conditions.until(isFlushed);
     clearInterval(looks);
-  }
-
-  /** Whether anybody may need again what is sent now. */
-  get #isKept(): boolean {
-    return this.#links.size + this.#openings + this.#recent + this.#pins > 0;
   }
 
   /** Whether what is sent now is read again: by others, or for a client that is not set up. */
   get #isRead(): boolean {
-    return this.#isKept || this.clients.arePending;
+    return this.#history.isKept || this.clients.arePending;
   }
 
-  #introduction(): Message<'broadcast-join'> {
+  #introduction(): Introduction {
     return {
       type: 'broadcast-join',
       id: this.id,
-      heard: listOf(this.#positions),
+      heard: listOf(this.#history.positions),
       first: this.#isFresh,
     };
   }
 
-  /** @param said how this side has introduced itself. */
-  #join(
-    channel: Conversation,
-    join: Message<'broadcast-join'>,
-    said: Message<'broadcast-join'>,
-    isSlot: boolean,
-  ): void {
-    // What was sent before nobody has who could bring a client that was not sent it. One that joins several at once is
-    // sent it by none of them; of senders that it knows by then another one has begun to tell it.
-    const ofGenerations = join.heard.filter(({ origin }) => !isOfBroker(origin));
-    for (const { origin, seq } of ofGenerations) {
-      const known = this.#positions.get(origin);
-      const isNews = seq > (known ?? 0);
-      const isBeginning =
-        this.#isFresh || (join.first && origin === join.id) || (said.first && known === undefined);
-      if (!isNews || !isBeginning || origin === this.id) continue;
-      this.#positions.set(origin, seq);
-      this.#forgotten.set(origin, seq);
-    }
-    if (!this.#positions.has(join.id)) this.#positions.set(join.id, 0);
-    for (const origin of [join.id, ...this.#positions.keys()])
-      if (!isOfBroker(origin)) this.#known.add(origin);
-    // One that shares for the first time begins with what this side has said, which may be long ago.
-    const heard = join.first ? begun(said.heard, join.heard) : join.heard;
+  #join(channel: Conversation, theirs: Introduction, ours: Introduction, isSlot: boolean): void {
+    const heard = beginTogether(this.#history, theirs, ours, this.#isFresh);
     this.#isFresh = false;
+    for (const origin of [theirs.id, ...this.#history.positions.keys()])
+      if (!isOfBroker(origin)) this.#known.add(origin);
     const link = new Link(
       channel,
-      this.#log,
-      { ...join, heard },
+      this.#history.log,
+      { ...theirs, heard },
       {
         received: (from, messages) => this.#received(from, messages),
         heardOf: (origin) => this.#known.add(origin),
@@ -386,7 +323,7 @@ export class BroadcastHub {
 
   #received(link: Link, messages: readonly BroadcastMessage[]): void {
     for (const message of messages) {
-      const isOnlySource = [...this.#links].every((one) => one === link);
+      const isOnlySource = this.#links.all.every((one) => one === link);
       for (const next of this.#gaps.take(message, isOnlySource))
         this.#accept({ message: next, value: undefined, by: undefined });
     }
@@ -397,122 +334,43 @@ export class BroadcastHub {
     for (const next of this.#gaps.giveUp()) this.#accept({ message: next, value: undefined, by: undefined });
   }
 
-  // What is sent while one is dealt with comes after it, for every client.
   #accept(waiting: Waiting): void {
-    this.#waiting.push(waiting);
-    if (this.#isDelivering) return;
-    this.#isDelivering = true;
-    try {
-      for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) {
-        this.#deliver(next);
-      }
-    } finally {
-      this.#isDelivering = false;
-    }
-    this.#schedule();
+    if (this.#deliveries.add(waiting)) this.#schedule();
   }
 
   #deliver({ message, value, by }: Waiting): void {
-    this.#note(message);
-    if (this.#isKept && message.payload !== NO_BYTES) {
-      this.#log.add(message);
-      this.#limit();
-      if (this.#links.size === 0) this.#forget();
-    } else this.#forgotten.set(message.origin, message.seq);
+    this.#history.add(message);
     // An older release sends on what its broker brings; this side has its own.
     if (value === undefined && message.fed !== undefined && this.feeds.has(message.topic)) return;
     this.clients.note(message);
     const isDue = (client: object) => this.clients.isDue(client, message);
-    const topics = by === undefined ? this.#topics.get(message.topic) : [by];
-    for (const topic of topics ?? []) guarded(() => topic.deliver(message, isDue, value));
-  }
-
-  // The oldest are those of generations that are gone for long.
-  #note({ origin, seq }: BroadcastMessage): void {
-    this.#positions.delete(origin);
-    this.#positions.set(origin, seq);
-    if (this.#positions.size <= MAX_SENDERS) return;
-    // Feeds forget their own.
-    const generations = [...this.#positions.keys()].filter((one) => !isOfBroker(one));
-    const [oldest] = generations;
-    if (generations.length <= MAX_SENDERS || oldest === undefined) return;
-    this.#positions.delete(oldest);
-    this.#forgotten.delete(oldest);
-  }
-
-  // What somebody else needs stays anyway.
-  #limit(): void {
-    while (this.#log.bytes > MAX_WAITING_BYTES && !this.#isNeeded) {
-      const slow = [...this.#links].filter(({ low }) => low <= this.#log.start);
-      for (const link of slow) {
-        const { skipped } = link;
-        link.skipTo(this.#log.start + 1);
-        if (skipped > 0 || link.skipped === 0) continue;
-        warn(
-          `another slot left more than ${MAX_WAITING_BYTES} bytes of broadcast messages unread: its clients miss the oldest ones`,
-        );
-      }
-      this.#forgetBefore(this.#log.start + 1);
-    }
-  }
-
-  /** Whether the oldest message may be needed by clients that come, or by the other side of a handover. */
-  get #isNeeded(): boolean {
-    if (this.#openings - this.#slotOpenings + this.#pins > 0) return true;
-    // The other side of a handover has these itself, or cannot reach the broker: its clients wait until it is past them.
-    if (isOfBroker(this.#log.at(this.#log.start)?.origin ?? '')) return false;
-    return [...this.#links].some(({ isSlot, low }) => !isSlot && low <= this.#log.start);
-  }
-
-  #forgetBefore(index: number): void {
-    for (const { origin, seq } of this.#log.forgetBefore(index)) this.#forgotten.set(origin, seq);
+    const topics = by === undefined ? this.#topics.named(message.topic) : [by];
+    for (const topic of topics) guarded(() => topic.deliver(message, isDue, value));
   }
 
   #acknowledged(): void {
-    this.#forget();
+    this.#history.trim();
     this.#schedule();
   }
 
   #closed(link: Link): void {
-    this.#links.delete(link);
-    this.#forget();
+    this.#links.remove(link);
+    this.#history.trim();
     // Nobody else may have what it had not sent on.
     if (this.#links.size <= 1) this.#giveUpGaps();
-    this.#look();
-  }
-
-  #forget(): void {
-    if (this.#openings + this.#pins > 0) return;
-    const isMuch = this.#log.bytes > RECENT_BYTES;
-    const kept = isMuch ? this.#log.end : Math.max(this.#log.start, this.#log.end - this.#recent);
-    this.#forgetBefore(Math.min(kept, ...[...this.#links].map(({ low }) => low)));
+    this.#conditions.look();
   }
 
   /** A feed is settled, or has come to a mark: others may be past what is kept. */
   feedMoved(): void {
-    for (const link of this.#links) link.look();
-    this.#forget();
-    this.#look();
+    for (const link of this.#links.all) link.look();
+    this.#history.trim();
+    this.#conditions.look();
   }
 
   /** Settles when clients can be placed among the messages of all feeds; see {@link Feeds.areSettled}. */
   feedsSettled(): Promise<void> {
-    return this.#until(() => this.feeds.areSettled);
-  }
-
-  #until(isOver: () => boolean): Promise<void> {
-    if (isOver()) return Promise.resolve();
-    return new Promise((resolve) => {
-      this.#waits.add(() => {
-        const isDone = isOver();
-        if (isDone) resolve();
-        return isDone;
-      });
-    });
-  }
-
-  #look(): void {
-    for (const wait of this.#waits) if (wait()) this.#waits.delete(wait);
+    return this.#conditions.until(() => this.feeds.areSettled);
   }
 
   #schedule(): void {
@@ -520,21 +378,10 @@ export class BroadcastHub {
     this.#isScheduled = true;
     process.nextTick(() => {
       this.#isScheduled = false;
-      for (const link of this.#links) link.flush(this.#positions);
-      this.#look();
+      for (const link of this.#links.all) link.flush(this.#history.positions);
+      this.#conditions.look();
     });
   }
-}
-
-/** @param said up to where one begins that shares for the first time. @param told what it says itself. */
-function begun(
-  said: Message<'broadcast-join'>['heard'],
-  told: Message<'broadcast-join'>['heard'],
-): Message<'broadcast-join'>['heard'] {
-  return [
-    ...said.filter(({ origin }) => !isOfBroker(origin)),
-    ...told.filter(({ origin }) => isOfBroker(origin)),
-  ];
 }
 
 // What a service's own code throws must not keep the message from anybody else.
@@ -542,12 +389,8 @@ function guarded(deliver: () => void): void {
   try {
     deliver();
   } catch (cause) {
-    warn(
+    warnIncomplete(
       `a broadcast message could not be handled: ${cause instanceof Error ? cause.message : String(cause)}`,
     );
   }
-}
-
-function warn(message: string): void {
-  process.emitWarning(message, { type: 'MoultWarning', code: 'MOULT_BROADCAST_INCOMPLETE' });
 }

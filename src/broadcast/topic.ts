@@ -24,3 +24,38 @@ export interface PublishOptions {
   /** Who alone deals with it in this process; then it is made bytes only where somebody else is to have it. */
   readonly by?: Topic;
 }
+
+/** The names under which this process deals with messages. Several may have the same. */
+export class Topics {
+  readonly #topics = new Map<string, Set<Topic>>();
+  readonly #onUse: (() => void)[] = [];
+
+  get areNone(): boolean {
+    return this.#topics.size === 0;
+  }
+
+  has(name: string): boolean {
+    return this.#topics.has(name);
+  }
+
+  named(name: string): Iterable<Topic> {
+    return this.#topics.get(name) ?? [];
+  }
+
+  add(topic: Topic): void {
+    const same = this.#topics.get(topic.name) ?? new Set();
+    this.#topics.set(topic.name, same.add(topic));
+    for (const told of this.#onUse.splice(0)) told();
+  }
+
+  remove(topic: Topic): void {
+    const same = this.#topics.get(topic.name);
+    if (same?.delete(topic) && same.size === 0) this.#topics.delete(topic.name);
+  }
+
+  /** Calls back as soon as there is one. */
+  whenUsed(then: () => void): void {
+    if (this.#topics.size > 0) then();
+    else this.#onUse.push(then);
+  }
+}

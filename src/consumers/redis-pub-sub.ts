@@ -5,9 +5,9 @@
  * @module moult/redis-pub-sub
  */
 import type { Redis } from 'ioredis';
-import type { Feedable, Subscription } from '../broadcast/feeds.js';
+import type { Feedable, Subscription } from '../broadcast/feeds/feeds.js';
 
-export type { Feedable, Subscription } from '../broadcast/feeds.js';
+export type { Feedable, Subscription } from '../broadcast/feeds/feeds.js';
 
 /** What is subscribed to. */
 export interface RedisPubSubOptions<T> {

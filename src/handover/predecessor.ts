@@ -11,7 +11,7 @@ import type { DrainReport, GenerationState, Message, Settings } from '../protoco
 import type { FlowPeer } from './flow-peer.js';
 import type { GenerationContext } from './generation-context.js';
 import { SharingOut } from './peer-slots.js';
-import { Attempt, type ExpectedSuccessor, offerListeners } from './predecessor/attempt.js';
+import { type AnnouncedSuccessor, Attempt, offerListeners } from './predecessor/attempt.js';
 import { beforeCommit, commit } from './predecessor/commit.js';
 import { Feeds } from './predecessor/feeds.js';
 import { HandBack } from './predecessor/hand-back.js';
@@ -46,7 +46,7 @@ export class Predecessor {
   readonly #feeds: Feeds;
   readonly #leaving: Leaving;
   #state: HandoverState = 'serving';
-  #expected: ExpectedSuccessor | undefined;
+  #expected: AnnouncedSuccessor | undefined;
   /** From the hello of a successor on. */
   #attempt: Attempt | undefined;
   /** While its own predecessor takes back what is here. */

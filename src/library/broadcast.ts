@@ -1,5 +1,5 @@
-import type { Feed, Mark, OlderFeed } from '../broadcast/feed.js';
-import type { Subscription } from '../broadcast/feeds.js';
+import type { Feed, Mark, OlderFeed } from '../broadcast/feeds/feed.js';
+import type { Subscription } from '../broadcast/feeds/feeds.js';
 import { BroadcastHub } from '../broadcast/hub.js';
 import { type BroadcastMessage, decodeMessage } from '../broadcast/message.js';
 import { broadcastHub } from '../broadcast/shared.js';

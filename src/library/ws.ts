@@ -11,7 +11,7 @@ import type { MovableWebSockets } from './movable/movable-web-sockets.js';
 import { OPEN, socketOf } from './ws/insides.js';
 import { cameFromElsewhere, WebSocketMover, webSocketOn } from './ws/mover.js';
 
-export type { Subscription } from '../broadcast/feeds.js';
+export type { Subscription } from '../broadcast/feeds/feeds.js';
 export type { Broadcast } from './broadcast.js';
 export type { MovableWebSockets } from './movable/movable-web-sockets.js';
 

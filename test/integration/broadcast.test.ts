@@ -9,7 +9,7 @@ import { createAdapter } from '@socket.io/redis-adapter';
 import { Redis } from 'ioredis';
 import { Server } from 'socket.io';
 import WebSocket from 'ws';
-import { MAX_WAITING_BYTES } from '#moult/broadcast/hub.js';
+import { MAX_WAITING_BYTES } from '#moult/broadcast/message-history.js';
 import { brokerOf } from '../support/brokers.js';
 import { lacksServer, serverFor } from '../support/message-service.js';
 import { bySocketIo, byWebSocket, Crowd } from './broadcast-clients.js';

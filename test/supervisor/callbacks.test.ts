@@ -27,7 +27,7 @@ const LISTED: Readonly<Record<string, string>> = {
     'its calls of the system return their failure, which means that it is closed',
   'supervisor/process/process-tree.ts: () => { const isGone = hasEnded(pid, ticks); const':
     'both say that they do not know, or that it lives',
-  'supervisor/serving/wrapper-process.ts: () => { if (generation.exit === undefined) step();':
+  'supervisor/process/wrapper-process.ts: () => { if (generation.exit === undefined) step();':
     'signals return their failure',
   'supervisor/process/whole-lines.ts: () => this.flush(), REST_MS':
     'a stream tells of what cannot be written by an event',

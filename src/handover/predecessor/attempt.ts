@@ -14,7 +14,7 @@ import { LateOpenings } from './late-openings.js';
 import type { StageLimit } from './stage-limit.js';
 
 /** A successor that the supervisor has announced. */
-export interface ExpectedSuccessor {
+export interface AnnouncedSuccessor {
   readonly generation: number;
   readonly settings: Settings;
   /** Runs from the announcement: for all stages of the handover. */
@@ -66,7 +66,7 @@ export class Attempt {
 
   /** The successor has said hello, and has been told of the listeners. @param offered the names of these. */
   constructor(
-    { generation, settings, limit }: ExpectedSuccessor,
+    { generation, settings, limit }: AnnouncedSuccessor,
     channel: Channel,
     context: GenerationContext,
     { offered, takesLate }: { readonly offered: readonly string[]; readonly takesLate: boolean },

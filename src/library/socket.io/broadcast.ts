@@ -3,7 +3,7 @@
  * Redis.
  */
 import { randomBytes } from 'node:crypto';
-import type { Feed, Mark, OlderFeed } from '../../broadcast/feed.js';
+import type { Feed, Mark, OlderFeed } from '../../broadcast/feeds/feed.js';
 import type { BroadcastMessage } from '../../broadcast/message.js';
 import { broadcastHub } from '../../broadcast/shared.js';
 import type { Topic } from '../../broadcast/topic.js';

@@ -2,7 +2,7 @@ import type { EventEmitter } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import type { Server, Socket } from 'socket.io';
 import type { WebSocket, WebSocketServer } from 'ws';
-import type { Mark } from '../../broadcast/feed.js';
+import type { Mark } from '../../broadcast/feeds/feed.js';
 
 /*
  * What moult knows of Socket.IO and Engine.IO beyond their documentation: where they keep what belongs to a client.

@@ -5,7 +5,7 @@
 import { once } from 'node:events';
 import { connect, Socket } from 'node:net';
 import type { Line } from '../../channel/line.js';
-import { type ErrorReport, MoultError } from '../../errors.js';
+import { MoultError } from '../../errors.js';
 import { wallClockMs } from '../../os/clock.js';
 import { Deadline } from '../../os/deadline.js';
 import { closeDescriptor } from '../../os/descriptors/descriptor.js';
@@ -17,7 +17,7 @@ import type { StartedBy } from '../../service/environment.js';
 import type { Release } from '../releases/release.js';
 import { killTree, type Outputs, type ProcessTree, startTree, startTreeWith } from './process-tree.js';
 import type { ServiceFiles } from './service-files.js';
-import { ServiceQuestions, type StateQuestion } from './service-questions.js';
+import { type LookAnswer, ServiceQuestions, type StateQuestion } from './service-questions.js';
 import { type AtStart, launchOf, passedListeners } from './start-facts.js';
 import { tellingLine } from './telling-line.js';
 
@@ -104,9 +104,6 @@ export class GenerationProcess {
   found: { readonly isThere: boolean; readonly instead?: string } = { isThere: false };
   /** Whether it can tell connections of looks from those of clients. */
   looks = false;
-  #lookId = 0;
-  #seen: (listener: string) => void = () => {};
-  #asked = 0;
   readonly #questions = new ServiceQuestions(this);
 
   constructor(number: number, release: Release, settings: Settings, tree: ProcessTree) {
@@ -283,23 +280,12 @@ export class GenerationProcess {
   attach(lifeline: Lifeline): void {
     this.lifeline = lifeline;
     this.#serviceTicks = startTicks(lifeline.peer.pid);
-    lifeline.on('looking', (looking) => this.#questions.answer(`looking ${looking.id}`, looking));
-    lifeline.on('seen', ({ id, listener }) => {
-      if (id === this.#lookId) this.#seen(listener);
-    });
+    this.#questions.heed(lifeline);
     lifeline.on('door', ({ path, looks }) => {
       this.door = path;
       this.looks = looks === true;
       this.onDoor();
     });
-    // Answers may come after their question was given up; they must not be out of order then.
-    lifeline.on('state', ({ id, state }) => this.#questions.answer(`state ${id}`, state));
-    lifeline.on('members-door', ({ id, path }) => this.#questions.answer(`members ${id}`, path));
-    lifeline.on('output-renewed', ({ id }) => this.#questions.answer(`output ${id}`, undefined));
-    lifeline.on('gave', ({ moved }) => this.#questions.answer('gave', moved));
-    lifeline.on('expecting', ({ generation, error }) =>
-      this.#questions.answer(`expecting ${generation}`, error),
-    );
   }
 
   /** What the service tells of itself. @param measure whether it is to measure, and tell of that, too. @throws MOULT_PEER_CLOSED, MOULT_PEER_TIMEOUT */
@@ -313,21 +299,14 @@ export class GenerationProcess {
   }
 
   async #state(timeoutMs: number, wanted: StateQuestion): Promise<GenerationState> {
-    const id = ++this.#asked;
-    const state = (await this.#questions.ask(`state ${id}`, timeoutMs, (lifeline) =>
-      lifeline.send({ type: 'ask-state', id, ...wanted }),
-    )) as GenerationState;
+    const state = await this.#questions.state(timeoutMs, wanted);
     this.measures = state.measures ?? this.measures;
     return state;
   }
 
   /** Where other processes of its tree join it; null where they cannot. @throws MOULT_PEER_CLOSED, MOULT_PEER_TIMEOUT */
   async membersDoor(timeoutMs: number): Promise<string | null> {
-    if (!this.takesMembers) return null;
-    const id = ++this.#asked;
-    return this.#questions.ask(`members ${id}`, timeoutMs, (lifeline) =>
-      lifeline.send({ type: 'ask-members-door', id }),
-    ) as Promise<string | null>;
+    return this.takesMembers ? this.#questions.membersDoor(timeoutMs) : null;
   }
 
   /**
@@ -339,38 +318,26 @@ export class GenerationProcess {
     probes: Message<'look'>['probes'],
     seen: (listener: string) => void,
     timeoutMs: number,
-  ): Promise<Pick<Message<'looking'>, 'listeners' | 'closed'>> {
-    if (this.#lookId === 0) this.#lookId = ++this.#asked;
-    const id = this.#lookId;
-    this.#seen = seen;
-    return this.#questions.ask(`looking ${id}`, timeoutMs, (lifeline) =>
-      lifeline.send({ type: 'look', id, probes }),
-    ) as Promise<Message<'looking'>>;
+  ): Promise<LookAnswer> {
+    return this.#questions.look(probes, seen, timeoutMs);
   }
 
   /** None of them comes any more. */
   lookIsOver(): void {
-    this.lifeline?.send({ type: 'look', id: this.#lookId, probes: [] });
-    this.#lookId = 0;
-    this.#seen = () => {};
+    this.#questions.lookIsOver();
   }
 
   /**
    * Has it write to this process's standard output and error as they are now, from its next line on.
    * @throws MOULT_PEER_CLOSED, MOULT_PEER_TIMEOUT
    */
-  async renewOutput(timeoutMs: number): Promise<void> {
-    const id = ++this.#asked;
-    await this.#questions.ask(`output ${id}`, timeoutMs, (lifeline) =>
-      lifeline.send({ type: 'renew-output', id }, [1, 2]),
-    );
+  renewOutput(timeoutMs: number): Promise<void> {
+    return this.#questions.renewOutput(timeoutMs);
   }
 
   /** Has it give so many connections to the one behind this door. @returns how many have moved. @throws MOULT_PEER_CLOSED, MOULT_PEER_TIMEOUT */
   give(door: string, count: number, timeoutMs: number): Promise<number> {
-    return this.#questions.ask('gave', timeoutMs, (lifeline) =>
-      lifeline.send({ type: 'give', door, count }),
-    ) as Promise<number>;
+    return this.#questions.give(door, count, timeoutMs);
   }
 
   /**
@@ -380,14 +347,12 @@ export class GenerationProcess {
    */
   async expect(generation: number, settings: Settings, timeoutMs: number): Promise<void> {
     const refusal = await this.#questions
-      .ask(`expecting ${generation}`, timeoutMs, (lifeline) =>
-        lifeline.send({ type: 'expect', generation, settings }),
-      )
+      .expect(generation, settings, timeoutMs)
       .catch((error: MoultError) => {
         if (error.code === 'MOULT_PEER_TIMEOUT') this.expectNoMore(generation, error);
         throw error;
       });
-    if (refusal !== undefined) throw MoultError.from(refusal as ErrorReport);
+    if (refusal !== undefined) throw MoultError.from(refusal);
     // One that has just come back tells of its door before it answers.
     if (this.door !== undefined || this.isAddonless) return;
     const what = `generation ${this.number} has no socket for a handover`;

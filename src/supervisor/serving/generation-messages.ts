@@ -7,10 +7,10 @@ import type { Message } from '../../protocol/messages.js';
 import type { HeldListeners } from '../listeners/held-listeners.js';
 import type { GenerationProcess } from '../process/generation-process.js';
 import type { Generations } from '../process/generations.js';
+import { endWithService } from '../process/wrapper-process.js';
 import type { RestartService } from '../restart/restart-service.js';
 import { replaceByDrain } from './drained-restart.js';
 import type { ServingState } from './serving-state.js';
-import { endWithService } from './wrapper-process.js';
 
 /** The handover to another supervisor, which hears what the generation that serves says of it. */
 export interface OutgoingHandover {
@@ -112,10 +112,10 @@ function listenToHandover(
     outgoingTakeover.heard(predecessor, progress);
     const { generation: number, stage, facts } = progress;
     const successor = generations.numbered(number);
-    if (stage === 'confirm') servingState.confirmed(number);
+    if (stage === 'confirm') servingState.confirmation.confirmed(number);
     if (successor === undefined) return;
     restarts.handoverTo(successor)?.stage(stage, facts);
-    if (stage === 'verify') servingState.verify(predecessor, number);
+    if (stage === 'verify') servingState.confirmation.verify(predecessor, number);
     if (stage === 'ready') checkBeforeCommit(predecessor, successor, parts);
     // The successor says so itself, unless it hangs just then: its probation must begin all the same.
     if (stage === 'commit' && !successor.isEnding) servingState.serving(successor, generations.epoch + 1);

@@ -184,7 +184,7 @@ export class OrphanAdoption {
     // Both sides of a probation come back, in whichever order: if the one fails the other resumes.
     if (['committing', 'probation', 'verifying'].includes(state) && successor !== null)
       servingState.mayResume(generation, successor);
-    if (state === 'verifying' && successor !== null) servingState.verify(generation, successor);
+    if (state === 'verifying' && successor !== null) servingState.confirmation.verify(generation, successor);
     if (accepting && this.#isSecond(generation)) servingState.retire(generation);
     else if (accepting) {
       this.#callOffFirst();
@@ -240,7 +240,7 @@ export class OrphanAdoption {
     const { generations, probation, servingState } = this.#parts;
     const { current } = generations;
     if (current !== undefined && !current.isProved && probation.successor !== current)
-      servingState.confirmed(current.number);
+      servingState.confirmation.confirmed(current.number);
   }
 }
 

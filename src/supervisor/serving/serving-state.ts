@@ -1,13 +1,12 @@
 /*
  * Over 300 lines: every way in which another generation comes to serve is here, so that they can be read against each other.
  */
-import { asMoultError, MoultError } from '../../errors.js';
+import { MoultError } from '../../errors.js';
 import { namesOf } from '../../lifecycle/listener-names.js';
 import { wallClockMs } from '../../os/clock.js';
 import type { DrainReport, Message } from '../../protocol/messages.js';
-import type { HeldListeners } from '../listeners/held-listeners.js';
 import type { GenerationProcess } from '../process/generation-process.js';
-import type { LoneEnd } from '../restart/probation.js';
+import { Confirmation, type ConfirmationParts } from './confirmation.js';
 import { EndLimits, type EndLimitsParts } from './end-limits.js';
 import { GenerationExits, type GenerationExitsParts, OUTPUT_LINES, revivalOf } from './generation-exits.js';
 import { LateListeners, type LateListenersParts } from './late-listeners.js';
@@ -22,10 +21,10 @@ const ANSWER_TIMEOUT_MS = 5000;
 export interface ServingStateParts
   extends GenerationExitsParts,
     ReachabilityWatchParts,
+    ConfirmationParts,
     EndLimitsParts,
     LateListenersParts,
     ServingNoticeParts {
-  readonly held: HeldListeners;
   readonly shutdown: Pick<Shutdown, 'hasBegun' | 'finish' | 'stop'>;
 }
 
@@ -37,6 +36,8 @@ export class ServingState {
   readonly reachability: ReachabilityWatch;
   /** What is held for one on which it does not listen yet. */
   readonly lateListeners: LateListeners;
+  /** Whether those that serve have proved themselves. */
+  readonly confirmation: Confirmation;
   readonly #parts: ServingStateParts;
   readonly #endLimits: EndLimits;
   readonly #notice: ServingNotice;
@@ -45,11 +46,12 @@ export class ServingState {
     this.#parts = parts;
     this.reachability = new ReachabilityWatch(parts);
     this.lateListeners = new LateListeners(parts);
+    this.confirmation = new Confirmation(parts, () => this.exits);
     this.#endLimits = new EndLimits(parts);
     this.#notice = new ServingNotice(parts);
     this.exits = new GenerationExits(parts, {
       commit: (successor) => this.#commit(successor),
-      goesOnAlone: (predecessor, successor) => this.#goesOnAlone(predecessor, successor),
+      goesOnAlone: (predecessor, successor) => this.confirmation.goesOnAlone(predecessor, successor),
     });
   }
 
@@ -138,22 +140,6 @@ export class ServingState {
     return `generation ${current.number} serves ${shown} (process ${current.servicePid})`;
   }
 
-  /** A successor has proved itself. */
-  confirmed(number: number): void {
-    const { generations, probation, crashRecovery } = this.#parts;
-    const inProbation = probation.successor;
-    probation.end(number);
-    const successor = generations.numbered(number);
-    if (successor?.predecessor !== undefined) this.#parts.held.handedOn(successor.predecessor.number);
-    if (successor !== undefined) {
-      successor.predecessor = undefined;
-      this.#prove(successor);
-    } else if (inProbation !== undefined && this.exits.isForsaken()) {
-      // It died in the same moment, when its predecessor was still thought able to resume.
-      crashRecovery.revive(inProbation, 'ended');
-    }
-  }
-
   /** A process of a generation has ended, and left listeners on which no other has come to listen. */
   left(
     generation: GenerationProcess,
@@ -189,26 +175,6 @@ export class ServingState {
     this.#failed(number, error, alive);
     // What another supervisor has is that one's to look at.
     if (by.isOurs) this.#lookAtReturned(by);
-  }
-
-  /** The probation of this successor is over but for a look from outside; its predecessor waits for that. */
-  verify(predecessor: GenerationProcess, number: number): void {
-    const { generations, look } = this.#parts;
-    const successor = generations.numbered(number);
-    if (successor === undefined) return;
-    // It may have been undone meanwhile, and its predecessor be watching another one.
-    const isStill = () => successor.predecessor === predecessor && !successor.isEnding;
-    // One that an earlier supervisor started may have to come back first.
-    const looked = successor.serves.then(() => look.at(successor));
-    looked.then(
-      () => isStill() && predecessor.lifeline?.send({ type: 'confirm' }),
-      (error) => {
-        if (!isStill()) return;
-        successor.isUndone = true;
-        const told = asMoultError(error, 'MOULT_NOT_REACHED');
-        predecessor.lifeline?.send({ type: 'undo', error: told.report() });
-      },
-    );
   }
 
   // @returns whether it was found from outside; in a restart the restart looks.
@@ -305,26 +271,8 @@ export class ServingState {
   }
 
   #servesAlone(generation: GenerationProcess): void {
-    this.#watchAlone(generation);
+    this.confirmation.watchAlone(generation);
     this.#sayServing(generation, this.#found(generation), () => this.#notice.servesAlone(generation));
-  }
-
-  // Where there is a release to come back to, one that serves alone has to prove itself as any other.
-  #watchAlone(generation: GenerationProcess): void {
-    const { releases, probation } = this.#parts;
-    const known = releases.lastGood();
-    if (known === undefined || known === generation.release) this.#prove(generation);
-    else probation.beginAlone(generation, this.#loneEnd(generation));
-  }
-
-  // There is nobody left to go back to.
-  #goesOnAlone(predecessor: GenerationProcess, successor: GenerationProcess): void {
-    const { probation, held } = this.#parts;
-    const inherited = new Set(held.namesOf(predecessor.number));
-    if (!probation.goesOnAlone(predecessor, this.#loneEnd(successor))) return;
-    successor.inherited = inherited;
-    held.handedOn(predecessor.number);
-    successor.predecessor = undefined;
   }
 
   // The one to which it was handing back is gone.
@@ -339,33 +287,6 @@ export class ServingState {
       `generation ${generation.number} keeps serving: the generation that should serve again has exited`,
     );
     probation.servesOn(generation);
-  }
-
-  #loneEnd(generation: GenerationProcess): LoneEnd {
-    const { options, look, log, manager } = this.#parts;
-    return {
-      look: () => look.at(generation),
-      proved: () => {
-        generation.inherited = new Set();
-        this.confirmed(generation.number);
-      },
-      failed: ({ message, code }) => {
-        const what = `generation ${generation.number} failed in its probation: ${message} (${code})`;
-        log.error(what);
-        manager.tell(what);
-        // The last good release is started in its place.
-        if (options.restart !== 'never') generation.kill();
-      },
-    };
-  }
-
-  // It has proved itself: a crash or a rollback may come back to it.
-  #prove(generation: GenerationProcess): void {
-    if (generation.isProved) return;
-    generation.isProved = true;
-    const { generations, releases, journal } = this.#parts;
-    releases.proved(generation.release);
-    journal.write({ event: 'confirmed', generation: generation.number, epoch: generations.epoch });
   }
 
   #failed(number: number, error: MoultError, alive: boolean): void {

@@ -213,7 +213,7 @@ export class IncomingTakeover {
     if (accepting && state === 'serving') {
       if (successor?.servingSince === undefined) servingState.aborted(number, gone);
       else servingState.undone(foreign, number, gone, successor.exit === undefined);
-    } else if (state === 'draining' || state === 'ended') servingState.confirmed(number);
+    } else if (state === 'draining' || state === 'ended') servingState.confirmation.confirmed(number);
     else if (state === 'ready' && successor?.settings.checked) {
       this.#parts.check(successor).then(
         () => foreign.lifeline?.send({ type: 'proceed', generation: number }),

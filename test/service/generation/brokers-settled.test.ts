@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it, mock } from 'node:test';
 import { broadcastHub } from '#moult/broadcast/shared.js';
-import { whenFed } from '#moult/service/fed.js';
+import { whenBrokersSettled } from '#moult/service/generation/brokers-settled.js';
 
 describe('a successor whose broker is away', () => {
   it('waits 5 s, and no longer than half the time that it has to be ready', () => {
@@ -15,7 +15,7 @@ describe('a successor whose broker is away', () => {
         [4000, 2000],
       ] as const) {
         let isCalled = false;
-        whenFed(true, readyTimeoutMs, () => {
+        whenBrokersSettled(true, readyTimeoutMs, () => {
           isCalled = true;
         });
         mock.timers.tick(waitMs);

@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import type { Line } from '../../channel/line.js';
 import { signal } from '../../os/processes/process.js';
-import type { GenerationProcess } from '../process/generation-process.js';
+import type { GenerationProcess } from './generation-process.js';
 
 /** So often it is looked whether the service's process has ended. */
 const LOOK_MS = 50;

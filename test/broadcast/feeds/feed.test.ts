@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict';
 import { describe, it, mock } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
-import type { Feed, Mark } from '#moult/broadcast/feed.js';
-import { BroadcastHub, MAX_WAITING_BYTES } from '#moult/broadcast/hub.js';
+import type { Feed, Mark } from '#moult/broadcast/feeds/feed.js';
+import { BroadcastHub } from '#moult/broadcast/hub.js';
 import type { Conversation } from '#moult/broadcast/link.js';
 import { decodeMessage } from '#moult/broadcast/message.js';
+import { MAX_WAITING_BYTES } from '#moult/broadcast/message-history.js';
 import type { Topic } from '#moult/broadcast/topic.js';
 import { broadcastBetween } from '#moult/library/broadcast.js';
-import { End } from './world.js';
+import { End } from '../world.js';
 
 const CLIENT = {};
 

@@ -1,10 +1,10 @@
-import { MoultError } from '../errors.js';
-import type { Threads } from '../handover/threads.js';
-import type { Listener } from '../listeners/listener.js';
-import type { ListenerRegistry } from '../listeners/registry.js';
-import type { StreamListener } from '../listeners/stream-listener.js';
-import { ThreadListener } from '../listeners/thread-listener.js';
-import type { ListenerItem, Settings } from '../protocol/messages.js';
+import { MoultError } from '../../errors.js';
+import type { Threads } from '../../handover/threads.js';
+import type { Listener } from '../../listeners/listener.js';
+import type { ListenerRegistry } from '../../listeners/registry.js';
+import type { StreamListener } from '../../listeners/stream-listener.js';
+import { ThreadListener } from '../../listeners/thread-listener.js';
+import type { ListenerItem, Settings } from '../../protocol/messages.js';
 
 /** How long after its last listen() a service with fewer listeners is taken for ready, where the settings do not say. */
 const FEWER_LISTENERS_MS = 1000;
@@ -26,7 +26,7 @@ export interface ReadinessParts {
   /** Whether another generation serves until this one is ready. */
   readonly hasPredecessor: boolean;
   /** Calls back when its service receives what it subscribes to at brokers, or need not. */
-  readonly fed: (then: () => void) => void;
+  readonly brokersSettled: (then: () => void) => void;
   /** It is ready. @param late the listeners that it lacks, and that are held for it. */
   readonly ready: (late: readonly string[]) => void;
   /** It listens, in another form, on an address that is held for it, and that its predecessor has. */
@@ -206,7 +206,7 @@ export class Readiness {
   #beReadyWhenFed(): void {
     if (!this.#isFeeding) {
       this.#isFeeding = true;
-      this.#parts.fed(() => {
+      this.#parts.brokersSettled(() => {
         this.#isFed = true;
         this.changed();
       });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
-import { Readiness, type ReadinessParts } from '#moult/service/readiness.js';
+import { Readiness, type ReadinessParts } from '#moult/service/generation/readiness.js';
 
 describe('readiness', () => {
   it('waits for what comes from brokers, and for what the predecessor opens meanwhile', async () => {
@@ -19,7 +19,7 @@ describe('readiness', () => {
       threads: { missingMs: () => 0 },
       inherited: [],
       hasPredecessor: true,
-      fed: (then: () => void) => {
+      brokersSettled: (then: () => void) => {
         calls.push('feeding');
         feed = then;
       },

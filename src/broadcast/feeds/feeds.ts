@@ -1,8 +1,8 @@
+import { isOfBroker } from '../feed-senders.js';
+import { type BroadcastMessage, includes, type Positions, positionsOf } from '../message.js';
+import type { Topic } from '../topic.js';
 import { type Arrival, Feed, type Mark } from './feed.js';
 import type { FeedHub } from './feed-hub.js';
-import { isOfBroker } from './feed-senders.js';
-import { type BroadcastMessage, includes, type Positions, positionsOf } from './message.js';
-import type { Topic } from './topic.js';
 
 /** What is told of a subscription at a broker; see `Broadcast.feed`. */
 export interface Subscription<T> {

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import fc from '../support/fast-check.js';
-import { modelRuns } from '../support/model-runs.js';
-import { sequenceOf } from '../support/sequence.js';
+import fc from '../../support/fast-check.js';
+import { modelRuns } from '../../support/model-runs.js';
+import { sequenceOf } from '../../support/sequence.js';
 import { type FeedStepKind, FeedWorld } from './feed-world.js';
 
 /** Sequences in `npm test`; `MOULT_SEQUENCES=5000 npm test -- slot-feed-model` is the proof. */

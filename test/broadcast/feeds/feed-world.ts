@@ -1,9 +1,9 @@
 import { setImmediate as turn } from 'node:timers/promises';
-import type { Feed, Mark } from '#moult/broadcast/feed.js';
+import type { Feed, Mark } from '#moult/broadcast/feeds/feed.js';
 import { BroadcastHub } from '#moult/broadcast/hub.js';
 import type { Conversation } from '#moult/broadcast/link.js';
 import { type BroadcastMessage, decodeMessage } from '#moult/broadcast/message.js';
-import { deliverSome, End } from './world.js';
+import { deliverSome, End } from '../world.js';
 
 /** What may happen in a {@link FeedWorld}. */
 export type FeedStepKind =

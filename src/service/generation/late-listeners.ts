@@ -1,4 +1,4 @@
-import type { ListenerRegistry } from '../listeners/registry.js';
+import type { ListenerRegistry } from '../../listeners/registry.js';
 
 /**
  * Listeners that a generation serves without, and that are held for it: its service may still come to listen on them,

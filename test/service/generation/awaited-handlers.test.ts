@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
 import { describe, it } from 'node:test';
 import type { StreamListener } from '#moult/listeners/stream-listener.js';
-import { Readiness, type ReadinessParts } from '#moult/service/readiness.js';
+import { Readiness, type ReadinessParts } from '#moult/service/generation/readiness.js';
 
 const NAME = 'tcp://*:1';
 const NEVER_MS = Number.MAX_SAFE_INTEGER;
@@ -25,7 +25,7 @@ function missing(
     threads: { missingMs: () => 0 },
     inherited: [],
     hasPredecessor,
-    fed: (then: () => void) => then(),
+    brokersSettled: (then: () => void) => then(),
     ready: () => {},
     refuse: () => {},
     missing: () => {},

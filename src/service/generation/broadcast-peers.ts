@@ -1,10 +1,10 @@
-import { broadcastHub } from '../broadcast/shared.js';
-import type { Channel } from '../channel/channel.js';
-import { openWhenGreeted } from '../channel/open.js';
-import type { Message } from '../protocol/messages.js';
+import { broadcastHub } from '../../broadcast/shared.js';
+import type { Channel } from '../../channel/channel.js';
+import { openWhenGreeted } from '../../channel/open.js';
+import type { Message } from '../../protocol/messages.js';
 
 /** The channels to the generations of other slots, over which broadcasts are shared; none until something is broadcast. */
-export class Peers {
+export class BroadcastPeers {
   readonly #number: number;
   readonly #open = new Map<number, Channel | 'opening'>();
   #wanted: Message<'peers'>['peers'] = [];

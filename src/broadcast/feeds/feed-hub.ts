@@ -1,5 +1,5 @@
-import type { BroadcastMessage } from './message.js';
-import type { Topic } from './topic.js';
+import type { BroadcastMessage } from '../message.js';
+import type { Topic } from '../topic.js';
 
 /** What a feed needs to know of the process in which it is, and of the others that it is linked to. */
 export interface FeedHub {

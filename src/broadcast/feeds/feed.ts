@@ -1,7 +1,7 @@
+import { sendersOf } from '../feed-senders.js';
+import { type BroadcastMessage, includes, type Positions } from '../message.js';
+import type { Topic } from '../topic.js';
 import type { FeedHub } from './feed-hub.js';
-import { sendersOf } from './feed-senders.js';
-import { type BroadcastMessage, includes, type Positions } from './message.js';
-import type { Topic } from './topic.js';
 import { WaitingGivers } from './waiting-givers.js';
 
 /** How long the first mark may take to come back from the broker; then there is another one, each after twice the time. */

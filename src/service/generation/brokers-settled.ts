@@ -1,4 +1,4 @@
-import { knownHub } from '../broadcast/shared.js';
+import { knownHub } from '../../broadcast/shared.js';
 
 /**
  * For so many tenths of a second in which this process runs, a successor waits for the brokers to which its service
@@ -12,7 +12,7 @@ const TICK_MS = 100;
  * then on a client misses none, wherever it connects. At once for one that subscribes to none, or has no predecessor.
  * @param readyTimeoutMs how long it may take to be ready.
  */
-export function whenFed(hasPredecessor: boolean, readyTimeoutMs: number, then: () => void): void {
+export function whenBrokersSettled(hasPredecessor: boolean, readyTimeoutMs: number, then: () => void): void {
   const hub = knownHub();
   // Another copy of moult may have made it, which says nothing of that.
   if (!hasPredecessor || hub === undefined || hub.feeds.areSettled !== false) {

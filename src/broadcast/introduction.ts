@@ -1,0 +1,38 @@
+import type { Message } from '../protocol/messages.js';
+import { isOfBroker } from './feed-senders.js';
+import type { MessageHistory } from './message-history.js';
+
+/** How one who takes part introduces itself to another: its name, and up to where it is with each sender. */
+export type Introduction = Message<'broadcast-join'>;
+
+/**
+ * Two have introduced themselves, and begin at the same place with what was sent before.
+ * @param theirs how the other side has.
+ * @param ours how this side has.
+ * @param isFresh whether this side has never shared with anybody.
+ * @returns up to where the other side is for this one.
+ */
+export function beginTogether(
+  history: MessageHistory,
+  theirs: Introduction,
+  ours: Introduction,
+  isFresh: boolean,
+): Introduction['heard'] {
+  // What was sent before nobody has who could bring a client that was not sent it. One that joins several at once is
+  // sent it by none of them; of senders that it knows by then another one has begun to tell it.
+  const ofGenerations = theirs.heard.filter(({ origin }) => !isOfBroker(origin));
+  for (const { origin, seq } of ofGenerations) {
+    const known = history.positions.get(origin);
+    const isNews = seq > (known ?? 0);
+    const isBeginning =
+      isFresh || (theirs.first && origin === theirs.id) || (ours.first && known === undefined);
+    if (isNews && isBeginning && origin !== ours.id) history.beginAt(origin, seq);
+  }
+  if (!history.positions.has(theirs.id)) history.positions.set(theirs.id, 0);
+  if (!theirs.first) return theirs.heard;
+  // One that shares for the first time begins with what this side has said, which may be long ago.
+  return [
+    ...ours.heard.filter(({ origin }) => !isOfBroker(origin)),
+    ...theirs.heard.filter(({ origin }) => isOfBroker(origin)),
+  ];
+}

@@ -1,0 +1,119 @@
+import type { Logger } from 'pino';
+import { asMoultError } from '../../errors.js';
+import type { Journal } from '../journal/journal.js';
+import type { HeldListeners } from '../listeners/held-listeners.js';
+import type { SupervisorOptions } from '../options.js';
+import type { GenerationProcess } from '../process/generation-process.js';
+import type { Generations } from '../process/generations.js';
+import type { OutsideLook } from '../reachability/outside-look.js';
+import type { ReleaseHistory } from '../releases/release-history.js';
+import type { CrashRecovery } from '../restart/crash-recovery.js';
+import type { LoneEnd, Probation } from '../restart/probation.js';
+import type { GenerationExits } from './generation-exits.js';
+import type { Teller } from './teller.js';
+
+/** What changes when a generation is confirmed. */
+export interface ConfirmationParts {
+  readonly generations: Generations;
+  readonly probation: Probation;
+  readonly look: OutsideLook;
+  readonly held: HeldListeners;
+  readonly releases: ReleaseHistory;
+  readonly crashRecovery: CrashRecovery;
+  readonly manager: Teller;
+  readonly options: SupervisorOptions;
+  readonly journal: Journal;
+  readonly log: Logger;
+}
+
+/** Confirms generations that have proved themselves: with a predecessor, which decides, or alone. */
+export class Confirmation {
+  readonly #parts: ConfirmationParts;
+  readonly #exits: () => GenerationExits;
+
+  constructor(parts: ConfirmationParts, exits: () => GenerationExits) {
+    this.#parts = parts;
+    this.#exits = exits;
+  }
+
+  /** A successor has proved itself. */
+  confirmed(number: number): void {
+    const { generations, probation, crashRecovery, held } = this.#parts;
+    const inProbation = probation.successor;
+    probation.end(number);
+    const successor = generations.numbered(number);
+    if (successor?.predecessor !== undefined) held.handedOn(successor.predecessor.number);
+    if (successor !== undefined) {
+      successor.predecessor = undefined;
+      this.#prove(successor);
+    } else if (inProbation !== undefined && this.#exits().isForsaken()) {
+      // It died in the same moment, when its predecessor was still thought able to resume.
+      crashRecovery.revive(inProbation, 'ended');
+    }
+  }
+
+  /** The probation of this successor is over but for a look from outside; its predecessor waits for that. */
+  verify(predecessor: GenerationProcess, number: number): void {
+    const { generations, look } = this.#parts;
+    const successor = generations.numbered(number);
+    if (successor === undefined) return;
+    // It may have been undone meanwhile, and its predecessor be watching another one.
+    const isStill = () => successor.predecessor === predecessor && !successor.isEnding;
+    // One that an earlier supervisor started may have to come back first.
+    const looked = successor.serves.then(() => look.at(successor));
+    looked.then(
+      () => isStill() && predecessor.lifeline?.send({ type: 'confirm' }),
+      (error) => {
+        if (!isStill()) return;
+        successor.isUndone = true;
+        const told = asMoultError(error, 'MOULT_NOT_REACHED');
+        predecessor.lifeline?.send({ type: 'undo', error: told.report() });
+      },
+    );
+  }
+
+  /** One serves without a predecessor. Where there is a release to come back to, it has to prove itself as any other. */
+  watchAlone(generation: GenerationProcess): void {
+    const { releases, probation } = this.#parts;
+    const known = releases.lastGood();
+    if (known === undefined || known === generation.release) this.#prove(generation);
+    else probation.beginAlone(generation, this.#loneEnd(generation));
+  }
+
+  /** A predecessor has ended in the probation of its successor: there is nobody left to go back to. */
+  goesOnAlone(predecessor: GenerationProcess, successor: GenerationProcess): void {
+    const { probation, held } = this.#parts;
+    const inherited = new Set(held.namesOf(predecessor.number));
+    if (!probation.goesOnAlone(predecessor, this.#loneEnd(successor))) return;
+    successor.inherited = inherited;
+    held.handedOn(predecessor.number);
+    successor.predecessor = undefined;
+  }
+
+  #loneEnd(generation: GenerationProcess): LoneEnd {
+    const { options, look, log, manager } = this.#parts;
+    return {
+      look: () => look.at(generation),
+      proved: () => {
+        generation.inherited = new Set();
+        this.confirmed(generation.number);
+      },
+      failed: ({ message, code }) => {
+        const what = `generation ${generation.number} failed in its probation: ${message} (${code})`;
+        log.error(what);
+        manager.tell(what);
+        // The last good release is started in its place.
+        if (options.restart !== 'never') generation.kill();
+      },
+    };
+  }
+
+  // It has proved itself: a crash or a rollback may come back to it.
+  #prove(generation: GenerationProcess): void {
+    if (generation.isProved) return;
+    generation.isProved = true;
+    const { generations, releases, journal } = this.#parts;
+    releases.proved(generation.release);
+    journal.write({ event: 'confirmed', generation: generation.number, epoch: generations.epoch });
+  }
+}
