@@ -4,7 +4,7 @@ import type { Server, Socket } from 'node:net';
 import { isPiped } from '../node/http/piped.js';
 import { socketAbove, socketBelow } from '../node/tls-sockets.js';
 import { MAX_REASON } from '../protocol/limits.js';
-import { closeAfter } from './http1/pipelining.js';
+import { Farewells } from './http1/pipelining.js';
 import { Http2Farewell } from './http2-sessions.js';
 import { endQuietly } from './idle.js';
 import { isGiven, moverOf } from './moving/movers.js';
@@ -53,6 +53,7 @@ export class Drain {
   #timer: NodeJS.Timeout;
   #cutAtMs: number;
   #spread: Spread | undefined;
+  #farewells: Farewells;
   #http2: Http2Farewell;
   #finish!: () => void;
   #isFinished = false;
@@ -65,7 +66,7 @@ export class Drain {
       response: ServerResponse;
     };
     if (this.#stays(socket, server) && this.#hasTurn(socket))
-      closeAfter(response, socket, server, this.#cutAtMs);
+      this.#farewells.closeAfter(response, socket, server);
   };
 
   /**
@@ -88,6 +89,8 @@ export class Drain {
     this.finished = new Promise((resolve) => {
       this.#finish = resolve;
     });
+    this.#cutAtMs = performance.now() + timeoutMs;
+    this.#farewells = new Farewells(this.#cutAtMs);
     subscribe('http.server.request.start', this.#onRequest);
     this.#http2 = new Http2Farewell(tracker, servers);
     if (spreadMs > 0) this.#spread = this.#spreadOver(Math.min(spreadMs, timeoutMs));
@@ -100,7 +103,6 @@ export class Drain {
         this.check();
       }),
     );
-    this.#cutAtMs = performance.now() + timeoutMs;
     this.#timer = setTimeout(() => this.#cutAll(), timeoutMs);
     this.check();
   }
@@ -119,12 +121,13 @@ export class Drain {
     if (!this.#isFinished && this.#tracker.size === 0 && (this.#isCutting || this.#mayEnd())) this.stop();
   }
 
-  /** Ends the drain, whatever is left. */
+  /** Ends the drain; who is left, after an undo, is used as before. */
   stop(): void {
     if (this.#isFinished) return;
     this.#isFinished = true;
     unsubscribe('http.server.request.start', this.#onRequest);
     for (const off of this.#offs) off();
+    this.#farewells.stop();
     clearTimeout(this.#timer);
     this.#finish();
   }

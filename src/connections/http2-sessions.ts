@@ -29,6 +29,7 @@ export class Http2Farewell {
   #bySocket = new Map<Socket, Http2Session>();
   #told = new WeakSet<Http2Session>();
   #isForAll = false;
+  #isOver = false;
   #offs: (() => void)[] = [];
 
   constructor(tracker: ConnectionTracker, servers: readonly Server[]) {
@@ -70,8 +71,9 @@ export class Http2Farewell {
     return streams > 0 ? `HTTP/2: ${streams} streams were not finished` : 'HTTP/2: its client did not end it';
   }
 
-  /** Those that come are not told any more. */
+  /** Those that have not been told yet, and those that come, are not told any more. */
   stop(): void {
+    this.#isOver = true;
     for (const off of this.#offs) off();
   }
 
@@ -90,7 +92,7 @@ export class Http2Farewell {
   #end(session: Http2Session, socket: Socket | undefined): void {
     if (this.#told.has(session)) return;
     this.#told.add(session);
-    endHttp2Session(session, socket);
+    endHttp2Session(session, socket, () => this.#isOver);
   }
 }
 
@@ -101,12 +103,14 @@ export class Http2Farewell {
  * waiting to be read, and all streams have been answered, or else after a second. What crosses it all the same is
  * refused: it has not been processed, and the client may send it again.
  * @param socket the one that was accepted for it, where it is known.
+ * @param isOver whether the session has been taken back before it was told anything: it lives on.
  */
-function endHttp2Session(session: Http2Session, socket: Socket | undefined): void {
+function endHttp2Session(session: Http2Session, socket: Socket | undefined, isOver: () => boolean): void {
   if (session.closed || session.destroyed) return;
   whenAgreed(session, () => {
+    if (isOver()) return;
     if (socket !== undefined && announceEnd(session, socket)) afterRoundTrip(session, () => close(session));
-    else closeAtQuietMoment(session);
+    else closeAtQuietMoment(session, isOver);
   });
 }
 
@@ -129,11 +133,11 @@ function afterRoundTrip(session: Http2Session, go: () => void): void {
   });
 }
 
-function closeAtQuietMoment(session: Http2Session): void {
+function closeAtQuietMoment(session: Http2Session, isOver: () => boolean): void {
   const giveUpAtMs = performance.now() + PATIENCE_MS;
   const watched = new WeakSet<object>();
   const look = () => {
-    if (session.closed || session.destroyed) return;
+    if (session.closed || session.destroyed || isOver()) return;
     const isLate = performance.now() >= giveUpAtMs;
     if (isUnread(session)) {
       // It is read in this turn of the event loop; a client that sends without an end is told in the midst of it.

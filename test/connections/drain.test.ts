@@ -3,15 +3,18 @@ import type { ServerResponse } from 'node:http';
 import {
   connect as connectHttp2,
   createServer as createHttp2Server,
+  createSecureServer,
   type ServerHttp2Stream,
 } from 'node:http2';
 import type { AddressInfo, Socket } from 'node:net';
 import { describe } from 'node:test';
 import { Drain } from '#moult/connections/drain.js';
+import { watchPipelining } from '#moult/connections/http1/pipelining.js';
 import { trackHttp2Sessions } from '#moult/connections/http2-sessions.js';
 import { ConnectionTracker } from '#moult/connections/tracker.js';
 import { handleOf } from '#moult/node/handle.js';
 import { isReadable } from '#moult/os/unix-sockets/unix-socket.js';
+import { selfSigned } from '#moult/tls/search/self-signed.js';
 import { eventOf, soon, turns, until } from '../support/events.js';
 import { type Later, tidy } from '../support/tidy.js';
 import { trackedServer } from './tracked-server.js';
@@ -92,6 +95,40 @@ describe('a drain', () => {
     assert.ok(drain.cut.every(({ ageMs }) => ageMs >= 40));
   });
 
+  tidy(
+    'takes back at an undo what it has not said yet: nothing is held, and nobody is told to close',
+    async (later) => {
+      const waiting: ServerResponse[] = [];
+      const a = await side(later, (_request, response) => {
+        waiting.push(response);
+      });
+      watchPipelining(a.server, { meetsPipelining: false });
+      const pipelining = await clientOf(later, a);
+      const begun = await clientOf(later, a);
+      pipelining.socket.write(GET + GET);
+      await until(() => waiting.length === 2, 'two requests');
+      for (const response of waiting) response.end('before');
+      await pipelining.receives('before', 2);
+      const drain = new Drain(a.tracker, [a.server], { timeoutMs: 60_000, spreadMs: 0 }, always, always);
+      pipelining.socket.write(GET);
+      await until(() => waiting.length === 3, 'a request in the drain');
+      begun.socket.write(GET);
+      await until(() => waiting.length === 4, 'a request of another client');
+      waiting[2]?.end('held');
+      drain.stop();
+      await pipelining.receives('held');
+      waiting[3]?.end('begun');
+      await begun.receives('begun');
+      for (const client of [pipelining, begun]) client.socket.write(GET);
+      await until(() => waiting.length === 6, 'more requests on the same connections');
+      for (const response of waiting.slice(4)) response.end('after');
+      for (const client of [pipelining, begun]) {
+        await client.receives('after');
+        assert.doesNotMatch(client.text(), /Connection: close/i);
+      }
+    },
+  );
+
   tidy('says close to nobody who may still move', async (later) => {
     const a = await side(later, (_request, response) => response.end('ok'));
     const client = await servedClient(later, a, 'ok');
@@ -157,6 +194,37 @@ describe('a drain', () => {
       assert.equal((await soon(answer, 'the answer'))[0][':status'], 200);
       await soon(drain().finished, 'the end');
       assert.deepEqual(drain().cut, []);
+    },
+  );
+
+  tidy(
+    'takes back at an undo the end of an HTTP/2 session over TLS that still has an open stream',
+    async (later) => {
+      const server = createSecureServer(selfSigned());
+      const streams: ServerHttp2Stream[] = [];
+      server.on('stream', (stream) => streams.push(stream));
+      trackHttp2Sessions(server);
+      const { tracker } = await trackedServer(later, server);
+      const { port } = server.address() as AddressInfo;
+      const session = connectHttp2(`https://127.0.0.1:${port}`, { rejectUnauthorized: false });
+      later(() => session.destroy());
+      const answered = async (n: number) => {
+        const stream = session.request({ ':path': '/' });
+        const answer = eventOf<[{ ':status'?: number }]>(stream, 'response');
+        stream.resume();
+        await until(() => streams.length === n, 'a stream');
+        return async () => {
+          streams[n - 1]?.respond({ ':status': 200 });
+          streams[n - 1]?.end('whole');
+          assert.equal((await soon(answer, 'the answer'))[0][':status'], 200);
+        };
+      };
+      const first = await answered(1);
+      const drain = new Drain(tracker, [server], { timeoutMs: 60_000, spreadMs: 0 }, always, always);
+      drain.stop();
+      await first();
+      await (await answered(2))();
+      assert.equal(session.closed, false);
     },
   );
 

@@ -36,6 +36,7 @@ export interface Clientele {
   meetsPipelining: boolean;
 }
 
+const METHODS = ['writeHead', 'flushHeaders', 'write', 'end'] as const;
 const HABIT = Symbol('moult.habit');
 const pending = new WeakMap<Socket, number>();
 const held = new WeakMap<Socket, () => void>();
@@ -75,60 +76,73 @@ export function watchPipelining(server: Server, clientele: Clientele): void {
   });
 }
 
-/**
- * Ends a connection with this response, unless the client has sent another request by then.
- * @param cutAtMs when the connection will be cut, by the clock of `performance.now()`: what is held goes out before.
- */
-export function closeAfter(response: ServerResponse, socket: Socket, server: Server, cutAtMs: number): void {
-  pending.set(socket, (pending.get(socket) ?? 0) + 1);
-  // The request that has just come is what a held response waited for: with it pending, none says close.
-  held.get(socket)?.();
-  response.once('close', () => pending.set(socket, (pending.get(socket) ?? 1) - 1));
-  let wish = response.shouldKeepAlive;
-  Object.defineProperty(response, 'shouldKeepAlive', {
-    configurable: true,
-    enumerable: true,
-    get: () => wish && (pending.get(socket) ?? 0) > 1,
-    set: (value: boolean) => {
-      wish = value;
-    },
-  });
-  // Who asked for the close itself has sent nothing more.
-  if (!wish) return;
-  const habit = (socket as Watched)[HABIT];
-  const isUnknown = watched.get(server)?.meetsPipelining === true && (habit?.requests ?? 0) < YOUNG_REQUESTS;
-  if (habit?.longestPauseMs === undefined && !isUnknown) return;
-  const quietMs = Math.min(LONGEST_QUIET_MS, Math.max(QUIET_MS, 4 * (habit?.longestPauseMs ?? 0)));
-  hold(response, socket, quietMs, cutAtMs - LAST_MS);
-}
+/** Says `Connection: close` on the responses of a drain, until the drain is over: an undo takes back what was not said. */
+export class Farewells {
+  #cutAtMs: number;
+  #held = new Set<() => void>();
+  #isOver = false;
 
-const METHODS = ['writeHead', 'flushHeaders', 'write', 'end'] as const;
+  /** @param cutAtMs when connections are cut, by the clock of `performance.now()`: what is held goes out before. */
+  constructor(cutAtMs: number) {
+    this.#cutAtMs = cutAtMs;
+  }
 
-// What the service says goes out, in order, when the client is quiet or has said more.
-function hold(response: ServerResponse, socket: Socket, quietMs: number, untilMs: number): void {
-  const calls: (() => void)[] = [];
-  let timer: NodeJS.Timeout | undefined;
-  let isReleased = false;
-  const release = () => {
-    if (isReleased) return;
-    isReleased = true;
-    clearTimeout(timer);
-    socket.off('close', release);
-    held.delete(socket);
-    for (const method of METHODS) Reflect.deleteProperty(response, method);
-    for (const call of calls) call();
-  };
-  held.set(socket, release);
-  socket.once('close', release);
-  for (const method of METHODS) {
-    const own = response[method] as (...args: unknown[]) => unknown;
-    const later = (...args: unknown[]) => {
-      calls.push(() => own.apply(response, args));
-      // After the timer one more look at the sockets: a request that has arrived by now still counts.
-      const waitMs = Math.max(0, Math.min(quietMs, untilMs - performance.now()));
-      timer ??= setTimeout(() => setImmediate(() => setImmediate(release)), waitMs);
-      return method === 'write' ? true : response;
+  /** What is held goes out, and no response that has not begun says close. */
+  stop(): void {
+    this.#isOver = true;
+    for (const release of [...this.#held]) release();
+  }
+
+  /** Ends a connection with this response, unless the client has sent another request by then. */
+  closeAfter(response: ServerResponse, socket: Socket, server: Server): void {
+    pending.set(socket, (pending.get(socket) ?? 0) + 1);
+    // The request that has just come is what a held response waited for: with it pending, none says close.
+    held.get(socket)?.();
+    response.once('close', () => pending.set(socket, (pending.get(socket) ?? 1) - 1));
+    let wish = response.shouldKeepAlive;
+    Object.defineProperty(response, 'shouldKeepAlive', {
+      configurable: true,
+      enumerable: true,
+      get: () => wish && (this.#isOver || (pending.get(socket) ?? 0) > 1),
+      set: (value: boolean) => {
+        wish = value;
+      },
+    });
+    // Who asked for the close itself has sent nothing more.
+    if (!wish) return;
+    const habit = (socket as Watched)[HABIT];
+    const isUnknown =
+      watched.get(server)?.meetsPipelining === true && (habit?.requests ?? 0) < YOUNG_REQUESTS;
+    if (habit?.longestPauseMs === undefined && !isUnknown) return;
+    const quietMs = Math.min(LONGEST_QUIET_MS, Math.max(QUIET_MS, 4 * (habit?.longestPauseMs ?? 0)));
+    this.#hold(response, socket, quietMs);
+  }
+
+  // What the service says goes out, in order, when the client is quiet or has said more.
+  #hold(response: ServerResponse, socket: Socket, quietMs: number): void {
+    const calls: (() => void)[] = [];
+    let timer: NodeJS.Timeout | undefined;
+    const release = () => {
+      if (!this.#held.delete(release)) return;
+      clearTimeout(timer);
+      socket.off('close', release);
+      held.delete(socket);
+      for (const method of METHODS) Reflect.deleteProperty(response, method);
+      for (const call of calls) call();
     };
-    Object.defineProperty(response, method, { configurable: true, writable: true, value: later });
+    this.#held.add(release);
+    held.set(socket, release);
+    socket.once('close', release);
+    for (const method of METHODS) {
+      const own = response[method] as (...args: unknown[]) => unknown;
+      const later = (...args: unknown[]) => {
+        calls.push(() => own.apply(response, args));
+        // After the timer one more look at the sockets: a request that has arrived by now still counts.
+        const waitMs = Math.max(0, Math.min(quietMs, this.#cutAtMs - LAST_MS - performance.now()));
+        timer ??= setTimeout(() => setImmediate(() => setImmediate(release)), waitMs);
+        return method === 'write' ? true : response;
+      };
+      Object.defineProperty(response, method, { configurable: true, writable: true, value: later });
+    }
   }
 }
