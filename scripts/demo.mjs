@@ -14,7 +14,7 @@ execFileSync(process.execPath, [path.join(root, 'scripts/build.mjs')], {
   stdio: ['ignore', 2, 2],
 });
 
-const { screenOf } = await import('../dist/verify/report/screen.js');
+const { screenOf } = await import('../dist/verify/report/report-screen.js');
 const { verify } = await import('../dist/verify/verify.js');
 const { startUnderMoult } = await import('../dist/verify/moult/under-moult.js');
 const { renderReport } = await import('../dist/verify/report/report.js');

@@ -3,7 +3,7 @@ import { isOfBroker } from './feed-senders.js';
 import type { MessageHistory } from './message-history.js';
 
 /** How one who takes part introduces itself to another: its name, and up to where it is with each sender. */
-export type Introduction = Message<'broadcast-join'>;
+export type BroadcastJoin = Message<'broadcast-join'>;
 
 /**
  * Two have introduced themselves, and begin at the same place with what was sent before.
@@ -14,10 +14,10 @@ export type Introduction = Message<'broadcast-join'>;
  */
 export function beginTogether(
   history: MessageHistory,
-  theirs: Introduction,
-  ours: Introduction,
+  theirs: BroadcastJoin,
+  ours: BroadcastJoin,
   isFresh: boolean,
-): Introduction['heard'] {
+): BroadcastJoin['heard'] {
   // What was sent before nobody has who could bring a client that was not sent it. One that joins several at once is
   // sent it by none of them; of senders that it knows by then another one has begun to tell it.
   const ofGenerations = theirs.heard.filter(({ origin }) => !isOfBroker(origin));

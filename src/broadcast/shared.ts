@@ -1,4 +1,4 @@
-import { BroadcastHub } from './hub.js';
+import { BroadcastHub } from './broadcast-hub.js';
 
 /*
  * The hub of this process. A service imports moult from its own folder, and the supervisor's moult is loaded into the

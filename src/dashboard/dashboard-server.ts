@@ -5,9 +5,9 @@ import { Endpoint } from '../endpoint/endpoint.js';
 import { wallClockMs } from '../os/clock.js';
 import type { RunFolder } from '../supervisor/journal/run-folder.js';
 import { doAction, readAction } from './actions.js';
+import { BrowserSessions } from './browser-sessions.js';
 import { cookieName, isForThisHost, isFromOurPage, SECURITY_HEADERS, sessionOf } from './guard.js';
 import { stream } from './page-stream.js';
-import { Sessions } from './sessions.js';
 import { WatchedServices } from './watched-services.js';
 
 const MAX_CONNECTIONS = 64;
@@ -39,7 +39,7 @@ export interface DashboardOptions {
 export class DashboardServer {
   readonly #options: DashboardOptions;
   readonly #services: WatchedServices;
-  readonly #sessions: Sessions;
+  readonly #sessions: BrowserSessions;
   readonly #endpoint: Endpoint;
   #where: EndpointAddress;
 
@@ -47,7 +47,7 @@ export class DashboardServer {
     this.#options = options;
     this.#where = options.address;
     this.#services = new WatchedServices(options.only);
-    this.#sessions = new Sessions(options.sessions);
+    this.#sessions = new BrowserSessions(options.sessions);
     this.#endpoint = new Endpoint(
       options.address,
       (request, response) => this.#answer(request, response),

@@ -11,14 +11,14 @@ import type { DrainReport, GenerationState, Message, Settings } from '../protoco
 import type { FlowPeer } from './flow-peer.js';
 import type { GenerationContext } from './generation-context.js';
 import { SharingOut } from './peer-slots.js';
-import { type AnnouncedSuccessor, Attempt, offerListeners } from './predecessor/attempt.js';
 import { beforeCommit, commit } from './predecessor/commit.js';
-import { Feeds } from './predecessor/feeds.js';
+import { drainTimesOf } from './predecessor/departure.js';
+import { Departures } from './predecessor/departures.js';
 import { HandBack } from './predecessor/hand-back.js';
+import { type AnnouncedSuccessor, HandoverAttempt, offerListeners } from './predecessor/handover-attempt.js';
 import { asServing, notReady, successorLost } from './predecessor/handover-errors.js';
+import { IncomingConnections } from './predecessor/incoming-connections.js';
 import { lastWords } from './predecessor/last-words.js';
-import { drainTimesOf } from './predecessor/leave.js';
-import { Leaving } from './predecessor/leaving.js';
 import { tellMoved } from './predecessor/moved-facts.js';
 import type { PredecessorEvents } from './predecessor/predecessor-events.js';
 import { endListeners, endTasks, leaveListeners, type Retirement } from './predecessor/retirement.js';
@@ -43,12 +43,12 @@ export class Predecessor {
   readonly sharingOut: SharingOut;
   readonly #context: GenerationContext;
   readonly #events: PredecessorEvents;
-  readonly #feeds: Feeds;
-  readonly #leaving: Leaving;
+  readonly #feeds: IncomingConnections;
+  readonly #leaving: Departures;
   #state: HandoverState = 'serving';
   #expected: AnnouncedSuccessor | undefined;
   /** From the hello of a successor on. */
-  #attempt: Attempt | undefined;
+  #attempt: HandoverAttempt | undefined;
   /** While its own predecessor takes back what is here. */
   #handBack: HandBack | undefined;
   /** Asked for when it could not begin. */
@@ -58,12 +58,12 @@ export class Predecessor {
     this.#context = context;
     this.#events = events;
     this.sharingOut = new SharingOut(context);
-    this.#leaving = new Leaving(
+    this.#leaving = new Departures(
       context,
       () => this.#state === 'draining',
       (report) => this.#over(report),
     );
-    this.#feeds = new Feeds(context, () => this.feedEnded());
+    this.#feeds = new IncomingConnections(context, () => this.feedEnded());
   }
 
   /** What still ends here; undefined while this generation accepts. @param named whether the first of the connections are told. */
@@ -109,7 +109,7 @@ export class Predecessor {
     const offered = offerListeners(this.#context, channel, told);
     this.#step('hello');
     const terms = { offered, takesLate: hello.takesLate === true };
-    const attempt: Attempt = new Attempt(expected, channel, this.#context, terms, {
+    const attempt: HandoverAttempt = new HandoverAttempt(expected, channel, this.#context, terms, {
       state: () => this.#state,
       given: (listener) => this.#events.given(listener),
       ready: (ready) => this.#ready(attempt, ready),
@@ -237,7 +237,7 @@ export class Predecessor {
     this.#leaving.check();
   }
 
-  #ready(attempt: Attempt, ready: Message<'ready'>): void {
+  #ready(attempt: HandoverAttempt, ready: Message<'ready'>): void {
     if (!attempt.isStill('inheriting')) return;
     attempt.limit.clear();
     attempt.learn(ready);
@@ -253,7 +253,7 @@ export class Predecessor {
     else attempt.limit.set(CHECK_BACKSTOP_MS, () => this.fail(new MoultError('MOULT_CHECK_FAILED', late)));
   }
 
-  #commitWhenFree(attempt: Attempt): void {
+  #commitWhenFree(attempt: HandoverAttempt): void {
     const fail = (error: MoultError) => this.fail(error);
     beforeCommit(this.#context, attempt, () => this.#commit(attempt), fail);
   }
@@ -264,7 +264,7 @@ export class Predecessor {
   }
 
   // From here to `committed` nobody accepts, and clients wait in the backlog.
-  #commit(attempt: Attempt): void {
+  #commit(attempt: HandoverAttempt): void {
     attempt.limit.clear();
     this.#step('commit');
     this.#stopSharing();
@@ -279,7 +279,7 @@ export class Predecessor {
     });
   }
 
-  #committed(attempt: Attempt): void {
+  #committed(attempt: HandoverAttempt): void {
     if (!attempt.isStill('committing')) return;
     const { channel, claims, flows, giving, limit, settings, tasks, threads: doors } = attempt;
     limit.clear();
@@ -303,7 +303,7 @@ export class Predecessor {
   }
 
   // Nothing has failed. Whether clients find the successor where they should is seen from outside only.
-  #elapsed({ limit, settings }: Attempt): void {
+  #elapsed({ limit, settings }: HandoverAttempt): void {
     if (settings.looked !== true) {
       this.confirm();
       return;
@@ -363,7 +363,7 @@ export class Predecessor {
   }
 
   // What was leaving stays.
-  #stay({ flows, giving }: Attempt | HandBack): void {
+  #stay({ flows, giving }: HandoverAttempt | HandBack): void {
     this.#context.threads.halt();
     this.#leaving.stop();
     giving.stop();

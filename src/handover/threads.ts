@@ -23,7 +23,7 @@ export type Settled = Omit<Message<'settled'>, 'type'>;
 /** The same of all threads, and how many have told nothing yet. */
 export type AllSettled = Settled & { readonly silent: number };
 /** What threads serve now. */
-export type Counts = Omit<Message<'counts'>, 'type' | 'id' | 'measures'> & {
+export type ThreadCounts = Omit<Message<'counts'>, 'type' | 'id' | 'measures'> & {
   /** What each of them has measured. */
   readonly measures: readonly Measures[];
 };
@@ -223,7 +223,7 @@ export class Threads {
   }
 
   /** What all threads that answer serve. */
-  async counts(measure = false): Promise<Counts> {
+  async counts(measure = false): Promise<ThreadCounts> {
     const id = ++this.#lastQuestion;
     for (const { channel } of this.#links) channel.send({ type: 'ask-state', id, measure });
     const isAnswered = () => [...this.#links].every(({ counts }) => counts?.id === id);

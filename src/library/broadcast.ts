@@ -1,6 +1,6 @@
-import type { Feed, Mark, OlderFeed } from '../broadcast/feeds/feed.js';
+import { BroadcastHub } from '../broadcast/broadcast-hub.js';
+import type { Feed, FeedMark, OlderFeed } from '../broadcast/feeds/feed.js';
 import type { Subscription } from '../broadcast/feeds/feeds.js';
-import { BroadcastHub } from '../broadcast/hub.js';
 import { type BroadcastMessage, decodeMessage } from '../broadcast/message.js';
 import { broadcastHub } from '../broadcast/shared.js';
 import type { Topic } from '../broadcast/topic.js';
@@ -122,11 +122,11 @@ function subscriptionOf<T>(
 }
 
 // Others may publish there, too.
-function markOf(text: string): Mark | undefined {
+function markOf(text: string): FeedMark | undefined {
   try {
     const mark: unknown = JSON.parse(text);
     const isMark = typeof mark === 'object' && mark !== null && 'id' in mark && typeof mark.id === 'string';
-    return isMark ? (mark as Mark) : undefined;
+    return isMark ? (mark as FeedMark) : undefined;
   } catch {
     return undefined;
   }

@@ -8,7 +8,7 @@ import { MoultError } from '../errors.js';
 import type { MovableSockets } from './movable/movable-sockets.js';
 import { shareBroadcasts } from './socket.io/broadcast.js';
 import { type Engine, insidesOf, type ServerInsides, socketInsides } from './socket.io/insides.js';
-import { type Rehearsed, SocketMover } from './socket.io/mover.js';
+import { SocketMover, type SocketRehearsal } from './socket.io/mover.js';
 import { rehearse } from './socket.io/rehearsal.js';
 import { beginFor, Sessions } from './socket.io/sessions.js';
 
@@ -57,7 +57,10 @@ function useEngine<Data>(
   sessions: Sessions,
   options: MovableSockets<Data>,
 ): void {
-  const rehearsed: { -readonly [K in keyof Rehearsed]: Rehearsed[K] } = { isOver: false, problem: undefined };
+  const rehearsed: { -readonly [K in keyof SocketRehearsal]: SocketRehearsal[K] } = {
+    isOver: false,
+    problem: undefined,
+  };
   rehearse(io, engine).then((problem) => {
     rehearsed.isOver = true;
     rehearsed.problem = problem;

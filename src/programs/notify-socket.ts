@@ -13,7 +13,7 @@ const MAX_IN_A_TURN = 64;
 const MAX_STATUS_CHARACTERS = 200;
 
 /** What a program says of itself by the notify protocol. */
-export interface Said {
+export interface NotifyEvents {
   /** It is ready. */
   ready?: () => void;
   /** Somebody who is none of its processes spoke. */
@@ -26,14 +26,14 @@ export interface Said {
  */
 export class NotifySocket {
   readonly #receiver: DatagramReceiver;
-  readonly #said: Said;
+  readonly #said: NotifyEvents;
   #leader = 0;
   #isReady = false;
   #status: string | undefined;
   #timer: NodeJS.Timeout | undefined;
 
   /** @param path of its own, which nobody else is told. */
-  constructor(path: string, said: Said) {
+  constructor(path: string, said: NotifyEvents) {
     this.#receiver = new DatagramReceiver(path, MAX_BYTES);
     this.#said = said;
   }

@@ -2,8 +2,8 @@ import { MoultError } from '../errors.js';
 import { closeDescriptor, duplicate, shutDownListener } from '../os/descriptors/descriptor.js';
 import { type Exception, sendTo, sharesListening, waitingToBeAccepted } from '../os/sockets/reuseport.js';
 import { socketIdentity } from '../os/sockets/socket-identity.js';
-import { listenAgain, openShared } from './bind.js';
 import type { ListenOption } from './listen-option.js';
+import { listenAgain, openShared } from './open-sockets.js';
 
 type TcpOption = Extract<ListenOption, { family: 'tcp' | 'udp' }>;
 

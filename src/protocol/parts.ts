@@ -8,7 +8,7 @@ export const MAX_WHOLE_BYTES = 12 * 1024 * 1024;
 export const OLDER_LISTENERS = 253;
 
 /** What goes into one frame, and how many of the descriptors of the message go beside it. */
-export interface Part {
+export interface MessagePart {
   readonly message:
     | { readonly type: 'part' }
     | { readonly type: 'whole'; readonly bytes: number; readonly count: number };
@@ -26,9 +26,9 @@ export function goesInOne(jsonBytes: number, descriptors: number): boolean {
  * has its attachment.
  * @throws MOULT_PROTOCOL_FRAME when it is longer than a message in parts may be.
  */
-export function cutInParts(json: Buffer, descriptors: number, attachment: Buffer): Part[] {
+export function cutInParts(json: Buffer, descriptors: number, attachment: Buffer): MessagePart[] {
   if (json.length > MAX_WHOLE_BYTES) throw tooLong(json.length);
-  const parts: Part[] = [];
+  const parts: MessagePart[] = [];
   for (let [at, fds] = [0, descriptors]; at < json.length || fds > 0; ) {
     const piece = json.subarray(at, at + MAX_JSON_BYTES);
     const beside = Math.min(fds, MAX_DESCRIPTORS);

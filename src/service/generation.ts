@@ -28,7 +28,7 @@ import { SocketLinks } from '../os/unix-sockets/socket-links.js';
 import type { Settings } from '../protocol/messages.js';
 import { StateEntries } from '../state/state-entries.js';
 import { StickyRouter } from '../sticky/sticky-router.js';
-import { TaskLocks } from '../tasks/locks.js';
+import { TaskLocks } from '../tasks/task-locks.js';
 import { Tasks } from '../tasks/tasks.js';
 import type { Beginning } from './beginning.js';
 import { BroadcastPeers } from './generation/broadcast-peers.js';

@@ -17,8 +17,8 @@ import type { Overseer } from '../service/overseer/overseer.js';
 import type { ServiceManagerLink } from '../service-manager/service-manager.js';
 import { PidFile } from './pid-file.js';
 import { PublicDoor } from './public-door.js';
-import { StandaloneAttempt } from './standalone-attempt.js';
 import { type StandaloneOptions, settingsOf } from './standalone-options.js';
+import { StandaloneRestart } from './standalone-restart.js';
 import { type SuccessorProcess, startSuccessor, strangeSuccessor } from './successor-process.js';
 
 /** How long this process may take to open the socket at which it receives successors. */
@@ -53,7 +53,7 @@ export class SelfOverseer implements Overseer {
   #isReady = false;
   #isServing = false;
   #isAlone: boolean;
-  #attempt: StandaloneAttempt | undefined;
+  #attempt: StandaloneRestart | undefined;
   #running: Promise<RestartSummary> | undefined;
   #following: Promise<RestartSummary> | undefined;
   #door: Promise<string>;
@@ -261,8 +261,8 @@ export class SelfOverseer implements Overseer {
     return this.#try(number, startSuccessor(this.#options, door, number)).done;
   }
 
-  #try(number: number, successor: SuccessorProcess): StandaloneAttempt {
-    this.#attempt = new StandaloneAttempt({
+  #try(number: number, successor: SuccessorProcess): StandaloneRestart {
+    this.#attempt = new StandaloneRestart({
       number,
       predecessor: this.#number,
       successor,

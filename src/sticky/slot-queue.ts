@@ -12,7 +12,7 @@ const MAX_WAITING = 4096;
 const FORSAKEN_MS = 10_000;
 
 /** One that was accepted here and belongs to another slot. */
-export interface Arrival {
+export interface MisplacedConnection {
   readonly fresh: Fresh;
   /** By what its slot is found. */
   readonly key: string;
@@ -23,7 +23,7 @@ export interface Arrival {
 /** What is told of connections that belong to another slot. */
 export interface SlotQueueEvents {
   /** This is no slot any more: where it belongs is to be decided anew. */
-  orphaned(arrival: Arrival): void;
+  orphaned(arrival: MisplacedConnection): void;
   /** It has not been reached for so long: others serve its clients until it is. Told once each time. */
   away(ms: number): void;
   /** It is reached again: what was served here meanwhile may go there. */
@@ -45,8 +45,8 @@ export class SlotQueue {
   readonly #generation: number;
   readonly #events: SlotQueueEvents;
   readonly #roads = new Set<Road>();
-  readonly #waiting = new Map<Fresh, Arrival>();
-  readonly #leaving = new Map<Fresh, Arrival>();
+  readonly #waiting = new Map<Fresh, MisplacedConnection>();
+  readonly #leaving = new Map<Fresh, MisplacedConnection>();
   #door: string | null = null;
   #road: Road | undefined;
   #isOpening = false;
@@ -80,7 +80,7 @@ export class SlotQueue {
   }
 
   /** @returns false where it is to be served here. */
-  take(arrival: Arrival): boolean {
+  take(arrival: MisplacedConnection): boolean {
     if (this.#isOver || this.#waiting.size >= MAX_WAITING) return false;
     const isLost = this.#lostAtMs !== undefined && monotonicMs() - this.#lostAtMs > WAIT_MS;
     if (isLost) {
@@ -106,7 +106,7 @@ export class SlotQueue {
     this.#checkIdle();
   }
 
-  #depart(arrival: Arrival, { taker, outflow }: Road): void {
+  #depart(arrival: MisplacedConnection, { taker, outflow }: Road): void {
     const { fresh } = arrival;
     // A port that only this slot has.
     if (!taker.claims.some(({ name }) => name === fresh.listener)) {
@@ -151,7 +151,7 @@ export class SlotQueue {
     this.#events.found();
   }
 
-  #serve(arrival: Arrival): void {
+  #serve(arrival: MisplacedConnection): void {
     this.#waiting.delete(arrival.fresh);
     arrival.serve();
   }

@@ -14,7 +14,7 @@ import { PeekHead } from './peek-head.js';
 import { Relocation } from './relocation.js';
 import { addressKey, rendezvousHash } from './rendezvous-hash.js';
 import { RequestKeys } from './request-keys.js';
-import { type Arrival, SlotQueue } from './slot-queue.js';
+import { type MisplacedConnection, SlotQueue } from './slot-queue.js';
 
 /** So many may be waited for to say whose they are; more are known by their addresses. */
 const MAX_UNDECIDED = 4096;
@@ -147,7 +147,7 @@ export class StickyRouter implements SlotRouting {
   }
 
   // A client without the cookie is known by its address.
-  #decideBy(cookie: string, arrival: Arrival): void {
+  #decideBy(cookie: string, arrival: MisplacedConnection): void {
     const head = new PeekHead(arrival.fresh.handle.fd, cookie, (value) => {
       this.#undecided.delete(head);
       const key = value === undefined ? arrival.key : `${cookie}=${value}`;
@@ -157,7 +157,7 @@ export class StickyRouter implements SlotRouting {
     this.#undecided.add(head);
   }
 
-  #take(arrival: Arrival): boolean {
+  #take(arrival: MisplacedConnection): boolean {
     const home = rendezvousHash(arrival.key, this.#slots);
     if (home === undefined || home === this.#own) return false;
     return this.#elsewhere.get(home)?.take(arrival) ?? false;

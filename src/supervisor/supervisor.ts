@@ -12,7 +12,7 @@ import type { FactWatcher } from './journal/journal.js';
 import { historyOf } from './journal/restart-history.js';
 import type { RunFolder } from './journal/run-folder.js';
 import type { HeldListeners } from './listeners/held-listeners.js';
-import { serveOperator } from './operator.js';
+import { serveOperator } from './operator-requests.js';
 import type { OutputFile } from './output/output-file.js';
 import { type Reopened, reopenOutput } from './output/output-reopening.js';
 import type { Outputs } from './process/process-tree.js';

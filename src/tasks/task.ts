@@ -1,7 +1,7 @@
 import { asMoultError, MoultError } from '../errors.js';
 import type { FileLock } from '../os/files/file-lock.js';
-import type { TaskLocks } from './locks.js';
-import type { Departure, Origin, Runner } from './runners/runner.js';
+import type { Origin, Runner, TaskDeparture } from './runners/runner.js';
+import type { TaskLocks } from './task-locks.js';
 
 /** How long after a failed begin the next one follows; twice as long each time, up to the longest. */
 const FIRST_RETRY_MS = 500;
@@ -212,7 +212,7 @@ class Leaving {
   #isKept = false;
 
   /** @param isKept whether the deadline holds although it stays. */
-  within(withinMs: number, goesOn: boolean, isKept: boolean): Departure {
+  within(withinMs: number, goesOn: boolean, isKept: boolean): TaskDeparture {
     const limit = new AbortController();
     this.#isKept = isKept;
     this.#timer = setTimeout(() => limit.abort(), withinMs);

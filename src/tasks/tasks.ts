@@ -1,8 +1,8 @@
 import { MoultError } from '../errors.js';
 import { MAX_TASKS } from '../protocol/limits.js';
-import type { TaskLocks } from './locks.js';
 import type { Runner } from './runners/runner.js';
 import { type Given, Task } from './task.js';
+import type { TaskLocks } from './task-locks.js';
 
 /** The longest name of a task. */
 const MAX_NAME = 256;

@@ -3,7 +3,7 @@ import { basename } from 'node:path';
 import { BroadcastChannel, type MessagePort, receiveMessageOnPort, threadId } from 'node:worker_threads';
 import { MoultError } from '../errors.js';
 import { type Listen2, throughHook } from '../node/listening/listen-hook.js';
-import { ASKING, type DoorAnswer, type Mark } from './mark.js';
+import { ASKING, type DoorAnswer, type JoinMark } from './mark.js';
 import { joinMain, type ServiceThread } from './service-thread.js';
 
 /** How long the main thread may be busy while a thread is about to listen. */
@@ -16,7 +16,7 @@ const ASK_AGAIN_MS = 50;
 let mine: ServiceThread | null | undefined;
 
 /** Called for every listen() of a worker thread, in place of Node's own last step. */
-export function listen(server: Server, original: Listen2, args: Parameters<Listen2>, mark: Mark): void {
+export function listen(server: Server, original: Listen2, args: Parameters<Listen2>, mark: JoinMark): void {
   const decide: Parameters<typeof throughHook>[0] = (request, proceed) => {
     const isOwnAffair = request.port < 0 && request.address !== null && namesThisProcess(request.address);
     const thread = isOwnAffair ? null : become(mark);
@@ -26,7 +26,7 @@ export function listen(server: Server, original: Listen2, args: Parameters<Liste
   throughHook(decide, server, original, args);
 }
 
-function become(mark: Mark): ServiceThread | null {
+function become(mark: JoinMark): ServiceThread | null {
   if (mine === undefined) {
     // Set first: moult's own servers listen while it begins.
     mine = null;

@@ -1,11 +1,11 @@
-/** Under this name threads find what {@link Mark} says, as environment data. */
+/** Under this name threads find what {@link JoinMark} says, as environment data. */
 export const MARK = 'moult';
 
 /** The name of the broadcast channel on which a thread asks its main thread for a door. */
 export const ASKING = 'moult.threads.1';
 
 /** What every thread of a process that may be the service knows: memory in which all see whether they may accept. */
-export type Mark = SharedArrayBuffer;
+export type JoinMark = SharedArrayBuffer;
 
 /** What a thread asks on that channel. */
 export interface DoorQuestion {

@@ -34,7 +34,7 @@ import { isHttps, watchTlsSockets } from '../node/tls-sockets.js';
 import { closeDescriptor } from '../os/descriptors/descriptor.js';
 import { SocketLinks } from '../os/unix-sockets/socket-links.js';
 import type { ListenerItem, Message } from '../protocol/messages.js';
-import { Departure } from './departure.js';
+import { ThreadDeparture } from './thread-departure.js';
 
 /** What a process of the service that joins another one does differently from a thread. */
 export interface MemberTerms {
@@ -82,7 +82,7 @@ export class ServiceThread implements Movables {
   readonly #tested: Promise<void>;
   /** The conversation of the listen() that is being done. */
   #asking: Opening | undefined;
-  #departure: Departure | undefined;
+  #departure: ThreadDeparture | undefined;
   #feeds = new Set<Channel>();
 
   constructor(
@@ -243,9 +243,9 @@ export class ServiceThread implements Movables {
     departure.confirm();
   }
 
-  #departureWith(times: { timeoutMs: number; spreadMs: number }): Departure {
+  #departureWith(times: { timeoutMs: number; spreadMs: number }): ThreadDeparture {
     this.#departure?.stop();
-    const departure = new Departure(this, times, {
+    const departure = new ThreadDeparture(this, times, {
       isBeingFed: () => this.#feeds.size > 0,
       drained: (report) => {
         if (this.#departure === departure) this.#main.send({ type: 'drained', report });

@@ -4,9 +4,9 @@ import { freeze } from '../node/http/http1.js';
 import { duplicate } from '../os/descriptors/descriptor.js';
 import { capture } from './capture/capture.js';
 import { blockWrites } from './capture/write-block.js';
-import { findPlaces } from './search/find-places.js';
+import { findOffsets } from './search/find-offsets.js';
 import { KnownConnection } from './search/known-connection.js';
-import type { Places } from './search/places.js';
+import type { OpensslOffsets } from './search/openssl-offsets.js';
 import { adoptTls } from './socket/moved-socket.js';
 import { decodeTlsState, encodeTlsState } from './state/state-codec.js';
 import { forgetSecrets, type TlsState } from './state/tls-state.js';
@@ -17,10 +17,10 @@ const TIMEOUT_MS = 5000;
 const CIPHER = 'TLS_AES_128_GCM_SHA256';
 
 let tested: Promise<string> | undefined;
-let found: Places | undefined;
+let found: OpensslOffsets | undefined;
 
 /** Where the states of TLS connections stand in this process; undefined unless {@link tlsMoves} has said `yes`. */
-export function foundPlaces(): Places | undefined {
+export function foundPlaces(): OpensslOffsets | undefined {
   return found;
 }
 
@@ -49,8 +49,8 @@ async function test(): Promise<string> {
   }
 }
 
-async function findAndMove(): Promise<Places> {
-  const places = await findPlaces();
+async function findAndMove(): Promise<OpensslOffsets> {
+  const places = await findOffsets();
   const known = await KnownConnection.open(CIPHER);
   try {
     await known.exchange(2, 3);
@@ -61,7 +61,7 @@ async function findAndMove(): Promise<Places> {
   }
 }
 
-async function moveOne(known: KnownConnection, places: Places): Promise<void> {
+async function moveOne(known: KnownConnection, places: OpensslOffsets): Promise<void> {
   freeze(known.server);
   blockWrites(known.server);
   const captured = capture(known.server, places);

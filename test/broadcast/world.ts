@@ -1,5 +1,5 @@
 import { setImmediate as turn } from 'node:timers/promises';
-import { BroadcastHub } from '#moult/broadcast/hub.js';
+import { BroadcastHub } from '#moult/broadcast/broadcast-hub.js';
 import type { Conversation } from '#moult/broadcast/link.js';
 import { decodeMessage } from '#moult/broadcast/message.js';
 

@@ -3,8 +3,8 @@ import { readFileSync, statSync } from 'node:fs';
 import type { IncomingMessage } from 'node:http';
 import path from 'node:path';
 import { describe, it } from 'node:test';
+import { BrowserSessions } from '#moult/dashboard/browser-sessions.js';
 import { isForThisHost, isFromOurPage, SECURITY_HEADERS } from '#moult/dashboard/guard.js';
-import { Sessions } from '#moult/dashboard/sessions.js';
 import { parseEndpoint } from '#moult/endpoint/address.js';
 import { withFolder } from '../integration/supervised.js';
 
@@ -16,7 +16,7 @@ function request(headers: Record<string, string>): IncomingMessage {
 
 describe('sessions of the dashboard', () => {
   it('begin with a token once, within ten minutes, and are known by their word alone', () => {
-    const sessions = new Sessions();
+    const sessions = new BrowserSessions();
     const token = sessions.token(0);
     const session = sessions.begin(token, MINUTE_MS);
     assert.ok(session !== undefined && sessions.has(session));
@@ -27,7 +27,7 @@ describe('sessions of the dashboard', () => {
   });
 
   it('are bounded, as are tokens: the oldest go first', () => {
-    const sessions = new Sessions();
+    const sessions = new BrowserSessions();
     const [first, ...others] = Array.from({ length: 20 }, () => sessions.begin(sessions.token(0), 0));
     assert.equal(sessions.has(first), false);
     assert.equal(sessions.has(others.at(-1)), true);
@@ -39,9 +39,9 @@ describe('sessions of the dashboard', () => {
   it('outlive the program in a file that is private and has no word of them', async () => {
     await withFolder(async (folder) => {
       const file = path.join(folder, 'sessions');
-      const before = new Sessions(file);
+      const before = new BrowserSessions(file);
       const session = before.begin(before.token(0), 0);
-      assert.equal(new Sessions(file).has(session), true);
+      assert.equal(new BrowserSessions(file).has(session), true);
       assert.ok(!readFileSync(file, 'utf8').includes(session ?? ''));
       assert.equal(statSync(file).mode & 0o777, 0o600);
     });

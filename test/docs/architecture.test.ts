@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { describe, it } from 'node:test';
 import { pathToFileURL } from 'node:url';
@@ -10,9 +11,20 @@ const { wanted } = (await import(pathToFileURL(join(root, 'scripts/rooms.mjs')).
   wanted(): string;
 };
 
-const { importsOf, circlesOf } = (await import(pathToFileURL(join(root, 'scripts/imports.mjs')).href)) as {
+const { longFiles, fullFolders } = (await import(pathToFileURL(join(root, 'scripts/sizes.mjs')).href)) as {
+  longFiles(folder: string): { path: string; lines: number }[];
+  fullFolders(folder: string): { path: string; files: number }[];
+};
+
+const { importsOf, circlesOf, inBoxes } = (await import(
+  pathToFileURL(join(root, 'scripts/imports.mjs')).href
+)) as {
   importsOf(folder: string): Map<string, Set<string>>;
   circlesOf(graph: Map<string, Set<string>>): string[][];
+  inBoxes(
+    graph: Map<string, Set<string>>,
+    boxOf: (file: string) => string | undefined,
+  ): Map<string, Set<string>>;
 };
 
 const PAGE = 'ARCHITECTURE.md';
@@ -96,5 +108,42 @@ describe('ARCHITECTURE.md', () => {
     assert.deepEqual(circlesOf(files), []);
     files.get('os/libc.ts')?.add('cli/main.ts');
     assert.ok(circlesOf(files)[0]?.includes('os/libc.ts'), 'one that is planted');
+  });
+
+  it('describes rooms without a circle, of sub-rooms and files in a room too', () => {
+    const files = importsOf(join(root, 'src'));
+    const folders = ['', ...new Set([...files.keys()].map((file) => file.split('/')[0]))].map((room) =>
+      room === '' ? '' : `${room}/`,
+    );
+    const circles = () =>
+      folders.flatMap((folder) =>
+        circlesOf(
+          inBoxes(files, (file) =>
+            file.startsWith(folder) ? file.slice(folder.length).split('/')[0] : undefined,
+          ),
+        ),
+      );
+    assert.deepEqual(circles(), []);
+    files.get('broadcast/message.ts')?.add('broadcast/feeds/feed.ts');
+    assert.ok(circles()[0]?.includes('message.ts'), 'one that is planted');
+  });
+
+  it('describes files and folders that can be looked through', () => {
+    const src = join(root, 'src');
+    assert.deepEqual(longFiles(src), []);
+    assert.deepEqual(fullFolders(src), []);
+    const copy = mkdtempSync(join(tmpdir(), 'moult-sizes-'));
+    try {
+      cpSync(src, copy, { recursive: true });
+      writeFileSync(join(copy, 'os/planted.ts'), '// one\n'.repeat(401));
+      for (let i = 0; i < 15; i += 1) writeFileSync(join(copy, `state/planted-${i}.ts`), '\n');
+      assert.deepEqual(longFiles(copy), [{ path: 'os/planted.ts', lines: 401 }]);
+      assert.deepEqual(
+        fullFolders(copy).map(({ path }) => path),
+        ['state'],
+      );
+    } finally {
+      rmSync(copy, { recursive: true, force: true });
+    }
   });
 });

@@ -125,7 +125,7 @@ const LIMITS: readonly [string, string, string, (value: number) => string][] = [
   [`${GUIDE}/slots.md`, 'src/sticky/slot-queue.ts', 'WAIT_MS', (n) => `wait for it, up to ${seconds(n)}`],
   [
     `${GUIDE}/slots.md`,
-    'src/connections/moving/batches.ts',
+    'src/connections/moving/connection-batches.ts',
     'ACKNOWLEDGE_TIMEOUT_MS',
     (n) => `(up to ${seconds(n)} if it has connections`,
   ],

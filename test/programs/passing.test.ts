@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { closeDescriptor } from '#moult/os/descriptors/descriptor.js';
 import { socketIdentity } from '#moult/os/sockets/socket-identity.js';
-import { open } from '#moult/programs/bind.js';
 import { parseListen } from '#moult/programs/listen-option.js';
+import { open } from '#moult/programs/open-sockets.js';
 import { misleading, passingVariables } from '#moult/programs/passing.js';
 import { programEnvironment } from '#moult/programs/start.js';
 

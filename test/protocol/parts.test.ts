@@ -8,7 +8,7 @@ import {
   cutInParts,
   goesInOne,
   MAX_WHOLE_BYTES,
-  type Part,
+  type MessagePart,
   PartsReader,
 } from '#moult/protocol/parts.js';
 import fc from '../support/fast-check.js';
@@ -20,7 +20,7 @@ function messageOf(bytes: number): { type: string; text: string } {
 }
 
 /** What a reader makes of parts that come over a stream. */
-function read(parts: readonly Part[], reader = new PartsReader()): (Frame | undefined)[] {
+function read(parts: readonly MessagePart[], reader = new PartsReader()): (Frame | undefined)[] {
   const frames = new FrameReader();
   let descriptors = 0;
   return parts.flatMap(({ message, attachment, descriptors: beside }) =>
@@ -31,11 +31,11 @@ function read(parts: readonly Part[], reader = new PartsReader()): (Frame | unde
   );
 }
 
-function without(parts: readonly Part[], place: number): Part[] {
+function without(parts: readonly MessagePart[], place: number): MessagePart[] {
   return parts.filter((_, at) => at !== place);
 }
 
-function inserted(parts: readonly Part[], place: number, part: Part): Part[] {
+function inserted(parts: readonly MessagePart[], place: number, part: MessagePart): MessagePart[] {
   return [...parts.slice(0, place), part, ...parts.slice(place)];
 }
 
@@ -96,8 +96,8 @@ describe('a message in parts', () => {
             Buffer.alloc(0),
           );
           const place = at % (parts.length - 1);
-          const chosen = parts[place] as Part;
-          const end = parts.at(-1) as Part & { message: { bytes: number; count: number } };
+          const chosen = parts[place] as MessagePart;
+          const end = parts.at(-1) as MessagePart & { message: { bytes: number; count: number } };
           const other = { message: { type: 'confirm' }, attachment: Buffer.alloc(0), descriptors: 0 };
           const wrong = (change: object) => [
             ...parts.slice(0, -1),
@@ -106,12 +106,12 @@ describe('a message in parts', () => {
           const faulty: Record<typeof fault, readonly unknown[]> = {
             missing: without(parts, place),
             doubled: inserted(parts, place, chosen),
-            'other between': inserted(parts, place + 1, other as unknown as Part),
+            'other between': inserted(parts, place + 1, other as unknown as MessagePart),
             'only the end': [end],
             bytes: wrong({ bytes: end.message.bytes + 1 }),
             count: wrong({ count: end.message.count - 1 }),
           };
-          assert.throws(() => read(faulty[fault] as Part[]), isFrameError, fault);
+          assert.throws(() => read(faulty[fault] as MessagePart[]), isFrameError, fault);
         },
       ),
       { numRuns: 100 },

@@ -6,7 +6,7 @@ import { Door, type Visitor } from '#moult/channel/door.js';
 import { Threads } from '#moult/handover/threads.js';
 import { ThreadListener } from '#moult/listeners/thread-listener.js';
 import type { ListenerItem, Message } from '#moult/protocol/messages.js';
-import { type HubSurroundings, type LeftByProcess, ThreadHub } from '#moult/threads/hub.js';
+import { type HubSurroundings, type LeftByProcess, ThreadHub } from '#moult/threads/thread-hub.js';
 
 /** How long what a process has left is kept. */
 const CLAIM_AGAIN_MS = 5000;

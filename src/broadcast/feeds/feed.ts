@@ -15,7 +15,7 @@ const MAX_LEFT = 1000;
 const MAX_SERVERS = 64;
 
 /** What a feed publishes at the broker, for all generations to see at the same place among its messages. */
-export interface Mark {
+export interface FeedMark {
   readonly id: string;
   /** Older releases name here whose copies count from there on. */
   readonly owner: null;
@@ -25,7 +25,7 @@ export interface Mark {
 type Heard = readonly { readonly origin: string; readonly seq: number }[];
 
 /** What is to be known of a client that comes. */
-export interface Arrival {
+export interface ClientArrival {
   /** Whether it has been sent a message that is kept here. */
   isPast(message: BroadcastMessage): boolean;
   /** Whether it may have been sent what comes here later of a sender. */
@@ -42,7 +42,7 @@ export class Feed {
   /** What is subscribed to: only where that is the same, messages have the same numbers. */
   readonly source: string;
   readonly #hub: FeedHub;
-  readonly #send: (mark: Mark) => unknown;
+  readonly #send: (mark: FeedMark) => unknown;
   readonly #senders: ReturnType<typeof sendersOf>;
   /** The senders from one mark to the next, and last the one now. The first begins without a mark: nobody else has it. */
   #eras: string[] = [];
@@ -63,7 +63,7 @@ export class Feed {
   readonly #waiting = new WaitingGivers();
 
   /** @param send publishes a mark; what it throws, and a promise that it rejects, is a warning. */
-  constructor(topic: Topic, hub: FeedHub, send: (mark: Mark) => unknown, source = '') {
+  constructor(topic: Topic, hub: FeedHub, send: (mark: FeedMark) => unknown, source = '') {
     this.topic = topic;
     this.source = source;
     this.#hub = hub;
@@ -126,7 +126,7 @@ export class Feed {
   }
 
   /** A mark came from the broker, in its place among the messages, whoever has published it. */
-  marked({ id }: Mark): void {
+  marked({ id }: FeedMark): void {
     // One that is alone may not see all that others count.
     if (!this.#hub.wasShared) return;
     const era = this.#senders.era(id);
@@ -198,7 +198,7 @@ export class Feed {
   }
 
   /** What is to be known of a client that comes. @param heard up to where it was sent messages. */
-  arrival(heard: Heard): Arrival {
+  arrival(heard: Heard): ClientArrival {
     const { theirs, isCommon } = this.#compare(heard);
     const positions: Positions = new Map(heard.map(({ origin, seq }) => [origin, seq]));
     const now = theirs.indexOf(this.#now);
@@ -250,7 +250,7 @@ export class Feed {
   }
 
   // The service's own function: it is called by timers and channels, which are not to end for it.
-  #publish(mark: Mark): void {
+  #publish(mark: FeedMark): void {
     const failed = (cause: unknown) => {
       if (this.#hasWarned) return;
       this.#hasWarned = true;

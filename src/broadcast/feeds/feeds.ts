@@ -1,7 +1,7 @@
 import { isOfBroker } from '../feed-senders.js';
 import { type BroadcastMessage, includes, type Positions, positionsOf } from '../message.js';
 import type { Topic } from '../topic.js';
-import { type Arrival, Feed, type Mark } from './feed.js';
+import { type ClientArrival, Feed, type FeedMark } from './feed.js';
 import type { FeedHub } from './feed-hub.js';
 
 /** What is told of a subscription at a broker; see `Broadcast.feed`. */
@@ -54,7 +54,7 @@ export class Feeds {
    * @param mark sends a mark into the broker.
    * @param source what is subscribed to; a second subscription to the same has a number, by which others have it, too.
    */
-  open(topic: Topic, mark: (mark: Mark) => unknown, source = ''): Feed {
+  open(topic: Topic, mark: (mark: FeedMark) => unknown, source = ''): Feed {
     const before = this.#feeds.get(topic.name) ?? [];
     for (const feed of before) if (feed.topic !== topic) this.close(feed);
     const same = before.filter((feed) => feed.topic === topic);
@@ -95,7 +95,7 @@ export class Feeds {
   }
 
   /** What is to be known of a client that comes. @param heard up to where it was sent messages. */
-  arrival(heard: readonly { origin: string; seq: number }[]): Arrival {
+  arrival(heard: readonly { origin: string; seq: number }[]): ClientArrival {
     const arrivals = new Map(this.#all.map((feed) => [feed, feed.arrival(heard)]));
     const positions = positionsOf(heard);
     return {

@@ -12,7 +12,7 @@ import { RunFolder } from '../../supervisor/journal/run-folder.js';
 import { livingGenerations } from '../../supervisor/process/journal-replay.js';
 import { loadedBy, ServiceFilesFinder } from '../../supervisor/process/service-files.js';
 import { defaultName, resolveRelease } from '../../supervisor/releases/release.js';
-import { CARRIED_FORMAT, type Carried, takeCarried } from '../../supervisor/upgrade/next-program.js';
+import { CARRIED_FORMAT, type CarriedOver, takeCarried } from '../../supervisor/upgrade/next-program.js';
 import type { Rehearsed } from '../../supervisor/upgrade/rehearsal.js';
 import { printJson } from '../../terminal/print.js';
 import { MOULT_VERSION } from '../../version.js';
@@ -60,7 +60,7 @@ function assertLoads(): void {
 }
 
 async function assertKnows(
-  { format = 0, cwd, living = [], config }: Carried,
+  { format = 0, cwd, living = [], config }: CarriedOver,
   command: Command,
 ): Promise<void> {
   if (format > CARRIED_FORMAT) {

@@ -32,7 +32,7 @@ import type { NextProgram } from '../../supervisor/upgrade/in-place-upgrade.js';
 import {
   becomeNewProgram,
   CARRIED_FORMAT,
-  type Carried,
+  type CarriedOver,
   takeCarried,
 } from '../../supervisor/upgrade/next-program.js';
 import { rehearse } from '../../supervisor/upgrade/rehearsal.js';
@@ -245,7 +245,7 @@ async function agentOf(
 /** @param unexpected when there were errors that nothing expected. */
 function nextProgram(
   folder: RunFolder,
-  carries: () => Pick<Carried, 'cwd' | 'config'>,
+  carries: () => Pick<CarriedOver, 'cwd' | 'config'>,
   manager: ServiceManager | null,
   link: ServiceManagerLink,
   unexpected: () => readonly number[],

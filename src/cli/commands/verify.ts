@@ -10,7 +10,7 @@ import { runningService, startUnderMoult } from '../../verify/moult/under-moult.
 import { VerifyError } from '../../verify/moult/verify-error.js';
 import { progressLine } from '../../verify/report/progress.js';
 import { renderReport, reportJson } from '../../verify/report/report.js';
-import { screenOf } from '../../verify/report/screen.js';
+import { screenOf } from '../../verify/report/report-screen.js';
 import type { ClientKind } from '../../verify/tally/client-kind.js';
 import { type VerifyEvent, verify } from '../../verify/verify.js';
 

@@ -9,7 +9,7 @@ import type { ConnectionItem, Message } from '../../protocol/messages.js';
 import { adoptTls, MovedTlsSocket } from '../../tls/socket/moved-socket.js';
 import { decodeTlsState } from '../../tls/state/state-codec.js';
 import { forgetSecrets } from '../../tls/state/tls-state.js';
-import { type Carried, decodeCarried } from '../moving/carried.js';
+import { type CarriedState, decodeCarried } from '../moving/carried.js';
 import { begin, moversFor } from '../moving/movers.js';
 import type { ConnectionTracker } from '../tracker.js';
 
@@ -93,7 +93,7 @@ export function adoptCarried(
   }
 }
 
-function decoded(data: Buffer): Carried | { readonly cause: unknown } {
+function decoded(data: Buffer): CarriedState | { readonly cause: unknown } {
   try {
     return decodeCarried(data);
   } catch (cause) {

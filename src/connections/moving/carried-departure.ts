@@ -18,8 +18,8 @@ import { monotonicMs } from '../../os/clock.js';
 import { giveTo } from '../../os/files/ownership.js';
 import type { ConnectionItem } from '../../protocol/messages.js';
 import type { ConnectionTracker, Tracked } from '../tracker.js';
-import type { Departing } from './batches.js';
 import { encodeCarried } from './carried.js';
+import type { Departing } from './connection-batches.js';
 import type { Mover, MoverPhase } from './movers.js';
 import { type HeldTls, holdTls, securedSocket, whyTlsIsBusy } from './tls-hold.js';
 

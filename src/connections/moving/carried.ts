@@ -9,7 +9,7 @@ export const MAX_BATCH_BYTES = MAX_ATTACHMENT_BYTES;
 export const MAX_TOTAL_BYTES = 1024 * 1024 * 1024;
 
 /** What goes along with a connection. */
-export interface Carried {
+export interface CarriedState {
   readonly saved: unknown;
   /** What was read of it, and nobody has consumed. */
   readonly unread: Buffer;
@@ -22,7 +22,7 @@ export interface Carried {
 }
 
 /** What is empty is left out: most have nothing but what was saved, and each buffer costs time on both sides. */
-type Travelling = Pick<Carried, 'saved'> & Partial<Carried>;
+type Travelling = Pick<CarriedState, 'saved'> & Partial<CarriedState>;
 
 const NOTHING = Buffer.alloc(0);
 
@@ -30,7 +30,7 @@ const NOTHING = Buffer.alloc(0);
  * What goes along with a connection, as bytes.
  * @throws MOULT_SAVE_FAILED when it holds what no other process can have; MOULT_DATA_TOO_LARGE.
  */
-export function encodeCarried({ saved, unread, written, late, tls }: Carried, maxBytes: number): Buffer {
+export function encodeCarried({ saved, unread, written, late, tls }: CarriedState, maxBytes: number): Buffer {
   const bytes = encode({
     saved,
     ...(unread.length === 0 ? {} : { unread }),
@@ -48,7 +48,7 @@ export function encodeCarried({ saved, unread, written, late, tls }: Carried, ma
 }
 
 /** @throws MOULT_RESTORE_FAILED */
-export function decodeCarried(bytes: Buffer): Carried {
+export function decodeCarried(bytes: Buffer): CarriedState {
   try {
     const { saved, unread = NOTHING, written = NOTHING, late, tls } = deserialize(bytes) as Travelling;
     return { saved, unread, written, late, tls };

@@ -4,7 +4,7 @@ import { giveTo } from '../../os/files/ownership.js';
 import type { ConnectionItem } from '../../protocol/messages.js';
 import { requestsOf } from '../http1/request-limit.js';
 import { headDueAtMs, type Tracked } from '../tracker.js';
-import type { Departing } from './batches.js';
+import type { Departing } from './connection-batches.js';
 
 /** An HTTP/1.1 connection at rest, frozen, on its way out. */
 export class DepartingHttp1 implements Departing {

@@ -7,7 +7,7 @@ import type { ConnectionItem } from '../../protocol/messages.js';
 import { MovedTlsSocket } from '../../tls/socket/moved-socket.js';
 import { requestsOf } from '../http1/request-limit.js';
 import { headDueAtMs, type Tracked } from '../tracker.js';
-import type { Departing } from './batches.js';
+import type { Departing } from './connection-batches.js';
 import { type HeldTls, holdTls, type StaysForNow, securedSocket } from './tls-hold.js';
 
 /** Whether a connection over TLS speaks HTTP no more: it ends here, in its own way. Source: node lib/_http_server.js, onParserExecuteCommon. */

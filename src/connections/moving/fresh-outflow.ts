@@ -3,7 +3,7 @@ import type { StreamHandle } from '../../node/handle.js';
 import { monotonicMs } from '../../os/clock.js';
 import { giveTo } from '../../os/files/ownership.js';
 import type { ConnectionItem } from '../../protocol/messages.js';
-import { Batches, type Departing } from './batches.js';
+import { ConnectionBatches, type Departing } from './connection-batches.js';
 
 /** Connections in one batch. */
 const BATCH = 64;
@@ -31,7 +31,7 @@ export interface FreshEvents {
 export class FreshOutflow {
   readonly #taker: number;
   readonly #events: FreshEvents;
-  readonly #batches: Batches<Fresh>;
+  readonly #batches: ConnectionBatches<Fresh>;
   #queue: Fresh[] = [];
   #returned: Fresh[] = [];
   #isScheduled = false;
@@ -40,7 +40,7 @@ export class FreshOutflow {
   constructor(channel: Channel, events: FreshEvents) {
     this.#taker = channel.peer.pid;
     this.#events = events;
-    this.#batches = new Batches<Fresh>(channel, {
+    this.#batches = new ConnectionBatches<Fresh>(channel, {
       progress: () => this.#progressed(),
       returned: (fresh) => this.#returned.push(fresh),
       stuck: () => this.stop(),

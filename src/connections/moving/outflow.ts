@@ -12,9 +12,9 @@ import { MoultError } from '../../errors.js';
 import { BetweenRequests, http1Phase, onceReceived, timerNowMs } from '../../node/http/http1.js';
 import { isHttps, isTlsServer, onSecured, socketAbove, socketBelow } from '../../node/tls-sockets.js';
 import { type ConnectionTracker, headDueAtMs, type Tracked } from '../tracker.js';
-import { Batches, type Departing } from './batches.js';
 import { MAX_BATCH_BYTES, MAX_TOTAL_BYTES } from './carried.js';
 import { CarriedDeparture } from './carried-departure.js';
+import { ConnectionBatches, type Departing } from './connection-batches.js';
 import { DepartingHttp1 } from './departing-http1.js';
 import { DepartingTls } from './departing-tls.js';
 import { FrozenConnections } from './frozen-connections.js';
@@ -50,7 +50,7 @@ export class Outflow {
   #taker: number;
   #tracker: ConnectionTracker;
   readonly #rules: MoveRules;
-  #batches: Batches;
+  #batches: ConnectionBatches;
   #candidates = new Set<Tracked>();
   readonly #frozen = new FrozenConnections();
   #departures = new Map<Tracked, CarriedDeparture>();
@@ -76,7 +76,7 @@ export class Outflow {
     this.settled = new Promise((resolve) => {
       this.#settle = resolve;
     });
-    this.#batches = new Batches(channel, {
+    this.#batches = new ConnectionBatches(channel, {
       progress: () => this.#progressed(),
       returned: (tracked) => this.#returned(tracked),
       stuck: () => this.#batches.takeBack(),

@@ -1,7 +1,7 @@
 import type { KV } from '@nats-io/kv';
 
 /** A value of a bucket. */
-export interface Entry {
+export interface BucketEntry {
   readonly key: string;
   readonly bytes: Uint8Array;
   readonly revision: number;
@@ -25,7 +25,7 @@ export class Bucket {
   }
 
   /** The value of a key; undefined where it has none. */
-  async get(key: string): Promise<Entry | undefined> {
+  async get(key: string): Promise<BucketEntry | undefined> {
     const found = await this.#kv.get(key);
     if (found === null || found.operation !== 'PUT') return undefined;
     return { key, bytes: found.value, revision: found.revision };
@@ -59,9 +59,9 @@ export class Bucket {
    * All values whose keys fit a pattern, in the order in which they were written. Not by a consumer that ends when nothing
    * is pending: what is written over meanwhile stays pending for ever. Seen with nats-server 2.9.10.
    */
-  async all(pattern: string): Promise<Entry[]> {
+  async all(pattern: string): Promise<BucketEntry[]> {
     const keys = await this.#keysOf(pattern);
-    const found: Entry[] = [];
+    const found: BucketEntry[] = [];
     for (let from = 0; from < keys.length; from += AT_ONCE) {
       const some = await Promise.all(keys.slice(from, from + AT_ONCE).map((key) => this.get(key)));
       found.push(...some.filter((one) => one !== undefined));
@@ -76,7 +76,7 @@ export class Bucket {
    */
   async watch(
     pattern: string,
-    told: (entry: Entry) => void,
+    told: (entry: BucketEntry) => void,
     { withValues = true, ended = (): void => {} } = {},
   ): Promise<() => void> {
     const entries = await this.#kv.watch({ key: pattern, headers_only: !withValues });

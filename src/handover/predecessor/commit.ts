@@ -5,7 +5,7 @@ import { MoultError } from '../../errors.js';
 import { epochAfter } from '../../os/clock.js';
 import { listenersWithFlows } from '../flow-peer.js';
 import type { GenerationContext } from '../generation-context.js';
-import type { Attempt } from './attempt.js';
+import type { HandoverAttempt } from './handover-attempt.js';
 
 /** How long a successor may take to open its gates once it is told to. */
 const COMMIT_TIMEOUT_MS = 5000;
@@ -20,7 +20,7 @@ const BUSY_TIMEOUT_MS = 30_000;
  */
 export function beforeCommit(
   context: GenerationContext,
-  attempt: Attempt,
+  attempt: HandoverAttempt,
   then: () => void,
   fail: (error: MoultError) => void,
 ): void {
@@ -54,7 +54,7 @@ export function beforeCommit(
 /** Gives the rest, and then the commit, while nobody accepts. @param fail called when the successor takes too long. */
 export function commit(
   context: GenerationContext,
-  attempt: Attempt,
+  attempt: HandoverAttempt,
   fail: (error: MoultError) => void,
 ): void {
   const { giving, limit, tasks } = attempt;
@@ -68,7 +68,11 @@ export function commit(
   );
 }
 
-function sayCommit(context: GenerationContext, attempt: Attempt, fail: (error: MoultError) => void): void {
+function sayCommit(
+  context: GenerationContext,
+  attempt: HandoverAttempt,
+  fail: (error: MoultError) => void,
+): void {
   attempt.limit.clear();
   const tasks = attempt.giving.common(attempt.tasks);
   // Known to the successor before it receives.

@@ -9,8 +9,8 @@ import type { GenerationContext } from '../generation-context.js';
 import { Giving } from '../giving.js';
 import type { Taker } from '../peer-slots.js';
 import type { Returning } from '../successor.js';
-import { drainTimesOf } from './leave.js';
-import type { OtherSide } from './leaving.js';
+import { drainTimesOf } from './departure.js';
+import type { OtherSide } from './departures.js';
 
 /** How long the process of a predecessor may take to end after its channel has closed. */
 const END_TIMEOUT_MS = 2000;

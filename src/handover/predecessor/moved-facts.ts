@@ -1,7 +1,7 @@
 import { classed } from '../../protocol/durations.js';
 import type { GenerationContext, Moves } from '../generation-context.js';
 import type { AllSettled } from '../threads.js';
-import type { Leave } from './leave.js';
+import type { Departure } from './departure.js';
 
 /**
  * Tells what the operator learns of connections once all that could move at once has moved.
@@ -9,7 +9,7 @@ import type { Leave } from './leave.js';
  */
 export async function tellMoved(
   { threads, connections, moves }: GenerationContext,
-  leave: Leave,
+  leave: Departure,
   theirs: AllSettled,
   tell: (facts: Record<string, unknown>) => void,
 ): Promise<void> {

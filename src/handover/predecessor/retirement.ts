@@ -3,8 +3,8 @@ import type { Message } from '../../protocol/messages.js';
 import type { GenerationContext } from '../generation-context.js';
 import { type Giving, passTasks } from '../giving.js';
 import type { Taker } from '../peer-slots.js';
-import type { Attempt } from './attempt.js';
-import type { Work } from './leave.js';
+import type { Work } from './departure.js';
+import type { HandoverAttempt } from './handover-attempt.js';
 
 /** How a generation ends without a successor. */
 export type Retirement = Omit<Message<'retire'>, 'type' | 'heirs'> & {
@@ -53,7 +53,7 @@ export function endListeners(
  */
 export function leaveListeners(
   { listeners }: GenerationContext,
-  { claims, late }: Attempt,
+  { claims, late }: HandoverAttempt,
   released: (name: string) => void,
 ): void {
   const claimed = new Set([...claims.map(({ name }) => name), ...late.given]);

@@ -1,8 +1,8 @@
 import { MoultError } from '../../errors.js';
 import { type GenerationContext, movableClaims } from '../generation-context.js';
 import type { Taking } from '../taking.js';
-import { type Attempt, warnOfLoss } from './attempt.js';
-import type { Feeds } from './feeds.js';
+import { type HandoverAttempt, warnOfLoss } from './handover-attempt.js';
+import type { IncomingConnections } from './incoming-connections.js';
 
 /** How long a living successor may take to stop accepting when it must hand back; then it is ended. */
 const HAND_BACK_TIMEOUT_MS = 2000;
@@ -12,7 +12,7 @@ const LAST_WORDS_MS = 1000;
 /** What an undo needs of the generation that serves again. */
 export interface UndoParts {
   readonly context: GenerationContext;
-  readonly feeds: Feeds;
+  readonly feeds: IncomingConnections;
   /**
    * The successor accepts no more: this generation may.
    * @param alive whether the successor lives, and hands back what it has.
@@ -27,11 +27,11 @@ export interface UndoParts {
  * ended first.
  */
 export class Undo {
-  readonly #attempt: Attempt;
+  readonly #attempt: HandoverAttempt;
   readonly #parts: UndoParts;
   #hasAnswered = false;
 
-  constructor(attempt: Attempt, parts: UndoParts) {
+  constructor(attempt: HandoverAttempt, parts: UndoParts) {
     this.#attempt = attempt;
     this.#parts = parts;
   }

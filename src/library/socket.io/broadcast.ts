@@ -3,7 +3,7 @@
  * Redis.
  */
 import { randomBytes } from 'node:crypto';
-import type { Feed, Mark, OlderFeed } from '../../broadcast/feeds/feed.js';
+import type { Feed, FeedMark, OlderFeed } from '../../broadcast/feeds/feed.js';
 import type { BroadcastMessage } from '../../broadcast/message.js';
 import { broadcastHub } from '../../broadcast/shared.js';
 import type { Topic } from '../../broadcast/topic.js';
@@ -275,7 +275,7 @@ class SharedAdapter {
   }
 
   // Under a name that is nobody's, so that this process gets it back.
-  #mark(mark: Mark): void {
+  #mark(mark: FeedMark): void {
     const adapter = this.#adapter;
     const { uid, pubClient } = adapter;
     const opts = { rooms: new Set(['moult']), except: new Set<string>(), flags: { moult: mark } };

@@ -2,7 +2,7 @@ import type { EventEmitter } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import type { Server, Socket } from 'socket.io';
 import type { WebSocket, WebSocketServer } from 'ws';
-import type { Mark } from '../../broadcast/feeds/feed.js';
+import type { FeedMark } from '../../broadcast/feeds/feed.js';
 
 /*
  * What moult knows of Socket.IO and Engine.IO beyond their documentation: where they keep what belongs to a client.
@@ -150,7 +150,7 @@ export interface BroadcastOptions {
     readonly timeout?: number;
     readonly local?: boolean;
     /** Of moult: who sent it, or a mark of a feed. */
-    readonly moult?: string | Mark;
+    readonly moult?: string | FeedMark;
     /** The number of it among all that its sender has published; older releases have none. */
     readonly moultNumber?: number;
   };

@@ -13,7 +13,7 @@ import type { Engine, EngineRequest, ServerInsides, SocketInsides } from './insi
 import type { SavedSession, Sessions } from './sessions.js';
 
 /** Whether this version of Socket.IO keeps its state where it is looked for: a reason where it does not. */
-export interface Rehearsed {
+export interface SocketRehearsal {
   readonly isOver: boolean;
   readonly problem: string | undefined;
 }
@@ -23,7 +23,7 @@ export class SocketMover<Data> extends WebSocketMover<SavedSession> {
   readonly #io: ServerInsides;
   readonly #engine: Engine;
   readonly #sessions: Sessions;
-  readonly #rehearsed: Rehearsed;
+  readonly #rehearsed: SocketRehearsal;
   readonly #sockets: MovableSockets<Data>;
   readonly #warner = new Warner();
 
@@ -33,7 +33,7 @@ export class SocketMover<Data> extends WebSocketMover<SavedSession> {
     engine: Engine,
     wss: WebSocketServer,
     sessions: Sessions,
-    rehearsed: Rehearsed,
+    rehearsed: SocketRehearsal,
     options: MovableSockets<Data>,
   ) {
     const { name, version, oldestVersion, maxBytes } = options;

@@ -3,8 +3,8 @@ import type { Successor } from '../../handover/successor.js';
 import type { ListenerRegistry } from '../../listeners/registry.js';
 import { closeDescriptor } from '../../os/descriptors/descriptor.js';
 import type { ListenerItem } from '../../protocol/messages.js';
-import { LateListeners } from './late-listeners.js';
 import type { Readiness } from './readiness.js';
+import { UnclaimedListeners } from './unclaimed-listeners.js';
 
 /** What it takes to follow what is held for a generation. */
 export interface HeldForServiceParts {
@@ -23,7 +23,7 @@ export class HeldForService {
   #promised: readonly string[] = [];
   /** What the predecessor has opened since, and keeps where it is not claimed before this one is ready. */
   readonly #offered: string[] = [];
-  #late: LateListeners | undefined;
+  #late: UnclaimedListeners | undefined;
 
   constructor(parts: HeldForServiceParts) {
     this.#parts = parts;
@@ -86,7 +86,7 @@ export class HeldForService {
     this.#late?.stop();
     const { listeners, hasPredecessor, successor, lifeline } = this.#parts;
     const isConfirmed = !hasPredecessor || successor().isConfirmed;
-    this.#late = new LateListeners(listeners, names, inMs, isConfirmed, (name) =>
+    this.#late = new UnclaimedListeners(listeners, names, inMs, isConfirmed, (name) =>
       lifeline().send({ type: 'release', name, late: true }),
     );
   }

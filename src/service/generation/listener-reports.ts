@@ -13,7 +13,7 @@ import { onceHandled } from '../../node/http/handled.js';
 import { isPlainHttp } from '../../node/http/http1.js';
 import { isHttps, watchTlsSockets } from '../../node/tls-sockets.js';
 import type { StickyRouter } from '../../sticky/sticky-router.js';
-import type { LeftByProcess } from '../../threads/hub.js';
+import type { LeftByProcess } from '../../threads/thread-hub.js';
 import type { Overseer } from '../overseer/overseer.js';
 import type { HeldForService } from './held-for-service.js';
 import type { Readiness } from './readiness.js';

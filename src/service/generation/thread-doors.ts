@@ -2,8 +2,8 @@ import { getEnvironmentData } from 'node:worker_threads';
 import type { Threads } from '../../handover/threads.js';
 import type { ListenerRegistry } from '../../listeners/registry.js';
 import type { ListenerItem, Settings } from '../../protocol/messages.js';
-import { type LeftByProcess, ThreadHub } from '../../threads/hub.js';
 import { MARK } from '../../threads/mark.js';
+import { type LeftByProcess, ThreadHub } from '../../threads/thread-hub.js';
 
 /** What worker threads that join a generation are given. */
 export interface ThreadDoorsParts {

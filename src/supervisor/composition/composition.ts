@@ -27,6 +27,7 @@ import type { ServiceSettings } from '../service-settings.js';
 import { ConnectionRouter } from '../serving/connection-router.js';
 import { FolderGuard } from '../serving/folder-guard.js';
 import { Shutdown } from '../serving/shutdown.js';
+import { InitialSlots } from '../slots/initial-slots.js';
 import { listenerSharing } from '../slots/listener-sharing.js';
 import { Rebalancer } from '../slots/rebalancer.js';
 import { Recycler } from '../slots/recycler.js';
@@ -34,7 +35,6 @@ import { RollingRestart } from '../slots/rolling-restart.js';
 import { Scaling } from '../slots/scaling.js';
 import { Slot } from '../slots/slot.js';
 import { SlotIntroductions } from '../slots/slot-introductions.js';
-import { SlotStartup } from '../slots/slot-startup.js';
 import { slotTeller } from '../slots/slot-teller.js';
 import { Slots } from '../slots/slots.js';
 import { StickyRoutes } from '../slots/sticky-routes.js';
@@ -128,7 +128,7 @@ export function compose(
   });
   const homes = new StickyRoutes(slots, () => options.sticky);
   const introductions = new SlotIntroductions(slots);
-  const slotStartup = new SlotStartup({ slots, options, journal, folder, log });
+  const slotStartup = new InitialSlots({ slots, options, journal, folder, log });
 
   // How processes and operators reach the supervisor.
   const connectionRouter = new ConnectionRouter({

@@ -2,10 +2,10 @@ import type { Measures } from '../../protocol/messages.js';
 import { MOULT_VERSION } from '../../version.js';
 import type { ServiceSettings } from '../service-settings.js';
 import type { Shutdown } from '../serving/shutdown.js';
+import type { InitialSlots } from '../slots/initial-slots.js';
 import type { Recycler } from '../slots/recycler.js';
 import type { RollingRestart } from '../slots/rolling-restart.js';
 import type { Slot } from '../slots/slot.js';
-import type { SlotStartup } from '../slots/slot-startup.js';
 import { slotsServing } from '../slots/slot-teller.js';
 import type { Slots } from '../slots/slots.js';
 import {
@@ -27,7 +27,7 @@ export interface ServiceReportParts {
   readonly slots: Slots;
   /** The only slot, or the one that is there from the first start to the last stop. */
   readonly first: Slot;
-  readonly slotStartup: SlotStartup;
+  readonly slotStartup: InitialSlots;
   readonly rollingRestart: RollingRestart;
   readonly recycler: Recycler;
   readonly shutdown: Shutdown;

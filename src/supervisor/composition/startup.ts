@@ -17,8 +17,8 @@ import type { ConnectionRouter } from '../serving/connection-router.js';
 import { tellWhatItWaitsFor } from '../serving/first-start-watch.js';
 import type { FolderGuard } from '../serving/folder-guard.js';
 import type { Shutdown } from '../serving/shutdown.js';
+import type { InitialSlots } from '../slots/initial-slots.js';
 import type { Slot } from '../slots/slot.js';
-import type { SlotStartup } from '../slots/slot-startup.js';
 import type { Slots } from '../slots/slots.js';
 import type { StickyRoutes } from '../slots/sticky-routes.js';
 import type { Giver, IncomingTakeover } from '../takeover/incoming-takeover.js';
@@ -39,7 +39,7 @@ export interface StartupParts {
   readonly slots: Slots;
   /** The only slot, or the one that is there from the first start to the last stop. */
   readonly first: Slot;
-  readonly slotStartup: SlotStartup;
+  readonly slotStartup: InitialSlots;
   readonly homes: StickyRoutes;
   readonly connectionRouter: ConnectionRouter;
   readonly guard: FolderGuard;
@@ -117,7 +117,7 @@ export class Startup {
   async #recover(
     isInItsPlace: boolean,
     isOfOther: boolean,
-  ): Promise<{ release: Release; left: ReturnType<SlotStartup['recover']> }> {
+  ): Promise<{ release: Release; left: ReturnType<InitialSlots['recover']> }> {
     for (let times = 1; ; times += 1) {
       const isLast = times >= READ_TIMES;
       try {

@@ -8,8 +8,9 @@ import { MAX_SOCKET_PATH_BYTES } from '../../os/unix-sockets/unix-socket.js';
 import type { ListenerItem } from '../../protocol/messages.js';
 import type { HeldListeners } from '../listeners/held-listeners.js';
 import type { GenerationProcess } from '../process/generation-process.js';
+import type { LookAnswer } from '../process/service-questions.js';
 import { sharersOf } from './port-sharers.js';
-import { type Acceptance, Probes, type Said } from './probes.js';
+import { type Acceptance, Probes } from './probes.js';
 
 /** What was found. */
 export interface Look {
@@ -186,7 +187,7 @@ function isOf({ claims, late }: GenerationProcess, name: string): boolean {
 function missing(
   generation: GenerationProcess,
   expected: ReadonlySet<string>,
-  { listeners, closed }: Said,
+  { listeners, closed }: LookAnswer,
 ): string[] {
   const lacks = [...expected].filter((name) => !listeners.includes(name) && isOf(generation, name));
   const instead = listeners.filter((name) => generation.claims?.has(name) !== true);

@@ -4,6 +4,7 @@ import { ProbeConnection, type ProbeTarget } from '../../os/sockets/probe-connec
 import { hasRoom } from '../../os/sockets/reuseport.js';
 import { socketIdentity } from '../../os/sockets/socket-identity.js';
 import type { GenerationProcess } from '../process/generation-process.js';
+import type { LookAnswer } from '../process/service-questions.js';
 import { isHeldBy } from './port-sharers.js';
 
 /** How often it is looked whether a connection was accepted, at first and later, where nobody tells. */
@@ -27,9 +28,6 @@ const NO_WAY_THERE = [
   // A link-local address does not say by which link.
   'EINVAL',
 ];
-
-/** What a generation says of its listeners. */
-export type Said = Awaited<ReturnType<GenerationProcess['look']>>;
 
 /** Who may accept at a moment, and who lives. */
 export interface Acceptance {
@@ -106,7 +104,7 @@ export class Probes {
    * @returns what the generation says of itself; nothing where it knows of no looks.
    * @throws MOULT_PEER_CLOSED, MOULT_PEER_TIMEOUT, MOULT_NOT_REACHED when it is given up
    */
-  async announce(goals: ReadonlyMap<string, Goal>): Promise<Said | undefined> {
+  async announce(goals: ReadonlyMap<string, Goal>): Promise<LookAnswer | undefined> {
     for (const [listener, goal] of goals) {
       const connection = connectionTo(goal.target);
       if (connection !== undefined)
@@ -139,7 +137,7 @@ export class Probes {
     for (const { connection } of this.#sent) connection.close();
   }
 
-  async #announceAll(): Promise<Said | undefined> {
+  async #announceAll(): Promise<LookAnswer | undefined> {
     const own = this.#looks(this.#generation) ? this.#tell(this.#generation, this.#withinMs) : undefined;
     // Any of them may accept one in the very moment in which it is sent.
     const others = Promise.all(this.#tellOthers(true));
@@ -162,7 +160,7 @@ export class Probes {
     return one.looks && one.isReachable;
   }
 
-  #tell(one: GenerationProcess, withinMs: number): Promise<Said> {
+  #tell(one: GenerationProcess, withinMs: number): Promise<LookAnswer> {
     this.#told.add(one);
     const probes = this.#sent.map(({ listener, connection }) => ({ listener, from: connection.from }));
     const seen = (listener: string) => {

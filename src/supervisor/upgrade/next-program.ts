@@ -13,7 +13,7 @@ import type { KeptListener } from '../listeners/held-listeners.js';
 
 /** The variable in which the one program tells the next what it leaves. */
 const VARIABLE = 'MOULT_UPGRADE';
-/** Which {@link Carried} this program gives and takes: another number for what an older one would misread. */
+/** Which {@link CarriedOver} this program gives and takes: another number for what an older one would misread. */
 export const CARRIED_FORMAT = 1;
 /** The kernel takes none of more than 128 KiB, with its name. Source: execve(2), MAX_ARG_STRLEN. */
 const MAX_VARIABLE = 120_000;
@@ -27,7 +27,7 @@ export interface LivingGeneration {
 }
 
 /** What passes from one program of a supervisor to the next. */
-export interface Carried {
+export interface CarriedOver {
   /** Which format it is; none for that of programs before there was a number. */
   readonly format?: number;
   /** The descriptor of the lock of the run folder. */
@@ -66,7 +66,7 @@ export function programCommand(word?: string): {
 }
 
 /** Executes the program that this process's path holds now. @throws MOULT_SYSTEM_CALL; this program goes on then. */
-export function becomeNewProgram(carried: Carried): never {
+export function becomeNewProgram(carried: CarriedOver): never {
   const { command, args } = programCommand();
   const env = { ...withoutNodeOptions(process.env), ...variablesOf(carried) };
   try {
@@ -79,7 +79,7 @@ export function becomeNewProgram(carried: Carried): never {
 }
 
 /** What the program before left, and removes it from the environment. */
-export function takeCarried(env: NodeJS.ProcessEnv): Carried | undefined {
+export function takeCarried(env: NodeJS.ProcessEnv): CarriedOver | undefined {
   let text = env[VARIABLE];
   delete env[VARIABLE];
   for (let more = 1; ; more += 1) {
@@ -88,14 +88,14 @@ export function takeCarried(env: NodeJS.ProcessEnv): Carried | undefined {
     text += env[name];
     delete env[name];
   }
-  return text === undefined ? undefined : (JSON.parse(text) as Carried);
+  return text === undefined ? undefined : (JSON.parse(text) as CarriedOver);
 }
 
 /**
  * What this program leaves, as variables of the environment: one where that is long enough, as older releases know it, else as
  * many as are needed, cut between any two characters.
  */
-export function variablesOf(carried: Carried): Record<string, string> {
+export function variablesOf(carried: CarriedOver): Record<string, string> {
   const text = JSON.stringify(carried).replace(
     NOT_ASCII,
     (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`,

@@ -2,7 +2,7 @@ import { MoultError } from '../../errors.js';
 import { withoutNodeOptions } from '../../os/processes/node-options.js';
 import { describeExit } from '../../os/processes/process.js';
 import { runToEnd } from '../../os/processes/run-to-end.js';
-import { CARRIED_FORMAT, type Carried, programCommand, variablesOf } from './next-program.js';
+import { CARRIED_FORMAT, type CarriedOver, programCommand, variablesOf } from './next-program.js';
 
 /** How long the new program may take to load and to answer. */
 const TIMEOUT_MS = 15_000;
@@ -24,7 +24,7 @@ export interface Rehearsed {
  * and says so, without touching anything.
  * @throws MOULT_UPGRADE_FAILED when it does not say yes; nothing has changed then.
  */
-export async function rehearse(carried: Carried): Promise<Rehearsed> {
+export async function rehearse(carried: CarriedOver): Promise<Rehearsed> {
   const { command, args } = programCommand('rehearse');
   const env = { ...withoutNodeOptions(process.env), ...variablesOf(carried) };
   // Under the limit of this process, and with as many that are taken as the next program will find: it must still be able to load.

@@ -1,6 +1,6 @@
 import { MoultError } from '../../errors.js';
 import type { Consumer, ConsumerOptions } from '../consumer.js';
-import type { Departure, Runner } from './runner.js';
+import type { Runner, TaskDeparture } from './runner.js';
 
 /** How long a consumer may take to stop, where the service does not say. */
 const STOP_WITHIN_MS = 10_000;
@@ -37,7 +37,7 @@ export class ConsumerRunner implements Runner {
   // It has begun already, and what the former owner gives is for those that have not.
   receive(): void {}
 
-  end({ limit, withinMs }: Departure): unknown {
+  end({ limit, withinMs }: TaskDeparture): unknown {
     return this.#consumer.stop({ signal: limit, withinMs, changeover: this.#changeover });
   }
 

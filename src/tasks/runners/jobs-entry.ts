@@ -13,13 +13,13 @@ export interface Elsewhere {
 }
 
 /** Who runs a job: nobody yet, this generation, that at the other side of a link, or one that is not met here. */
-export type Runner = 'nobody' | 'here' | Link | Elsewhere;
+export type JobRunner = 'nobody' | 'here' | Link | Elsewhere;
 
 /** A job that is not done. */
 export interface Begun<T> {
   readonly data: T;
   readonly saved: unknown;
-  readonly runner: Runner;
+  readonly runner: JobRunner;
 }
 
 /** As it travels: who runs it, as its sender sees it. */
@@ -88,7 +88,7 @@ export class JobsEntry<T> extends TaskMap<Begun<T>> {
   }
 }
 
-function sentTo(link: Link, runner: Runner): Pick<Sent<unknown>, 'runner' | 'pid'> {
+function sentTo(link: Link, runner: JobRunner): Pick<Sent<unknown>, 'runner' | 'pid'> {
   if (runner === 'nobody') return { runner };
   if (runner === 'here') return { runner: 'sender' };
   if (runner === link) return { runner: 'receiver' };

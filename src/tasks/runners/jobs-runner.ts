@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { StateMap } from '../../state/state-map.js';
 import { type Begun, JobsEntry } from './jobs-entry.js';
-import type { Departure, Runner } from './runner.js';
+import type { Runner, TaskDeparture } from './runner.js';
 import { Running } from './running.js';
 
 /** A running job. */
@@ -125,7 +125,7 @@ export class JobsRunner<T> implements Runner, Jobs<T> {
     for (const [id, { runner }] of [...this.#begun]) if (runner === PASSED_ON) this.#begun.delete(id);
   }
 
-  end({ goesOn }: Departure): void {
+  end({ goesOn }: TaskDeparture): void {
     if (!goesOn) return;
     this.#isHere = false;
     if (this.#moves) this.#running.abort();
@@ -136,7 +136,7 @@ export class JobsRunner<T> implements Runner, Jobs<T> {
     yield [];
   }
 
-  async finish(departure: Departure): Promise<void> {
+  async finish(departure: TaskDeparture): Promise<void> {
     const { goesOn, limit } = departure;
     if (!goesOn) limit.addEventListener('abort', () => this.#giveUp(), { once: true });
     await this.#running.over(departure);

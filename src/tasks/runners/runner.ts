@@ -9,7 +9,7 @@ import type { StateEntry } from '../../state/state-entry.js';
 export type Origin = 'nobody' | 'former' | 'again';
 
 /** How a holding leaves a generation. */
-export interface Departure {
+export interface TaskDeparture {
   /** Aborts when its time is over; never where it stays after all. */
   readonly limit: AbortSignal;
   /** Aborts when it stays after all: the handover was undone. */
@@ -38,9 +38,9 @@ export interface Runner {
   /** Takes what came up at the former owner after it had given the rest. */
   receive(given: unknown): void;
   /** Ends here, so that it can begin elsewhere. @returns what goes along; structured-cloneable. */
-  end(departure: Departure): unknown;
+  end(departure: TaskDeparture): unknown;
   /** What still runs here after the end, and keeps nobody else from beginning. */
-  finish(departure: Departure): unknown;
+  finish(departure: TaskDeparture): unknown;
   /** What there is in its piece, in parts of any number, for one that does not know the piece. */
   parts?(): Iterable<unknown>;
   /** Passes on what comes up after the end to one that does not know the piece; undefined from when nobody takes it any more. */

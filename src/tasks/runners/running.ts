@@ -1,4 +1,4 @@
-import type { Departure } from './runner.js';
+import type { TaskDeparture } from './runner.js';
 
 /** Work that runs, and that can be told to stop. */
 export class Running {
@@ -41,7 +41,7 @@ export class Running {
   }
 
   /** Waits until nothing runs, or all stays after all. What still runs when the time is over is told to stop. */
-  async over({ limit, calledOff }: Pick<Departure, 'limit' | 'calledOff'>): Promise<void> {
+  async over({ limit, calledOff }: Pick<TaskDeparture, 'limit' | 'calledOff'>): Promise<void> {
     const stop = () => this.abort();
     if (limit.aborted) stop();
     limit.addEventListener('abort', stop, { once: true });

@@ -1,4 +1,4 @@
-import type { Departure, Origin, Runner } from './runner.js';
+import type { Origin, Runner, TaskDeparture } from './runner.js';
 import { Running } from './running.js';
 
 /** The context of a scheduled run. */
@@ -73,14 +73,14 @@ export class ScheduleRunner implements Runner {
 
   receive(): void {}
 
-  async end(departure: Departure): Promise<Ended> {
+  async end(departure: TaskDeparture): Promise<Ended> {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     if (this.#protects) await this.#running.over(departure);
     return { lastMs: this.#lastMs };
   }
 
-  finish(departure: Departure): Promise<void> {
+  finish(departure: TaskDeparture): Promise<void> {
     return this.#running.over(departure);
   }
 

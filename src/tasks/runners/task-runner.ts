@@ -1,4 +1,4 @@
-import type { Departure, Runner } from './runner.js';
+import type { Runner, TaskDeparture } from './runner.js';
 import { Running } from './running.js';
 
 /** The context of a task. */
@@ -67,7 +67,7 @@ export class TaskRunner implements Runner {
 
   receive(): void {}
 
-  async end({ limit, calledOff }: Departure): Promise<Ended> {
+  async end({ limit, calledOff }: TaskDeparture): Promise<Ended> {
     if (!this.#finishes) this.#running.abort();
     // What was told to stop does: it begins again when it has.
     await this.#running.over({ limit, calledOff: this.#finishes ? calledOff : NEVER });

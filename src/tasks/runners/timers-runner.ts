@@ -1,6 +1,6 @@
 import { monotonicMs } from '../../os/clock.js';
 import { StateMap } from '../../state/state-map.js';
-import type { Departure, Runner } from './runner.js';
+import type { Runner, TaskDeparture } from './runner.js';
 import { Running } from './running.js';
 import { TimersEntry, type Waiting } from './timers-entry.js';
 
@@ -137,7 +137,7 @@ export class TimersRunner<T> implements Runner, Timers<T> {
       yield { set: all.slice(at, at + PART_TIMERS) };
   }
 
-  finish(departure: Departure): Promise<void> {
+  finish(departure: TaskDeparture): Promise<void> {
     return this.#running.over(departure);
   }
 

@@ -3,7 +3,7 @@ import { handleOf } from '../../node/handle.js';
 import { socketBelow } from '../../node/tls-sockets.js';
 import { CIPHER_SUITES } from '../keys/cipher-suites.js';
 import { exportKeyingMaterial } from '../keys/key-schedule.js';
-import { type Places, readPlaces, sslOf } from '../search/places.js';
+import { type OpensslOffsets, readPlaces, sslOf } from '../search/openssl-offsets.js';
 import { factsOf } from '../state/facts.js';
 import { secretBytes, TLS13_CIPHERS, type Tls13Cipher, type TlsState } from '../state/tls-state.js';
 import { largestPlaintext, unrest } from './rest.js';
@@ -32,7 +32,7 @@ export function movableCipher(socket: TLSSocket): Tls13Cipher | { readonly why: 
  * It is certain, or refused: the object is recognised, its exporter secret gives what Node gives, and its sequence numbers
  * are not greater than what has gone over the wire allows.
  */
-export function capture(socket: TLSSocket, places: Places): Capture {
+export function capture(socket: TLSSocket, places: OpensslOffsets): Capture {
   const cipher = movableCipher(socket);
   if (typeof cipher !== 'string') return { why: cipher.why, isForGood: true };
   const ssl = sslOf(socket, places);
@@ -64,7 +64,7 @@ export function capture(socket: TLSSocket, places: Places): Capture {
 }
 
 /** Why a connection of Node's own TLS is not at rest; undefined for one that is, or that is not recognised. */
-export function whyUnrest(socket: TLSSocket, places: Places): string | undefined {
+export function whyUnrest(socket: TLSSocket, places: OpensslOffsets): string | undefined {
   const ssl = sslOf(socket, places);
   const why = ssl === undefined ? undefined : unrest(ssl);
   return why && `TLS: ${why}`;

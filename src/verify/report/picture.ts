@@ -1,6 +1,6 @@
 import type { TimeWindow } from '../tally/samples.js';
 import { BUCKET_MS, type TimelineBucket } from '../tally/timeline.js';
-import type { Screen } from './screen.js';
+import type { ReportScreen } from './report-screen.js';
 
 const BLOCKS = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 const ASCII_BLOCKS = [' ', '.', '.', ':', ':', '+', '+', '#', '#'];
@@ -21,7 +21,7 @@ interface Column {
 export function drawLatency(
   timeline: readonly TimelineBucket[],
   windows: readonly TimeWindow[],
-  screen: Screen,
+  screen: ReportScreen,
 ): string[] {
   if (timeline.length === 0) return [];
   const width = Math.min(timeline.length, screen.columns - MARGIN - 1);
@@ -57,7 +57,7 @@ function columnAt(
   };
 }
 
-function cell(column: Column, row: number, topMs: number, screen: Screen): string {
+function cell(column: Column, row: number, topMs: number, screen: ReportScreen): string {
   const { colours } = screen;
   if (column.failures > 0 && row === ROWS - 1) return colours.red(screen.unicode ? '✖' : 'x');
   const eighths = Math.ceil((column.maxMs / topMs) * ROWS * 8);
@@ -72,7 +72,7 @@ function marks(
   columns: readonly Column[],
   windows: readonly TimeWindow[],
   timeline: readonly TimelineBucket[],
-  screen: Screen,
+  screen: ReportScreen,
 ): string {
   const starts = new Set(
     windows.map((window) => Math.floor((window.beginMs / (timeline.length * BUCKET_MS)) * columns.length)),
@@ -84,11 +84,11 @@ function marks(
     .trimEnd();
 }
 
-function axis(screen: Screen): string {
+function axis(screen: ReportScreen): string {
   return screen.colours.dim(screen.unicode ? '│' : '|');
 }
 
-function corner(screen: Screen): string {
+function corner(screen: ReportScreen): string {
   return screen.unicode ? '└' : '+';
 }
 

@@ -6,13 +6,13 @@ import type { LatencySummary, TimeWindow } from '../tally/samples.js';
 import type { Counts } from '../tally/tally.js';
 import type { RestartRecord, VerifyResult } from '../verify.js';
 import { drawLatency } from './picture.js';
-import type { Screen } from './screen.js';
+import type { ReportScreen } from './report-screen.js';
 
 const LISTED_FAILURES = 10;
 const ERROR_LINES = 8;
 
 /** The whole report of a verification as text, ending in the verdict; lines end in "\n". */
-export function renderReport(result: VerifyResult, screen: Screen): string {
+export function renderReport(result: VerifyResult, screen: ReportScreen): string {
   const parts = [
     renderTable(result.load, screen),
     ...renderNotes(result, screen),
@@ -41,7 +41,7 @@ export function verdict(result: VerifyResult): string {
 }
 
 /** The table of kinds; screens narrower than 104 columns get fewer columns. */
-export function renderTable(load: LoadReport, screen: Screen): string {
+export function renderTable(load: LoadReport, screen: ReportScreen): string {
   const columns = COLUMNS.filter((column) => screen.columns >= WIDE_COLUMNS || !column.wideOnly);
   const titles = columns.map(({ head }) => head.split('\n'));
   const lines = [
@@ -59,7 +59,7 @@ export function renderTable(load: LoadReport, screen: Screen): string {
 }
 
 /** Cells in columns, with a rule below so many lines; the first column is for words, the others for numbers. */
-function ruled(lines: readonly (readonly string[])[], headLines: number, { unicode }: Screen): string {
+function ruled(lines: readonly (readonly string[])[], headLines: number, { unicode }: ReportScreen): string {
   const [bar, rule, cross] = unicode ? [' │ ', '─', '─┼─'] : [' | ', '-', '-+-'];
   const widths = (lines[0] ?? []).map((_, at) => Math.max(...lines.map((line) => widthOf(line[at] ?? ''))));
   const drawn = lines.map((line) =>
@@ -75,8 +75,8 @@ function ruled(lines: readonly (readonly string[])[], headLines: number, { unico
 interface TableColumn {
   readonly head: string;
   readonly wideOnly: boolean;
-  cell(kind: KindReport, screen: Screen): string;
-  total(total: Counts, screen: Screen): string;
+  cell(kind: KindReport, screen: ReportScreen): string;
+  total(total: Counts, screen: ReportScreen): string;
 }
 
 const WIDE_COLUMNS = 104;
@@ -95,7 +95,7 @@ const COLUMNS: readonly TableColumn[] = [
 function countColumn(
   head: string,
   wideOnly: boolean,
-  show: (counts: Counts, screen: Screen) => string,
+  show: (counts: Counts, screen: ReportScreen) => string,
 ): TableColumn {
   return { head, wideOnly, cell: show, total: show };
 }
@@ -112,7 +112,7 @@ function latencyColumn(head: string, pick: (kind: KindReport) => LatencySummary)
   };
 }
 
-function renderNotes(result: VerifyResult, screen: Screen): string[] {
+function renderNotes(result: VerifyResult, screen: ReportScreen): string[] {
   const { total, failures, windows } = result.load;
   const { colours } = screen;
   const notes: string[] = [];
@@ -172,7 +172,7 @@ function whichRestart(atMs: number, windows: readonly TimeWindow[]): string {
   return `${Math.round(atMs - last.endMs)} ms after restart ${begun}`;
 }
 
-function renderVerdict(result: VerifyResult, screen: Screen): string {
+function renderVerdict(result: VerifyResult, screen: ReportScreen): string {
   const { colours } = screen;
   const mark = screen.unicode ? (result.ok ? '✔ ' : '✖ ') : result.ok ? 'ok: ' : 'FAILED: ';
   const line = `${mark}${verdict(result)}`;
@@ -183,7 +183,7 @@ function brokenRestarts(result: VerifyResult): RestartRecord[] {
   return result.restarts.filter((record) => !record.outcome.ok && !record.expectedToFail);
 }
 
-function zeroIsGood(count: number, { colours }: Screen): string {
+function zeroIsGood(count: number, { colours }: ReportScreen): string {
   return count === 0 ? colours.green('0') : colours.red(number(count));
 }
 

@@ -1,11 +1,11 @@
 import { BUCKET_MS, type TimelineBucket } from '../tally/timeline.js';
-import type { Screen } from './screen.js';
+import type { ReportScreen } from './report-screen.js';
 
 const SHADES = [' ', '░', '▒', '▓', '█'];
 const ASCII_SHADES = [' ', '.', ':', 'o', '#'];
 
 /** Draws which generation answered when: a row for each generation, darker where its share is larger. */
-export function drawShares(timeline: readonly TimelineBucket[], screen: Screen): string[] {
+export function drawShares(timeline: readonly TimelineBucket[], screen: ReportScreen): string[] {
   const names = [...new Set(timeline.flatMap((bucket) => Object.keys(bucket.generations)))];
   const label = Math.max(8, ...names.map((name) => name.length));
   const width = Math.min(timeline.length, screen.columns - label - 12);

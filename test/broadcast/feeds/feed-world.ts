@@ -1,6 +1,6 @@
 import { setImmediate as turn } from 'node:timers/promises';
-import type { Feed, Mark } from '#moult/broadcast/feeds/feed.js';
-import { BroadcastHub } from '#moult/broadcast/hub.js';
+import { BroadcastHub } from '#moult/broadcast/broadcast-hub.js';
+import type { Feed, FeedMark } from '#moult/broadcast/feeds/feed.js';
 import type { Conversation } from '#moult/broadcast/link.js';
 import { type BroadcastMessage, decodeMessage } from '#moult/broadcast/message.js';
 import { deliverSome, End } from '../world.js';
@@ -54,7 +54,7 @@ class Subscriber {
   readonly here = new Set<Presence>();
   readonly ends: { readonly end: End; readonly with: Subscriber }[] = [];
   /** Its marks that the broker has not got yet. */
-  readonly marks: Mark[] = [];
+  readonly marks: FeedMark[] = [];
   isAlive = true;
   /** Its place among the messages of the broker; undefined before it is subscribed. */
   at: number | undefined;
@@ -98,7 +98,7 @@ export class FeedWorld {
   readonly #all: Subscriber[] = [];
   readonly #slots: SlotOf[] = [];
   readonly #clients: Client[] = [];
-  readonly #broker: (number | Mark)[] = [];
+  readonly #broker: (number | FeedMark)[] = [];
   readonly #leaving = new Set<Subscriber>();
   readonly #onTheirWay = new Set<{ readonly client: Client; readonly to: Subscriber; unpin(): void }>();
   readonly #mostSlots: number;

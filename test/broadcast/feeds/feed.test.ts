@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it, mock } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
-import type { Feed, Mark } from '#moult/broadcast/feeds/feed.js';
-import { BroadcastHub } from '#moult/broadcast/hub.js';
+import { BroadcastHub } from '#moult/broadcast/broadcast-hub.js';
+import type { Feed, FeedMark } from '#moult/broadcast/feeds/feed.js';
 import type { Conversation } from '#moult/broadcast/link.js';
 import { decodeMessage } from '#moult/broadcast/message.js';
 import { MAX_WAITING_BYTES } from '#moult/broadcast/message-history.js';
@@ -17,7 +17,7 @@ class Process {
   readonly hub: BroadcastHub;
   readonly feed: Feed;
   readonly got: unknown[] = [];
-  readonly marks: Mark[] = [];
+  readonly marks: FeedMark[] = [];
   readonly topic: Topic;
 
   constructor(id: string, source?: string) {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
-import { BroadcastHub } from '#moult/broadcast/hub.js';
+import { BroadcastHub } from '#moult/broadcast/broadcast-hub.js';
 import type { Conversation } from '#moult/broadcast/link.js';
 import { broadcastHub } from '#moult/broadcast/shared.js';
 import { shareBroadcasts } from '#moult/library/socket.io/broadcast.js';

@@ -12,7 +12,7 @@ import {
   reportJson,
   verdict,
 } from '#moult/verify/report/report.js';
-import { type Screen, screenOf } from '#moult/verify/report/screen.js';
+import { type ReportScreen, screenOf } from '#moult/verify/report/report-screen.js';
 import { drawShares } from '#moult/verify/report/shares.js';
 import type { Failure } from '#moult/verify/tally/failure.js';
 import type { VerifyResult } from '#moult/verify/verify.js';
@@ -77,7 +77,7 @@ function resultWith(wrong: readonly Failure[]): VerifyResult {
 const plain = { columns: 110, unicode: false, colours: screenOf({}, {}).colours };
 
 /** The report as it is written where there are no colours. */
-function renderReport(result: VerifyResult, screen: Screen, hasColours = false): string {
+function renderReport(result: VerifyResult, screen: ReportScreen, hasColours = false): string {
   const where = { ...screen, colours: hasColours, live: false };
   return rendered(renderMarked(result, screen), where);
 }

@@ -3,7 +3,7 @@ import { Inflow } from '../../connections/adopting/inflow.js';
 import type { GenerationContext } from '../generation-context.js';
 
 /** The channels by which connections come here: from a successor that was undone, or from other slots. */
-export class Feeds {
+export class IncomingConnections {
   readonly #context: GenerationContext;
   readonly #channels = new Set<Channel>();
   readonly #ended: () => void;

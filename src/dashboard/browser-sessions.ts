@@ -9,7 +9,7 @@ const MAX_SESSIONS = 16;
  * Who may look and act: whoever comes with a token, once, within ten minutes, gets a session, which is known by a cookie.
  * Of sessions only hashes are kept.
  */
-export class Sessions {
+export class BrowserSessions {
   /** When each token was made. */
   readonly #tokens = new Map<string, number>();
   #sessions: string[];

@@ -26,7 +26,7 @@ export interface Work {
 }
 
 /** How a generation leaves. */
-export interface LeaveTerms {
+export interface DepartureTerms {
   /** To whom its connections go; where there is nobody, all come to their end here. */
   readonly takers: readonly Taker[];
   /** Those of the takers that were met for this only: their channels are closed when it has ended. */
@@ -41,16 +41,16 @@ export interface LeaveTerms {
 }
 
 /** What a generation has leaves it: what can move goes to the other side, everything else comes to its end here. */
-export class Leave {
+export class Departure {
   readonly outflow: Outflow | SpreadOutflow | undefined;
   readonly #context: GenerationContext;
-  readonly #terms: LeaveTerms;
+  readonly #terms: DepartureTerms;
   readonly #drain: Drain;
   #isAnswering: boolean;
   #isOver = false;
   #isStopped = false;
 
-  constructor(context: GenerationContext, { servers, datagrams }: Work, terms: LeaveTerms) {
+  constructor(context: GenerationContext, { servers, datagrams }: Work, terms: DepartureTerms) {
     const { takers, times, flows } = terms;
     this.#context = context;
     this.#terms = terms;

@@ -19,7 +19,7 @@ interface Left {
 }
 
 /** What beginnings are made of. */
-export interface SlotStartupParts {
+export interface InitialSlotsParts {
   readonly slots: Slots;
   readonly options: SupervisorOptions;
   readonly journal: Journal;
@@ -28,7 +28,7 @@ export interface SlotStartupParts {
 }
 
 /** How several slots come to serve: those that an earlier supervisor left, or a first one, and then others like it. */
-export class SlotStartup {
+export class InitialSlots {
   readonly #slots: Slots;
   readonly #options: SupervisorOptions;
   readonly #journal: Journal;
@@ -36,7 +36,7 @@ export class SlotStartup {
   readonly #log: Logger;
   #expected = 1;
 
-  constructor({ slots, options, journal, folder, log }: SlotStartupParts) {
+  constructor({ slots, options, journal, folder, log }: InitialSlotsParts) {
     this.#slots = slots;
     this.#options = options;
     this.#journal = journal;

@@ -4,7 +4,7 @@ import type { ListenerRegistry } from '../../listeners/registry.js';
  * Listeners that a generation serves without, and that are held for it: its service may still come to listen on them,
  * and their clients wait. What it has not claimed in time is closed for good.
  */
-export class LateListeners {
+export class UnclaimedListeners {
   readonly #listeners: ListenerRegistry;
   readonly #closed: (name: string) => void;
   readonly #names: Set<string>;

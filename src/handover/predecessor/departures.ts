@@ -4,7 +4,7 @@ import type { FlowPeer } from '../flow-peer.js';
 import type { GenerationContext } from '../generation-context.js';
 import type { Giving } from '../giving.js';
 import { meetPeerSlots, type Taker, takesAny } from '../peer-slots.js';
-import { Leave, type LeaveTerms, type Work } from './leave.js';
+import { Departure, type DepartureTerms, type Work } from './departure.js';
 
 /** The other side, to which connections go. */
 export interface OtherSide {
@@ -19,12 +19,12 @@ export interface OtherSide {
   isStill(): boolean;
 }
 
-/** What leaves this generation, to a successor, its predecessor or other slots: at most one {@link Leave} at a time. */
-export class Leaving {
+/** What leaves this generation, to a successor, its predecessor or other slots: at most one {@link Departure} at a time. */
+export class Departures {
   readonly #context: GenerationContext;
   readonly #isForGood: () => boolean;
   readonly #over: (report: DrainReport) => void;
-  #leave: Leave | undefined;
+  #leave: Departure | undefined;
 
   /** @param isForGood whether there is no way back. @param over told once, when nothing is left here. */
   constructor(context: GenerationContext, isForGood: () => boolean, over: (report: DrainReport) => void) {
@@ -40,8 +40,8 @@ export class Leaving {
   }
 
   /** Begins. @returns it, under way. */
-  begin(work: Work, terms: Omit<LeaveTerms, 'isForGood' | 'over'>): Leave {
-    this.#leave = new Leave(this.#context, work, {
+  begin(work: Work, terms: Omit<DepartureTerms, 'isForGood' | 'over'>): Departure {
+    this.#leave = new Departure(this.#context, work, {
       ...terms,
       isForGood: this.#isForGood,
       over: this.#over,
@@ -59,7 +59,7 @@ export class Leaving {
     { taker, doors, times, flows, giving, isStill }: OtherSide,
     work: Work,
     generation: number,
-    then: (leave: Leave) => void = () => {},
+    then: (leave: Departure) => void = () => {},
   ): void {
     const begin = (takers: readonly Taker[], heirs: readonly Taker[]) =>
       then(this.begin(work, { takers, heirs, times, flows, giving }));

@@ -3,16 +3,16 @@ import { describe, it } from 'node:test';
 import { freeze } from '#moult/node/http/http1.js';
 import { capture } from '#moult/tls/capture/capture.js';
 import { blockWrites } from '#moult/tls/capture/write-block.js';
-import { findPlaces } from '#moult/tls/search/find-places.js';
+import { findOffsets } from '#moult/tls/search/find-offsets.js';
 import { KnownConnection } from '#moult/tls/search/known-connection.js';
-import { type Places, readPlaces } from '#moult/tls/search/places.js';
+import { type OpensslOffsets, readPlaces } from '#moult/tls/search/openssl-offsets.js';
 import { secretBytes, TLS13_CIPHERS } from '#moult/tls/state/tls-state.js';
 
 describe('the search for the states of TLS connections', () => {
   it('finds the same again and again, and what stands there is right for connections of each cipher', async () => {
-    const first = await findPlaces();
+    const first = await findOffsets();
     for (let i = 0; i < 5; i += 1) {
-      const { marks, ...places } = await findPlaces();
+      const { marks, ...places } = await findOffsets();
       assert.deepEqual({ ...places, marks: [...marks.keys()] }, { ...first, marks: [...first.marks.keys()] });
     }
     for (const cipher of TLS13_CIPHERS) {
@@ -33,7 +33,7 @@ describe('the search for the states of TLS connections', () => {
 describe('a capture with places that are not right', () => {
   const nowhere = { pointer: undefined, offset: 1 << 30 };
   /** Each is a way in which a search might have been wrong. */
-  const wrong: readonly [string, (right: Places) => Partial<Places>, RegExp][] = [
+  const wrong: readonly [string, (right: OpensslOffsets) => Partial<OpensslOffsets>, RegExp][] = [
     ['another pointer for the SSL object', ({ ssl }) => ({ ssl: ssl + 8 }), /not recognised/],
     ['no pointer for the SSL object', () => ({ ssl: 1 << 30 }), /not recognised/],
     ['another self', ({ self }) => ({ self: self + 8 }), /not recognised/],
@@ -56,7 +56,7 @@ describe('a capture with places that are not right', () => {
   ];
   for (const [what, change, why] of wrong)
     it(`is refused, with the reason, and the connection is as it was: ${what}`, async () => {
-      const right = await findPlaces();
+      const right = await findOffsets();
       const known = await KnownConnection.open('TLS_AES_128_GCM_SHA256');
       await known.exchange(1, 1);
       const unblock = blockWrites(known.server);

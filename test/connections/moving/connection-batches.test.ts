@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { broadcastHub } from '#moult/broadcast/shared.js';
 import type { Channel } from '#moult/channel/channel.js';
-import { Batches, type Departing } from '#moult/connections/moving/batches.js';
+import { ConnectionBatches, type Departing } from '#moult/connections/moving/connection-batches.js';
 import type { ConnectionItem } from '#moult/protocol/messages.js';
 
 interface Sent {
@@ -51,7 +51,7 @@ describe('a batch of connections', () => {
     hub.arrived(ahead);
     const channel = new Recorder();
     const events = { progress: () => {}, returned: () => {}, stuck: () => {} };
-    const batches = new Batches<object>(channel as unknown as Channel, events);
+    const batches = new ConnectionBatches<object>(channel as unknown as Channel, events);
     batches.send([departing(ahead, 'one'), departing(other, 'other')]);
     channel.acknowledge(1, 2);
     batches.stop();

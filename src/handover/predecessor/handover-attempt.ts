@@ -22,7 +22,7 @@ export interface AnnouncedSuccessor {
 }
 
 /** What an attempt needs of the generation that hands over. Nothing is told of an attempt that is over. */
-export interface AttemptEvents {
+export interface HandoverAttemptEvents {
   /** The state of the handover now. */
   state(): HandoverState;
   /** The successor is to have this one, and the supervisor a copy. */
@@ -41,7 +41,7 @@ export interface AttemptEvents {
  * One handover to one successor, from its hello until it has failed, or this generation has ended: what the successor
  * has said, what goes to it, and what comes from it.
  */
-export class Attempt {
+export class HandoverAttempt {
   readonly generation: number;
   readonly settings: Settings;
   readonly limit: StageLimit;
@@ -70,7 +70,7 @@ export class Attempt {
     channel: Channel,
     context: GenerationContext,
     { offered, takesLate }: { readonly offered: readonly string[]; readonly takesLate: boolean },
-    events: AttemptEvents,
+    events: HandoverAttemptEvents,
   ) {
     this.generation = generation;
     this.settings = settings;

@@ -15,7 +15,7 @@ import type { DrainReport } from '../protocol/messages.js';
 const MAX_PAUSES = 1000;
 
 /** What a departure needs of its thread. */
-export interface DepartureSurroundings {
+export interface ThreadDepartureSurroundings {
   /** Whether connections still come from others. */
   isBeingFed(): boolean;
   /** Nothing is left. */
@@ -23,9 +23,9 @@ export interface DepartureSurroundings {
 }
 
 /** The connections of one thread on their way out: to threads of another process, or to their end here. */
-export class Departure {
+export class ThreadDeparture {
   readonly #context: Movables;
-  readonly #around: DepartureSurroundings;
+  readonly #around: ThreadDepartureSurroundings;
   readonly #servers: readonly Server[];
   readonly #times: DrainTimes;
   #takers: readonly Taker[] = [];
@@ -36,7 +36,7 @@ export class Departure {
   #isAnswering = true;
   #isOver = false;
 
-  constructor(context: Movables, times: DrainTimes, around: DepartureSurroundings) {
+  constructor(context: Movables, times: DrainTimes, around: ThreadDepartureSurroundings) {
     this.#context = context;
     this.#around = around;
     this.#times = times;

@@ -7,7 +7,7 @@ import type { StandaloneOptions } from './standalone-options.js';
 import type { SuccessorProcess } from './successor-process.js';
 
 /** With what an attempt is made. */
-export interface AttemptParts {
+export interface StandaloneRestartParts {
   readonly number: number;
   readonly predecessor: number;
   readonly successor: SuccessorProcess;
@@ -18,19 +18,19 @@ export interface AttemptParts {
 }
 
 /** One restart of a service without a supervisor: follows the handover to a successor, and ends that when it fails. */
-export class StandaloneAttempt {
+export class StandaloneRestart {
   readonly number: number;
   /** Settles when the successor has taken over and all that can move has moved; rejects when it failed and is gone. */
   readonly done: Promise<RestartSummary>;
   readonly #child: SuccessorProcess;
   readonly #record: RestartRecord;
-  readonly #parts: AttemptParts;
+  readonly #parts: StandaloneRestartParts;
   #hasCommitted = false;
   #isSettled = false;
   #resolve!: (summary: RestartSummary) => void;
   #reject!: (error: MoultError) => void;
 
-  constructor(parts: AttemptParts) {
+  constructor(parts: StandaloneRestartParts) {
     this.#parts = parts;
     this.number = parts.number;
     this.#record = new RestartRecord(parts.number, parts.predecessor, monotonicMs());

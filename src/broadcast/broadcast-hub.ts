@@ -10,7 +10,7 @@ import type { FromBroker } from './feeds/feed-hub.js';
 import { Feeds } from './feeds/feeds.js';
 import { GapStore } from './gap-store.js';
 import { warnIncomplete } from './incomplete-warning.js';
-import { beginTogether, type Introduction } from './introduction.js';
+import { type BroadcastJoin, beginTogether } from './introduction.js';
 import { type Conversation, Link } from './link.js';
 import { type BroadcastMessage, encodeMessage, listOf, positionsOf } from './message.js';
 import { MessageHistory, NOT_KEPT } from './message-history.js';
@@ -289,7 +289,7 @@ export class BroadcastHub {
     return this.#history.isKept || this.clients.arePending;
   }
 
-  #introduction(): Introduction {
+  #introduction(): BroadcastJoin {
     return {
       type: 'broadcast-join',
       id: this.id,
@@ -298,7 +298,7 @@ export class BroadcastHub {
     };
   }
 
-  #join(channel: Conversation, theirs: Introduction, ours: Introduction, isSlot: boolean): void {
+  #join(channel: Conversation, theirs: BroadcastJoin, ours: BroadcastJoin, isSlot: boolean): void {
     const heard = beginTogether(this.#history, theirs, ours, this.#isFresh);
     this.#isFresh = false;
     for (const origin of [theirs.id, ...this.#history.positions.keys()])

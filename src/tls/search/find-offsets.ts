@@ -1,6 +1,12 @@
 import { readMappedMemory } from '../../os/processes/own-memory.js';
 import { KnownConnection } from './known-connection.js';
-import { mayBePointer, type NumberPlace, type Places, POINTER_BYTES, streamAddress } from './places.js';
+import {
+  mayBePointer,
+  type NumberPlace,
+  type OpensslOffsets,
+  POINTER_BYTES,
+  streamAddress,
+} from './openssl-offsets.js';
 
 /** The part of Node's TLSWrap that is searched for the pointer to its SSL object, from the address that its handle tells. */
 const WRAP_BEFORE_BYTES = 512;
@@ -30,7 +36,7 @@ const MAX_CONNECTIONS = 8;
  * are known, two or more, by four different pairs of numbers.
  * @throws an error that says what was not found, or stands in more than one place.
  */
-export async function findPlaces(): Promise<Places> {
+export async function findOffsets(): Promise<OpensslOffsets> {
   const open: KnownConnection[] = [];
   try {
     const found: FoundIn[] = [];
@@ -63,9 +69,9 @@ interface Looked {
 }
 
 /** Where the secrets of one connection stand. */
-type SecretPlaces = Pick<Places, 'ssl' | 'clientSecret' | 'serverSecret' | 'exporterSecret' | 'self'>;
+type SecretPlaces = Pick<OpensslOffsets, 'ssl' | 'clientSecret' | 'serverSecret' | 'exporterSecret' | 'self'>;
 
-async function placesOf(looked: readonly [Looked, Looked]): Promise<Places> {
+async function placesOf(looked: readonly [Looked, Looked]): Promise<OpensslOffsets> {
   let written: Map<string, NumberPlace> | undefined;
   let read: Map<string, NumberPlace> | undefined;
   for (const [which, more, back] of LOOKS) {
@@ -86,8 +92,8 @@ async function placesOf(looked: readonly [Looked, Looked]): Promise<Places> {
 function sequencePair(
   read: readonly NumberPlace[],
   written: readonly NumberPlace[],
-): Pick<Places, 'readSequence' | 'writeSequence'> {
-  const pairs: Pick<Places, 'readSequence' | 'writeSequence'>[] = [];
+): Pick<OpensslOffsets, 'readSequence' | 'writeSequence'> {
+  const pairs: Pick<OpensslOffsets, 'readSequence' | 'writeSequence'>[] = [];
   for (const readSequence of read)
     for (const writeSequence of written)
       if (areNeighbours(readSequence, writeSequence)) pairs.push({ readSequence, writeSequence });

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import type { GenerationContext } from '#moult/handover/generation-context.js';
-import { Attempt } from '#moult/handover/predecessor/attempt.js';
+import { HandoverAttempt } from '#moult/handover/predecessor/handover-attempt.js';
 import { StageLimit } from '#moult/handover/predecessor/stage-limit.js';
 import type { HandoverState } from '#moult/lifecycle/handover-states.js';
 import { ProcessHandle } from '#moult/os/unix-sockets/peer.js';
@@ -24,7 +24,7 @@ function begin(now: { state: HandoverState }) {
   const told: string[] = [];
   const [near, far] = End.pair(2 ** 30, 2 ** 30 + 1);
   const expected = { generation: 2, settings, limit: new StageLimit() };
-  const attempt = new Attempt(
+  const attempt = new HandoverAttempt(
     expected,
     near.channel,
     context,

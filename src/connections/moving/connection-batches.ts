@@ -39,7 +39,7 @@ export interface BatchEvents<T extends object = Tracked> {
   progress(): void;
   /** The other side did not take it, or it decided to stay: it goes on here. */
   returned(tracked: T): void;
-  /** The other side has not answered for long: either it is given nothing any more, or {@link Batches.takeBack} waits for it. */
+  /** The other side has not answered for long: either it is given nothing any more, or {@link ConnectionBatches.takeBack} waits for it. */
   stuck(): void;
 }
 
@@ -47,7 +47,7 @@ export interface BatchEvents<T extends object = Tracked> {
  * Sends connections so that each exists once at every moment: the other side reads nothing of a batch until it is
  * told to begin, and it is told when our copies are gone.
  */
-export class Batches<T extends object = Tracked> {
+export class ConnectionBatches<T extends object = Tracked> {
   /** Connections that the other side acknowledged. */
   moved = 0;
   /** Connections that the other side could not restore. */

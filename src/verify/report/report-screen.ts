@@ -2,7 +2,7 @@ import { paint } from '../../terminal/paint.js';
 import { type TextStream, screenOf as terminalScreenOf } from '../../terminal/screen.js';
 
 /** What can be shown where a report is written. */
-export interface Screen {
+export interface ReportScreen {
   readonly columns: number;
   /** Whether block characters can be shown; plain ASCII otherwise. */
   readonly unicode: boolean;
@@ -19,7 +19,7 @@ const PAPER_COLUMNS = 110;
 export function screenOf(
   stream: Pick<TextStream, 'isTTY' | 'columns'>,
   env: Readonly<Record<string, string | undefined>>,
-): Screen {
+): ReportScreen {
   const screen = terminalScreenOf(stream, env);
   const isTerminal = stream.isTTY === true && env.TERM !== 'dumb';
   const locale = env.LC_ALL || env.LC_CTYPE || env.LANG || '';

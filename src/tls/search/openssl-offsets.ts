@@ -11,7 +11,7 @@ export interface NumberPlace {
 }
 
 /** Where this process's OpenSSL and Node keep what belongs to a TLS 1.3 connection, in bytes. */
-export interface Places {
+export interface OpensslOffsets {
   /** From the address that a handle tells to the pointer to its SSL object; may be negative. */
   readonly ssl: number;
   readonly clientSecret: number;
@@ -54,7 +54,7 @@ export function streamAddress(socket: TLSSocket): bigint | undefined {
 }
 
 /** The address of a socket's SSL object; undefined where something other than one stands there. */
-export function sslOf(socket: TLSSocket, { ssl, self, marks }: Places): bigint | undefined {
+export function sslOf(socket: TLSSocket, { ssl, self, marks }: OpensslOffsets): bigint | undefined {
   const stream = streamAddress(socket);
   const at = stream === undefined ? undefined : readPointer(stream + BigInt(ssl));
   if (at === undefined || readPointer(at + BigInt(self)) !== at) return undefined;
@@ -64,7 +64,11 @@ export function sslOf(socket: TLSSocket, { ssl, self, marks }: Places): bigint |
 }
 
 /** What stands at the places of a connection; undefined where one of them cannot be read. @param secretBytes the length of its secrets. */
-export function readPlaces(socket: TLSSocket, places: Places, secretBytes: number): PlacedState | undefined {
+export function readPlaces(
+  socket: TLSSocket,
+  places: OpensslOffsets,
+  secretBytes: number,
+): PlacedState | undefined {
   const ssl = sslOf(socket, places);
   if (ssl === undefined) return undefined;
   const secret = (offset: number) => readMemory(ssl + BigInt(offset), secretBytes);
