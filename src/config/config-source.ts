@@ -16,7 +16,7 @@ export interface FileChoice {
 }
 
 /** What holds for a service, read and as its supervisor takes it. */
-export type Settings = ResolvedConfig & GivenSettings;
+export type ConfigSettings = ResolvedConfig & GivenSettings;
 
 /** What was given on the command line itself, without what commander added. */
 export function givenBy(command: Command, cwd: string): GivenByCommand & FileChoice {
@@ -34,7 +34,7 @@ export function givenBy(command: Command, cwd: string): GivenByCommand & FileCho
 /** Where the settings of one service come from: the command line, and a config file that is read again at each restart. */
 export class ConfigSource {
   readonly #given: GivenByCommand & FileChoice;
-  #first: Settings | undefined;
+  #first: ConfigSettings | undefined;
 
   constructor(given: GivenByCommand & FileChoice) {
     this.#given = given;
@@ -45,7 +45,7 @@ export class ConfigSource {
    * @param before what an earlier program of this process had read, null for nothing: then no file is read.
    * @throws MOULT_CONFIG_FAILED, MOULT_BAD_OPTION
    */
-  async first(before?: ConfigContent | null): Promise<Settings> {
+  async first(before?: ConfigContent | null): Promise<ConfigSettings> {
     this.#first = await this.#resolve(before === undefined ? await this.#read() : (before ?? undefined));
     return this.#first;
   }
@@ -54,7 +54,7 @@ export class ConfigSource {
    * Reads the file again.
    * @throws MOULT_CONFIG_FAILED, MOULT_BAD_OPTION; MOULT_CONFIG_NEEDS_START for what only a new start can change
    */
-  async again(): Promise<Settings> {
+  async again(): Promise<ConfigSettings> {
     const next = await this.#resolve(await this.#read());
     if (this.#first !== undefined) assertCanFollow(this.#first, next);
     return next;
@@ -69,7 +69,7 @@ export class ConfigSource {
     return readConfig(file);
   }
 
-  async #resolve(content: ConfigContent | undefined): Promise<Settings> {
+  async #resolve(content: ConfigContent | undefined): Promise<ConfigSettings> {
     const resolved = resolveConfig(this.#given, await this.#serviceIn(content));
     const options = supervisorOptions(resolved.flags, resolved.service);
     const config = content === undefined ? {} : { config: content };
@@ -102,7 +102,7 @@ export class ConfigSource {
   }
 }
 
-function assertCanFollow(before: Settings, next: Settings): void {
+function assertCanFollow(before: ConfigSettings, next: ConfigSettings): void {
   const keys = refusedChanges(before.flags, next.flags);
   // Without the option it follows from the command.
   if (keys.length === 0 && before.options.isProgram !== next.options.isProgram)

@@ -27,14 +27,14 @@ export type VerifyEvent =
   | { readonly type: 'restarting'; readonly restart: number; readonly of: number; readonly total: Counts }
   | {
       readonly type: 'restarted';
-      readonly record: RestartRecord;
+      readonly record: VerifiedRestart;
       readonly of: number;
       readonly total: Counts;
     }
   | { readonly type: 'finishing'; readonly total: Counts };
 
 /** One restart under load. */
-export interface RestartRecord {
+export interface VerifiedRestart {
   /** From 1. */
   readonly restart: number;
   /** When it was asked for, in milliseconds since the load began. */
@@ -52,7 +52,7 @@ export interface VerifyResult {
   readonly ok: boolean;
   /** It was ended early by the signal. */
   readonly interrupted: boolean;
-  readonly restarts: readonly RestartRecord[];
+  readonly restarts: readonly VerifiedRestart[];
   readonly load: LoadReport;
   /** Connections by slot before the first restart and after each, where the service runs in slots. */
   readonly connectionsBySlot?: readonly (readonly number[])[];
@@ -74,7 +74,7 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
     target: service.target,
   });
   const tell = options.onEvent ?? (() => {});
-  const records: RestartRecord[] = [];
+  const records: VerifiedRestart[] = [];
   const shares: (readonly number[])[] = [];
   const look = async () => {
     const share = await service.connectionsBySlot?.();

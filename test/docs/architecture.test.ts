@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { cpSync, existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { describe, it } from 'node:test';
@@ -126,6 +126,21 @@ describe('ARCHITECTURE.md', () => {
     assert.deepEqual(circles(), []);
     files.get('broadcast/message.ts')?.add('broadcast/feeds/feed.ts');
     assert.ok(circles()[0]?.includes('message.ts'), 'one that is planted');
+  });
+
+  it('describes exported types and classes of which each has a name of its own', () => {
+    const src = join(root, 'src');
+    const named = new Map<string, string[]>();
+    for (const file of importsOf(src).keys()) {
+      const code = readFileSync(join(src, file), 'utf8');
+      for (const [, name = ''] of code.matchAll(/^export (?:abstract )?(?:interface|type|class) (\w+)/gm))
+        named.set(name, [...(named.get(name) ?? []), file]);
+    }
+    assert.deepEqual(named.get('BroadcastHub'), ['broadcast/broadcast-hub.ts']);
+    assert.deepEqual(
+      [...named].filter(([, files]) => files.length > 1),
+      [],
+    );
   });
 
   it('describes files and folders that can be looked through', () => {

@@ -4,12 +4,12 @@ import type { Target } from '../client/target.js';
 export interface RestartOutcome {
   readonly ok: boolean;
   readonly generation?: number | undefined;
-  readonly summary?: RestartSummary | undefined;
+  readonly summary?: CommandSummary | undefined;
   readonly error?: { readonly code: string; readonly message: string } | undefined;
 }
 
 /** What moved in a restart; figures that were not told are left out. */
-export interface RestartSummary {
+export interface CommandSummary {
   readonly listeners?: number | undefined;
   readonly moved?: number | undefined;
   readonly draining?: number | undefined;

@@ -4,7 +4,7 @@ import type { KindReport, LoadReport } from '../load.js';
 import type { Failure } from '../tally/failure.js';
 import type { LatencySummary, TimeWindow } from '../tally/samples.js';
 import type { Counts } from '../tally/tally.js';
-import type { RestartRecord, VerifyResult } from '../verify.js';
+import type { VerifiedRestart, VerifyResult } from '../verify.js';
 import { drawLatency } from './picture.js';
 import type { ReportScreen } from './report-screen.js';
 
@@ -179,7 +179,7 @@ function renderVerdict(result: VerifyResult, screen: ReportScreen): string {
   return colours.bold(result.ok ? colours.green(line) : colours.red(line));
 }
 
-function brokenRestarts(result: VerifyResult): RestartRecord[] {
+function brokenRestarts(result: VerifyResult): VerifiedRestart[] {
   return result.restarts.filter((record) => !record.outcome.ok && !record.expectedToFail);
 }
 
