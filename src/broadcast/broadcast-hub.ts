@@ -17,7 +17,7 @@ import { MessageHistory, NOT_KEPT } from './message-history.js';
 import { PeerLinks } from './peer-links.js';
 import { type PublishOptions, type Topic, Topics } from './topic.js';
 
-/** So long a generation that ends waits for another that deals with nothing of what it has sent. */
+/** How long a generation that ends waits for another that deals with nothing of what it has sent. */
 const FLUSH_SILENCE_MS = 10_000;
 const FLUSH_LOOK_MS = 100;
 

@@ -11,11 +11,11 @@ import {
 } from './message.js';
 import type { MessageLog } from './message-log.js';
 
-/** So many bytes may be on their way to a peer that has not dealt with them; the rest waits in the log. */
+/** How many bytes may be on their way to a peer that has not dealt with them; the rest waits in the log. */
 export const WINDOW_BYTES = 1024 * 1024;
 /**
- * So many messages may be: each is work for every client there, in one turn where they come together, and connections
- * and answers wait for that turn.
+ * How many messages may be on their way: each is work for every client there, in one turn where they come together,
+ * and connections and answers wait for that turn.
  */
 const WINDOW_MESSAGES = 2 * MAX_BROADCASTS;
 

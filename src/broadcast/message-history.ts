@@ -12,7 +12,7 @@ export const MAX_WAITING_BYTES = 16 * 1024 * 1024;
 /** Between slots so much is kept for one that is linked a moment later. */
 const RECENT_MESSAGES = 1000;
 const RECENT_BYTES = 1024 * 1024;
-/** So many senders are known; those that have sent last. Two generations of each slot are far fewer. */
+/** How many senders are known; those that have sent last. Two generations of each slot are far fewer. */
 const MAX_SENDERS = 512;
 
 /** The payload of a message that nobody needs again. */

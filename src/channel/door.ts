@@ -19,13 +19,13 @@ import { privateMode } from './private-folder.js';
 
 /** How long a peer may take to say hello. */
 const HELLO_TIMEOUT_MS = 10_000;
-/** So many peers may be connected at once: to a supervisor all generations of all slots are; to a generation up to two channels of each of 63 other slots. */
+/** How many peers may be connected at once: to a supervisor all generations of all slots are; to a generation up to two channels of each of 63 other slots. */
 const MAX_PEERS = { predecessor: 192, supervisor: 512, threads: 512 } as const;
 
 /** What a door does with a peer that has said who it is. It may throw to refuse it. */
 export type Visitor = (channel: Channel, hello: Message<'hello'>) => void;
 
-/** So many who connect wait to be let in. */
+/** How many who connect wait to be let in. */
 const BACKLOG = 511;
 /** How often a door that is kept looks whether its path still leads to it. */
 const LOOK_MS = 1000;

@@ -9,7 +9,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 
 /** How often it has begun, and which signals it has heard: for the program that begins in its place. */
 const BEGUN = 'MOULT_BEGUN';
-/** So often with short pauses, for half a minute; then it goes on with long ones, for whatever it holds is gone with its end. */
+/** How many tries have short pauses, for half a minute; then it goes on with long ones, for whatever it holds is gone with its end. */
 const QUICK_BEGINNINGS = 100;
 const PAUSE_MS = 250;
 const LONG_PAUSE_MS = 5000;

@@ -6,9 +6,9 @@ import type { ConnectionTracker, Tracked } from './tracker.js';
 import { mayBeUnread } from './unread.js';
 
 const sessionsOf = new WeakMap<Server, Set<Http2Session>>();
-/** So long the second GOAWAY waits for a client that does not answer a ping: longer than any round trip. */
+/** How long the second GOAWAY waits for a client that does not answer a ping: longer than any round trip. */
 const PING_TIMEOUT_MS = 5000;
-/** So long a session that cannot be told beforehand waits for a moment at which nothing is likely to be on its way. */
+/** How long a session that cannot be told beforehand waits for a moment at which nothing is likely to be on its way. */
 const PATIENCE_MS = 1000;
 
 /** Remembers the sessions of an HTTP/2 server; nothing for other servers. */

@@ -16,9 +16,9 @@ const TOLD: readonly JournalEntry['event'][] = [
 ];
 /** A program that runs for longer is ended. */
 const LIMIT_MS = 30_000;
-/** So long the end of the supervisor waits for what is to be handed on. */
+/** How long the end of the supervisor waits for what is to be handed on. */
 const END_MS = 2000;
-/** So many events wait while a program runs; later ones are lost, and that is told. */
+/** How many events wait while a program runs; later ones are lost, and that is told. */
 const MAX_WAITING = 100;
 /** What one variable of an environment may have is 128 KiB. Source: execve(2), MAX_ARG_STRLEN. */
 const MAX_CHARACTERS = 30_000;

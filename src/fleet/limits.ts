@@ -6,7 +6,7 @@ export const MAX_LABELS = 16;
 export const MAX_VALUE_BYTES = 768 * 1024;
 /** What a host tells of itself may have so many bytes. */
 export const MAX_HOST_BYTES = 16 * 1024;
-/** So many rolls of one service are kept for `moult fleet history`. */
+/** How many rolls of one service are kept for `moult fleet history`. */
 export const MAX_PAST_ROLLS = 50;
 /** The version of what is in the buckets: a higher one is not understood here. */
 export const FLEET_PROTOCOL = 1;

@@ -3,7 +3,7 @@ import type { Channel } from '../channel/channel.js';
 import { flowsOf, MAX_FLOWS } from '../connections/flows.js';
 import { MAX_DATAGRAMS, MAX_FLOW_KEYS, type Message } from '../protocol/messages.js';
 
-/** So many bytes may be on their way to the other side; what comes above it is dropped, as from a full queue. */
+/** How many bytes may be on their way to the other side; what comes above it is dropped, as from a full queue. */
 const MAX_UNREAD_BYTES = 4 * 1024 * 1024;
 /** What goes along with one message, at most. */
 const MAX_BATCH_BYTES = 512 * 1024;

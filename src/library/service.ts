@@ -26,7 +26,7 @@ import { type ServiceOptions, signals, standaloneOptions } from './service-optio
 
 /** A listener's name may be longer by what marks it as a file. */
 const MAX_FILE_NAME = 500;
-/** So often it is looked whether it is decided who serves. */
+/** How often to check whether it is decided who serves. */
 const BETWEEN_LOOK_MS = 10;
 
 /** The service that {@link openService} gives; what its members promise is said at {@link Service}. */

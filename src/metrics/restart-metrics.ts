@@ -24,7 +24,7 @@ const CUT_KINDS = ['http1', 'http2', 'tls', 'websocket', 'proxied', 'other'];
 const RESULTS = ['confirmed', 'failed', 'undone'] as const;
 /** What an older, or a newer, generation may tell that is not known here. */
 const OTHER = 'other';
-/** So many restarts whose end is not known are remembered; the oldest are given up. */
+/** How many restarts whose end is not known are remembered; the oldest are given up. */
 const MAX_OPEN = 64;
 
 type Result = (typeof RESULTS)[number];

@@ -2,7 +2,7 @@ import { closeDescriptor } from '../os/descriptors/descriptor.js';
 import { isOfTree } from '../os/processes/proc-tree.js';
 import { DatagramReceiver, type ReceivedDatagram } from '../os/unix-sockets/datagram-receiver.js';
 
-/** So often it is looked for messages while something is waited for, */
+/** How often to look for messages while something is waited for, */
 const EAGER_MS = 20;
 /** and afterwards. */
 const LAZY_MS = 250;

@@ -7,11 +7,11 @@ import { tcpPeerInode, unixPeerInode } from '../os/sockets/socket-diag.js';
 import { type SocketName, socketIdentity } from '../os/sockets/socket-identity.js';
 import type { ReuseportSlot, ReuseportSlots } from './reuseport-slots.js';
 
-/** So long a connection may wait for somebody to accept it before more are tried, */
+/** How long a connection may wait for somebody to accept it before more are tried, */
 const WAIT_MS = 200;
 /** and so often it is looked whether somebody has. */
 const LOOK_MS = 5;
-/** So many connections are open at once at most: each beside the one that is wanted goes to another process. */
+/** How many connections are open at once at most: each beside the one that is wanted goes to another process. */
 const MAX_AT_ONCE = 8;
 const PAUSE_MS = 50;
 const LANE_LOOK_MS = 15;

@@ -11,7 +11,7 @@ export interface ProgramSocket extends PassedSocket {
   readonly lane?: { readonly of: ReuseportSlots; readonly lane: ReuseportSlot };
 }
 
-/** So long a queue that gets no more may take to be emptied. */
+/** How long a queue that gets no more may take to be emptied. */
 const MAX_WAIT_MS = 2000;
 /** Who connected last has its request read by then. */
 const SETTLE_MS = 200;

@@ -5,7 +5,7 @@ import { closeDescriptor, duplicate } from '../os/descriptors/descriptor.js';
 import { pipe } from '../os/descriptors/pipe.js';
 import { sendDatagram } from '../os/unix-sockets/datagram.js';
 
-/** So long a message waits for a manager that has not read the ones before. */
+/** How long a message waits for a manager that has not read the ones before. */
 const RETRY_MS = 10;
 /** A manager reads at most 4096 bytes of a message. Source: systemd src/core/manager.c, NOTIFY_BUFFER_MAX. */
 const MAX_STATUS_UNITS = 1000;

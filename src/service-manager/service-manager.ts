@@ -9,7 +9,7 @@ import { StoredListeners } from './stored-listeners.js';
 const EXTEND_EVERY_MS = 10_000;
 /** and by so much. The limits of the restart or the stop itself end it. */
 const EXTEND_BY_MS = 30_000;
-/** So long a manager may take to read what it was told. */
+/** How long a manager may take to read what it was told. */
 const BARRIER_TIMEOUT_MS = 5000;
 
 /** What the main process of a unit tells the service manager that started it: nothing, where none did. */

@@ -18,7 +18,7 @@ import { Generation } from './generation.js';
 import { isOwnPath, joinService } from './member.js';
 import { refuseProcessManager } from './process-managers.js';
 
-/** So often it is looked whether a supervisor is there. */
+/** How often to check whether a supervisor is there. */
 const SUPERVISOR_LOOK_MS = 500;
 
 /** This process's generation; null when it is not the service, undefined while that is not known. */

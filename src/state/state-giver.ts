@@ -11,11 +11,11 @@ import { type EntryLink, type Parts, type StateEntry, versionFor, type Want } fr
 
 /** The most bytes of one part that a frame carries; a longer part goes in several. */
 const FRAME_BYTES = 1024 * 1024;
-/** So many bytes may be on their way: what a peer has not read yet is limited, and connections are on their way, too. */
+/** How many bytes may be on their way: what a peer has not read yet is limited, and connections are on their way, too. */
 const WINDOW_BYTES = 4 * 1024 * 1024;
 /** So few changes may be left to the moment in which nobody serves. */
 const FEW_CHANGES = 256;
-/** So often is tried to catch up with a service that changes faster than it can be copied. */
+/** How often to try to catch up with a service that changes faster than it can be copied. */
 const MOST_ROUNDS = 8;
 
 type Step = ReturnType<Parts['next']>;

@@ -4,7 +4,7 @@ import { MoultError } from '../errors.js';
 import type { Message } from '../protocol/messages.js';
 import type { StateEntries } from './state-entries.js';
 
-/** So much is said to be read at once, though more is just being taken: the other side waits at 4 MiB. */
+/** How much is said to be read at once, though more is just being taken: the other side waits at 4 MiB. */
 const MOST_UNSAID_BYTES = 1024 * 1024;
 
 /** Takes pieces of state from the other side of a channel, part by part, in the order in which they come. */

@@ -2,11 +2,11 @@ import { onceReadable } from '../node/http/readable.js';
 import { peek } from '../os/sockets/peek.js';
 import { cookieOfHead, MAX_HEAD_BYTES } from './cookie.js';
 
-/** So long a connection on which nothing comes is waited for. */
+/** How long a connection on which nothing comes is waited for. */
 const SILENT_MS = 10_000;
-/** So long the rest of a head may take. */
+/** How long the rest of a head may take. */
 const HEAD_MS = 2000;
-/** So often it is looked for the rest. */
+/** How often to look for the rest. */
 const LOOK_MS = 10;
 
 /** Waits for the head of the first request of a connection, of which nothing is read, and finds a cookie in it. */

@@ -4,7 +4,7 @@ import type { SpreadOutflow } from '../connections/moving/spread-outflow.js';
 import type { GenerationContext } from '../handover/generation-context.js';
 import { meetPeerSlots, outflowTo, type Taker } from '../handover/peer-slots.js';
 
-/** So often it is looked whether any are left. */
+/** How often to check whether any are left. */
 const LOOK_MS = 1000;
 
 /** Brings the connections that are here and belong to another slot there, as they come to rest, while this generation serves on. */

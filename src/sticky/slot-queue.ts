@@ -2,13 +2,13 @@ import { type Fresh, FreshOutflow } from '../connections/moving/fresh-outflow.js
 import { meetPeerSlots, type Taker } from '../handover/peer-slots.js';
 import { monotonicMs } from '../os/clock.js';
 
-/** So long a connection waits for its slot at most; and where the slot was lost longer ago, not at all. */
+/** How long a connection waits for its slot at most; and where the slot was lost longer ago, not at all. */
 const WAIT_MS = 2000;
-/** So often those that wait are looked at. */
+/** How often those that wait are looked at. */
 const LOOK_MS = 50;
-/** So many may wait for one slot; more are served where they are. */
+/** How many may wait for one slot; more are served where they are. */
 const MAX_WAITING = 4096;
-/** So long a channel on which nobody answers is kept: what was sent there last may still be read. */
+/** How long a channel on which nobody answers is kept: what was sent there last may still be read. */
 const FORSAKEN_MS = 10_000;
 
 /** One that was accepted here and belongs to another slot. */

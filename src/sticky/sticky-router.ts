@@ -16,10 +16,10 @@ import { addressKey, rendezvousHash } from './rendezvous-hash.js';
 import { RequestKeys } from './request-keys.js';
 import { type MisplacedConnection, SlotQueue } from './slot-queue.js';
 
-/** So many may be waited for to say whose they are; more are known by their addresses. */
+/** How many may be waited for to say whose they are; more are known by their addresses. */
 const MAX_UNDECIDED = 4096;
 
-/** So long they are waited for once this generation accepts no more: the connection may be a moment old. */
+/** How long they are waited for once this generation accepts no more: the connection may be a moment old. */
 const LAST_HEAD_MS = 2000;
 
 /** What steering needs to know. */

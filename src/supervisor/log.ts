@@ -27,7 +27,7 @@ export function supervisorLog(name: string, level: string): Logger {
   return pino(options, forPeople);
 }
 
-/** So long a reader of the log that does not read may hold up the supervisor. */
+/** How long a reader of the log that does not read may hold up the supervisor. */
 const WRITE_MS = 200;
 const RETRY_MS = 5;
 const sleeper = new Int32Array(new SharedArrayBuffer(4));

@@ -14,7 +14,7 @@ import { untilEnded } from './until-ended.js';
 
 /** What a task gives along goes in frames of so many bytes, where the other side puts them together. */
 const FRAME_BYTES = 1024 * 1024;
-/** So many bytes of them may be on their way. */
+/** How many bytes of them may be on their way. */
 const WINDOW_BYTES = 4 * 1024 * 1024;
 /** At most so many bytes go to a side that does not say how much it has read. */
 const MOST_UNREAD_BYTES = 12 * 1024 * 1024;

@@ -4,7 +4,7 @@ import { MOULT_VERSION } from '../version.js';
 import { RestartTraces } from './restart-traces.js';
 
 const WAIT_MS = 1000;
-/** So long the end of the supervisor may wait for an exporter that does not answer. */
+/** How long the end of the supervisor may wait for an exporter that does not answer. */
 const EXPORT_MS = 2000;
 const MAX_WAITING = 512;
 

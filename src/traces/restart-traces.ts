@@ -1,7 +1,7 @@
 import type { Attributes, Span, SpanStatusCode, Tracer } from '@opentelemetry/api';
 import type { JournalEntry } from '../lifecycle/journal-entry.js';
 
-/** So many restarts whose end is not known are remembered; the oldest are ended as they are. */
+/** How many restarts whose end is not known are remembered; the oldest are ended as they are. */
 const MAX_OPEN = 64;
 
 /** What the tracer has of OpenTelemetry's API: the package is a peer, loaded by whoever makes these. */

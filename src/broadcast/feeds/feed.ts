@@ -7,11 +7,11 @@ import { WaitingGivers } from './waiting-givers.js';
 /** How long the first mark may take to come back from the broker; then there is another one, each after twice the time. */
 const MARK_TIMEOUT_MS = 250;
 const MAX_MARK_TIMEOUT_MS = 8000;
-/** So many marks back, others may be behind or ahead; one that is further waits until it is not. */
+/** How many marks others may be behind or ahead; one that is further waits until it is not. */
 const MAX_ERAS = 16;
-/** So many that are over are remembered, which clients may have been ahead by. */
+/** How many marks that are over are remembered: clients may have been ahead by them. */
 const MAX_LEFT = 1000;
-/** So many servers that number what they publish; those that have sent last. */
+/** How many servers that number what they publish are remembered: those that have sent last. */
 const MAX_SERVERS = 64;
 
 /** What a feed publishes at the broker, for all generations to see at the same place among its messages. */

@@ -7,9 +7,9 @@ import { visibleLine } from '../../terminal/visible.js';
 import { padded } from '../../terminal/width.js';
 import { showMs } from '../options/option-types.js';
 
-/** So many names of one wave are shown. */
+/** How many names of one wave are shown. */
 const SHOWN_HOSTS = 8;
-/** So many waves are shown at the beginning, and one at the end. */
+/** How many waves are shown at the beginning, and one at the end. */
 const SHOWN_WAVES = 8;
 const TITLE = 11;
 

@@ -13,7 +13,7 @@ import { settingsFrom, withFleet } from './open.js';
 import { showRoll } from './show-roll.js';
 
 const AGAIN_MS = 1000;
-/** So long it is tried to reach the servers again. */
+/** How long to try to reach the servers again. */
 const MOST_AWAY_MS = 10 * 60_000;
 /** A roll that nobody leads after this time is told of. */
 const LEADERLESS_MS = 20_000;

@@ -61,7 +61,7 @@ export function historyText(restarts: readonly Record<string, unknown>[], column
   return table(head, rows, columns).join('\n').trimEnd();
 }
 
-/** So much of a reason is shown; `--json` has the whole. */
+/** How much of a reason is shown; `--json` has the whole. */
 const SHOWN_REASON = 1000;
 
 // Where it failed: why, how its process ended, and what it wrote last.
@@ -77,7 +77,7 @@ function reason({ message, code, exit, lastLine }: Record<string, unknown>): str
   ];
 }
 
-/** So many connections are named that were cut; `--json` has all. */
+/** How many connections are named that were cut; `--json` has all. */
 const SHOWN_CUTS = 3;
 
 function cutLines(cut: unknown): string[] {

@@ -14,7 +14,7 @@ import { ask } from '../services/control.js';
 import { meantServices } from '../services/meant-services.js';
 import { leftServices } from '../services/services.js';
 
-/** So often it is looked for more. */
+/** How often to look for more. */
 const LOOK_MS = 200;
 
 interface Flags {

@@ -12,7 +12,7 @@ import { type LeftBehind, livingGenerations } from '../../supervisor/process/jou
 import { plural } from '../../terminal/plural.js';
 import { visibleLine } from '../../terminal/visible.js';
 
-/** So many other run folders are named. */
+/** How many other run folders are named. */
 const MOST_FOLDERS = 5;
 
 /** A service whose supervisor is gone, while processes of it live. */

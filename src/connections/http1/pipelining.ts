@@ -20,7 +20,7 @@ const LONGEST_QUIET_MS = 12_000;
 /** What is held goes out so long before its connection is cut. */
 const LAST_MS = 500;
 
-/** So many requests a connection must have made before one that never pipelined is taken for one that does not. */
+/** How many requests a connection must have made before one that never pipelined is taken for one that does not. */
 const YOUNG_REQUESTS = 8;
 
 interface Habit {

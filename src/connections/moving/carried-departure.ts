@@ -23,12 +23,12 @@ import type { Departing } from './connection-batches.js';
 import type { Mover, MoverPhase } from './movers.js';
 import { type HeldTls, holdTls, securedSocket, whyTlsIsBusy } from './tls-hold.js';
 
-/** So long reads are held back for something that is pending; then the service reads again, for longer each time. */
+/** How long reads are held back for something that is pending; then the service reads again, for longer each time. */
 const PATIENCE_MS = 1000;
 const LONGEST_REST_MS = 30_000;
 /** How long a `save` that returns a promise may take. */
 const SAVE_TIMEOUT_MS = 5000;
-/** So often one that waits for more than an event tells is looked at again: first, and at the longest. */
+/** How often one that waits for more than an event tells is looked at again: first, and at the longest. */
 const FIRST_LOOK_MS = 10;
 const LONGEST_LOOK_MS = 160;
 

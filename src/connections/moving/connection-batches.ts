@@ -5,7 +5,7 @@ import type { ConnectionItem } from '../../protocol/messages.js';
 import type { Tracked } from '../tracker.js';
 import { MAX_BATCH_BYTES } from './carried.js';
 
-/** So many batches may be under way without an acknowledgement: descriptors in flight count against a limit. */
+/** How many batches may be under way without an acknowledgement: descriptors in flight count against a limit. */
 const MAX_UNACKNOWLEDGED = 2;
 /** How long the other side may take to acknowledge a batch; then it stays, and the rest with it. */
 const ACKNOWLEDGE_TIMEOUT_MS = 4000;

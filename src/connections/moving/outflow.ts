@@ -28,17 +28,17 @@ const BATCH_WEIGHT = 64;
 const HTTP1_WEIGHT = 1;
 /** To make a WebSocket anew takes several times as long as an HTTP/1.1 connection. */
 const CARRIED_WEIGHT = 4;
-/** So long reads are held back for a response: past it, the service must learn again when its client leaves. */
+/** How long reads are held back for a response: past it, the service must learn again when its client leaves. */
 const FREEZE_LIMIT_MS = 1000;
-/** So often it is looked which connections are passed on by now: an upgrade that was under way ends without a sign. */
+/** How often to check which connections are passed on by now: an upgrade that was under way ends without a sign. */
 const RECOGNISE_MS = 1000;
 /** A connection that never sent anything and has less than this left is answered 408 here. */
 const MIN_HEAD_LEFT_MS = 1000;
-/** So often a connection whose last bytes the kernel has not taken yet is looked at again. */
+/** How often a connection whose last bytes the kernel has not taken yet is looked at again. */
 const FLUSH_RETRY_MS = 10;
 /** The longest time between two looks at a connection over TLS that has not come to rest. */
 const LONGEST_TLS_LOOK_MS = 160;
-/** So often a connection that the receiver had no room for is offered again. */
+/** How often a connection that the receiver had no room for is offered again. */
 const RETRY_MS = 100;
 
 /** Moves every connection that is at rest to the other side of a channel, and the others when they come to rest. */

@@ -1,6 +1,6 @@
 import type { ConnectionTracker, Tracked } from '../tracker.js';
 
-/** So often some have their turn. */
+/** How often some have their turn. */
 const TICK_MS = 100;
 
 /**

@@ -1,4 +1,4 @@
-/** So many colours tell generations apart; those that live at a time follow each other. */
+/** How many colours tell generations apart; those that live at a time follow each other. */
 const COLOURS = 6;
 
 /** The class of a generation's colour. */

@@ -16,9 +16,9 @@ import { FleetStore } from '../store/store.js';
 import type { Health, LocalService } from './local-service.js';
 import { OrderRunner } from './order-runner.js';
 
-/** So often a host says how it is. */
+/** How often a host says how it is. */
 const BEAT_MS = 5000;
-/** So often it looks for instructions, besides being told of them. */
+/** How often it looks for instructions, besides being told of them. */
 const LOOK_MS = 10_000;
 const AGAIN_MS = 1000;
 const MOST_AGAIN_MS = 10_000;

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 
-/** So much of its output is told when it fails. */
+/** How much of its output is told when it fails. */
 const TOLD_CHARACTERS = 300;
 /** How long it may take to end after its time, before it is killed. */
 const GRACE_MS = 5000;

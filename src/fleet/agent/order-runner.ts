@@ -3,7 +3,7 @@ import type { ObeyedRecord, Order } from '../records.js';
 import { judge } from '../roll/obedience.js';
 import type { LocalService } from './local-service.js';
 
-/** So often it is looked whether a service that is busy has come to rest. */
+/** How often to check whether a service that is busy has come to rest. */
 const LOOK_MS = 500;
 /** A restart that an agent left in the middle is begun so often in all. */
 const MOST_TIMES = 3;

@@ -5,7 +5,7 @@ import { leaseKey, rollKey } from '../store/keys.js';
 import type { FleetStore } from '../store/store.js';
 import { RollLead } from './roll-lead.js';
 
-/** So often a leader renews its lease; after so long without that it leads no more, and after so long others take it. */
+/** How often a leader renews its lease; after so long without that it leads no more, and after so long others take it. */
 const RENEW_MS = 1000;
 const VALID_MS = 4000;
 const TAKE_MS = 5000;

@@ -14,7 +14,7 @@ import { HostsSeen } from './hosts-seen.js';
 const TURN_MS = 200;
 /** A pause of this process counts as so much: what it did not see meanwhile was no silence of others. */
 const MOST_TURN_MS = 1000;
-/** So many instructions are on their way at once. */
+/** How many instructions are on their way at once. */
 const AT_ONCE = 50;
 
 /** What leading one roll takes. */

@@ -23,7 +23,7 @@ const hostOfRoll = v.object({
 
 /** What a roll may do, as its operator wanted it. */
 export const termsSchema = v.object({
-  /** So many hosts may restart or be unknown at one time. */
+  /** How many hosts may restart or be unknown at one time. */
   maxUnavailable: v.pipe(count, v.minValue(1)),
   onFailure: v.picklist(['undo', 'stop']),
   /** How long the canaries are watched after they are confirmed. */

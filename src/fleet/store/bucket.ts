@@ -10,7 +10,7 @@ export interface BucketEntry {
 /** The server's word for a compare-and-set that came too late. Source: nats-server, errors.json, JSStreamWrongLastSequenceErrF. */
 const WRONG_LAST_SEQUENCE = 10_071;
 
-/** So many values are asked for at once. */
+/** How many values are asked for at once. */
 const AT_ONCE = 100;
 
 /** A bucket, with writes that compare first. */

@@ -12,7 +12,7 @@ import {
 } from './insides.js';
 import { Sessions } from './sessions.js';
 
-/** So many turns of the event loop a server has to do what takes it a few. */
+/** How many turns of the event loop a server has to do what takes it a few. */
 const TURNS = 100;
 const PATH = '/socket.io/?EIO=4&transport=websocket';
 

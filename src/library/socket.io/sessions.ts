@@ -52,7 +52,7 @@ interface SavedSocket {
   readonly own: unknown;
 }
 
-/** So often a session of long-polling that is to end is looked at again, and how long it may be without a request. */
+/** How often a session of long-polling that is to end is looked at again, and how long it may be without a request. */
 const POLLING_LOOK_MS = 20;
 const POLLING_PAUSE_MS = 400;
 

@@ -36,7 +36,7 @@ function insidesOf(socket: Socket): Insides {
   return socket as unknown as Insides;
 }
 
-/** So often it is looked whether a write has ended. */
+/** How often to check whether a write has ended. */
 const WRITE_LOOK_MS = 5;
 
 const KEY = Symbol.for('moult.standstill.1');

@@ -3,7 +3,7 @@ import { reserve } from '../../os/descriptors/descriptor-reserve.js';
 import { acceptConnection } from '../../os/unix-sockets/unix-socket.js';
 import { setHandleOf, type WatchingHandle } from '../handle.js';
 
-/** So long nothing is accepted when this process has no descriptor for it. */
+/** How long nothing is accepted when this process has no descriptor for it. */
 const AGAIN_MS = 50;
 
 /**

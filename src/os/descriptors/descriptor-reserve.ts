@@ -1,7 +1,7 @@
 import { AF_UNIX, libc, SOCK_CLOEXEC, SOCK_DGRAM } from '../libc.js';
 import { closeDescriptor } from './descriptor.js';
 
-/** So often it is looked whether a reserve that could not be filled can be filled now. */
+/** How often to check whether a reserve that could not be filled can be filled now. */
 const REFILL_MS = 1000;
 
 /**

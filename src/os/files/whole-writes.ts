@@ -3,7 +3,7 @@ import fs from 'node:fs';
 /** As Node has it: a service keeps a copy of what its streams write, and of what others write by `fs.writeSync` (node/written.ts). */
 const { writeSync } = fs;
 
-/** So often it is tried again to write to a disk that was full. */
+/** How often to try again to write to a disk that was full. */
 const AGAIN_MS = 200;
 /** What the system says of a disk that has no room, of a limit that is reached, or of a reader that is late: it may pass. */
 const MAY_PASS = new Set(['ENOSPC', 'EDQUOT', 'EFBIG', 'EAGAIN', 'EINTR']);

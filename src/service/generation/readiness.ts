@@ -8,7 +8,7 @@ import type { ListenerItem, Settings } from '../../protocol/messages.js';
 
 /** How long after its last listen() a service with fewer listeners is taken for ready, where the settings do not say. */
 const FEWER_LISTENERS_MS = 1000;
-/** So often it is looked whether the connections of a server are handled by now. */
+/** How often to check whether the connections of a server are handled by now. */
 const LOOK_MS = 50;
 
 /** What is said of a listener whose service does not handle its connections. */

@@ -1,6 +1,6 @@
 import { WholeWrites } from '../../os/files/whole-writes.js';
 
-/** So much may wait for room on a full disk; more would cost the service its memory. */
+/** How much may wait for room on a full disk; more would cost the service its memory. */
 const MOST_WAITING = 16 * 1024 * 1024;
 
 type Done = (error?: Error | null) => void;

@@ -21,7 +21,7 @@ interface Kept {
 
 /** Folders that were removed but for such paths; those that the service has not made anew. */
 const left = new Set<string>();
-/** So many are remembered. */
+/** How many are remembered. */
 const MAX_LEFT = 100;
 
 // As they are without any hook.

@@ -1,6 +1,6 @@
 import type { JournalEntry } from '../../lifecycle/journal-entry.js';
 
-/** So many past restarts stay in a journal that is made shorter. */
+/** How many past restarts stay in a journal that is made shorter. */
 const MAX_RESTARTS = 200;
 /** The releases of so many generations that were confirmed stay, for a rollback. */
 const MAX_CONFIRMED = 10;

@@ -3,7 +3,7 @@ import { StringDecoder } from 'node:string_decoder';
 import { tellingLine } from './telling-line.js';
 import { WholeLines } from './whole-lines.js';
 
-/** So many of the last lines of a process are remembered. */
+/** How many of the last lines of a process are remembered. */
 export const MAX_LINES = 40;
 const MAX_LINE_BYTES = 2000;
 

@@ -7,7 +7,7 @@ import { type Launch, type Launched, launch, launchWithDescriptors } from '../..
 import { type Exit, hasEnded, reap, signal } from '../../os/processes/process.js';
 import { OutputTail, passThrough } from './output-tail.js';
 
-/** So often it is looked whether a process that this program did not start has ended. */
+/** How often to check whether a process that this program did not start has ended. */
 const LOOK_MS = 200;
 
 /** Where the output of a service goes. */

@@ -1,4 +1,4 @@
-/** So long the beginning of a line waits for the rest of it; a prompt has none. */
+/** How long the beginning of a line waits for the rest of it; a prompt has none. */
 const REST_MS = 20;
 /** A longer line is passed on in parts. */
 const MOST_BYTES = 1024 * 1024;

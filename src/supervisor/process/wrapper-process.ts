@@ -3,7 +3,7 @@ import type { Line } from '../../channel/line.js';
 import { signal } from '../../os/processes/process.js';
 import type { GenerationProcess } from './generation-process.js';
 
-/** So often it is looked whether the service's process has ended. */
+/** How often to check whether the service's process has ended. */
 const LOOK_MS = 50;
 /** How long a wrapper such as npm or a shell may take to end after its service: it passes on how that ended. */
 const PASS_ON_MS = 2000;

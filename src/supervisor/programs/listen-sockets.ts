@@ -13,7 +13,7 @@ import type { Journal } from '../journal/journal.js';
 import type { HeldListeners } from '../listeners/held-listeners.js';
 import type { LeftListener } from './socket-recovery.js';
 
-/** So often it is looked whether they listen. */
+/** How often to check whether they listen. */
 const LOOK_MS = 100;
 /** How long a generation that has come back may take to bring its copies. */
 const BRING_TIMEOUT_MS = 5000;

@@ -8,7 +8,7 @@ import type { SocketSet } from '../../programs/socket-set.js';
 import type { DrainReport, Message, Settings } from '../../protocol/messages.js';
 import type { Lifeline } from '../process/generation-process.js';
 
-/** So many connections that were cut are told of one by one. */
+/** How many connections that were cut are told of one by one. */
 const MAX_CUT_SHOWN = 1000;
 
 /** The generation for which an agent speaks: a program that knows nothing of moult. */

@@ -15,7 +15,7 @@ const ASK_AFTER_MS = 8;
 const OTHERS_MS = 500;
 /** How long who has accepted a connection and answered or ended it may take to say so. */
 const LAST_WORDS_MS = 50;
-/** So often it is sent again where nobody says so. A worker thread never does. */
+/** How often it is sent again where nobody says so. A worker thread never does. */
 const MAX_SENT_AGAIN = 3;
 /** What a kernel says of an address that cannot be reached from this very machine, which proves nothing. */
 const NO_WAY_THERE = [

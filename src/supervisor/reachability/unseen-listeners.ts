@@ -12,7 +12,7 @@ import { unixListeners } from '../../os/unix-sockets/unix-listeners.js';
 import type { HeldListeners } from '../listeners/held-listeners.js';
 import type { GenerationProcess } from '../process/generation-process.js';
 
-/** So often it is looked in the first time of a generation, and later. */
+/** How often to look in the first time of a generation, and later. */
 const SOON_MS = 1000;
 const LATER_MS = 30_000;
 const FIRST_TIME_MS = 10_000;

@@ -24,7 +24,7 @@ const RUNS_OTHERS =
   /^(node|nodejs|npm|npx|pnpm|yarn|tsx|bun|deno|python|pypy|ruby|perl|php|java|lua|elixir|dotnet|sh|bash|dash|zsh)[\d.]*$/;
 /** Variables that list folders of programs and modules. */
 const LISTS = ['PATH', 'NODE_PATH', 'PYTHONPATH'];
-/** So much the kernel reads of a script's first line. Source: execve(2), "Interpreter scripts". */
+/** How much the kernel reads of a script's first line. Source: execve(2), "Interpreter scripts". */
 const MAX_FIRST_LINE_BYTES = 256;
 
 /** A command with its environment, as its operator wrote it. */

@@ -18,7 +18,7 @@ import { type Found, type Scan, sharedSince, targetInCopy } from './release-scan
 
 /** What a copy says of itself. */
 const NOTE = '.moult-kept.json';
-/** So many files are copied at once. */
+/** How many files are copied at once. */
 const AT_ONCE = 8;
 /** This share of the file system stays free. */
 const STAYS_FREE = 0.05;

@@ -23,7 +23,7 @@ const MANIFESTS = [
   '.next/BUILD_ID',
 ];
 const MAX_HASHED_BYTES = 8 * 1024 * 1024;
-/** So many files of a release are looked at, those nearest to its folder first. */
+/** How many files of a release are looked at, those nearest to its folder first. */
 const MAX_FILES = 20_000;
 /** Files that Node, or what else interprets scripts, runs. */
 const CODE = new Set([

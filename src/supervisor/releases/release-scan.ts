@@ -32,7 +32,7 @@ export interface Scan {
   readonly shared: readonly string[];
 }
 
-/** So many files and folders are looked at. */
+/** How many files and folders are looked at. */
 const MAX_FOUND = 100_000;
 const LOOKED_AT_ONCE = 64;
 const CODE = new Set([

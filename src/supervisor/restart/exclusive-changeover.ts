@@ -12,7 +12,7 @@ import type { CrashRecovery } from './crash-recovery.js';
  */
 
 const LOOK_MS = 20;
-/** So often it is looked whether the release before serves again. */
+/** How often to check whether the release before serves again. */
 const RETURN_LOOK_MS = 20;
 
 type Times = Pick<SupervisorOptions, 'drainTimeoutMs' | 'stopTimeoutMs' | 'stopSignal'>;

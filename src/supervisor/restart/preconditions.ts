@@ -4,7 +4,7 @@ import { freeMemoryBytes } from '../../os/processes/memory.js';
 import type { SupervisorOptions } from '../options.js';
 import type { GenerationProcess } from '../process/generation-process.js';
 
-/** So often it is looked whether a restart may begin. */
+/** How often to check whether a restart may begin. */
 const LOOK_MS = 100;
 /** How long a restart waits for memory to become free. */
 const MEMORY_WAIT_MS = 30_000;

@@ -4,9 +4,9 @@ import type { SupervisorOptions } from '../options.js';
 import type { GenerationProcess } from '../process/generation-process.js';
 import { wasNotMade } from './health-check.js';
 
-/** So often a successor in probation is looked at. */
+/** How often a successor in probation is looked at. */
 const LOOK_MS = 1000;
-/** So many responses are needed before a share of errors means anything. */
+/** How many responses are needed before a share of errors means anything. */
 const MIN_RESPONSES = 50;
 
 /** Watches a successor after commit, until it is stopped or the successor has failed. */

@@ -1,7 +1,7 @@
 import type { GenerationProcess } from '../process/generation-process.js';
 import type { Slots } from './slots.js';
 
-/** So often the slots are looked at. What is uneven at two looks in a row is evened out. */
+/** How often the slots are looked at. What is uneven at two looks in a row is evened out. */
 const LOOK_MS = 500;
 const STATE_TIMEOUT_MS = 1000;
 /** How long a generation may take to give what it was asked for. */
@@ -11,7 +11,7 @@ const REST_MS = 30_000;
 /** By what part of the mean, and one more, a slot may lie above or below it. */
 const TOLERANCE = 0.1;
 
-/** So many connections are to go from one slot to another, both by their place in the list. */
+/** How many connections are to go from one slot to another, both by their place in the list. */
 export interface Move {
   readonly from: number;
   readonly to: number;

@@ -5,7 +5,7 @@ import { GenerationProcess, type Lifeline } from '../process/generation-process.
 import { OutputTail } from '../process/output-tail.js';
 import type { Release } from '../releases/release.js';
 
-/** So often it is looked whether one whose supervisor is gone lives. */
+/** How often to check whether one whose supervisor is gone lives. */
 const LOOK_MS = 100;
 
 /** How it ended is known to its own supervisor only. */

@@ -11,7 +11,7 @@ export interface CipherSuite {
   readonly hash: 'sha256' | 'sha384';
   /** How long the hash and each secret are. */
   readonly hashBytes: number;
-  /** So many records may be sealed with one key; then the writer takes the next key. */
+  /** How many records may be sealed with one key; then the writer takes the next key. */
   readonly maxRecords: number;
 }
 

@@ -6,11 +6,11 @@ import { OVERHEAD_BYTES } from './record.js';
  * Memory for long data, used again and again: fresh memory for each megabyte costs as much as its encryption.
  */
 
-/** So many full records are sealed at a time. */
+/** How many full records are sealed at a time. */
 const RECORDS = 8;
 /** Room for a KeyUpdate among them. */
 const SPARE_BYTES = 64;
-/** So many are kept while nobody uses them. */
+/** How many are kept while nobody uses them. */
 const KEPT = 4;
 
 /** How many bytes are sealed and read at a time. */

@@ -25,7 +25,7 @@ export interface AdoptTlsOptions {
   readonly allowHalfOpen?: boolean | undefined;
   /** What encrypts; by default the fastest that there is. */
   readonly protection?: RecordProtection | undefined;
-  /** So many records are sealed with one key; by default as many as the cipher suite allows. */
+  /** How many records are sealed with one key; by default as many as the cipher suite allows. */
   readonly maxRecords?: number | undefined;
 }
 
