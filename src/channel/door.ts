@@ -86,7 +86,24 @@ export class Door {
     if (this.#isClosed || this.#accept === undefined || this.#isThere()) return false;
     // The folder is private: whatever lies there has been put in the place of this socket.
     rmSync(this.path, { recursive: true, force: true });
-    const fd = this.#bound();
+    this.#change(this.#bound());
+    return true;
+  }
+
+  /**
+   * Goes on with a socket that the supervisor has bound at the path, because this process may not enter the folder any more.
+   * One that may makes its own in {@link mend}.
+   * @param fd of the bound socket; belongs to the door.
+   * @throws MOULT_SYSTEM_CALL when it cannot listen; who comes at the socket before is let in all the same.
+   */
+  take(fd: number): void {
+    const isUnseen = identityAt(this.path) === null;
+    if (this.#isClosed || this.#accept === undefined || !isUnseen) closeDescriptor(fd);
+    else this.#change(fd);
+  }
+
+  // Lets in at this socket from now on, and for a while who has connected to the one before.
+  #change(fd: number): void {
     const before = this.#accept;
     try {
       this.#listen(fd);
@@ -97,7 +114,6 @@ export class Door {
       throw error;
     }
     setTimeout(() => before?.close(), LAST_GUESTS_MS).unref();
-    return true;
   }
 
   /** Looks from now on whether the path still leads here, and makes the socket anew where it does not, as soon as that goes. */

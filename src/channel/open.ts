@@ -42,8 +42,8 @@ export class Opening {
    * Connects, is greeted, and says hello.
    * @param path of the socket, or the descriptor of one that is connected.
    * @param timeoutMs for the whole opening, up to {@link toChannel}.
-   * @param owners the users whose processes may answer root, besides root's own and those that are trusted; by default who owns
-   *   the folder of the socket: where its group may write, another one of them may have put a socket there.
+   * @param owners the users whose processes may answer root, besides root's own and those that are trusted; by default those
+   *   that may have put a socket at this path.
    * @throws MOULT_SYSTEM_CALL when nobody listens there; MOULT_PEER_TIMEOUT; MOULT_PEER_CLOSED;
    *   MOULT_PROTOCOL_VERSION; MOULT_PROTOCOL_FRAME; MOULT_PEER_REFUSED before anything is read.
    */
@@ -51,7 +51,7 @@ export class Opening {
     path: string | number,
     introduction: Introduction,
     timeoutMs: number,
-    owners?: readonly number[],
+    owners: readonly number[] | 'anybody' = typeof path === 'string' ? ownersAt(path) : [],
   ) {
     this.#deadlineMs = performance.now() + timeoutMs;
     this.#fd = typeof path === 'number' ? path : connectUnix(path);
@@ -60,7 +60,7 @@ export class Opening {
       this.peer = peerCredentials(this.#fd);
       // Root may meet the service of any user; nobody else is answered by another user's process.
       const isRoot = process.geteuid?.() === 0;
-      if (!isRoot || !(owners ?? ownerOfFolder(path)).includes(this.peer.uid)) checkPeer(this.peer);
+      if (!isRoot || !(owners === 'anybody' || owners.includes(this.peer.uid))) checkPeer(this.peer);
       this.greeting = this.#greeting();
       const protocol = commonVersion(this.greeting.protocol);
       this.say({
@@ -180,9 +180,20 @@ export class Opening {
   }
 }
 
-function ownerOfFolder(path: string | number): number[] {
-  const found = typeof path === 'string' ? lstatSync(dirname(path), { throwIfNoEntry: false }) : undefined;
-  return found === undefined ? [] : [found.uid];
+/**
+ * Whose processes may answer root at a path: those of who owns the folder. Where its group may write, another one of them may
+ * have put a socket there. Where only root may write, root gave it to whoever listens: a service that has given up its
+ * privileges is another user's.
+ */
+function ownersAt(path: string): readonly number[] | 'anybody' {
+  try {
+    const folder = lstatSync(dirname(path));
+    const isOnlyRoots = folder.isDirectory() && folder.uid === 0 && (folder.mode & 0o022) === 0;
+    return isOnlyRoots ? 'anybody' : [folder.uid];
+  } catch {
+    // There is no such folder, or this process may not see it: connecting tells.
+    return [];
+  }
 }
 
 /**
@@ -245,7 +256,8 @@ export async function openWhenGreeted(
   }
   const introduction = introduce();
   try {
-    return new Opening(fd, introduction, ANSWER_TIMEOUT_MS);
+    const owners = ownersAt(path) === 'anybody' ? 'anybody' : [];
+    return new Opening(fd, introduction, ANSWER_TIMEOUT_MS, owners);
   } catch {
     return undefined;
   }

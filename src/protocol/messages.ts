@@ -303,6 +303,7 @@ export const schemas = {
     hearsStopping: v.optional(v.boolean()),
     /** Of a generation: whether it takes `renew-output`. */
     takesOutput: v.optional(v.boolean()),
+    takesDoor: v.optional(v.boolean()),
     /** Of a generation: its Node loads no addons, so it neither sends nor takes descriptors. */
     withoutDescriptors: v.optional(v.boolean()),
     /** Of a successor: whether it takes `late-listener`. */
@@ -528,6 +529,8 @@ export const schemas = {
     /** Whether the sender knows `look`. */
     looks: v.optional(v.boolean()),
   }),
+  /** The socket at this path was removed: here is one that is bound there anew, for a generation that may not bind it itself. */
+  'take-door': v.object({ path }),
   /** Connections of the supervisor's own are coming, which are nobody's affair; none any more where there are none. */
   look: v.object({
     id: count,

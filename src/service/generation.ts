@@ -336,6 +336,7 @@ export class Generation implements GenerationContext {
       isServing: () => this.isServing,
       expect: (generation, settings) => this.#expected.expect(generation, settings),
       retire: (timeoutMs, keepOpen, heirs) => this.retire(timeoutMs, keepOpen, heirs),
+      takeDoor: (path, fd) => this.#door.take(path, fd),
       doorForThreads: () => this.doorForThreads(),
       describe: (measure) =>
         describeGeneration(

@@ -1,6 +1,7 @@
 // A service that gives up its privileges cannot enter the run folder any more; it is called by who can.
 import assert from 'node:assert/strict';
-import { rmSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
+import path from 'node:path';
 import { describe, it } from 'node:test';
 import { fixture, Supervised, until, withFolder, withService } from './supervised.js';
 
@@ -30,6 +31,49 @@ describe('a service that has given up its privileges', {
       });
     });
   }
+
+  it('is restarted, upgraded and adopted when its run folder was removed', async () => {
+    await withFolder(async (runtimeFolder) => {
+      const first = await Supervised.start({ command, runOptions, runtimeFolder });
+      let second: Supervised | undefined;
+      const { path: folder } = first.folder;
+      const isMade = (door: string) =>
+        until('its socket is there', () => existsSync(path.join(folder, door)));
+      const dropped = async (service: Supervised) => {
+        await until('it has', async () => (await user(service)) === '65534');
+        const { generation, pid } = await service.current();
+        return { pid, door: `g${generation}-${pid}.sock` };
+      };
+      try {
+        await dropped(first);
+        rmSync(folder, { recursive: true });
+        // Before the next look.
+        first.process.kill('SIGHUP');
+        await first.logs(/generation 2 took over/);
+        await first.alone();
+        const { pid, door } = await dropped(first);
+        rmSync(folder, { recursive: true });
+        await isMade(door);
+        const { code, stderr } = await first.moult('upgrade', first.name);
+        assert.equal(code, 0, stderr);
+        assert.equal((await first.current()).pid, pid);
+        rmSync(path.dirname(folder), { recursive: true });
+        await isMade(door);
+        await first.logs(/the socket of generation 2 was missing and is created again/);
+        first.process.kill('SIGKILL');
+        await until('it is dead', () => first.isOver);
+        second = await Supervised.start({ command, runOptions, runtimeFolder });
+        assert.equal((await second.current()).pid, pid);
+        await second.restart();
+        await second.alone();
+        await second.stop();
+        await first.assertNothingLeft();
+      } finally {
+        await second?.kill();
+        await first.kill();
+      }
+    });
+  });
 
   for (const how of ['', ' and the journal is gone']) {
     it(`is adopted when its supervisor was killed${how}`, async () => {

@@ -150,6 +150,7 @@ const right: Record<string, Fields> = {
   expect: { generation: 1, settings },
   expecting: { generation: 1, error },
   door: { path: '/g1.sock' },
+  'take-door': { path: '/g1.sock' },
   look: { id: 1, probes: [{ listener: 'a', from: '40000' }] },
   looking: { id: 1, listeners: ['a'], closed: [{ name: 'b', at: 1 }] },
   seen: { id: 1, listener: 'a' },

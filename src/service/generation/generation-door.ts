@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { Door, type Visitor } from '../../channel/door.js';
 import type { Line } from '../../channel/line.js';
 import { asMoultError, MoultError } from '../../errors.js';
+import { closeDescriptor } from '../../os/descriptors/descriptor.js';
 import { reserve } from '../../os/descriptors/descriptor-reserve.js';
 
 /** How long after it found no room the socket at which successors come is tried again. */
@@ -50,6 +51,24 @@ export class GenerationDoor {
       this.#door = door;
     } else if (!this.#door.mend()) return;
     this.announce();
+  }
+
+  /**
+   * Goes on with a socket that the supervisor has bound in the place of this one, which could not be bound anew here:
+   * without it no successor and no later supervisor would come.
+   * @param fd of the socket; belongs to the door.
+   */
+  take(path: string, fd: number): void {
+    if (this.#door === undefined || path !== this.path) {
+      closeDescriptor(fd);
+      return;
+    }
+    try {
+      this.#door.take(fd);
+      this.announce();
+    } catch {
+      // The kernel lets nobody listen now: the supervisor, which is not told that it does, tries again.
+    }
   }
 
   /** Tells where it is. */

@@ -29,6 +29,8 @@ export interface OverseenGeneration {
   isServing(): boolean;
   expect(generation: number, settings: Settings): void;
   retire(timeoutMs: number, keepOpen?: boolean, heirs?: readonly Taker[]): void;
+  /** Lets its successor in at this socket, which was bound in the place of its own that was removed; belongs to it. */
+  takeDoor(path: string, fd: number): void;
   /** Where worker threads join it. */
   doorForThreads(): Promise<string>;
   describe(measure: boolean): Promise<GenerationState>;
@@ -53,6 +55,10 @@ export function heedOverseer(lifeline: Line, generation: OverseenGeneration): vo
   });
   lifeline.on('homes', (homes) => stickyRouter.learn(homes));
   lifeline.on('peers', ({ peers: known }) => peers.learn(known));
+  lifeline.on('take-door', ({ path }, incoming) => {
+    const [fd] = incoming.take();
+    if (fd !== undefined) generation.takeDoor(path, fd);
+  });
   lifeline.on('give', async ({ door, count }) => {
     const moved = await predecessor.sharingOut.give(door, count, number, () => generation.isServing());
     generation.lifeline().send({ type: 'gave', moved });

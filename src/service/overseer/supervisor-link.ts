@@ -136,6 +136,7 @@ export class SupervisorLink implements Overseer {
         members: true,
         shares: true,
         takesOutput: true,
+        takesDoor: true,
         hearsStopping: true,
         rejoin: standing(),
       };
@@ -191,6 +192,7 @@ export function openLifeline(
         members: true,
         shares: true,
         takesOutput: true,
+        takesDoor: true,
         hearsStopping: true,
       },
       timeoutMs,

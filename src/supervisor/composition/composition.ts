@@ -147,7 +147,13 @@ export function compose(
       slots.at(firstIndex).outgoingTakeover.receive(channel);
     },
   });
-  const guard = new FolderGuard({ folder, connectionRouter, journal, log });
+  const guard = new FolderGuard({
+    folder,
+    connectionRouter,
+    journal,
+    generations: () => slots.generations(),
+    log,
+  });
 
   // The slots.
   const check = (generation: GenerationProcess) => configuredCheck(generation, options, held, folder.path);

@@ -4,8 +4,9 @@
  */
 import { once } from 'node:events';
 import { connect, Socket } from 'node:net';
+import { DoorReplacement } from '../../channel/door-replacement.js';
 import type { Line } from '../../channel/line.js';
-import { MoultError } from '../../errors.js';
+import { asMoultError, MoultError } from '../../errors.js';
 import { wallClockMs } from '../../os/clock.js';
 import { Deadline } from '../../os/deadline.js';
 import { closeDescriptor } from '../../os/descriptors/descriptor.js';
@@ -88,6 +89,8 @@ export class GenerationProcess {
   takesMembers = false;
   /** Whether it can be told to write to another output. */
   takesOutput = false;
+  /** Whether it takes a socket in the place of its own that was removed. */
+  takesDoor = false;
   /** Whether it can be told that a stop was asked for. */
   hearsStopping = false;
   /** The generation from which it takes over, or took over. */
@@ -105,6 +108,10 @@ export class GenerationProcess {
   /** Whether it can tell connections of looks from those of clients. */
   looks = false;
   readonly #questions = new ServiceQuestions(this);
+  /** Replaces the socket at which it receives a successor, where that was removed. */
+  readonly doorReplacement = new DoorReplacement(this, (path, fd, timeoutMs) =>
+    this.#questions.takeDoor(path, fd, timeoutMs),
+  );
 
   constructor(number: number, release: Release, settings: Settings, tree: ProcessTree) {
     this.number = number;
@@ -284,6 +291,7 @@ export class GenerationProcess {
     lifeline.on('door', ({ path, looks }) => {
       this.door = path;
       this.looks = looks === true;
+      this.#questions.toldDoor();
       this.onDoor();
     });
   }
@@ -354,11 +362,18 @@ export class GenerationProcess {
       });
     if (refusal !== undefined) throw MoultError.from(refusal);
     // One that has just come back tells of its door before it answers.
-    if (this.door !== undefined || this.isAddonless) return;
-    const what = `generation ${this.number} has no socket for a handover`;
-    const error = new MoultError('MOULT_PEER_CLOSED', what);
-    this.lifeline?.send({ type: 'abort', error: error.report() });
-    throw error;
+    if (this.isAddonless) return;
+    try {
+      if (this.door === undefined) {
+        const what = `generation ${this.number} has no socket for a handover`;
+        throw new MoultError('MOULT_PEER_CLOSED', what);
+      }
+      if (this.doorReplacement.isNeeded) await this.doorReplacement.make(timeoutMs);
+    } catch (error) {
+      const told = asMoultError(error, 'MOULT_SYSTEM_CALL');
+      this.lifeline?.send({ type: 'abort', error: told.report() });
+      throw told;
+    }
   }
 
   /** It was told to expect this one, or may yet hear so: it does not come. */

@@ -93,6 +93,16 @@ export class ServiceQuestions {
     ) as Promise<number>;
   }
 
+  /** To listen at a socket that is bound at the path of its own, which was removed. @param fd stays the caller's. */
+  async takeDoor(path: string, fd: number, timeoutMs: number): Promise<void> {
+    await this.#ask('door', timeoutMs, (lifeline) => lifeline.send({ type: 'take-door', path }, [fd]));
+  }
+
+  /** It has told where it listens. */
+  toldDoor(): void {
+    this.#answer('door', undefined);
+  }
+
   /** To expect a successor. @returns why it does not. */
   expect(generation: number, settings: Settings, timeoutMs: number): Promise<ErrorReport | undefined> {
     return this.#ask(`expecting ${generation}`, timeoutMs, (lifeline) =>

@@ -145,6 +145,7 @@ export class ConnectionRouter {
     generation.sharesBroadcasts = hello.shares === true;
     generation.hearsStopping = hello.hearsStopping === true;
     generation.takesOutput = hello.takesOutput === true && hello.withoutDescriptors !== true;
+    generation.takesDoor = hello.takesDoor === true && hello.withoutDescriptors !== true;
     generation.isAddonless = hello.withoutDescriptors === true;
     slot.generations.met(generation);
     generation.attach(channel);

@@ -2,16 +2,21 @@ import type { Logger } from 'pino';
 import { asMoultError } from '../../errors.js';
 import type { Journal } from '../journal/journal.js';
 import type { RunFolder } from '../journal/run-folder.js';
+import type { GenerationProcess } from '../process/generation-process.js';
 import type { ConnectionRouter } from './connection-router.js';
 
 /** How often it looks. A few calls of stat(2), since a watch of the kernel's ends with the folder it watches. */
 const LOOK_MS = 1000;
+/** How long a generation may take to listen at a socket that it was given. */
+const DOOR_TIMEOUT_MS = 5000;
 
 /** What is guarded, and with what. */
 export interface FolderGuardParts {
   readonly folder: RunFolder;
   readonly connectionRouter: ConnectionRouter;
   readonly journal: Journal;
+  /** Those that live: the paths of their sockets lie in the folder. */
+  readonly generations: () => readonly GenerationProcess[];
   readonly log: Logger;
 }
 
@@ -22,6 +27,8 @@ export class FolderGuard {
   #failure = '';
   #isDisplaced = false;
   #isOurs = () => true;
+  /** The generations whose socket was missing at the last look. */
+  #withoutDoor = new Set<GenerationProcess>();
 
   constructor(parts: FolderGuardParts) {
     this.#parts = parts;
@@ -40,7 +47,9 @@ export class FolderGuard {
       const { journal, log } = this.#parts;
       try {
         this.look();
-        if (this.#isOurs() && !this.#isDisplaced) journal.compact();
+        if (!this.#isOurs() || this.#isDisplaced) return;
+        journal.compact();
+        this.#mendDoors();
       } catch (error) {
         log.error(`the run folder could not be checked (${String(error)}); moult tries again`);
       }
@@ -49,6 +58,20 @@ export class FolderGuard {
 
   stop(): void {
     clearInterval(this.#timer);
+  }
+
+  // Most generations make their own anew within a look.
+  #mendDoors(): void {
+    const { generations, log } = this.#parts;
+    const missing = generations().filter(({ doorReplacement }) => doorReplacement.isNeeded);
+    for (const one of missing.filter((generation) => this.#withoutDoor.has(generation))) {
+      one.doorReplacement.make(DOOR_TIMEOUT_MS).then(
+        () => log.warn(`the socket of generation ${one.number} was missing and is created again`),
+        (error: Error) =>
+          log.error(`${error.message}; until then generation ${one.number} cannot be replaced`),
+      );
+    }
+    this.#withoutDoor = new Set(missing);
   }
 
   /** Makes anew what is missing: also before a process is started, which must find all of it. */
