@@ -118,12 +118,16 @@ function seconds(ms: number): string {
 
 /** Why nobody serves, and what happens next. */
 function waitLines({ waits = [] }: ServiceStatus, columns: number): string[] {
-  return waits.flatMap(({ slot, reason, nextStartAt, lastLine }) => {
+  return waits.flatMap(({ slot, reason, nextStartAt, lastLine, missing }) => {
     const leftMs = nextStartAt - Date.now();
     const next = leftMs <= 0 ? 'starts now' : `starts in ${seconds(leftMs)}`;
     const where = slot === undefined ? '' : `slot ${slot}: `;
+    const then =
+      missing === undefined
+        ? `the last good release ${next}`
+        : `the last good release cannot start: ${missing} was removed. It starts once that is there again; moult restart starts another release`;
     const texts = [
-      `${where}${reason}; clients wait, and the last good release ${next}`,
+      `${where}${reason}; clients wait, and ${then}`,
       ...(lastLine === undefined ? [] : [`its last line: ${lastLine.slice(0, 1000)}`]),
     ];
     return texts.flatMap((text) => wrap(visibleLine(text), columns).map(paint.red));

@@ -87,6 +87,20 @@ export async function changes(release: NotedRelease): Promise<string[]> {
   return [...before.keys()].filter((path) => before.get(path) !== now.get(path));
 }
 
+/**
+ * What a release cannot start without, and is not there any more: its working directory, its program, or what Node runs.
+ * @returns undefined where all of it is there, as far as that can be seen.
+ */
+export function removedFrom(release: NotedRelease & { readonly isDirect: boolean }): string | undefined {
+  const { cwd, isDirect, files = {} } = release;
+  // What another program makes of its arguments is not known.
+  const isNeeded = (path: string) => isDirect || !CODE.has(extname(path));
+  const programs = Object.keys(files).filter(
+    (path) => !MANIFESTS.some((name) => path.endsWith(`/${name}`)) && isNeeded(path),
+  );
+  return [cwd, ...programs].find(isRemoved);
+}
+
 /** The first few of some paths, for people. */
 export function named(paths: readonly string[]): string {
   const more = paths.length - MAX_NAMES_TOLD;
@@ -97,6 +111,14 @@ export function named(paths: readonly string[]): string {
 export function folderOf({ files = {}, cwd }: NotedRelease): string {
   const [entry] = Object.keys(files);
   return packageFolder(entry === undefined ? cwd : dirname(entry));
+}
+
+function isRemoved(path: string): boolean {
+  try {
+    return statSync(path, { throwIfNoEntry: false }) === undefined;
+  } catch {
+    return false;
+  }
 }
 
 function isFile(path: string): boolean {

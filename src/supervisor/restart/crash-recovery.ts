@@ -4,7 +4,7 @@ import { describeExit } from '../../os/processes/process.js';
 import type { GenerationProcess } from '../process/generation-process.js';
 import type { Generations } from '../process/generations.js';
 import type { Release } from '../releases/release.js';
-import { changes, named } from '../releases/release-files.js';
+import { changes, named, removedFrom } from '../releases/release-files.js';
 import type { ReleaseHistory } from '../releases/release-history.js';
 import { Backoff } from './backoff.js';
 
@@ -16,10 +16,14 @@ export interface CrashWait {
   readonly nextStartAt: number;
   /** The last line that it wrote. */
   readonly lastLine?: string;
+  /** The path that the last good release cannot start without, and that was removed: it starts once that is there again. */
+  readonly missing?: string;
 }
 
 const FIRST_TRY_MS = 100;
 const LONGEST_TRY_MS = 2000;
+/** How often it looks whether what was removed of a release is there again. */
+const LOOK_MS = 2000;
 
 /** Starts the last good release again when nobody serves, later and later while it keeps crashing. */
 export class CrashRecovery {
@@ -36,6 +40,7 @@ export class CrashRecovery {
   #dueAt: number | undefined;
   #reason = '';
   #lastLine: string | undefined;
+  #missing: string | undefined;
 
   /**
    * @param expects on what the next one is to listen after this one; undefined for all that is held.
@@ -70,7 +75,8 @@ export class CrashRecovery {
   get wait(): CrashWait | undefined {
     if (!this.#isWaiting || this.#dueAt === undefined) return undefined;
     const lastLine = this.#lastLine === undefined ? {} : { lastLine: this.#lastLine };
-    return { reason: this.#reason, nextStartAt: this.#dueAt, ...lastLine };
+    const missing = this.#missing === undefined ? {} : { missing: this.#missing };
+    return { reason: this.#reason, nextStartAt: this.#dueAt, ...lastLine, ...missing };
   }
 
   /** Nobody serves since this generation ended. @param what became of it. */
@@ -112,6 +118,22 @@ export class CrashRecovery {
       });
   }
 
+  /** @returns whether something was removed without which this release cannot start: then nothing is started, and it looks again. */
+  #awaitsFiles(before: GenerationProcess, release: Release, expects: readonly string[] | undefined): boolean {
+    const missing = removedFrom(release);
+    const isNew = missing !== undefined && missing !== this.#missing;
+    this.#missing = missing;
+    if (missing === undefined) return false;
+    const others = this.#releases.before() === undefined ? '' : ', moult rollback the one before it';
+    if (isNew)
+      this.#tell(
+        `the last good release cannot start: ${missing} was removed. Clients wait in the backlog. It starts once that is there again; moult restart starts another release${others}`,
+      );
+    this.#dueAt = wallClockMs() + LOOK_MS;
+    this.#timer = setTimeout(() => this.#startWhenFree(before, release, expects), LOOK_MS);
+    return true;
+  }
+
   async #tellWhatChanged(next: GenerationProcess, release: Release): Promise<void> {
     const changed = await changes(release);
     if (changed.length > 0)
@@ -121,7 +143,7 @@ export class CrashRecovery {
   }
 
   #start(before: GenerationProcess, release: Release, expects: readonly string[] | undefined): void {
-    if (this.#generations.isClosed) return;
+    if (this.#generations.isClosed || this.#awaitsFiles(before, release, expects)) return;
     let next: GenerationProcess;
     try {
       next = this.#generations.start(release, this.#generations.settings(true, { expects }));
@@ -141,6 +163,7 @@ export class CrashRecovery {
   /** Somebody serves, or is started by others: nothing is due any more. */
   cancel(): void {
     this.#isWaiting = false;
+    this.#missing = undefined;
     clearTimeout(this.#timer);
   }
 }
