@@ -74,13 +74,25 @@ export class KeptReader {
   }
 }
 
-/** The last lines that one generation wrote since a moment, as far as they are kept, oldest first. */
-export function lastKept(folder: string, generation: number, since: number, most: number): string[] {
-  return new KeptReader(folder, generation)
-    .read()
-    .filter(({ at }) => at >= since)
-    .slice(-most)
-    .map(({ text }) => text);
+/**
+ * The last lines that one generation wrote since a moment, as far as they are kept, oldest first.
+ * @returns undefined where they cannot be read just now: what is decided at its end must not fail for want of them.
+ */
+export function lastKept(
+  folder: string,
+  generation: number,
+  since: number,
+  most: number,
+): string[] | undefined {
+  try {
+    return new KeptReader(folder, generation)
+      .read()
+      .filter(({ at }) => at >= since)
+      .slice(-most)
+      .map(({ text }) => text);
+  } catch {
+    return undefined;
+  }
 }
 
 /** Of what was given back zeros are read. */

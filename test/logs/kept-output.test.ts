@@ -1,16 +1,39 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { readdirSync, statSync, writeFileSync } from 'node:fs';
+import fs, { readdirSync, statSync, writeFileSync } from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { forgetOldOutput, KeptOutput, keptName } from '#moult/logs/kept-output.js';
-import { KeptReader } from '#moult/logs/kept-reader.js';
+import { KeptReader, lastKept } from '#moult/logs/kept-reader.js';
 import { temporaryFolder } from '../support/temporary-folder.js';
 
 const folderOf = (t: TestContext) => temporaryFolder((end) => t.after(end));
 const texts = (reader: KeptReader) => reader.read().map(({ text }) => text);
 
 describe('kept output', () => {
+  it('that cannot be read just now throws at nobody who decides what follows from an end', (t) => {
+    const folder = folderOf(t);
+    const one = new KeptOutput(join(folder, keptName(1)));
+    one.add('stdout', 'last words\n');
+    one.close();
+    assert.deepEqual(lastKept(folder, 1, 0, 20), ['last words']);
+    for (const call of ['fstatSync', 'readSync', 'openSync', 'readdirSync'] as const) {
+      const broken = t.mock.method(fs, call, () => {
+        throw Object.assign(new Error(`EACCES: injected, ${call}`), { code: 'EACCES' });
+      });
+      syncBuiltinESMExports();
+      try {
+        const lines = lastKept(folder, 1, 0, 20) ?? [];
+        assert.deepEqual(lines, []);
+      } finally {
+        broken.mock.restore();
+        syncBuiltinESMExports();
+      }
+    }
+    assert.deepEqual(lastKept(folder, 1, 0, 20), ['last words']);
+  });
+
   it('is read as it was written, whatever the chunks, by generation and as it goes on', (t) => {
     const folder = folderOf(t);
     const one = new KeptOutput(join(folder, keptName(1)));

@@ -65,7 +65,8 @@ export function generationFactory(
 /** The same, each with what is kept of its output in the run folder. */
 function rememberingOutput(folder: RunFolder, maker: GenerationFactory): GenerationFactory {
   const remembering = (generation: GenerationProcess) => {
-    generation.keptSince = (ms) => lastKept(folder.path, generation.number, ms, MAX_LINES);
+    generation.keptSince = (ms) =>
+      lastKept(folder.path, generation.number, ms, MAX_LINES) ?? generation.tree.output.lines();
     return generation;
   };
   return {
