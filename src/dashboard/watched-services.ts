@@ -16,7 +16,7 @@ export class WatchedServices {
     if (only !== undefined) this.#add(only);
     else {
       this.#scan();
-      this.#timer = setInterval(() => this.#scan(), SCAN_MS).unref();
+      this.#timer = setInterval(() => this.#scanAgain(), SCAN_MS).unref();
     }
   }
 
@@ -41,6 +41,14 @@ export class WatchedServices {
     clearInterval(this.#timer);
     for (const service of this.#services.values()) service.close();
     this.#listeners.clear();
+  }
+
+  #scanAgain(): void {
+    try {
+      this.#scan();
+    } catch {
+      // There is no descriptor to look with just now: the next scan tells.
+    }
   }
 
   #scan(): void {

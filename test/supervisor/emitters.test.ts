@@ -1,25 +1,16 @@
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { fileURLToPath } from 'node:url';
+import { sourceOf, supervisorFiles } from '../support/supervisor-files.js';
 
-const root = fileURLToPath(new URL('../../../', import.meta.url));
-/** The supervisor, and the rooms of which it is made. */
-const ROOMS = ['supervisor', 'channel', 'os', 'node', 'service-manager', 'programs'];
 /** What makes something that may emit an error. */
 const MAKES =
-  /(?<![\w.])(spawn|fork|exec|execFile|createServer|createConnection|connectTls|request|createReadStream|createWriteStream|createSocket)\(|new (Socket|Server|Worker|WriteStream|ReadStream)\(/;
+  /(?<![\w.])(spawn|fork|exec|execFile|createServer|createConnection|connect(?!\((?:fd|int)\b)|connectTls|request|createReadStream|createWriteStream|createSocket)\(|new (Socket|Server|Worker|WriteStream|ReadStream)\(/;
 /** Where the listener is somebody else's: each with who has it. */
 const ELSEWHERE: Readonly<Record<string, string>> = {
   'supervisor/process/generation-process.ts: new Socket(': 'checks, which alone reach a generation',
   'channel/open.ts: new Socket(': 'Channel, which is made of it at once',
   'node/listening/own-accept.ts: new Socket(':
     'Channel, or the door that refuses; the vehicle never opens anything',
-  'node/http/readable.ts: new Socket(': 'nobody: it is only the vehicle of a handle',
-  'node/listening/accepted.ts: new Socket(': 'nobody: it is only the vehicle of a handle',
-  'node/listening/listening-handle.ts: new Socket(': 'nobody: it is only the vehicle of a handle',
-  'node/http/http1.ts: new Socket(': 'the server to which it is given at once; only services do',
 };
 
 interface Made {
@@ -28,19 +19,17 @@ interface Made {
   readonly around: string;
 }
 
-/** Every place that makes an emitter, with the function around it. */
-function made(): Made[] {
-  return ROOMS.flatMap((room) =>
-    readdirSync(join(root, 'src', room), { recursive: true, encoding: 'utf8' })
-      .filter((name) => name.endsWith('.ts'))
-      .flatMap((name) => {
-        const text = readFileSync(join(root, 'src', room, name), 'utf8').replace(/^import .*?;$/gms, '');
-        return functionsOf(text).flatMap((around) => {
-          const what = MAKES.exec(withoutComments(around))?.[0];
-          return what === undefined ? [] : [{ where: `${room}/${name}`, what, around }];
-        });
-      }),
-  );
+/** Every place of a file that makes an emitter, with the function around it. */
+function madeIn(where: string, source = sourceOf(where)): Made[] {
+  const text = source.replace(/^import .*?;$/gms, '');
+  return functionsOf(text).flatMap((around) => {
+    const what = MAKES.exec(withoutComments(around))?.[0];
+    return what === undefined ? [] : [{ where, what, around }];
+  });
+}
+
+function hasListener({ around }: Made): boolean {
+  return /\.(on|once)\(\s*'error'/.test(around);
 }
 
 /** The functions and methods of a file: what begins at its margin, or at that of a class, to the brace that ends it. */
@@ -56,7 +45,7 @@ function withoutComments(text: string): string {
 }
 
 describe('what may emit an error in the supervisor', () => {
-  const all = made();
+  const all = supervisorFiles().flatMap((file) => madeIn(file));
 
   it('is found by this test', () => {
     const files = new Set(all.map(({ where }) => where));
@@ -69,10 +58,26 @@ describe('what may emit an error in the supervisor', () => {
       assert.ok(files.has(where), where);
   });
 
+  it('is found in each room, where one is planted that nobody listens to', () => {
+    const rooms = new Map(supervisorFiles().map((file) => [file.split('/')[0], file]));
+    for (const file of rooms.values()) {
+      for (const planted of [
+        "function planted(): void {\n  spawn('x', []).unref();\n}",
+        'const planted = () => {\n  const server = createServer();\n  server.listen(0);\n};',
+        'export function planted(): Socket {\n  return new Socket({ fd: 5 });\n}',
+        "async function planted(): Promise<void> {\n  connect('x').end();\n}",
+        "class Planted {\n  begin(): void {\n    createReadStream('x').resume();\n  }\n}",
+      ]) {
+        const alone = (text?: string) => madeIn(file, text).filter((one) => !hasListener(one)).length;
+        assert.equal(alone(`${sourceOf(file)}\n${planted}\n`), alone() + 1, `${planted} in ${file}`);
+      }
+    }
+  });
+
   for (const { where, what, around } of all) {
     it(`has a listener for it: ${what} in ${where}`, () => {
       if (ELSEWHERE[`${where}: ${what}`] !== undefined) return;
-      assert.match(around, /\.(on|once)\(\s*'error'/, around);
+      assert.ok(hasListener({ where, what, around }), around);
     });
   }
 

@@ -279,6 +279,8 @@ export class GenerationProcess {
     if (reachPath === undefined)
       throw new Error('its Node loads no addons, and it could not listen for the health check');
     const socket = connect(reachPath);
+    // Until the check listens itself.
+    socket.on('error', () => {});
     await once(socket, 'connect');
     return socket;
   }
