@@ -2,6 +2,7 @@ import type { AddressInfo } from 'node:net';
 import type { Channel } from '../channel/channel.js';
 import type { DrainTimes } from '../connections/drain.js';
 import { Deadline } from '../os/deadline.js';
+import { MAX_CUT } from '../protocol/limits.js';
 import type { DrainReport, ListenerItem, Measures, Message } from '../protocol/messages.js';
 import { ThreadLink } from './thread-link.js';
 
@@ -212,7 +213,7 @@ export class Threads {
       then({
         moved: sum(reports, ({ moved }) => moved),
         drained: sum(reports, ({ drained }) => drained),
-        cut: reports.flatMap(({ cut }) => cut).slice(0, 1000),
+        cut: reports.flatMap(({ cut }) => cut).slice(0, MAX_CUT),
       });
     });
   }

@@ -14,3 +14,5 @@ export const MAX_REASONS = 10;
 export const MAX_REASON = 256;
 /** Of at most this many connections that still end with a generation one message tells. */
 export const MAX_DRAINING = 50;
+/** At most this many connections that were cut are named in a report. */
+export const MAX_CUT = 1000;

@@ -7,6 +7,7 @@ import { MoultError } from '../errors.js';
 import type { Frame } from './frame.js';
 import {
   MAX_BROADCASTS,
+  MAX_CUT,
   MAX_DRAINING,
   MAX_DURATIONS,
   MAX_HEARD,
@@ -161,7 +162,7 @@ const stopped = v.object({
         kind: v.optional(text(32)),
       }),
     ),
-    v.maxLength(1000),
+    v.maxLength(MAX_CUT),
   ),
 });
 

@@ -165,6 +165,21 @@ describe('a service whose Node loads no addons', () => {
     });
   }
 
+  it('tells what it has cut, also where that is more than one report names', async () => {
+    const runOptions = ['--drain-timeout', '300ms', '--stop-timeout', '2s'];
+    await withServer(['--no-addons'], { runOptions }, async (service, place) => {
+      const clients = Array.from({ length: 1001 }, () => get(place, '/slow').catch(() => 'cut'));
+      await until('their responses are under way', async () => {
+        const [state] = (await service.status()).generations;
+        return state?.inFlight === clients.length;
+      });
+      const { cut, cutConnections } = await service.restart('--wait=drained');
+      assert.deepEqual([cut, cutConnections?.length], [1000, 1000]);
+      await Promise.all(clients);
+      await service.alone();
+    });
+  });
+
   it('keeps its Unix socket found over a restart, and removes it at the end', async () => {
     await withFolder(async (folder) => {
       const at = path.join(folder, 'app.sock');

@@ -6,7 +6,7 @@ import type { Tracked } from '../../connections/tracker.js';
 import type { RemainingConnections } from '../../lifecycle/restart-record.js';
 import { type DatagramListener, quiet } from '../../listeners/datagram-listener.js';
 import { isHttps, socketBelow } from '../../node/tls-sockets.js';
-import { MAX_DRAINING, MAX_REASONS } from '../../protocol/limits.js';
+import { MAX_CUT, MAX_DRAINING, MAX_REASONS } from '../../protocol/limits.js';
 import type { DrainReport, GenerationState, Settings } from '../../protocol/messages.js';
 import type { FlowPeer } from '../flow-peer.js';
 import type { GenerationContext, Moves } from '../generation-context.js';
@@ -16,8 +16,6 @@ import { outflowTo, type Taker } from '../peer-slots.js';
 /** How long a successor may take to know that flows of datagrams are its own now. */
 const FLOWS_TIMEOUT_MS = 1000;
 const FLOW_LEFT = 'a flow of datagrams: it had not ended';
-/** At most so many connections are named in a report. */
-const MAX_CUT = 1000;
 
 /** What still has work here although another generation accepts, or none. */
 export interface Work {

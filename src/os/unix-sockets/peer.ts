@@ -24,8 +24,15 @@ const userAtStart = process.geteuid?.() ?? -1;
 
 let trustedUids: ReadonlySet<number> = new Set();
 
-/** Has processes of these users treated like those of this process's own from now on. */
+/** So many users can be told to each generation. */
+const MAX_TRUSTED = 64;
+
+/** Has processes of these users treated like those of this process's own from now on. @throws MOULT_BAD_OPTION when they are too many. */
 export function trustUids(uids: readonly number[]): void {
+  if (uids.length > MAX_TRUSTED) {
+    const what = `expected at most ${MAX_TRUSTED} users that are allowed to take over (--allow-uid), received ${uids.length}`;
+    throw new MoultError('MOULT_BAD_OPTION', what);
+  }
   trustedUids = new Set(uids);
 }
 

@@ -10,6 +10,7 @@ import { giveToServer, requestsInFlight } from '../../node/http/http1.js';
 import { probedFromPort } from '../../node/listening/accepted.js';
 import { type ListenRequest, markInternal } from '../../node/listening/listen-hook.js';
 import { wallClockMs } from '../../os/clock.js';
+import { MAX_CUT } from '../../protocol/limits.js';
 import type { GenerationState, Message, Settings } from '../../protocol/messages.js';
 import { askToEnd } from '../ask-to-end.js';
 import { passedAtStart, type StartedBy, scrub } from '../environment.js';
@@ -232,7 +233,7 @@ export class AddonlessService {
     drain.finished.then(() => {
       this.#state = 'ended';
       const { drained, cut } = drain;
-      this.#line.send({ type: 'drained', report: { moved: 0, drained, cut: [...cut] } });
+      this.#line.send({ type: 'drained', report: { moved: 0, drained, cut: cut.slice(0, MAX_CUT) } });
       this.#line.unref();
       askToEnd((this.#settings?.stopSignal ?? 'SIGTERM') as NodeJS.Signals);
     });

@@ -67,6 +67,17 @@ describe('the credentials of a peer', () => {
     assert.throws(() => checkPeer({ pid: 1, uid: other + 1, gid: 0 }), { code: 'MOULT_PEER_REFUSED' });
   });
 
+  tidy('are refused to be more of than each generation can be told', (later) => {
+    const users = Array.from({ length: 65 }, (_, i) => 50_000 + i);
+    later(() => trustUids([]));
+    trustUids(users.slice(1));
+    checkPeer({ pid: 1, uid: 50_064, gid: 0 });
+    assert.throws(() => trustUids(users), {
+      code: 'MOULT_BAD_OPTION',
+      message: /at most 64 users.*received 65/,
+    });
+  });
+
   tidy('of what is no socket are a typed error', () => {
     assert.throws(() => peerCredentials(99_999), {
       code: 'MOULT_SYSTEM_CALL',
