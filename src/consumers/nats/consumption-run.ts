@@ -23,6 +23,8 @@ interface Terms {
 }
 
 const NAK = new TextEncoder().encode('-NAK');
+/** How long a request to the server waits for messages: the shortest that the client allows. */
+const REQUEST_MS = 1000;
 /** How long the server may take to answer when its answer only makes the changeover quicker or tidier. */
 const ANSWER_WITHIN_MS = 1000;
 const FIRST_PAUSE_MS = 100;
@@ -67,7 +69,7 @@ export class ConsumptionRun {
   async end(signal: AbortSignal): Promise<void> {
     this.#ending.abort();
     this.#inHand.wake();
-    await this.#leave();
+    await this.#leave(signal);
     await this.#inHand.settled(signal);
     if (this.#inHand.size > 0) await this.#takeBack();
     await untilAborted(signal, Promise.allSettled(this.#settling.values()));
@@ -84,8 +86,9 @@ export class ConsumptionRun {
         await this.#room();
         if (this.#isEnding) return;
         this.#attached = await this.#terms.attach();
-        this.#fetch = await this.#attached.consumer.fetch({ max_messages: Math.max(1, this.#free()) });
-        if (this.#isEnding) void leaveFetch(this.#fetch);
+        if (this.#isEnding) return;
+        const request = { max_messages: Math.max(1, this.#free()), expires: REQUEST_MS };
+        this.#fetch = await this.#attached.consumer.fetch(request);
         for await (const message of this.#fetch) {
           pauseMs = FIRST_PAUSE_MS;
           this.#inHand.take(message);
@@ -146,8 +149,16 @@ export class ConsumptionRun {
     for (const message of this.#inHand.all) message.working();
   }
 
-  /** Ends the fetch that is under way, and waits for the messages that were on their way here. */
-  async #leave(): Promise<void> {
+  /**
+   * Waits until the last request is over, with all that the server has sent for it. Whoever unsubscribes earlier has
+   * the server send a message to nobody: it counts as delivered once, which is one too many where `max_deliver` is 1.
+   * Before release 2.10.14 nats-server may then also deliver the message before it twice.
+   * Source: https://github.com/nats-io/nats-server/pull/5305
+   */
+  async #leave(signal: AbortSignal): Promise<void> {
+    const late = AbortSignal.timeout(REQUEST_MS + ANSWER_WITHIN_MS);
+    await untilAborted(AbortSignal.any([signal, late]), this.#reading);
+    // The deadline has come, or the server is away.
     if (this.#fetch !== undefined) await leaveFetch(this.#fetch);
     await this.#reading;
   }

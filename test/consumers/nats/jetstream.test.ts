@@ -74,21 +74,25 @@ describe('a consumer of JetStream', { skip: lacksServer(broker) }, () => {
     assert.equal(await broker.left(url), 0);
   });
 
-  tidy('lets two generations consume at once, each message once', async (later) => {
+  tidy('lets two generations consume at once, and has each message delivered once', async (later) => {
     const { url } = await started(broker, later);
+    // The server would not deliver once more what it has sent to nobody.
+    await configure(url, { max_deliver: 1 });
     const handled = new Handled();
+    const again: number[] = [];
     const of = () =>
       worker(url, {
         concurrency: 4,
         handle: async (message, { epoch }) => {
+          if (message.redelivered) again.push(Number(message.string()));
           await delay(1);
           handled.add(Number(message.string()), epoch);
         },
       });
-    const sending = send(url, numbersTo(2000));
+    const sending = send(url, numbersTo(4000));
     let owner = of();
     await owner.start(startAs(1));
-    for (let epoch = 2; epoch < 8; epoch += 1) {
+    for (let epoch = 2; epoch < 12; epoch += 1) {
       await handled.reaches((epoch - 1) * 200);
       const successor = of();
       await successor.prepare?.();
@@ -98,12 +102,13 @@ describe('a consumer of JetStream', { skip: lacksServer(broker) }, () => {
       owner = successor;
     }
     await sending;
-    await handled.reaches(2000);
+    await handled.reaches(4000);
     await end(owner);
     assert.deepEqual(
       [...handled.numbers].sort((a, b) => a - b),
-      numbersTo(2000),
+      numbersTo(4000),
     );
+    assert.deepEqual(again, []);
     assert.equal(await broker.left(url), 0);
   });
 
