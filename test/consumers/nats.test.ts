@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { type AddressInfo, createServer, connect as dial, type Socket } from 'node:net';
 import { describe } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { connect, headers } from '@nats-io/transport-node';
@@ -6,7 +8,10 @@ import { type NatsSubscriptionOptions, natsSubscription } from '#moult/consumers
 import { brokerOf, Handled, numbersTo, startAs, started, stopWithin } from '../support/brokers.js';
 import { until } from '../support/events.js';
 import { lacksServer } from '../support/message-service.js';
-import { tidy } from '../support/tidy.js';
+import { type Later, tidy } from '../support/tidy.js';
+
+/** Far more than a message takes from one process to another here. */
+const SLOW_MS = 200;
 
 const broker = await brokerOf('nats');
 
@@ -138,8 +143,9 @@ describe('a subscription of core NATS', { skip: lacksServer(broker) }, () => {
       await assert.rejects(async () => successor.prepare?.(), { code: 'MOULT_BROKER_UNREACHABLE' });
       await successor.close?.();
       await consumer.stop(stop(100));
-      await consumer.start(overlapping(3));
+      const resumed = consumer.start(overlapping(3));
       await server.start();
+      await resumed;
       const producer = await broker.producer(server.url);
       // Core NATS does not say who is subscribed: sent until one arrives.
       while (handled.all.length === 0) {
@@ -153,6 +159,30 @@ describe('a subscription of core NATS', { skip: lacksServer(broker) }, () => {
     },
   );
 
+  tidy('is subscribed at the server before its successor leaves, when it serves again', async (later) => {
+    const { url } = await started(broker, later);
+    const slow = await slowWayTo(url, later);
+    const handled = new Handled();
+    const of = (through: string) =>
+      worker(through, { handle: (message, { epoch }) => handled.add(Number(message.string()), epoch) });
+    const [predecessor, successor] = [of(slow), of(url)];
+    await predecessor.start(overlapping(1));
+    await successor.start(overlapping(2));
+    await predecessor.stop(stop(5000));
+    await predecessor.start(overlapping(3));
+    await successor.stop(stop(5000));
+    const producer = await broker.producer(url);
+    for (const n of numbersTo(10)) await producer.send(n);
+    await handled.reaches(10);
+    assert.deepEqual(
+      handled.all,
+      numbersTo(10).map((n) => ({ n, epoch: 3 })),
+    );
+    await producer.close();
+    await predecessor.stop(stop(1000));
+    for (const one of [predecessor, successor]) await one.close?.();
+  });
+
   tidy('refuses to be without a queue group, and to change over exclusively', async (later) => {
     const { url } = await started(broker, later);
     assert.throws(() => worker(url, { handle: () => {}, queue: '' }), { code: 'MOULT_BAD_OPTION' });
@@ -161,3 +191,22 @@ describe('a subscription of core NATS', { skip: lacksServer(broker) }, () => {
     await consumer.close?.();
   });
 });
+
+/** Another address of this server: what is sent to it there arrives a while later, in order. */
+async function slowWayTo(url: string, later: Later): Promise<string> {
+  const { port } = new URL(url);
+  const sockets = new Set<Socket>();
+  const door = createServer((near) => {
+    const far = dial(Number(port), '127.0.0.1');
+    for (const one of [near, far]) sockets.add(one.on('error', () => {}));
+    near.on('data', (bytes) => setTimeout(() => far.write(bytes), SLOW_MS));
+    near.on('close', () => far.destroy());
+    far.pipe(near);
+  });
+  await once(door.listen(0, '127.0.0.1'), 'listening');
+  later(() => {
+    door.close();
+    for (const one of sockets) one.destroy();
+  });
+  return `nats://127.0.0.1:${(door.address() as AddressInfo).port}`;
+}

@@ -90,8 +90,7 @@ class NatsSubscription implements Consumer {
     const inHand = new InHand<NatsMessage>(this.#options.concurrency ?? 1, (message, signal) =>
       this.#handle(message, { signal, epoch }),
     );
-    // A predecessor that resumes is the last that can: while the server is away it goes on trying.
-    if (this.#hasStopped) void this.#persist(inHand);
+    if (this.#hasStopped) await this.#resume(inHand);
     else await this.#begin(inHand);
   }
 
@@ -128,8 +127,17 @@ class NatsSubscription implements Consumer {
     }
   }
 
-  async #persist(inHand: InHand<NatsMessage>): Promise<void> {
+  /**
+   * The successor leaves when this is over: by then the server has to know of the subscription. A predecessor that
+   * resumes is the last that can: while the server is away it goes on trying.
+   */
+  async #resume(inHand: InHand<NatsMessage>): Promise<void> {
     this.#inHand = inHand;
+    const subscribed = this.#persist(inHand).then(() => this.#run?.connection.flush());
+    await withTimeout(subscribed, ANSWER_WITHIN_MS, 'NATS').catch((error) => this.#errors.tell(error));
+  }
+
+  async #persist(inHand: InHand<NatsMessage>): Promise<void> {
     while (inHand === this.#inHand) {
       try {
         const connection = await this.#link.open();
@@ -170,8 +178,10 @@ class NatsSubscription implements Consumer {
   async #leave({ connection, subscriptions }: SubscribedRun): Promise<void> {
     if (connection.isClosed()) return;
     const drained = Promise.all(subscriptions.map((subscription) => subscription.drain()));
-    // A server that does not answer sends nothing more either.
-    await withTimeout(drained, TAKEN_WITHIN_MS, 'NATS').catch((error) => {
+    // A server that does not answer sends nothing more either. What lies here unread is read before.
+    await withTimeout(drained, TAKEN_WITHIN_MS, 'NATS').catch(async (error) => {
+      await new Promise((resolve) => setImmediate(resolve));
+      if (connection.isClosed() || subscriptions.every((subscription) => subscription.isClosed())) return;
       for (const subscription of subscriptions) subscription.unsubscribe();
       this.#errors.tell(error);
     });
