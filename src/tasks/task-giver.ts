@@ -142,9 +142,15 @@ export class TaskGiver {
     for (const task of this.#tasks.all()) this.#giveUp(task);
   }
 
-  /** Those that are the other side's by now. */
+  /**
+   * Those that are the other side's by now. One that overlaps has begun there when it is told to end here: the other
+   * side keeps it until it has begun here again.
+   */
   get given(): string[] {
-    return [...this.#given.keys()];
+    const ending = [...this.#leaving.keys()].filter(
+      ({ holding, name }) => holding.overlaps && this.#theirs.has(name),
+    );
+    return [...new Set([...this.#given.keys(), ...ending.map(({ name }) => name)])];
   }
 
   /** What one was given with. */

@@ -54,6 +54,8 @@ class FakeHolding implements Runner {
   readonly endWithinMs = undefined;
   passOn: undefined;
   isHere = false;
+  /** From its begin on, until it is told to end: it takes no more from its broker then. */
+  takes = false;
   readonly #life: Life;
 
   constructor(name: string, overlaps: boolean, life: Life) {
@@ -70,6 +72,7 @@ class FakeHolding implements Runner {
     // What is thrown here is dealt with, as when a broker is away.
     if (this.isHere) wrong.push(`${this.name} begins twice in one generation`);
     this.isHere = true;
+    this.takes = true;
     const newest = newestEpoch.get(this.name) ?? 0;
     if (epoch <= newest) wrong.push(`${this.name} begins in the epoch ${epoch}, after one of ${newest}`);
     newestEpoch.set(this.name, epoch);
@@ -78,7 +81,8 @@ class FakeHolding implements Runner {
   receive(): void {}
 
   async end(): Promise<void> {
-    await Promise.resolve();
+    this.takes = false;
+    await (this.overlaps ? turns() : Promise.resolve());
     this.isHere = false;
   }
 
@@ -228,6 +232,8 @@ const reached = new Set<string>();
 /** What was written so far, to whoever accepted; and whether all of it must still be there. */
 let written = 0;
 let isAllKept = true;
+/** Whether no process has ended but at its own time: what overlaps is taken all the time. */
+let isUnhurt = true;
 /** Whose predecessor was killed in an undo. */
 const mustServe = new Set<Life>();
 
@@ -268,6 +274,15 @@ const commands: readonly Command[] = [
   'six seconds',
 ];
 
+/** After these a side may be gone: killed, or too late. */
+const hurts: ReadonlySet<Command> = new Set([
+  'successor dies',
+  'predecessor dies',
+  'channel breaks',
+  'second',
+  'six seconds',
+]);
+
 /** The supervisor, as far as it takes part: it starts generations, and gives the commit where no predecessor lives. */
 class World {
   readonly server = createServer();
@@ -285,6 +300,7 @@ class World {
 
   async do(command: Command): Promise<void> {
     const { current, next } = this;
+    if (hurts.has(command)) isUnhurt = false;
     switch (command) {
       case 'ask':
       case 'ask only':
@@ -436,6 +452,8 @@ async function microtasks(): Promise<void> {
 
 async function play(sequence: readonly Command[]): Promise<void> {
   End.unexpected = (what) => wrong.push(what);
+  // What still ends of the sequence before does not begin in this one.
+  for (const life of byPid.values()) life.isAlive = false;
   byPid.clear();
   newestEpoch.clear();
   wrong.length = 0;
@@ -443,8 +461,10 @@ async function play(sequence: readonly Command[]): Promise<void> {
   isClosedEverywhere = false;
   written = 0;
   isAllKept = true;
+  isUnhurt = true;
   mustServe.clear();
   const world = new World();
+  await microtasks();
   for (const command of sequence) {
     await world.do(command);
     check(world, command);
@@ -455,6 +475,7 @@ async function play(sequence: readonly Command[]): Promise<void> {
     checkLoss(world, command);
   }
   // Left to itself, everything comes to rest with one generation accepting, if any lives that can.
+  isUnhurt = false;
   for (let round = 0; round < 15; round += 1) {
     while (world.former.some((end) => end.deliver()));
     for (const life of world.lives) while (life.giver?.some((end) => end.deliver()));
@@ -491,6 +512,8 @@ function check({ lives, current, needsAnother }: World, after: string): void {
   assert.ok(accepting.length <= 1, `after ${after} both accept`);
   const owners = [...byPid.values()].filter(({ isAlive, one }) => isAlive && one.isHere);
   assert.ok(owners.length <= 1, `after ${after} ${owners.map(({ number }) => number)} have the task`);
+  const takers = [...byPid.values()].filter(({ isAlive, many }) => isAlive && many.takes);
+  assert.ok(!isUnhurt || takers.length > 0, `after ${after} nobody has the task that overlaps`);
   assert.equal(isClosedEverywhere, false, `after ${after} a listener is closed for good`);
   const { state } = current.predecessor;
   const isBetween = ['committing', 'undoing', 'returning'].includes(state);
