@@ -74,6 +74,7 @@ export class Bench {
       const left = await this.broker.left(this.server.url);
       const lines = linesOf(log);
       const problems = this.#judge({ lines, left, sent, changeover, isCut });
+      if (problems.length > 0) problems.push(...told(service.output));
       return { sent, ...figuresOf(lines, sent), producerMs, accepted, problems };
     } finally {
       if (!service.isOver) await service.stop();
@@ -94,11 +95,11 @@ export class Bench {
   #judge({ lines, left, sent, changeover, isCut }) {
     const problems = [];
     const { lost, doubled } = figuresOf(lines, sent);
-    if (lost.length > 0) problems.push(`lost: ${lost.slice(0, 20)}`);
+    if (lost.length > 0) problems.push(`lost: ${lost.slice(0, 20).map((n) => around(lines, n))}`);
     if (left > 0) problems.push(`${left} are not settled`);
     if (isCut) return problems;
     const isOnce = changeover === 'exclusive' || this.broker.onceInOverlap;
-    if (isOnce && doubled > 0) problems.push(`${doubled} were handled twice`);
+    if (isOnce && doubled > 0) problems.push(`${doubled} were handled twice: ${twice(lines)}`);
     const isOrdered = changeover === 'exclusive' && this.broker.keepsOrder !== false;
     const late = lines.find(({ n }, i) => i > 0 && n < lines[i - 1].n);
     if (isOrdered && late !== undefined) problems.push(`${late.n} was handled out of order`);
@@ -187,6 +188,35 @@ function figuresOf(lines, sent) {
   const seconds = (times.at(-1) - times[0]) / 1000;
   const changeMs = longestAtChange(lines, times);
   return { lost, doubled: lines.length - seen.size, longestMs, changeMs, generations, seconds };
+}
+
+/** Which was lost, and who handled those beside it. */
+function around(lines, n) {
+  const beside = lines
+    .filter((line) => Math.abs(line.n - n) <= 3)
+    .map(({ n, generation }) => `${n} by ${generation}`);
+  return `${n} (${beside.join(', ')})`;
+}
+
+/** Those handled more than once: by which generations, and how long after the first time. */
+function twice(lines) {
+  const first = new Map();
+  const again = [];
+  for (const { n, generation, ms } of lines) {
+    const former = first.get(n);
+    if (former === undefined) first.set(n, { generation, ms });
+    else
+      again.push(`${n} by ${former.generation} and ${(ms - former.ms).toFixed(1)} ms later by ${generation}`);
+  }
+  return again.slice(0, 20).join('; ');
+}
+
+/** What service and moult warned of. */
+function told(output) {
+  return output
+    .split('\n')
+    .filter((line) => /warn|error|MOULT_/i.test(line))
+    .slice(0, 40);
 }
 
 /** The longest time without consumption that touches one from the last of a generation's to the first of the next one's. */
