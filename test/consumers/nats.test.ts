@@ -168,10 +168,10 @@ describe('a subscription of core NATS', { skip: lacksServer(broker) }, () => {
     const [predecessor, successor] = [of(slow), of(url)];
     await predecessor.start(overlapping(1));
     await successor.start(overlapping(2));
+    const producer = await broker.producer(url);
     await predecessor.stop(stop(5000));
     await predecessor.start(overlapping(3));
     await successor.stop(stop(5000));
-    const producer = await broker.producer(url);
     for (const n of numbersTo(10)) await producer.send(n);
     await handled.reaches(10);
     assert.deepEqual(

@@ -25,6 +25,10 @@ interface Terms {
 const NAK = new TextEncoder().encode('-NAK');
 /** How long a request to the server waits for messages: the shortest that the client allows. */
 const REQUEST_MS = 1000;
+/** How long after that the server may take to say that the request is over; a server that is slow is still there. */
+const LATE_MS = 10_000;
+/** The same where a generation stops: most likely the server is away. */
+const LATE_AT_STOP_MS = 4000;
 /** How long the server may take to answer when its answer only makes the changeover quicker or tidier. */
 const ANSWER_WITHIN_MS = 1000;
 const FIRST_PAUSE_MS = 100;
@@ -89,7 +93,7 @@ export class ConsumptionRun {
         if (this.#isEnding) return;
         const request = { max_messages: Math.max(1, this.#free()), expires: REQUEST_MS };
         this.#fetch = await this.#attached.consumer.fetch(request);
-        for await (const message of this.#fetch) {
+        for await (const message of patient(this.#fetch)) {
           pauseMs = FIRST_PAUSE_MS;
           this.#inHand.take(message);
         }
@@ -156,7 +160,7 @@ export class ConsumptionRun {
    * Source: https://github.com/nats-io/nats-server/pull/5305
    */
   async #leave(signal: AbortSignal): Promise<void> {
-    const late = AbortSignal.timeout(REQUEST_MS + ANSWER_WITHIN_MS);
+    const late = AbortSignal.timeout(REQUEST_MS + LATE_AT_STOP_MS);
     await untilAborted(AbortSignal.any([signal, late]), this.#reading);
     // The deadline has come, or the server is away.
     if (this.#fetch !== undefined) await leaveFetch(this.#fetch);
@@ -203,6 +207,20 @@ export class ConsumptionRun {
 
   get #isEnding(): boolean {
     return this.#ending.signal.aborted;
+  }
+}
+
+/**
+ * The messages of one request. The client itself would unsubscribe after a second without a word of the server, which
+ * may just be slow.
+ */
+async function* patient(messages: ConsumerMessages): AsyncGenerator<JsMsg> {
+  (messages as { clearTimers?(): void }).clearTimers?.();
+  const late = setTimeout(() => void leaveFetch(messages), REQUEST_MS + LATE_MS);
+  try {
+    yield* messages;
+  } finally {
+    clearTimeout(late);
   }
 }
 

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
-import { describe } from 'node:test';
-import { setTimeout as delay } from 'node:timers/promises';
-import { AckPolicy, jetstream, jetstreamManager } from '@nats-io/jetstream';
-import { connect } from '@nats-io/transport-node';
+import { PassThrough } from 'node:stream';
+import { describe, it } from 'node:test';
+import { setTimeout as delay, setImmediate as turn } from 'node:timers/promises';
+import { AckPolicy, jetstream, jetstreamManager, type Consumer as PullConsumer } from '@nats-io/jetstream';
+import { connect, type NatsConnection } from '@nats-io/transport-node';
 import { type JetStreamOptions, jetStream } from '#moult/consumers/nats.js';
 import { brokerOf, Handled, leaves, numbersTo, startAs, started, stopWithin } from '../../support/brokers.js';
 import { until } from '../../support/events.js';
@@ -361,6 +362,80 @@ describe('a consumer of JetStream', { skip: lacksServer(broker) }, () => {
     assert.throws(() => worker(url, { handle: () => {}, concurrency: 4, prefetch: 2 }), /prefetch/);
   });
 });
+
+describe('a consumer of JetStream that stops', () => {
+  it('takes all that the server has sent for its last request, and unsubscribes only then', async () => {
+    const { request, handled, asked, consumer } = alone();
+    await consumer.start(startAs(1));
+    request.send('one');
+    await until(() => handled.length === 1, 'the first message');
+    const stopped = consumer.stop(stopWithin(5000));
+    // Whoever unsubscribes does it at once.
+    await turn();
+    request.send('on its way');
+    request.end();
+    await stopped;
+    assert.deepEqual(handled, ['one', 'on its way']);
+    assert.equal(request.isDrained, false);
+    // Without a time of its own it would stay open at the server for half a minute.
+    assert.deepEqual(asked, [{ max_messages: 2, expires: 1000 }]);
+  });
+
+  it('does not wait beyond its deadline for a server that is away', async () => {
+    const { request, asked, consumer } = alone();
+    await consumer.start(startAs(1));
+    await until(() => asked.length === 1, 'the request');
+    await consumer.stop(stopWithin(20));
+    assert.equal(request.isDrained, true);
+  });
+});
+
+/** A consumer whose requests go to no server. */
+function alone() {
+  const request = new Request();
+  const [handled, asked]: [string[], object[]] = [[], []];
+  const info = async () => ({ config: { durable_name: 'worker', ack_policy: 'explicit' } });
+  const fetch = async (terms: object) => {
+    asked.push(terms);
+    return request;
+  };
+  const consumer = jetStream({
+    connection: { isClosed: () => false, flush: async () => {} } as unknown as NatsConnection,
+    consumer: async () => ({ info, fetch }) as unknown as PullConsumer,
+    concurrency: 2,
+    handle: (message) => handled.push(message.string()),
+  });
+  return { request, handled, asked, consumer };
+}
+
+/** The messages of one request to a server that is not there; those that come once it has unsubscribed are lost. */
+class Request {
+  isDrained = false;
+  readonly #messages = new PassThrough({ objectMode: true });
+  readonly sub = {
+    drain: async () => {
+      this.isDrained = true;
+      this.end();
+    },
+    isClosed: () => this.#messages.writableEnded,
+  };
+
+  send(text: string): void {
+    if (!this.isDrained) this.#messages.write({ string: () => text, ackAck: async () => true, working() {} });
+  }
+
+  end(): void {
+    this.#messages.end();
+  }
+
+  stop(): void {
+    this.end();
+  }
+
+  [Symbol.asyncIterator](): AsyncIterator<unknown> {
+    return this.#messages[Symbol.asyncIterator]();
+  }
+}
 
 async function end(...consumers: ReturnType<typeof worker>[]): Promise<void> {
   for (const consumer of consumers) {
