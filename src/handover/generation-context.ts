@@ -11,6 +11,7 @@ import { MAX_MOVERS, type Message } from '../protocol/messages.js';
 import type { StateEntries } from '../state/state-entries.js';
 import type { Tasks } from '../tasks/tasks.js';
 import type { CriticalSections } from './critical-sections.js';
+import type { FallbackDoors } from './fallback-doors.js';
 import type { FlowExchange } from './flow-exchange.js';
 import type { Threads } from './threads.js';
 
@@ -54,6 +55,8 @@ export interface GenerationContext extends Movables {
   readonly tasks: Tasks;
   /** Counts changes of who accepts; only grows. */
   epoch: number;
+  /** Where fallbacks are let in, here and by earlier generations. */
+  readonly fallbacks: FallbackDoors;
   /** Whether connections still come from another generation, or are on their way to one to which they belong. */
   isBeingFed(): boolean;
 }

@@ -11,6 +11,9 @@ import type { GenerationContext } from './generation-context.js';
 /** How long what is told to end at the deadline may take to heed it, so that the other side knows how far it came. */
 const HEED_MS = 1000;
 
+/** How long the other side may take to read what was said last, before this process ends. */
+const READ_MS = 10_000;
+
 /** No state goes to another slot. */
 const NO_STATE = { gives: () => false, unread: () => new Set(), settled: async () => {} };
 
@@ -26,15 +29,30 @@ export function passTasks(
   return giver;
 }
 
+/** A later generation, which takes what this side tells of state if the other side is gone. */
+interface Fallback {
+  readonly channel: Channel;
+  readonly wants: readonly Want[];
+}
+
 /** Gives state and tasks to the other side of a handover. Where there are none, everything is done at once. */
 export class Giving {
-  readonly #state: StateGiver;
+  readonly #context: GenerationContext;
   readonly #tasks: TaskGiver;
   readonly #ownTasks: Tasks;
+  /** What gives to the other side; where that is gone, to a fallback. */
+  #state: StateGiver;
+  /** The oldest is first: it is the next one that this side would have given to. */
+  #fallbacks: Fallback[] = [];
+  #hasBegun = false;
+  #isStopped = false;
+  #waiting: NodeJS.Timeout | undefined;
+  #hasWaited = false;
 
   /** @param failed told when the other side can never have what it wants. */
   constructor(channel: Channel, context: GenerationContext, failed: (error: MoultError) => void = () => {}) {
-    this.#state = new StateGiver(channel, context.state);
+    this.#context = context;
+    this.#state = this.#giverTo(channel);
     this.#ownTasks = context.tasks;
     this.#tasks = new TaskGiver(channel, context.tasks, this.#state, failed);
     channel.on('state-want', ({ pieces }) => {
@@ -82,8 +100,25 @@ export class Giving {
     return this.#tasks.common(theirs);
   }
 
+  /**
+   * Lets a later generation in, which takes what this side tells of state if the other side is gone: it is told that it is
+   * known, once it has said what it wants.
+   */
+  letIn(channel: Channel): void {
+    channel.on('state-want', ({ pieces: wants }) => {
+      if (this.#isStopped) {
+        channel.close();
+        return;
+      }
+      this.#fallbacks.push({ channel, wants });
+      channel.send({ type: 'fallback' });
+      this.#goOn();
+    });
+  }
+
   /** The other side serves: tasks follow, and what still changes here. */
   begin(theirs: readonly string[], withinMs: number): void {
+    this.#hasBegun = true;
     this.#state.follow();
     this.#tasks.begin(theirs, withinMs);
   }
@@ -97,15 +132,17 @@ export class Giving {
 
   /** The service has finished here: tells what is left to tell, also of what was told to end just now. */
   end(then: () => void): void {
-    const end = () => this.#whenGiven((state) => state.end(), then, then);
+    const end = () => this.#whenGiven(() => this.#tellRest(), then, then);
     if (this.#ownTasks.isIdle) end();
     else this.#ownTasks.settled(HEED_MS).then(end);
   }
 
   /** Gives no more: the handover is called off, or undone. What changes here is still noted. */
   stop(): void {
+    this.#isStopped = true;
     this.#state.stop();
     this.#tasks.stop();
+    for (const { channel } of this.#fallbacks) channel.close();
   }
 
   /** Notes nothing more for the other side. */
@@ -113,9 +150,9 @@ export class Giving {
     this.#state.forget();
   }
 
-  /** Whether no task waits for the other side any more. */
+  /** Whether no task waits for the other side any more, and that has read what was said of state. */
   get isOver(): boolean {
-    return this.#tasks.isOver;
+    return this.#tasks.isOver && (this.#isRead || this.#hasWaited);
   }
 
   /** The tasks that are the other side's by now. */
@@ -131,6 +168,49 @@ export class Giving {
   /** Goes on with all tasks but those that the other side gives back. */
   resumeTasks(epoch: number, returns: readonly string[]): void {
     this.#tasks.resume(epoch, new Set(returns));
+  }
+
+  // What it has not read is lost with it once this process has ended.
+  get #isRead(): boolean {
+    if (this.#state.isRead || (this.#state.isCutOff && !this.#goOn())) return true;
+    this.#waiting ??= setTimeout(() => {
+      this.#hasWaited = true;
+      this.#ownTasks.check();
+    }, READ_MS);
+    return false;
+  }
+
+  async #tellRest(): Promise<void> {
+    for (;;) {
+      const state = this.#state;
+      await state.tellRest(READ_MS);
+      if (!state.isCutOff || (this.#state === state && !this.#goOn())) break;
+    }
+    clearTimeout(this.#waiting);
+    this.#state.end();
+    for (const { channel } of this.#fallbacks) channel.close();
+  }
+
+  #giverTo(channel: Channel): StateGiver {
+    const giver = new StateGiver(channel, this.#context.state, () => this.#ownTasks.check());
+    channel.closed.then(() => {
+      if (this.#state === giver) this.#goOn();
+      this.#ownTasks.check();
+    });
+    return giver;
+  }
+
+  // What is told meanwhile waits there until all is taken that the other side has said until its end.
+  /** Tells the next fallback, where the one that was told is gone. @returns whether there is one. */
+  #goOn(): boolean {
+    if (!this.#hasBegun || this.#isStopped || !this.#state.isCutOff) return false;
+    this.#fallbacks = this.#fallbacks.filter(({ channel }) => !channel.isClosed);
+    const next = this.#fallbacks.shift();
+    if (next === undefined) return false;
+    const former = this.#state;
+    this.#state = this.#giverTo(next.channel);
+    this.#state.goOn(next.wants, former);
+    return true;
   }
 
   #whenGiven(

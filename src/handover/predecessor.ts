@@ -19,6 +19,7 @@ import { type AnnouncedSuccessor, HandoverAttempt, offerListeners } from './pred
 import { asServing, notReady, successorLost } from './predecessor/handover-errors.js';
 import { IncomingConnections } from './predecessor/incoming-connections.js';
 import { lastWords } from './predecessor/last-words.js';
+import { letInFallback } from './predecessor/let-in-fallback.js';
 import { tellMoved } from './predecessor/moved-facts.js';
 import type { PredecessorEvents } from './predecessor/predecessor-events.js';
 import { endListeners, endTasks, leaveListeners, type Retirement } from './predecessor/retirement.js';
@@ -41,9 +42,10 @@ const ON_PROBATION: readonly HandoverState[] = ['probation', 'verifying'];
 export class Predecessor {
   /** Connections that go to other slots while this generation serves. */
   readonly sharingOut: SharingOut;
+  /** What comes from a successor that was undone, and from other slots. */
+  readonly feeds: IncomingConnections;
   readonly #context: GenerationContext;
   readonly #events: PredecessorEvents;
-  readonly #feeds: IncomingConnections;
   readonly #leaving: Departures;
   #state: HandoverState = 'serving';
   #expected: AnnouncedSuccessor | undefined;
@@ -63,7 +65,7 @@ export class Predecessor {
       () => this.#state === 'draining',
       (report) => this.#over(report),
     );
-    this.#feeds = new IncomingConnections(context, () => this.feedEnded());
+    this.feeds = new IncomingConnections(context, () => this.feedEnded());
   }
 
   /** What still ends here; undefined while this generation accepts. @param named whether the first of the connections are told. */
@@ -77,7 +79,7 @@ export class Predecessor {
 
   /** Whether a successor that was undone, or another slot, still sends connections. */
   get isBeingFed(): boolean {
-    return this.#feeds.isOpen;
+    return this.feeds.isOpen;
   }
 
   /** Expects a successor of this number; its time to be ready begins now. @throws MOULT_PROTOCOL_ORDER when one is expected already. */
@@ -120,6 +122,11 @@ export class Predecessor {
     });
     this.#attempt = attempt;
     this.#events.stage('inherit', { listeners: this.#context.listeners.sockets().length });
+  }
+
+  /** A later generation takes what this one tells, if the one that it tells is gone. @throws MOULT_NOT_EXPECTED */
+  letIn(channel: Channel): void {
+    letInFallback(this.#state, (this.#attempt ?? this.#handBack)?.giving, channel);
   }
 
   /** The service has opened a listener. @param isForClient whether for one of those that it has already. */
@@ -345,7 +352,7 @@ export class Predecessor {
     attempt.limit.clear();
     const undo = new Undo(attempt, {
       context: this.#context,
-      feeds: this.#feeds,
+      feeds: this.feeds,
       resume: (alive, resumeTasks) => {
         this.#forget();
         this.#servesAgain((epoch) => {
@@ -355,11 +362,6 @@ export class Predecessor {
       },
     });
     undo.begin(mayAnswer && attempt.isConnected);
-  }
-
-  /** Takes the connections that come through this channel, of another slot or of its threads. */
-  takeFrom(channel: Channel): void {
-    this.#feeds.takeFrom(channel);
   }
 
   // What was leaving stays.

@@ -4,6 +4,7 @@ import type { Line } from '../channel/line.js';
 import { Inflow } from '../connections/adopting/inflow.js';
 import { MoultError } from '../errors.js';
 import type { ListenerItem, Message } from '../protocol/messages.js';
+import { EarlierGenerations } from './earlier-generations.js';
 import type { FlowPeer } from './flow-peer.js';
 import { type GenerationContext, movableClaims } from './generation-context.js';
 import { Giving } from './giving.js';
@@ -17,6 +18,8 @@ export interface Returning {
   whenTaken(callback: () => void): void;
   /** Nothing goes back: the predecessor is gone. What it had begins here. */
   callOff(epoch: number): void;
+  /** The predecessor serves. */
+  takenBack(): void;
 }
 
 /** What a successor tells of its handover. */
@@ -40,9 +43,13 @@ export interface SuccessorEvents {
 /** What a predecessor shares; an older release of moult may lack some. */
 export interface Offers {
   /** Whether state and tasks can be asked for. */
-  readonly keeps: boolean;
+  readonly keeps?: boolean | undefined;
   /** Whether broadcasts can be shared. */
-  readonly broadcasts: boolean;
+  readonly broadcasts?: boolean | undefined;
+  /** Where it lets in whoever takes over from this generation. */
+  readonly door?: string | undefined;
+  /** Where those do that still tell it what changes there. */
+  readonly earlier?: readonly string[] | undefined;
 }
 
 function warnOfOlder(): void {
@@ -62,6 +69,8 @@ export class Successor {
   #giver: Channel | undefined;
   /** What tells the predecessor of what changes here. */
   #mirror: Giving | undefined;
+  #earlier: EarlierGenerations | undefined;
+  #offers: Pick<Offers, 'door' | 'earlier'> = {};
   #isReady = false;
   #isCommitted = false;
   /** Whether the predecessor has said that there is no way back. */
@@ -87,9 +96,15 @@ export class Successor {
     return this.#isConfirmed;
   }
 
-  /** Whether connections may still come. */
+  /** Whether connections, or changes of state, may still come. */
   get isBeingFed(): boolean {
-    return this.#feeds.size > 0;
+    return this.#feeds.size > 0 || this.#earlier?.areTelling === true;
+  }
+
+  /** Where those let in whoever takes over from this generation that tell it, or may have to, what changes there. */
+  get earlierDoors(): string[] {
+    const predecessor = this.#giver?.isClosed === false ? (this.#offers.door ?? []) : [];
+    return [predecessor, this.#earlier?.doors ?? []].flat();
   }
 
   /** Whether the predecessor was asked to serve again, and has not said yet what comes of it. */
@@ -105,14 +120,19 @@ export class Successor {
   }
 
   /** Takes over from the predecessor at the other end of this channel. @param offers what can be asked for there. */
-  inheritFrom(channel: Channel, { keeps, broadcasts }: Offers): void {
+  inheritFrom(channel: Channel, { keeps, broadcasts, ...offers }: Offers): void {
     this.heed(channel);
+    this.#offers = offers;
     const hub = broadcastHub();
     if (broadcasts) hub.join(channel);
     else hub.whenUsed(() => warnOfOlder());
     if (keeps) {
       this.#giver = channel;
-      this.#taking = new Taking(channel, this.#context, (error) => this.#stateFailed(error));
+      const failed = (error: MoultError) => this.#stateFailed(error);
+      const taking = new Taking(channel, this.#context, failed);
+      this.#taking = taking;
+      const gone = channel.closed.then(() => new Promise<void>((resolve) => taking.whenTaken(resolve)));
+      this.#earlier = new EarlierGenerations(this.#context, gone, failed, () => this.#events.ended());
     }
     // Without its own work the process would end here: a gated listener does not keep it alive.
     channel.ref();
@@ -144,7 +164,9 @@ export class Successor {
         this.#proved();
         taking?.resumeTasks(epoch);
       };
-      this.#events.handBack(channel, flows, message, { giving: this.#mirror, whenTaken, callOff });
+      const takenBack = () => this.#earlier?.leave();
+      const returning = { giving: this.#mirror, whenTaken, callOff, takenBack };
+      this.#events.handBack(channel, flows, message, returning);
     });
     channel.closed.then(() => this.#forget(channel));
     this.#feeds.add(channel);
@@ -165,12 +187,12 @@ export class Successor {
   }
 
   /**
-   * Takes the state that the predecessor has.
+   * Takes the state that the predecessor has, and meets those that still tell it what changes there.
    * @returns when it is here; at once where there is none to be had.
    * @throws MOULT_STATE_FAILED
    */
   async takeState(): Promise<void> {
-    await this.#taking?.wantState();
+    await Promise.all([this.#taking?.wantState(), this.#earlier?.meet(this.#offers.earlier ?? [])]);
   }
 
   /**

@@ -262,6 +262,13 @@ const generationState = v.object({
   declared: v.optional(
     v.pipe(v.array(v.object({ name: text(256), entries: v.optional(count) })), v.maxLength(MAX_PIECES)),
   ),
+  /** Beside that: its timers and jobs, which another slot takes that has some of the same name. */
+  passable: v.optional(
+    v.pipe(
+      v.array(v.object({ name: text(256), kind: v.picklist(['timers', 'jobs']), entries: count })),
+      v.maxLength(MAX_PIECES),
+    ),
+  ),
 });
 
 const listeners = v.pipe(v.array(listener), v.maxLength(MAX_LISTENERS));
@@ -282,7 +289,16 @@ export const schemas = {
   }),
   hello: v.object({
     protocol: count,
-    role: v.picklist(['generation', 'member', 'successor', 'neighbour', 'operator', 'supervisor', 'thread']),
+    role: v.picklist([
+      'generation',
+      'member',
+      'successor',
+      'neighbour',
+      'fallback',
+      'operator',
+      'supervisor',
+      'thread',
+    ]),
     moult: text(64),
     pid: count,
     /** Whether the sender takes messages in parts. */
@@ -335,6 +351,10 @@ export const schemas = {
     broadcasts: v.optional(v.boolean()),
     /** Whether the sender wants to hear what the successor is not ready for want of. */
     hearsMissing: v.optional(v.boolean()),
+    /** Where the sender lets a fallback in: whoever takes over from this successor. */
+    door: v.optional(path),
+    /** Where those let a fallback in that still tell the sender what changes there. */
+    earlier: v.optional(doors),
   }),
   /** What the successor does not listen on yet, and what it has opened that was not passed to it. */
   missing: v.object({ names, opened: names }),
@@ -355,6 +375,8 @@ export const schemas = {
   }),
   'state-read': v.object({ bytes: count }),
   'state-copied': v.object({}),
+  /** The fallback is told what the generation before it has not read, once that one is gone. */
+  fallback: v.object({}),
   ready: v.object({
     claims,
     said: v.boolean(),
@@ -482,6 +504,8 @@ export const schemas = {
   'handed-back': v.object({
     /** Whether it goes on with what it has until it hears that the predecessor serves. */
     hearsResumed: v.optional(v.boolean()),
+    /** Where the sender lets a fallback in: whoever takes over from the one to which it has handed back. */
+    door: v.optional(path),
   }),
   resumed: v.object({}),
   abort: v.object({ error: errorReport, generation: v.optional(count) }),
@@ -683,7 +707,11 @@ export const schemas = {
     /** Replace a predecessor that does not answer: it is ended once the successor is ready. */
     force: v.optional(v.boolean()),
   }),
-  scale: v.object({ slots: v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(MAX_SLOTS)) }),
+  scale: v.object({
+    slots: v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(MAX_SLOTS)),
+    /** Go on where slots that end have what no other slot takes. */
+    dropState: v.optional(v.boolean()),
+  }),
   rollback: v.object({}),
   upgrade: v.object({}),
   history: v.object({}),

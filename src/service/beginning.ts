@@ -22,6 +22,10 @@ export interface Inheritance {
   readonly keeps?: boolean | undefined;
   /** Whether it shares broadcasts. */
   readonly broadcasts?: boolean | undefined;
+  /** Where the predecessor lets in whoever takes over from this generation. */
+  readonly door?: string | undefined;
+  /** Where those do that still tell the predecessor what changes there. */
+  readonly earlier?: readonly string[] | undefined;
   /** Whether whoever gave it wants to hear what this generation is not ready for want of. */
   readonly hearsMissing?: boolean | undefined;
 }

@@ -12,6 +12,7 @@ import { moveProxied } from '../connections/moving/proxied.js';
 import { ConnectionTracker } from '../connections/tracker.js';
 import type { MoultError } from '../errors.js';
 import { CriticalSections } from '../handover/critical-sections.js';
+import { type FallbackDoors, fallbackDoors } from '../handover/fallback-doors.js';
 import { FlowExchange } from '../handover/flow-exchange.js';
 import type { GenerationContext, Moves } from '../handover/generation-context.js';
 import type { Taker } from '../handover/peer-slots.js';
@@ -59,6 +60,7 @@ export class Generation implements GenerationContext {
   readonly listeners: ListenerRegistry;
   readonly connections: ConnectionTracker;
   readonly flows: FlowExchange;
+  readonly fallbacks: FallbackDoors;
   readonly stickyRouter: StickyRouter;
   readonly stopDelay: StopDelay;
   readonly critical = new CriticalSections();
@@ -198,16 +200,14 @@ export class Generation implements GenerationContext {
       isCommitted: () => this.#successor.isCommitted,
       refuse: (error) => this.refuse(error),
     });
+    this.fallbacks = fallbackDoors(number, this.#door, this.#successor, this.#predecessor.feeds);
     this.#expected = new ExpectedSuccessor({ number, door: this.#door, ...live });
     this.life.on('serve', () => knownHub()?.feeds.serve());
     for (const over of ['yield', 'drain'] as const) this.life.on(over, () => knownHub()?.feeds.yield());
     this.#attach(overseer);
     // A gated listener does not keep the process alive; the wait for its commit does.
     if (this.#isGated && giver === undefined) overseer.lifeline.ref();
-    if (giver !== undefined) {
-      const { keeps = false, broadcasts = false } = inheritance;
-      this.#successor.inheritFrom(giver, { keeps, broadcasts });
-    }
+    if (giver !== undefined) this.#successor.inheritFrom(giver, inheritance);
     this.#door.openOrRefuse(giver !== undefined);
     overseer.receive(visit);
     testMoves(settings).then((moves) => {

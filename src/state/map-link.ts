@@ -42,7 +42,7 @@ export class MapLink<K, V> implements EntryLink {
   #changed: Set<K> | undefined;
   #wasCleared = false;
   /** Keys on their way, and when the other side has them: in bytes that it has read. */
-  #onTheWay: { readonly keys: readonly K[]; upTo: number }[] = [];
+  #onTheWay: { readonly keys: readonly K[]; readonly wasCleared?: true; upTo: number }[] = [];
   #hasCopied = false;
   #onChange: () => void = () => {};
 
@@ -75,7 +75,10 @@ export class MapLink<K, V> implements EntryLink {
     const wasCleared = this.#wasCleared;
     this.#changed = new Set();
     this.#wasCleared = false;
-    if (wasCleared) yield { clear: true } satisfies MapPart;
+    if (wasCleared) {
+      this.#onTheWay.push({ keys: [], wasCleared, upTo: Number.POSITIVE_INFINITY });
+      yield { clear: true } satisfies MapPart;
+    }
     yield* inParts(changed.values(), (keys) => {
       this.#onTheWay.push({ keys, upTo: Number.POSITIVE_INFINITY });
       return this.#partOf(keys, version);
@@ -96,6 +99,14 @@ export class MapLink<K, V> implements EntryLink {
     this.#onTheWay = [];
   }
 
+  goOn(former: EntryLink): void {
+    if (!(former instanceof MapLink)) return;
+    const { unread, isClearUnread } = former as MapLink<K, V>;
+    this.note();
+    this.#changed = new Set(unread);
+    this.#wasCleared = isClearUnread;
+  }
+
   // What changes late is told as it changes.
   *late(): Parts {}
 
@@ -111,6 +122,11 @@ export class MapLink<K, V> implements EntryLink {
 
   get unread(): ReadonlySet<K> {
     return new Set([...(this.#changed ?? []), ...this.#onTheWay.flatMap(({ keys }) => keys)]);
+  }
+
+  /** Whether the other side has not read that all keys were gone. */
+  get isClearUnread(): boolean {
+    return this.#wasCleared || this.#onTheWay.some(({ wasCleared }) => wasCleared === true);
   }
 
   read(upTo: number): void {

@@ -56,6 +56,13 @@ export class StateEntries {
       .map(({ name, size }) => ({ name, ...(size === undefined ? {} : { entries: size }) }));
   }
 
+  /** The timers and jobs, and how many there are of each name: another slot takes them that has some of the same name. */
+  passable(): { readonly name: string; readonly kind: 'timers' | 'jobs'; readonly entries: number }[] {
+    return this.all()
+      .flatMap(({ task, size = 0 }) => (task === undefined ? [] : { ...task, entries: size }))
+      .slice(0, MAX_PIECES);
+  }
+
   /** A piece as the other side of this channel has it. */
   link(piece: StateEntry, channel: Channel): EntryLink {
     const links = this.#links.get(channel) ?? new Map<StateEntry, EntryLink>();

@@ -27,6 +27,8 @@ export interface StateEntry {
    * @param hold holds another process, of which that one tells.
    */
   link(pid: number, hold: HoldProcess): EntryLink;
+  /** Of timers and jobs: of which kind and name they are. */
+  readonly task?: { readonly kind: 'timers' | 'jobs'; readonly name: string };
   /** Whether what the other side has not read when it ends is done here. */
   readonly keepsUnread?: boolean;
   /** What was taken is not whole, and never will be. */
@@ -60,14 +62,19 @@ export interface EntryLink {
   note(onChange?: () => void): void;
   /** Notes no more. */
   forget(): void;
-  /** What there is to tell at the end of one that gave it away, if anything. */
+  /** What one that gave it away has to tell of changes since, if anything; the next call tells of what came after. */
   late(version: number): Parts;
   /**
    * Takes a part. What has changed here, and the other side did not know when it sent this, outlasts what comes from there.
    * @throws what the service throws, to say that it cannot read it.
    */
   take(part: Part, version: number): void | Promise<void>;
-  /** The keys of which the other side has not read what they are here; where it is gone it never will. */
+  /**
+   * Goes on for another link of the same piece, whose other side is gone: this side is told what that one has not read, and
+   * what changes from now on.
+   */
+  goOn(former: EntryLink): void;
+  /** The keys of which the other side has not read what they are here; where it is gone it never will. Of a value, one or none. */
   readonly unread?: ReadonlySet<unknown>;
   /** The part that was given last is on its way: the other side has it when it has read so many bytes in all. */
   sent?(upTo: number): void;

@@ -8,11 +8,10 @@ import type { Channel } from '../channel/channel.js';
 import { asMoultError, MoultError } from '../errors.js';
 import type { StateEntries } from './state-entries.js';
 import { type EntryLink, type Parts, type StateEntry, versionFor, type Want } from './state-entry.js';
+import { UnreadBytes } from './unread-bytes.js';
 
 /** The most bytes of one part that a frame carries; a longer part goes in several. */
 const FRAME_BYTES = 1024 * 1024;
-/** How many bytes may be on their way: what a peer has not read yet is limited, and connections are on their way, too. */
-const WINDOW_BYTES = 4 * 1024 * 1024;
 /** So few changes may be left to the moment in which nobody serves. */
 const FEW_CHANGES = 256;
 /** How often to try to catch up with a service that changes faster than it can be copied. */
@@ -38,9 +37,7 @@ export class StateGiver {
   #channel: Channel;
   #pieces: StateEntries;
   #given: Given[] = [];
-  #sentBytes = 0;
-  #readBytes = 0;
-  #room: (() => void) | undefined;
+  readonly #unread = new UnreadBytes();
   #isStopped = false;
   /** Whether what changes is told as it changes. */
   #isFollowed = false;
@@ -52,13 +49,14 @@ export class StateGiver {
   /** How many wait in turn. */
   #inLine = 0;
 
-  constructor(channel: Channel, pieces: StateEntries) {
+  /** @param onRead told each time when the other side has read all that was sent. */
+  constructor(channel: Channel, pieces: StateEntries, onRead: () => void = () => {}) {
     this.#channel = channel;
     this.#pieces = pieces;
     channel.on('state-read', ({ bytes }) => {
-      this.#readBytes = Math.min(this.#sentBytes, this.#readBytes + bytes);
-      for (const { link } of this.#given) link.read?.(this.#readBytes);
-      this.#makeRoom();
+      const read = this.#unread.wasRead(bytes);
+      for (const { link } of this.#given) link.read?.(read);
+      if (this.isRead) onRead();
     });
     channel.closed.then(() => this.stop());
   }
@@ -66,6 +64,16 @@ export class StateGiver {
   /** Whether the other side has asked for something that is here. */
   get hasPieces(): boolean {
     return this.#given.length > 0;
+  }
+
+  /** Whether the other side has read all that was sent. */
+  get isRead(): boolean {
+    return this.#unread.isRead;
+  }
+
+  /** Whether the other side is gone. */
+  get isCutOff(): boolean {
+    return this.#channel.isClosed;
   }
 
   /** Whether the other side has this piece from here. */
@@ -149,6 +157,23 @@ export class StateGiver {
     this.follow();
   }
 
+  /**
+   * Goes on for one whose other side is gone: this side has all but what that one has not read.
+   * @param wants what this side takes. Of jobs nothing goes there: what was not read of them runs here.
+   */
+  goOn(wants: readonly Want[], former: StateGiver): void {
+    this.#given = wants.flatMap((want) => {
+      const given = this.#match(want);
+      return given !== undefined && !given.piece.keepsUnread && former.gives(given.piece) ? given : [];
+    });
+    for (const { piece, link, version } of this.#given) {
+      link.goOn(this.#pieces.link(piece, former.#channel));
+      this.#channel.send({ type: 'state-part', name: piece.name, version, isWhole: true });
+    }
+    this.#isOver = true;
+    this.follow();
+  }
+
   /** From now on what changes is told as it changes. */
   follow(): void {
     this.#isFollowed = true;
@@ -161,14 +186,19 @@ export class StateGiver {
     return this.#inTurn(() => this.#sendChanges());
   }
 
-  /** The service has finished here: tells what is left to tell. */
-  async end(): Promise<void> {
-    if (this.#channel.isClosed) this.#warnOfUnread();
+  /** The service has finished here: tells what is left to tell. @returns when that is read, the other side is gone, or the time is over. */
+  async tellRest(withinMs: number): Promise<void> {
     await this.#inTurn(async () => {
       await this.#sendChanges();
       for (const given of this.#given.filter(({ late }) => late))
         await this.#tell(given, given.link.late(given.version));
     });
+    if (!this.#isStopped) await this.#unread.allRead(withinMs);
+  }
+
+  /** Nothing more is told: warns of what nobody has read. */
+  end(): void {
+    if (this.isCutOff) this.#warnOfUnread();
     this.stop();
     this.forget();
   }
@@ -177,7 +207,7 @@ export class StateGiver {
   stop(): void {
     if (this.#isStopped) return;
     this.#isStopped = true;
-    this.#makeRoom();
+    this.#unread.stop();
   }
 
   /** Notes nothing more for the other side. */
@@ -191,7 +221,7 @@ export class StateGiver {
       const count = link.unread?.size ?? 0;
       if (count > 0 && !piece.keepsUnread)
         warn(
-          `${count} late changes to state ${piece.name} are lost: the generation that took over ended before it read them`,
+          `${count} late changes to state ${piece.name} are lost: the generation that took over ended before it read them, and no later one had come to this process for them`,
         );
     }
   }
@@ -236,16 +266,20 @@ export class StateGiver {
     for (const given of this.#given) {
       if (given.link.changes === 0 || this.#isStopped) continue;
       const parts = given.link.rest(given.version);
-      const step = this.#sendWhatFits(given, parts);
-      // The rest of it, or what could not be sent.
-      if (step !== undefined) void this.#inTurn(() => this.#tell(given, parts, step));
+      try {
+        const step = this.#sendWhatFits(given, parts);
+        // The rest of it, or what could not be sent.
+        if (step !== undefined) void this.#inTurn(() => this.#tell(given, parts, step));
+      } catch (cause) {
+        this.#couldNotTell(given, cause);
+      }
     }
   }
 
   /** @returns the part at which it has to wait; undefined when all is sent. */
   #sendWhatFits(given: Given, parts: Parts): Step | undefined {
     let step = parts.next(0);
-    while (!step.done && this.#inLine === 0 && this.#hasRoom) {
+    while (!step.done && this.#inLine === 0 && this.#unread.hasRoom) {
       if (step.value instanceof Promise) return step;
       let bytes: Buffer;
       try {
@@ -256,7 +290,7 @@ export class StateGiver {
       if (bytes.length > FRAME_BYTES || bytes.length > given.piece.maxBytes) return step;
       given.bytes += bytes.length;
       this.#sendFrame(given, bytes, false);
-      given.link.sent?.(this.#sentBytes);
+      given.link.sent?.(this.#unread.sent);
       step = parts.next(bytes.length);
     }
     return step.done ? undefined : step;
@@ -276,11 +310,13 @@ export class StateGiver {
 
   // What cannot be told before the handover keeps it from taking place; later it is lost, and nothing else is.
   #tell(given: Given, parts: Parts, from?: Step): Promise<void> {
-    return this.#send(given, parts, false, from).catch((cause) => {
-      const error = asMoultError(cause, 'MOULT_STATE_FAILED');
-      if (this.#isOver) warn(`late changes to state ${given.piece.name} are lost: ${error.message}`);
-      else this.#failure ??= error;
-    });
+    return this.#send(given, parts, false, from).catch((cause) => this.#couldNotTell(given, cause));
+  }
+
+  #couldNotTell({ piece }: Given, cause: unknown): void {
+    const error = asMoultError(cause, 'MOULT_STATE_FAILED');
+    if (this.#isOver) warn(`late changes to state ${piece.name} are lost: ${error.message}`);
+    else this.#failure ??= error;
   }
 
   // One after another: a part may go in several frames.
@@ -320,34 +356,20 @@ export class StateGiver {
     return isNew;
   }
 
-  get #hasRoom(): boolean {
-    return this.#sentBytes - this.#readBytes < WINDOW_BYTES;
-  }
-
   async #sendPart(given: Given, bytes: Buffer): Promise<void> {
     for (let at = 0; at < bytes.length; at += FRAME_BYTES) {
-      while (!this.#hasRoom && !this.#isStopped) {
-        await new Promise<void>((resolve) => {
-          this.#room = resolve;
-        });
-      }
+      while (!this.#unread.hasRoom && !this.#isStopped) await this.#unread.roomMade();
       if (this.#isStopped) return;
       this.#sendFrame(given, bytes.subarray(at, at + FRAME_BYTES), at + FRAME_BYTES < bytes.length);
     }
-    given.link.sent?.(this.#sentBytes);
+    given.link.sent?.(this.#unread.sent);
   }
 
   #sendFrame({ piece: { name }, version }: Given, bytes: Buffer, goesOn: boolean): void {
-    this.#sentBytes += bytes.length;
+    this.#unread.add(bytes.length);
     // What is given after something was taken was made by one that knew it: the other side is to see that.
     this.#pieces.sayRead(this.#channel);
     this.#channel.send({ type: 'state-part', name, version, ...(goesOn ? { goesOn } : {}) }, [], bytes);
-  }
-
-  #makeRoom(): void {
-    const room = this.#room;
-    this.#room = undefined;
-    room?.();
   }
 }
 

@@ -23,17 +23,23 @@ export class StateTaker {
   #unsaidBytes = 0;
   #failure: MoultError | undefined;
 
-  /** @param onFailure told once, of the first piece that could not be taken. @param onPart told of each part that comes. */
+  /**
+   * @param onFailure told once, of the first piece that could not be taken.
+   * @param onPart told of each part that comes.
+   * @param before what comes first, whatever comes here meanwhile.
+   */
   constructor(
     channel: Channel,
     pieces: StateEntries,
     onFailure: (error: MoultError) => void,
     onPart: () => void = () => {},
+    before?: Promise<void>,
   ) {
     this.#channel = channel;
     this.#pieces = pieces;
     this.#onFailure = onFailure;
     this.#onPart = onPart;
+    if (before !== undefined) this.#after(() => before);
     pieces.takenBy(channel, () => this.#sayRead());
     channel.on('state-part', (part, { attachment }) => this.#receive(part, attachment));
   }

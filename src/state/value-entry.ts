@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { MoultError } from '../errors.js';
 import type { EntryLink, Part, Parts, StateEntry } from './state-entry.js';
 
@@ -29,8 +30,9 @@ export interface StateOptions<T> {
   /**
    * Merges changes that the former owner made after it had handed over, for example by requests in progress.
    * moult calls it when that generation has finished, with its final value and the value that it handed over;
-   * and, if the handover is undone, in the former owner itself, after `restore`. Default: such changes are
-   * lost.
+   * and, if the handover is undone, in the former owner itself, after `restore`. If an even older generation
+   * finishes meanwhile, moult calls it more than once, each time with the value of the last call as
+   * `atHandover`. Default: such changes are lost.
    */
   late?(atEnd: T, atHandover: T): void | Promise<void>;
   /** The maximum size in bytes; default 64 MiB. */
@@ -54,6 +56,8 @@ export class ValueEntry<T> implements StateEntry {
   readonly isOnePart = true;
   readonly isOfTask = false;
   readonly #options: StateOptions<T>;
+  /** Those to which it was given away. */
+  readonly #given = new Set<WholeLink<T>>();
 
   constructor(name: string, options: StateOptions<T>) {
     this.name = name;
@@ -68,7 +72,7 @@ export class ValueEntry<T> implements StateEntry {
   }
 
   link(_pid: number): EntryLink {
-    return new WholeLink(this.name, this.version, this.#options);
+    return new WholeLink(this.name, this.version, this.#options, this.#given);
   }
 
   // It was restored whole, or not at all.
@@ -77,16 +81,32 @@ export class ValueEntry<T> implements StateEntry {
 
 /** A value and one other side: what was handed over to it last. */
 class WholeLink<T> implements EntryLink {
-  readonly changes = 0;
   readonly #name: string;
   readonly #version: number;
   readonly #options: StateOptions<T>;
+  readonly #all: Set<WholeLink<T>>;
   #given: { readonly value: T } | undefined;
+  /** Whether what an even older generation had to tell was merged here since: it is told at once. */
+  #isOwed = false;
+  /** What was given before each part that is on its way, and when the other side has that: in bytes that it has read. */
+  #onTheWay: { readonly given: { readonly value: T }; readonly isChange: boolean; upTo: number }[] = [];
+  #onChange: () => void = () => {};
 
-  constructor(name: string, version: number, options: StateOptions<T>) {
+  /** @param all the links by which the value was given away. */
+  constructor(name: string, version: number, options: StateOptions<T>, all: Set<WholeLink<T>>) {
     this.#name = name;
     this.#version = version;
     this.#options = options;
+    this.#all = all;
+  }
+
+  get changes(): number {
+    return this.#isOwed ? 1 : 0;
+  }
+
+  get unread(): ReadonlySet<string> {
+    const isUnread = this.#isOwed || this.#onTheWay.some(({ isChange }) => isChange);
+    return new Set(isUnread ? [this.#name] : []);
   }
 
   *copy(version: number): Parts {
@@ -94,35 +114,85 @@ class WholeLink<T> implements EntryLink {
   }
 
   *rest(version: number): Parts {
+    if (this.#isOwed) {
+      yield* this.late(version);
+      return;
+    }
     yield this.#save().then(async (saved) => {
       // What is sent is what is remembered: requests in progress may change the value in between.
       const value = this.#options.late === undefined ? saved : structuredClone(saved);
-      if (this.#options.late !== undefined) this.#given = { value };
+      if (this.#options.late !== undefined) this.#gave(value);
       return { value: await this.#down(value, version) } satisfies Whole;
     });
   }
 
-  note(): void {}
+  note(onChange: () => void = () => {}): void {
+    this.#onChange = onChange;
+  }
 
   forget(): void {
     this.#given = undefined;
+    this.#isOwed = false;
+    this.#onTheWay = [];
+    this.#all.delete(this);
   }
 
+  goOn(former: EntryLink): void {
+    if (!(former instanceof WholeLink)) return;
+    const { first, unread } = former as WholeLink<T>;
+    if (first === undefined) return;
+    this.#gave(first.value);
+    this.#isOwed = unread.size > 0;
+  }
+
+  /** The value of which all that came later is unread; undefined where none was given. */
+  get first(): { readonly value: T } | undefined {
+    return this.#onTheWay[0]?.given ?? this.#given;
+  }
+
+  sent(upTo: number): void {
+    for (const part of this.#onTheWay) if (part.upTo === Number.POSITIVE_INFINITY) part.upTo = upTo;
+  }
+
+  read(upTo: number): void {
+    while ((this.#onTheWay[0]?.upTo ?? Number.POSITIVE_INFINITY) <= upTo) this.#onTheWay.shift();
+  }
+
+  // In one turn where nothing of the service takes its time: whoever told of it hears only then that it was read.
   *late(version: number): Parts {
-    const given = this.#given;
-    if (given === undefined) return;
-    yield this.#save().then(async (value) => {
-      const atEnd = await this.#down(value, version);
-      const atHandover = await this.#down(given.value, version);
-      return { late: { atEnd, atHandover } } satisfies Late;
-    });
+    if (this.#given === undefined) return;
+    this.#isOwed = false;
+    const saved = this.#options.save();
+    yield saved instanceof Promise
+      ? saved.then((value) => this.#since(value, version))
+      : this.#since(saved, version);
+  }
+
+  #since(saved: T, version: number): Late | Promise<Late> {
+    const given = this.#given ?? { value: saved };
+    const value = structuredClone(saved);
+    this.#gave(value);
+    const isChange = !isDeepStrictEqual(value, given.value);
+    this.#onTheWay.push({ given, isChange, upTo: Number.POSITIVE_INFINITY });
+    const atEnd = this.#down(value, version);
+    const atHandover = this.#down(given.value, version);
+    if (!(atEnd instanceof Promise || atHandover instanceof Promise)) return { late: { atEnd, atHandover } };
+    return Promise.all([atEnd, atHandover]).then(([end, handover]) => ({
+      late: { atEnd: end, atHandover: handover },
+    }));
+  }
+
+  #gave(value: T): void {
+    this.#given = { value };
+    this.#all.add(this);
   }
 
   async take(part: Part, version: number): Promise<void> {
     const { restore, late } = this.#options;
     if ('late' in (part as Late | Whole)) {
       const { atEnd, atHandover } = (part as Late).late;
-      await late?.(await this.#up(atEnd, version), await this.#up(atHandover, version));
+      await late?.call(this.#options, await this.#up(atEnd, version), await this.#up(atHandover, version));
+      for (const link of this.#all) if (link !== this) link.#owes();
       return;
     }
     const value = await this.#up((part as Whole).value, version);
@@ -138,8 +208,13 @@ class WholeLink<T> implements EntryLink {
     const atEnd = structuredClone(saved instanceof Promise ? await saved : saved);
     const restored = this.#options.restore(value);
     if (restored instanceof Promise) await restored;
-    this.#given = undefined;
+    this.forget();
     await late.call(this.#options, atEnd, atHandover);
+  }
+
+  #owes(): void {
+    this.#isOwed = true;
+    this.#onChange();
   }
 
   async #save(): Promise<T> {

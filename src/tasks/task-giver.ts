@@ -59,6 +59,8 @@ export class TaskGiver {
   #isStopped = false;
   /** False where the other side is gone, and whoever takes over from that one may still look whether this one lives. */
   #isSeen = true;
+  /** Whether what runs here has learned that the other side is gone. */
+  #knowsOfEnd = false;
 
   /** @param failed told of what cannot be given. */
   constructor(channel: Channel, tasks: Tasks, state: GivenState, failed: (error: MoultError) => void) {
@@ -110,6 +112,7 @@ export class TaskGiver {
 
   // Nobody is left who could begin first.
   async #closed(taker: ProcessHandle): Promise<void> {
+    this.#knowsOfEnd = true;
     if (this.#isStopped) {
       taker.close();
       return;
@@ -162,7 +165,7 @@ export class TaskGiver {
   get isOver(): boolean {
     if (!this.#hasBegun) return true;
     if (this.#isStopped) return this.#giving === 0;
-    if (!this.#isSeen) return false;
+    if (!this.#isSeen || (this.#channel.isClosed && !this.#knowsOfEnd)) return false;
     if (this.#tellsAll && this.#onTheWay > 0 && !this.#channel.isClosed) return false;
     return this.#giving === 0 && this.#tasks.all().every((task) => this.#leaving.has(task));
   }

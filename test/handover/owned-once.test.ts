@@ -77,11 +77,13 @@ class World {
     const first = this.#add();
     first.gate = 'open';
     first.successor.serveAtOnce();
-    Owner.isOnTheWay = () => this.ends.some((end) => end.waiting > 0);
+    Owner.isOnTheWay = () => this.ends.some((end) => end.waiting > 0 || end.other.isClosed);
   }
 
   get ends(): End[] {
-    return this.owners.flatMap(({ giver }) => giver ?? []).filter((end) => !end.isClosed);
+    return this.owners
+      .flatMap(({ giver, fallbacks }) => [...(giver ?? []), ...fallbacks.flat()])
+      .filter((end) => !end.isClosed);
   }
 
   /** Who accepts; else whoever would if nobody were between. */
@@ -127,10 +129,12 @@ class World {
         this.#ready();
         return;
       case 'up':
-        for (const { giver } of [...this.owners]) giver?.[1].deliver();
+        for (const { giver, fallbacks } of [...this.owners])
+          for (const ends of [giver ?? [], ...fallbacks]) ends[1]?.deliver();
         return;
       case 'down':
-        for (const { giver } of [...this.owners]) giver?.[0].deliver();
+        for (const { giver, fallbacks } of [...this.owners])
+          for (const ends of [giver ?? [], ...fallbacks]) ends[0]?.deliver();
         return;
       case 'turns':
         await turns();
@@ -218,51 +222,65 @@ class World {
     }
     if (owner.isCutOff) {
       for (const [name, by] of record.runs) if (by === owner) record.mayRepeat.add(name);
-      for (const [what, { by }] of record.last) if (by === owner) record.untold.add(what);
+      for (const [what, by] of record.last) if (by === owner) record.untold.add(what);
     }
-    // What requests still do where all was given away to this one has nowhere to go.
-    if (owner.isProved && source?.isAlive) this.#cutOff(source, owner.giver?.[0]);
+    for (const change of owner.changes) record.ofKilled.add(change);
+    // Whoever has its value is told of each change that comes to it from then on.
+    if (owner.successor.isCommitted && !['probation', 'verifying', 'draining', 'ended'].includes(state))
+      record.hasLostValues = true;
+    if (this.#hasUnreadOfKilled(owner))
+      for (const [what, by] of record.last) if (!by.accepts && !isJob(what)) record.untold.add(what);
+    if (owner.isProved && source?.isAlive) this.#cutOff(source);
     for (const one of takers)
-      if (state !== 'draining' && one.predecessor.state === 'draining') this.#cutOff(one, one.giver?.[1]);
+      if (state !== 'draining' && one.predecessor.state === 'draining') this.#cutOff(one);
+    owner.wasKilled = true;
     this.dies(owner);
   }
 
-  /** Nobody hears of what is done in this one, but who is killed now: jobs it does itself. @param end where that hears of it. */
-  #cutOff(one: Owner, end: End | undefined): void {
-    one.isCutOff = true;
-    const isUnread = (end?.waiting ?? 0) > 0;
-    for (const [what, { by, heard }] of this.record.last) {
-      if (isJob(what)) continue;
-      const isUnheard = by === one && heard?.end === end && (heard?.taken ?? 0) > (end?.taken ?? 0);
-      // What came to it from its own predecessor is passed on in the same turn.
-      if (isUnheard || (by.isCutOff && by !== one && isUnread)) this.record.untold.add(what);
-    }
-    if (one.source?.isAlive && one.predecessor.state !== 'serving' && one.isProved)
-      this.#cutOff(one.source, one.giver?.[0]);
+  /** Whether one that was killed had told this one what it has not read. */
+  #hasUnreadOfKilled(owner: Owner): boolean {
+    const isKilled = ({ peer: { pid } }: End) => this.owners.some((one) => one.pid === pid && one.wasKilled);
+    const ends = [owner.giver?.[0], ...owner.fallbacks.map(([near]) => near)];
+    return ends.some((end) => end !== undefined && end.waiting > 0 && isKilled(end));
   }
 
-  /** Notes by when what was changed just now is heard of by the one to which all is given. */
-  noteChanges(): void {
-    const { last } = this.record;
-    for (const [what, { by, heard }] of last) {
-      const taker = this.owners.find(({ source, isAlive }) => source === by && isAlive);
-      const end =
-        by.predecessor.state === 'draining' && taker === undefined ? by.giver?.[1] : taker?.giver?.[0];
-      if (heard === undefined && end !== undefined)
-        last.set(what, { by, heard: { end, taken: end.taken + end.waiting } });
-    }
+  /** Jobs that run in this one are known to nobody else from now on. */
+  #cutOff(one: Owner): void {
+    one.isCutOff = true;
+    if (one.source?.isAlive && one.predecessor.state !== 'serving' && one.isProved) this.#cutOff(one.source);
   }
 
   dies(owner: Owner): void {
     owner.isAlive = false;
     owner.lifeline[0].close();
     owner.giver?.[0].close();
-    for (const other of this.owners) if (other.source === owner) other.giver?.[1].close();
+    for (const [near] of owner.fallbacks) near.close();
+    for (const other of this.owners) {
+      if (other.source === owner) other.giver?.[1].close();
+      for (const [near, far] of other.fallbacks) if (near.peer.pid === owner.pid) far.close();
+    }
+  }
+
+  #meet(next: Owner, door: string): [End, End] | undefined {
+    const earlier = this.owners.find(({ context, isAlive }) => isAlive && context.fallbacks.own === door);
+    if (earlier === undefined) return undefined;
+    const [near, far] = End.pair(next.pid, earlier.pid);
+    try {
+      earlier.predecessor.letIn(far.channel);
+    } catch {
+      return undefined;
+    }
+    return [near, far];
   }
 
   #add(): Owner {
     this.#count += 1;
-    const owner = new Owner(this.#count, this.record, (one) => this.dies(one));
+    const owner = new Owner(
+      this.#count,
+      this.record,
+      (one) => this.dies(one),
+      (one, door) => this.#meet(one, door),
+    );
     this.owners.push(owner);
     return owner;
   }
@@ -281,8 +299,11 @@ class World {
     const [near, far] = End.pair(next.pid, current.pid);
     next.giver = [near, far];
     next.source = current;
-    next.successor.inheritFrom(near.channel, { keeps: true, broadcasts: true });
-    near.on('inherit', () => near.off('inherit'));
+    near.on('inherit', (message) => {
+      near.off('inherit');
+      const { door, earlier } = message as Message<'inherit'>;
+      next.successor.inheritFrom(near.channel, { keeps: true, broadcasts: true, door, earlier });
+    });
     const hello = { type: 'hello', ...(takesOver ? {} : { generation: next.number }) };
     current.predecessor.receive(far.channel, hello as unknown as Message<'hello'>, next.number);
     near.deliver();
@@ -299,7 +320,7 @@ class World {
       () => {},
     );
     for (let i = 0; i < 20 && next.asked === 'waits'; i += 1) {
-      while (next.giver?.some((end) => end.deliver()));
+      while ([...(next.giver ?? []), ...next.fallbacks.flat()].some((end) => end.deliver()));
       await turn();
     }
   }
@@ -345,7 +366,6 @@ async function play(sequence: readonly Command[]): Promise<World> {
   for (const command of sequence) {
     await world.do(command);
     await microtasks();
-    world.noteChanges();
     world.tidy();
     await microtasks();
     assert.deepEqual(world.record.wrong, [], `after ${command}`);
@@ -403,6 +423,13 @@ function check({ record, owners }: World): void {
       'what was set in the map',
     );
   if (!record.wasKilled) assert.equal(server.counter.count, record.count, 'what was added to the value');
+  if (!record.hasLostMaps && !record.hasLostValues) {
+    const kept = [...record.keys].filter((key) => !record.ofKilled.has(key) && !untold.has(`key ${key}`));
+    assert.ok(
+      server.counter.count >= kept.length,
+      `${server.counter.count} of ${kept.length} additions to the value`,
+    );
+  }
   assert.ok(server.counter.count <= record.count, 'nothing was added twice');
 }
 
@@ -609,6 +636,22 @@ describe('what was acknowledged, over handovers in any order of events', () => {
         const { record } = await play([...unread, ...said, killed, ...talk, ...some]);
         assert.deepEqual([...record.untold], [], 'jobs are told of');
         assert.equal(record.done.size, record.started.size);
+      }
+  });
+
+  it('is told to whoever serves where whoever was told is killed before it has read that', async () => {
+    const changes = ['set older', 'clear older', 'change older'] as const;
+    for (const killed of ['kill giver', 'kill taker'] as const)
+      for (const said of [
+        changes,
+        ['change older', 'set older', 'down', 'change older', 'clear older', 'set older'],
+        ['clear older', 'up', 'down', 'turns', 'change older', 'set older', 'up'],
+        [...changes, 'step', 'step', 'step', 'turns', 'up', 'turns'],
+      ] as const) {
+        const { record, server } = await play([...unread, ...said, killed, ...changes, ...talk, ...some]);
+        assert.deepEqual([...record.untold], []);
+        assert.ok(record.cleared.size >= 1 && record.set.size >= 3);
+        assert.equal(server?.counter.count, record.count);
       }
   });
 

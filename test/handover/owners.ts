@@ -31,27 +31,25 @@ export class Record {
   readonly wrong: string[] = [];
   /** Whether anything was killed; then values of which only the killed one knew are gone. */
   wasKilled = false;
+  /** Whether one was killed that had not given its value away: what only it knew is gone. */
+  hasLostValues = false;
+  /** Changes made in one that was killed later, of which those of its value may not have been told. */
+  readonly ofKilled = new Set<number>();
   /** Whether one was killed that had accepted in probation: what it set in maps is gone. */
   hasLostMaps = false;
   /** Whether one was killed of which nobody had a copy: all is gone. */
   hasLostAll = false;
   /**
-   * Timers, jobs and keys that were changed last in one that lives, and that whoever serves cannot know of: whoever had to
-   * hear of it was killed before, while requests were still in progress there.
+   * Timers, jobs and keys of which nobody who lives can know: whoever changed them was killed, and whoever was told of them,
+   * before it had read that.
    */
   readonly untold = new Set<string>();
   /** Timers and jobs that ran in one that was killed when nobody heard of what it did: that is done once more, or never. */
   readonly mayRepeat = new Set<string>();
-  /** Who changed each last, and by when who has all hears of it. */
-  readonly last = new Map<string, Change>();
+  /** Who changed each last. */
+  readonly last = new Map<string, Owner>();
   /** Who runs each job. */
   readonly runs = new Map<string, Owner>();
-}
-
-/** A change in a generation, and when the one to which it gives all has heard of it: when it has taken so many messages. */
-export interface Change {
-  readonly by: Owner;
-  readonly heard?: { readonly end: End; readonly taken: number };
 }
 
 const server: Server = createServer();
@@ -74,17 +72,27 @@ export class Owner {
   /** Whether it has said that it needs its predecessor no more. */
   isProved = false;
   asked: 'not' | 'waits' | 'has it' = 'not';
-  /** Whether it has given all away, and who has it was killed: nobody hears of what is still done here. */
+  wasKilled = false;
+  /** Whether it has given all away, and who has it was killed: jobs that it still runs are known to nobody else. */
   isCutOff = false;
   /** What was changed, and what was done, here in an undo: nobody else is told of it before this one serves again. */
   readonly inUndo = { changed: new Set<string>(), done: new Set<string>() };
   counter = { count: 0 };
+  /** What was changed here of the map and the value. */
+  readonly changes = new Set<number>();
   /** Towards the generation before: the ends of this side, and of that. */
   giver: [End, End] | undefined;
+  /** Towards generations that still tell the one before: the ends of this side, and of theirs. */
+  readonly fallbacks: [End, End][] = [];
   source: Owner | undefined;
   #waiting: (() => void)[] = [];
 
-  constructor(number: number, record: Record, died: (owner: Owner) => void) {
+  constructor(
+    number: number,
+    record: Record,
+    died: (owner: Owner) => void,
+    meet: (owner: Owner, door: string) => [End, End] | undefined,
+  ) {
     this.number = number;
     this.#record = record;
     // No process can have such a number.
@@ -114,7 +122,7 @@ export class Owner {
       tasks.declare(holding);
       state.declare(holding.piece);
     }
-    this.context = this.#asEstate(state, tasks);
+    this.context = this.#asEstate(state, tasks, meet);
     this.predecessor = new Predecessor(this.context, {
       stage: () => {},
       aborted: () => {},
@@ -169,6 +177,7 @@ export class Owner {
   change(): void {
     this.#record.count += 1;
     this.#record.keys.add(this.#record.count);
+    this.changes.add(this.#record.count);
     this.#changes(`key ${this.#record.count}`);
     this.counter.count += 1;
     this.map.set(this.#record.count, this.number);
@@ -180,10 +189,7 @@ export class Owner {
   }
 
   #changes(what: string): void {
-    const { last, untold } = this.#record;
-    last.set(what, { by: this });
-    // Of jobs it does itself what nobody hears of.
-    if (this.isCutOff && !what.startsWith('job ')) untold.add(what);
+    this.#record.last.set(what, this);
     if (this.predecessor.state === 'undoing') this.inUndo.changed.add(what);
   }
 
@@ -218,7 +224,11 @@ export class Owner {
   /** Whether anything that one side has said is still to be heard by another. */
   static isOnTheWay: () => boolean = () => false;
 
-  #asEstate(state: StateEntries, tasks: Tasks): GenerationContext {
+  #asEstate(
+    state: StateEntries,
+    tasks: Tasks,
+    meet: (owner: Owner, door: string) => [End, End] | undefined,
+  ): GenerationContext {
     const listener = { identity: { name: 'a', family: 'tcp', path: null }, fd: 3, server };
     const own = () => (this.gate === 'closed' ? [] : [listener]);
     const listeners = {
@@ -246,6 +256,15 @@ export class Owner {
       tasks,
       epoch: this.number,
       isBeingFed: () => this.successor.isBeingFed || this.predecessor.isBeingFed,
+      fallbacks: {
+        own: `door ${this.number}`,
+        earlier: () => [...this.successor.earlierDoors, ...this.predecessor.feeds.earlierDoors],
+        open: async (door) => {
+          const ends = meet(this, door);
+          if (ends !== undefined) this.fallbacks.push(ends);
+          return ends?.[0].channel;
+        },
+      },
     });
   }
 

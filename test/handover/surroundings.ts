@@ -26,12 +26,15 @@ interface Modelled {
   readonly tasks: Tasks;
   readonly epoch: number;
   readonly isBeingFed: () => boolean;
+  /** Where fallbacks are let in; by default nobody comes. */
+  readonly fallbacks?: GenerationContext['fallbacks'];
 }
 
 /** A generation without connections, threads, slots and datagrams. */
 export function surroundings(modelled: Modelled): GenerationContext {
   const noFlows = { tell: () => {}, stopTelling: () => {}, close: () => {}, isDone: true };
   return {
+    fallbacks: { own: 'nowhere', earlier: () => [], open: async () => undefined },
     ...modelled,
     connections: new ConnectionTracker(() => false),
     moves: { http1: 'not in this test' },

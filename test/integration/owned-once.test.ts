@@ -216,6 +216,39 @@ describe('what was acknowledged has one owner', () => {
       );
     }));
 
+  it('what requests in progress change, set and clear while whoever took over is stopped, and then killed', () =>
+    owns(['--probation', '200ms'], {}, async ({ service, ask, told, openGate }) => {
+      const first = (await ask('/')).pid as number;
+      await ask('/timer?id=cleared&ms=6000');
+      const late = Array.from({ length: 6 }, (_, i) => {
+        const timers = i === 0 ? 'clear=cleared' : `set=late ${i}&due=10`;
+        return ask(`/late?after=gate&id=late ${i}&${timers}`);
+      });
+      await until('they are in progress', async () => (await service.current()).inFlight === late.length);
+      await service.restart();
+      const second = (await ask('/')).pid as number;
+      // It ends only after the first.
+      await service.restart();
+      const drains = async () => (await service.status()).generations.map(({ pid }) => pid);
+      await until('the third is there to stay', async () => (await service.current()).generation === 3);
+      await until('all three are there', async () =>
+        [first, second].every((pid) => drains().then((all) => all.includes(pid))),
+      );
+      // Whatever is told to it from now on is not read.
+      process.kill(second, 'SIGSTOP');
+      openGate();
+      assert.deepEqual(new Set((await Promise.all(late)).map((one) => one.generation)), new Set([1]));
+      process.kill(second, 'SIGKILL');
+      const keys = late.map((_, i) => `late ${i}`);
+      await until('the third has what they changed', async () => {
+        const now = (await ask('/keys')) as { count: number; keys: string[] };
+        return now.count === late.length && keys.every((key) => now.keys.includes(key));
+      });
+      await until('the timers that they set are run', () => told('fired').length === late.length - 1);
+      assert.ok(told('fired').every(({ id, generation }) => id !== 'cleared' && generation === 3));
+      assert.equal((await ask('/')).timers, 0, 'the one that they cleared is gone');
+    }));
+
   it('a task that returns 10 MB gives it along; one whose value cannot be cloned has the restart undone', async () => {
     await owns([], { BIG: String(10 << 20) }, async ({ service, tells }) => {
       await service.restart();

@@ -118,6 +118,7 @@ const right: Record<string, Fields> = {
   'state-part': { name: 'sessions', version: 2, goesOn: true },
   'state-read': { bytes: 7 },
   'state-copied': {},
+  fallback: {},
   'task-begun': { name: 'mail' },
   'task-given': { name: 'mail', late: true, goesOn: true },
   'task-read': { bytes: 1_048_576 },

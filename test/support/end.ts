@@ -47,6 +47,14 @@ export class End {
     return this.#inbox.length;
   }
 
+  /** As {@link Channel.next}, without a time limit. */
+  next(types: readonly MessageType[]): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      for (const type of types) this.on(type, resolve);
+      this.closed.then(() => reject(new Error(`closed before ${types.join(' or ')}`)));
+    });
+  }
+
   ref(): void {}
   unref(): void {}
 

@@ -93,7 +93,9 @@ export class HandBack {
   }
 
   #takenBack(): void {
-    if (this.#isWaiting) this.#events.takenBack();
+    if (!this.#isWaiting) return;
+    this.#returning.takenBack();
+    this.#events.takenBack();
   }
 
   #giveBack(): void {
@@ -103,7 +105,8 @@ export class HandBack {
     const { claims, threads = [], tasks = [], drainTimeoutMs } = this.#message;
     const times = drainTimesOf(this.#message);
     flows.tell(listenersWithFlows(claims));
-    channel.send({ type: 'handed-back', ...(this.#saysResumed ? { hearsResumed: true } : {}) });
+    const hears = this.#saysResumed ? { hearsResumed: true } : {};
+    channel.send({ type: 'handed-back', door: this.#context.fallbacks.own, ...hears });
     if (!this.#saysResumed) this.#takenBack();
     giving.begin(tasks, drainTimeoutMs);
     this.#context.threads.leave(threads, times);

@@ -13,6 +13,9 @@ import { Taking } from '../taking.js';
 import { LateOpenings } from './late-openings.js';
 import type { StageLimit } from './stage-limit.js';
 
+/** So many generations still finish requests at most. */
+const MAX_EARLIER = 64;
+
 /** A successor that the supervisor has announced. */
 export interface AnnouncedSuccessor {
   readonly generation: number;
@@ -181,7 +184,9 @@ export function offerListeners(context: GenerationContext, channel: Channel, num
   const { items, descriptors } = context.listeners.describe();
   const counted = context.threads.counted(items);
   const told = number === undefined ? {} : { generation: number };
-  const offers = { keeps: true, broadcasts: true, hearsMissing: true };
+  const earlier = context.fallbacks.earlier().slice(0, MAX_EARLIER);
+  const fallbacks = { door: context.fallbacks.own, ...(earlier.length === 0 ? {} : { earlier }) };
+  const offers = { keeps: true, broadcasts: true, hearsMissing: true, ...fallbacks };
   channel.send(
     { type: 'inherit', epoch: context.epoch, listeners: counted, ...offers, ...told },
     descriptors,

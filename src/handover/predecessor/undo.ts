@@ -49,8 +49,8 @@ export class Undo {
       if (this.#isWaiting) this.#limitAnswer();
     };
     const tasks = this.#attempt.giving.givenTasks;
-    channel.on('handed-back', ({ hearsResumed }) => {
-      if (this.#isWaiting) this.#answered(taking, tasks, hearsResumed === true);
+    channel.on('handed-back', ({ hearsResumed, door }) => {
+      if (this.#isWaiting) this.#answered(taking, tasks, hearsResumed === true, door);
     });
     this.#ask(tasks);
   }
@@ -88,12 +88,12 @@ export class Undo {
     });
   }
 
-  #answered(taking: Taking, tasks: string[], hearsResumed: boolean): void {
+  #answered(taking: Taking, tasks: string[], hearsResumed: boolean, door: string | undefined): void {
     this.#hasAnswered = true;
     const { channel, limit, settings } = this.#attempt;
     channel.off('abort');
     // Connections follow at once, whatever the state that came before them still takes to be restored.
-    this.#parts.feeds.takeFrom(channel, (then) => taking.whenTaken(then));
+    this.#parts.feeds.takeFrom(channel, (then) => taking.whenTaken(then), door);
     const resume = () => this.#resume(taking, tasks, hearsResumed);
     const restoreMs = settings.readyTimeoutMs;
     limit.set(restoreMs, () => {

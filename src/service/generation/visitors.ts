@@ -18,7 +18,7 @@ export interface VisitedGeneration {
   expectStranger(admit: () => { readonly number: number; readonly settings: Settings }): number;
 }
 
-/** Lets in who comes to the door of a generation: its successor, other slots, and a supervisor. */
+/** Lets in who comes to the door of a generation: its successor, later generations, other slots, and a supervisor. */
 export function receiveVisitor(
   generation: VisitedGeneration,
   channel: Channel,
@@ -30,6 +30,10 @@ export function receiveVisitor(
   }
   if (hello.role === 'neighbour') {
     receivePeerSlot(generation, channel);
+    return;
+  }
+  if (hello.role === 'fallback') {
+    generation.predecessor.letIn(channel);
     return;
   }
   if (hello.role === 'supervisor' && generation.overseer.meet?.(channel) === true) return;
@@ -48,7 +52,7 @@ function receivePeerSlot(
     const what = `generation ${number} does not serve: it accepts no connections`;
     throw new MoultError('MOULT_NOT_SERVING', what);
   }
-  predecessor.takeFrom(channel);
+  predecessor.feeds.takeFrom(channel);
   const threads = context.threads.doors();
   const doors = threads.length === 0 ? {} : { threads };
   takePassed(channel, context.tasks);
