@@ -354,6 +354,13 @@ export const errorTable = {
     remedy:
       'Keep less in it, raise its maxBytes, or make it a map, which is copied while the service keeps running.',
   },
+  MOULT_STATE_LOST: {
+    meaning: 'A slot that was to end has state, timers or jobs that no other slot takes.',
+    serving: 'unchanged',
+    retry: false,
+    remedy:
+      'Keep that in a store that all slots share, or repeat the command with --drop-state: then it is lost. The message says what it is.',
+  },
   MOULT_STATE_TIMEOUT: {
     meaning: 'The rest of the state took too long to hand over while no generation accepted connections.',
     serving: 'predecessor',

@@ -21,7 +21,7 @@ export interface Operated {
   history(): Record<string, unknown>[];
   restart(request: RestartRequest & Partial<RollRequest>, watch: Watcher): Promise<object>;
   rollback(watch: Watcher): Promise<object>;
-  scale(slots: number): Promise<object>;
+  scale(slots: number, dropState?: boolean): Promise<object>;
   stop(): Promise<void>;
   /** Opens the output file anew. */
   reopenOutput(): Promise<object>;
@@ -65,7 +65,7 @@ export function serveOperator(channel: Channel, supervisor: Operated): void {
     answer(supervisor.upgradeSoon(failed));
   });
   channel.on('reopen-output', () => answer(supervisor.reopenOutput()));
-  channel.on('scale', ({ slots }) => answer(supervisor.scale(slots)));
+  channel.on('scale', ({ slots, dropState }) => answer(supervisor.scale(slots, dropState)));
   channel.on('restart', ({ wait, surge, onFailure, ...request }) => {
     const asked = { ...request, ...(surge && { surge }), ...(onFailure && { onFailure }) };
     const done = supervisor.restart(asked, watch);

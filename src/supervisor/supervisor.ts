@@ -181,16 +181,17 @@ export class Supervisor {
   /**
    * Has so many processes share the service from now on.
    * @returns when those that are new serve, or those that were too many have ended.
+   * @param dropState whether slots end although they have what no other slot takes.
    * @throws MOULT_BAD_OPTION where it was started without slots; MOULT_STOPPING; what {@link Scaling.to} throws.
    */
-  async scale(slots: number): Promise<Scaled> {
+  async scale(slots: number, dropState = false): Promise<Scaled> {
     this.#parts.upgrade.assertNone();
     this.#parts.shutdown.assertNotBegun();
     if (!this.#parts.hasSlots) {
       const what = 'the service was started without slots: start it with --slots (1 or more) to scale it';
       throw new MoultError('MOULT_BAD_OPTION', what);
     }
-    return this.#parts.rollingRestart.scale(slots);
+    return this.#parts.rollingRestart.scale(slots, dropState);
   }
 
   /** Past restarts, oldest first. */

@@ -12,15 +12,17 @@ const MAX_PIECE_NAME = 256;
  */
 export class TaskMap<V> extends MapEntry<string, V> {
   override readonly isOfTask = true;
+  readonly task: { readonly kind: 'timers' | 'jobs'; readonly name: string };
   readonly #taken: (id: string) => void;
   #own = new Set<string>();
 
   /**
-   * @param kind of the task, such as `timers`.
+   * @param kind of the task.
    * @param taken told of each id of which the other generation has told something.
    */
-  constructor(kind: string, task: string, map: StateMap<string, V>, taken: (id: string) => void) {
+  constructor(kind: 'timers' | 'jobs', task: string, map: StateMap<string, V>, taken: (id: string) => void) {
     super(nameOf(kind, task), map, { maxBytes: Number.POSITIVE_INFINITY });
+    this.task = { kind, name: task };
     this.#taken = taken;
   }
 

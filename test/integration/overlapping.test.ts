@@ -234,7 +234,7 @@ describe('a connection whose response outlasts more than one handover', () => {
         return generations.reduce((sum, { inFlight = 0 }) => sum + inFlight, 0) === 20;
       });
       await service.restart();
-      const { code, stderr } = await service.moult('scale', '1', service.name);
+      const { code, stderr } = await service.moult('scale', '1', service.name, '--drop-state');
       assert.equal(code, 0, stderr);
       assert.ok((await slow).every((answer) => /^\d+$/.test(answer)));
       await until('the slot is gone', async () => (await service.status()).generations.length === 1);

@@ -107,11 +107,16 @@ describe('jobs and timers come to pass once over a life', () => {
         await until('it serves', async () => (await ask('/')).generation !== undefined);
         // More than one message has room for, in whichever slot.
         for (let i = 0; i < 4; i += 1) await ask(`/timers?count=20000&bytes=400&ms=3000000`);
-        const fewer = await service.moult('scale', '1', service.name);
+        const refused = await service.moult('scale', '1', service.name);
+        assert.equal(refused.code, 1);
+        assert.match(refused.stderr, /1 instead of 2 slots would lose .*the state counter of one slot/);
+        assert.match(refused.stderr, /MOULT_STATE_LOST/);
+        assert.equal((await service.status()).generations.length, 2, 'nothing was changed');
+        const fewer = await service.moult('scale', '1', service.name, '--drop-state');
         assert.equal(fewer.code, 0, fewer.stderr);
         assert.match(fewer.stdout, /^ {2}lost: the state counter of the slot that has ended$/m);
         await goesWell(keeper, 'scale', '3');
-        const { stdout } = await service.moult('scale', '1', service.name, '--json');
+        const { stdout } = await service.moult('scale', '1', service.name, '--json', '--drop-state');
         const { lost } = JSON.parse(stdout) as { lost: { name: string; slots: number }[] };
         assert.deepEqual(
           lost.find(({ name }) => name === 'counter'),

@@ -11,16 +11,21 @@ export function scaleCommand(): Command {
     .description('change how many processes share a service that was started with --slots')
     .argument('<slots>', 'the new number of processes, or max for one per core')
     .argument('[name]', 'the service (default: the only one that runs)')
+    .option(
+      '--drop-state',
+      'end slots although they have state, timers or jobs that no other slot takes; moult names what is lost',
+    )
     .option('--json', 'print the result as a line of JSON')
     .action(
       async (
         first: string,
         second: string | undefined,
-        flags: { readonly json?: true },
+        flags: { readonly json?: true; readonly dropState?: true },
         command: Command,
       ) => {
         const { slots, name } = inEitherOrder(first, second, command);
-        const value = await ask(findService(name), { type: 'scale', slots });
+        const dropState = flags.dropState === true ? { dropState: true } : {};
+        const value = await ask(findService(name), { type: 'scale', slots, ...dropState });
         if (flags.json === true) printJson({ type: 'result', ok: true, ...value });
         else {
           print(
@@ -34,14 +39,18 @@ export function scaleCommand(): Command {
 
 interface Lost {
   readonly name: string;
+  readonly kind?: string;
   readonly slots: number;
   readonly entries?: number;
+  readonly unknown?: true;
 }
 
 /** A line for each piece of state that ended with its slot. */
 function lostOf(lost: unknown): string[] {
-  return ((lost ?? []) as readonly Lost[]).map(({ name, slots, entries }) => {
-    const what = entries === undefined ? `the state ${name}` : `${entries} entries of the map ${name}`;
+  return ((lost ?? []) as readonly Lost[]).map(({ name, kind, slots, entries, unknown }) => {
+    if (unknown === true) return `whatever ${name} had, which did not say in time`;
+    const counted = kind === undefined ? `entries of the map ${name}` : `${kind} of the name ${name}`;
+    const what = entries === undefined ? `the state ${name}` : `${entries} ${counted}`;
     return `${what} of ${slots === 1 ? 'the slot that has' : `${slots} slots that have`} ended`;
   });
 }

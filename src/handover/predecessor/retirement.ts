@@ -19,7 +19,9 @@ export function endTasks(
   { tasks }: GenerationContext,
   { heirs, timeoutMs }: Retirement,
 ): Pick<Giving, 'isOver'> | undefined {
-  const heir = heirs.find(({ tasks: theirs = [] }) => theirs.length > 0);
+  // Of those that differ the one that takes most.
+  const taken = (heir: Taker) => heir.tasks?.filter((name) => tasks.get(name)?.holding.parts).length ?? 0;
+  const [heir] = heirs.filter((one) => taken(one) > 0).sort((a, b) => taken(b) - taken(a));
   if (heir !== undefined) return passTasks(heir.channel, tasks, heir.tasks ?? [], timeoutMs);
   tasks.end(timeoutMs);
   return undefined;

@@ -81,7 +81,8 @@ export function heedOverseer(lifeline: Line, generation: OverseenGeneration): vo
     generation
       .describe(measure)
       .then((state) => {
-        const beside = declared ? { declared: context.state.declared() } : {};
+        const { state: kept } = context;
+        const beside = declared ? { declared: kept.declared(), passable: kept.passable() } : {};
         lifeline.send({ type: 'state', id, state: { ...state, ...beside } });
       })
       .catch(() => {});

@@ -303,9 +303,10 @@ export class GenerationProcess {
     return this.#state(timeoutMs, measure ? { measure } : {});
   }
 
-  /** What the service has declared and only a successor gets; undefined where an older moult does not say. @throws MOULT_PEER_CLOSED, MOULT_PEER_TIMEOUT */
-  async declared(timeoutMs: number): Promise<GenerationState['declared']> {
-    return (await this.#state(timeoutMs, { declared: true })).declared;
+  /** What the service has declared and only a successor gets, and what another slot takes; nothing where an older moult does not say. @throws MOULT_PEER_CLOSED, MOULT_PEER_TIMEOUT */
+  async declared(timeoutMs: number): Promise<Required<Pick<GenerationState, 'declared' | 'passable'>>> {
+    const { declared = [], passable = [] } = await this.#state(timeoutMs, { declared: true });
+    return { declared, passable };
   }
 
   async #state(timeoutMs: number, wanted: StateQuestion): Promise<GenerationState> {

@@ -49,7 +49,7 @@ interface Replaced {
 
 type Work =
   | { readonly kind: 'restart'; readonly request: RollRequest }
-  | { readonly kind: 'scale'; readonly to: number }
+  | { readonly kind: 'scale'; readonly to: number; readonly dropState: boolean }
   | { readonly kind: 'rollback' }
   | { readonly kind: 'recycle'; readonly slot: Slot; readonly because: string }
   | { readonly kind: 'undo'; readonly replaced: readonly Replaced[]; readonly why: string };
@@ -85,8 +85,8 @@ export class RollingRestart {
   }
 
   /** Changes the number of slots. @returns when those that are to end have ended, or those that are new serve. */
-  async scale(to: number): Promise<Scaled> {
-    return (await this.#queue.enqueue('wait', { kind: 'scale', to })) as Scaled;
+  async scale(to: number, dropState: boolean): Promise<Scaled> {
+    return (await this.#queue.enqueue('wait', { kind: 'scale', to, dropState })) as Scaled;
   }
 
   /** Gives every slot back to the release before. @throws MOULT_NOTHING_TO_ROLL_BACK, or any code of a handover. */
@@ -115,7 +115,7 @@ export class RollingRestart {
       case 'restart':
         return this.#roll(work.request);
       case 'scale':
-        return this.#parts.scaling.to(work.to);
+        return this.#parts.scaling.to(work.to, work.dropState);
       case 'rollback':
         return this.#rollBack();
       case 'recycle':
@@ -131,6 +131,8 @@ export class RollingRestart {
     // The same for all: what the paths hold may change while they are replaced.
     const change = await settings.renew();
     const { release } = change;
+    const count = settings.options.slots;
+    if (count !== null && count !== before) await this.#assertKeepsState(count, change);
     const beganMs = monotonicMs();
     const waiting = [...slots.staying];
     const replaced: Replaced[] = [];
@@ -156,9 +158,18 @@ export class RollingRestart {
     log.info(`${replaced.length} slots were replaced in ${Math.round(summary.tookMs)} ms`);
     if (request.onFailure === 'undo') this.#watchProbation(replaced, change);
     // A number that was changed by hand stays until the file has another one.
-    const { slots: count } = settings.options;
-    if (count !== null && count !== before) await this.#parts.scaling.to(count);
+    if (count !== null && count !== before) await this.#parts.scaling.to(count, false);
     return summary;
+  }
+
+  // Before anything is replaced: what a slot that is to end has no other slot takes.
+  async #assertKeepsState(count: number, change: SettingsChange): Promise<void> {
+    try {
+      await this.#parts.scaling.assertKeepsState(count);
+    } catch (error) {
+      change.revert();
+      throw error;
+    }
   }
 
   async #replace(slot: Slot, request: RestartRequest, release: Release): Promise<Replaced> {

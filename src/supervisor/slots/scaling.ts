@@ -1,5 +1,5 @@
 import type { Logger } from 'pino';
-import { MoultError } from '../../errors.js';
+import { asMoultError, MoultError } from '../../errors.js';
 import { lacks } from '../../lifecycle/listener-names.js';
 import { describeExit } from '../../os/processes/process.js';
 import type { Journal } from '../journal/journal.js';
@@ -8,23 +8,15 @@ import type { Expectations, SupervisorOptions } from '../options.js';
 import type { GenerationProcess } from '../process/generation-process.js';
 import type { OutsideLook } from '../reachability/outside-look.js';
 import type { Slot } from './slot.js';
+import { type LostState, lostOf, type SlotState, whatIsLost } from './slot-state.js';
 import type { Slots } from './slots.js';
 
 /** What a change of the number of slots came to. */
 export interface Scaled {
   readonly slots: number;
   readonly were: number;
-  /** The state of slots that have ended: no other slot has it. */
+  /** What slots had that have ended, and no other slot has. */
   readonly lost?: readonly LostState[];
-}
-
-/** State of one name, of all slots that have ended. */
-export interface LostState {
-  readonly name: string;
-  /** In how many of the slots. */
-  readonly slots: number;
-  /** Of a map: how many entries it had, in all of them. */
-  readonly entries?: number;
 }
 
 /** How long a slot that is to end may take to say what it has. */
@@ -55,12 +47,14 @@ export class Scaling {
   /**
    * Has so many slots from now on.
    * @returns when those that are new serve, or those that are to end have ended.
-   * @throws MOULT_NOT_SERVING when no slot serves that others could be like; MOULT_SUCCESSOR_EXITED, MOULT_START_FAILED MOULT_NOT_REACHED
+   * @param dropState whether slots end although they have what no other slot takes.
+   * @throws MOULT_STATE_LOST when they have, and are not to be ended; MOULT_NOT_SERVING when no slot serves that others could be like; MOULT_SUCCESSOR_EXITED, MOULT_START_FAILED MOULT_NOT_REACHED
    *   or MOULT_READY_TIMEOUT when a new one did not come to serve: then those that are new are ended again.
    */
-  async to(count: number): Promise<Scaled> {
+  async to(count: number, dropState: boolean): Promise<Scaled> {
     const { slots, journal, log } = this.#parts;
     const were = slots.staying.length;
+    const lost = dropState ? await this.#lost(count) : await this.assertKeepsState(count);
     journal.write({ event: 'scale', slots: count });
     if (count > were) {
       await this.#grow(count).catch((error: unknown) => {
@@ -68,11 +62,20 @@ export class Scaling {
         throw error;
       });
     }
-    const lost = count < were ? await this.#shrink(count) : [];
+    if (count < were) await this.#end(slots.staying.slice(count));
     if (count !== were) log.info(`${count} slots serve, ${were} did before`);
     if (lost.length === 0) return { slots: count, were };
-    log.warn(`lost with the slots that have ended: ${lost.map(({ name }) => name).join(', ')}`);
+    log.warn(`lost with the slots that have ended: ${lost.map(whatIsLost).join(', ')}`);
     return { slots: count, were, lost };
+  }
+
+  /** @returns an empty list. @throws MOULT_STATE_LOST where slots that end have what no other slot takes. */
+  async assertKeepsState(count: number): Promise<readonly LostState[]> {
+    const lost = await this.#lost(count);
+    if (lost.length === 0) return lost;
+    const { length } = this.#parts.slots.staying;
+    const what = `${count} instead of ${length} slots would lose ${lost.map(whatIsLost).join(', ')}`;
+    throw new MoultError('MOULT_STATE_LOST', `${what}; nothing was changed`, { details: { lost } });
   }
 
   async #grow(count: number): Promise<void> {
@@ -134,15 +137,20 @@ export class Scaling {
     });
   }
 
-  async #shrink(count: number): Promise<LostState[]> {
-    const leaving = this.#parts.slots.staying.slice(count);
-    const declared = await Promise.all(
-      leaving.map(({ generations }) =>
-        generations.current?.declared(DECLARED_TIMEOUT_MS).catch(() => undefined),
-      ),
-    );
-    await this.#end(leaving);
-    return together(declared.flatMap((one) => one ?? []));
+  // What a slot has that does not answer is not known: it may be anything.
+  async #lost(count: number): Promise<LostState[]> {
+    if (count >= this.#parts.slots.staying.length) return [];
+    const all = await Promise.all(this.#parts.slots.staying.map((slot) => this.#stateOf(slot)));
+    return lostOf(all.slice(count), all.slice(0, count));
+  }
+
+  async #stateOf({ index = 0, generations }: Slot): Promise<SlotState> {
+    try {
+      return { index, ...(await generations.current?.declared(DECLARED_TIMEOUT_MS)) };
+    } catch (error) {
+      const isAlive = asMoultError(error, 'MOULT_PEER_CLOSED').code === 'MOULT_PEER_TIMEOUT';
+      return { index, isSilent: isAlive };
+    }
   }
 
   async #end(leaving: readonly Slot[]): Promise<void> {
@@ -152,18 +160,6 @@ export class Scaling {
     await Promise.all(leaving.map((slot) => slot.leave(heirs)));
     for (const slot of leaving) slots.remove(slot);
   }
-}
-
-function together(
-  declared: readonly { readonly name: string; readonly entries?: number | undefined }[],
-): LostState[] {
-  const lost = new Map<string, LostState>();
-  for (const { name, entries } of declared) {
-    const before = lost.get(name);
-    const sum = entries === undefined ? {} : { entries: entries + (before?.entries ?? 0) };
-    lost.set(name, { name, slots: (before?.slots ?? 0) + 1, ...sum });
-  }
-  return [...lost.values()];
 }
 
 function whatIsMissing({ missing }: GenerationProcess): string {
