@@ -2,7 +2,7 @@
 //
 //   cron   a task each second over 60 s with 20 restarts: 60 runs, each of the right second, each once
 //   jobs   a job of 5 s over restarts each second: begun once, done once; and the same by checkpoint, its generation gone at once
-//   moves  a hundred jobs that move, over restarts: how long each stands still when it changes hands
+//   moves  one, ten and a hundred jobs that move, over restarts: how long each stands still when it changes hands
 //   kills  a task that writes to Redis all the time, while either side of a handover is killed at each of its steps:
 //          one owner at any time, fenced by its epoch, and an owner again soon
 //
@@ -180,7 +180,14 @@ async function proveJobs() {
 }
 
 async function proveMoves() {
-  const [jobs, parts, everyMs, restarts] = [100, 600, 20, 4];
+  const problems = [];
+  // All move in the same moment: what one job takes is seen where it is alone.
+  for (const jobs of [1, 10, 100]) problems.push(...(await proveMovesOf(jobs)));
+  return problems;
+}
+
+async function proveMovesOf(jobs) {
+  const [parts, everyMs, restarts] = [600, 20, 4];
   const problems = [];
   const folder = mkdtempSync(path.join(tmpdir(), 'moult-moves-'));
   const LOG = path.join(folder, 'log');
