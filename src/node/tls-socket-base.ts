@@ -48,3 +48,8 @@ export function markSecured(socket: TLSSocket, server: unknown): void {
   // Source: node lib/_http_server.js, connectionListenerInternal: a handle that somebody consumes is left alone.
   Object.assign(handleOf(socket) ?? {}, { _consumed: true });
 }
+
+/** Begins the time-out of a socket anew, as each write on its handle does. Source: node lib/internal/stream_base_commons.js. */
+export function refreshTimeout(socket: TLSSocket): void {
+  (socket as TLSSocket & { _unrefTimer?(): void })._unrefTimer?.();
+}

@@ -10,7 +10,7 @@ import { NodeProtection } from '#moult/tls/records/node-protection.js';
 import { ALERT, APPLICATION_DATA, HANDSHAKE, HEADER_BYTES } from '#moult/tls/records/record.js';
 import type { RecordProtection } from '#moult/tls/records/record-protection.js';
 import { RecordReader } from '#moult/tls/records/record-reader.js';
-import { bytesOf, Plaintext, RecordWriter } from '#moult/tls/records/record-writer.js';
+import { bytesOf, type Chunk, Plaintext, RecordWriter } from '#moult/tls/records/record-writer.js';
 import { SLAB_BYTES } from '#moult/tls/records/slabs.js';
 import { hex } from './hex.js';
 import { rawRecord } from './raw-record.js';
@@ -34,7 +34,7 @@ for (const way of WAYS) {
       const suite = CIPHER_SUITES.TLS_AES_128_GCM_SHA256;
       const writer = new RecordWriter(way, new TrafficKey(suite, CLIENT_SECRET, 0), 16_384);
       const data = [{ chunk: CLIENT_DATA, encoding: 'utf8' as const }];
-      assert.deepEqual(Buffer.concat([writer.one(data, 50), writer.alert(1, 0)]), CLIENT_RECORDS);
+      assert.deepEqual(Buffer.concat([one(writer, data, 50), writer.alert(1, 0)]), CLIENT_RECORDS);
       const received = feed(readerOf(way, suite, CLIENT_SECRET), CLIENT_RECORDS);
       assert.deepEqual(received.plaintext, CLIENT_DATA);
       assert.equal(received.hasClosed, true);
@@ -178,7 +178,7 @@ for (const way of WAYS) {
       assert.equal(bytesOf(chunks), wanted.length);
       const writer = new RecordWriter(way, new TrafficKey(suite, secret, 0), 16_384);
       const reader = readerOf(way, suite, secret);
-      assert.deepEqual(feed(reader, writer.one(chunks, wanted.length)).plaintext, wanted);
+      assert.deepEqual(feed(reader, one(writer, chunks, wanted.length)).plaintext, wanted);
       const memory = fixedBytes(SLAB_BYTES);
       const end = writer.many(new Plaintext(chunks), memory);
       assert.deepEqual(feed(reader, memory.bytes.subarray(0, end)).plaintext, wanted);
@@ -213,6 +213,11 @@ describe('the memory of keys', () => {
   });
 });
 
+function one(writer: RecordWriter, chunks: readonly Chunk[], length: number): Buffer {
+  const { memory, end } = writer.one(chunks, length);
+  return Buffer.from(memory.bytes.subarray(0, end));
+}
+
 function readerOf(way: RecordProtection, suite: CipherSuite, secret: Buffer): RecordReader {
   return new RecordReader(way, new TrafficKey(suite, secret, 0));
 }
@@ -226,7 +231,7 @@ function feed(reader: RecordReader, bytes: Buffer) {
 /** Data as the socket writes it: in one record, or in slices. */
 function written(writer: RecordWriter, data: Buffer): Buffer[] {
   const chunks = [{ chunk: data, encoding: 'utf8' as const }];
-  if (data.length <= writer.maxSend) return [writer.one(chunks, data.length)];
+  if (data.length <= writer.maxSend) return [one(writer, chunks, data.length)];
   const plaintext = new Plaintext(chunks);
   const slices: Buffer[] = [];
   while (!plaintext.isOver) {

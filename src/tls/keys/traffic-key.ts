@@ -6,6 +6,7 @@ interface Material {
   readonly key: Buffer;
   /** The nonce base: the first 4 bytes are used as they are, the number of the record goes into the other 8. */
   readonly iv: Buffer;
+  readonly ivFirst: number;
   readonly ivHigh: number;
   readonly ivLow: number;
 }
@@ -44,10 +45,10 @@ export class TrafficKey {
 
   /** Writes the nonce of the next record, and counts it: no number is used twice. @param at where in the view. */
   takeNonce(into: DataView, at: number): void {
-    const { iv, ivHigh, ivLow } = this.#derived();
+    const { ivFirst, ivHigh, ivLow } = this.#derived();
     const number = this.#sequence;
     this.#sequence = number + 1;
-    into.setUint32(at, iv.readUInt32BE(0));
+    into.setUint32(at, ivFirst);
     into.setUint32(at + 4, (ivHigh ^ Math.floor(number / 0x1_0000_0000)) >>> 0);
     into.setUint32(at + 8, (ivLow ^ (number >>> 0)) >>> 0);
   }
@@ -74,7 +75,8 @@ export class TrafficKey {
     if (this.#isForgotten) throw new Error('this traffic key was forgotten');
     if (this.#material === undefined) {
       const { key, iv } = keyAndIv(this.suite, this.secret);
-      this.#material = { key, iv, ivHigh: iv.readUInt32BE(4), ivLow: iv.readUInt32BE(8) };
+      const [ivFirst, ivHigh, ivLow] = [iv.readUInt32BE(0), iv.readUInt32BE(4), iv.readUInt32BE(8)];
+      this.#material = { key, iv, ivFirst, ivHigh, ivLow };
     }
     return this.#material;
   }

@@ -218,6 +218,9 @@ export class RecordReader {
     if (this.#pieces.length === 0) return undefined;
     const pieces = this.#pieces;
     this.#pieces = [];
+    const [only] = pieces;
+    if (only !== undefined && pieces.length === 1)
+      return Buffer.from(only.memory.bytes.subarray(only.from, only.to));
     let length = 0;
     for (const { from, to } of pieces) length += to - from;
     const plaintext = Buffer.allocUnsafe(length);

@@ -88,8 +88,11 @@ export class RecordWriter {
     return this.#key;
   }
 
-  /** Data that goes into one record. @param length in bytes, at most {@link maxSend}. */
-  one(chunks: readonly Chunk[], length: number): Buffer {
+  /**
+   * Data that goes into one record. @param length in bytes, at most {@link maxSend}.
+   * @returns where the record ends, in memory that the next one overwrites.
+   */
+  one(chunks: readonly Chunk[], length: number): { readonly memory: FixedBytes; readonly end: number } {
     single ??= fixedBytes(RECORD_ROOM);
     const memory = single;
     const start = this.#keepKeyFresh(memory, 0);
@@ -97,8 +100,7 @@ export class RecordWriter {
     for (const { chunk, encoding } of chunks)
       at +=
         typeof chunk === 'string' ? memory.bytes.write(chunk, at, encoding) : chunk.copy(memory.bytes, at);
-    const end = this.#seal(APPLICATION_DATA, memory, start, length);
-    return Buffer.from(memory.bytes.subarray(0, end));
+    return { memory, end: this.#seal(APPLICATION_DATA, memory, start, length) };
   }
 
   /** As many records of long data as the memory has room for. @returns where they end. */

@@ -1,21 +1,19 @@
-/*
- * Over 300 lines: it stands for a TLSSocket, with a member for each of that one's.
- */
 import type { Server } from 'node:net';
-import { handleOf } from '../../node/handle.js';
+import { handleOf, type StreamHandle } from '../../node/handle.js';
 import { isEnding, readAgain, stopReading } from '../../node/http/standstill.js';
-import type { BaseOptions } from '../../node/tls-socket-base.js';
+import { type BaseOptions, refreshTimeout } from '../../node/tls-socket-base.js';
 import { type FixedBytes, fixedBytes } from '../../os/libcrypto.js';
 import { CIPHER_SUITES } from '../keys/cipher-suites.js';
 import { TrafficKey } from '../keys/traffic-key.js';
-import { CLOSE_NOTIFY, FATAL, type TlsFailure, WARNING } from '../records/alerts.js';
+import type { TlsFailure } from '../records/alerts.js';
 import { fastestProtection } from '../records/fastest-protection.js';
 import type { RecordProtection } from '../records/record-protection.js';
 import { type Received, RecordReader } from '../records/record-reader.js';
-import { bytesOf, type Chunk, Plaintext, RecordWriter } from '../records/record-writer.js';
-import { giveSlab, SLAB_BYTES, takeSlab } from '../records/slabs.js';
+import { type Chunk, RecordWriter } from '../records/record-writer.js';
+import { SLAB_BYTES } from '../records/slabs.js';
 import type { TlsState } from '../state/tls-state.js';
 import { AnsweringTlsSocket } from './answering-socket.js';
+import { closedError, type Done, RecordSender } from './record-sender.js';
 
 /** How a connection that moved is taken over. */
 export interface AdoptTlsOptions {
@@ -29,8 +27,6 @@ export interface AdoptTlsOptions {
   readonly maxRecords?: number | undefined;
 }
 
-type Done = (error?: Error | null) => void;
-
 /**
  * Everything that is read off sockets goes through the same memory: Node reads and tells at once, one after another.
  * Source: libuv, uv__read; node src/stream_base.cc, CustomBufferJSListener.
@@ -43,21 +39,14 @@ let input: FixedBytes | undefined;
  */
 export class MovedTlsSocket extends AnsweringTlsSocket {
   readonly #reader: RecordReader;
-  readonly #writer: RecordWriter;
+  readonly #sender: RecordSender;
   /** Ciphertext that was read where the connection came from; taken in at the beginning. */
   #left: Buffer | undefined;
   #hasBegun = false;
   #isCaptured = false;
   /** What the stream wants to do before it may. */
   #waiting: { readonly work: () => void; readonly done: Done } | undefined;
-  /** Records that the kernel has not taken yet. */
-  #unsent = 0;
-  #isSending = false;
-  #hasSentClose = false;
-  #isAnswering = false;
-  #owesAnswer = false;
   #plainRead = 0;
-  #plainWritten = 0;
 
   /**
    * @param fd belongs to the socket from now on, if nothing is thrown. @param state what is secret in it is copied.
@@ -81,7 +70,8 @@ export class MovedTlsSocket extends AnsweringTlsSocket {
     const writeKey = new TrafficKey(suite, state.serverSecret, Number(state.writeSequence));
     super(basic, state, server);
     this.#reader = new RecordReader(protection, readKey);
-    this.#writer = new RecordWriter(protection, writeKey, state.maxSend, options.maxRecords);
+    const writer = new RecordWriter(protection, writeKey, state.maxSend, options.maxRecords);
+    this.#sender = new RecordSender(writer, this.#wire());
     this.#left = state.left.length === 0 ? undefined : Buffer.from(state.left);
     stopReading(this);
   }
@@ -93,7 +83,7 @@ export class MovedTlsSocket extends AnsweringTlsSocket {
 
   /** What was written to the client here, in bytes, with what waits. */
   get plainBytesWritten(): number {
-    return this.#plainWritten + this.writableLength;
+    return this.#sender.plainBytes + this.writableLength;
   }
 
   /** Lets it read and write: nobody else may from now on. */
@@ -113,10 +103,8 @@ export class MovedTlsSocket extends AnsweringTlsSocket {
 
   /** Whether nothing is under way in either direction, but the beginning of a record that has come. */
   get isAtRest(): boolean {
-    const handle = handleOf(this);
-    if (handle === undefined || !this.#hasBegun || this.#isCaptured) return false;
-    if (this.#unsent > 0 || this.#isSending || handle.writeQueueSize > 0 || this.#owesAnswer) return false;
-    return !this.#hasSentClose && !isEnding(this) && this.#reader.isAtRest;
+    if (handleOf(this) === undefined || !this.#mayWrite) return false;
+    return this.#sender.isAtRest && !isEnding(this) && this.#reader.isAtRest;
   }
 
   /**
@@ -127,14 +115,15 @@ export class MovedTlsSocket extends AnsweringTlsSocket {
     if (!this.isAtRest) return undefined;
     this.#isCaptured = true;
     stopReading(this);
+    const { writer } = this.#sender;
     return {
       ...this.answers(),
       clientSecret: Buffer.from(this.#reader.key.secret),
-      serverSecret: Buffer.from(this.#writer.key.secret),
+      serverSecret: Buffer.from(writer.key.secret),
       readSequence: BigInt(this.#reader.key.sequence),
-      writeSequence: BigInt(this.#writer.key.sequence),
+      writeSequence: BigInt(writer.key.sequence),
       left: this.#reader.left(),
-      maxSend: this.#writer.maxSend,
+      maxSend: writer.maxSend,
     };
   }
 
@@ -156,18 +145,15 @@ export class MovedTlsSocket extends AnsweringTlsSocket {
   /** Says close_notify, then ends. */
   override _final(done: Done): void {
     this.#whenAllowed(done, () => {
-      if (handleOf(this) !== undefined && !this.#hasSentClose) {
-        this.#hasSentClose = true;
-        this.#transmit(this.#writer.alert(WARNING, CLOSE_NOTIFY), () => {});
-      }
+      this.#sender.sayClose();
       super._final(done);
     });
   }
 
-  override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
+  override _destroy(error: Error | null, done: Done): void {
     super._destroy(error, done);
     this.#reader.forget();
-    this.#writer.forget();
+    this.#sender.close();
     this.forgetAnswers();
     this.#left?.fill(0);
     const waiting = this.#waiting;
@@ -176,7 +162,7 @@ export class MovedTlsSocket extends AnsweringTlsSocket {
   }
 
   protected override limitSend(bytes: number): void {
-    this.#writer.maxSend = bytes;
+    this.#sender.writer.maxSend = bytes;
   }
 
   #goOn(): void {
@@ -188,63 +174,25 @@ export class MovedTlsSocket extends AnsweringTlsSocket {
 
   #whenAllowed(done: Done, work: () => void): void {
     if (this.destroyed) done(closedError());
-    else if (this.#hasBegun && !this.#isCaptured) work();
+    else if (this.#mayWrite) work();
     else this.#waiting = { work, done };
   }
 
+  get #mayWrite(): boolean {
+    return this.#hasBegun && !this.#isCaptured;
+  }
+
   #send(chunks: readonly Chunk[], done: Done): void {
-    this.#whenAllowed(done, () => {
-      const length = bytesOf(chunks);
-      this.#answerOwed();
-      this.#isSending = true;
-      const sent: Done = (error) => {
-        this.#isSending = false;
-        if (!error) this.#plainWritten += length;
-        done(error);
-      };
-      if (length === 0) sent();
-      else if (length <= this.#writer.maxSend) this.#transmit(this.#writer.one(chunks, length), sent);
-      else this.#sendMany(new Plaintext(chunks), sent);
-    });
+    if (this.#mayWrite && !this.destroyed) this.#sender.send(chunks, done);
+    else this.#whenAllowed(done, () => this.#sender.send(chunks, done));
   }
 
-  /** Sends long data in slices: no more than one is sealed and not with the kernel. */
-  #sendMany(plaintext: Plaintext, sent: Done): void {
-    for (;;) {
-      if (plaintext.isOver) {
-        sent();
-        return;
-      }
-      if (this.destroyed) {
-        sent(closedError());
-        return;
-      }
-      this.#answerOwed();
-      const slab = takeSlab();
-      const length = this.#writer.many(plaintext, slab);
-      let state: 'in this turn' | 'done' | 'later' = 'in this turn';
-      this.#transmit(slab.bytes.subarray(0, length), (error) => {
-        giveSlab(slab);
-        if (error) {
-          state = 'later';
-          sent(error);
-        } else if (state === 'later') this.#sendMany(plaintext, sent);
-        else state = 'done';
-      });
-      if ((state as string) !== 'done') {
-        state = 'later';
-        return;
-      }
-    }
-  }
-
-  /** Hands records to the kernel, behind those that it was handed before. */
-  #transmit(records: Buffer, done: Done): void {
-    this.#unsent += 1;
-    super._write(records, 'buffer' as BufferEncoding, (error) => {
-      this.#unsent -= 1;
-      done(error);
-    });
+  #wire() {
+    return {
+      handle: handleOf(this) as StreamHandle,
+      write: (records: Buffer, done: Done) => super._write(records, 'buffer' as BufferEncoding, done),
+      refreshTimeout: () => refreshTimeout(this),
+    };
   }
 
   /** @returns whether more may be read now. */
@@ -258,7 +206,7 @@ export class MovedTlsSocket extends AnsweringTlsSocket {
       return false;
     }
     const { plaintext, hasClosed, wantsKeyUpdate, failure } = received;
-    if (wantsKeyUpdate && failure === undefined) this.#answerKeyUpdate();
+    if (wantsKeyUpdate && failure === undefined) this.#sender.answerKeyUpdate();
     let wantsMore = true;
     try {
       if (plaintext !== undefined) {
@@ -283,30 +231,8 @@ export class MovedTlsSocket extends AnsweringTlsSocket {
 
   /** Tells the client by an alert, if it was not the client who told us, and closes. */
   #fail(failure: TlsFailure): void {
-    if (failure.alert !== undefined && handleOf(this) !== undefined && !this.#hasSentClose)
-      this.#transmit(this.#writer.alert(FATAL, failure.alert), () => {});
+    if (failure.alert !== undefined) this.#sender.sayAlert(failure.alert);
     this.destroy(failure);
-  }
-
-  /** One answer at a time waits for the kernel: it is the answer to all that came before it. */
-  #answerKeyUpdate(): void {
-    if (this.#isAnswering) this.#owesAnswer = true;
-    else this.#sendKeyUpdate();
-  }
-
-  /** No data goes out before the answer. Source: RFC 8446, 4.6.3. */
-  #answerOwed(): void {
-    if (this.#owesAnswer) this.#sendKeyUpdate();
-  }
-
-  #sendKeyUpdate(): void {
-    this.#owesAnswer = false;
-    if (handleOf(this) === undefined || this.#hasSentClose) return;
-    this.#isAnswering = true;
-    this.#transmit(this.#writer.keyUpdate(), () => {
-      this.#isAnswering = false;
-      if (!this.destroyed) this.#answerOwed();
-    });
   }
 }
 
@@ -336,10 +262,6 @@ export function adoptTls(fd: number, state: TlsState, options: AdoptTlsOptions =
 /** {@link MovedTlsSocket.capture} of a socket that moved before; undefined for every other one. */
 export function captureMoved(socket: unknown): TlsState | undefined {
   return socket instanceof MovedTlsSocket ? socket.capture() : undefined;
-}
-
-function closedError(): Error {
-  return Object.assign(new Error('the TLS connection was closed'), { code: 'ERR_STREAM_DESTROYED' });
 }
 
 function isHalfOpen(server: Server | undefined): boolean {

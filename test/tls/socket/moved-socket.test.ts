@@ -102,6 +102,42 @@ describe('a TLS connection that moved', () => {
     moved.destroy();
   });
 
+  tidy('goes on behind the part of a record that a full kernel took', async (later) => {
+    for (const options of [{}, { maxRecords: 30 }]) {
+      const { client, ...known } = await connection(later);
+      const moved = moveHere({ client, ...known }, options);
+      moved.begin();
+      const [sent, read] = [createHash('sha256'), createHash('sha256')];
+      let waited = 0;
+      let bytes = 0;
+      let count = 0;
+      client.pause();
+      const end = new Promise((resolve) => client.on('end', resolve));
+      client.on('data', (data) => {
+        read.update(data);
+        bytes += data.length;
+      });
+      // Each one alone: what the stream collects meanwhile would go another way.
+      for (; waited < 20; count += 1) {
+        const data = randomBytes(1 + (count % 16_384));
+        sent.update(data);
+        const written = new Promise((resolve) => moved.write(data, resolve));
+        if ((handleOf(moved)?.writeQueueSize ?? 0) > 0) {
+          waited += 1;
+          client.resume();
+          await written;
+          client.pause();
+        } else await written;
+      }
+      client.resume();
+      moved.end();
+      await end;
+      assert.equal(read.digest('hex'), sent.digest('hex'), `${bytes} bytes of ${count} records`);
+      assert.equal(moved.bytesWritten, bytes);
+      moved.destroy();
+    }
+  });
+
   tidy('keeps its content when a listener throws, and goes on', async (later) => {
     const { client, ...known } = await connection(later);
     const moved = moveHere({ client, ...known });
