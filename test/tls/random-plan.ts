@@ -102,7 +102,7 @@ function bad(random: Random): Step[] {
     padding: random(4),
   });
   const content = bytesBy(random, 1 + random(100));
-  switch (random(20)) {
+  switch (random(21)) {
     case 0:
       return [alert(1, 0)];
     case 1:
@@ -148,6 +148,15 @@ function bad(random: Random): Step[] {
       return [
         { kind: 'bytes', bytes: Buffer.concat([Buffer.from([23, 3, 3, 0, random(20)]), Buffer.alloc(20)]) },
       ];
+    case 18:
+      // What each of them is counted for, and which of the others ends the count.
+      return Array.from({ length: 4 + random(60) }, (): Step => {
+        if (random(4) === 0) return alert(1 + random(2), 90);
+        if (random(9) > 0) return empty(random);
+        return random(2) === 0
+          ? data(random, 9)
+          : { kind: 'key update', request: 0, pieces: random(2) === 0 ? [5] : [2, 3] };
+      });
     default:
       return [{ kind: 'changed', content, at: random(content.length + 22), by: 1 << random(8) }];
   }

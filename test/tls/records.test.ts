@@ -161,6 +161,25 @@ for (const way of WAYS) {
       }
     });
 
+    it('of alerts that say nothing are counted until content comes', () => {
+      const suite = CIPHER_SUITES.TLS_AES_128_GCM_SHA256;
+      const canceled = [ALERT, Buffer.from([1, 90])] as const;
+      const four = [canceled, canceled, canceled, canceled];
+      const empty = [APPLICATION_DATA, undefined] as const;
+      const between = (...records: (readonly [number, Buffer | undefined])[]) => {
+        const secret = randomBytes(suite.hashBytes);
+        const reader = readerOf(way, suite, secret);
+        const key = new TrafficKey(suite, secret, 0);
+        const all = [...four, ...records, canceled].map(([type, content]) =>
+          rawRecord(key, type, content, 1),
+        );
+        return feed(reader, Buffer.concat(all)).failure?.code;
+      };
+      assert.equal(between(), 'ERR_SSL_TOO_MANY_WARN_ALERTS');
+      assert.equal(between(empty), 'ERR_SSL_TOO_MANY_WARN_ALERTS');
+      assert.equal(between([APPLICATION_DATA, Buffer.from('x')]), undefined);
+    });
+
     it('have texts in each encoding', () => {
       const suite = CIPHER_SUITES.TLS_AES_128_GCM_SHA256;
       const secret = randomBytes(32);

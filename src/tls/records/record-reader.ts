@@ -174,7 +174,7 @@ export class RecordReader {
       this.#failure = brokenBy('mixed handshake and non handshake data', UNEXPECTED_MESSAGE);
       return;
     }
-    if (type !== ALERT) this.#emptyAlerts = 0;
+    if (type !== ALERT && end > from) this.#emptyAlerts = 0;
     if (type === APPLICATION_DATA) {
       if (end > from) this.#pieces.push({ memory, from, to: end });
     } else if (type === ALERT) this.#takeAlert(memory.bytes.subarray(from, end));
