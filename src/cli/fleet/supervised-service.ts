@@ -1,9 +1,14 @@
 import { runDeployStep } from '../../fleet/agent/deploy-step.js';
-import type { Health, LocalService, PastRestart } from '../../fleet/agent/local-service.js';
+import {
+  type Health,
+  type LocalService,
+  type PastRestart,
+  Unanswered,
+} from '../../fleet/agent/local-service.js';
 import type { FleetSettings } from '../../fleet/settings.js';
 import type { RunFolder } from '../../supervisor/journal/run-folder.js';
 import type { GenerationStatus, ServiceStatus } from '../../supervisor/status.js';
-import { ask } from '../services/control.js';
+import { ask, isUnanswered } from '../services/control.js';
 
 /** In these a generation is on its way, or may yet be taken back. */
 const UNSETTLED = new Set([
@@ -16,6 +21,8 @@ const UNSETTLED = new Set([
   'verifying',
   'undoing',
 ]);
+
+type Asked = Parameters<typeof ask>;
 
 /** A service under a supervisor of this machine, as its agent sees it: by what every command may ask. */
 export class SupervisedService implements LocalService {
@@ -32,7 +39,7 @@ export class SupervisedService implements LocalService {
   }
 
   async health(): Promise<Health> {
-    const status = (await ask(this.#folder, { type: 'status', measure: true })) as unknown as ServiceStatus;
+    const status = (await this.#ask({ type: 'status', measure: true })) as unknown as ServiceStatus;
     const serving = status.generations.filter(({ state }) => state === 'serving');
     const sum = (of: (one: GenerationStatus) => number | undefined, all = serving) =>
       Math.round(all.reduce((whole, one) => whole + (of(one) ?? 0), 0));
@@ -59,7 +66,7 @@ export class SupervisedService implements LocalService {
   }
 
   async history(): Promise<readonly PastRestart[]> {
-    const { restarts } = await ask(this.#folder, { type: 'history' });
+    const { restarts } = await this.#ask({ type: 'history' });
     return (restarts as Record<string, unknown>[]).map(({ generation, kind, result, message }) => ({
       generation: Number(generation),
       kind: String(kind),
@@ -78,14 +85,21 @@ export class SupervisedService implements LocalService {
       untilDrained: false,
       whenQuiet: null,
     } as const;
-    const { generation, slots } = await ask(this.#folder, question, (event) => told(String(event.stage)));
+    const { generation, slots } = await this.#ask(question, (event) => told(String(event.stage)));
     const all = Array.isArray(slots) ? slots.map((one) => Number(one.generation)) : [];
     return { generation: Math.max(Number(generation), ...all) };
   }
 
   async rollback(): Promise<{ generation: number }> {
-    const { generation } = await ask(this.#folder, { type: 'rollback' });
+    const { generation } = await this.#ask({ type: 'rollback' });
     return { generation: Number(generation) };
+  }
+
+  // All that a supervisor is asked.
+  #ask(...[question, onEvent]: [Asked[1], Asked[2]?]): ReturnType<typeof ask> {
+    return ask(this.#folder, question, onEvent).catch((error: unknown) => {
+      throw isUnanswered(error) ? new Unanswered(String(error), { cause: error }) : error;
+    });
   }
 
   deploy(release: string, why: 'restart' | 'undo'): Promise<void> {

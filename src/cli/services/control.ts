@@ -64,6 +64,14 @@ export async function ask(
   }
 }
 
+/** Errors that no supervisor has answered with. */
+const unanswered = new WeakSet<object>();
+
+/** Whether {@link ask} threw this because the supervisor could not be reached, or ended before it had answered. */
+export function isUnanswered(error: unknown): boolean {
+  return typeof error === 'object' && error !== null && unanswered.has(error);
+}
+
 // Who connects while the program is replaced waits in its queue; only who was connected before is here.
 function isReplaced(error: unknown, { type }: Question): boolean {
   if (!(error instanceof MoultError)) return false;
@@ -79,7 +87,7 @@ async function askOnce(
   afterwards: (channel: Channel) => Promise<void>,
 ): Promise<Record<string, unknown>> {
   const owners = ownersOf(folder.path, folder.control);
-  const opening = await openOperator(folder.control, owners, OPENING_TIMEOUT_MS);
+  const opening = await openOperator(folder.control, owners, OPENING_TIMEOUT_MS).catch(withoutAnswer);
   const channel = opening.toChannel();
   let heedInterrupts = () => {};
   try {
@@ -91,7 +99,7 @@ async function askOnce(
     );
     channel.send(question);
     if (what !== undefined) heedInterrupts = tellAtInterrupt(folder.name, what);
-    const message = await answer;
+    const message = await answer.catch(withoutAnswer);
     if (message.type === 'result' && message.ok) {
       await afterwards(channel);
       return message.value ?? {};
@@ -103,4 +111,9 @@ async function askOnce(
     heedInterrupts();
     channel.close();
   }
+}
+
+function withoutAnswer(error: unknown): never {
+  if (typeof error === 'object' && error !== null) unanswered.add(error);
+  throw error;
 }

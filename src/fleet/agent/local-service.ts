@@ -1,6 +1,12 @@
-/** What an agent knows of its service, and can do with it. */
+/** The supervisor could not be asked, or ended before it answered: what it had begun comes to its end without it, well or not. */
+export class Unanswered extends Error {
+  /** As text. */
+  override readonly name = 'Unanswered';
+}
+
+/** What an agent knows of its service, and can do with it. Where the supervisor gives no answer, all throw {@link Unanswered}. */
 export interface LocalService {
-  /** How it is. @throws while its supervisor does not answer. */
+  /** How it is. */
   health(): Promise<Health>;
   /** Past restarts, oldest first, as `moult history --json` has them. */
   history(): Promise<readonly PastRestart[]>;

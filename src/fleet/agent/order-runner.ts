@@ -1,7 +1,7 @@
 import { asMoultError } from '../../errors.js';
 import type { ObeyedRecord, Order } from '../records.js';
 import { judge } from '../roll/obedience.js';
-import type { LocalService } from './local-service.js';
+import { type LocalService, Unanswered } from './local-service.js';
 
 /** How often to check whether a service that is busy has come to rest. */
 const LOOK_MS = 500;
@@ -95,6 +95,10 @@ export class OrderRunner {
   }
 
   async #replace(): Promise<void> {
+    if ((await this.#attempt()) === 'unanswered') await this.#findOut();
+  }
+
+  async #attempt(): Promise<'answered' | 'unanswered'> {
     let canTakeBack = () => {};
     let isOver = () => {};
     this.#restart = {
@@ -108,13 +112,16 @@ export class OrderRunner {
     try {
       await this.#deploy();
       // Meanwhile it may have been told to take it back.
-      if (this.#obeyed?.outcome !== 'running') return;
+      if (this.#obeyed?.outcome !== 'running') return 'answered';
       const { generation } = await this.#parts.service.restart((stage) => {
         if (COMMITTED.includes(stage)) canTakeBack();
       });
       await this.#ended({ outcome: 'succeeded', made: generation });
+      return 'answered';
     } catch (error) {
+      if (error instanceof Unanswered) return 'unanswered';
       await this.#ended({ outcome: 'failed', reason: reasonOf(error) });
+      return 'answered';
     } finally {
       this.#restart = undefined;
       canTakeBack();
@@ -160,6 +167,8 @@ export class OrderRunner {
       );
     } catch (error) {
       if (this.#parts.signal.aborted) return;
+      // Whether it was taken back shows when the supervisor is there again.
+      if (error instanceof Unanswered) return this.#takeBack();
       await this.#change({ outcome: 'not-taken-back', reason: reasonOf(error) });
     }
   }
@@ -197,8 +206,18 @@ export class OrderRunner {
 
   // The agent before this one was killed in the middle of a restart, or its supervisor was.
   async #findOut(): Promise<void> {
+    for (;;) {
+      await this.#atRest();
+      try {
+        return await this.#conclude();
+      } catch (error) {
+        if (!(error instanceof Unanswered)) throw error;
+      }
+    }
+  }
+
+  async #conclude(): Promise<void> {
     const { service, log } = this.#parts;
-    await this.#atRest();
     const before = this.#obeyed?.before.generation ?? 0;
     const { generation } = await service.health();
     const since = (await service.history()).filter((one) => one.generation > before);

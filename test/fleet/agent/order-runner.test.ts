@@ -1,0 +1,150 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import {
+  type Health,
+  type LocalService,
+  type PastRestart,
+  Unanswered,
+} from '#moult/fleet/agent/local-service.js';
+import { OrderRunner } from '#moult/fleet/agent/order-runner.js';
+import type { ObeyedRecord, Order } from '#moult/fleet/records.js';
+
+/** A service whose supervisor may end at any call; what it had begun goes on. */
+class Service implements LocalService {
+  readonly hasDeploy = false;
+  readonly calls: string[] = [];
+  generation = 1;
+  past: PastRestart[] = [];
+  /** What becomes of the next restart or rollback; the supervisor may end before it answers. */
+  next: { readonly result: 'confirmed' | 'failed' | 'not begun'; readonly isAnswered: boolean }[] = [];
+  /** So many looks go unanswered. */
+  looksLost = 0;
+
+  async health(): Promise<Health> {
+    this.#look();
+    const rest = { connections: 0, inFlight: 0, restarts: 0, crashes: 0 };
+    return { state: 'serving', generation: this.generation, isSettled: true, ...rest };
+  }
+
+  async history(): Promise<readonly PastRestart[]> {
+    this.#look();
+    return this.past;
+  }
+
+  restart(): Promise<{ generation: number }> {
+    return this.#does('restart');
+  }
+
+  rollback(): Promise<{ generation: number }> {
+    return this.#does('rollback');
+  }
+
+  async deploy(): Promise<void> {}
+
+  #look(): void {
+    if (this.looksLost === 0) return;
+    this.looksLost -= 1;
+    throw new Unanswered('the supervisor is away');
+  }
+
+  async #does(kind: string): Promise<{ generation: number }> {
+    this.calls.push(kind);
+    const { result, isAnswered } = this.next.shift() ?? { result: 'confirmed', isAnswered: true };
+    const generation = this.past.length + 2;
+    if (result !== 'not begun') this.past.push({ generation, kind, result });
+    if (result === 'confirmed') this.generation = generation;
+    if (!isAnswered) throw new Unanswered('the supervisor ended');
+    if (result !== 'confirmed') throw new Error(`the ${kind} failed`);
+    return { generation };
+  }
+}
+
+const order = (action: Order['action']): Order => ({
+  protocol: 1,
+  roll: 'r1',
+  serial: 1,
+  action,
+  epoch: 1,
+  release: null,
+});
+
+function runnerOf(service: Service, obeyed?: ObeyedRecord): { runner: OrderRunner; kept: string[] } {
+  const kept: string[] = [];
+  const parts = {
+    service,
+    keep: async ({ outcome }: ObeyedRecord) => {
+      kept.push(outcome);
+    },
+    release: () => null,
+    log: { info() {}, warn() {} },
+    signal: new AbortController().signal,
+  };
+  return { runner: new OrderRunner(parts, obeyed), kept };
+}
+
+describe('what a host does whose supervisor ends in the middle', () => {
+  it('is to find out how a restart ended, and never to call one failed that has succeeded', async () => {
+    const service = new Service();
+    service.next = [{ result: 'confirmed', isAnswered: false }];
+    const { runner, kept } = runnerOf(service);
+    await runner.obey(order('restart'));
+    assert.deepEqual(kept, ['running', 'succeeded']);
+    assert.equal(runner.obeyed?.made, 2);
+    assert.deepEqual(service.calls, ['restart']);
+  });
+
+  it('is to report a restart as failed that has failed, by the reason that was kept', async () => {
+    const service = new Service();
+    service.next = [{ result: 'failed', isAnswered: false }];
+    const { runner, kept } = runnerOf(service);
+    await runner.obey(order('restart'));
+    assert.deepEqual(kept, ['running', 'failed']);
+    assert.deepEqual(service.calls, ['restart']);
+  });
+
+  it('is to begin a restart again that had not begun, three times at most', async () => {
+    const service = new Service();
+    service.next = [{ result: 'not begun', isAnswered: false }];
+    const { runner } = runnerOf(service);
+    await runner.obey(order('restart'));
+    assert.equal(runner.obeyed?.outcome, 'succeeded');
+    assert.deepEqual(service.calls, ['restart', 'restart']);
+
+    const never = new Service();
+    never.next = Array.from({ length: 9 }, () => ({ result: 'not begun', isAnswered: false }) as const);
+    const another = runnerOf(never);
+    await another.runner.obey(order('restart'));
+    assert.equal(another.runner.obeyed?.outcome, 'failed');
+    assert.deepEqual(never.calls, ['restart', 'restart', 'restart']);
+  });
+
+  it('is to ask again where it was asked for what it knows', async () => {
+    const service = new Service();
+    service.past = [{ generation: 2, kind: 'restart', result: 'confirmed' }];
+    service.generation = 2;
+    service.looksLost = 2;
+    const { runner } = runnerOf(service, {
+      ...order('restart'),
+      before: { generation: 1, release: null },
+      outcome: 'running',
+    });
+    await runner.resume();
+    assert.equal(runner.obeyed?.outcome, 'succeeded');
+    assert.deepEqual(service.calls, []);
+  });
+
+  it('is to take back what it was told to, once, whether that was answered or not', async () => {
+    for (const result of ['confirmed', 'not begun'] as const) {
+      const service = new Service();
+      const { runner, kept } = runnerOf(service);
+      await runner.obey(order('restart'));
+      service.next = [{ result, isAnswered: false }];
+      await runner.obey(order('undo'));
+      assert.deepEqual(kept, ['running', 'succeeded', 'taking-back', 'taken-back']);
+      assert.deepEqual(
+        service.past.map(({ kind }) => kind),
+        ['restart', 'rollback'],
+      );
+    }
+  });
+});
