@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe } from 'node:test';
 import { runDeployStep } from '#moult/fleet/agent/deploy-step.js';
+import { until } from '../support/events.js';
 import { temporaryFolder } from '../support/temporary-folder.js';
 import { tidy } from '../support/tidy.js';
 
@@ -17,5 +19,34 @@ describe('a deploy step', () => {
     await assert.rejects(run('kill -9 $$'), /was ended by SIGKILL/);
     // What it has started ends with it.
     await assert.rejects(run('sleep 100 & sleep 100', 100), /took longer than 0\.1 s/);
+    // What it leaves on purpose stays, and nobody waits for it.
+    await run('sleep 100 & echo $! > left');
+    const left = Number(readFileSync(join(folder, 'left'), 'utf8'));
+    process.kill(left, 'SIGKILL');
+  });
+
+  tidy('ends with its agent, however that ends', async (later) => {
+    const folder = temporaryFolder(later);
+    const module = import.meta.resolve('#moult/fleet/agent/deploy-step.js');
+    const step = { command: 'sleep 100 & echo $! > pid && mv pid slept; wait', folder, timeoutMs: 100_000 };
+    const text = `import { runDeployStep } from ${JSON.stringify(module)};
+      await runDeployStep(${JSON.stringify(step)}, 'api', '42', 'restart');`;
+    const agent = spawn(process.execPath, ['--input-type=module', '-e', text], { stdio: 'inherit' });
+    later(() => agent.kill('SIGKILL'));
+    const slept = join(folder, 'slept');
+    await until(() => existsSync(slept), 'it sleeps');
+    const pid = Number(readFileSync(slept, 'utf8'));
+    agent.kill('SIGKILL');
+    // Nobody may have collected it.
+    const isLiving = () => /^State:\s+[^Z]/m.test(statusOf(pid));
+    await until(() => !isLiving(), 'what it had begun has ended');
   });
 });
+
+function statusOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/status`, 'utf8');
+  } catch {
+    return '';
+  }
+}

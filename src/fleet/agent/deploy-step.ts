@@ -1,9 +1,17 @@
 import { spawn } from 'node:child_process';
+import type { Writable } from 'node:stream';
 
 /** How much of its output is told when it fails. */
 const TOLD_CHARACTERS = 300;
 /** How long it may take to end after its time, before it is killed. */
 const GRACE_MS = 5000;
+
+/**
+ * A shell that reads from the agent, in the group of the command: where the agent has ended without a word it ends them all. It
+ * holds nothing of the command's, so that nobody waits for it.
+ */
+const GUARDED = '(read -r over <&3 || kill -KILL 0) >/dev/null 2>&1 & exec 3<&- /bin/sh -c "$1"';
+const RELEASE = 'over\n';
 
 /** The deploy step of a host. */
 export interface DeployStep {
@@ -14,7 +22,8 @@ export interface DeployStep {
 }
 
 /**
- * Runs it; the release is told in MOULT_RELEASE and MOULT_SERVICE, never as a part of the command.
+ * Runs it; the release is told in MOULT_RELEASE and MOULT_SERVICE, never as a part of the command. Where this process is killed,
+ * the command ends with it: the next agent runs it again, and never beside itself.
  * @param why in MOULT_DEPLOY: `restart` before the restart, `undo` where a release is brought back.
  * @throws why it failed, with the end of its output.
  */
@@ -27,19 +36,21 @@ export function runDeployStep(
   return new Promise((resolve, reject) => {
     const env = { ...process.env, MOULT_RELEASE: release, MOULT_SERVICE: service, MOULT_DEPLOY: why };
     // A group of its own: what it has started ends with it.
-    const child = spawn('/bin/sh', ['-c', command], {
+    const child = spawn('/bin/sh', ['-c', GUARDED, '/bin/sh', command], {
       cwd: folder,
       env,
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
       detached: true,
     });
+    const guard = child.stdio[3] as Writable | null;
+    guard?.on('error', () => {});
     let output = '';
     let isLate = false;
     const hear = (bytes: Buffer) => {
       output = (output + bytes.toString('utf8')).slice(-4 * TOLD_CHARACTERS);
     };
-    child.stdout.on('data', hear);
-    child.stderr.on('data', hear);
+    child.stdout?.on('data', hear);
+    child.stderr?.on('data', hear);
     const end = (name: NodeJS.Signals) => {
       try {
         if (child.pid !== undefined) process.kill(-child.pid, name);
@@ -56,8 +67,9 @@ export function runDeployStep(
     const over = (failure: string | undefined) => {
       clearTimeout(limit);
       clearTimeout(killing);
-      child.stdout.destroy();
-      child.stderr.destroy();
+      guard?.end(RELEASE);
+      child.stdout?.destroy();
+      child.stderr?.destroy();
       if (failure === undefined) return resolve();
       const last = output.trim().slice(-TOLD_CHARACTERS);
       reject(new Error(`the deploy step ${failure}${last === '' ? '' : `: ${last}`}`));
