@@ -3,43 +3,58 @@ import { type Figures, judgeCanaries } from '../roll/canary-figures.js';
 import type { Roll } from '../roll/roll.js';
 import type { Happened } from '../roll/roll-machine.js';
 
-/** Watches canaries for their time, by the clock of this leader; the next leader watches them anew. */
+/** How hosts say they are. */
+interface Healths {
+  health(host: string): AliveRecord | undefined;
+}
+
+/**
+ * Watches canaries for their time, by the clock of this leader; the next leader watches them anew. It is over when each canary
+ * has said how it is after that time: hosts say so every few seconds only.
+ */
 export class CanaryWatch {
   #watchedMs = 0;
-  /** How hosts were when it began. */
+  /** How hosts were when each was first heard of. */
   #before: Map<string, AliveRecord> | undefined;
+  /** What canaries had said last when their time was over. */
+  #atEnd: Map<string, AliveRecord | undefined> | undefined;
 
   /** So much time has gone by, in which this process could see. */
   pass(ms: number): void {
     this.#watchedMs += ms;
   }
 
-  happened(roll: Roll, hosts: { health(host: string): AliveRecord | undefined }): Happened[] {
+  happened(roll: Roll, hosts: Healths): Happened[] {
     if (roll.phase !== 'watching') {
       this.#before = undefined;
       return [];
     }
     if (this.#before === undefined) {
-      const all = Object.keys(roll.hosts).flatMap((host) => {
-        const health = hosts.health(host);
-        return health === undefined ? [] : [[host, health] as const];
-      });
-      this.#before = new Map(all);
+      this.#before = new Map();
+      this.#atEnd = undefined;
       this.#watchedMs = 0;
-      return [];
+    }
+    for (const host of Object.keys(roll.hosts)) {
+      const health = hosts.health(host);
+      if (health !== undefined && !this.#before.has(host)) this.#before.set(host, health);
     }
     const reason = this.#judge(roll, hosts);
     if (reason !== undefined) return [{ type: 'watched', reason }];
-    return this.#watchedMs >= roll.terms.watchForMs ? [{ type: 'watched' }] : [];
+    if (this.#watchedMs < roll.terms.watchForMs) return [];
+    const canaries = roll.waves[0] ?? [];
+    this.#atEnd ??= new Map(canaries.map((host) => [host, hosts.health(host)]));
+    const isHeard = canaries.every((host) => hosts.health(host) !== this.#atEnd?.get(host));
+    return isHeard ? [{ type: 'watched' }] : [];
   }
 
-  #judge(roll: Roll, hosts: { health(host: string): AliveRecord | undefined }): string | undefined {
+  #judge(roll: Roll, hosts: Healths): string | undefined {
     const canaries = roll.waves[0] ?? [];
     const rest = Object.keys(roll.hosts).filter((host) => roll.hosts[host]?.state === 'waiting');
     const crashed = canaries.find(
-      (host) => (hosts.health(host)?.crashes ?? 0) > (this.#before?.get(host)?.crashes ?? 0),
+      (host) =>
+        (hosts.health(host)?.crashes ?? 0) > (this.#before?.get(host)?.crashes ?? Number.POSITIVE_INFINITY),
     );
-    if (crashed !== undefined && this.#before?.has(crashed)) return `${crashed}, a canary, crashed`;
+    if (crashed !== undefined) return `${crashed}, a canary, crashed`;
     const figures = (names: readonly string[]): Figures[] =>
       names.flatMap((host) => {
         const now = hosts.health(host);

@@ -74,7 +74,8 @@ export class HostsSeen {
   /** What a roll has not taken in yet. */
   happened(roll: Roll): Happened[] {
     const happened: Happened[] = [];
-    for (const [host, { state }] of Object.entries(roll.hosts)) {
+    for (const [host, known] of Object.entries(roll.hosts)) {
+      const { state } = known;
       const means = (event: HostEvent) => hostStates[state][event] !== undefined;
       const obeyed = this.#records.get(host)?.obeyed;
       const event = obeyed?.serial === roll.serial ? EVENTS[obeyed.outcome] : undefined;
@@ -85,7 +86,12 @@ export class HostsSeen {
       const isSilent = this.#passedMs - (this.#silentMs.get(host) ?? 0) > ALIVE_MS;
       const isLate =
         isUnderWay(state) && this.#passedMs - (this.#askedMs.get(host) ?? 0) > roll.terms.hostTimeoutMs;
-      if ((isSilent || isLate) && means('silent')) happened.push({ type: 'host', host, event: 'silent' });
+      const isKnown = state === 'confirmed' && isSilent === (known.isSilent === true);
+      if (isKnown) continue;
+      const late = `gave no result within ${roll.terms.hostTimeoutMs / 1000} s`;
+      const reason = isSilent ? {} : { reason: late };
+      if ((isSilent || isLate) && means('silent'))
+        happened.push({ type: 'host', host, event: 'silent', ...reason });
       else if (!isSilent && this.#alive.has(host) && means('heard'))
         happened.push({ type: 'host', host, event: 'heard' });
     }

@@ -60,7 +60,8 @@ export const hostStates: Readonly<Record<HostState, Readonly<Partial<Record<Host
     undo: 'undoing',
   },
   running: { succeeded: 'confirmed', failed: 'failed', silent: 'unknown', undo: 'undoing' },
-  confirmed: { undo: 'undoing' },
+  // What it runs is known; only whether it serves is not.
+  confirmed: { undo: 'undoing', silent: 'confirmed', heard: 'confirmed' },
   failed: { undo: 'undoing' },
   unknown: {
     begun: 'running',
@@ -109,8 +110,14 @@ export const told: Readonly<Record<HostState, Action | undefined>> = {
 };
 
 /** Whether a host may be down, or on its way: these count against the limit of a roll. */
-export function isUnavailable(state: HostState): boolean {
-  return state === 'absent' || state === 'unknown' || isUnderWay(state);
+export function isUnavailable({
+  state,
+  isSilent,
+}: {
+  state: HostState;
+  isSilent?: boolean | undefined;
+}): boolean {
+  return state === 'absent' || state === 'unknown' || isSilent === true || isUnderWay(state);
 }
 
 /** Whether an answer of it is awaited before the roll goes on. */

@@ -1,3 +1,4 @@
+import { MAX_VALUE_BYTES } from '../limits.js';
 import { type Action, type HostEvent, hostStates, isUnavailable, isUnderWay, told } from './host-states.js';
 import type { Roll } from './roll.js';
 import { type RollEvent, rollPhases } from './roll-phases.js';
@@ -35,6 +36,11 @@ export function ordersOf({ hosts }: Roll): ReadonlyMap<string, Action> {
   return orders;
 }
 
+/** So long a reason of one host may be. */
+const MAX_REASON = 600;
+/** So many bytes the reasons of all hosts may have together: the rest of a roll of {@link MAX_HOSTS} hosts has less than the other half. */
+const MAX_REASONS_BYTES = MAX_VALUE_BYTES / 2;
+
 type Draft = { -readonly [K in keyof Roll]: Roll[K] };
 
 function take(roll: Draft, happened: Happened): void {
@@ -44,8 +50,9 @@ function take(roll: Draft, happened: Happened): void {
     if (!toHost(roll, host, event, reason)) return;
     if (event === 'failed') fails(roll, `${host} failed${reason === undefined ? '' : `: ${reason}`}`);
     const isCanary = roll.hasCanaries && roll.waves[0]?.includes(host);
-    const isLost = before === 'ordered' || before === 'running';
-    if (event === 'silent' && isLost && isCanary) fails(roll, `${host}, a canary, fell silent`);
+    const isLost = before === 'ordered' || before === 'running' || roll.phase === 'watching';
+    if (event === 'silent' && isLost && isCanary)
+      fails(roll, `${host}, a canary, ${reason ?? 'fell silent'}`);
     return;
   }
   if (roll.phase !== 'watching') return;
@@ -69,9 +76,28 @@ function toHost(roll: Draft, host: string, event: HostEvent, reason?: string): b
   const known = roll.hosts[host];
   const state = known && hostStates[known.state][event];
   if (state === undefined) return false;
-  const why = event === 'failed' || event === 'not-taken-back' ? reason?.slice(0, 600) : known?.reason;
-  roll.hosts[host] = { state, ...(why === undefined ? {} : { reason: why }) };
+  const isFailure = event === 'failed' || event === 'not-taken-back';
+  const why = isFailure && reason !== undefined ? shortened(reason, roll) : known?.reason;
+  const isSilent = state === 'confirmed' && event === 'silent';
+  roll.hosts[host] = {
+    state,
+    ...(why === undefined ? {} : { reason: why }),
+    ...(isSilent ? { isSilent } : {}),
+  };
   return true;
+}
+
+// All reasons of a roll fit into its value, whatever they are written in.
+function shortened(reason: string, { hosts }: Roll): string {
+  const most = Math.floor(MAX_REASONS_BYTES / Object.keys(hosts).length);
+  let text = reason.slice(0, MAX_REASON);
+  for (let has = bytesOf(text); has > most; has = bytesOf(text))
+    text = text.slice(0, Math.floor((text.length * most) / has));
+  return text;
+}
+
+function bytesOf(text: string): number {
+  return Buffer.byteLength(JSON.stringify(text));
 }
 
 function goOn(roll: Draft, event: RollEvent): boolean {
@@ -113,19 +139,20 @@ function rollOn(roll: Draft): void {
   const wave = roll.waves[roll.wave] ?? [];
   const isCanaryWave = roll.hasCanaries && roll.wave === 0;
   const stateOf = (host: string) => roll.hosts[host]?.state ?? 'confirmed';
+  let room = roll.terms.maxUnavailable - unavailable(roll);
   for (const host of wave) {
     // One that is silent counts already; its order waits for it.
     const isSilent = stateOf(host) === 'absent';
-    const room = roll.terms.maxUnavailable - unavailable(roll) + (isSilent ? 1 : 0);
-    if (room > 0) toHost(roll, host, 'order');
+    if (room + (isSilent ? 1 : 0) > 0 && toHost(roll, host, 'order') && !isSilent) room -= 1;
   }
   if (wave.some((host) => isUnderWay(stateOf(host)))) return;
   if (wave.some((host) => stateOf(host) === 'waiting' || stateOf(host) === 'absent')) {
     fails(roll, tooManyUnknown(roll));
     return;
   }
-  if (isCanaryWave && wave.some((host) => stateOf(host) === 'unknown')) {
-    fails(roll, 'a canary is unknown');
+  const lost = wave.find((host) => stateOf(host) === 'unknown' || roll.hosts[host]?.isSilent === true);
+  if (isCanaryWave && lost !== undefined) {
+    fails(roll, `${lost}, a canary, is silent`);
     return;
   }
   if (isCanaryWave && !roll.isWatched && roll.terms.watchForMs > 0 && roll.waves.length > 1) {
@@ -138,14 +165,14 @@ function rollOn(roll: Draft): void {
 }
 
 function tooManyUnknown(roll: Roll): string {
-  const names = Object.entries(roll.hosts).filter(([, { state }]) => isUnavailable(state));
+  const names = Object.entries(roll.hosts).filter(([, one]) => isUnavailable(one));
   const shown = names.slice(0, 5).map(([host]) => host);
   const list = `${shown.join(', ')}${names.length > shown.length ? ', …' : ''}`;
   return `${names.length} hosts are silent (${list}), and at most ${roll.terms.maxUnavailable} may be unavailable`;
 }
 
 function unavailable(roll: Roll): number {
-  return Object.values(roll.hosts).filter(({ state }) => isUnavailable(state)).length;
+  return Object.values(roll.hosts).filter(isUnavailable).length;
 }
 
 function isAny({ hosts }: Roll, is: (state: Roll['hosts'][string]['state']) => boolean): boolean {

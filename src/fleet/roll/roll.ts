@@ -19,6 +19,8 @@ const hostOfRoll = v.object({
   state: states,
   /** Why it failed, or could not be taken back. */
   reason: v.optional(text(600)),
+  /** It is confirmed, and has fallen silent since: it counts as unavailable. */
+  isSilent: v.optional(v.boolean()),
 });
 
 /** What a roll may do, as its operator wanted it. */

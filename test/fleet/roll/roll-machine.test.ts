@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { MAX_HOSTS, MAX_VALUE_BYTES } from '#moult/fleet/limits.js';
 import { hostStates } from '#moult/fleet/roll/host-states.js';
 import { judge } from '#moult/fleet/roll/obedience.js';
 import type { Roll } from '#moult/fleet/roll/roll.js';
@@ -86,6 +87,51 @@ describe('the machine of a roll', () => {
     const three = silent(3);
     assert.equal(three.phase, 'stopped');
     assert.match(three.reason ?? '', /3 hosts are silent/);
+  });
+
+  it('counts confirmed hosts that fall silent as unavailable, until they are heard again', () => {
+    const waves = [['a'], ['b'], ['c']];
+    let roll = after(rollOf(waves, { watchForMs: 0, maxUnavailable: 1 }), event('a', 'succeeded'));
+    roll = after(roll, event('a', 'silent'), event('b', 'succeeded'));
+    assert.equal(roll.phase, 'undoing');
+    assert.match(roll.reason ?? '', /1 hosts? (is|are) silent \(a\)/);
+    roll = after(rollOf(waves, { watchForMs: 0, maxUnavailable: 1 }), event('a', 'succeeded'));
+    roll = after(
+      roll,
+      event('a', 'silent'),
+      event('a', 'heard'),
+      event('b', 'succeeded'),
+      event('c', 'succeeded'),
+    );
+    assert.equal(roll.phase, 'done');
+    assert.deepEqual(roll.hosts.a, { state: 'confirmed' });
+  });
+
+  it('fails when a canary falls silent while it is watched, or has while the roll was paused', () => {
+    const watching = after(rollOf([['a'], ['b']]), event('a', 'succeeded'));
+    const silent = after(watching, event('a', 'silent'));
+    assert.equal(silent.phase, 'undoing');
+    assert.match(silent.reason ?? '', /a, a canary, fell silent/);
+    let paused = after({ ...watching, asked: 'pause' }, event('a', 'silent'));
+    assert.equal(paused.phase, 'paused');
+    paused = advance({ ...paused, asked: 'resume' }, []);
+    assert.equal(paused.phase, 'undoing');
+    assert.match(paused.reason ?? '', /a, a canary, is silent/);
+  });
+
+  it('fits into its value, however many hosts fail with whatever reason', () => {
+    const names = Array.from({ length: MAX_HOSTS }, (_, n) => `${'web-'.padEnd(60, 'x')}${n}`);
+    let roll = rollOf([names], { maxUnavailable: MAX_HOSTS, onFailure: 'stop' });
+    const reason = '\u0007€'.repeat(400);
+    roll = advance(roll, []);
+    roll = advance(
+      roll,
+      names.map((host) => event(host, 'failed', reason)),
+    );
+    assert.equal(roll.phase, 'stopped');
+    assert.ok((roll.hosts[names[0] ?? '']?.reason?.length ?? 0) > 20);
+    const { length } = Buffer.from(JSON.stringify(roll));
+    assert.ok(length < MAX_VALUE_BYTES, `${length} bytes`);
   });
 
   it('lets what has begun come to its end, and withdraws the rest, when it is given up', () => {

@@ -269,7 +269,7 @@ export class RollWorld {
     );
     // Hosts may fall silent by themselves; nothing is asked of another one then.
     if (isNew) {
-      const away = states.filter(([, { state }]) => isUnavailable(state)).length;
+      const away = states.filter(([, one]) => isUnavailable(one)).length;
       assert.ok(away <= roll.terms.maxUnavailable, `${away} hosts are unavailable at once`);
     }
     const isPassed =
