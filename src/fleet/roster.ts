@@ -66,20 +66,28 @@ export async function pastRolls(store: FleetStore, service?: string): Promise<Ro
   });
 }
 
-/** The number of the next roll: above all that anybody has heard of. */
-export async function nextSerial(
+/** What hosts say they have obeyed counts below this: nothing that one of them writes can use up the numbers that are left. */
+const MOST_CLAIMED = Number.MAX_SAFE_INTEGER / 2;
+
+/** The number of the next roll, and the epoch that it begins with: none of them is below what anybody has heard of. */
+export async function nextMarks(
   store: FleetStore,
   service: string,
   members: readonly Member[],
-): Promise<number> {
+): Promise<{ readonly serial: number; readonly epoch: number }> {
   const found = await rollOf(store, service);
+  const before = found !== undefined && 'roll' in found ? found.roll : { serial: 0, epoch: 0 };
   const past = await store.main.all(`past.${token(service)}.*`);
+  const obeyed = members.flatMap(({ record }) => record?.obeyed ?? []);
+  const claimed = (all: readonly number[]) => all.filter((one) => one < MOST_CLAIMED);
   const serials = [
-    found !== undefined && 'roll' in found ? found.roll.serial : 0,
     ...past.map(({ key }) => Number(namesIn(key)[1]) || 0),
-    ...members.map(({ record }) => record?.obeyed?.serial ?? 0),
+    ...obeyed.map((one) => one.serial),
   ];
-  return Math.max(0, ...serials) + 1;
+  return {
+    serial: Math.max(before.serial, ...claimed(serials)) + 1,
+    epoch: Math.max(before.epoch, ...claimed(obeyed.map((one) => one.epoch))),
+  };
 }
 
 /** Removes what is known of a member that will not come back. @returns whether there was something. */

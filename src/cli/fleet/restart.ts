@@ -4,10 +4,11 @@ import { createInterface } from 'node:readline/promises';
 import { Command, Option } from 'commander';
 import { MoultError } from '../../errors.js';
 import { FLEET_PROTOCOL, MAX_HOSTS } from '../../fleet/limits.js';
+import { pause } from '../../fleet/pause.js';
 import { type Amount, amountOf, type Canaries, planWaves } from '../../fleet/roll/plan.js';
 import type { Roll } from '../../fleet/roll/roll.js';
 import { hasEnded } from '../../fleet/roll/roll-phases.js';
-import { isHeard, type Member, membersOf, nextSerial, rollOf } from '../../fleet/roster.js';
+import { type FoundRoll, isHeard, type Member, membersOf, nextMarks, rollOf } from '../../fleet/roster.js';
 import { rollKey } from '../../fleet/store/keys.js';
 import type { FleetStore } from '../../fleet/store/store.js';
 import { print, printJson } from '../../terminal/print.js';
@@ -17,6 +18,10 @@ import { settingsFrom, withFleet, withStore } from './open.js';
 import { planText } from './plan-text.js';
 import { amount, canaries, factor, release } from './roll-options.js';
 import { follow } from './watch.js';
+
+/** So often, and in such steps, it is looked whether the roll before has ended. */
+const MOST_LOOKS = 5;
+const LOOK_MS = 200;
 
 interface Flags {
   readonly fleet?: string;
@@ -103,27 +108,37 @@ export function restartCommand(): Command {
     .option('--json', 'print the plan, each change and the result as lines of JSON')
     .action(async (name: string, flags: Flags) => {
       const began = await withStore(flags.fleet, (store) => begin(store, name, flags));
-      if (!began) return;
-      if (flags.wait) await follow(await settingsFrom(flags.fleet), name, flags.json === true);
+      if (began === undefined) return;
+      if (flags.wait) await follow(await settingsFrom(flags.fleet), name, flags.json === true, began);
       else if (flags.json !== true) print(`the roll has begun; moult fleet watch ${name} follows it`);
     });
 }
 
-async function begin(store: FleetStore, name: string, flags: Flags): Promise<boolean> {
+/** @returns the revision of the roll that it began; undefined where it was only shown. */
+async function begin(store: FleetStore, name: string, flags: Flags): Promise<number | undefined> {
   const members = await membersOf(store, name);
-  const before = await rollOf(store, name);
-  if (before !== undefined && 'roll' in before && !hasEnded(before.roll.phase)) throw inProgress(before.roll);
-  const roll = { ...planned(name, members, flags), serial: await nextSerial(store, name, members) };
-  const epoch = before !== undefined && 'roll' in before ? before.roll.epoch : 0;
+  const before = await endedRoll(store, name);
+  const { epoch, ...marks } = await nextMarks(store, name, members);
+  const roll = { ...planned(name, members, flags), ...marks };
   if (flags.json === true) printJson({ type: 'plan', roll });
   else print(planText(roll, members, screenOf(process.stdout).columns));
-  if (flags.plan === true || !(await isWanted(flags))) return false;
+  if (flags.plan === true || !(await isWanted(flags))) return undefined;
   const revision = await store.main.compareAndSet(rollKey(name), { ...roll, epoch }, before?.revision ?? 0);
-  if (revision !== undefined) return true;
+  if (revision !== undefined) return revision;
   const now = await rollOf(store, name);
-  throw now !== undefined && 'roll' in now
+  throw now !== undefined && 'roll' in now && !hasEnded(now.roll.phase)
     ? inProgress(now.roll)
     : new MoultError('MOULT_ROLL_IN_PROGRESS', `another roll of ${name} has just begun`);
+}
+
+// One that goes on is looked at again: a server may lag behind.
+async function endedRoll(store: FleetStore, name: string): Promise<FoundRoll | undefined> {
+  for (let times = 1; ; times += 1) {
+    const found = await rollOf(store, name);
+    if (found === undefined || 'trouble' in found || hasEnded(found.roll.phase)) return found;
+    if (times === MOST_LOOKS) throw inProgress(found.roll);
+    await pause(LOOK_MS);
+  }
 }
 
 function planned(name: string, members: readonly Member[], flags: Flags): Roll {

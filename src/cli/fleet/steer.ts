@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { MoultError } from '../../errors.js';
+import { pause } from '../../fleet/pause.js';
 import type { Asked, Roll } from '../../fleet/roll/roll.js';
 import { hasEnded, rollPhases } from '../../fleet/roll/roll-phases.js';
 import { rollOf } from '../../fleet/roster.js';
@@ -9,7 +10,10 @@ import { print } from '../../terminal/print.js';
 import { settingsFrom, withFleet, withStore } from './open.js';
 import { follow } from './watch.js';
 
-const MOST_TIMES = 20;
+/** So often it is tried where others write the roll, and so often where it does not fit. */
+const MOST_TIMES = 50;
+const MOST_LOOKS = 3;
+const LOOK_MS = 100;
 
 interface Flags {
   readonly fleet?: string;
@@ -35,12 +39,12 @@ function steer(word: string, description: string, asked: Asked): Command {
   return command
     .option('--json', 'print each change and the result as lines of JSON')
     .action(async (name: string, { fleet, json, wait }: Flags) => {
-      await withStore(fleet, (store) => ask(store, name, word, asked));
+      const revision = await withStore(fleet, (store) => ask(store, name, word, asked));
       if (!isLong || !wait) {
         if (json !== true) print(`${word} of ${name} requested; moult fleet status shows its progress`);
         return;
       }
-      await follow(await settingsFrom(fleet), name, json === true).catch((error: unknown) => {
+      await follow(await settingsFrom(fleet), name, json === true, revision).catch((error: unknown) => {
         // That is what was asked for.
         if (!(error instanceof MoultError) || error.code !== 'MOULT_ROLL_FAILED') throw error;
         const isAsked = error.message.includes(`was ${asked === 'undo' ? 'undone' : 'stopped'}:`);
@@ -50,21 +54,37 @@ function steer(word: string, description: string, asked: Asked): Command {
     });
 }
 
-async function ask(store: FleetStore, name: string, word: string, asked: Asked): Promise<void> {
-  for (let times = 0; times < MOST_TIMES; times += 1) {
-    const found = await rollOf(store, name);
-    if (found === undefined || 'trouble' in found) {
-      const why = found === undefined ? '' : `; its record cannot be used: ${found.trouble}`;
-      throw new MoultError('MOULT_NOT_RUNNING', `there is no roll of ${name} in this fleet${why}`);
+/** @returns the revision that asks for it. */
+async function ask(store: FleetStore, name: string, word: string, asked: Asked): Promise<number> {
+  for (let times = 1; ; times += 1) {
+    try {
+      const revision = await askOnce(store, name, word, asked);
+      if (revision !== undefined) return revision;
+    } catch (error) {
+      if (times >= MOST_LOOKS) throw error;
     }
-    assertFits(found.roll, word, asked);
-    const revision = await store.main.compareAndSet(rollKey(name), { ...found.roll, asked }, found.revision);
-    if (revision !== undefined) return;
+    if (times === MOST_TIMES) {
+      const what = `the roll of ${name} kept changing during the command: try again`;
+      throw new MoultError('MOULT_ROLL_IN_PROGRESS', what);
+    }
+    // A server may lag behind: what does not fit is looked at again.
+    await pause(LOOK_MS);
   }
-  throw new MoultError(
-    'MOULT_ROLL_IN_PROGRESS',
-    `the roll of ${name} kept changing during the command: try again`,
-  );
+}
+
+async function askOnce(
+  store: FleetStore,
+  name: string,
+  word: string,
+  asked: Asked,
+): Promise<number | undefined> {
+  const found = await rollOf(store, name);
+  if (found === undefined || 'trouble' in found) {
+    const why = found === undefined ? '' : `; its record cannot be used: ${found.trouble}`;
+    throw new MoultError('MOULT_NOT_RUNNING', `there is no roll of ${name} in this fleet${why}`);
+  }
+  assertFits(found.roll, word, asked);
+  return store.main.compareAndSet(rollKey(name), { ...found.roll, asked }, found.revision);
 }
 
 function assertFits({ service, serial, phase }: Roll, word: string, asked: Asked): void {

@@ -6,6 +6,7 @@ import { read, rollSchema } from '../../fleet/records.js';
 import type { Roll } from '../../fleet/roll/roll.js';
 import { hasEnded } from '../../fleet/roll/roll-phases.js';
 import type { FleetSettings } from '../../fleet/settings.js';
+import type { BucketEntry } from '../../fleet/store/bucket.js';
 import { rollKey } from '../../fleet/store/keys.js';
 import { FleetStore } from '../../fleet/store/store.js';
 import { tell } from '../../terminal/print.js';
@@ -31,9 +32,15 @@ export function watchCommand(): Command {
 
 /**
  * Shows a roll until it has ended; where the servers are away it waits for them.
+ * @param from the first revision of the roll that counts: a server may still tell an older one.
  * @throws MOULT_ROLL_FAILED where it was undone or stopped; MOULT_NOT_RUNNING where there is none.
  */
-export async function follow(settings: FleetSettings, name: string, asJson: boolean): Promise<void> {
+export async function follow(
+  settings: FleetSettings,
+  name: string,
+  asJson: boolean,
+  from = 0,
+): Promise<void> {
   const show = showRoll(name, asJson);
   const interrupted = () => {
     show.end();
@@ -42,7 +49,7 @@ export async function follow(settings: FleetSettings, name: string, asJson: bool
   };
   process.once('SIGINT', interrupted);
   try {
-    const roll = await toItsEnd(settings, name, (one) => show.roll(one));
+    const roll = await toItsEnd(settings, name, from, (one) => show.roll(one));
     show.end(roll);
     if (roll.phase === 'done') return;
     const what = `roll ${roll.serial} of ${name} was ${roll.phase}: ${roll.reason ?? 'as was asked'}`;
@@ -55,10 +62,15 @@ export async function follow(settings: FleetSettings, name: string, asJson: bool
   }
 }
 
-async function toItsEnd(settings: FleetSettings, name: string, told: (roll: Roll) => void): Promise<Roll> {
+async function toItsEnd(
+  settings: FleetSettings,
+  name: string,
+  from: number,
+  told: (roll: Roll) => void,
+): Promise<Roll> {
   for (let awaySinceMs: number | undefined; ; ) {
     try {
-      return await once(settings, name, (roll) => {
+      return await once(settings, name, from, (roll) => {
         awaySinceMs = undefined;
         told(roll);
       });
@@ -71,7 +83,12 @@ async function toItsEnd(settings: FleetSettings, name: string, told: (roll: Roll
   }
 }
 
-async function once(settings: FleetSettings, name: string, told: (roll: Roll) => void): Promise<Roll> {
+async function once(
+  settings: FleetSettings,
+  name: string,
+  from: number,
+  told: (roll: Roll) => void,
+): Promise<Roll> {
   const store = await FleetStore.open(settings);
   const begun = performance.now();
   let isLed = false;
@@ -81,8 +98,9 @@ async function once(settings: FleetSettings, name: string, told: (roll: Roll) =>
         reject(new MoultError('MOULT_FLEET_UNREACHABLE', 'the connection to the NATS servers was lost'));
       store.connection.closed().then(away, away);
       let isThere = false;
-      const hear = (bytes: Uint8Array) => {
+      const hear = ({ bytes, revision }: BucketEntry) => {
         isThere = true;
+        if (revision < from) return;
         const found = read(rollSchema, bytes, MAX_VALUE_BYTES);
         if ('trouble' in found) {
           reject(
@@ -105,12 +123,10 @@ async function once(settings: FleetSettings, name: string, told: (roll: Roll) =>
         );
       }, 1000).unref();
       store.connection.closed().finally(() => clearInterval(leaderless));
-      store.main
-        .watch(rollKey(name), ({ bytes }) => hear(bytes))
-        .then(async () => {
-          if ((await store.main.get(rollKey(name))) === undefined && !isThere)
-            reject(new MoultError('MOULT_NOT_RUNNING', `there is no roll of ${name} in this fleet`));
-        }, reject);
+      store.main.watch(rollKey(name), hear).then(async () => {
+        if (from === 0 && (await store.main.get(rollKey(name))) === undefined && !isThere)
+          reject(new MoultError('MOULT_NOT_RUNNING', `there is no roll of ${name} in this fleet`));
+      }, reject);
     });
   } finally {
     await store.close();

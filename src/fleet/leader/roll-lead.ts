@@ -41,7 +41,8 @@ export class RollLead {
   readonly #parts: RollLeadParts;
   #roll: Roll | undefined;
   #revision = 0;
-  #isChanged = false;
+  /** The last revision that was heard of: what is read may be older, where a server lags behind. */
+  #heardRevision = 0;
   /** The epoch of a leader that has written the roll and is later than this one; else 0. */
   laterEpoch = 0;
   readonly #given = new Map<string, Given>();
@@ -67,7 +68,7 @@ export class RollLead {
     const stopWatching = await store.main.watch(
       rollKey(service),
       ({ revision }) => {
-        if (revision > this.#revision) this.#isChanged = true;
+        this.#heardRevision = Math.max(this.#heardRevision, revision);
       },
       { withValues: false },
     );
@@ -91,8 +92,7 @@ export class RollLead {
 
   /** @returns whether there is nothing left to lead. */
   async #turn(hosts: HostsSeen, canaries: CanaryWatch): Promise<boolean> {
-    if (this.#isChanged) {
-      this.#isChanged = false;
+    if (this.#heardRevision > this.#revision) {
       const trouble = await this.#read();
       if (trouble !== undefined) throw new Error(trouble);
     }
@@ -107,16 +107,14 @@ export class RollLead {
       const { endedAt, ...running } = next;
       const written = isOver ? { ...running, endedAt: endedAt ?? Date.now() } : running;
       if (!this.#parts.isValid()) return false;
-      if (!(await this.#write(written))) {
-        this.#isChanged = true;
-        return false;
-      }
+      if (!(await this.#write(written))) return false;
       this.#tell(roll, written);
     }
     await this.#give(hosts);
     const now = this.#roll ?? roll;
     const isBusy = Object.values(now.hosts).some(({ state }) => isUnderWay(state));
-    if (!hasEnded(now.phase) || now.asked !== null || isBusy || this.#isChanged) return false;
+    if (!hasEnded(now.phase) || now.asked !== null || isBusy || this.#heardRevision > this.#revision)
+      return false;
     await this.#keepPast(now);
     return true;
   }
@@ -179,6 +177,7 @@ export class RollLead {
       this.#roll = undefined;
       return undefined;
     }
+    if (found.revision < this.#revision) return undefined;
     this.#revision = found.revision;
     const roll = read(rollSchema, found.bytes, MAX_VALUE_BYTES);
     if ('trouble' in roll) return roll.trouble;
@@ -192,7 +191,11 @@ export class RollLead {
       roll,
       this.#revision,
     );
-    if (revision === undefined) return false;
+    if (revision === undefined) {
+      // Somebody else has written it since.
+      this.#heardRevision = Math.max(this.#heardRevision, this.#revision + 1);
+      return false;
+    }
     this.#roll = roll;
     this.#revision = revision;
     return true;
