@@ -35,6 +35,9 @@ const BROKEN = {
   'exits-in-a': "if (process.env.ZONE === 'a') setTimeout(() => process.exit(9), 700);",
 };
 
+/** What clients see of a process that ends on purpose. */
+const ENDED = ['reset', 'closed-while-idle', 'closed-before-response', 'truncated'];
+
 const root = fileURLToPath(new URL('..', import.meta.url));
 const { values } = parseArgs({
   options: {
@@ -135,13 +138,15 @@ async function rolls({ cluster, hosts }) {
     }),
   );
   const ways = Object.keys(BROKEN).concat('undeployable');
+  /** When, and at which hosts, clients met a process that answers 500 or ends on purpose, by the clock of each load. */
+  const onPurpose = [];
   let now = '1';
-  const brokenAtAll = new Set();
   for (let n = 0; n < rollCount; n += 1) {
     const isBroken = n % 3 === 2;
     const release = isBroken ? ways[Math.floor(n / 3) % ways.length] : `good-${n}`;
     const before = hosts.map((host) => host.obeyed().length);
     const beganMs = performance.now();
+    const loadsBeganMs = loads.map((load) => load.nowMs());
     const args = [
       'restart',
       'api',
@@ -160,13 +165,17 @@ async function rolls({ cluster, hosts }) {
       '--max-unavailable',
       '4',
     ]);
-    const told = hosts.filter((host, at) => host.obeyed().length > (before[at] ?? 0)).length;
+    const isTold = hosts.map((host, at) => host.obeyed().length > (before[at] ?? 0));
+    const told = isTold.filter(Boolean).length;
+    const [, zone] = /-in-(.)$/.exec(release) ?? [];
+    for (const [at, host] of hosts.entries())
+      if (isTold[at] && host.zone === zone)
+        onPurpose.push({ release, at, fromMs: loadsBeganMs[at], toMs: loads[at].nowMs() });
     const answers = await Promise.all(hosts.map((host) => host.answer()));
     if (!isBroken && code === 0) now = release;
     if (isBroken === (code === 0))
       problems.push(`roll ${n + 1} of ${release} ended with ${code}: ${stderr}${stdout}`);
     if (isBroken && told > 2) problems.push(`roll ${n + 1} of ${release} got to ${told} hosts`);
-    if (isBroken) brokenAtAll.add(release);
     if (answers.some((one) => one !== now))
       problems.push(`after roll ${n + 1} of ${release}: ${answers.join(' ')}`);
     const error = stderr === '' ? lastError(stdout) : stderr.split('\n')[0];
@@ -183,12 +192,26 @@ async function rolls({ cluster, hosts }) {
     sum((one) => one.duplicated),
   ];
   say(`load: ${requests} requests, ${failed} failed, ${lost} lost, ${duplicated} came twice`);
-  // A release that answers 500 on purpose is the failure of its requests, at the canary of its zone alone.
-  const strange = reports
-    .flatMap(({ failures }) => failures)
-    .filter((one) => !/\b500\b/.test(JSON.stringify(one)));
+  // What a canary answers that is broken in its zone, and what goes with its process, fails on purpose: there and then alone.
+  const explained = {};
+  const strange = reports.flatMap(({ failures }, at) =>
+    failures.filter((one) => {
+      const broken = onPurpose.find(
+        ({ fromMs, toMs, ...where }) => where.at === at && one.atMs >= fromMs && one.atMs <= toMs,
+      );
+      const isError = one.reason === 'status-5xx';
+      const isGone = ENDED.includes(one.reason);
+      if (broken === undefined || !(broken.release === 'errors-in-b' ? isError : isGone)) return true;
+      explained[broken.release] = (explained[broken.release] ?? 0) + 1;
+      return false;
+    }),
+  );
+  const counted = Object.values(explained).reduce((all, one) => all + one, 0);
+  say(`of these on purpose, at canaries of the broken zone: ${JSON.stringify(explained)}`);
   for (const one of strange.slice(0, 5)) problems.push(`a request failed: ${JSON.stringify(one)}`);
-  if (lost > 0 || duplicated > 0) problems.push(`${lost} connections lost, ${duplicated} answers came twice`);
+  if (counted + strange.length < failed + lost)
+    problems.push(`${failed + lost} failures, and the list of them has ${counted + strange.length}`);
+  if (duplicated > 0) problems.push(`${duplicated} answers came twice`);
 }
 
 async function kills({ cluster, hosts }) {
