@@ -5,7 +5,7 @@
 //   kills     leaders' agents, the operator's command, servers, supervisors in the middle, all agents at once, and
 //             partitions, at times that a seed gives: every roll ends, no host is left on a release that nobody decided,
 //             no two leaders are obeyed
-//   thousand  1,000 agents without services in one process: messages and time of a roll, next to 100 and 300
+//   thousand  1,000 agents without services in one process: messages and time of a roll, next to 250 and 500
 //   away      all servers away for a while: services unaffected, the memory of the agents flat, all join again
 //
 //   node proofs/fleet.mjs --part kills --rolls 6 --hosts 5 --seed 7 --built
@@ -283,7 +283,8 @@ async function kills({ cluster, hosts }) {
     const running = fleet(cluster.urls, [...args, ...waits], (child) => {
       operator = child;
     });
-    const chosen = [names[n % names.length], ...(random() < 0.5 ? [pick(names)] : [])];
+    const [first, ...others] = [...names.slice(n % names.length), ...names.slice(0, n % names.length)];
+    const chosen = [first, ...(random() < 0.5 ? [pick(others)] : [])];
     const striking = chosen.map(async (name) => {
       await pause(1000 + random() * 8000);
       await faults[name]({ operator });
