@@ -45,6 +45,8 @@ const PLAIN: Readonly<Partial<Record<HostState, string>>> = {
   'undo-unknown': 'is silent: it returns to its previous release when it is back',
 };
 
+const SILENT = 'is confirmed, and silent now';
+
 /** Lines of JSON for programs, plain lines and a live one for people. */
 export function showRoll(name: string, asJson: boolean): ShowRoll {
   return asJson ? new JsonShow() : new PeopleShow(name);
@@ -54,15 +56,19 @@ interface Change {
   readonly host: string;
   readonly state: HostState;
   readonly reason?: string;
+  /** It is confirmed, and has fallen silent since. */
+  readonly isSilent?: true;
 }
 
 /** What has changed between two states of a roll. */
 function changes(before: Roll | undefined, now: Roll): Change[] {
-  return Object.entries(now.hosts).flatMap(([host, { state, reason }]) =>
-    before?.hosts[host]?.state === state || state === 'waiting'
-      ? []
-      : [{ host, state, ...(reason === undefined ? {} : { reason }) }],
-  );
+  return Object.entries(now.hosts).flatMap(([host, { state, reason, isSilent = false }]) => {
+    const was = before?.hosts[host];
+    const isSame = was?.state === state && (was.isSilent ?? false) === isSilent;
+    if (isSame || state === 'waiting') return [];
+    const why = reason === undefined ? {} : { reason };
+    return [{ host, state, ...why, ...(isSilent ? { isSilent } : {}) }];
+  });
 }
 
 function countsOf({ hosts }: Roll): Partial<Record<HostState, number>> {
@@ -118,10 +124,10 @@ class PeopleShow implements ShowRoll {
     );
   }
 
-  #host(roll: Roll, { host, state, reason }: Change): void {
-    const isGood = GOOD.includes(state);
+  #host(roll: Roll, { host, state, reason, isSilent }: Change): void {
+    const isGood = GOOD.includes(state) && isSilent !== true;
     if (isGood && Object.keys(roll.hosts).length > MANY) return;
-    const what = PLAIN[state] ?? state;
+    const what = isSilent === true ? SILENT : (PLAIN[state] ?? state);
     const text = `  ${padded(visibleLine(host), 16)} ${isGood ? what : paint.yellow(what)}`;
     this.#keep(reason === undefined || isGood ? text : `${text}: ${visibleLine(reason)}`);
   }
