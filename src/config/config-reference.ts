@@ -27,6 +27,8 @@ function formText(form: Form): string {
       return `${form.examples.map((one) => `\`'${one}'\``).join(', ')}, or a number`;
     case 'text':
       return form.examples === undefined ? 'text' : form.examples.map((one) => `\`'${one}'\``).join(', ');
+    case 'text or settings':
+      return 'text, or an object of settings';
     case 'whole number':
       return `a whole number from ${form.least} on`;
     case 'switch':

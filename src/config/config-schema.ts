@@ -8,6 +8,15 @@ import { optionRows, type RunFlags } from './options/run-options.js';
 const oneOrMore = <T extends v.GenericSchema>(member: T) => v.union([member, v.array(member)]);
 const asList = (value: unknown) => (Array.isArray(value) ? value : [value]);
 
+// Lists are records, too, for valibot, which makes objects of them.
+const settingsObject = v.pipe(
+  v.unknown(),
+  v.check((value) => !Array.isArray(value), 'Expected an object of settings, received a list'),
+  v.record(v.string(), v.unknown()),
+);
+
+const textOf = (value: unknown) => (typeof value === 'object' ? JSON.stringify(value) : String(value));
+
 /** A name of a variable. Source: environ(7). */
 const NAME = /^[^=\0]+$/;
 
@@ -18,6 +27,8 @@ function written(form: Form): v.GenericSchema {
       return v.union([v.string(), v.pipe(v.number(), v.minValue(0))]);
     case 'text':
       return v.string();
+    case 'text or settings':
+      return v.union([v.string(), settingsObject]);
     case 'whole number':
       return v.pipe(v.number(), v.integer(), v.minValue(form.least));
     case 'switch':
@@ -36,7 +47,7 @@ function reading(kind: OptionKind): v.GenericSchema {
     written(kind.form),
     v.rawTransform(({ dataset, addIssue, NEVER }) => {
       try {
-        const values = asList(dataset.value).map((value) => kind.read(String(value)));
+        const values = asList(dataset.value).map((value) => kind.read(textOf(value)));
         return isList(kind.form.type) ? values : values[0];
       } catch (error) {
         if (!(error instanceof InvalidArgumentError)) throw error;

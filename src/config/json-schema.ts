@@ -36,6 +36,8 @@ function bare(schema: Known): Record<string, unknown> {
   switch (schema.type) {
     case 'optional':
       return wrapped === undefined ? {} : jsonSchema(wrapped);
+    case 'unknown':
+      return {};
     case 'string':
     case 'number':
     case 'boolean':

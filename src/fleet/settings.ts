@@ -58,11 +58,13 @@ export interface FleetSettings extends Omit<v.InferOutput<typeof fleetSchema>, '
 
 /**
  * The settings that an option gives: addresses of servers, with commas between, or the path of a file that has more of them, in
- * YAML or JSON.
+ * YAML or JSON; or those settings as JSON, as the config of a service holds them.
+ * @param cwd from which paths are counted where there is no file.
  * @throws MOULT_BAD_OPTION
  */
 export async function fleetSettings(option: string, cwd = process.cwd()): Promise<FleetSettings> {
   if (/^(nats|tls):\/\//.test(option)) return checked({ servers: option.split(',') }, '--fleet', cwd);
+  if (option.startsWith('{')) return checked(jsonOf(option), 'fleet', cwd);
   const path = resolve(cwd, option);
   let value: unknown;
   try {
@@ -73,6 +75,14 @@ export async function fleetSettings(option: string, cwd = process.cwd()): Promis
     throw new MoultError('MOULT_BAD_OPTION', what);
   }
   return checked(value, option, dirname(path));
+}
+
+function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new MoultError('MOULT_BAD_OPTION', `--fleet: expected JSON: ${(error as Error).message}`);
+  }
 }
 
 /** The same for what has been read already. @param where names it in errors. @throws MOULT_BAD_OPTION */

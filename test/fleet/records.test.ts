@@ -1,11 +1,15 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import * as v from 'valibot';
+import { configSchema } from '#moult/config/config-schema.js';
 import { MAX_HOST_BYTES, MAX_HOSTS, MAX_VALUE_BYTES } from '#moult/fleet/limits.js';
 import { aliveSchema, hostSchema, leaseSchema, orderSchema, read, rollSchema } from '#moult/fleet/records.js';
+import { fleetSettings } from '#moult/fleet/settings.js';
 import { namesIn, orderKey } from '#moult/fleet/store/keys.js';
 import fc from '../support/fast-check.js';
 import { rollOf } from './roll/roll-world.js';
 
+const parseConfig = (value: unknown) => v.parse(configSchema, value) as { readonly fleet?: unknown };
 const schemas = [orderSchema, hostSchema, aliveSchema, leaseSchema, rollSchema];
 const bytes = (value: unknown): Uint8Array => new TextEncoder().encode(JSON.stringify(value));
 
@@ -48,6 +52,18 @@ describe('a value of a bucket', () => {
     assert.ok(whole.length < MAX_VALUE_BYTES / 2, `${whole.length} bytes`);
     const found = read(rollSchema, whole, MAX_VALUE_BYTES);
     assert.deepEqual('value' in found && found.value, roll);
+  });
+
+  it('may be named in the settings of a service, as a file or a text has them', async () => {
+    const config = parseConfig({ fleet: { servers: 'nats://a:1', labels: { zone: 'b' }, creds: 'x.creds' } });
+    const settings = await fleetSettings(String(config.fleet), '/srv');
+    assert.deepEqual(settings.servers, ['nats://a:1']);
+    assert.deepEqual(settings.labels, { zone: 'b' });
+    assert.equal(settings.creds, '/srv/x.creds');
+    assert.equal(parseConfig({ fleet: 'nats://a:1' }).fleet, 'nats://a:1');
+    assert.throws(() => parseConfig({ fleet: ['nats://a:1'] }));
+    await assert.rejects(fleetSettings('{"servers":"nats://a:1","zone":"b"}', '/srv'), /fleet: zone/);
+    await assert.rejects(fleetSettings('{"servers":', '/srv'), /--fleet: expected JSON/);
   });
 
   it('is found by names that may have dots', () => {

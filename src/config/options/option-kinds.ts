@@ -24,6 +24,8 @@ export type Form =
   /** A number with a unit in a string, or a bare number. */
   | { readonly type: 'amount'; readonly examples: readonly string[] }
   | { readonly type: 'text'; readonly examples?: readonly string[] }
+  /** Text, or an object that becomes text as JSON. */
+  | { readonly type: 'text or settings' }
   | { readonly type: 'whole number'; readonly least: number }
   | { readonly type: 'switch' }
   | { readonly type: 'word'; readonly words: readonly string[] }
@@ -66,6 +68,11 @@ export const statuses = {
 };
 /** Any text. */
 export const text: OptionKind<string, string> = { form: { type: 'text' }, read: (value) => value };
+/** Text that names settings, or the settings themselves; on the command line as JSON. */
+export const settings: OptionKind<string, string | Readonly<Record<string, unknown>>> = {
+  form: { type: 'text or settings' },
+  read: (value) => value,
+};
 /** The name of a variable of the environment. */
 export const variable: OptionKind<string, string> = {
   form: { type: 'text', examples: ['NODE_APP_INSTANCE'] },

@@ -18,6 +18,7 @@ import {
   programs,
   ratio,
   schedule,
+  settings,
   signal,
   slots,
   statuses,
@@ -283,7 +284,7 @@ export const RUN_OPTIONS = {
   fleet: row(
     '--fleet <servers>',
     'join the fleet at these NATS servers: nats://10.0.0.5:4222, or a file with settings',
-    text,
+    settings,
     { applies: 'start' },
   ),
   output: row(
