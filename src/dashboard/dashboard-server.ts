@@ -8,6 +8,7 @@ import { doAction, readAction } from './actions.js';
 import { BrowserSessions } from './browser-sessions.js';
 import { cookieName, isForThisHost, isFromOurPage, SECURITY_HEADERS, sessionOf } from './guard.js';
 import { stream } from './page-stream.js';
+import type { ShownFleet } from './watched-fleet.js';
 import { WatchedServices } from './watched-services.js';
 
 const MAX_CONNECTIONS = 64;
@@ -26,6 +27,8 @@ export interface DashboardOptions {
   readonly address: EndpointAddress;
   /** The one service that it shows; all of this user where it is not given. */
   readonly only?: RunFolder;
+  /** A fleet that it shows, too. */
+  readonly fleet?: ShownFleet;
   /** A file in which sessions outlive this program. */
   readonly sessions?: string;
   /** It can be reached. @param link that lets one browser in. */
@@ -46,7 +49,7 @@ export class DashboardServer {
   constructor(options: DashboardOptions) {
     this.#options = options;
     this.#where = options.address;
-    this.#services = new WatchedServices(options.only);
+    this.#services = new WatchedServices(options.only, options.fleet);
     this.#sessions = new BrowserSessions(options.sessions);
     this.#endpoint = new Endpoint(
       options.address,

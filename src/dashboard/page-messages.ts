@@ -76,11 +76,43 @@ export interface ServiceView {
   readonly generations: readonly GenerationView[];
 }
 
+/** One host of a fleet, as `moult fleet status` shows it. */
+export interface FleetHostView {
+  readonly host: string;
+  readonly zone: string;
+  readonly state: string;
+  readonly release: string;
+  /** What is not as it should be, or is on its way; empty for nothing. */
+  readonly note: string;
+  readonly generation?: number;
+  readonly connections?: number;
+}
+
+/** A service on the hosts of a fleet. */
+export interface FleetServiceView {
+  readonly service: string;
+  /** All of a few; of many those that are not as they should be. */
+  readonly hosts: readonly FleetHostView[];
+  /** So many hosts are not among them. */
+  readonly unshown: number;
+  /** What its roll does, or how it ended; empty where there was none. */
+  readonly roll: string;
+}
+
+/** A fleet at one moment. */
+export interface FleetView {
+  readonly name: string;
+  readonly services: readonly FleetServiceView[];
+  /** Why nothing newer is known. */
+  readonly silent?: string;
+}
+
 /** All that a page needs at its start. */
 export interface Whole {
   readonly type: 'whole';
   readonly now: number;
   readonly services: readonly ServiceHistory[];
+  readonly fleet?: FleetView;
 }
 
 /** A service with its past. */
@@ -102,7 +134,8 @@ export type PageMessage =
     }
   | { readonly type: 'fact'; readonly service: string; readonly fact: Fact }
   | { readonly type: 'history'; readonly service: string; readonly restarts: readonly Fact[] }
-  | { readonly type: 'gone'; readonly service: string };
+  | { readonly type: 'gone'; readonly service: string }
+  | { readonly type: 'fleet'; readonly fleet: FleetView };
 
 /** What a page may ask for. */
 export type PageAction =

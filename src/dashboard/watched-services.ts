@@ -1,18 +1,21 @@
 import { wallClockMs } from '../os/clock.js';
 import { RunFolder } from '../supervisor/journal/run-folder.js';
 import type { PageMessage, Whole } from './page-messages.js';
+import { type ShownFleet, WatchedFleet } from './watched-fleet.js';
 import { WatchedService } from './watched-service.js';
 
 const SCAN_MS = 2000;
 
-/** The services that a dashboard shows: one, or all of this user that run. */
+/** What a dashboard shows: one service, or all of this user that run; and a fleet, where one is given. */
 export class WatchedServices {
   readonly #services = new Map<string, WatchedService>();
   readonly #listeners = new Set<(message: PageMessage) => void>();
   readonly #timer: NodeJS.Timeout | undefined;
+  readonly #fleet: WatchedFleet | undefined;
 
   /** @param only the one that is shown; all that run where it is not given. */
-  constructor(only?: RunFolder) {
+  constructor(only?: RunFolder, fleet?: ShownFleet) {
+    this.#fleet = fleet && new WatchedFleet(fleet, (message) => this.#tell(message));
     if (only !== undefined) this.#add(only);
     else {
       this.#scan();
@@ -23,7 +26,8 @@ export class WatchedServices {
   /** All that is known of all of them. */
   whole(): Whole {
     const services = [...this.#services.values()].flatMap(({ history }) => history ?? []);
-    return { type: 'whole', now: wallClockMs(), services };
+    const fleet = this.#fleet === undefined ? {} : { fleet: this.#fleet.view };
+    return { type: 'whole', now: wallClockMs(), services, ...fleet };
   }
 
   /** Where one of them is found. */
@@ -39,6 +43,7 @@ export class WatchedServices {
 
   close(): void {
     clearInterval(this.#timer);
+    this.#fleet?.close();
     for (const service of this.#services.values()) service.close();
     this.#listeners.clear();
   }

@@ -1,19 +1,22 @@
 import { Command } from 'commander';
 import { endpoint } from '../../config/options/values.js';
 import { DashboardServer } from '../../dashboard/dashboard-server.js';
+import type { ShownFleet } from '../../dashboard/watched-fleet.js';
 import type { EndpointAddress } from '../../endpoint/address.js';
 import { paint } from '../../terminal/paint.js';
 import { print, tell } from '../../terminal/print.js';
+import { withFleet } from '../fleet/open.js';
 import { ask, findService } from '../services/control.js';
 
 interface Flags {
   readonly address: EndpointAddress;
   readonly link?: true;
+  readonly fleet?: string;
 }
 
 /** The command `moult dashboard`: a page that shows services, until it is interrupted. Exit status: 0. */
 export function dashboardCommand(): Command {
-  return new Command('dashboard')
+  return withFleet(new Command('dashboard'))
     .description('serve a page that shows all services of this user, or the one named')
     .argument('[name]', 'the service (default: all)')
     .option(
@@ -28,15 +31,21 @@ export function dashboardCommand(): Command {
         print(String(link));
         return;
       }
-      await serve(flags.address ?? { host: '127.0.0.1', port: 0 }, name);
+      await serve(flags.address ?? { host: '127.0.0.1', port: 0 }, name, flags.fleet);
     });
 }
 
-async function serve(address: EndpointAddress, name: string | undefined): Promise<void> {
+async function serve(
+  address: EndpointAddress,
+  name: string | undefined,
+  fleet: string | undefined,
+): Promise<void> {
+  const shown = fleet === undefined ? {} : { fleet: await fleetOf(fleet) };
   const only = name === undefined ? {} : { only: findService(name) };
   const server = new DashboardServer({
     address,
     ...only,
+    ...shown,
     opened: (where, link) => {
       print(`${paint.green('✓')} the dashboard is served at ${where}`);
       print(`  open ${paint.bold(link)}`);
@@ -52,4 +61,14 @@ async function serve(address: EndpointAddress, name: string | undefined): Promis
   });
   clearInterval(alive);
   server.close();
+}
+
+// Nothing of fleets is loaded where none is asked for.
+async function fleetOf(servers: string): Promise<ShownFleet> {
+  const { fleetSettings } = await import('../../fleet/settings.js');
+  const { FleetLooks } = await import('../fleet/fleet-now.js');
+  const { fleetView } = await import('../fleet/fleet-view.js');
+  const settings = await fleetSettings(servers);
+  const looks = new FleetLooks(settings);
+  return { name: settings.name, look: async () => fleetView(await looks.look()) };
 }

@@ -5,21 +5,13 @@ import { paint } from '../../terminal/paint.js';
 import { plural } from '../../terminal/plural.js';
 import { type Row, table } from '../../terminal/table.js';
 import { visibleLine } from '../../terminal/visible.js';
+import type { FleetNow } from './fleet-now.js';
 
-/** A fleet as it is now. */
-export interface FleetNow {
-  readonly name: string;
-  readonly services: readonly {
-    readonly service: string;
-    readonly members: readonly Member[];
-    readonly roll: Roll | undefined;
-    /** What is wrong with what is in the place of its roll. */
-    readonly trouble: string | undefined;
-  }[];
-}
-
-/** From so many hosts on only those are shown that are not as they should be. */
+/** From so many hosts on only those are shown that are not as they should be, and no more than so many. */
 const MANY = 40;
+
+/** Up to so many hosts are named. */
+const NAMED = 3;
 
 /** A fleet for people. */
 export function statusText({ name, services }: FleetNow, columns: number): string {
@@ -39,20 +31,41 @@ function serviceText(
   ];
   if (trouble !== undefined)
     lines.push(paint.yellow(`  the record of its roll cannot be used: ${visibleLine(trouble)}`));
-  const shown = members.length <= MANY ? members : members.filter((one) => noteOf(one, roll) !== '');
+  lines.push(...versionsText(members));
+  const shown = shownOf(members, roll);
   const hasZones = members.some(({ record }) => record?.labels.zone !== undefined);
   const head = ['HOST', ...(hasZones ? ['ZONE'] : []), 'STATE', 'GEN', 'RELEASE', 'CONNECTIONS'];
   const rows = shown.map((one) => rowOf(one, roll, hasZones));
   if (rows.length > 0) lines.push(...table(head, rows, columns));
   const unshown = members.length - shown.length;
-  if (unshown > 0)
-    lines.push(paint.dim(`  ${plural(unshown, 'host')} without problems not shown (--json lists all)`));
+  const what = shown.length < MANY ? 'other hosts, without problems' : 'other hosts';
+  if (unshown > 0) lines.push(paint.dim(`  ${unshown} ${what} (--json lists all)`));
   return lines.join('\n');
+}
+
+/** The members that are worth a row: all of a few; of many those that are not as they should be, as far as there is room. */
+export function shownOf(members: readonly Member[], roll: Roll | undefined): readonly Member[] {
+  if (members.length <= MANY) return members;
+  const isPlain = (note: string) => note === '' || note === 'confirmed';
+  return members.filter((one) => !isHeard(one) || !isPlain(noteOf(one, roll))).slice(0, MANY);
+}
+
+/** Who runs which moult, where that differs: a newer one may do what others do not. */
+function versionsText(members: readonly Member[]): string[] {
+  const hosts = new Map<string, string[]>();
+  for (const { host, record } of members)
+    if (record !== undefined) hosts.set(record.version, [...(hosts.get(record.version) ?? []), host]);
+  if (hosts.size < 2) return [];
+  const texts = [...hosts].map(([version, all]) => {
+    const who = all.length > NAMED ? plural(all.length, 'host') : all.join(', ');
+    return `${version} on ${who}`;
+  });
+  return [paint.yellow(`  versions of moult: ${visibleLine(texts.join('; '))}`)];
 }
 
 function rowOf(one: Member, roll: Roll | undefined, hasZones: boolean): Row {
   const { host, record, alive } = one;
-  const state = alive?.state ?? 'silent';
+  const state = stateOf(one);
   const at = hasZones ? 2 : 1;
   const note = noteOf(one, roll);
   return {
@@ -61,7 +74,7 @@ function rowOf(one: Member, roll: Roll | undefined, hasZones: boolean): Row {
       ...(hasZones ? [record?.labels.zone ?? ''] : []),
       state,
       alive?.generation ?? '',
-      record?.release ?? shortLabel(alive?.label),
+      releaseOf(one),
       alive?.connections ?? '',
     ],
     ...(note === '' ? {} : { below: [note] }),
@@ -69,14 +82,24 @@ function rowOf(one: Member, roll: Roll | undefined, hasZones: boolean): Row {
   };
 }
 
-/** What is not as it should be with a host, or is on its way. */
-function noteOf({ host, record, alive, trouble }: Member, roll: Roll | undefined): string {
+/** How a host is, in a word. */
+export function stateOf({ alive }: Member): string {
+  return alive?.state ?? 'silent';
+}
+
+/** What a host runs, as people know it. */
+export function releaseOf({ record, alive }: Member): string {
+  return record?.release ?? shortLabel(alive?.label);
+}
+
+/** What is not as it should be with a host, or is on its way; empty for nothing. */
+export function noteOf({ host, record, alive, trouble }: Member, roll: Roll | undefined): string {
   if (trouble !== undefined) return `its record cannot be used: ${trouble}`;
   const part = roll?.hosts[host];
   const obeyed = record?.obeyed;
   const isOfRoll = roll !== undefined && obeyed?.serial === roll.serial;
   if (roll !== undefined && part !== undefined && !hasEnded(roll.phase) && part.state !== 'waiting')
-    return part.reason === undefined ? part.state : `${part.state}: ${part.reason}`;
+    return [part.isSilent ? `${part.state}, then silent` : part.state, part.reason ?? []].flat().join(': ');
   if (alive === undefined) return 'no heartbeat';
   if (alive.state === 'silent') return 'its agent is online, but its supervisor does not answer';
   if (roll === undefined || part === undefined) return roll === undefined ? '' : 'not in the last roll';
@@ -88,11 +111,19 @@ function noteOf({ host, record, alive, trouble }: Member, roll: Roll | undefined
   return '';
 }
 
-function rollText(roll: Roll | undefined): string {
+/** What a roll does, or how it ended: `, roll 4 is done`; empty where there is none. */
+export function rollText(roll: Roll | undefined): string {
   if (roll === undefined) return '';
   const release = roll.release === null ? '' : ` to ${visibleLine(roll.release)}`;
   const asked = roll.asked === null ? '' : `, ${roll.asked} requested`;
-  return `, roll ${roll.serial}${release} is ${roll.phase}${asked}`;
+  return `, roll ${roll.serial}${release} is ${roll.phase}${asked}${hasEnded(roll.phase) ? '' : progressText(roll)}`;
+}
+
+function progressText({ hosts, waves, wave }: Roll): string {
+  const counts = new Map<string, number>();
+  for (const { state } of Object.values(hosts)) counts.set(state, (counts.get(state) ?? 0) + 1);
+  const parts = [...counts].map(([state, count]) => `${count} ${state}`);
+  return ` (${wave + 1} of ${waves.length} waves; ${parts.join(', ')})`;
 }
 
 // The last two parts of a path tell releases apart.

@@ -1,11 +1,11 @@
 import { Command } from 'commander';
 import { pause } from '../../fleet/pause.js';
-import { isHeard, membersOf, rollOf } from '../../fleet/roster.js';
-import { FleetStore } from '../../fleet/store/store.js';
-import { clearScreen, outliveReader, print, printJson } from '../../terminal/print.js';
+import { isHeard } from '../../fleet/roster.js';
+import { clearScreen, outliveReader, print, printJson, tell } from '../../terminal/print.js';
 import { screenOf } from '../../terminal/screen.js';
+import { FleetLooks, type FleetNow } from './fleet-now.js';
 import { settingsFrom, withFleet } from './open.js';
-import { type FleetNow, statusText } from './status-text.js';
+import { statusText } from './status-text.js';
 
 const WATCH_MS = 2000;
 
@@ -15,7 +15,7 @@ interface Flags {
   readonly watch?: true;
 }
 
-/** The command `moult fleet status`: hosts and what they run. Exit status: 1 where a host is silent or lags behind. */
+/** The command `moult fleet status`: hosts and what they run. Exit status: 1 where a host is silent. */
 export function statusCommand(): Command {
   return withFleet(new Command('status'))
     .description('show the hosts of the fleet, what they run, and who lags behind')
@@ -28,43 +28,35 @@ export function statusCommand(): Command {
       outliveReader(() => {
         isRead = false;
       });
-      let store = await FleetStore.open(settings);
+      const looks = new FleetLooks(settings, name);
       try {
-        do {
-          if (store.connection.isClosed()) store = await FleetStore.open(settings);
-          const fleet = await fleetNow(store, settings.name, name);
-          if (flags.json === true) printJson(jsonOf(fleet));
-          else {
-            if (flags.watch === true) clearScreen();
-            print(statusText(fleet, screenOf(process.stdout).columns));
-          }
-          const isWell = fleet.services.every(({ members }) => members.every(isHeard));
-          process.exitCode = isWell ? 0 : 1;
-          if (flags.watch === true) await pause(WATCH_MS);
-        } while (flags.watch === true && isRead);
+        for (let times = 1; isRead; times += 1) {
+          // Who watches waits for servers that are away for a while.
+          const fleet = await looks.look().catch((error: unknown) => {
+            if (times === 1) throw error;
+            tell(`${messageOf(error)}; retrying`);
+          });
+          if (fleet !== undefined) show(fleet, flags);
+          if (flags.watch !== true) return;
+          await pause(WATCH_MS);
+        }
       } finally {
-        await store.close();
+        await looks.end();
       }
     });
 }
 
-async function fleetNow(store: FleetStore, name: string, service: string | undefined): Promise<FleetNow> {
-  const members = await membersOf(store, service);
-  const services = [...new Set(members.map((one) => one.service))];
-  return {
-    name,
-    services: await Promise.all(
-      services.map(async (one) => {
-        const found = await rollOf(store, one);
-        return {
-          service: one,
-          members: members.filter((member) => member.service === one),
-          roll: found !== undefined && 'roll' in found ? found.roll : undefined,
-          trouble: found !== undefined && 'trouble' in found ? found.trouble : undefined,
-        };
-      }),
-    ),
-  };
+function show(fleet: FleetNow, { json, watch }: Flags): void {
+  if (json === true) printJson(jsonOf(fleet));
+  else {
+    if (watch === true) clearScreen();
+    print(statusText(fleet, screenOf(process.stdout).columns));
+  }
+  process.exitCode = fleet.services.every(({ members }) => members.every(isHeard)) ? 0 : 1;
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 function jsonOf({ name, services }: FleetNow): object {

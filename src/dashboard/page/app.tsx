@@ -3,6 +3,7 @@ import type { ServiceHistory } from '../page-messages.js';
 import { Actions } from './actions.js';
 import { Charts } from './charts.js';
 import { Draining } from './draining.js';
+import { Fleet } from './fleet.js';
 import { duration } from './format.js';
 import { GenerationBars } from './generation-bars.js';
 import { GenerationsTable } from './generations-table.js';
@@ -13,6 +14,9 @@ import { Waterfall } from './waterfall.js';
 
 const TICK_MS = 1000;
 const NOTHING: Known = { services: new Map(), isLive: false, clockAheadMs: 0 };
+
+/** The part of the address that stands for the fleet: no service has that name. */
+const FLEET = '/fleet';
 
 /** The page: one service of those that run, and the way to the others. */
 export function App() {
@@ -33,13 +37,15 @@ export function App() {
     };
   }, []);
   const names = [...known.services.keys()].sort();
-  const history = known.services.get(chosen) ?? known.services.get(names[0] ?? '');
+  const { fleet } = known;
+  const isFleet = fleet !== undefined && (chosen === FLEET || names.length === 0);
+  const history = isFleet ? undefined : (known.services.get(chosen) ?? known.services.get(names[0] ?? ''));
   const now = Date.now() - known.clockAheadMs;
   return (
     <>
       <header>
         <h1>moult</h1>
-        {names.length > 1 && (
+        {names.length + (fleet === undefined ? 0 : 1) > 1 && (
           <nav aria-label="Services">
             {names.map((name) => (
               <a
@@ -50,6 +56,11 @@ export function App() {
                 {name}
               </a>
             ))}
+            {fleet !== undefined && (
+              <a href={`#${FLEET}`} aria-current={isFleet ? 'page' : undefined}>
+                fleet {fleet.name}
+              </a>
+            )}
           </nav>
         )}
         <span class={known.isLive ? 'live' : 'live live-off'}>
@@ -57,7 +68,9 @@ export function App() {
         </span>
       </header>
       <main>
-        {history === undefined ? (
+        {isFleet ? (
+          <Fleet fleet={fleet} />
+        ) : history === undefined ? (
           <Empty isLive={known.isLive} />
         ) : (
           <Service history={history} now={now} scheme={scheme} />

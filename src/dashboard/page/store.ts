@@ -1,4 +1,11 @@
-import type { ActionResult, Fact, PageAction, PageMessage, ServiceHistory } from '../page-messages.js';
+import type {
+  ActionResult,
+  Fact,
+  FleetView,
+  PageAction,
+  PageMessage,
+  ServiceHistory,
+} from '../page-messages.js';
 
 const MAX_SAMPLES = 1200;
 const MAX_FACTS = 600;
@@ -10,6 +17,7 @@ export interface Known {
   readonly isLive: boolean;
   /** How far this machine's clock is ahead of the server's, in milliseconds. */
   readonly clockAheadMs: number;
+  readonly fleet?: FleetView | undefined;
 }
 
 /** Hears the server, again and again when it was away, and keeps what it tells. */
@@ -40,7 +48,12 @@ export class Store {
   #heard(message: PageMessage): void {
     if (message.type === 'whole') {
       const services = new Map(message.services.map((one) => [one.view.name, one]));
-      this.#set({ services, isLive: true, clockAheadMs: Date.now() - message.now });
+      const { now, fleet } = message;
+      this.#set({ services, isLive: true, clockAheadMs: Date.now() - now, fleet });
+      return;
+    }
+    if (message.type === 'fleet') {
+      this.#set({ isLive: true, fleet: message.fleet });
       return;
     }
     const services = new Map(this.#known.services);
@@ -59,7 +72,7 @@ export class Store {
   }
 }
 
-type Change = Exclude<PageMessage, { readonly type: 'whole' | 'gone' }>;
+type Change = Exclude<PageMessage, { readonly type: 'whole' | 'gone' | 'fleet' }>;
 
 function changed(known: ServiceHistory | undefined, message: Change): ServiceHistory | undefined {
   if (message.type === 'look') {
