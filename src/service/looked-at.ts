@@ -22,6 +22,8 @@ export class LookedAt {
   readonly #from: (accepted: StreamHandle) => string | undefined;
   /** By the listener and what the connection comes from, the number of the look. */
   readonly #awaited = new Map<string, number>();
+  /** How many connections came while one was awaited, by the listener. */
+  readonly #accepted = new Map<string, number>();
   #line: Line | undefined;
   #forget: NodeJS.Timeout | undefined;
 
@@ -40,6 +42,7 @@ export class LookedAt {
   /** Whether a connection was the supervisor's. It is closed then. */
   takes(accepted: StreamHandle, listener: string): boolean {
     if (this.#awaited.size === 0) return false;
+    this.#accepted.set(listener, (this.#accepted.get(listener) ?? 0) + 1);
     const from = this.#from(accepted);
     const key = `${listener} ${from}`;
     const id = from === undefined ? undefined : this.#awaited.get(key);
@@ -61,6 +64,10 @@ export class LookedAt {
       id,
       listeners: open.map(({ identity }) => identity.name),
       closed: [...this.#listeners.closedAt].map(([name, at]) => ({ name, at })),
+      accepted: open.flatMap(({ identity: { name } }) => {
+        const connections = this.#accepted.get(name);
+        return connections === undefined ? [] : [{ name, connections }];
+      }),
     });
   }
 }

@@ -153,7 +153,12 @@ const right: Record<string, Fields> = {
   door: { path: '/g1.sock' },
   'take-door': { path: '/g1.sock' },
   look: { id: 1, probes: [{ listener: 'a', from: '40000' }] },
-  looking: { id: 1, listeners: ['a'], closed: [{ name: 'b', at: 1 }] },
+  looking: {
+    id: 1,
+    listeners: ['a'],
+    closed: [{ name: 'b', at: 1 }],
+    accepted: [{ name: 'a', connections: 2 }],
+  },
   seen: { id: 1, listener: 'a' },
   progress: { generation: 1, stage: 'ready', at: 1, facts: { any: 'thing' } },
   aborted: { generation: 1, error },
@@ -238,7 +243,7 @@ const right: Record<string, Fields> = {
 };
 
 const OPTIONAL =
-  /(^|\.)(error\.(serving|stage|retry|remedy|details)|ticketKeys|sessionIdContext|meetsPipelining|unhandled|movers|mover|without|late|goesOn|isWhole|failed|returned|fresh|sharesListeners|surge|onFailure|measure|measures)$|^state\.state\.draining(\.connections)?$|cut\.\d+\.kind$|items\.\d+\.fed$|items\.\d+\.version$|^hand-back\.(state|tasks|saysResumed)$|^handed-back\.hearsResumed$|^retire\.(keepOpen|heirs)$|^stopping\.unready$|^hello\.(shares|generation|node|entry|rejoin)$|^homes\.cookie$|^(result|expecting)\.error$|^result\.value$|^takes\.(threads|tasks)$|^leave\.drainSpreadMs$|^left\.thread$/;
+  /(^|\.)(error\.(serving|stage|retry|remedy|details)|ticketKeys|sessionIdContext|meetsPipelining|unhandled|movers|mover|without|late|goesOn|isWhole|failed|returned|fresh|sharesListeners|surge|onFailure|measure|measures)$|^state\.state\.draining(\.connections)?$|cut\.\d+\.kind$|items\.\d+\.fed$|items\.\d+\.version$|^hand-back\.(state|tasks|saysResumed)$|^handed-back\.hearsResumed$|^retire\.(keepOpen|heirs)$|^stopping\.unready$|^hello\.(shares|generation|node|entry|rejoin)$|^homes\.cookie$|^(result|expecting)\.error$|^result\.value$|^takes\.(threads|tasks)$|^leave\.drainSpreadMs$|^left\.thread$|^looking\.accepted$/;
 /** Fields whose inside is the business of whoever reads them. */
 const OPEN = /(^|\.)(details|facts|address|event\.event|result\.value)$/;
 /** Fields that may be null: there is none. */

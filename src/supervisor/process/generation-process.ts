@@ -43,6 +43,8 @@ export class GenerationProcess {
   exit: Exit | undefined;
   /** The channel to the service, once it has shown itself. */
   lifeline: Lifeline | undefined;
+  /** What its service runs, once it has said so. */
+  entry: string | undefined;
   /** The socket at which it receives a successor. */
   door: string | undefined;
   /** Called when it has told where it receives others. */

@@ -17,6 +17,11 @@ const OTHERS_MS = 500;
 const LAST_WORDS_MS = 50;
 /** How often it is sent again where nobody says so. A worker thread never does. */
 const MAX_SENT_AGAIN = 3;
+/**
+ * So often a generation is given its time anew that has accepted others meanwhile. Node accepts as few as one connection
+ * in a turn of its loop, so behind a queue of clients a connection waits as they do.
+ */
+const MAX_TIMES_ANEW = 2;
 /** What a kernel says of an address that cannot be reached from this very machine, which proves nothing. */
 const NO_WAY_THERE = [
   'EHOSTUNREACH',
@@ -54,6 +59,15 @@ interface Sent {
   again: number;
 }
 
+/** For how long who accepts is waited for. */
+interface Time {
+  readonly untilMs: number;
+  /** How many connections had been accepted when it began, by the listener. */
+  readonly accepted: ReadonlyMap<string, number>;
+  /** Whether it was asked how many those are by now. */
+  isAsked: boolean;
+}
+
 /**
  * The connections of one look: each is announced to all who may accept it, goes on its way, and is followed until it is
  * known who has accepted it. Who may do so is asked anew at every step, for meanwhile other slots hand over, too.
@@ -67,6 +81,8 @@ export class Probes {
   readonly #told = new Set<GenerationProcess>();
   readonly #seen = new Map<string, GenerationProcess>();
   #sent: Sent[] = [];
+  /** How many connections the generation had accepted on a listener when it was asked last. */
+  #accepted: ReadonlyMap<string, number> = new Map();
   #wake: () => void = () => {};
   /** Fails when this look is given up. */
   readonly #goesOn: Promise<never>;
@@ -115,14 +131,25 @@ export class Probes {
 
   /** Sends those to these listeners on their way. @returns what is wrong, once it is known of all of them who accepted. */
   async follow(isOpen: (listener: string) => boolean): Promise<string[]> {
-    const untilMs = performance.now() + this.#withinMs;
+    let timesLeft = MAX_TIMES_ANEW;
+    let time = this.#time();
     const problems: string[] = [];
     let pending = this.#sent.filter(({ listener }) => isOpen(listener));
     for (const { connection } of pending) connection.start();
     for (let waitMs = LOOK_MS; ; waitMs = Math.min(waitMs * 2, MAX_LOOK_MS)) {
       if (this.#isGivenUp) throw givenUp();
-      const isLate = performance.now() > untilMs;
-      const found = pending.map((one) => this.#judge(one, isLate, isLate || waitMs > ASK_AFTER_MS));
+      const isOver = performance.now() > time.untilMs;
+      // Not asked by then: this process stood still itself.
+      const mayGoOn = () => !time.isAsked || pending.every((one) => this.#waitsItsTurn(one, time));
+      const isLate = isOver && (timesLeft === 0 || !mayGoOn());
+      if (isOver && !isLate) {
+        timesLeft -= 1;
+        time = this.#time();
+      } else this.#askHalfway(time);
+      const found = pending.map((one) => {
+        if (isLate && this.#waitsItsTurn(one, time)) return 'well';
+        return this.#judge(one, isLate, isLate || waitMs > ASK_AFTER_MS);
+      });
       problems.push(...found.flatMap((how) => (how === undefined || how === 'well' ? [] : [how])));
       pending = pending.filter((_, i) => found[i] === undefined);
       if (pending.length === 0) return problems;
@@ -168,10 +195,37 @@ export class Probes {
       this.#seen.set(listener, one);
       this.#wake();
     };
-    return one.look(probes, seen, withinMs);
+    const said = one.look(probes, seen, withinMs);
+    if (one !== this.#generation) return said;
+    return said.then((told) => {
+      this.#accepted = new Map(told.accepted?.map(({ name, connections }) => [name, connections]));
+      return told;
+    });
   }
 
   /** @returns what is wrong; undefined while it is not known. */
+  #time(): Time {
+    return { untilMs: performance.now() + this.#withinMs, accepted: this.#accepted, isAsked: false };
+  }
+
+  // In the middle, so that the answer of one that lives is there in time, and one that hangs is not waited for longer.
+  #askHalfway(time: Time): void {
+    const leftMs = time.untilMs - performance.now();
+    if (time.isAsked || leftMs > this.#withinMs / 2) return;
+    time.isAsked = true;
+    if (!this.#looks(this.#generation)) return;
+    this.#tell(this.#generation, Math.max(1, leftMs)).catch(() => {});
+  }
+
+  /** Whether nobody has accepted it, and others were accepted meanwhile. */
+  #waitsItsTurn({ listener, connection }: Sent, { accepted }: Time): boolean {
+    const now = this.#accepted.get(listener) ?? 0;
+    if (this.#seen.has(listener) || now <= (accepted.get(listener) ?? 0)) return false;
+    const state = connection.look();
+    if (state !== 'connected') return state === 'pending';
+    return (inodeOf(connection) ?? 0) === 0 && !connection.isAnswered();
+  }
+
   #judge(one: Sent, isLate: boolean, mayAsk: boolean): string | undefined | 'well' {
     const { listener, goal, connection } = one;
     const by = this.#seen.get(listener);

@@ -37,6 +37,8 @@ class Stand {
   heard: () => void = () => {};
   /** Whether it answers nothing. */
   isStopped = false;
+  /** How many connections it says that it has accepted; nothing of an older moult. */
+  accepted: (() => number) | undefined;
   /** What happens when that was waited for. */
   hasWaited: () => void = () => {};
   #announced: readonly string[] = [];
@@ -60,7 +62,9 @@ class Stand {
       throw new Error('it did not answer');
     }
     this.heard();
-    return { listeners: [NAME], closed: [] };
+    const connections = this.accepted?.();
+    const accepted = connections === undefined ? undefined : [{ name: NAME, connections }];
+    return { listeners: [NAME], closed: [], accepted };
   }
 
   lookIsOver(): void {}
@@ -87,7 +91,7 @@ interface Scene {
   turned(): void;
 }
 
-async function scene(later: Later, backlog = 511): Promise<Scene> {
+async function scene(later: Later, backlog = 511, withinMs = WITHIN_MS): Promise<Scene> {
   const server = createServer().listen({ port: 0, host: '127.0.0.1', backlog });
   later(() => server.close());
   await eventOf(server, 'listening');
@@ -99,7 +103,7 @@ async function scene(later: Later, backlog = 511): Promise<Scene> {
   const all = (stands: ReadonlySet<Stand>) => [...stands] as unknown as GenerationProcess[];
   const look = new OutsideLook({
     held,
-    withinMs: () => WITHIN_MS,
+    withinMs: () => withinMs,
     acceptors: (one) => [one, ...all(accepting)],
     living: () => all(living),
   });
@@ -242,6 +246,23 @@ describe('a look from outside', () => {
     later(() => held.letGo());
     await new Promise((resolve) => server.close(resolve));
     assert.match(await look(one), /nobody accepted a connection to tcp:\/\/127\.0\.0\.1:0 within 1500 ms/);
+  });
+
+  tidy('waits its turn behind clients that are accepted one by one, and not for ever', async (later) => {
+    // Nobody accepts in this process: what comes waits in the queue.
+    const { server, living, look } = await scene(later, 511, 400);
+    await new Promise((resolve) => server.close(resolve));
+    const one = new Stand(1);
+    living.add(one);
+    let asked = 0;
+    one.accepted = () => ++asked;
+    // It says so at the beginning, and in each of the times that it is given.
+    assert.equal(await look(one), '');
+    assert.ok(asked > 2, String(asked));
+    one.accepted = () => asked;
+    assert.match(await look(one), /nobody accepted a connection/);
+    one.accepted = undefined;
+    assert.match(await look(one), /nobody accepted a connection/);
   });
 
   tidy(
