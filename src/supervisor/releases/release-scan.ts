@@ -1,6 +1,7 @@
 import type { Dirent } from 'node:fs';
 import { lstat, readdir, readlink } from 'node:fs/promises';
 import { dirname, extname, join, relative, resolve } from 'node:path';
+import { OF_SERVICES, WRITTEN } from './service-data.js';
 
 /*
  * Which files a release is made of, and which its service only writes beside them: the first are kept, and the second
@@ -55,13 +56,6 @@ const OF_RELEASES = new Set([
   ...['node_modules', 'dist', 'build', 'out', 'public', 'static', 'assets', 'views', 'templates', 'locales'],
   ...['.next', '.nuxt', '.output', '.svelte-kit', '.astro'],
 ]);
-/** Folders of these names are no part of one, whatever is in them. */
-const OF_SERVICES = new Set([
-  ...['data', 'db', 'database', 'uploads', 'storage', 'backups', 'logs', 'log', 'tmp', 'temp', 'var', 'run'],
-  ...['cache', '.cache', '.vite', 'coverage', '.git'],
-]);
-/** What services write. */
-const WRITTEN = /\.(db|sqlite3?|ldb|rdb|aof|log|pid|sock|lock|tmp)(-(wal|shm|journal))?$/;
 const LOCK_FILES = /^(yarn|poetry|Cargo|bun|Gemfile|composer|package)?(-lock)?\.lock$/;
 
 /** Whether a file is code, by its name. */

@@ -278,9 +278,10 @@ export class RestartService {
 
   // Going back to what was written over since would start something else.
   async #asItWas(release: Release): Promise<Release> {
-    const { releases, kept } = this.#parts;
+    const { releases, kept, generations } = this.#parts;
     if (!releases.isKnown(release)) return release;
-    const asItWas = await kept.asItWas(release);
+    const serving = generations.current?.release;
+    const asItWas = await kept.asItWas(release, serving === release ? undefined : serving);
     releases.replace(release, asItWas);
     return asItWas;
   }
