@@ -2,14 +2,26 @@
 // each process loads at its start: docs/decisions/0035-what-starts-is-bundled.md.
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { chmodSync, copyFileSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { basename, dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 /** Read whole, it costs a command as much as all else; of what it does not use of it nothing is left. */
 const INLINED = ['valibot'];
-/** Commander, which is CommonJS, asks for Node's own modules by it. */
-const REQUIRE =
-  "import { createRequire as makeRequire } from 'node:module'; const require = makeRequire(import.meta.url);";
+const AS_COMMONJS = {
+  outExtension: { '.js': '.cjs' },
+  format: 'cjs',
+  define: { 'import.meta.url': 'fileUrl' },
+  banner: { js: "const fileUrl = require('node:url').pathToFileURL(__filename).href;" },
+};
 const root = fileURLToPath(new URL('..', import.meta.url));
 const run = (command, args) =>
   execFileSync(command, args, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] });
@@ -50,25 +62,54 @@ async function bundleCommands() {
     splitting: true,
     external: DEPENDENCIES.filter((name) => !INLINED.includes(name)),
     format: 'esm',
-    plugins: [{ name: 'operator', setup: leaveOperatorProgram }],
   });
 }
 
-// A command that only asks a supervisor loads this one file, and nothing twice: src/cli/main.ts chooses.
+// A command that only asks a supervisor loads one file, and nothing twice: src/cli/main.ts chooses. What reads a config file is in
+// another: few have one.
 async function bundleOperatorCommands() {
+  const names = readdirSync(`${root}src/cli/operate`).map((file) => file.replace('.ts', ''));
   await build({
-    ...common(['cli/operator-program']),
+    ...common(['config/file-services', ...names.map((name) => `cli/operate/${name}`)]),
+    ...AS_COMMONJS,
+    minifySyntax: true,
+    minifyWhitespace: true,
     external: DEPENDENCIES.filter((name) => ![...INLINED, 'commander', 'croner'].includes(name)),
-    format: 'esm',
-    banner: { js: REQUIRE },
-    plugins: [{ name: 'version', setup: fixVersion }],
+    plugins: [
+      { name: 'version', setup: fixVersion },
+      { name: 'program', setup: makeProgram },
+      { name: 'late', setup: loadLate },
+    ],
   });
 }
 
-// With what is loaded before it, these are in files of their own: no other command needs them.
-function leaveOperatorProgram(bundler) {
-  const filter = /^\.\/(operator-program|compile-cache)\.js$/;
-  bundler.onResolve({ filter }, ({ path }) => ({ path, external: true }));
+// The program that has this command alone.
+function makeProgram(bundler) {
+  bundler.onResolve({ filter: /\/cli\/operate\/\w+\.ts$/ }, ({ path, kind }) =>
+    kind === 'entry-point' ? { path, namespace: 'program' } : undefined,
+  );
+  bundler.onLoad({ filter: /./, namespace: 'program' }, ({ path }) => {
+    const name = basename(path, '.ts');
+    const lines = [
+      `import { dispatch } from ${JSON.stringify('../dispatch.js')};`,
+      `import { ${name}Command as command } from ${JSON.stringify(`./${name}.js`)};`,
+      `export const main = () => dispatch({ ${name}: async () => command() });`,
+    ];
+    return { contents: lines.join('\n'), resolveDir: dirname(path) };
+  });
+}
+
+function loadLate(bundler) {
+  bundler.onResolve({ filter: /\/config\/file-services\.js$/ }, ({ kind }) =>
+    kind === 'dynamic-import' ? { path: '../../config/file-services.cjs', external: true } : undefined,
+  );
+  // Commander needs it for commands that are programs of their own, of which moult has none.
+  bundler.onResolve({ filter: /^node:child_process$/ }, ({ importer }) =>
+    importer.includes('/commander/') ? { path: 'spawn', namespace: 'late' } : undefined,
+  );
+  const contents =
+    "exports.spawn = (...words) => process.getBuiltinModule('node:child_process').spawn(...words);";
+  bundler.onLoad({ filter: /^spawn$/, namespace: 'late' }, () => ({ contents }));
 }
 
 // A service's process may have no require() of ES modules, and find packages in a way of its own: each of these is one
@@ -76,10 +117,7 @@ function leaveOperatorProgram(bundler) {
 async function bundleForServices() {
   await build({
     ...common(['standalone/service-bundle', 'threads/entry', 'cli/begin-again']),
-    outExtension: { '.js': '.cjs' },
-    format: 'cjs',
-    define: { 'import.meta.url': 'fileUrl' },
-    banner: { js: "const fileUrl = require('node:url').pathToFileURL(__filename).href;" },
+    ...AS_COMMONJS,
     plugins: [{ name: 'version', setup: fixVersion }],
   });
 }

@@ -8,7 +8,7 @@ import { closeDescriptor, duplicate } from '../os/descriptors/descriptor.js';
 import { sendDescriptors } from '../os/sockets/descriptor-socket.js';
 import type { PeerCredentials } from '../os/unix-sockets/peer.js';
 import { encodeFrame, type Frame, FrameReader } from '../protocol/frame.js';
-import { type Message, type MessageType, parseMessage } from '../protocol/messages.js';
+import type { Message, MessageType } from '../protocol/messages.js';
 import { assertForOlder, cutInParts, goesInOne, PartsReader } from '../protocol/parts.js';
 import { Beside, type Incoming } from './beside.js';
 
@@ -47,6 +47,7 @@ export class Channel {
   readonly closed: Promise<MoultError | undefined>;
   #socket: Socket;
   #records: number;
+  readonly #parse: (frame: Frame) => Message;
   #reader = new FrameReader();
   #parts = new PartsReader();
   #beside: Beside;
@@ -61,8 +62,16 @@ export class Channel {
   /**
    * @param socket carries the messages; nothing of it has been read yet.
    * @param records the descriptor of a record socket that Node does not know; the channel closes it.
+   * @param parse tells the messages that may come: `parseMessage`, or that for some of them.
    */
-  constructor(socket: Socket, records: number, peer: PeerCredentials, tags = { sent: 0, received: 0 }) {
+  constructor(
+    socket: Socket,
+    records: number,
+    peer: PeerCredentials,
+    parse: (frame: Frame) => Message,
+    tags = { sent: 0, received: 0 },
+  ) {
+    this.#parse = parse;
     this.#socket = socket;
     this.#records = records;
     this.peer = peer;
@@ -268,7 +277,7 @@ export class Channel {
     if (frame === undefined) return;
     const incoming = this.#beside.take(frame.attachment);
     try {
-      const message = parseMessage(frame);
+      const message = this.#parse(frame);
       const handler = this.#handlers.get(message.type);
       if (handler === undefined) {
         throw new MoultError('MOULT_PROTOCOL_ORDER', `message ${message.type} is not allowed at this stage`);

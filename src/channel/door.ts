@@ -11,7 +11,7 @@ import { socketIdentity } from '../os/sockets/socket-identity.js';
 import { checkPeer, peerCredentials } from '../os/unix-sockets/peer.js';
 import { bindUnix, listenerAt, listenOn } from '../os/unix-sockets/unix-socket.js';
 import { encodeFrame } from '../protocol/frame.js';
-import type { Message } from '../protocol/messages.js';
+import { type Message, parseMessage } from '../protocol/messages.js';
 import { PROTOCOL } from '../protocol/version.js';
 import { MOULT_VERSION } from '../version.js';
 import { Channel } from './channel.js';
@@ -205,7 +205,7 @@ export class Door {
       sendBytesWithDescriptor(fd, encodeFrame(greeting), theirs);
       closeDescriptor(theirs);
       theirs = -1;
-      const channel = new Channel(socket, mine, peer);
+      const channel = new Channel(socket, mine, peer, parseMessage);
       mine = -1;
       channel.unref();
       this.#await(channel);

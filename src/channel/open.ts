@@ -117,7 +117,7 @@ export class Opening {
   /** Goes on asynchronously. The opening must not be used any more. */
   toChannel(): Channel {
     const socket = new Socket({ fd: this.#fd, readable: true, writable: true });
-    const channel = new Channel(socket, this.#records, this.peer, {
+    const channel = new Channel(socket, this.#records, this.peer, parseMessage, {
       sent: this.#sentTag,
       received: this.#receivedTag,
     });
@@ -194,34 +194,6 @@ function ownersAt(path: string): readonly number[] | 'anybody' {
     // There is no such folder, or this process may not see it: connecting tells.
     return [];
   }
-}
-
-/**
- * Opens a channel as an operator, without blocking while the supervisor has not greeted: others are spoken to meanwhile.
- * @param owners who may answer root, besides root's own processes.
- * @throws what {@link Opening} throws.
- */
-export async function openOperator(
-  path: string,
-  owners: readonly number[],
-  timeoutMs: number,
-): Promise<Opening> {
-  const deadlineMs = performance.now() + timeoutMs;
-  const fd = connectUnixNow(path);
-  while (!isReadable(fd) && performance.now() < deadlineMs) {
-    await new Promise<void>((resolve) => {
-      setTimeout(resolve, LOOK_MS);
-    });
-  }
-  const leftMs = Math.max(100, deadlineMs - performance.now());
-  if (isReadable(fd)) return new Opening(fd, { role: 'operator' }, leftMs, owners);
-  let pid = 0;
-  try {
-    ({ pid } = peerCredentials(fd));
-  } finally {
-    closeDescriptor(fd);
-  }
-  throw new MoultError('MOULT_PEER_TIMEOUT', `process ${pid} did not greet within ${timeoutMs} ms`);
 }
 
 /** How long a peer may take to greet, and then to answer hello, when nobody may be kept waiting. */

@@ -1,7 +1,6 @@
-import { lstatSync, mkdirSync } from 'node:fs';
-import module from 'node:module';
-import { homedir } from 'node:os';
-import { join } from 'node:path';
+/*
+ * Loaded before all else, so without an import of Node's modules: src/cli/require-here.ts says why.
+ */
 
 /**
  * Has Node keep what it compiles of a command in this user's cache, where it can. What lies there is run: a folder into which
@@ -10,12 +9,15 @@ import { join } from 'node:path';
  */
 export function keepCompiled(): void {
   // The types are those of Node 20.
-  const { enableCompileCache } = module as { enableCompileCache?: (folder: string) => unknown };
+  const { enableCompileCache } = process.getBuiltinModule('node:module') as {
+    enableCompileCache?: (folder: string) => unknown;
+  };
   if (enableCompileCache === undefined) return;
+  const { mkdirSync } = process.getBuiltinModule('node:fs');
   try {
-    const home = homedir();
-    const cache = process.env.XDG_CACHE_HOME || join(home, '.cache');
-    const ours = join(cache, 'moult');
+    const home = process.getBuiltinModule('node:os').homedir();
+    const cache = process.env.XDG_CACHE_HOME || `${home}/.cache`;
+    const ours = `${cache}/moult`;
     // Nothing is made in another user's home either.
     if (!isOursAlone(home)) return;
     mkdirSync(ours, { recursive: true, mode: 0o700 });
@@ -26,6 +28,6 @@ export function keepCompiled(): void {
 }
 
 function isOursAlone(path: string): boolean {
-  const stat = lstatSync(path);
+  const stat = process.getBuiltinModule('node:fs').lstatSync(path);
   return stat.isDirectory() && stat.uid === process.geteuid?.() && (stat.mode & 0o022) === 0;
 }

@@ -1,5 +1,4 @@
-import { createRequire } from 'node:module';
-import { setTimeout as pause } from 'node:timers/promises';
+import { requireHere } from './require-here.js';
 
 /*
  * How the program begins that has taken the place of a supervisor's (moult upgrade). What keeps it from loading, such as too
@@ -77,7 +76,7 @@ async function load(): Promise<Main> {
 
 // Before all others: what has failed to load once fails in this process again. Source: Node 20, its loader and its cache of package.json.
 function loadAgain(): Again {
-  const again = createRequire(import.meta.url)('./begin-again.cjs') as Again;
+  const again = requireHere<Again>('./begin-again.cjs');
   again.prepare();
   return again;
 }
@@ -90,7 +89,7 @@ async function beginAgain(
   words: () => string,
 ): Promise<never> {
   for (let count = 1; ; count += 1) {
-    await pause(pauseMs);
+    await new Promise((resolve) => setTimeout(resolve, pauseMs));
     try {
       return (loaded ?? loadAgain()).beginAgain({ ...process.env, [BEGUN]: words() });
     } catch {

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { asMoultError } from '../errors.js';
-import { MAX_SLOTS } from '../protocol/messages.js';
+import { MAX_SLOTS } from '../protocol/limits.js';
 import type { ActionResult, PageAction } from './page-messages.js';
 import { act } from './supervisor-channel.js';
 import type { WatchedServices } from './watched-services.js';

@@ -1,5 +1,5 @@
 import type { Channel } from '../channel/channel.js';
-import { openOperator } from '../channel/open.js';
+import { openOperator } from '../channel/operator-channel.js';
 import { ownersOf } from '../channel/private-folder.js';
 import { MoultError } from '../errors.js';
 import type { Message } from '../protocol/messages.js';
@@ -27,7 +27,7 @@ export class SupervisorChannel {
     onEvent: (event: Record<string, unknown>) => void = () => {},
   ): Promise<SupervisorChannel> {
     const owners = ownersOf(folder.path, folder.control);
-    const channel = (await openOperator(folder.control, owners, OPENING_TIMEOUT_MS)).toChannel();
+    const channel = await openOperator(folder.control, owners, OPENING_TIMEOUT_MS);
     channel.unref();
     channel.on('event', ({ event }) => onEvent(event));
     return new SupervisorChannel(channel);

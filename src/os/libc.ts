@@ -1,7 +1,6 @@
 import { createRequire } from 'node:module';
 import { endianness } from 'node:os';
 import { getSystemErrorName } from 'node:util';
-import { getEnvironmentData } from 'node:worker_threads';
 import { MoultError } from '../errors.js';
 
 /*
@@ -123,6 +122,7 @@ export const KOFFI = 'moult.koffi';
 // In a service packages may be found in other ways than here, with --preserve-symlinks for example.
 function loadKoffi(): typeof import('koffi') {
   const require = createRequire(import.meta.url);
+  const { getEnvironmentData } = require('node:worker_threads') as typeof import('node:worker_threads');
   const told = getEnvironmentData(KOFFI);
   if (typeof told !== 'string') return require('koffi') as typeof import('koffi');
   try {

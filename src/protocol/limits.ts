@@ -16,3 +16,7 @@ export const MAX_REASON = 256;
 export const MAX_DRAINING = 50;
 /** At most this many connections that were cut are named in a report. */
 export const MAX_CUT = 1000;
+/** At most this many descriptors travel with one record. Source: SCM_MAX_FD, Linux include/net/scm.h. */
+export const MAX_DESCRIPTORS = 253;
+/** At most this many processes may share one service. */
+export const MAX_SLOTS = 64;

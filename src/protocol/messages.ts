@@ -3,53 +3,50 @@
  * version may add some; unknown types are an error. docs/protocol.md says what each of them means.
  */
 import * as v from 'valibot';
-import { MoultError } from '../errors.js';
 import type { Frame } from './frame.js';
 import {
   MAX_BROADCASTS,
   MAX_CUT,
+  MAX_DESCRIPTORS,
   MAX_DRAINING,
   MAX_DURATIONS,
   MAX_HEARD,
   MAX_PIECES,
   MAX_REASON,
   MAX_REASONS,
+  MAX_SLOTS,
   MAX_TASKS,
 } from './limits.js';
+import {
+  count,
+  errorReport,
+  event,
+  greeting,
+  ms,
+  parsedBy,
+  part,
+  refused,
+  result,
+  text,
+  whole,
+} from './operator-messages.js';
 
-/** At most this many descriptors travel with one record. Source: SCM_MAX_FD, Linux include/net/scm.h. */
-export const MAX_DESCRIPTORS = 253;
 /** At most this many listeners may one service have. */
 export const MAX_LISTENERS = 65_536;
 /** At most this many names of flows travel in one message; so many of 256 characters fit into its JSON. */
 export const MAX_FLOW_KEYS = 512;
 /** At most this many datagrams travel in one message. */
 export const MAX_DATAGRAMS = 256;
-/** At most this many processes may share one service. */
-export const MAX_SLOTS = 64;
 /** At most this many worker threads of one process may listen. */
 export const MAX_THREADS = 256;
 /** At most this many kinds of connections may be declared movable for one listener. */
 export const MAX_MOVERS = 64;
 
-const count = v.pipe(v.number(), v.integer(), v.minValue(0));
-const ms = v.pipe(v.number(), v.finite(), v.minValue(0));
-const text = (max: number) => v.pipe(v.string(), v.maxLength(max));
 const name = v.pipe(v.string(), v.minLength(1), v.maxLength(512));
 const path = text(4096);
 const names = v.pipe(v.array(name), v.maxLength(MAX_LISTENERS));
 const moverName = v.pipe(v.string(), v.minLength(1), v.maxLength(256));
 const pieceName = v.pipe(v.string(), v.minLength(1), v.maxLength(256));
-
-const errorReport = v.object({
-  code: text(64),
-  message: text(16_384),
-  serving: v.optional(text(32)),
-  stage: v.optional(text(32)),
-  retry: v.optional(v.boolean()),
-  remedy: v.optional(text(1024)),
-  details: v.optional(v.record(v.string(), v.unknown())),
-});
 
 /** How a listener travels: the descriptor goes beside the message, in the order of the list. */
 const listener = v.object({
@@ -279,14 +276,7 @@ const doors = v.pipe(v.array(path), v.maxLength(MAX_THREADS));
 /** The schemas by message type. */
 export const schemas = {
   // Opening, on every socket
-  greeting: v.object({
-    protocol: v.object({ min: count, max: count }),
-    role: v.picklist(['supervisor', 'predecessor']),
-    moult: text(64),
-    pid: count,
-    /** Whether the sender takes messages in parts. */
-    parts: v.optional(v.boolean()),
-  }),
+  greeting,
   hello: v.object({
     protocol: count,
     role: v.picklist([
@@ -328,16 +318,11 @@ export const schemas = {
     /** The names of the listener that it wants, the best first. */
     wants: v.optional(v.pipe(v.array(name), v.minLength(1), v.maxLength(8))),
   }),
-  refused: v.object({ error: errorReport }),
+  refused,
 
   // On every channel, where both sides have said so: a message that does not go in one frame
-  part: v.object({}),
-  whole: v.object({
-    /** How long the JSON is that came in the attachments of the parts. */
-    bytes: count,
-    /** How many descriptors came beside them. */
-    count,
-  }),
+  part,
+  whole,
 
   // The handover
   inherit: v.object({
@@ -731,12 +716,8 @@ export const schemas = {
   'reopen-output': v.object({}),
   /** Tell what happens, as it does, until the channel closes. */
   watch: v.object({}),
-  event: v.object({ event: v.record(v.string(), v.unknown()) }),
-  result: v.object({
-    ok: v.boolean(),
-    error: v.optional(errorReport),
-    value: v.optional(v.record(v.string(), v.unknown())),
-  }),
+  event,
+  result,
 } as const;
 
 type Schemas = typeof schemas;
@@ -768,21 +749,5 @@ export type DrainReport = v.InferOutput<typeof stopped>;
  * @throws MOULT_PROTOCOL_FRAME for an unknown type or a field that does not fit; the message names it.
  */
 export function parseMessage(frame: Frame): Message {
-  const { type } = frame.message;
-  if (!Object.hasOwn(schemas, type)) {
-    throw new MoultError(
-      'MOULT_PROTOCOL_FRAME',
-      `expected a message of protocol 1, received type ${JSON.stringify(type.slice(0, 64))}`,
-    );
-  }
-  const schema = schemas[type as MessageType];
-  const parsed = v.safeParse(schema, frame.message);
-  if (!parsed.success) {
-    const issue = parsed.issues[0];
-    throw new MoultError(
-      'MOULT_PROTOCOL_FRAME',
-      `message ${type}: field ${v.getDotPath(issue) ?? '(whole)'}: ${issue.message.slice(0, 200)}`,
-    );
-  }
-  return { type, ...parsed.output } as Message;
+  return parsedBy(schemas, frame) as Message;
 }

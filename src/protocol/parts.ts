@@ -1,6 +1,7 @@
 import { MoultError } from '../errors.js';
 import { decodeBody, type Frame, MAX_JSON_BYTES } from './frame.js';
-import { MAX_DESCRIPTORS, parseMessage } from './messages.js';
+import { MAX_DESCRIPTORS } from './limits.js';
+import { parsePart } from './operator-messages.js';
 
 /** The longest JSON of a message that comes in parts. */
 export const MAX_WHOLE_BYTES = 12 * 1024 * 1024;
@@ -68,7 +69,7 @@ export class PartsReader {
       if (this.#isInside) throw broken(`its end, received ${type}`);
       return frame;
     }
-    const message = parseMessage(frame);
+    const message = parsePart(frame);
     if (message.type === 'part') {
       this.#isInside = true;
       this.#bytes += frame.attachment.length;
@@ -76,7 +77,6 @@ export class PartsReader {
       this.#pieces.push(frame.attachment);
       return undefined;
     }
-    if (message.type !== 'whole') return frame;
     const { bytes, count } = message;
     const isAll = bytes === this.#bytes && (isTruncated ? descriptors <= count : descriptors === count);
     if (!this.#isInside || !isAll) {

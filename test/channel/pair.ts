@@ -2,6 +2,7 @@ import { type Socket as NetSocket, Socket } from 'node:net';
 import { Channel } from '#moult/channel/channel.js';
 import { closeDescriptor } from '#moult/os/descriptors/descriptor.js';
 import { descriptorSocketPair, streamSocketPair } from '#moult/os/sockets/descriptor-socket.js';
+import { parseMessage } from '#moult/protocol/messages.js';
 import { isOpen } from '../support/descriptors.js';
 import type { Later } from '../support/tidy.js';
 
@@ -11,8 +12,8 @@ const SELF = { pid: process.pid, uid: 0, gid: 0 };
 export function channels(later: Later): [Channel, Channel] {
   const [near, far] = streamSocketPair();
   const [nearRecords, farRecords] = descriptorSocketPair();
-  const one = new Channel(socketOf(near), nearRecords, SELF);
-  const other = new Channel(socketOf(far), farRecords, SELF);
+  const one = new Channel(socketOf(near), nearRecords, SELF, parseMessage);
+  const other = new Channel(socketOf(far), farRecords, SELF, parseMessage);
   for (const each of [one, other]) each.takesParts = true;
   later(() => one.close());
   later(() => other.close());
@@ -23,7 +24,7 @@ export function channels(later: Later): [Channel, Channel] {
 export function bareChannel(later: Later): { channel: Channel; peer: NetSocket; records: number } {
   const [near, far] = streamSocketPair();
   const [nearRecords, records] = descriptorSocketPair();
-  const channel = new Channel(socketOf(near), nearRecords, SELF);
+  const channel = new Channel(socketOf(near), nearRecords, SELF, parseMessage);
   const peer = socketOf(far);
   peer.on('error', () => {});
   later(() => isOpen(records) && closeDescriptor(records));

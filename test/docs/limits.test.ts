@@ -108,7 +108,7 @@ const LIMITS: readonly [string, string, string, (value: number) => string][] = [
     'MEMORY_WAIT_MS',
     (n) => `waits up to ${seconds(n)} for this much free memory`,
   ],
-  ['docs/reference/cli.md', 'src/protocol/messages.ts', 'MAX_SLOTS', (n) => `1 to ${n}, \`max\``],
+  ['docs/reference/cli.md', 'src/protocol/limits.ts', 'MAX_SLOTS', (n) => `1 to ${n}, \`max\``],
   [
     'docs/reference/cli.md',
     'src/supervisor/process/ready-times.ts',
@@ -121,7 +121,7 @@ const LIMITS: readonly [string, string, string, (value: number) => string][] = [
     'BUSY_MS',
     (n) => `up to ${seconds(n)} later`,
   ],
-  [`${GUIDE}/slots.md`, 'src/protocol/messages.ts', 'MAX_SLOTS', (n) => `At most ${n} slots`],
+  [`${GUIDE}/slots.md`, 'src/protocol/limits.ts', 'MAX_SLOTS', (n) => `At most ${n} slots`],
   [`${GUIDE}/slots.md`, 'src/sticky/slot-queue.ts', 'WAIT_MS', (n) => `wait for it, up to ${seconds(n)}`],
   [
     `${GUIDE}/slots.md`,

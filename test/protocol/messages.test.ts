@@ -1,13 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { MoultError } from '#moult/errors.js';
-import {
-  MAX_DESCRIPTORS,
-  MAX_LISTENERS,
-  type MessageType,
-  parseMessage,
-  schemas,
-} from '#moult/protocol/messages.js';
+import { MAX_DESCRIPTORS } from '#moult/protocol/limits.js';
+import { MAX_LISTENERS, type MessageType, parseMessage, schemas } from '#moult/protocol/messages.js';
 import fc from '../support/fast-check.js';
 
 type Fields = Record<string, unknown>;

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { MoultError } from '#moult/errors.js';
 import { encodeFrame, type Frame, FrameReader, MAX_JSON_BYTES } from '#moult/protocol/frame.js';
-import { MAX_DESCRIPTORS } from '#moult/protocol/messages.js';
+import { MAX_DESCRIPTORS } from '#moult/protocol/limits.js';
 import {
   assertForOlder,
   cutInParts,

@@ -50,7 +50,7 @@ async function shownFor(name: string | undefined, file: ServicesFile | undefined
   const inFile =
     file?.services.filter((one) => name === undefined || name === one.name || name === one.key) ?? [];
   if (file === undefined || inFile.length === 0) {
-    const folder = findService(name);
+    const folder = await findService(name);
     return [running(folder.name, await held(folder), undefined)];
   }
   return Promise.all(

@@ -27,7 +27,7 @@ export function dashboardCommand(): Command {
     .option('--link', 'print a link to the page of a service started with --dashboard, and exit')
     .action(async (name: string | undefined, flags: Partial<Flags>) => {
       if (flags.link === true) {
-        const { link } = await ask(findService(name), { type: 'dashboard' });
+        const { link } = await ask(await findService(name), { type: 'dashboard' });
         print(String(link));
         return;
       }
@@ -41,7 +41,7 @@ async function serve(
   fleet: string | undefined,
 ): Promise<void> {
   const shown = fleet === undefined ? {} : { fleet: await fleetOf(fleet) };
-  const only = name === undefined ? {} : { only: findService(name) };
+  const only = name === undefined ? {} : { only: await findService(name) };
   const server = new DashboardServer({
     address,
     ...only,

@@ -16,7 +16,7 @@ export function upgradeCommand(): Command {
     .argument('[name]', 'the service (default: the only one that runs)')
     .option('--json', 'print the result as JSON')
     .action(async (name: string | undefined, flags: { readonly json?: true }) => {
-      const folder = findService(name);
+      const folder = await findService(name);
       const before = (await ask(folder, { type: 'status' })) as unknown as ServiceStatus;
       await replaced(folder);
       const limit = performance.now() + LIMIT_MS;

@@ -12,7 +12,7 @@ import { print, printJson, tell } from '../../terminal/print.js';
 import { visibleLine } from '../../terminal/visible.js';
 import { ask } from '../services/control.js';
 import { meantServices } from '../services/meant-services.js';
-import { leftServices } from '../services/services.js';
+import { leftServices, runningServices } from '../services/services.js';
 
 /** How often to look for more. */
 const LOOK_MS = 200;
@@ -61,7 +61,8 @@ async function keptFolders(name: string | undefined): Promise<readonly RunFolder
   try {
     return (await meantServices(name, true)).folders;
   } catch (error) {
-    const names = name === undefined ? leftServices().map((left) => left.name) : [name];
+    const names =
+      name === undefined ? leftServices(await runningServices()).map((left) => left.name) : [name];
     const folders = names.map((one) => new RunFolder(one));
     for (const { path } of folders) assertNotPlanted(path);
     const kept = folders.filter(({ path }) => holdsLines(path));

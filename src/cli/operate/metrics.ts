@@ -8,7 +8,7 @@ export function metricsCommand(): Command {
     .description('print the metrics of a service in Prometheus format')
     .argument('[name]', 'the service (default: the only one that runs)')
     .action(async (name: string | undefined) => {
-      const folder = findService(name);
+      const folder = await findService(name);
       const { text } = await ask(folder, { type: 'metrics' }).catch((error: unknown) => {
         throw older(error, folder.name);
       });

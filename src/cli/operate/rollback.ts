@@ -13,7 +13,7 @@ export function rollbackCommand(): Command {
     .argument('[name]', 'the service (default: the only one that runs)')
     .option('--json', 'print events and the result as lines of JSON')
     .action(async (name: string | undefined, flags: { readonly json?: true }) => {
-      const folder = findService(name);
+      const folder = await findService(name);
       const show = showFor(flags.json === true, folder.name);
       try {
         const value = await ask(folder, { type: 'rollback' }, (event) =>

@@ -25,7 +25,7 @@ export function scaleCommand(): Command {
       ) => {
         const { slots, name } = inEitherOrder(first, second, command);
         const dropState = flags.dropState === true ? { dropState: true } : {};
-        const value = await ask(findService(name), { type: 'scale', slots, ...dropState });
+        const value = await ask(await findService(name), { type: 'scale', slots, ...dropState });
         if (flags.json === true) printJson({ type: 'result', ok: true, ...value });
         else {
           print(

@@ -1,6 +1,5 @@
 import { Command } from 'commander';
 import { asMoultError, MoultError } from '../../errors.js';
-import { isListening } from '../../os/unix-sockets/unix-socket.js';
 import { RunFolder } from '../../supervisor/journal/run-folder.js';
 import type { ServiceStatus } from '../../supervisor/status.js';
 import { clearScreen, outliveReader, print, printJson } from '../../terminal/print.js';
@@ -8,7 +7,13 @@ import { screenOf } from '../../terminal/screen.js';
 import { visibleLine } from '../../terminal/visible.js';
 import { ask, findService } from '../services/control.js';
 import { missingServices } from '../services/meant-services.js';
-import { type LeftService, leftServices, withoutSupervisor } from '../services/services.js';
+import {
+  isRunning,
+  type LeftService,
+  leftServices,
+  runningServices,
+  withoutSupervisor,
+} from '../services/services.js';
 import { leftText, silentText, statusText } from '../show/status-text.js';
 
 const WATCH_MS = 1000;
@@ -59,38 +64,36 @@ export function statusCommand(): Command {
 }
 
 async function readOne(name: string): Promise<All> {
-  const status = (await ask(findService(name), { type: 'status' })) as unknown as ServiceStatus;
+  const status = (await ask(await findService(name), { type: 'status' })) as unknown as ServiceStatus;
   return { answered: [status], silent: [], left: [] };
 }
 
 /** All at once, each with its own limit: one that stands still hides no other. */
 async function readAll(): Promise<All> {
-  const left = leftServices();
-  const names = RunFolder.running();
-  if (names.length + left.length === 0) findService(undefined);
+  const names = await runningServices();
+  const left = leftServices(names);
+  if (names.length + left.length === 0) await findService(undefined);
   const answers = await Promise.all(
     names.map(async (name) => {
       try {
-        return (await ask(findService(name), { type: 'status' })) as unknown as ServiceStatus;
+        return (await ask(await findService(name), { type: 'status' })) as unknown as ServiceStatus;
       } catch (error) {
         return { name, error: asMoultError(error, 'MOULT_PEER_CLOSED') };
       }
     }),
   );
   const answered = answers.filter((one): one is ServiceStatus => !('error' in one));
-  const silent = answers.filter((one): one is Silent => 'error' in one && stillThere(one));
+  const failed = answers.filter((one): one is Silent => 'error' in one);
+  const isThere = await Promise.all(failed.map(stillThere));
+  const silent = failed.filter((_, at) => isThere[at]);
   const [only] = silent;
   if (answered.length + left.length === 0 && silent.length <= 1) throw only?.error ?? noneLeft();
   return { answered, silent, left };
 }
 
 /** One that has just ended is none that hides something. */
-function stillThere({ name }: Silent): boolean {
-  try {
-    return isListening(new RunFolder(name).publicControl);
-  } catch {
-    return false;
-  }
+function stillThere({ name }: Silent): Promise<boolean> {
+  return isRunning(new RunFolder(name));
 }
 
 function noneLeft(): MoultError {

@@ -1,5 +1,5 @@
 import type { Channel } from '../../channel/channel.js';
-import { openOperator } from '../../channel/open.js';
+import { openOperator } from '../../channel/operator-channel.js';
 import { ownersOf } from '../../channel/private-folder.js';
 import { MoultError } from '../../errors.js';
 import type { Message } from '../../protocol/messages.js';
@@ -87,8 +87,7 @@ async function askOnce(
   afterwards: (channel: Channel) => Promise<void>,
 ): Promise<Record<string, unknown>> {
   const owners = ownersOf(folder.path, folder.control);
-  const opening = await openOperator(folder.control, owners, OPENING_TIMEOUT_MS).catch(withoutAnswer);
-  const channel = opening.toChannel();
+  const channel = await openOperator(folder.control, owners, OPENING_TIMEOUT_MS).catch(withoutAnswer);
   let heedInterrupts = () => {};
   try {
     channel.on('event', ({ event }) => onEvent(event));

@@ -4,7 +4,7 @@ import { asMoultError, MoultError } from '../../errors.js';
 import { namedWorkingDirectory } from '../../os/files/working-directory.js';
 import { RunFolder } from '../../supervisor/journal/run-folder.js';
 import { tell } from '../../terminal/print.js';
-import { findService } from './services.js';
+import { findService, isRunning } from './services.js';
 
 /** The services that a command means, in the order in which they start. */
 export interface Meant {
@@ -22,8 +22,8 @@ export interface Meant {
  * @throws what {@link findService} throws; MOULT_CONFIG_FAILED
  */
 export async function meantServices(name: string | undefined, mayBeBroken = false): Promise<Meant> {
-  if (name !== undefined && new RunFolder(name).isClaimed())
-    return { folders: [findService(name)], file: undefined, missing: [] };
+  if (name !== undefined && (await isRunning(new RunFolder(name))))
+    return { folders: [await findService(name)], file: undefined, missing: [] };
   const file = await nearestFile().catch((error: unknown) => {
     if (!mayBeBroken) throw error;
     tell(asMoultError(error, 'MOULT_CONFIG_FAILED').message);
@@ -31,14 +31,14 @@ export async function meantServices(name: string | undefined, mayBeBroken = fals
   });
   if (name !== undefined) {
     const named = file?.services.find((one) => one.key === name)?.name ?? name;
-    return { folders: [findService(named)], file: undefined, missing: [] };
+    return { folders: [await findService(named)], file: undefined, missing: [] };
   }
-  if (file === undefined) return { folders: [findService(undefined)], file, missing: [] };
-  const [running, missing] = parted(file.services.map((one) => one.name));
+  if (file === undefined) return { folders: [await findService(undefined)], file, missing: [] };
+  const [running, missing] = await parted(file.services.map((one) => one.name));
   if (running.length > 0 || !file.isList) {
     // Of the only one it is told why it cannot be found.
-    const folders = file.isList ? running.map(findService) : [findService(file.services[0]?.name)];
-    return { folders, file, missing };
+    const names = file.isList ? running : [file.services[0]?.name];
+    return { folders: await Promise.all(names.map(findService)), file, missing };
   }
   const what = `none of the services of ${file.file} runs (${missing.join(', ')}): moult up starts them`;
   throw new MoultError('MOULT_NOT_RUNNING', what);
@@ -47,7 +47,7 @@ export async function meantServices(name: string | undefined, mayBeBroken = fals
 /** The names of a list of services in the config file of this folder that do not run; none where it cannot be read. */
 export async function missingServices(): Promise<readonly string[]> {
   const file = await nearestFile().catch(() => undefined);
-  return file?.isList === true ? parted(file.services.map(({ name }) => name))[1] : [];
+  return file?.isList === true ? (await parted(file.services.map(({ name }) => name)))[1] : [];
 }
 
 // What reads a file is loaded only where there is one.
@@ -58,7 +58,7 @@ async function nearestFile(): Promise<ServicesFile | undefined> {
   return fileServices({}, folder);
 }
 
-function parted(names: readonly string[]): [string[], string[]] {
-  const isRunning = (name: string) => new RunFolder(name).isClaimed();
-  return [names.filter(isRunning), names.filter((name) => !isRunning(name))];
+async function parted(names: readonly string[]): Promise<[string[], string[]]> {
+  const isThere = await Promise.all(names.map((name) => isRunning(new RunFolder(name))));
+  return [names.filter((_, at) => isThere[at]), names.filter((_, at) => !isThere[at])];
 }

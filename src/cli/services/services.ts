@@ -4,6 +4,7 @@ import { basename, dirname, join } from 'node:path';
 import { assertNotPlanted, runRoot } from '../../channel/private-folder.js';
 import { MoultError } from '../../errors.js';
 import { startTicks } from '../../os/processes/process.js';
+import { isAnsweredAt } from '../../os/unix-sockets/held-socket.js';
 import { unixListeners } from '../../os/unix-sockets/unix-listeners.js';
 import { Journal } from '../../supervisor/journal/journal.js';
 import { JournalFile } from '../../supervisor/journal/journal-file.js';
@@ -29,38 +30,49 @@ export interface LeftService {
  * The service that a command means: the one named, or the only one that runs.
  * @throws MOULT_NOT_RUNNING, MOULT_NO_SUPERVISOR, MOULT_AMBIGUOUS_NAME, MOULT_PEER_REFUSED
  */
-export function findService(name: string | undefined): RunFolder {
+export async function findService(name: string | undefined): Promise<RunFolder> {
   const root = runRoot();
   assertNotPlanted(root);
-  assertEntered(root);
+  await assertEntered(root);
   if (name !== undefined) return named(name, root);
-  const running = RunFolder.running();
+  const running = await runningServices();
   const [only, ...more] = running;
-  if (only === undefined) throw noneRuns(root);
+  if (only === undefined) throw await noneRuns(running, root);
   if (more.length > 0)
     throw new MoultError('MOULT_AMBIGUOUS_NAME', `several services run: ${running.join(', ')}`);
   assertNotPlanted(join(root, only));
   return new RunFolder(only);
 }
 
+/** Whether a living supervisor listens there, without libc. */
+export function isRunning(folder: RunFolder): Promise<boolean> {
+  return isAnsweredAt(folder.publicControl);
+}
+
+/** The names of this user's services that run now, sorted. */
+export async function runningServices(root = runRoot()): Promise<string[]> {
+  const folders = RunFolder.all(root);
+  const isThere = await Promise.all(folders.map(isRunning));
+  return folders.flatMap((folder, at) => (isThere[at] ? folder.name : []));
+}
+
 /** A folder of another user's is no reason to say that nothing runs. @throws MOULT_PEER_REFUSED */
-function assertEntered(root: string): void {
+async function assertEntered(root: string): Promise<void> {
   try {
     accessSync(root, constants.X_OK);
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code !== 'EACCES') return;
     const who = `user ${process.geteuid?.() ?? 0}`;
-    const what = `expected a run folder that ${who} may enter, found ${root}, which it may not${elsewhere(root)}`;
+    const what = `expected a run folder that ${who} may enter, found ${root}, which it may not${await elsewhere(root)}`;
     throw new MoultError('MOULT_PEER_REFUSED', what, { cause });
   }
 }
 
-/** The services of this user whose supervisor is gone, while processes of theirs live. */
-export function leftServices(root = runRoot()): LeftService[] {
-  return folders(root).flatMap((name) => {
-    const left = leftService(name, root);
-    return left === undefined ? [] : [left];
-  });
+/** The services of this user whose supervisor is gone, while processes of theirs live. @param running those that have one. */
+export function leftServices(running: readonly string[], root = runRoot()): LeftService[] {
+  // Of those that run libc is not asked again.
+  const silent = folders(root).filter((name) => !running.includes(name));
+  return silent.flatMap((name) => leftService(name, root) ?? []);
 }
 
 /** What is to be said of one of them. */
@@ -74,10 +86,10 @@ export function withoutSupervisor({ name, generations, command }: LeftService): 
   );
 }
 
-function named(name: string, root: string): RunFolder {
+async function named(name: string, root: string): Promise<RunFolder> {
   const folder = new RunFolder(name);
   assertNotPlanted(folder.path);
-  if (folder.isClaimed()) return folder;
+  if (await isRunning(folder)) return folder;
   const left = leftService(name, root);
   if (left !== undefined) throw withoutSupervisor(left);
   const holder = folder.holder();
@@ -86,23 +98,23 @@ function named(name: string, root: string): RunFolder {
     const what = `the supervisor of ${name}${who} is running, but its socket is missing; it creates a new one within seconds`;
     throw new MoultError('MOULT_PEER_TIMEOUT', what);
   }
-  const running = RunFolder.running();
+  const running = await runningServices();
   const others = running.length === 0 ? 'no service runs' : `running now: ${running.join(', ')}`;
   throw new MoultError(
     'MOULT_NOT_RUNNING',
-    `expected a running service named ${name}; ${others} (looked in ${root})${elsewhere(root)}`,
+    `expected a running service named ${name}; ${others} (looked in ${root})${await elsewhere(root)}`,
   );
 }
 
-function noneRuns(root: string): MoultError {
-  const [left] = leftServices(root);
+async function noneRuns(running: readonly string[], root: string): Promise<MoultError> {
+  const [left] = leftServices(running, root);
   if (left !== undefined) return withoutSupervisor(left);
-  const what = `no service of this user runs under moult (looked in ${root})${elsewhere(root)}`;
+  const what = `no service of this user runs under moult (looked in ${root})${await elsewhere(root)}`;
   return new MoultError('MOULT_NOT_RUNNING', what);
 }
 
 /** Where else services may run whose commands were told another run folder: those of a login, of cron, of units. */
-function elsewhere(root: string): string {
+async function elsewhere(root: string): Promise<string> {
   const uid = process.geteuid?.() ?? 0;
   const units = listed('/run').filter((name) => name.startsWith('moult-'));
   const others = [
@@ -112,13 +124,13 @@ function elsewhere(root: string): string {
     ...units.map((name) => `/run/${name}/moult`),
     ...listeningRoots(),
   ];
-  const found = [...new Set(others)].flatMap((path) => {
-    if (path === root) return [];
-    const names = runningIn(path);
+  const looked = [...new Set(others)].map(async (path) => {
+    const names = path === root ? [] : await runningIn(path);
     if (names.length === 0) return [];
     const base = basename(path) === 'moult' ? `XDG_RUNTIME_DIR=${dirname(path)}` : 'no XDG_RUNTIME_DIR';
     return [visibleLine(`; ${names.join(', ')} in ${path} (with ${base})`)];
   });
+  const found = (await Promise.all(looked)).flat();
   const more =
     found.length > MOST_FOLDERS ? `; and in ${plural(found.length - MOST_FOLDERS, 'folder')} more` : '';
   return `${found.slice(0, MOST_FOLDERS).join('')}${more}`;
@@ -146,10 +158,10 @@ function ownerOf(path: string): number | undefined {
   }
 }
 
-function runningIn(root: string): string[] {
+async function runningIn(root: string): Promise<string[]> {
   try {
     assertNotPlanted(root);
-    return RunFolder.running(root);
+    return await runningServices(root);
   } catch {
     return [];
   }

@@ -1,7 +1,7 @@
 import { availableParallelism, constants } from 'node:os';
 import { InvalidArgumentError } from 'commander';
 import { type EndpointAddress, parseEndpoint } from '../../endpoint/address.js';
-import { MAX_SLOTS } from '../../protocol/messages.js';
+import { MAX_SLOTS } from '../../protocol/limits.js';
 
 const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
 

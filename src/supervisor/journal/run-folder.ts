@@ -212,21 +212,25 @@ export class RunFolder {
 
   /** The names of this user's services that run now, sorted. */
   static running(root = runRoot()): string[] {
+    return RunFolder.all(root).flatMap((folder) => (folder.isClaimed() ? folder.name : []));
+  }
+
+  /** What may be the folders of services that run, sorted by name. */
+  static all(root = runRoot()): RunFolder[] {
     let names: string[];
     try {
       names = readdirSync(root).filter((name) => NAME.test(name));
     } catch {
       return [];
     }
-    const isRunning = (name: string) => {
+    return names.sort().flatMap((name) => {
       try {
-        return new RunFolder(name, root).isClaimed();
+        return new RunFolder(name, root);
       } catch {
         // A stray folder whose name is too long for a socket.
-        return false;
+        return [];
       }
-    };
-    return names.filter(isRunning).sort();
+    });
   }
 }
 
