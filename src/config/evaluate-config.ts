@@ -105,7 +105,8 @@ async function evaluate({ path, url, jiti, own, mark }: Means): Promise<void> {
       try {
         return await import(url);
       } catch (error) {
-        if ((error as { code?: unknown }).code !== 'ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX') throw error;
+        if ((error as { code?: unknown } | undefined)?.code !== 'ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX')
+          throw error;
       }
     }
     if (jiti === undefined)
@@ -156,7 +157,8 @@ async function evaluate({ path, url, jiti, own, mark }: Means): Promise<void> {
     assertPlain(config, '');
     answer({ config });
   } catch (error) {
-    const { message, stack } = error as Error;
+    const isError = error instanceof Error || typeof (error as Error | null)?.message === 'string';
+    const { message, stack } = isError ? (error as Error) : new Error(`it threw ${String(error)}`);
     const line = String(stack).match(/\S*moult\.config[^\s)]*:\d+/)?.[0] ?? '';
     answer({ error: line === '' || message.includes(line) ? message : `${message} (${line})` });
   }

@@ -1,4 +1,4 @@
-import { existsSync, statSync } from 'node:fs';
+import { existsSync, lstatSync, statSync } from 'node:fs';
 import { dirname, extname, join, resolve } from 'node:path';
 import { MoultError } from '../errors.js';
 
@@ -8,11 +8,14 @@ export const CONFIG_NAMES = ['ts', 'mts', 'js', 'mjs', 'json'].map((ending) => `
 /**
  * The config file that holds in a folder: there, or above it up to the root of its package; without a package only there.
  * Links in the folder's name are kept, so that a file in a release is found anew when the link is switched.
+ * @throws MOULT_CONFIG_FAILED where something that is no file has the name of one.
  */
 export function findConfig(folder: string): string | undefined {
   const isInPackage = packageRoot(folder) !== undefined;
   for (let at = folder; ; at = dirname(at)) {
-    const found = CONFIG_NAMES.map((name) => join(at, name)).find(isFile);
+    const found = CONFIG_NAMES.map((name) => join(at, name)).find(isThere);
+    // Whoever has put it there means it: without a word the command would do something else.
+    if (found !== undefined && !isFile(found)) throw noFile(found);
     const isLast = !isInPackage || existsSync(join(at, 'package.json'));
     if (found !== undefined || isLast) return found;
   }
@@ -35,6 +38,16 @@ function packageRoot(folder: string): string | undefined {
     if (existsSync(join(at, 'package.json'))) return at;
     if (at === dirname(at)) return undefined;
   }
+}
+
+function isThere(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
+}
+
+function noFile(path: string): MoultError {
+  const isLink = lstatSync(path).isSymbolicLink() && !existsSync(path);
+  const what = isLink ? 'a link that leads nowhere' : 'something else';
+  return new MoultError('MOULT_CONFIG_FAILED', `expected ${path} to be a file, found ${what}`);
 }
 
 function isFile(path: string): boolean {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { findConfig } from '#moult/config/find-config.js';
@@ -25,6 +25,14 @@ function refusal(content: unknown): string {
   return assert.fail(`${JSON.stringify(content)} is refused`);
 }
 
+describe('a schedule', () => {
+  it('is one that comes', () => {
+    for (const recycle of ['0 0 30 2 *', '0 0 31 4 *'])
+      assert.match(refusal({ recycle }), /recycle: Expected a schedule .* it never comes/);
+    assert.doesNotThrow(() => servicesIn(fileOf({ recycle: '0 4 * * *' })));
+  });
+});
+
 describe('where a config file is looked for', () => {
   it('is the working folder, and from there up to the root of its package', (t) => {
     const top = temporaryFolder((end) => t.after(end));
@@ -39,6 +47,19 @@ describe('where a config file is looked for', () => {
     assert.equal(findConfig(join(top, 'app/src/deep')), join(top, 'app/moult.config.mjs'));
     writeFileSync(join(top, 'app/moult.config.ts'), '');
     assert.equal(findConfig(join(top, 'app')), join(top, 'app/moult.config.ts'));
+  });
+
+  it('is not passed over where it is no file', (t) => {
+    const top = temporaryFolder((end) => t.after(end));
+    const file = join(top, 'moult.config.json');
+    mkdirSync(file);
+    assert.throws(() => findConfig(top), {
+      code: 'MOULT_CONFIG_FAILED',
+      message: /to be a file, found something else/,
+    });
+    rmSync(file, { recursive: true });
+    symlinkSync('nowhere', file);
+    assert.throws(() => findConfig(top), { code: 'MOULT_CONFIG_FAILED', message: /leads nowhere/ });
   });
 
   it('keeps the links in the name of the folder', (t) => {
@@ -99,6 +120,8 @@ describe('what a config file holds', () => {
     assert.match(await failure('a.mjs', 'export default {'), /Unexpected/);
     assert.match(await failure('b.mjs', 'throw new Error("no database")'), /no database/);
     assert.match(await failure('c.mjs', 'process.exit(3)'), /exited with 3/);
+    assert.match(await failure('c.mjs', 'throw undefined'), /it threw undefined/);
+    assert.match(await failure('c.mjs', 'throw "no url"'), /it threw no url/);
     assert.match(await failure('d.mjs', 'export default 7'), /expected an object/);
     assert.match(
       await failure('e.mjs', 'export default { check: () => true }'),

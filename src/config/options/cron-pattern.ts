@@ -4,7 +4,7 @@ import { Cron } from 'croner';
 /** A pattern of cron, with seconds if it has six fields; in the time of this machine. */
 export function cronPattern(value: string): string {
   try {
-    new Cron(value, { paused: true });
+    if (new Cron(value, { paused: true }).nextRun() === null) throw new Error('it never comes');
     return value;
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
