@@ -13,6 +13,9 @@ const OPERATOR_COMMANDS = ['restart', 'rollback', 'scale', 'status', 'history', 
 if (major < 20 || (major === 20 && minor < 19)) {
   process.stderr.write(`moult needs Node 20.19 or later, and this is Node ${process.versions.node}\n`);
   process.exitCode = 1;
+} else if (name === '--version' || name === '-V') {
+  const { version } = requireHere<{ version: string }>('../../package.json');
+  process.stdout.on('error', () => {}).write(`${version}\n`);
 } else if (OPERATOR_COMMANDS.includes(name)) {
   keepCompiled();
   await requireHere<{ main(): Promise<void> }>(`./operate/${name}.cjs`).main();
