@@ -24,7 +24,7 @@ const LISTED: Readonly<Record<string, string>> = {
     'both say that they do not know, or that it lives',
   'supervisor/process/wrapper-process.ts: () => { if (generation.exit === undefined) step();':
     'signals return their failure',
-  'supervisor/process/whole-lines.ts: () => this.flush(), REST_MS':
+  'supervisor/output/whole-lines.ts: () => this.flush(), REST_MS':
     'a stream tells of what cannot be written by an event',
   'os/files/whole-writes.ts: () => { exchange.isLate = true; if (this.#exchange':
     'what the supervisor does then settles a promise',

@@ -66,8 +66,8 @@ async function serve(
 // Nothing of fleets is loaded where none is asked for.
 async function fleetOf(servers: string): Promise<ShownFleet> {
   const { fleetSettings } = await import('../../fleet/settings.js');
-  const { FleetLooks } = await import('../fleet/fleet-now.js');
-  const { fleetView } = await import('../fleet/fleet-view.js');
+  const { FleetLooks } = await import('../fleet/show/fleet-now.js');
+  const { fleetView } = await import('../fleet/show/fleet-view.js');
   const settings = await fleetSettings(servers);
   const looks = new FleetLooks(settings);
   return { name: settings.name, look: async () => fleetView(await looks.look()) };

@@ -15,8 +15,8 @@ import { print, printJson } from '../../terminal/print.js';
 import { screenOf } from '../../terminal/screen.js';
 import { oneOf, share, timeOption } from '../options/option-types.js';
 import { settingsFrom, withFleet, withStore } from './open.js';
-import { planText } from './plan-text.js';
 import { amount, canaries, factor, release } from './roll-options.js';
+import { planText } from './show/plan-text.js';
 import { follow } from './watch.js';
 
 /** So often, and in such steps, it is looked whether the roll before has ended. */

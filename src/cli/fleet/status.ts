@@ -3,9 +3,9 @@ import { pause } from '../../fleet/pause.js';
 import { isHeard } from '../../fleet/roster.js';
 import { clearScreen, outliveReader, print, printJson, tell } from '../../terminal/print.js';
 import { screenOf } from '../../terminal/screen.js';
-import { FleetLooks, type FleetNow } from './fleet-now.js';
 import { settingsFrom, withFleet } from './open.js';
-import { statusText } from './status-text.js';
+import { FleetLooks, type FleetNow } from './show/fleet-now.js';
+import { statusText } from './show/status-text.js';
 
 const WATCH_MS = 2000;
 

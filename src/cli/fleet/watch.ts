@@ -11,7 +11,7 @@ import { rollKey } from '../../fleet/store/keys.js';
 import { FleetStore } from '../../fleet/store/store.js';
 import { tell } from '../../terminal/print.js';
 import { settingsFrom, withFleet } from './open.js';
-import { showRoll } from './show-roll.js';
+import { showRoll } from './show/show-roll.js';
 
 const AGAIN_MS = 1000;
 /** How long to try to reach the servers again. */

@@ -5,6 +5,7 @@ import type { RunFolder } from '../journal/run-folder.js';
 import type { HeldListeners } from '../listeners/held-listeners.js';
 import type { SupervisorOptions } from '../options.js';
 import type { OutputFile } from '../output/output-file.js';
+import { MAX_LINES } from '../output/output-tail.js';
 import {
   afterwards,
   type GenerationFactory,
@@ -12,7 +13,6 @@ import {
   telling,
 } from '../process/generation-factory.js';
 import type { GenerationProcess } from '../process/generation-process.js';
-import { MAX_LINES } from '../process/output-tail.js';
 import type { Outputs } from '../process/process-tree.js';
 import { readyAfterOf, readyTimes } from '../process/ready-times.js';
 import type { ServiceFilesFinder } from '../process/service-files.js';

@@ -2,7 +2,6 @@ import type { Logger } from 'pino';
 import { asMoultError, MoultError } from '../../errors.js';
 import { type OutputHolder, outputHolders } from '../../os/processes/output-holders.js';
 import { visibleLine } from '../../terminal/visible.js';
-import type { GenerationProcess } from '../process/generation-process.js';
 import type { OutputFile } from './output-file.js';
 
 /** How long a generation may take to write to the new file: it finishes the line that it is writing. */
@@ -10,6 +9,17 @@ const GENERATION_MS = 10_000;
 /** What a process that has just been told may still take to let go of the old file. */
 const LOOKS = 5;
 const LOOK_MS = 40;
+
+/** A generation whose process writes to the output file. */
+export interface OutputWriter {
+  readonly number: number;
+  readonly takesOutput: boolean;
+  readonly isReachable: boolean;
+  /** How its process ended; undefined while it lives. */
+  readonly exit: unknown;
+  /** Has it write to the file that is open now, within so many milliseconds. */
+  renewOutput(limitMs: number): Promise<void>;
+}
 
 /** What became of the output file. */
 export interface Reopened {
@@ -33,7 +43,7 @@ export function leftText(left: readonly OutputHolder[]): string {
  */
 export async function reopenOutput(
   file: OutputFile | undefined,
-  generations: () => readonly GenerationProcess[],
+  generations: () => readonly OutputWriter[],
   log: Logger,
 ): Promise<Reopened> {
   if (file === undefined) {
@@ -43,7 +53,7 @@ export async function reopenOutput(
   }
   const was = await file.reopen();
   const told: number[] = [];
-  const renew = async (one: GenerationProcess) => {
+  const renew = async (one: OutputWriter) => {
     if (!one.takesOutput || !one.isReachable) return;
     try {
       await one.renewOutput(GENERATION_MS);

@@ -15,12 +15,12 @@ import { streamSocketPair } from '../../os/sockets/descriptor-socket.js';
 import type { PeerCredentials } from '../../os/unix-sockets/peer.js';
 import type { DrainReport, GenerationState, Measures, Message, Settings } from '../../protocol/messages.js';
 import type { StartedBy } from '../../service/environment.js';
+import { tellingLine } from '../output/telling-line.js';
 import type { Release } from '../releases/release.js';
 import { killTree, type Outputs, type ProcessTree, startTree, startTreeWith } from './process-tree.js';
 import type { ServiceFiles } from './service-files.js';
 import { type LookAnswer, ServiceQuestions, type StateQuestion } from './service-questions.js';
 import { type AtStart, launchOf, passedListeners } from './start-facts.js';
-import { tellingLine } from './telling-line.js';
 
 /** How long what one said before its end may take to be read, where its end is heard of first. */
 const LAST_WORDS_MS = 250;

@@ -5,7 +5,7 @@ import type { KeptStream } from '../../logs/kept-records.js';
 import { descriptorOf } from '../../node/handle.js';
 import { type Launch, type Launched, launch, launchWithDescriptors } from '../../os/processes/launch.js';
 import { type Exit, hasEnded, reap, signal } from '../../os/processes/process.js';
-import { OutputTail, passThrough } from './output-tail.js';
+import { OutputTail, passThrough } from '../output/output-tail.js';
 
 /** How often to check whether a process that this program did not start has ended. */
 const LOOK_MS = 200;

@@ -2,8 +2,8 @@ import type { Logger } from 'pino';
 import { asMoultError, type MoultError } from '../../errors.js';
 import type { RestartSummary } from '../../lifecycle/restart-record.js';
 import type { Journal } from '../journal/journal.js';
+import { tellingLine } from '../output/telling-line.js';
 import type { Generations } from '../process/generations.js';
-import { tellingLine } from '../process/telling-line.js';
 
 /** What an outcome is told with. */
 export interface RestartOutcomeParts {

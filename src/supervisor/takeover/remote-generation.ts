@@ -1,8 +1,8 @@
 import type { Exit } from '../../os/processes/process.js';
 import { isListening } from '../../os/unix-sockets/unix-socket.js';
 import type { Settings } from '../../protocol/messages.js';
+import { OutputTail } from '../output/output-tail.js';
 import { GenerationProcess, type Lifeline } from '../process/generation-process.js';
-import { OutputTail } from '../process/output-tail.js';
 import type { Release } from '../releases/release.js';
 
 /** How often to check whether one whose supervisor is gone lives. */

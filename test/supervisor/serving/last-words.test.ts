@@ -5,11 +5,11 @@ import type { ServiceManagerLink } from '#moult/service-manager/service-manager.
 import type { Journal } from '#moult/supervisor/journal/journal.js';
 import type { HeldListeners } from '#moult/supervisor/listeners/held-listeners.js';
 import { defaultOptions, settingsOf } from '#moult/supervisor/options.js';
+import { OutputTail } from '#moult/supervisor/output/output-tail.js';
 import type { GenerationFactory } from '#moult/supervisor/process/generation-factory.js';
 import { GenerationNumbers } from '#moult/supervisor/process/generation-numbers.js';
 import { GenerationProcess, type Lifeline } from '#moult/supervisor/process/generation-process.js';
 import { Generations } from '#moult/supervisor/process/generations.js';
-import { OutputTail } from '#moult/supervisor/process/output-tail.js';
 import type { Release } from '#moult/supervisor/releases/release.js';
 import { nothingLeft } from '#moult/supervisor/restart/exclusive-changeover.js';
 import { Shutdown, type ShutdownSlot } from '#moult/supervisor/serving/shutdown.js';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { flushLines, WholeLines } from '#moult/supervisor/process/whole-lines.js';
+import { flushLines, WholeLines } from '#moult/supervisor/output/whole-lines.js';
 
 function collected(): { readonly parts: string[]; readonly lines: WholeLines } {
   const parts: string[] = [];

@@ -1,4 +1,4 @@
-import type { FleetView } from '../../dashboard/page-messages.js';
+import type { FleetView } from '../../../dashboard/page-messages.js';
 import type { FleetNow } from './fleet-now.js';
 import { noteOf, releaseOf, rollText, shownOf, stateOf } from './status-text.js';
 

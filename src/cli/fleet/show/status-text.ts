@@ -1,10 +1,10 @@
-import type { Roll } from '../../fleet/roll/roll.js';
-import { hasEnded } from '../../fleet/roll/roll-phases.js';
-import { isHeard, type Member } from '../../fleet/roster.js';
-import { paint } from '../../terminal/paint.js';
-import { plural } from '../../terminal/plural.js';
-import { type Row, table } from '../../terminal/table.js';
-import { visibleLine } from '../../terminal/visible.js';
+import type { Roll } from '../../../fleet/roll/roll.js';
+import { hasEnded } from '../../../fleet/roll/roll-phases.js';
+import { isHeard, type Member } from '../../../fleet/roster.js';
+import { paint } from '../../../terminal/paint.js';
+import { plural } from '../../../terminal/plural.js';
+import { type Row, table } from '../../../terminal/table.js';
+import { visibleLine } from '../../../terminal/visible.js';
 import type { FleetNow } from './fleet-now.js';
 
 /** From so many hosts on only those are shown that are not as they should be, and no more than so many. */

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { fleetView } from '#moult/cli/fleet/fleet-view.js';
-import { statusText } from '#moult/cli/fleet/status-text.js';
+import { fleetView } from '#moult/cli/fleet/show/fleet-view.js';
+import { statusText } from '#moult/cli/fleet/show/status-text.js';
 import type { Roll } from '#moult/fleet/roll/roll.js';
 import type { Member } from '#moult/fleet/roster.js';
 import { unpainted } from '#moult/terminal/paint.js';
-import { rollOf } from '../../fleet/roll/roll-world.js';
+import { rollOf } from '../../../fleet/roll/roll-world.js';
 
 function member(host: string, version = '0.1.0', isHeard = true): Member {
   const alive = { generation: 2, connections: 3, inFlight: 0, restarts: 1, crashes: 0 };

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { PassThrough, Writable } from 'node:stream';
 import { describe, it } from 'node:test';
-import { OutputTail, passThrough } from '#moult/supervisor/process/output-tail.js';
+import { OutputTail, passThrough } from '#moult/supervisor/output/output-tail.js';
 import { turns } from '../../support/events.js';
 import fc from '../../support/fast-check.js';
 

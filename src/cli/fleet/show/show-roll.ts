@@ -1,12 +1,12 @@
-import type { HostState } from '../../fleet/roll/host-states.js';
-import type { Roll } from '../../fleet/roll/roll.js';
-import { LiveLine } from '../../terminal/live-line.js';
-import { paint } from '../../terminal/paint.js';
-import { plural } from '../../terminal/plural.js';
-import { print, printJson } from '../../terminal/print.js';
-import { screenOf } from '../../terminal/screen.js';
-import { visibleLine } from '../../terminal/visible.js';
-import { padded } from '../../terminal/width.js';
+import type { HostState } from '../../../fleet/roll/host-states.js';
+import type { Roll } from '../../../fleet/roll/roll.js';
+import { LiveLine } from '../../../terminal/live-line.js';
+import { paint } from '../../../terminal/paint.js';
+import { plural } from '../../../terminal/plural.js';
+import { print, printJson } from '../../../terminal/print.js';
+import { screenOf } from '../../../terminal/screen.js';
+import { visibleLine } from '../../../terminal/visible.js';
+import { padded } from '../../../terminal/width.js';
 
 /** From so many hosts on only those are named that did not go well. */
 const MANY = 20;

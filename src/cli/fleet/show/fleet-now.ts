@@ -1,7 +1,7 @@
-import type { Roll } from '../../fleet/roll/roll.js';
-import { type Member, membersOf, rollOf } from '../../fleet/roster.js';
-import type { FleetSettings } from '../../fleet/settings.js';
-import { FleetStore } from '../../fleet/store/store.js';
+import type { Roll } from '../../../fleet/roll/roll.js';
+import { type Member, membersOf, rollOf } from '../../../fleet/roster.js';
+import type { FleetSettings } from '../../../fleet/settings.js';
+import { FleetStore } from '../../../fleet/store/store.js';
 
 /** A fleet as it is now. */
 export interface FleetNow {

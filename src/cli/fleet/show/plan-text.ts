@@ -1,11 +1,11 @@
-import type { Roll } from '../../fleet/roll/roll.js';
-import type { Member } from '../../fleet/roster.js';
-import { paint } from '../../terminal/paint.js';
-import { plural } from '../../terminal/plural.js';
-import { indented } from '../../terminal/table.js';
-import { visibleLine } from '../../terminal/visible.js';
-import { padded } from '../../terminal/width.js';
-import { showMs } from '../options/option-types.js';
+import type { Roll } from '../../../fleet/roll/roll.js';
+import type { Member } from '../../../fleet/roster.js';
+import { paint } from '../../../terminal/paint.js';
+import { plural } from '../../../terminal/plural.js';
+import { indented } from '../../../terminal/table.js';
+import { visibleLine } from '../../../terminal/visible.js';
+import { padded } from '../../../terminal/width.js';
+import { showMs } from '../../options/option-types.js';
 
 /** How many names of one wave are shown. */
 const SHOWN_HOSTS = 8;

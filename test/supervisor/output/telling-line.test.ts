@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
-import { tellingLine } from '#moult/supervisor/process/telling-line.js';
+import { tellingLine } from '#moult/supervisor/output/telling-line.js';
 
 const lines = (text: string) => text.split('\n');
 
