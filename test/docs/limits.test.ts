@@ -41,7 +41,7 @@ const LIMITS: readonly [string, string, string, (value: number) => string][] = [
   ['SECURITY.md', 'src/channel/door.ts', 'supervisor', (n) => `${n} at the supervisor's`],
   ['SECURITY.md', 'src/channel/door.ts', 'HELLO_TIMEOUT_MS', (n) => `${seconds(n)} to say hello`],
   ['SECURITY.md', 'src/channel/channel.ts', 'MAX_UNREAD_BYTES', (n) => `${mebibytes(n)} unread`],
-  ['SECURITY.md', 'src/supervisor/process/output-tail.ts', 'MAX_LINES', (n) => `the last ${n} lines`],
+  ['SECURITY.md', 'src/supervisor/output/output-tail.ts', 'MAX_LINES', (n) => `the last ${n} lines`],
   [
     `${GUIDE}/how-a-restart-works.md`,
     'src/connections/moving/outflow.ts',
@@ -210,7 +210,12 @@ const LIMITS: readonly [string, string, string, (value: number) => string][] = [
     'LONGEST_WAIT_MS',
     (n) => `up to ${n / 60_000} minutes`,
   ],
-  ['docs/reference/fleet.md', 'src/cli/fleet/status-text.ts', 'MANY', (n) => `With more than ${n} hosts`],
+  [
+    'docs/reference/fleet.md',
+    'src/cli/fleet/show/status-text.ts',
+    'MANY',
+    (n) => `With more than ${n} hosts`,
+  ],
   [
     'docs/reference/fleet.md',
     'src/fleet/roll/canary-figures.ts',
