@@ -64,7 +64,7 @@ describe('a rollback to a release', () => {
         write(app, 1);
         const options: SupervisedOptions = { command: [path.join(app, 'server.cjs')], runOptions };
         await withService(options, async (service) => {
-          // The folder has been looked at by then: that goes on beside what it does first.
+          // The folder has been looked at by then: that goes on beside the start.
           await deploy(service);
           change(app);
           await deploy(service);
@@ -128,32 +128,6 @@ describe('a rollback to a release', () => {
       });
     });
   }
-
-  it('is refused where the service runs elsewhere than its command is, also after another supervisor has adopted it', async () => {
-    await withFolder(async (folder) => {
-      const app = path.join(folder, 'app');
-      write(app, 1);
-      writeFileSync(path.join(folder, 'first.cjs'), '');
-      mkdirSync(path.join(folder, 'bin'));
-      const start = path.join(folder, 'bin/start.sh');
-      writeFileSync(start, `cd ../app && exec node -r ${folder}/first.cjs server.cjs`);
-      const options = { command: ['sh', start], cwd: path.join(folder, 'bin'), runOptions };
-      await withService(options, async (service) => {
-        await deploy(service);
-        const changed = async (release: number) => {
-          writeFileSync(path.join(app, 'lib/part.js'), `module.exports = ${release};`);
-          await deploy(service);
-          const { code, stderr } = await service.moult('rollback', service.name);
-          assert.equal(code, 1, stderr);
-          assert.match(stderr, /were changed since it started \(.*app\/lib\/part\.js\)/);
-        };
-        await changed(2);
-        assert.equal((await service.moult('upgrade', service.name)).code, 0);
-        await service.logs(/generation 3 is adopted/);
-        await changed(3);
-      });
-    });
-  });
 
   it('goes back where its files are as they were: in folders of their own, and behind a link that leads there again', async () => {
     await withFolder(async (folder) => {

@@ -130,12 +130,7 @@ export class SupervisorLink implements Overseer {
   next(generation: number, standing: () => Standing, follow: (overseer: Overseer) => void): void {
     let isOver = false;
     const introduce = () => {
-      const known = {
-        role: 'generation',
-        generation,
-        node: process.version,
-        entry: process.argv[1] ?? '',
-      } as const;
+      const known = { role: 'generation', generation, node: process.version } as const;
       return {
         ...known,
         members: true,

@@ -8,6 +8,7 @@ import type { Settings } from '../../protocol/messages.js';
 import type { Journal } from '../journal/journal.js';
 import { type Expectations, type SupervisorOptions, settingsOf } from '../options.js';
 import type { Release } from '../releases/release.js';
+import { noteFolder } from '../releases/release-files.js';
 import type { GenerationFactory } from './generation-factory.js';
 import type { GenerationNumbers } from './generation-numbers.js';
 import type { GenerationProcess } from './generation-process.js';
@@ -166,6 +167,7 @@ export class Generations {
     const number = taken ?? this.takeNumber();
     const generation = this.#maker.start(number, release, settings, predecessor, this.#metAddonless);
     generation.predecessor = predecessor;
+    noteFolder(release);
     // One that could not be started has no number by which it could be found again.
     if (generation.pid > 0) this.#journal.write(startOf(generation));
     this.#log.debug(`generation ${number} started as process ${generation.pid}: ${release.label}`);

@@ -28,8 +28,6 @@ export function livingGenerations(entries: readonly JournalEntry[]): {
   proved: LeftBehind['startedFrom'][];
   /** On what releases listened when they served last. */
   listened: Map<LeftBehind['startedFrom'], string[]>;
-  /** Since when releases have served, in milliseconds since 1970. */
-  servedSince: Map<LeftBehind['startedFrom'], number>;
   /** Where there are copies of releases. */
   kept: Map<LeftBehind['startedFrom'], string>;
 } {
@@ -41,7 +39,6 @@ export function livingGenerations(entries: readonly JournalEntry[]): {
   const proved: LeftBehind['startedFrom'][] = [];
   const listened = new Map<LeftBehind['startedFrom'], string[]>();
   const kept = new Map<LeftBehind['startedFrom'], string>();
-  const servedSince = new Map<LeftBehind['startedFrom'], number>();
   for (const entry of entries) {
     const { generation = 0 } = entry;
     lastNumber = Math.max(lastNumber, generation);
@@ -63,8 +60,6 @@ export function livingGenerations(entries: readonly JournalEntry[]): {
     if (entry.event === 'serving' && process !== undefined) {
       const served = living.get(process);
       if (served !== undefined) living.set(process, { ...served, hasServed: true });
-      const from = releases.get(generation);
-      if (from !== undefined && !servedSince.has(from)) servedSince.set(from, entry.at);
     }
     if (entry.event === 'confirmed') {
       const confirmed = releases.get(generation);
@@ -79,5 +74,5 @@ export function livingGenerations(entries: readonly JournalEntry[]): {
       kept.set(release, entry.copy);
     if (entry.event === 'exited' && process !== undefined) living.delete(process);
   }
-  return { lastNumber, epoch, living: [...living.values()], proved, listened, servedSince, kept };
+  return { lastNumber, epoch, living: [...living.values()], proved, listened, kept };
 }

@@ -86,21 +86,15 @@ export class KeptReleases {
 
   /**
    * A release as it was when it started: itself, or its copy where its files were changed since.
-   * @param over the release that serves in its place.
    * @throws MOULT_NOTHING_TO_ROLL_BACK where there is neither.
    */
-  async asItWas(release: Release, over?: Release): Promise<Release> {
+  async asItWas(release: Release): Promise<Release> {
     // One that is still being made is not waited for: nobody may serve meanwhile.
     const copy = this.#at.get(release);
     const kept = copy === undefined ? undefined : await keptAt(copy);
     // The copy tells more, and also after another supervisor has noted what the folder held.
     const isBeside = kept !== undefined && folderOf(release) === kept.root;
-    const changed = isBeside ? await changedSince(kept.root, kept.states) : await changes(release, over);
-    if (isBeside) {
-      const elsewhere = (await changes(release)).filter((path) => !isIn(path, kept.root));
-      if (elsewhere.length > 0)
-        throw writtenOver(release, elsewhere, ' outside its folder, of which no copy is kept');
-    }
+    const changed = isBeside ? await changedSince(kept.root, kept.states) : await changes(release);
     if (changed.length === 0) return release;
     if (copy === undefined || kept === undefined) throw writtenOver(release, changed, this.#why());
     const broken = await changedIn(copy, kept);

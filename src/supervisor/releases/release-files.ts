@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
-import { dirname, extname, join, resolve } from 'node:path';
+import { readdir, stat } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
 import { reserve } from '../../os/descriptors/descriptor-reserve.js';
 import { isShortage } from '../../os/descriptors/shortage.js';
+import { isCodeFile } from './code-files.js';
 import { isOfTheSystem } from './pinned-paths.js';
-import { CODE, listRelease, type ReleaseListing, withPackages } from './release-listing.js';
 
 /*
  * Releases are often written over each other in one folder: then the one before is no more, whatever its path is. What a
@@ -23,6 +24,10 @@ const MANIFESTS = [
   '.next/BUILD_ID',
 ];
 const MAX_HASHED_BYTES = 8 * 1024 * 1024;
+/** How many files of a release are looked at, those nearest to its folder first. */
+const MAX_FILES = 20_000;
+/** What programs write while they run, and what no release is made of. */
+const PASSED_OVER = new Set(['.git', '.cache', '.vite', 'tmp', 'temp', 'logs', 'coverage']);
 const MAX_NAMES_TOLD = 3;
 
 /** The contents of what a release is known by: a hash for each path, null for one that cannot be read; not what cannot be read just now. */
@@ -32,7 +37,7 @@ export type ReleaseFiles = Readonly<Record<string, string | null>>;
 export function releaseFiles(words: readonly string[], cwd: string): ReleaseFiles {
   const paths = words.map((word, i) => (i === 0 && !word.includes('/') ? '' : resolve(cwd, word)));
   const program = ownProgram(paths[0]);
-  const entry = paths.find((path) => CODE.has(extname(path)) && isFile(path)) ?? program;
+  const entry = paths.find((path) => isCodeFile(path) && isFile(path)) ?? program;
   const folder = packageFolder(entry === undefined ? cwd : dirname(entry));
   const there = MANIFESTS.map((name) => join(folder, name)).filter((path) => hashOf(path) !== null);
   // Each once: a program may run a script, and be of the release itself.
@@ -48,30 +53,12 @@ interface NotedRelease {
   readonly files?: ReleaseFiles;
 }
 
-interface Noted {
-  readonly roots: readonly string[];
-  readonly listing: Promise<ReleaseListing | undefined>;
-  /** Since when it has served, where it was noted later. */
-  readonly sinceMs: number | undefined;
-}
+const folders = new WeakMap<NotedRelease, Promise<ReadonlyMap<string, string> | undefined>>();
 
-const noted = new WeakMap<NotedRelease, Noted>();
-
-/**
- * Notes in the background what lies in the folders of a release that serves.
- * @param entry what its service runs, where it has said so: a shell may have gone elsewhere for that.
- * @param sinceMs since when it has served, in milliseconds since 1970; by default from now on.
- */
-export function noteFolders(release: NotedRelease, entry?: string, sinceMs?: number): void {
-  const before = noted.get(release);
-  // One that an earlier supervisor has started says what it runs when it comes back.
-  if (before !== undefined && (before.sinceMs === undefined || entry === undefined)) return;
-  const isKnown = Object.keys(release.files ?? {}).length > 0;
-  const own = entry?.startsWith('/') ? [packageFolder(dirname(entry))] : [];
-  const roots = withPackages([...own, ...(isKnown ? [folderOf(release)] : [])]);
-  const sinceThen = sinceMs ?? before?.sinceMs;
-  if (roots.length === 0 || roots.join() === before?.roots.join()) return;
-  noted.set(release, { roots, listing: listRelease(roots, sinceThen), sinceMs: sinceThen });
+/** Notes in the background which code lies in the folder of a release that starts now. */
+export function noteFolder(release: NotedRelease): void {
+  if (Object.keys(release.files ?? {}).length === 0 || folders.has(release)) return;
+  folders.set(release, codeIn(folderOf(release)));
 }
 
 /** Those of what a release is known by that are not what they were, as far as they can be read now. */
@@ -84,26 +71,16 @@ export function changedFiles({ files = {} }: NotedRelease): string[] {
 
 /**
  * What of a release is not as it was when it started.
- * @param over the release that serves in its place: what lies in one folder with that was written over, whatever it is.
  * @returns paths of files that were changed or removed. A file that came beside them is no part of it: releases of one file
  *   each may share a folder, and programs write code, too.
  */
-export async function changes(release: NotedRelease, over?: NotedRelease): Promise<string[]> {
+export async function changes(release: NotedRelease): Promise<string[]> {
   const changed = changedFiles(release);
-  const before = noted.get(release);
-  const was = await before?.listing;
-  if (changed.length > 0 || before === undefined || was === undefined) return changed;
-  const now = await listRelease(before.roots);
+  const before = await folders.get(release);
+  if (changed.length > 0 || before === undefined) return changed;
+  const now = await codeIn(folderOf(release));
   if (now === undefined) return changed;
-  const differing = (sort: keyof ReleaseListing) =>
-    [...was[sort].keys()].filter((path) => was[sort].get(path) !== now[sort].get(path));
-  const code = differing('code');
-  return code.length === 0 && isWrittenOver(before, over) ? differing('others') : code;
-}
-
-// Where each release has a folder of its own, what changed in the one of before was written by its service.
-function isWrittenOver({ roots: [folder] }: Noted, over: NotedRelease | undefined): boolean {
-  return over !== undefined && noted.get(over)?.roots[0] === folder;
+  return [...before.keys()].filter((path) => before.get(path) !== now.get(path));
 }
 
 /**
@@ -113,7 +90,7 @@ function isWrittenOver({ roots: [folder] }: Noted, over: NotedRelease | undefine
 export function removedFrom(release: NotedRelease & { readonly isDirect: boolean }): string | undefined {
   const { cwd, isDirect, files = {} } = release;
   // What another program makes of its arguments is not known.
-  const isNeeded = (path: string) => isDirect || !CODE.has(extname(path));
+  const isNeeded = (path: string) => isDirect || !isCodeFile(path);
   const programs = Object.keys(files).filter(
     (path) => !MANIFESTS.some((name) => path.endsWith(`/${name}`)) && isNeeded(path),
   );
@@ -177,4 +154,33 @@ function hashOf(path: string): string | null | undefined {
   } catch (error) {
     return isShortage(error) ? undefined : null;
   }
+}
+
+/** Each file below this folder that has code, with what tells a change of it; undefined where not all could be looked at just now. */
+async function codeIn(root: string): Promise<Map<string, string> | undefined> {
+  const found = new Map<string, string>();
+  let left = MAX_FILES;
+  for (let level = [root]; level.length > 0 && left > 0; ) {
+    const next: string[] = [];
+    for (const folder of level) {
+      if (left <= 0) break;
+      const entries = await readdir(folder, { withFileTypes: true }).catch((error) =>
+        isShortage(error) ? undefined : [],
+      );
+      if (entries === undefined) return undefined;
+      const code = entries.filter((one) => one.isFile() && isCodeFile(one.name)).slice(0, left);
+      left -= code.length;
+      await Promise.all(
+        code.map(async ({ name }) => {
+          const path = join(folder, name);
+          const facts = await stat(path).catch(() => undefined);
+          if (facts !== undefined) found.set(path, `${facts.size} ${facts.mtimeMs} ${facts.ino}`);
+        }),
+      );
+      for (const one of entries)
+        if (one.isDirectory() && !PASSED_OVER.has(one.name)) next.push(join(folder, one.name));
+    }
+    level = next;
+  }
+  return found;
 }

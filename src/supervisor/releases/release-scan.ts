@@ -1,7 +1,7 @@
 import type { Dirent } from 'node:fs';
 import { lstat, readdir, readlink } from 'node:fs/promises';
-import { dirname, extname, join, relative, resolve } from 'node:path';
-import { OF_SERVICES, WRITTEN } from './service-data.js';
+import { dirname, join, relative, resolve } from 'node:path';
+import { isCodeFile } from './code-files.js';
 
 /*
  * Which files a release is made of, and which its service only writes beside them: the first are kept, and the second
@@ -36,32 +36,19 @@ export interface Scan {
 /** How many files and folders are looked at. */
 const MAX_FOUND = 100_000;
 const LOOKED_AT_ONCE = 64;
-const CODE = new Set([
-  '.js',
-  '.cjs',
-  '.mjs',
-  '.ts',
-  '.cts',
-  '.mts',
-  '.jsx',
-  '.tsx',
-  '.node',
-  '.wasm',
-  '.py',
-  '.rb',
-  '.sh',
-]);
 /** Folders of these names are part of a release, whatever is in them. */
 const OF_RELEASES = new Set([
   ...['node_modules', 'dist', 'build', 'out', 'public', 'static', 'assets', 'views', 'templates', 'locales'],
   ...['.next', '.nuxt', '.output', '.svelte-kit', '.astro'],
 ]);
+/** Folders of these names are no part of one, whatever is in them. */
+const OF_SERVICES = new Set([
+  ...['data', 'db', 'database', 'uploads', 'storage', 'backups', 'logs', 'log', 'tmp', 'temp', 'var', 'run'],
+  ...['cache', '.cache', '.vite', 'coverage', '.git'],
+]);
+/** What services write. */
+const WRITTEN = /\.(db|sqlite3?|ldb|rdb|aof|log|pid|sock|lock|tmp)(-(wal|shm|journal))?$/;
 const LOCK_FILES = /^(yarn|poetry|Cargo|bun|Gemfile|composer|package)?(-lock)?\.lock$/;
-
-/** Whether a file is code, by its name. */
-export function isCode(name: string): boolean {
-  return CODE.has(extname(name));
-}
 
 /** Whether a file of this name is what services write. */
 function isWritten(name: string): boolean {
@@ -101,7 +88,7 @@ export async function scanRelease(root: string, shared: readonly string[]): Prom
       } else if (entry.isFile() || entry.isSymbolicLink()) {
         const found = await describe(root, at);
         if (found !== undefined) scan.copied.push(found);
-        hasCode ||= isCode(entry.name);
+        hasCode ||= isCodeFile(entry.name);
       }
     }
     return hasCode;
@@ -119,7 +106,7 @@ export async function sharedSince(root: string, copy: string, folders: readonly 
   for (const folder of ['', ...folders.filter((one) => !one.split('/').includes('node_modules'))]) {
     const [now, kept] = await Promise.all([names(join(root, folder)), names(join(copy, folder))]);
     const there = new Set(kept.map(({ name }) => name));
-    const isNew = (one: Dirent) => !there.has(one.name) && !isCode(one.name);
+    const isNew = (one: Dirent) => !there.has(one.name) && !isCodeFile(one.name);
     for (const { name } of now.filter(isNew)) since.push(folder === '' ? name : `${folder}/${name}`);
   }
   return since;

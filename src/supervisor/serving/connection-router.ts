@@ -141,7 +141,6 @@ export class ConnectionRouter {
     const isAwaited =
       generation !== undefined && isFree(generation, hello) && !this.#isOfAnother(channel, hello);
     if (slot === undefined || generation === undefined || !isAwaited) throw notExpected(hello);
-    generation.entry = hello.entry;
     generation.takesMembers = hello.members === true;
     generation.sharesBroadcasts = hello.shares === true;
     generation.hearsStopping = hello.hearsStopping === true;

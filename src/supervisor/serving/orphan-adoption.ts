@@ -13,7 +13,6 @@ import { type LeftBehind, livingGenerations } from '../process/journal-replay.js
 import { leftDoors } from '../process/orphan-doors.js';
 import type { KeptReleases } from '../releases/kept-releases.js';
 import type { Release } from '../releases/release.js';
-import { noteFolders } from '../releases/release-files.js';
 import type { ReleaseHistory } from '../releases/release-history.js';
 import type { CrashRecovery } from '../restart/crash-recovery.js';
 import type { Probation } from '../restart/probation.js';
@@ -66,8 +65,7 @@ export class OrphanAdoption {
     known = new Map<string, Release>(),
   ): GenerationProcess[] {
     const { generations, releases, kept: keeper } = this.#parts;
-    const replayed = livingGenerations(entries);
-    const { lastNumber, epoch, living: told, proved, listened, servedSince, kept } = replayed;
+    const { lastNumber, epoch, living: told, proved, listened, kept } = livingGenerations(entries);
     const living = [...told, ...untold].sort((a, b) => a.generation - b.generation);
     // What was started from the same is one release, as it was for the earlier supervisor after a rollback.
     const pinned = (startedFrom: LeftBehind['startedFrom']) => {
@@ -79,9 +77,6 @@ export class OrphanAdoption {
     };
     for (const startedFrom of proved) releases.proved(pinned(startedFrom));
     for (const [startedFrom, names] of listened) releases.listened(pinned(startedFrom), names);
-    // The latest of those that were started from the same has read what was there then.
-    for (const [startedFrom, sinceMs] of [...servedSince].reverse())
-      noteFolders(pinned(startedFrom), undefined, sinceMs);
     for (const [startedFrom, copy] of kept) keeper.learn(pinned(startedFrom), copy);
     generations.countOn(Math.max(lastNumber, ...untold.map(({ generation }) => generation)), epoch);
     return living.flatMap((left) => generations.adopt(left, pinned(left.startedFrom)) ?? []);

@@ -6,7 +6,6 @@ import { namesOf } from '../../lifecycle/listener-names.js';
 import { wallClockMs } from '../../os/clock.js';
 import type { DrainReport, Message } from '../../protocol/messages.js';
 import type { GenerationProcess } from '../process/generation-process.js';
-import { noteFolders } from '../releases/release-files.js';
 import { Confirmation, type ConfirmationParts } from './confirmation.js';
 import { EndLimits, type EndLimitsParts } from './end-limits.js';
 import { GenerationExits, type GenerationExitsParts, OUTPUT_LINES, revivalOf } from './generation-exits.js';
@@ -240,7 +239,6 @@ export class ServingState {
     if (isBeside && before.isAdopted && !generation.isAdopted) this.retire(before);
     // From now on our death must not reach its output: a write to a closed pipe would end that for good.
     generation.lifeline?.send({ type: 'direct-output' });
-    noteFolders(generation.release, generation.entry);
     journal.write({ event: 'serving', generation: generation.number, epoch: generations.epoch });
     if (generation.isRevived) journal.write({ event: 'revived', ...revivalOf(generation) });
     manager.accepting(() => this.answers());
