@@ -2,9 +2,9 @@
  * Over 300 lines: what is sent, heard and still on its way to each peer is one account.
  */
 import { randomBytes } from 'node:crypto';
+import { MessageHistory, NOT_KEPT } from './backlog.js';
 import { Clients } from './clients.js';
 import { Conditions } from './conditions.js';
-import { DeliveryQueue } from './delivery-queue.js';
 import { isOfBroker } from './feed-senders.js';
 import type { FromBroker } from './feeds/feed-hub.js';
 import { Feeds } from './feeds/feeds.js';
@@ -12,8 +12,8 @@ import { GapStore } from './gap-store.js';
 import { warnIncomplete } from './incomplete-warning.js';
 import { type BroadcastJoin, beginTogether } from './introduction.js';
 import { type Conversation, Link } from './link.js';
+import { DeliveryQueue } from './local-order.js';
 import { type BroadcastMessage, encodeMessage, listOf, positionsOf } from './message.js';
-import { MessageHistory, NOT_KEPT } from './message-history.js';
 import { PeerLinks } from './peer-links.js';
 import { type PublishOptions, type Topic, Topics } from './topic.js';
 

@@ -1,6 +1,6 @@
 import type { Message } from '../protocol/messages.js';
+import type { MessageHistory } from './backlog.js';
 import { isOfBroker } from './feed-senders.js';
-import type { MessageHistory } from './message-history.js';
 
 /** How one who takes part introduces itself to another: its name, and up to where it is with each sender. */
 export type BroadcastJoin = Message<'broadcast-join'>;

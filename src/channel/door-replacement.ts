@@ -1,14 +1,17 @@
-import { chmodSync, lstatSync } from 'node:fs';
+import { chmodSync, lstatSync, rmSync } from 'node:fs';
+import { basename, dirname } from 'node:path';
 import { MoultError } from '../errors.js';
 import { closeDescriptor } from '../os/descriptors/descriptor.js';
-import { tryToRemove } from '../os/files/remove.js';
 import { bindUnix } from '../os/unix-sockets/unix-socket.js';
 import { privateMode } from './private-folder.js';
 
 /** The generation whose socket it is. */
 export interface DoorHolder {
   readonly number: number;
+  /** Where it says that its socket is. */
   readonly door: string | undefined;
+  /** The only folder in which a socket is bound for it: private to the supervisor, so nothing there is a link of its own. */
+  readonly runFolder: string | undefined;
   readonly takesDoor: boolean;
   readonly isOurs: boolean;
   readonly isReachable: boolean;
@@ -31,11 +34,16 @@ export class DoorReplacement {
     this.#give = give;
   }
 
+  /** Whether a socket has just been bound, and the generation has not said yet that it listens there. */
+  get isUnderWay(): boolean {
+    return this.#underWay !== undefined;
+  }
+
   /** Whether nothing lies at the path, and the generation takes another socket, or is just taking it. */
   get isNeeded(): boolean {
-    if (this.#underWay !== undefined) return true;
+    if (this.isUnderWay) return true;
     const { door, takesDoor, isOurs, isReachable } = this.#holder;
-    if (door === undefined || !takesDoor || !isOurs || !isReachable) return false;
+    if (door === undefined || !takesDoor || !isOurs || !isReachable || !this.#isInPlace(door)) return false;
     try {
       return lstatSync(door, { throwIfNoEntry: false }) === undefined;
     } catch {
@@ -54,6 +62,12 @@ export class DoorReplacement {
     return this.#underWay;
   }
 
+  // It may have given up its privileges, and this supervisor has them: nothing is bound or removed where it says so alone.
+  #isInPlace(door: string): boolean {
+    const { runFolder, number } = this.#holder;
+    return dirname(door) === runFolder && new RegExp(`^g${number}-\\d+\\.sock$`).test(basename(door));
+  }
+
   async #make(timeoutMs: number): Promise<void> {
     const { door: path = '', number } = this.#holder;
     const fd = bindUnix(path);
@@ -68,7 +82,7 @@ export class DoorReplacement {
       await this.#give(path, fd, timeoutMs);
     } catch (error) {
       // Nobody listens there: the next look must not take it for the generation's.
-      tryToRemove(path);
+      rmSync(path, { force: true });
       throw error;
     } finally {
       closeDescriptor(fd);

@@ -94,12 +94,17 @@ export class Door {
    * Goes on with a socket that the supervisor has bound at the path, because this process may not enter the folder any more.
    * One that may makes its own in {@link mend}.
    * @param fd of the bound socket; belongs to the door.
+   * @returns whether it does.
    * @throws MOULT_SYSTEM_CALL when it cannot listen; who comes at the socket before is let in all the same.
    */
-  take(fd: number): void {
+  take(fd: number): boolean {
     const isUnseen = identityAt(this.path) === null;
-    if (this.#isClosed || this.#accept === undefined || !isUnseen) closeDescriptor(fd);
-    else this.#change(fd);
+    if (this.#isClosed || this.#accept === undefined || !isUnseen) {
+      closeDescriptor(fd);
+      return false;
+    }
+    this.#change(fd);
+    return true;
   }
 
   // Lets in at this socket from now on, and for a while who has connected to the one before.

@@ -9,7 +9,7 @@
  */
 export function keepCompiled(): void {
   // The types are those of Node 20.
-  const { enableCompileCache } = process.getBuiltinModule('node:module') as {
+  const { enableCompileCache } = (process.getBuiltinModule?.('node:module') ?? {}) as {
     enableCompileCache?: (folder: string) => unknown;
   };
   if (enableCompileCache === undefined) return;

@@ -18,7 +18,8 @@ if (major < 20 || (major === 20 && minor < 19)) {
   process.stdout.on('error', () => {}).write(`${version}\n`);
 } else if (OPERATOR_COMMANDS.includes(name)) {
   keepCompiled();
-  await requireHere<{ main(): Promise<void> }>(`./operate/${name}.cjs`).main();
+  const { main } = requireHere<{ main(): Promise<void> }>(`./operate/${name}.cjs`);
+  await main();
   // Nothing goes on: what was written goes out, and what is wrong with it is told, but Node need not take all of itself apart.
   const { stdout, stderr } = process;
   stdout.write('', () => stderr.write('', () => setImmediate(() => process.exit())));

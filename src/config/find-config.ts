@@ -45,11 +45,16 @@ function isThere(path: string): boolean {
 }
 
 function noFile(path: string): MoultError {
-  const isLink = lstatSync(path).isSymbolicLink() && !existsSync(path);
+  const isLink = lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() === true && !existsSync(path);
   const what = isLink ? 'a link that leads nowhere' : 'something else';
   return new MoultError('MOULT_CONFIG_FAILED', `expected ${path} to be a file, found ${what}`);
 }
 
 function isFile(path: string): boolean {
-  return statSync(path, { throwIfNoEntry: false })?.isFile() === true;
+  try {
+    return statSync(path, { throwIfNoEntry: false })?.isFile() === true;
+  } catch {
+    // A link that leads to itself.
+    return false;
+  }
 }

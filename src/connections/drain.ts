@@ -7,8 +7,8 @@ import { MAX_REASON } from '../protocol/limits.js';
 import { Farewells } from './http1/pipelining.js';
 import { Http2Farewell } from './http2-sessions.js';
 import { endQuietly } from './idle.js';
+import { Spread } from './moving/closing-pace.js';
 import { isGiven, moverOf } from './moving/movers.js';
-import { Spread } from './moving/spread.js';
 import type { ConnectionTracker, Tracked } from './tracker.js';
 import { tellRestart, webSocketOn } from './web-sockets.js';
 
@@ -127,8 +127,8 @@ export class Drain {
     this.#isFinished = true;
     unsubscribe('http.server.request.start', this.#onRequest);
     for (const off of this.#offs) off();
-    this.#farewells.stop();
     clearTimeout(this.#timer);
+    this.#farewells.stop();
     this.#finish();
   }
 

@@ -17,6 +17,7 @@ export class EarlierGenerations {
   readonly #ended: () => void;
   readonly #met = new Map<Channel, string>();
   #isAlone = false;
+  #mayEnd = false;
 
   /**
    * @param predecessorGone when the predecessor is gone, and all that it has said is taken.
@@ -35,7 +36,7 @@ export class EarlierGenerations {
     predecessorGone.then(() => {
       this.#isAlone = true;
       // What they tell is all that this process may still wait for.
-      for (const channel of this.#met.keys()) channel.ref();
+      if (!this.#mayEnd) for (const channel of this.#met.keys()) channel.ref();
     });
   }
 
@@ -65,9 +66,15 @@ export class EarlierGenerations {
         });
         channel.send({ type: 'state-want', pieces });
         await channel.next(['fallback'], ANSWER_MS).catch(() => channel.close());
-        if (this.#isAlone) channel.ref();
+        if (this.#isAlone && !this.#mayEnd) channel.ref();
       }),
     );
+  }
+
+  /** Lets the process end although they still tell it. */
+  unref(): void {
+    this.#mayEnd = true;
+    for (const channel of this.#met.keys()) channel.unref();
   }
 
   /** The predecessor serves again: they tell that one. */

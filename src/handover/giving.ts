@@ -11,8 +11,11 @@ import type { GenerationContext } from './generation-context.js';
 /** How long what is told to end at the deadline may take to heed it, so that the other side knows how far it came. */
 const HEED_MS = 1000;
 
-/** How long the other side may take to read what was said last, before this process ends. */
-const READ_MS = 10_000;
+/**
+ * How long the other side, and whoever comes in its place, may take in all to read what was said last, before this process
+ * ends: with {@link HEED_MS} less than the supervisor waits before it kills (`--stop-timeout`, 10 s).
+ */
+const READ_MS = 8000;
 
 /** No state goes to another slot. */
 const NO_STATE = { gives: () => false, unread: () => new Set(), settled: async () => {} };
@@ -48,6 +51,8 @@ export class Giving {
   #isStopped = false;
   #waiting: NodeJS.Timeout | undefined;
   #hasWaited = false;
+  /** When nobody is waited for any more, by `performance.now()`. */
+  #readUntilMs: number | undefined;
 
   /** @param failed told when the other side can never have what it wants. */
   constructor(channel: Channel, context: GenerationContext, failed: (error: MoultError) => void = () => {}) {
@@ -165,9 +170,14 @@ export class Giving {
     return this.#tasks.givenWith(name);
   }
 
-  /** Goes on with all tasks but those that the other side gives back. */
-  resumeTasks(epoch: number, returns: readonly string[]): void {
-    this.#tasks.resume(epoch, new Set(returns));
+  /** Goes on with all tasks but those that the other side gives back. @param mayHaveBegun whether it may have begun what it has. */
+  resumeTasks(epoch: number, returns: readonly string[], mayHaveBegun = true): void {
+    this.#tasks.resume(epoch, new Set(returns), mayHaveBegun);
+  }
+
+  /** What overlaps is not stopped because the other side is gone while this says that it may go on here. */
+  set mayServeOn(mayServeOn: () => boolean) {
+    this.#tasks.mayServeOn = mayServeOn;
   }
 
   // What it has not read is lost with it once this process has ended.
@@ -176,14 +186,20 @@ export class Giving {
     this.#waiting ??= setTimeout(() => {
       this.#hasWaited = true;
       this.#ownTasks.check();
-    }, READ_MS);
+    }, this.#readWithinMs);
     return false;
+  }
+
+  // Counted from the first that is waited for.
+  get #readWithinMs(): number {
+    this.#readUntilMs ??= performance.now() + READ_MS;
+    return Math.max(0, this.#readUntilMs - performance.now());
   }
 
   async #tellRest(): Promise<void> {
     for (;;) {
       const state = this.#state;
-      await state.tellRest(READ_MS);
+      await state.tellRest(this.#readWithinMs);
       if (!state.isCutOff || (this.#state === state && !this.#goOn())) break;
     }
     clearTimeout(this.#waiting);

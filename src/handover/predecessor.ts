@@ -23,7 +23,7 @@ import { letInFallback } from './predecessor/let-in-fallback.js';
 import { tellMoved } from './predecessor/moved-facts.js';
 import type { PredecessorEvents } from './predecessor/predecessor-events.js';
 import { endListeners, endTasks, leaveListeners, type Retirement } from './predecessor/retirement.js';
-import { StageLimit } from './predecessor/stage-limit.js';
+import { StageLimit } from './predecessor/stage-timer.js';
 import { Undo } from './predecessor/undo.js';
 import type { Returning } from './successor.js';
 

@@ -240,6 +240,7 @@ export class Successor {
   /** Lets the process end although the predecessor still feeds it. */
   unref(): void {
     for (const line of this.#lines) line.unref();
+    this.#earlier?.unref();
   }
 
   // What it sent of its state before belongs to it.

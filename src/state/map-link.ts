@@ -41,6 +41,8 @@ export class MapLink<K, V> implements EntryLink {
   /** The keys that have changed; undefined while nothing is noted. */
   #changed: Set<K> | undefined;
   #wasCleared = false;
+  /** Those of them that {@link rest} is just telling, and has not told yet. */
+  #leaving = new Set<K>();
   /** Keys on their way, and when the other side has them: in bytes that it has read. */
   #onTheWay: { readonly keys: readonly K[]; readonly wasCleared?: true; upTo: number }[] = [];
   #hasCopied = false;
@@ -53,7 +55,7 @@ export class MapLink<K, V> implements EntryLink {
   }
 
   get changes(): number {
-    return (this.#changed?.size ?? 0) + (this.#wasCleared ? 1 : 0);
+    return (this.#changed?.size ?? 0) + this.#leaving.size + (this.#wasCleared ? 1 : 0);
   }
 
   *copy(version: number): Parts {
@@ -73,6 +75,8 @@ export class MapLink<K, V> implements EntryLink {
       return;
     }
     const wasCleared = this.#wasCleared;
+    for (const key of this.#leaving) changed.add(key);
+    this.#leaving = changed;
     this.#changed = new Set();
     this.#wasCleared = false;
     if (wasCleared) {
@@ -81,6 +85,7 @@ export class MapLink<K, V> implements EntryLink {
     }
     yield* inParts(changed.values(), (keys) => {
       this.#onTheWay.push({ keys, upTo: Number.POSITIVE_INFINITY });
+      for (const key of keys) changed.delete(key);
       return this.#partOf(keys, version);
     });
   }
@@ -96,6 +101,7 @@ export class MapLink<K, V> implements EntryLink {
     this.#changed = undefined;
     this.#wasCleared = false;
     this.#hasCopied = false;
+    this.#leaving = new Set();
     this.#onTheWay = [];
   }
 
@@ -121,7 +127,11 @@ export class MapLink<K, V> implements EntryLink {
   }
 
   get unread(): ReadonlySet<K> {
-    return new Set([...(this.#changed ?? []), ...this.#onTheWay.flatMap(({ keys }) => keys)]);
+    return new Set([
+      ...(this.#changed ?? []),
+      ...this.#leaving,
+      ...this.#onTheWay.flatMap(({ keys }) => keys),
+    ]);
   }
 
   /** Whether the other side has not read that all keys were gone. */

@@ -55,6 +55,12 @@ export class ServiceSettings {
     return this.#now;
   }
 
+  /** Has the number of slots be what it was: one that was read could not be had. */
+  keepSlots(slots: number | null): void {
+    this.#now = { ...this.#now, options: { ...this.#now.options, slots } };
+    replace(this.options, this.#now.options);
+  }
+
   /** A log whose level is among the settings. */
   follows(log: Logger): Logger {
     this.#loggers.push(log);

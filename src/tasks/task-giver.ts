@@ -62,6 +62,9 @@ export class TaskGiver {
   /** Whether what runs here has learned that the other side is gone. */
   #knowsOfEnd = false;
 
+  /** Whether it is not decided yet who serves, where the other side is gone. */
+  mayServeOn: () => boolean = () => false;
+
   /** @param failed told of what cannot be given. */
   constructor(channel: Channel, tasks: Tasks, state: GivenState, failed: (error: MoultError) => void) {
     this.#channel = channel;
@@ -117,7 +120,8 @@ export class TaskGiver {
       taker.close();
       return;
     }
-    for (const task of this.#tasks.all()) this.#giveUp(task);
+    // What overlaps runs on here where this generation may have to serve on: stopped first, it would miss what comes meanwhile.
+    if (!this.mayServeOn()) for (const task of this.#tasks.all()) this.#giveUp(task);
     this.#makeRoom();
     const staying = this.#tasks.all().flatMap(({ holding }) => (holding.stay === undefined ? [] : holding));
     for (const one of staying) one.stay?.(NOTHING);
@@ -180,14 +184,15 @@ export class TaskGiver {
   /**
    * Has this generation go on with all that the other side will not give back.
    * @param returns the names of those that it will.
+   * @param mayHaveBegun whether the other side may have begun what it was given; if not, a schedule goes on after its last run.
    */
-  resume(epoch: number, returns: ReadonlySet<string>): void {
+  resume(epoch: number, returns: ReadonlySet<string>, mayHaveBegun = true): void {
     this.#tasks.begun(epoch);
     for (const [task, ended] of this.#leaving) {
       if (returns.has(task.name)) continue;
-      const wasGiven = this.#given.has(task.name);
+      const mayHaveRun = mayHaveBegun && this.#given.has(task.name);
       task.stay();
-      ended.then(({ data, origin }) => task.begin(epoch, { data, origin: wasGiven ? 'again' : origin }));
+      ended.then(({ data, origin }) => task.begin(epoch, { data, origin: mayHaveRun ? 'again' : origin }));
     }
   }
 

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
+import { MAX_WAITING_BYTES } from '#moult/broadcast/backlog.js';
 import { BroadcastHub } from '#moult/broadcast/broadcast-hub.js';
 import type { Conversation } from '#moult/broadcast/link.js';
 import { decodeMessage, MAX_MESSAGE_BYTES } from '#moult/broadcast/message.js';
-import { MAX_WAITING_BYTES } from '#moult/broadcast/message-history.js';
 import { MoultError } from '#moult/errors.js';
 import { End } from './world.js';
 

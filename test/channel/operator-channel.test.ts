@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { chownSync, renameSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
+import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { describe } from 'node:test';
 import type { Channel } from '#moult/channel/channel.js';
@@ -30,6 +31,19 @@ function doorAt(later: Later, path: string): { door: Door; guests: [Channel, Mes
     for (const [channel] of guests) channel.close();
   });
   return { door, guests };
+}
+
+/** A server that ends each connection, says nothing, and counts them. */
+async function plainAt(later: Later, path: string): Promise<{ connections: () => number }> {
+  let count = 0;
+  const server = createServer((socket) => {
+    count += 1;
+    socket.end();
+  });
+  later(() => server.close());
+  server.listen(path);
+  await eventOf(server, 'listening');
+  return { connections: () => count };
 }
 
 /** Who answers a question there. */
@@ -65,10 +79,15 @@ describe('a command', () => {
     'refuses the socket of another user before it connects',
     async (later) => {
       const path = join(temporaryFolder(later), 'control.sock');
-      const { guests } = doorAt(later, path);
+      const { connections } = await plainAt(later, path);
       chownSync(path, NOBODY, NOBODY);
       await assert.rejects(answerAt(path), refusedWith('MOULT_PEER_REFUSED'));
-      assert.deepEqual(guests, []);
+      // Whoever comes in another way is seen.
+      await eventOf(connect(path), 'end');
+      assert.equal(connections(), 1);
+      unlinkSync(path);
+      doorAt(later, path);
+      chownSync(path, NOBODY, NOBODY);
       // Root may operate the service of the user whose folder it is.
       assert.equal(await answerAt(path, [NOBODY]), path);
     },
@@ -78,20 +97,21 @@ describe('a command', () => {
   tidy('follows no link, and takes nothing but a socket', async (later) => {
     const folder = temporaryFolder(later);
     const path = join(folder, 'control.sock');
-    const { guests } = doorAt(later, path);
+    const { connections } = await plainAt(later, path);
     symlinkSync(path, join(folder, 'link.sock'));
     writeFileSync(join(folder, 'file.sock'), '');
     for (const other of ['link.sock', 'file.sock'])
       await assert.rejects(answerAt(join(folder, other)), refusedWith('MOULT_SYSTEM_CALL', 'ENOTSOCK'));
     await assert.rejects(answerAt(join(folder, 'none.sock')), refusedWith('MOULT_SYSTEM_CALL', 'ENOENT'));
-    assert.deepEqual(guests, []);
+    await eventOf(connect(join(folder, 'link.sock')), 'end');
+    assert.equal(connections(), 1);
   });
 
   tidy('reaches the socket that it has looked at, whatever takes its place', async (later) => {
     const folder = temporaryFolder(later);
     const [path, planted] = [join(folder, 'control.sock'), join(folder, 'planted.sock')];
-    const { guests } = doorAt(later, path);
-    const other = doorAt(later, planted);
+    doorAt(later, path);
+    const { connections } = await plainAt(later, planted);
     const { socket } = await connectToOwner(path, () => {
       unlinkSync(path);
       renameSync(planted, path);
@@ -99,10 +119,10 @@ describe('a command', () => {
     await eventOf(socket, 'readable');
     assert.match(String(socket.read()), /"greeting"/);
     socket.destroy();
-    assert.equal(other.guests.length + guests.length, 0);
-    // The other one answers by the path alone.
-    assert.equal(await answerAt(path), planted);
-    assert.equal(guests.length, 0);
+    assert.equal(connections(), 0);
+    // The path alone leads to the other one.
+    await eventOf(connect(path), 'end');
+    assert.equal(connections(), 1);
   });
 
   tidy('says that nobody listens, and tells that from a full queue', async (later) => {

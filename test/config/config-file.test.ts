@@ -121,7 +121,11 @@ describe('what a config file holds', () => {
     assert.match(await failure('b.mjs', 'throw new Error("no database")'), /no database/);
     assert.match(await failure('c.mjs', 'process.exit(3)'), /exited with 3/);
     assert.match(await failure('c.mjs', 'throw undefined'), /it threw undefined/);
-    assert.match(await failure('c.mjs', 'throw "no url"'), /it threw no url/);
+    assert.match(await failure('c.mjs', 'throw "no url"'), /it threw 'no url'/);
+    assert.match(
+      await failure('c.mjs', 'throw Object.create(null)'),
+      /it threw \[Object: null prototype\] \{\}/,
+    );
     assert.match(await failure('d.mjs', 'export default 7'), /expected an object/);
     assert.match(
       await failure('e.mjs', 'export default { check: () => true }'),

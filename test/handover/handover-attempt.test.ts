@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import type { GenerationContext } from '#moult/handover/generation-context.js';
 import { HandoverAttempt } from '#moult/handover/predecessor/handover-attempt.js';
-import { StageLimit } from '#moult/handover/predecessor/stage-limit.js';
+import { StageLimit } from '#moult/handover/predecessor/stage-timer.js';
 import type { HandoverState } from '#moult/lifecycle/handover-states.js';
 import { ProcessHandle } from '#moult/os/unix-sockets/peer.js';
 import type { Settings } from '#moult/protocol/messages.js';

@@ -5,7 +5,7 @@ import type { Incoming } from '../../channel/beside.js';
 import type { Channel } from '../../channel/channel.js';
 import { monotonicMs } from '../../os/clock.js';
 import { closeDescriptor } from '../../os/descriptors/descriptor.js';
-import { isGivenToUs } from '../../os/files/ownership.js';
+import { isGivenToUs } from '../../os/sockets/connection-owner.js';
 import { ProcessHandle } from '../../os/unix-sockets/peer.js';
 import type { ConnectionItem, Message } from '../../protocol/messages.js';
 import type { ConnectionTracker } from '../tracker.js';

@@ -90,7 +90,16 @@ export class Farewells {
   /** What is held goes out, and no response that has not begun says close. */
   stop(): void {
     this.#isOver = true;
-    for (const release of [...this.#held]) release();
+    for (const release of [...this.#held]) {
+      try {
+        release();
+      } catch (error) {
+        // What the service has done wrong is its own affair, and no other response's.
+        process.nextTick(() => {
+          throw error;
+        });
+      }
+    }
   }
 
   /** Ends a connection with this response, unless the client has sent another request by then. */

@@ -1,6 +1,6 @@
 import { descriptorOf } from '../../node/handle.js';
 import { thaw, timeLeftMs } from '../../node/http/http1.js';
-import { giveTo } from '../../os/files/ownership.js';
+import { giveTo } from '../../os/sockets/connection-owner.js';
 import type { ConnectionItem } from '../../protocol/messages.js';
 import { requestsOf } from '../http1/request-limit.js';
 import { headDueAtMs, type Tracked } from '../tracker.js';

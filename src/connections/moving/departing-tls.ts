@@ -2,7 +2,7 @@ import type { TLSSocket } from 'node:tls';
 import { descriptorOf } from '../../node/handle.js';
 import { freeze, thaw, timeLeftMs } from '../../node/http/http1.js';
 import { WriteHold } from '../../node/http/standstill.js';
-import { giveTo } from '../../os/files/ownership.js';
+import { giveTo } from '../../os/sockets/connection-owner.js';
 import type { ConnectionItem } from '../../protocol/messages.js';
 import { MovedTlsSocket } from '../../tls/socket/moved-socket.js';
 import { requestsOf } from '../http1/request-limit.js';

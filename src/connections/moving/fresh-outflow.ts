@@ -1,7 +1,7 @@
 import type { Channel } from '../../channel/channel.js';
 import type { StreamHandle } from '../../node/handle.js';
 import { monotonicMs } from '../../os/clock.js';
-import { giveTo } from '../../os/files/ownership.js';
+import { giveTo } from '../../os/sockets/connection-owner.js';
 import type { ConnectionItem } from '../../protocol/messages.js';
 import { ConnectionBatches, type Departing } from './connection-batches.js';
 

@@ -1,7 +1,7 @@
 /*
  * Over 300 lines: the ways of a connection out of this process meet in one loop, and what each waits for is decided in
- * the same turn. Which may go is in move-rules.ts, what one with a mover takes in carried-departure.ts, what is on its
- * way in batches.ts.
+ * the same turn. Which may go is in move-rules.ts, what one with a mover takes in departing-carried.ts, what is on its
+ * way in connection-batches.ts.
  */
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type { Server as HttpServer } from 'node:http';
@@ -13,8 +13,8 @@ import { BetweenRequests, http1Phase, onceReceived, timerNowMs } from '../../nod
 import { isHttps, isTlsServer, onSecured, socketAbove, socketBelow } from '../../node/tls-sockets.js';
 import { type ConnectionTracker, headDueAtMs, type Tracked } from '../tracker.js';
 import { MAX_BATCH_BYTES, MAX_TOTAL_BYTES } from './carried.js';
-import { CarriedDeparture } from './carried-departure.js';
 import { ConnectionBatches, type Departing } from './connection-batches.js';
+import { CarriedDeparture } from './departing-carried.js';
 import { DepartingHttp1 } from './departing-http1.js';
 import { DepartingTls } from './departing-tls.js';
 import { FrozenConnections } from './frozen-connections.js';

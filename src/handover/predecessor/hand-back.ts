@@ -59,6 +59,7 @@ export class HandBack {
     this.#returning = returning;
     this.#events = events;
     this.#saysResumed = message.saysResumed === true;
+    this.giving.mayServeOn = () => this.#isWaiting;
   }
 
   /** The listeners have been paused: gives back, once threads have, too. */
@@ -75,7 +76,8 @@ export class HandBack {
 
   /** Goes on here with what the predecessor had given, and would have had again. */
   callOff(epoch: number): void {
-    this.giving.resumeTasks(epoch, []);
+    // A predecessor says that it serves before it begins anything, and this one has not heard so.
+    this.giving.resumeTasks(epoch, [], false);
     this.#returning.callOff(epoch);
   }
 

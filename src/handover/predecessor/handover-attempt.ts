@@ -11,7 +11,7 @@ import type { GenerationContext } from '../generation-context.js';
 import { Giving } from '../giving.js';
 import { Taking } from '../taking.js';
 import { LateOpenings } from './late-openings.js';
-import type { StageLimit } from './stage-limit.js';
+import type { StageLimit } from './stage-timer.js';
 
 /** So many generations still finish requests at most. */
 const MAX_EARLIER = 64;

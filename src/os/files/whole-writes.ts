@@ -1,6 +1,6 @@
 import fs from 'node:fs';
 
-/** As Node has it: a service keeps a copy of what its streams write, and of what others write by `fs.writeSync` (node/written.ts). */
+/** As Node has it: a service keeps a copy of what its streams write, and of what others write by `fs.writeSync` (node/output-hook.ts). */
 const { writeSync } = fs;
 
 /** How often to try again to write to a disk that was full. */

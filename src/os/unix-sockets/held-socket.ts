@@ -1,4 +1,4 @@
-import { closeSync, constants, fstatSync, openSync } from 'node:fs';
+import { closeSync, constants, existsSync, fstatSync, openSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { MoultError } from '../../errors.js';
 
@@ -40,6 +40,7 @@ export async function connectToOwner(
     const owner = { uid: stat.uid, gid: stat.gid };
     check(owner);
     // Source: proc(5), /proc/pid/fd: what such a link leads to is the file itself, not its path.
+    if (!existsSync(`/proc/self/fd/${held}`)) throw failed('open', { code: 'ENOENT' }, '/proc/self/fd');
     return { socket: await connected(`/proc/self/fd/${held}`, path), owner };
   } finally {
     closeSync(held);

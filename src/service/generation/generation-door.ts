@@ -64,8 +64,8 @@ export class GenerationDoor {
       return;
     }
     try {
-      this.#door.take(fd);
-      this.announce();
+      // Where it may enter the folder after all, nobody listens at the new socket: it makes its own.
+      if (this.#door.take(fd) || this.#door.mend()) this.announce();
     } catch {
       // The kernel lets nobody listen now: the supervisor, which is not told that it does, tries again.
     }

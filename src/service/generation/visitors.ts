@@ -4,7 +4,7 @@ import { asMoultError, MoultError } from '../../errors.js';
 import { type GenerationContext, movableClaims } from '../../handover/generation-context.js';
 import type { Predecessor } from '../../handover/predecessor.js';
 import type { Message, Settings } from '../../protocol/messages.js';
-import { passable, takePassed } from '../../tasks/passed-tasks.js';
+import { passable, takePassed } from '../../tasks/tasks-of-slot.js';
 import type { Overseer } from '../overseer/overseer.js';
 
 /** The generation that is visited. */

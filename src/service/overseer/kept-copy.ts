@@ -1,6 +1,6 @@
 import { inspect } from 'node:util';
 import { KeptOutput } from '../../logs/kept-output.js';
-import { hearWrites } from '../../node/written.js';
+import { hearWrites } from '../../node/output-hook.js';
 
 let isKept = false;
 

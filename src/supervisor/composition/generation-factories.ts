@@ -59,19 +59,20 @@ export function generationFactory(
       );
   const own = index === undefined ? journal : journal.ofSlot(index);
   const keeping = telling((generation) => kept.keep(generation, own), made);
-  return afterwards(() => guard.look(), rememberingOutput(folder, keeping));
+  return afterwards(() => guard.look(), inRunFolder(folder, keeping));
 }
 
-/** The same, each with what is kept of its output in the run folder. */
-function rememberingOutput(folder: RunFolder, maker: GenerationFactory): GenerationFactory {
-  const remembering = (generation: GenerationProcess) => {
+/** The same, each with what it has in the run folder: its socket, and what is kept of its output. */
+function inRunFolder(folder: RunFolder, maker: GenerationFactory): GenerationFactory {
+  const placed = (generation: GenerationProcess) => {
+    generation.runFolder = folder.path;
     generation.keptSince = (ms) =>
       lastKept(folder.path, generation.number, ms, MAX_LINES) ?? generation.tree.output.lines();
     return generation;
   };
   return {
-    start: (...args) => remembering(maker.start(...args)),
-    adopt: (...args) => remembering(maker.adopt(...args)),
+    start: (...args) => placed(maker.start(...args)),
+    adopt: (...args) => placed(maker.adopt(...args)),
   };
 }
 

@@ -71,6 +71,8 @@ export class GenerationProcess {
   isSecond = false;
   /** The lines of its output that are kept from this moment on, in milliseconds since 1970. */
   keptSince: (ms: number) => string[] = () => [];
+  /** The run folder of its supervisor. */
+  runFolder: string | undefined;
   /** Whether an earlier supervisor has started it: then it comes here by itself, in its own time. */
   isAdopted = false;
   /** Whether it served under an earlier supervisor. */

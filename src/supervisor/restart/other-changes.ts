@@ -4,7 +4,7 @@ import type { SupervisorOptions } from '../options.js';
 import type { GenerationProcess } from '../process/generation-process.js';
 import type { Generations } from '../process/generations.js';
 import type { ReleaseHistory } from '../releases/release-history.js';
-import { EXPECT_TIMEOUT_MS } from './expectation.js';
+import { EXPECT_TIMEOUT_MS } from './ask-predecessor.js';
 import type { Probation } from './probation.js';
 
 /** What it takes to wait for another change. */

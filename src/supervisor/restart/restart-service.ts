@@ -16,9 +16,9 @@ import type { KeptReleases } from '../releases/kept-releases.js';
 import type { Release } from '../releases/release.js';
 import type { ReleaseHistory } from '../releases/release-history.js';
 import type { ServiceSettings, SettingsChange } from '../service-settings.js';
+import { assertPasses, expectSuccessor } from './ask-predecessor.js';
 import type { CrashRecovery } from './crash-recovery.js';
 import { endBefore, withReturn } from './exclusive-changeover.js';
-import { assertPasses, expectSuccessor } from './expectation.js';
 import { checkBudgetMs } from './health-check.js';
 import { OtherChanges } from './other-changes.js';
 import { admit, type QuietRequest } from './preconditions.js';
@@ -278,10 +278,9 @@ export class RestartService {
 
   // Going back to what was written over since would start something else.
   async #asItWas(release: Release): Promise<Release> {
-    const { releases, kept, generations } = this.#parts;
+    const { releases, kept } = this.#parts;
     if (!releases.isKnown(release)) return release;
-    const serving = generations.current?.release;
-    const asItWas = await kept.asItWas(release, serving === release ? undefined : serving);
+    const asItWas = await kept.asItWas(release);
     releases.replace(release, asItWas);
     return asItWas;
   }

@@ -29,6 +29,8 @@ export class FolderGuard {
   #isOurs = () => true;
   /** The generations whose socket was missing at the last look. */
   #withoutDoor = new Set<GenerationProcess>();
+  /** Why it could not be made again, as it was told last. */
+  #doorFailures = new WeakMap<GenerationProcess, string>();
 
   constructor(parts: FolderGuardParts) {
     this.#parts = parts;
@@ -63,12 +65,20 @@ export class FolderGuard {
   // Most generations make their own anew within a look.
   #mendDoors(): void {
     const { generations, log } = this.#parts;
-    const missing = generations().filter(({ doorReplacement }) => doorReplacement.isNeeded);
+    const missing = generations().filter(
+      ({ doorReplacement }) => !doorReplacement.isUnderWay && doorReplacement.isNeeded,
+    );
     for (const one of missing.filter((generation) => this.#withoutDoor.has(generation))) {
       one.doorReplacement.make(DOOR_TIMEOUT_MS).then(
-        () => log.warn(`the socket of generation ${one.number} was missing and is created again`),
-        (error: Error) =>
-          log.error(`${error.message}; until then generation ${one.number} cannot be replaced`),
+        () => {
+          this.#doorFailures.delete(one);
+          log.warn(`the socket of generation ${one.number} was missing and is created again`);
+        },
+        ({ message }: Error) => {
+          if (this.#doorFailures.get(one) !== message)
+            log.error(`${message}; until then generation ${one.number} cannot be replaced`);
+          this.#doorFailures.set(one, message);
+        },
       );
     }
     this.#withoutDoor = new Set(missing);

@@ -35,7 +35,7 @@ interface RollingRestartParts {
   readonly slots: Slots;
   readonly scaling: Scaling;
   readonly shutdown: Pick<Shutdown, 'hasBegun' | 'assertNotBegun'>;
-  readonly settings: Pick<ServiceSettings, 'renew' | 'options'>;
+  readonly settings: Pick<ServiceSettings, 'renew' | 'options' | 'keepSlots'>;
   readonly log: Logger;
 }
 
@@ -158,8 +158,23 @@ export class RollingRestart {
     log.info(`${replaced.length} slots were replaced in ${Math.round(summary.tookMs)} ms`);
     if (request.onFailure === 'undo') this.#watchProbation(replaced, change);
     // A number that was changed by hand stays until the file has another one.
-    if (count !== null && count !== before) await this.#parts.scaling.to(count, false);
+    if (count !== null && count !== before) await this.#scaleTo(count, before);
     return summary;
+  }
+
+  // All slots run the new release by now: where that one has something that no other slot takes, only the number stays.
+  async #scaleTo(count: number, before: number | null): Promise<void> {
+    const { scaling, settings, log } = this.#parts;
+    try {
+      await scaling.to(count, false);
+    } catch (error) {
+      const { code, message } = asMoultError(error, 'MOULT_HANDOVER_ABORTED');
+      if (code !== 'MOULT_STATE_LOST') throw error;
+      settings.keepSlots(before);
+      log.warn(
+        `the slots were replaced, but their number stays ${this.#parts.slots.staying.length}: ${message}; the next restart tries again, and moult scale ${count} --drop-state ends them all the same`,
+      );
+    }
   }
 
   // Before anything is replaced: what a slot that is to end has no other slot takes.

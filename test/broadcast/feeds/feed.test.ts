@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, it, mock } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
+import { MAX_WAITING_BYTES } from '#moult/broadcast/backlog.js';
 import { BroadcastHub } from '#moult/broadcast/broadcast-hub.js';
 import type { Feed, FeedMark } from '#moult/broadcast/feeds/feed.js';
 import type { Conversation } from '#moult/broadcast/link.js';
 import { decodeMessage } from '#moult/broadcast/message.js';
-import { MAX_WAITING_BYTES } from '#moult/broadcast/message-history.js';
 import type { Topic } from '#moult/broadcast/topic.js';
 import { broadcastBetween } from '#moult/library/broadcast.js';
 import { End } from '../world.js';

@@ -4,7 +4,7 @@ import type { Socket } from 'node:net';
 import { before, describe } from 'node:test';
 import { descriptorOf, handleOf } from '#moult/node/handle.js';
 import { tlsSocketOf } from '#moult/node/tls-sockets.js';
-import { isGivenToUs } from '#moult/os/files/ownership.js';
+import { isGivenToUs } from '#moult/os/sockets/connection-owner.js';
 import { tlsMoves } from '#moult/tls/self-test.js';
 import { eventOf, soon, turns, until } from '../../support/events.js';
 import { type Later, tidy } from '../../support/tidy.js';

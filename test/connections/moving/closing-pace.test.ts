@@ -9,7 +9,7 @@ import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { WebSocket, WebSocketServer } from 'ws';
 import { Drain } from '#moult/connections/drain.js';
 import { trackHttp2Sessions } from '#moult/connections/http2-sessions.js';
-import { Spread } from '#moult/connections/moving/spread.js';
+import { Spread } from '#moult/connections/moving/closing-pace.js';
 import type { ConnectionTracker, Tracked } from '#moult/connections/tracker.js';
 import { watchTlsSockets } from '#moult/node/tls-sockets.js';
 import { eventOf, soon, until } from '../../support/events.js';

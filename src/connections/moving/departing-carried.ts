@@ -15,7 +15,7 @@ import {
 } from '../../node/http/standstill.js';
 import { socketAbove } from '../../node/tls-sockets.js';
 import { monotonicMs } from '../../os/clock.js';
-import { giveTo } from '../../os/files/ownership.js';
+import { giveTo } from '../../os/sockets/connection-owner.js';
 import type { ConnectionItem } from '../../protocol/messages.js';
 import type { ConnectionTracker, Tracked } from '../tracker.js';
 import { encodeCarried } from './carried.js';
