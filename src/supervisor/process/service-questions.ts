@@ -19,7 +19,8 @@ export interface AskedGeneration {
 /** What a service is asked, and has not answered yet. Each question throws MOULT_PEER_CLOSED and MOULT_PEER_TIMEOUT. */
 export class ServiceQuestions {
   readonly #asked: AskedGeneration;
-  readonly #waiting = new Map<string, (answer: unknown) => void>();
+  /** Those that have asked the same wait in turn: its answers come in the order in which they were asked. */
+  readonly #waiting = new Map<string, ((answer: unknown) => void)[]>();
   #id = 0;
   #lookId = 0;
   #seen: (listener: string) => void = () => {};
@@ -120,15 +121,17 @@ export class ServiceQuestions {
         return;
       }
       const limit = new Deadline(timeoutMs, () => {
-        this.#waiting.delete(question);
+        const others = this.#waiting.get(question)?.filter((one) => one !== answered) ?? [];
+        this.#wait(question, others);
         const what = 'it is stopped, or its event loop is blocked';
         const message = `generation ${number} did not answer within ${timeoutMs} ms: ${what}`;
         reject(new MoultError('MOULT_PEER_TIMEOUT', message));
       });
-      this.#waiting.set(question, (answer) => {
+      const answered = (answer: unknown) => {
         limit.clear();
         resolve(answer);
-      });
+      };
+      this.#wait(question, [...(this.#waiting.get(question) ?? []), answered]);
       lifeline.closed.then(() => {
         limit.clear();
         reject(new MoultError('MOULT_PEER_CLOSED', `generation ${number} was lost before it answered`));
@@ -137,8 +140,14 @@ export class ServiceQuestions {
     });
   }
 
+  #wait(question: string, those: ((answer: unknown) => void)[]): void {
+    if (those.length > 0) this.#waiting.set(question, those);
+    else this.#waiting.delete(question);
+  }
+
   #answer(question: string, answer: unknown): void {
-    this.#waiting.get(question)?.(answer);
-    this.#waiting.delete(question);
+    const [first, ...others] = this.#waiting.get(question) ?? [];
+    this.#wait(question, others);
+    first?.(answer);
   }
 }
