@@ -31,7 +31,7 @@ export function resolveConfig(given: GivenByCommand, file: FileService | undefin
   const options = optionRows.map(([key, row]): HeldOption => {
     const { value, written, from } = held(key, row, given, file);
     if (value !== undefined) values[key] = value;
-    return { key, value: written, from };
+    return { key, value: row.kind.hide?.(written) ?? written, from };
   });
   const named = file?.key === undefined || values.name !== undefined ? {} : { name: file.key };
   const flags = { ...values, ...named } as RunFlags;

@@ -7,6 +7,8 @@ export interface ShownFleet {
   readonly name: string;
   /** @throws where it cannot be reached at the moment. */
   readonly look: () => Promise<FleetView>;
+  /** Lets go of what it was looked at with; after it nobody looks. */
+  readonly end: () => Promise<void>;
 }
 
 /** Looks at a fleet every two seconds; where it cannot be reached what was known last is shown, and why there is nothing newer. */
@@ -19,7 +21,11 @@ export class WatchedFleet {
   #view: FleetView;
 
   /** @param everyMs how long after one look the next begins. */
-  constructor({ name, look }: ShownFleet, tell: (message: PageMessage) => void, everyMs = LOOK_MS) {
+  constructor(
+    { name, look }: Omit<ShownFleet, 'end'>,
+    tell: (message: PageMessage) => void,
+    everyMs = LOOK_MS,
+  ) {
     this.#everyMs = everyMs;
     this.#look = look;
     this.#tell = tell;

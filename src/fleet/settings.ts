@@ -6,6 +6,9 @@ import { MoultError } from '../errors.js';
 import { MAX_LABELS } from './limits.js';
 import { nameSchema } from './roll/roll.js';
 
+/** The variable that says which fleet is meant, where no option does. */
+export const FLEET_VARIABLE = 'MOULT_FLEET';
+
 const text = v.pipe(v.string(), v.minLength(1), v.maxLength(1024));
 const label = v.pipe(
   v.string(),
@@ -108,7 +111,7 @@ export function checked(value: unknown, where: string, folder: string): FleetSet
 
 /** An address without what must stay secret in it. */
 export function shownServer(url: string): string {
-  return url.replace(/\/\/[^@/]*@/, '//');
+  return url.replace(/\/\/.*@/, '//');
 }
 
 function ownName(): string {

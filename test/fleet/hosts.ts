@@ -49,8 +49,9 @@ export async function startHost(
     servers: url,
     host: name,
     labels: { zone },
+    // What is meant for the agent alone would have it fail.
     deploy:
-      'test "$MOULT_RELEASE" != undeployable && ln -s "../releases/$MOULT_RELEASE" new && mv -T new current',
+      'test -z "$MOULT_FLEET" && test "$MOULT_RELEASE" != undeployable && ln -s "../releases/$MOULT_RELEASE" new && mv -T new current',
   };
   writeFileSync(join(home, 'fleet.json'), JSON.stringify(settings));
   const port = await freePort();

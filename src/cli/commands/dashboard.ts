@@ -40,12 +40,12 @@ async function serve(
   name: string | undefined,
   fleet: string | undefined,
 ): Promise<void> {
-  const shown = fleet === undefined ? {} : { fleet: await fleetOf(fleet) };
+  const shown = fleet === undefined ? undefined : await fleetOf(fleet);
   const only = name === undefined ? {} : { only: await findService(name) };
   const server = new DashboardServer({
     address,
     ...only,
-    ...shown,
+    ...(shown === undefined ? {} : { fleet: shown }),
     opened: (where, link) => {
       print(`${paint.green('✓')} the dashboard is served at ${where}`);
       print(`  open ${paint.bold(link)}`);
@@ -61,6 +61,8 @@ async function serve(
   });
   clearInterval(alive);
   server.close();
+  // An open connection would keep this process alive.
+  await shown?.end();
 }
 
 // Nothing of fleets is loaded where none is asked for.
@@ -70,5 +72,9 @@ async function fleetOf(servers: string): Promise<ShownFleet> {
   const { fleetView } = await import('../fleet/show/fleet-view.js');
   const settings = await fleetSettings(servers);
   const looks = new FleetLooks(settings);
-  return { name: settings.name, look: async () => fleetView(await looks.look()) };
+  return {
+    name: settings.name,
+    look: async () => fleetView(await looks.look()),
+    end: () => looks.end(),
+  };
 }

@@ -239,7 +239,7 @@ async function agentOf(
     if (!isUpgrade) throw error;
     log.error(`${String(error)}: the service keeps running`);
   }
-  return new AgentProcess([name, '--fleet', fleet], cwd, { warn: (what) => log.warn(what) });
+  return new AgentProcess(name, fleet, cwd, { warn: (what) => log.warn(what) });
 }
 
 /** @param unexpected when there were errors that nothing expected. */

@@ -4,6 +4,7 @@ import { hostname } from 'node:os';
 import { Command } from 'commander';
 import { Agent } from '../../fleet/agent/agent.js';
 import { LEAVE } from '../../fleet/agent/agent-process.js';
+import { FLEET_VARIABLE } from '../../fleet/settings.js';
 import { RunFolder } from '../../supervisor/journal/run-folder.js';
 import { supervisorLog } from '../../supervisor/log.js';
 import { settingsFrom, withFleet } from './open.js';
@@ -15,6 +16,8 @@ export function agentCommand(): Command {
     .description('run the fleet agent of one service on this machine')
     .argument('<name>', 'the service')
     .action(async (name: string, { fleet }: { fleet?: string }) => {
+      // Meant for this process: a deploy step needs no credentials of the fleet.
+      delete process.env[FLEET_VARIABLE];
       const settings = await settingsFrom(fleet);
       const folder = new RunFolder(name);
       const log = supervisorLog(name, 'info');

@@ -1,10 +1,7 @@
 import { type Command, Option } from 'commander';
 import { MoultError } from '../../errors.js';
-import { type FleetSettings, fleetSettings } from '../../fleet/settings.js';
+import { FLEET_VARIABLE, type FleetSettings, fleetSettings } from '../../fleet/settings.js';
 import { FleetStore } from '../../fleet/store/store.js';
-
-/** The variable that says which fleet is meant, where no option does. */
-const VARIABLE = 'MOULT_FLEET';
 
 /** The option by which every command of a fleet finds it. */
 export function withFleet(command: Command): Command {
@@ -12,14 +9,14 @@ export function withFleet(command: Command): Command {
     new Option(
       '--fleet <servers>',
       'the NATS servers of the fleet, such as nats://10.0.0.5:4222, or a file with settings',
-    ).env(VARIABLE),
+    ).env(FLEET_VARIABLE),
   );
 }
 
 /** @throws MOULT_BAD_OPTION where neither the option nor the variable is there. */
 export function settingsFrom(fleet: string | undefined): Promise<FleetSettings> {
   if (fleet !== undefined) return fleetSettings(fleet);
-  const what = `expected --fleet nats://host:4222 or the variable ${VARIABLE}, received neither`;
+  const what = `expected --fleet nats://host:4222 or the variable ${FLEET_VARIABLE}, received neither`;
   throw new MoultError('MOULT_BAD_OPTION', what);
 }
 

@@ -3,6 +3,7 @@ import { endpointText } from '../../endpoint/address.js';
 import type { Check, Sticky } from '../../supervisor/options.js';
 import { parseCheck } from '../../supervisor/restart/health-check.js';
 import { cronPattern } from './cron-pattern.js';
+import { withoutUserInfo } from './user-info.js';
 import {
   duration,
   endpoint,
@@ -40,6 +41,8 @@ export interface OptionKind<Value = unknown, Written = unknown> {
   readonly read: (text: string) => unknown;
   /** Writes what was read, where that is not its own text. */
   readonly show?: (value: never) => string;
+  /** What may be shown of what was written, where some of it may be secret. */
+  readonly hide?: (written: unknown) => unknown;
   /** Only in the types: what it is once it is read, and what a file may hold. */
   readonly types?: { readonly value: Value; readonly written: Written };
 }
@@ -72,6 +75,7 @@ export const text: OptionKind<string, string> = { form: { type: 'text' }, read: 
 export const settings: OptionKind<string, string | Readonly<Record<string, unknown>>> = {
   form: { type: 'text or settings' },
   read: (value) => value,
+  hide: withoutUserInfo,
 };
 /** The name of a variable of the environment. */
 export const variable: OptionKind<string, string> = {

@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { calledNode, calledScript } from '../../os/processes/invocation.js';
 import { withoutNodeOptions } from '../../os/processes/node-options.js';
 import { reap, signal } from '../../os/processes/process.js';
+import { FLEET_VARIABLE } from '../settings.js';
 
 const AGAIN_MS = 1000;
 const MOST_AGAIN_MS = 60_000;
@@ -20,7 +21,8 @@ export const LEAVE = 'leave\n';
  * packages reaches the supervisor. It ends when the supervisor does, however that ends.
  */
 export class AgentProcess {
-  readonly #args: readonly string[];
+  readonly #name: string;
+  readonly #fleet: string;
   readonly #cwd: string;
   readonly #log: { warn(what: string): void };
   #child: ChildProcess | undefined;
@@ -28,9 +30,10 @@ export class AgentProcess {
   #failures = 0;
   #again: NodeJS.Timeout | undefined;
 
-  /** @param args of `moult fleet agent`. */
-  constructor(args: readonly string[], cwd: string, log: { warn(what: string): void }) {
-    this.#args = args;
+  /** @param fleet what `--fleet` says: addresses, a path, or settings as JSON. */
+  constructor(name: string, fleet: string, cwd: string, log: { warn(what: string): void }) {
+    this.#name = name;
+    this.#fleet = fleet;
     this.#cwd = cwd;
     this.#log = log;
   }
@@ -41,9 +44,10 @@ export class AgentProcess {
     clearTimeout(this.#again);
     const beganMs = performance.now();
     try {
-      const child = spawn(calledNode(), ['--', calledScript(), 'fleet', 'agent', ...this.#args], {
+      const child = spawn(calledNode(), ['--', calledScript(), 'fleet', 'agent', this.#name], {
         cwd: this.#cwd,
-        env: { ...withoutNodeOptions(process.env) },
+        // Not among its arguments: those can be read by every user, and settings may hold a password.
+        env: { ...withoutNodeOptions(process.env), [FLEET_VARIABLE]: this.#fleet },
         stdio: ['pipe', 'ignore', 'inherit'],
         detached: true,
       });

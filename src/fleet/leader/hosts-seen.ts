@@ -44,7 +44,8 @@ export class HostsSeen {
       }),
       await alive.watch(pattern, ({ key, bytes }) => {
         const found = read(aliveSchema, bytes, MAX_HOST_BYTES);
-        if (!('value' in found)) return;
+        // Where only the agent answers, the host is as silent as without one; its figures say nothing.
+        if (!('value' in found) || found.value.state === 'silent') return;
         const [host = ''] = namesIn(key);
         this.#alive.set(host, found.value);
         this.#silentMs.set(host, this.#passedMs);
@@ -66,7 +67,7 @@ export class HostsSeen {
     this.#askedMs.set(host, this.#passedMs);
   }
 
-  /** How a host said it is. */
+  /** How a host last said it is, when its supervisor answered. */
   health(host: string): AliveRecord | undefined {
     return this.#alive.get(host);
   }

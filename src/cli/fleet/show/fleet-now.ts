@@ -20,6 +20,9 @@ export class FleetLooks {
   readonly #settings: FleetSettings;
   readonly #service: string | undefined;
   #store: FleetStore | undefined;
+  /** A connection that is on its way. */
+  #opening: Promise<FleetStore> | undefined;
+  #isOver = false;
 
   /** @param service the only one that is looked at; all where it is not given. */
   constructor(settings: FleetSettings, service?: string) {
@@ -29,13 +32,30 @@ export class FleetLooks {
 
   /** How the fleet is now. @throws MOULT_FLEET_UNREACHABLE; the next look tries again. */
   async look(): Promise<FleetNow> {
-    if (this.#store?.connection.isClosed() !== false) this.#store = await FleetStore.open(this.#settings);
-    return fleetNow(this.#store, this.#settings.name, this.#service);
+    return fleetNow(await this.#opened(), this.#settings.name, this.#service);
   }
 
-  /** Looks no more. */
+  /** Looks no more: a look that is under way fails, and leaves no connection behind. */
   async end(): Promise<void> {
+    this.#isOver = true;
+    await this.#opening?.catch(() => {});
     await this.#store?.close();
+  }
+
+  async #opened(): Promise<FleetStore> {
+    if (this.#store?.connection.isClosed() === false) return this.#store;
+    if (this.#isOver) throw new Error('nobody looks at this fleet any more');
+    this.#opening ??= this.#open();
+    return this.#opening;
+  }
+
+  async #open(): Promise<FleetStore> {
+    try {
+      this.#store = await FleetStore.open(this.#settings);
+      return this.#store;
+    } finally {
+      this.#opening = undefined;
+    }
   }
 }
 
