@@ -1,7 +1,6 @@
 import { createRequire } from 'node:module';
 import { dirname, extname } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { inspect } from 'node:util';
 import { MoultError } from '../errors.js';
 import { readPatiently } from '../os/files/patient-read.js';
 import { calledNode } from '../os/processes/invocation.js';
@@ -158,6 +157,7 @@ async function evaluate({ path, url, jiti, own, mark }: Means): Promise<void> {
     assertPlain(config, '');
     answer({ config });
   } catch (error) {
+    const { inspect } = await import('node:util');
     const isError = error instanceof Error || typeof (error as Error | null)?.message === 'string';
     const { message, stack } = isError ? (error as Error) : new Error(`it threw ${inspect(error)}`);
     const line = String(stack).match(/\S*moult\.config[^\s)]*:\d+/)?.[0] ?? '';
