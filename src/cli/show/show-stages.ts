@@ -88,7 +88,7 @@ function stageText({ stage, ms, generation, slot, facts }: StageEvent): string {
       ? 'it accepts; the predecessor stays through its probation'
       : 'it accepts, the predecessor no longer does',
     connections: `${plural(f.moved ?? 0, 'connection')} moved, ${f.draining} still with the predecessor`,
-    look: `reached from outside: ${plural(f.looked ?? 0, 'listener')}`,
+    look: `reached from outside: ${plural(f.looked ?? 0, 'listener')}${f.untried === undefined ? '' : `; ${f.untried} could not be tried`}`,
     verify: 'its probation is over; checking its listeners from outside once more',
     confirm: 'confirmed',
   };

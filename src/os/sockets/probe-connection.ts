@@ -3,6 +3,7 @@ import { fstatSync } from 'node:fs';
 import { isIPv4 } from 'node:net';
 import { constants } from 'node:os';
 import { getSystemErrorName } from 'node:util';
+import { MoultError } from '../../errors.js';
 import { closeDescriptor, unblock } from '../descriptors/descriptor.js';
 import {
   AF_UNIX,
@@ -20,6 +21,7 @@ import {
 } from '../libc.js';
 import { unixAddress } from '../unix-sockets/unix-socket.js';
 import { bindAddress, socketAddress } from './bind-address.js';
+import { portsBeside } from './local-ports.js';
 import { tcpPeerInode, unixPeerInode } from './socket-diag.js';
 import { socketIdentity } from './socket-identity.js';
 
@@ -46,14 +48,24 @@ export class ProbeConnection {
     this.#target = target;
   }
 
-  /** One that is bound, and not on its way yet. @throws MOULT_SYSTEM_CALL */
-  static to(target: ProbeTarget): ProbeConnection {
-    return 'path' in target ? ProbeConnection.#unix(target) : ProbeConnection.#internet(target);
+  /** One that is bound, and not on its way yet. @param bind binds it to a port, or to any that is free. @throws MOULT_SYSTEM_CALL */
+  static to(target: ProbeTarget, bind = bindAddress): ProbeConnection {
+    return 'path' in target ? ProbeConnection.#unix(target) : ProbeConnection.#internet(target, bind);
   }
 
-  static #internet(target: ProbeTarget & { host: string }): ProbeConnection {
-    const fd = bindAddress('tcp', isIPv4(target.host) ? '0.0.0.0' : '::', 0);
-    if (typeof fd === 'string') throw systemCallError('bind', fd);
+  static #internet(target: ProbeTarget & { host: string }, bind: typeof bindAddress): ProbeConnection {
+    const host = isIPv4(target.host) ? '0.0.0.0' : '::';
+    let fd = bind('tcp', host, 0);
+    if (fd === 'EADDRINUSE') {
+      for (const port of portsBeside()) {
+        fd = bind('tcp', host, port);
+        if (fd !== 'EADDRINUSE') break;
+      }
+    }
+    if (typeof fd === 'string')
+      throw new MoultError('MOULT_SYSTEM_CALL', `bind failed with ${fd}`, {
+        details: { call: 'bind', reason: fd },
+      });
     unblock(fd);
     const address = socketIdentity(fd)?.address;
     const port = address !== undefined && 'port' in address ? address.port : 0;

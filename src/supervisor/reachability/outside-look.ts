@@ -16,6 +16,8 @@ import { type Acceptance, Probes } from './probes.js';
 export interface Look {
   /** How many listeners were looked at. */
   readonly looked: number;
+  /** Of how many others nothing could be found out, for want of descriptors or ports. */
+  readonly untried?: number;
   /** How long that took, in milliseconds. */
   readonly lookMs: number;
 }
@@ -143,8 +145,15 @@ export class OutsideLook {
       this.#probes = undefined;
       probes.close();
     }
-    if (problems.length === 0)
-      return found(generation, { looked: looked.length, lookMs: performance.now() - beganMs });
+    if (problems.length === 0) {
+      const { untried } = probes;
+      const rest = untried === 0 ? {} : { untried };
+      return found(generation, {
+        looked: looked.length - untried,
+        ...rest,
+        lookMs: performance.now() - beganMs,
+      });
+    }
     throw notReached(generation, problems);
   }
 

@@ -84,6 +84,8 @@ export class Probes {
   /** How many connections the generation had accepted on a listener when it was asked last. */
   #accepted: ReadonlyMap<string, number> = new Map();
   #wake: () => void = () => {};
+  /** How many could not be made: nothing is known of those listeners but what the generation says. */
+  untried = 0;
   /** Fails when this look is given up. */
   readonly #goesOn: Promise<never>;
   #giveUp!: (why: MoultError) => void;
@@ -123,8 +125,8 @@ export class Probes {
   async announce(goals: ReadonlyMap<string, Goal>): Promise<LookAnswer | undefined> {
     for (const [listener, goal] of goals) {
       const connection = connectionTo(goal.target);
-      if (connection !== undefined)
-        this.#sent.push({ listener, goal, connection, answeredAtMs: undefined, again: 0 });
+      if (connection === undefined) this.untried += 1;
+      else this.#sent.push({ listener, goal, connection, answeredAtMs: undefined, again: 0 });
     }
     return this.#announceAll();
   }
