@@ -3,6 +3,8 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join, relative, sep } from 'node:path';
 
 export const MOST_LINES = 400;
+/** Whatever is longer says why. */
+const EXPLAINED_LINES = 300;
 /** So many files a folder may have besides its sub-folders. */
 export const MOST_FILES = 15;
 const PROGRAM = /\.[cm]?tsx?$/;
@@ -21,6 +23,18 @@ export function longFiles(folder) {
     .map((path) => ({ path, lines: readFileSync(join(folder, path), 'utf8').split('\n').length - 1 }))
     .filter(({ lines }) => lines > MOST_LINES)
     .sort((a, b) => b.lines - a.lines);
+}
+
+/**
+ * The files of over 300 lines that do not say at their top why.
+ * @param {string} folder
+ * @returns {string[]}
+ */
+export function unexplained(folder) {
+  return filesOf(folder, TEXT).filter((path) => {
+    const lines = readFileSync(join(folder, path), 'utf8').split('\n');
+    return lines.length - 1 > EXPLAINED_LINES && !/over \d00 lines/i.test(lines.slice(0, 12).join('\n'));
+  });
 }
 
 /**

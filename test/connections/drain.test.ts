@@ -129,6 +129,42 @@ describe('a drain', () => {
     },
   );
 
+  tidy(
+    'ends at an undo although a service has said something wrong, and holds no other response',
+    async (later) => {
+      const waiting: ServerResponse[] = [];
+      const a = await side(later, (_request, response) => {
+        waiting.push(response);
+      });
+      watchPipelining(a.server, { meetsPipelining: false });
+      const wrong = await clientOf(later, a);
+      const right = await clientOf(later, a);
+      for (const client of [wrong, right]) client.socket.write(GET + GET);
+      await until(() => waiting.length === 4, 'two requests of each');
+      for (const response of waiting) response.end('before');
+      for (const client of [wrong, right]) await client.receives('before', 2);
+      const drain = new Drain(a.tracker, [a.server], { timeoutMs: 60_000, spreadMs: 0 }, always, always);
+      wrong.socket.write(GET);
+      await until(() => waiting.length === 5, 'a request');
+      right.socket.write(GET);
+      await until(() => waiting.length === 6, 'another request');
+      // What it calls is held, so it learns of its mistake later.
+      (waiting[4] as { end(what: unknown): void }).end(123);
+      waiting[5]?.end('held');
+      const thrown = new Promise((resolve) => {
+        process.setUncaughtExceptionCaptureCallback((error) => {
+          process.setUncaughtExceptionCaptureCallback(null);
+          resolve(error);
+        });
+      });
+      drain.stop();
+      await soon(drain.finished, 'the end');
+      await right.receives('held');
+      assert.match(String(await thrown), /ERR_INVALID_ARG_TYPE|must be of type/);
+      assert.deepEqual(drain.cut, []);
+    },
+  );
+
   tidy('says close to nobody who may still move', async (later) => {
     const a = await side(later, (_request, response) => response.end('ok'));
     const client = await servedClient(later, a, 'ok');

@@ -11,9 +11,12 @@ const { wanted } = (await import(pathToFileURL(join(root, 'scripts/rooms.mjs')).
   wanted(): string;
 };
 
-const { longFiles, fullFolders } = (await import(pathToFileURL(join(root, 'scripts/sizes.mjs')).href)) as {
+const { longFiles, fullFolders, unexplained } = (await import(
+  pathToFileURL(join(root, 'scripts/sizes.mjs')).href
+)) as {
   longFiles(folder: string): { path: string; lines: number }[];
   fullFolders(folder: string): { path: string; files: number }[];
+  unexplained(folder: string): string[];
 };
 
 const { importsOf, circlesOf, inBoxes } = (await import(
@@ -147,11 +150,14 @@ describe('ARCHITECTURE.md', () => {
     const src = join(root, 'src');
     assert.deepEqual(longFiles(src), []);
     assert.deepEqual(fullFolders(src), []);
+    assert.deepEqual(unexplained(src), []);
     const copy = mkdtempSync(join(tmpdir(), 'moult-sizes-'));
     try {
       cpSync(src, copy, { recursive: true });
       writeFileSync(join(copy, 'os/planted.ts'), '// one\n'.repeat(401));
       for (let i = 0; i < 15; i += 1) writeFileSync(join(copy, `state/planted-${i}.ts`), '\n');
+      writeFileSync(join(copy, 'os/explained.ts'), `// Over 300 lines: planted.\n${'\n'.repeat(301)}`);
+      assert.deepEqual(unexplained(copy), ['os/planted.ts']);
       assert.deepEqual(longFiles(copy), [{ path: 'os/planted.ts', lines: 401 }]);
       assert.deepEqual(
         fullFolders(copy).map(({ path }) => path),

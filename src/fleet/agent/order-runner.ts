@@ -1,3 +1,6 @@
+/*
+ * Over 300 lines: each way in which an order may end is told here, so that none is left out.
+ */
 import { asMoultError } from '../../errors.js';
 import type { ObeyedRecord, Order } from '../records.js';
 import { judge } from '../roll/obedience.js';

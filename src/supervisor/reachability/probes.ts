@@ -1,3 +1,6 @@
+/*
+ * Over 300 lines: what each state of a connection proves is judged in one place, with all that it is judged by.
+ */
 import { MoultError } from '../../errors.js';
 import { holderOf } from '../../os/processes/proc-tree.js';
 import { ProbeConnection, type ProbeTarget } from '../../os/sockets/probe-connection.js';
