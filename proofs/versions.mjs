@@ -17,7 +17,7 @@ import { verify } from '#moult/verify/verify.js';
 import { freePort } from '../scripts/free-ports.mjs';
 
 /** The last version that landed: test/integration/versions.test.ts has it too, so an old and a new release meet. */
-const LANDED = 'aef87ff';
+const LANDED = '23924c8';
 const commit = process.argv[2] ?? LANDED;
 const rounds = Number(process.argv[3] ?? 6);
 const root = fileURLToPath(new URL('..', import.meta.url));
