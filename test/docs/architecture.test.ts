@@ -5,6 +5,7 @@ import { join, relative } from 'node:path';
 import { describe, it } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import { table } from '#moult/lifecycle/handover-states.js';
+import { serviceTable } from '#moult/lifecycle/service-states.js';
 import { codes, page, root, rows, sections } from './page.js';
 
 const { wanted } = (await import(pathToFileURL(join(root, 'scripts/rooms.mjs')).href)) as {
@@ -34,6 +35,9 @@ const PAGE = 'ARCHITECTURE.md';
 const BEGIN =
   '<!-- state machine: made from src/lifecycle/handover-states.ts; MOULT_UPDATE_DOCS=1 npm test -- docs -->';
 const END = '<!-- /state machine -->';
+const SERVICE_BEGIN =
+  '<!-- service states: made from src/lifecycle/service-states.ts; MOULT_UPDATE_DOCS=1 npm test -- docs -->';
+const SERVICE_END = '<!-- /service states -->';
 
 /** The state machine as the page shows it: a row for each state, and one picture. */
 function stateMachine(): string {
@@ -59,23 +63,44 @@ function stateMachine(): string {
   ].join('\n');
 }
 
-function between(text: string): { before: string; middle: string; after: string } {
-  const begin = text.indexOf(BEGIN);
-  const end = text.indexOf(END);
-  assert.ok(begin >= 0 && end > begin, `${PAGE} has both marks`);
+/** The states of a service as the page shows them: what each event leads to, what is done then, and what changes nothing. */
+function serviceStates(): string {
+  const cells = Object.entries(serviceTable).map(([state, { serves, on, ignores }]) => {
+    const leads = Object.entries(on).map(([event, cell]) => {
+      const [to, action] = typeof cell === 'string' ? [cell] : cell;
+      return `\`${event}\` → ${to}${action === undefined ? '' : ` (${action})`}`;
+    });
+    const ignored = [...ignores].sort().map((event) => `\`${event}\``);
+    return `| ${state} | ${serves} | ${leads.join(', ') || '–'} | ${ignored.join(', ') || '–'} |`;
+  });
+  return ['| state | who serves | on | ignores |', '|---|---|---|---|', ...cells].join('\n');
+}
+
+/** What the page shows of the code, between two marks. */
+const shown = [
+  { begin: BEGIN, end: END, made: stateMachine },
+  { begin: SERVICE_BEGIN, end: SERVICE_END, made: serviceStates },
+];
+
+function between(text: string, { begin, end }: (typeof shown)[number]) {
+  const from = text.indexOf(begin);
+  const to = text.indexOf(end);
+  assert.ok(from >= 0 && to > from, `${PAGE} has both marks`);
   return {
-    before: text.slice(0, begin + BEGIN.length),
-    middle: text.slice(begin + BEGIN.length, end).trim(),
-    after: text.slice(end),
+    before: text.slice(0, from + begin.length),
+    middle: text.slice(from + begin.length, to).trim(),
+    after: text.slice(to),
   };
 }
 
 describe('ARCHITECTURE.md', () => {
-  it('shows the state machine that the code runs', () => {
-    const { before, middle, after } = between(page(PAGE));
-    if (process.env.MOULT_UPDATE_DOCS === '1')
-      writeFileSync(join(root, PAGE), `${before}\n${stateMachine()}\n${after}`);
-    else assert.equal(middle, stateMachine());
+  it('shows the state machines that the code runs', () => {
+    for (const one of shown) {
+      const { before, middle, after } = between(page(PAGE), one);
+      if (process.env.MOULT_UPDATE_DOCS === '1')
+        writeFileSync(join(root, PAGE), `${before}\n${one.made()}\n${after}`);
+      else assert.equal(middle, one.made());
+    }
   });
 
   it('names only files and folders that are there', () => {

@@ -14,14 +14,13 @@ import type { GenerationNumbers } from './generation-numbers.js';
 import type { GenerationProcess } from './generation-process.js';
 import type { LeftBehind } from './journal-replay.js';
 import { adoptTree } from './process-tree.js';
+import { ServiceMachine } from './service-machine.js';
 
 /** The generations of one slot that live, which of them serves, and how far both are counted. */
 export class Generations {
+  /** Who serves, and what follows from what happens. */
+  readonly machine: ServiceMachine;
   #current: GenerationProcess | undefined;
-  /** Whether the first one here is just taking over from another supervisor's, which decides what follows a failure. */
-  areArriving = false;
-  /** Whether the one that served was told to end, and its successor begins when it has. */
-  isChangingOver = false;
   readonly #living = new Map<number, GenerationProcess>();
   readonly #ends = new WeakMap<GenerationProcess, Promise<void>>();
   readonly #options: SupervisorOptions;
@@ -32,7 +31,6 @@ export class Generations {
   /** From the clock: also a service that is started anew counts on. */
   #epoch = Math.floor(wallClockMs());
   #hasSaidReady = false;
-  #isClosed = false;
   #metAddonless = false;
   #onExited: (generation: GenerationProcess, exit: Exit) => void = () => {};
   #onCurrent: () => void = () => {};
@@ -49,6 +47,7 @@ export class Generations {
     this.#maker = maker;
     this.#journal = journal;
     this.#log = log;
+    this.machine = new ServiceMachine(log);
   }
 
   /** Whom to tell of each that has ended; by then it is no longer among the living. */
@@ -142,13 +141,9 @@ export class Generations {
     this.#metAddonless = isAddonless;
   }
 
-  /** No more are started: the service ends. */
-  close(): void {
-    this.#isClosed = true;
-  }
-
+  /** Whether no more are started: the service ends. */
   get isClosed(): boolean {
-    return this.#isClosed;
+    return this.machine.is('stopping', 'stopped');
   }
 
   /**
@@ -163,7 +158,7 @@ export class Generations {
     predecessor?: GenerationProcess,
     taken?: number,
   ): GenerationProcess {
-    if (this.#isClosed) throw new MoultError('MOULT_STOPPING', 'the service is being stopped');
+    if (this.isClosed) throw new MoultError('MOULT_STOPPING', 'the service is being stopped');
     const number = taken ?? this.takeNumber();
     const generation = this.#maker.start(number, release, settings, predecessor, this.#metAddonless);
     generation.predecessor = predecessor;
@@ -172,6 +167,7 @@ export class Generations {
     if (generation.pid > 0) this.#journal.write(startOf(generation));
     this.#log.debug(`generation ${number} started as process ${generation.pid}: ${release.label}`);
     this.#add(generation);
+    if (predecessor === undefined) this.machine.on('start');
     return generation;
   }
 
@@ -182,6 +178,13 @@ export class Generations {
     const { current } = this;
     if (current?.isOurs) facts.push({ event: 'serving', generation: current.number, epoch: this.#epoch });
     return facts;
+  }
+
+  /** Has a predecessor take the service back, which decides whether it still can, and says so. */
+  undo(predecessor: GenerationProcess, successor: GenerationProcess, error: MoultError): void {
+    successor.isUndone = true;
+    this.machine.on('undo');
+    predecessor.lifeline?.send({ type: 'undo', error: error.report() });
   }
 
   /** Goes on counting where an earlier supervisor ended. */
@@ -212,6 +215,7 @@ export class Generations {
     generation.isAdopted = true;
     generation.hadServed = hasServed;
     this.#add(generation);
+    this.machine.on('adopt');
     for (const fact of factsOf(generation, this.#epoch)) this.#journal.write(fact);
     return generation;
   }
@@ -231,7 +235,7 @@ export class Generations {
     const end = generation.exited.then(async (exit) => {
       // One that was killed has no last words. After a crash of the one that serves, clients wait for the next one.
       const hasFinished = exit.signal !== 'SIGKILL' && generation.servingSince !== undefined;
-      const isAwaited = generation === this.#current && !generation.isEnding && !this.#isClosed;
+      const isAwaited = generation === this.#current && !generation.isEnding && !this.isClosed;
       if (hasFinished && !isAwaited) await generation.hasSaidAll();
       this.#exited(generation, exit);
     });

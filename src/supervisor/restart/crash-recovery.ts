@@ -1,6 +1,5 @@
 import { asMoultError } from '../../errors.js';
 import { wallClockMs } from '../../os/clock.js';
-import { describeExit } from '../../os/processes/process.js';
 import type { GenerationProcess } from '../process/generation-process.js';
 import type { Generations } from '../process/generations.js';
 import type { Release } from '../releases/release.js';
@@ -36,7 +35,6 @@ export class CrashRecovery {
   /** What keeps this machine from starting any process may be over soon, and a try costs nothing. */
   readonly #soon = new Backoff(FIRST_TRY_MS, LONGEST_TRY_MS);
   #timer: NodeJS.Timeout | undefined;
-  #isWaiting = false;
   #dueAt: number | undefined;
   #reason = '';
   #lastLine: string | undefined;
@@ -63,31 +61,34 @@ export class CrashRecovery {
 
   /** Whether a start is due, or under way without anything serving yet. */
   get isWaiting(): boolean {
-    return this.#isWaiting;
+    return this.#generations.machine.is('waiting', 'reviving');
   }
 
   /** When the next start is due, in milliseconds since 1970; undefined when none is. */
   get dueAt(): number | undefined {
-    return this.#isWaiting ? this.#dueAt : undefined;
+    return this.isWaiting ? this.#dueAt : undefined;
   }
 
   /** Why nobody serves, and when that is tried to change; undefined when no start is due. */
   get wait(): CrashWait | undefined {
-    if (!this.#isWaiting || this.#dueAt === undefined) return undefined;
+    if (!this.isWaiting || this.#dueAt === undefined) return undefined;
     const lastLine = this.#lastLine === undefined ? {} : { lastLine: this.#lastLine };
     const missing = this.#missing === undefined ? {} : { missing: this.#missing };
     return { reason: this.#reason, nextStartAt: this.#dueAt, ...lastLine, ...missing };
   }
 
-  /** Nobody serves since this generation ended. @param what became of it. */
+  /** Nobody serves since this generation ended, and the slot is `waiting`. @param what became of it. */
   revive(generation: GenerationProcess, what: string): void {
-    if (this.#generations.isClosed) return;
+    const { servingSince } = generation;
+    this.#wait(generation, what, servingSince === undefined ? 0 : wallClockMs() - servingSince);
+  }
+
+  /** @param servedMs how long it served: 0 where it is not the one that has ended just now. */
+  #wait(generation: GenerationProcess, what: string, servedMs: number): void {
     const release = this.#releases.lastGood() ?? generation.release;
-    const servedMs = generation.servingSince === undefined ? 0 : wallClockMs() - generation.servingSince;
     const wasStarted = generation.exit?.notStarted === undefined;
     const waitMs = (wasStarted ? this.#backoff : this.#soon).next(servedMs);
     if (wasStarted) this.#soon.reset();
-    this.#isWaiting = true;
     this.#dueAt = wallClockMs() + waitMs;
     this.#reason = `generation ${generation.number} ${what}`;
     this.#lastLine = generation.lastLine;
@@ -107,14 +108,14 @@ export class CrashRecovery {
     }
     const timer = this.#timer;
     // Meanwhile somebody else may have been started, or is waited for anew.
-    const isDue = () => this.#isWaiting && this.#timer === timer;
+    const isDue = () => this.#generations.machine.is('waiting') && this.#timer === timer;
     this.#before(release)
       .then((prepared) => {
         if (isDue()) this.#start(before, prepared, expects);
       })
       .catch((error) => {
         const { message } = asMoultError(error, 'MOULT_SYSTEM_CALL');
-        if (isDue()) this.revive(before, `could not be replaced (${message})`);
+        if (isDue()) this.#wait(before, `could not be replaced (${message})`, 0);
       });
   }
 
@@ -143,26 +144,24 @@ export class CrashRecovery {
   }
 
   #start(before: GenerationProcess, release: Release, expects: readonly string[] | undefined): void {
-    if (this.#generations.isClosed || this.#awaitsFiles(before, release, expects)) return;
+    const { machine } = this.#generations;
+    if (!machine.is('waiting') || this.#awaitsFiles(before, release, expects)) return;
+    machine.on('retry');
     let next: GenerationProcess;
     try {
       next = this.#generations.start(release, this.#generations.settings(true, { expects }));
     } catch (error) {
-      this.revive(before, `could not be replaced (${asMoultError(error, 'MOULT_SYSTEM_CALL').message})`);
+      const what = `could not be replaced (${asMoultError(error, 'MOULT_SYSTEM_CALL').message})`;
+      if (machine.on('revival-ended') === 'revive') this.#wait(before, what, 0);
       return;
     }
     next.isRevived = true;
     next.revives = before;
     this.#tellWhatChanged(next, release).catch(() => {});
-    next.exited.then((exit) => {
-      if (next.servingSince === undefined && !next.isEnding && this.#isWaiting)
-        this.revive(next, describeExit(exit));
-    });
   }
 
   /** Somebody serves, or is started by others: nothing is due any more. */
   cancel(): void {
-    this.#isWaiting = false;
     this.#missing = undefined;
     clearTimeout(this.#timer);
   }

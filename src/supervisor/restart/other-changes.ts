@@ -30,9 +30,7 @@ export class OtherChanges {
   async undoOver(): Promise<void> {
     const { generations, probation, options } = this.#parts;
     const { successor } = probation;
-    // One that has handed back all that it had may be gone while its predecessor still restores it.
-    const isOn = successor?.isUndone === true || (generations.current === undefined && probation.canResume);
-    if (successor === undefined || !isOn) return;
+    if (successor === undefined || !generations.machine.is('undoing', 'resuming', 'giving-back')) return;
     const limitMs = options.readyTimeoutMs + EXPECT_TIMEOUT_MS;
     let limit: NodeJS.Timeout | undefined;
     const late = new Promise<'late'>((resolve) => {

@@ -3,6 +3,7 @@ import { wallClockMs } from '../../os/clock.js';
 import { Deadline } from '../../os/deadline.js';
 import type { SupervisorOptions } from '../options.js';
 import type { GenerationProcess } from '../process/generation-process.js';
+import type { Generations } from '../process/generations.js';
 import { ProbationMonitor } from './probation-monitor.js';
 
 interface Period {
@@ -46,14 +47,23 @@ const EARLY_MS = 250;
 export class Probation {
   readonly #options: SupervisorOptions;
   readonly #check: (generation: GenerationProcess) => Promise<void>;
+  readonly #undo: Generations['undo'];
   #period: Period | undefined;
   /** The last one, also when it is over. */
   #last: Period | undefined;
 
-  /** @param check makes the configured check; rejects when it fails. */
-  constructor(options: SupervisorOptions, check: (generation: GenerationProcess) => Promise<void>) {
+  /**
+   * @param check makes the configured check; rejects when it fails.
+   * @param undo has a predecessor take the service back.
+   */
+  constructor(
+    options: SupervisorOptions,
+    check: (generation: GenerationProcess) => Promise<void>,
+    undo: Generations['undo'],
+  ) {
     this.#options = options;
     this.#check = check;
+    this.#undo = undo;
   }
 
   get successor(): GenerationProcess | undefined {
@@ -80,7 +90,7 @@ export class Probation {
   /** A successor has committed: it is watched from now on, and undone when it fails. */
   begin(successor: GenerationProcess, predecessor: GenerationProcess): void {
     if (this.successor === successor && this.predecessor === predecessor) return;
-    this.#open(successor, predecessor, (error) => undo(predecessor, successor, error));
+    this.#open(successor, predecessor, (error) => this.#undo(predecessor, successor, error));
     // With both gone, one of them in the middle of handing back, nobody is left to say how it ended.
     Promise.all([successor.exited, predecessor.exited]).then(() => {
       const who = `generations ${predecessor.number} and ${successor.number}`;
@@ -144,11 +154,8 @@ export class Probation {
   async takeBack(): Promise<GenerationProcess | undefined> {
     if (this.#period?.predecessor?.isReachable !== true) return undefined;
     const { predecessor, successor, outcome, kept } = this.#period;
-    undo(
-      predecessor,
-      successor,
-      new MoultError('MOULT_ROLLED_BACK', 'the operator asked for the predecessor back'),
-    );
+    const error = new MoultError('MOULT_ROLLED_BACK', 'the operator asked for the predecessor back');
+    this.#undo(predecessor, successor, error);
     await Promise.race([outcome.catch(() => {}), kept]);
     return predecessor;
   }
@@ -257,9 +264,4 @@ export class Probation {
     this.end(period.successor.number, told);
     then.failed(told);
   }
-}
-
-function undo(predecessor: GenerationProcess, successor: GenerationProcess, error: MoultError): void {
-  successor.isUndone = true;
-  predecessor.lifeline?.send({ type: 'undo', error: error.report() });
 }

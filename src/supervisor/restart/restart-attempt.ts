@@ -6,6 +6,7 @@ import { descriptorRoom } from '../../os/descriptors/descriptor-room.js';
 import { describeExit, type Exit } from '../../os/processes/process.js';
 import type { Settings } from '../../protocol/messages.js';
 import type { GenerationProcess } from '../process/generation-process.js';
+import type { Generations } from '../process/generations.js';
 import type { Look } from '../reachability/outside-look.js';
 
 /** How much longer than the service's own limit the supervisor waits, for a predecessor that is hung. */
@@ -21,6 +22,7 @@ export class RestartAttempt {
   readonly #toCommitMs: number;
   readonly #record: RestartRecord;
   readonly #look: () => Promise<Look>;
+  readonly #undoBy: Generations['undo'];
   /** What was seen from outside since the commit: nothing, while it is not known, or what is wrong. */
   #seen: Promise<MoultError | undefined> | undefined;
   #isSettled = false;
@@ -37,8 +39,10 @@ export class RestartAttempt {
     settings: Settings,
     toCommitMs: number,
     onStage: (event: StageEvent) => void,
+    undo: Generations['undo'],
     look: () => Promise<Look> = async () => ({ looked: 0, lookMs: 0 }),
   ) {
+    this.#undoBy = undo;
     this.#look = look;
     this.#toCommitMs = toCommitMs;
     this.successor = successor;
@@ -151,13 +155,11 @@ export class RestartAttempt {
 
   // The predecessor says how that went; without one nobody serves.
   #undo(error: MoultError): void {
-    const { lifeline, exit } = this.#predecessor ?? {};
+    const predecessor = this.#predecessor;
+    const { lifeline, exit } = predecessor ?? {};
     const isGone = lifeline === undefined || lifeline.isClosed || exit !== undefined;
-    if (isGone || this.#left !== undefined) this.fail(error);
-    else {
-      this.successor.isUndone = true;
-      lifeline.send({ type: 'undo', error: error.report() });
-    }
+    if (isGone || this.#left !== undefined || predecessor === undefined) this.fail(error);
+    else this.#undoBy(predecessor, this.successor, error);
   }
 
   #exited(exit: Exit): void {

@@ -184,6 +184,7 @@ export class RestartService {
       this.#keepWhenConfirmed(summary, this.#change);
       return summary;
     } catch (error) {
+      if (this.#isHandingOver) this.#parts.generations.machine.on('failed');
       this.#change?.revert();
       throw noteFailure(this.#parts, error, asked, this.#label);
     } finally {
@@ -203,7 +204,7 @@ export class RestartService {
   }
 
   async #replace(asked: Asked): Promise<RestartSummary> {
-    const { generations, probation, releases, crashRecovery, held, options, log } = this.#parts;
+    const { generations, releases, held, options, log } = this.#parts;
     await admit(asked, options, {
       draining: () => this.#draining(),
       inFlight: async () => {
@@ -226,16 +227,12 @@ export class RestartService {
     // One that has served before is to have what it had then, whatever the one between listens on.
     const expects = releases.listenersOf(release);
     const settings = generations.settings(asked.allowFewerListeners && expects === undefined, { expects });
-    crashRecovery.cancel();
     if (options.changeover === 'exclusive' && predecessor !== undefined)
       return this.#changeOver(release, settings, predecessor);
     assertPasses(predecessor, held.size);
     const { number, isForced } = await expectSuccessor(this.#parts, predecessor, settings, asked.force);
     // Undone while it answered: it may have told already that it calls the next one off.
-    if (
-      generations.current !== predecessor ||
-      (predecessor?.isUndone && probation.successor === predecessor)
-    ) {
+    if (generations.current !== predecessor || generations.machine.is('undoing', 'giving-back')) {
       const what = `generation ${predecessor?.number} is just being undone`;
       const error = new MoultError('MOULT_RESTART_IN_PROGRESS', what, { serving: 'unchanged' });
       predecessor?.expectNoMore(number, error);
@@ -244,6 +241,7 @@ export class RestartService {
     // The operator has decided: what is in probation is confirmed.
     for (const one of generations.all()) if (one !== predecessor) one.lifeline?.send({ type: 'confirm' });
     this.#isHandingOver = true;
+    if (predecessor !== undefined) generations.machine.on('replace');
     // Of several slots each successor's changes come in their turn.
     if (options.slots === null) held.paths?.guard();
     const successor = this.#start(release, settings, predecessor, number);
@@ -256,7 +254,7 @@ export class RestartService {
     predecessor: GenerationProcess | undefined,
     settings: Settings,
   ): Promise<RestartSummary> {
-    const { options, look } = this.#parts;
+    const { generations, options, look } = this.#parts;
     const toCommitMs = checkBudgetMs(options.check) + options.busyTimeoutMs;
     const handover = new RestartAttempt(
       successor,
@@ -264,6 +262,7 @@ export class RestartService {
       settings,
       toCommitMs,
       (event) => this.#tell(event),
+      (...who) => generations.undo(...who),
       () => look.at(successor),
     );
     this.#handover = handover;
@@ -294,17 +293,15 @@ export class RestartService {
     const { generations, probation, crashRecovery, options, log } = this.#parts;
     let successor: GenerationProcess;
     this.#isHandingOver = true;
-    generations.isChangingOver = true;
+    generations.machine.on('change-over');
     try {
       probation.end(predecessor.number);
       await endBefore(predecessor, generations, options, log);
       successor = generations.start(release, settings);
     } catch (error) {
-      generations.isChangingOver = false;
       this.#onOver(predecessor);
       throw await withReturn(error, generations, crashRecovery, options.readyTimeoutMs);
     }
-    generations.isChangingOver = false;
     return this.#handOver(successor, predecessor, settings).catch(async (error) => {
       throw await withReturn(error, generations, crashRecovery, options.readyTimeoutMs);
     });
@@ -316,8 +313,11 @@ export class RestartService {
     predecessor: GenerationProcess | undefined,
     number: number,
   ): GenerationProcess {
+    const { generations, crashRecovery } = this.#parts;
     try {
-      return this.#parts.generations.start(release, settings, predecessor, number);
+      const successor = generations.start(release, settings, predecessor, number);
+      crashRecovery.cancel();
+      return successor;
     } catch (error) {
       predecessor?.expectNoMore(number, asMoultError(error, 'MOULT_HANDOVER_ABORTED'));
       throw error;

@@ -7,7 +7,6 @@ import type { GenerationProcess } from '../process/generation-process.js';
 import type { Generations } from '../process/generations.js';
 import type { OutsideLook } from '../reachability/outside-look.js';
 import type { ReleaseHistory } from '../releases/release-history.js';
-import type { CrashRecovery } from '../restart/crash-recovery.js';
 import type { LoneEnd, Probation } from '../restart/probation.js';
 import type { GenerationExits } from './generation-exits.js';
 import type { Teller } from './teller.js';
@@ -19,7 +18,6 @@ export interface ConfirmationParts {
   readonly look: OutsideLook;
   readonly held: HeldListeners;
   readonly releases: ReleaseHistory;
-  readonly crashRecovery: CrashRecovery;
   readonly manager: Teller;
   readonly options: SupervisorOptions;
   readonly journal: Journal;
@@ -38,18 +36,17 @@ export class Confirmation {
 
   /** A successor has proved itself. */
   confirmed(number: number): void {
-    const { generations, probation, crashRecovery, held } = this.#parts;
+    const { generations, probation, held } = this.#parts;
     const inProbation = probation.successor;
-    probation.end(number);
+    if (probation.end(number)) generations.machine.on('confirmed');
     const successor = generations.numbered(number);
     if (successor?.predecessor !== undefined) held.handedOn(successor.predecessor.number);
     if (successor !== undefined) {
       successor.predecessor = undefined;
       this.#prove(successor);
-    } else if (inProbation !== undefined && this.#exits().isForsaken()) {
-      // It died in the same moment, when its predecessor was still thought able to resume.
-      crashRecovery.revive(inProbation, 'ended');
     }
+    // It died in the same moment, when its predecessor was still thought able to resume.
+    else if (inProbation !== undefined) this.#exits().nobodyLeft(inProbation, 'ended');
   }
 
   /** The probation of this successor is over but for a look from outside; its predecessor waits for that. */
@@ -65,9 +62,7 @@ export class Confirmation {
       () => isStill() && predecessor.lifeline?.send({ type: 'confirm' }),
       (error) => {
         if (!isStill()) return;
-        successor.isUndone = true;
-        const told = asMoultError(error, 'MOULT_NOT_REACHED');
-        predecessor.lifeline?.send({ type: 'undo', error: told.report() });
+        generations.undo(predecessor, successor, asMoultError(error, 'MOULT_NOT_REACHED'));
       },
     );
   }

@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import type { ServiceAction, ServiceEvent } from '../../lifecycle/service-events.js';
 import { wallClockMs } from '../../os/clock.js';
 import { describeExit, type Exit } from '../../os/processes/process.js';
 import type { Journal } from '../journal/journal.js';
@@ -17,6 +18,7 @@ export const OUTPUT_LINES = 20;
 
 /** Whether another supervisor is taking over, so that the end of a generation here is not the end of its service. */
 export interface SurvivingEnd {
+  /** One has ended. @returns whether the service goes on all the same. */
   outlives(generation: GenerationProcess): boolean;
 }
 
@@ -28,7 +30,7 @@ export interface GenerationExitsParts {
   readonly releases: ReleaseHistory;
   readonly crashRecovery: CrashRecovery;
   readonly manager: Teller;
-  readonly shutdown: Pick<Shutdown, 'hasBegun' | 'finish' | 'stop'>;
+  readonly shutdown: Pick<Shutdown, 'finish' | 'stop'>;
   readonly outgoingTakeover: SurvivingEnd;
   readonly options: SupervisorOptions;
   readonly journal: Journal;
@@ -59,15 +61,17 @@ export class GenerationExits {
     return this.#crashes;
   }
 
-  /** A handover to this successor is over: it, and the one from which it was to take over, may both be gone. */
-  over(successor: GenerationProcess): void {
-    if (this.isForsaken()) this.#parts.crashRecovery.revive(successor, 'failed');
+  /** Something is over after which nobody may be left who serves, starts or would resume. @param what became of this one. */
+  nobodyLeft(generation: GenerationProcess, what: string): void {
+    const { generations, crashRecovery } = this.#parts;
+    if (generations.current !== undefined || this.#isFollowed()) return;
+    if (generations.machine.on('nobody-left') === 'revive') crashRecovery.revive(generation, what);
   }
 
   /** A generation has ended. */
   exited(generation: GenerationProcess, exit: Exit): void {
-    const { generations, restarts, releases, crashRecovery, shutdown, outgoingTakeover, manager, log } =
-      this.#parts;
+    const { generations, restarts, outgoingTakeover } = this.#parts;
+    const { machine } = generations;
     const successor = generations.all().find((one) => one.predecessor === generation && !one.isEnding);
     const hasHeir = successor !== undefined && successor.servingSince === undefined;
     // The predecessor died before it had committed: the successor takes over as soon as it is ready.
@@ -77,73 +81,86 @@ export class GenerationExits {
       this.#successors.goesOnAlone(generation, successor);
       restarts.handoverTo(successor)?.predecessorLost();
     }
-    if (shutdown.hasBegun || outgoingTakeover.outlives(generation)) return;
-    // What follows while this supervisor takes over is decided there; another one's is not ours to replace.
-    if ((generations.areArriving || !generation.isOurs) && !hasHeir) return;
-    if (generations.isChangingOver) {
-      // It was asked to: what follows is decided there.
-      if (generation === generations.current) generations.current = undefined;
-    } else if (generation === generations.current) this.#crashed(generation, exit, hasHeir);
+    if (machine.isOver || outgoingTakeover.outlives(generation)) return;
+    const wasCurrent = generation === generations.current;
+    const event = wasCurrent
+      ? this.#endOfCurrent(generation, exit, hasHeir)
+      : this.#endOfOther(generation, successor !== undefined && !hasHeir);
+    this.#follow(machine.on(event), generation, exit, wasCurrent);
+  }
+
+  /** What the end of the one that serves means. */
+  #endOfCurrent(generation: GenerationProcess, exit: Exit, hasHeir: boolean): ServiceEvent {
+    const { probation, options } = this.#parts;
+    if (probation.successor === generation && probation.predecessor?.isReachable)
+      return 'crashed-in-probation';
+    if (hasHeir) return 'crashed-with-heir';
+    // One of several processes is not the service; and one that ends in its probation has not proved that it is done.
+    const isDone =
+      generation.isProved && exit.code === 0 && options.restart === 'on-failure' && options.slots === null;
+    // One that was told to hand back, or has drained, did not end by its own will.
+    const hasChosen = !generation.isEnding && !generation.isUndone;
+    return hasChosen && (isDone || options.restart === 'never') ? 'done' : 'crashed';
+  }
+
+  /** What the end of another one means. @param couldResume whether it was the predecessor of the one that serves. */
+  #endOfOther(generation: GenerationProcess, couldResume: boolean): ServiceEvent {
+    const { generations, releases } = this.#parts;
+    if (couldResume) return 'predecessor-ended';
+    const isServed = generations.current !== undefined;
     // A successor that failed is not the service, whatever is known of the one that serves.
-    else if (this.#isOnly(generation) && releases.lastGood() === undefined && !generation.isAdopted) {
+    const isFirst = releases.lastGood() === undefined && !generation.isAdopted && generation.isOurs;
+    const isOnly = generation.livingPredecessor === undefined && generations.starting() === undefined;
+    if (!isServed && isFirst && isOnly) return 'first-ended';
+    const hasBegun = generation.servingSince !== undefined || generation.isEnding;
+    if (generation.isRevived && !hasBegun) return 'revival-ended';
+    return isServed || this.#isFollowed() ? 'other-ended' : 'last-ended';
+  }
+
+  #follow(
+    action: ServiceAction | undefined,
+    generation: GenerationProcess,
+    exit: Exit,
+    wasCurrent: boolean,
+  ): void {
+    const { generations, crashRecovery, manager, shutdown, journal, log } = this.#parts;
+    const { number } = generation;
+    if (action === undefined) {
+      const hasDrained = generation.isEnding || generation.servingSince === undefined;
+      const isKnown = hasDrained || wasCurrent || !generation.isOurs;
+      const isOpen = !generations.machine.is('changing-over', 'arriving', 'arrived');
+      if (!isKnown && isOpen) log.warn(`generation ${number} ${describeExit(exit)} while it was draining`);
+      return;
+    }
+    if (wasCurrent) generations.current = undefined;
+    if (action === 'end') {
       const when = exit.notStarted === undefined ? ' before it was ready' : '';
       const what = `the service ${describeExit(exit)}${when}`;
       log.error(what);
       manager.tell(what);
       shutdown.finish(exit.code === null || exit.code === 0 ? 1 : exit.code);
-    } else if (this.isForsaken()) crashRecovery.revive(generation, describeExit(exit));
-    else if (generation.servingSince !== undefined && !generation.isEnding) {
-      log.warn(`generation ${generation.number} ${describeExit(exit)} while it was draining`);
+      return;
     }
-  }
-
-  /** Whether nobody serves besides it, nor is about to. */
-  #isOnly({ predecessor }: GenerationProcess): boolean {
-    const { generations } = this.#parts;
-    const hasPredecessor = predecessor !== undefined && predecessor.exit === undefined;
-    return !hasPredecessor && generations.current === undefined && generations.starting() === undefined;
-  }
-
-  #crashed(generation: GenerationProcess, exit: Exit, hasHeir: boolean): void {
-    const { generations, probation, crashRecovery, shutdown, options, journal, log } = this.#parts;
-    generations.current = undefined;
-    // Its predecessor is in probation and resumes: it says so itself.
-    if (probation.successor === generation && probation.predecessor?.isReachable) return;
-    // One that was told to hand back, or has drained, did not end by its own will.
-    const hasChosen = !generation.isEnding && !generation.isUndone;
-    // One of several processes is not the service; and one that ends in its probation has not proved that it is done.
-    const isDone =
-      generation.isProved && exit.code === 0 && options.restart === 'on-failure' && options.slots === null;
-    const isOver = hasChosen && isDone;
-    if (!hasHeir && (isOver || (hasChosen && options.restart === 'never'))) {
+    if (action === 'stop') {
       log.info(`the service ${describeExit(exit)} and is over`);
       shutdown.stop(exit.code ?? 1).catch(() => {});
       return;
     }
-    this.#crashes += 1;
-    const { number } = generation;
-    const output = generation.lastLines.slice(-OUTPUT_LINES);
-    const { code, signal } = exit;
-    journal.write({ event: 'crashed', generation: number, code, signal }, { output });
-    if (hasHeir) {
-      log.error(`generation ${generation.number} ${describeExit(exit)}; its successor takes over`);
-      return;
+    if (wasCurrent && (action === 'revive' || action === 'await-heir')) {
+      this.#crashes += 1;
+      const output = generation.lastLines.slice(-OUTPUT_LINES);
+      const { code, signal } = exit;
+      journal.write({ event: 'crashed', generation: number, code, signal }, { output });
     }
-    crashRecovery.revive(generation, describeExit(exit));
+    if (action === 'await-heir')
+      log.error(`generation ${number} ${describeExit(exit)}; its successor takes over`);
+    if (action === 'revive') crashRecovery.revive(generation, describeExit(exit));
   }
 
-  /** Whether nobody serves, starts, is waited for, or will resume, although somebody should. */
-  isForsaken(): boolean {
-    const { generations, probation, crashRecovery, shutdown } = this.#parts;
-    const isServed = generations.current !== undefined || generations.starting() !== undefined;
-    return (
-      !isServed &&
-      !generations.areArriving &&
-      !generations.isChangingOver &&
-      !shutdown.hasBegun &&
-      !crashRecovery.isWaiting &&
-      !probation.canResume
-    );
+  /** Whether one starts, or would resume. */
+  #isFollowed(): boolean {
+    const { generations, probation } = this.#parts;
+    return generations.starting() !== undefined || probation.canResume;
   }
 }
 

@@ -14,7 +14,6 @@ import { leftDoors } from '../process/orphan-doors.js';
 import type { KeptReleases } from '../releases/kept-releases.js';
 import type { Release } from '../releases/release.js';
 import type { ReleaseHistory } from '../releases/release-history.js';
-import type { CrashRecovery } from '../restart/crash-recovery.js';
 import type { Probation } from '../restart/probation.js';
 import type { RestartService } from '../restart/restart-service.js';
 import type { ServingState } from './serving-state.js';
@@ -33,7 +32,6 @@ export interface OrphanAdoptionParts {
   readonly probation: Probation;
   readonly releases: ReleaseHistory;
   readonly kept: Pick<KeptReleases, 'learn'>;
-  readonly crashRecovery: CrashRecovery;
   readonly options: SupervisorOptions;
   readonly folder: Pick<RunFolder, 'path'>;
   readonly journal: Journal;
@@ -88,7 +86,7 @@ export class OrphanAdoption {
    * @param onGone is called where all of them end instead.
    */
   async allBack(living: readonly GenerationProcess[], onGone?: () => Promise<void>): Promise<void> {
-    const { generations, servingState, crashRecovery, log } = this.#parts;
+    const { generations, servingState, log } = this.#parts;
     const [first] = living;
     if (first === undefined) return;
     const how = await this.#firstBack(living);
@@ -98,13 +96,11 @@ export class OrphanAdoption {
     }
     if (how === 'gone') {
       // Its end may have been heard of already, or a restart have ended it.
-      const isFollowed = generations.current !== undefined || generations.starting() !== undefined;
-      if (!isFollowed && !crashRecovery.isWaiting)
-        crashRecovery.revive(first, 'ended while no supervisor ran');
+      servingState.exits.nobodyLeft(first, 'ended while no supervisor ran');
       return;
     }
     // All have come, and those that live only finish what they have.
-    if (how === 'all') servingState.exits.over(first);
+    if (how === 'all') servingState.exits.nobodyLeft(first, 'failed');
     // The others, such as a predecessor in probation, come back in their own time.
     await this.#othersBack(living);
     this.#proveUnopposed();

@@ -3,7 +3,6 @@ import { asMoultError } from '../../errors.js';
 import type { GenerationProcess } from '../process/generation-process.js';
 import type { Generations } from '../process/generations.js';
 import type { OutsideLook } from '../reachability/outside-look.js';
-import type { Shutdown } from './shutdown.js';
 import type { Teller } from './teller.js';
 
 /** How long after it was not found from outside a generation that serves alone is looked at again. */
@@ -14,7 +13,6 @@ export interface ReachabilityWatchParts {
   readonly generations: Generations;
   readonly look: OutsideLook;
   readonly manager: Teller;
-  readonly shutdown: Pick<Shutdown, 'hasBegun'>;
   readonly log: Logger;
 }
 
@@ -53,7 +51,7 @@ export class ReachabilityWatch {
   }
 
   async #untilFound(generation: GenerationProcess): Promise<boolean> {
-    const { generations, look, log, manager, shutdown } = this.#parts;
+    const { generations, look, log, manager } = this.#parts;
     for (let isTold = false; ; ) {
       try {
         if ((await look.whenIdle(generation)) !== undefined) {
@@ -64,7 +62,7 @@ export class ReachabilityWatch {
         continue;
       } catch (error) {
         const isStill = generations.current === generation && generation.exit === undefined;
-        if (!isStill || shutdown.hasBegun) return false;
+        if (!isStill || generations.machine.isOver) return false;
         const { message, code } = asMoultError(error, 'MOULT_NOT_REACHED');
         if (!isTold) {
           log.error(`${message} (${code}); moult keeps checking until they do`);

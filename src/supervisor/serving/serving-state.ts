@@ -12,7 +12,6 @@ import { GenerationExits, type GenerationExitsParts, OUTPUT_LINES, revivalOf } f
 import { LateListeners, type LateListenersParts } from './late-listeners.js';
 import { ReachabilityWatch, type ReachabilityWatchParts } from './reachability-watch.js';
 import { ServingNotice, type ServingNoticeParts } from './serving-notice.js';
-import type { Shutdown } from './shutdown.js';
 
 /** How long the service may take to answer before the watchdog is let run on. */
 const ANSWER_TIMEOUT_MS = 5000;
@@ -24,9 +23,7 @@ export interface ServingStateParts
     ConfirmationParts,
     EndLimitsParts,
     LateListenersParts,
-    ServingNoticeParts {
-  readonly shutdown: Pick<Shutdown, 'hasBegun' | 'finish' | 'stop'>;
-}
+    ServingNoticeParts {}
 
 /** Decides who serves, as generations come to serve, are confirmed and are undone. */
 export class ServingState {
@@ -71,6 +68,7 @@ export class ServingState {
    */
   leaves(predecessor: GenerationProcess, successor: GenerationProcess, timeoutMs: number): void {
     const { generations, held } = this.#parts;
+    generations.machine.on('give-way');
     this.#noteListeners(predecessor);
     predecessor.isEnding = true;
     successor.predecessor = undefined;
@@ -111,9 +109,9 @@ export class ServingState {
   /** One serves beside another that is to stay: it must not accept for good. */
   retire(generation: GenerationProcess): void {
     const { generations, options, log } = this.#parts;
-    log.warn(
-      `generation ${generation.number} serves beside generation ${generations.current?.number}, and is retired`,
-    );
+    const other = generations.current?.number;
+    const beside = other === undefined ? "another supervisor's" : `generation ${other}`;
+    log.warn(`generation ${generation.number} serves beside ${beside}, and is retired`);
     generation.hasServed();
     generation.isEnding = true;
     generation.isSecond = true;
@@ -128,7 +126,9 @@ export class ServingState {
     const successor = this.#parts.generations.numbered(number);
     if (successor === undefined) return;
     successor.predecessor = predecessor;
-    if (successor.servingSince !== undefined) this.#onProbation(successor, predecessor);
+    if (successor.servingSince === undefined) return;
+    this.#parts.generations.machine.on('resumable');
+    this.#onProbation(successor, predecessor);
   }
 
   /** Who serves, and on what, in one line. */
@@ -145,10 +145,11 @@ export class ServingState {
     generation: GenerationProcess,
     { pid, thread = 0, names, closed, failed = false }: Message<'left'>,
   ): void {
-    const { generations, restarts, probation, shutdown, outgoingTakeover, manager, log } = this.#parts;
+    const { generations, restarts, probation, manager, log } = this.#parts;
+    const { machine } = generations;
     if (generation !== generations.current || generation.isEnding || restarts.isHandingOver) return;
     // What serves in the delay of a stop is not cut, and another supervisor's is not ours to end.
-    if (shutdown.hasBegun || outgoingTakeover.outlives(generation)) return;
+    if (machine.isOver || machine.is('passing', 'passed')) return;
     const who = thread === 0 ? `process ${pid}` : `a worker thread of process ${pid}`;
     const what = `${who} of generation ${generation.number}, which listened on ${namesOf(names)}, has exited, and no other process has come to listen there`;
     const isInProbation = (!closed || failed) && probation.successor === generation;
@@ -168,13 +169,33 @@ export class ServingState {
 
   /** A handover was undone after commit. @param by the predecessor; it serves again. @param alive whether the successor hands back what it has. */
   undone(by: GenerationProcess, number: number, error: MoultError, alive: boolean): void {
-    this.#parts.generations.current = by;
+    const { generations } = this.#parts;
+    const action = generations.machine.on('undone');
+    if (action === 'retire') this.retire(by);
+    else generations.current = by;
+    if (action === 'call-off') this.#callOffHeirs(by);
     this.#endLimits.servesOn(by);
     this.#parts.crashRecovery.cancel();
     this.#parts.held.undo(number);
     this.#failed(number, error, alive);
     // What another supervisor has is that one's to look at.
     if (by.isOurs) this.#lookAtReturned(by);
+  }
+
+  // The one that they were to follow was given up in the moment in which it ended: its predecessor serves again, and not they. One
+  // that was told already that it may begin does, and the other one is retired then.
+  #callOffHeirs(by: GenerationProcess): void {
+    const { generations, restarts, log } = this.#parts;
+    const what = `generation ${by.number} serves again`;
+    for (const one of generations.all()) {
+      const isHeir = one.servingSince === undefined && one.livingPredecessor === undefined && !one.isAdopted;
+      if (!isHeir || one.isEnding || one.claims !== undefined) continue;
+      log.warn(`generation ${one.number} is stopped: ${what}`);
+      const error = new MoultError('MOULT_HANDOVER_ABORTED', what, { serving: 'predecessor' });
+      restarts.handoverTo(one)?.fail(error);
+      one.isEnding = true;
+      one.giveUp();
+    }
   }
 
   // @returns whether it was found from outside; in a restart the restart looks.
@@ -230,13 +251,14 @@ export class ServingState {
     const before = generations.current;
     this.#noteListeners(before);
     generation.beginToServe();
+    generations.machine.on(generation.livingPredecessor === undefined ? 'serves' : 'commits');
     held.paths?.served();
     generations.reached(epoch);
     generations.current = generation;
     crashRecovery.cancel();
     // It came back while this one, which was started without it, was let in.
     const isBeside = before !== undefined && before !== generation.predecessor && before.exit === undefined;
-    if (isBeside && before.isAdopted && !generation.isAdopted) this.retire(before);
+    if (isBeside && !generation.isAdopted) this.retire(before);
     // From now on our death must not reach its output: a write to a closed pipe would end that for good.
     generation.lifeline?.send({ type: 'direct-output' });
     journal.write({ event: 'serving', generation: generation.number, epoch: generations.epoch });
@@ -280,6 +302,7 @@ export class ServingState {
     const { generations, probation, journal, log } = this.#parts;
     if (!generation.isUndone || generation !== generations.current) return;
     generation.isUndone = false;
+    generations.machine.on('keeps');
     this.#endLimits.servesOn(generation);
     generations.reached(epoch);
     journal.write({ event: 'serving', generation: generation.number, epoch: generations.epoch });
@@ -325,7 +348,7 @@ export class ServingState {
       );
     }
     const starting = generations.starting();
-    if (starting === undefined) return crashRecovery.isWaiting || generations.isChangingOver;
+    if (starting === undefined) return crashRecovery.isWaiting || generations.machine.is('changing-over');
     return wallClockMs() - starting.startedAt < options.readyTimeoutMs;
   }
 }

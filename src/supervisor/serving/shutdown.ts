@@ -102,7 +102,7 @@ export class Shutdown {
       return;
     }
     this.#state = 'stopping';
-    for (const { generations } of slots()) generations.close();
+    for (const { generations } of slots()) generations.machine.on('stop');
     const { stopDelayMs } = this.#parts.options;
     log.info(
       stopDelayMs > 0 ? `stopping: the service goes on for ${stopDelayMs} ms (--stop-delay)` : 'stopping',
@@ -160,7 +160,10 @@ export class Shutdown {
     if (this.hasBegun) return;
     this.#state = 'stopping';
     this.#isLeaving = true;
-    for (const { crashRecovery } of this.#parts.slots()) crashRecovery.cancel();
+    for (const { generations, crashRecovery } of this.#parts.slots()) {
+      generations.machine.on('leave');
+      crashRecovery.cancel();
+    }
     await this.#allGone();
     this.finish(0);
   }
@@ -170,7 +173,7 @@ export class Shutdown {
     if (this.#state === 'stopped') return;
     this.#state = 'stopped';
     for (const { generations, crashRecovery } of this.#parts.slots()) {
-      generations.close();
+      generations.machine.on('finish');
       crashRecovery.cancel();
     }
     this.#end(code);

@@ -72,7 +72,7 @@ export class Slot {
     this.index = index;
     // From what is told to what tells: each knows only those above it.
     this.generations = new Generations(options, surroundings.maker(this.listen), journal, log, numbers);
-    this.probation = new Probation(options, check);
+    this.probation = new Probation(options, check, (...who) => this.generations.undo(...who));
     // One of several may have listeners that the others have not.
     const expects = ({ number }: GenerationProcess) => {
       const names = index === undefined ? [] : surroundings.held.namesOf(number);
@@ -89,12 +89,11 @@ export class Slot {
       this.#beforeRevival(),
     );
     this.restarts = new RestartService(this.#with({}), (successor) =>
-      this.servingState.exits.over(successor),
+      this.servingState.exits.nobodyLeft(successor, 'failed'),
     );
     this.outgoingTakeover = new OutgoingTakeover(this.#with({ restarts: this.restarts }));
-    const shutdown = this.#endOfOne(surroundings.shutdown);
     this.servingState = new ServingState(
-      this.#with({ restarts: this.restarts, outgoingTakeover: this.outgoingTakeover, shutdown }),
+      this.#with({ restarts: this.restarts, outgoingTakeover: this.outgoingTakeover }),
     );
     this.adoption = new OrphanAdoption(
       this.#with({ restarts: this.restarts, servingState: this.servingState }),
@@ -136,7 +135,7 @@ export class Slot {
     this.#surroundings.moved();
     const { generations, probation, crashRecovery, restarts } = this;
     const { drainTimeoutMs, stopTimeoutMs, stopSignal } = this.#surroundings.options;
-    generations.close();
+    generations.machine.on('stop');
     crashRecovery.cancel();
     probation.stop();
     restarts.callOff(new MoultError('MOULT_STOPPING', `slot ${this.index} is being stopped`));
@@ -164,18 +163,6 @@ export class Slot {
       this.releases.replace(release, asItWas);
       await nothing;
       return asItWas;
-    };
-  }
-
-  // What ends the service elsewhere is no affair of one slot that leaves.
-  #endOfOne(shutdown: Shutdown): ConstructorParameters<typeof ServingState>[0]['shutdown'] {
-    const hasBegun = () => shutdown.hasBegun || this.#isLeaving;
-    return {
-      get hasBegun() {
-        return hasBegun();
-      },
-      finish: (code) => shutdown.finish(code),
-      stop: (code) => shutdown.stop(code),
     };
   }
 

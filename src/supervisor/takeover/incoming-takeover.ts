@@ -164,7 +164,6 @@ export class IncomingTakeover {
     const foreign = this.#meet(offer, release);
     this.#sharesFolder = giver.sharesFolder;
     this.#isUnproved = true;
-    generations.areArriving = true;
     shutdown.sparesListeners = true;
     offer.channel.closed.then(() => this.#giverGone(giver, offer, foreign));
     const request = {
@@ -245,8 +244,10 @@ export class IncomingTakeover {
   }
 
   #meet(offer: Offer, release: Release): RemoteGeneration {
-    const { generations, held, listen } = this.#parts;
+    const { generations, crashRecovery, held, listen } = this.#parts;
     const { channel, inherited } = offer;
+    generations.machine.on('arrive');
+    crashRecovery.cancel();
     inherited.listeners.forEach((item, i) => {
       const fd = inherited.descriptors[i];
       // By its generation: what that one has is not closed when the take-over is undone.
@@ -282,12 +283,15 @@ export class IncomingTakeover {
       return;
     }
     this.#isUnproved = false;
-    generations.areArriving = false;
     shutdown.sparesListeners = false;
+    const { machine } = generations;
     // It ended in the same moment, when its predecessor was still thought able to resume.
     if (successor?.exit !== undefined && generations.current?.exit !== undefined) {
       generations.current = undefined;
-      crashRecovery.revive(successor, 'ended');
+      if (machine.on('nobody-left') === 'revive') crashRecovery.revive(successor, 'ended');
+    } else {
+      machine.on('settled');
+      if (probation.canResume) machine.on('resumable');
     }
     // The service could not return to its previous release any more, so it is this supervisor's to stop.
     if (this.#isGivingBack) void shutdown.stop();

@@ -48,10 +48,6 @@ interface Passing {
   /** The number of its successor, once the predecessor expects it. */
   successor?: number;
   settings?: Settings;
-  /** Whether the successor accepts, or did. */
-  hasCommitted: boolean;
-  /** Whether the predecessor ended before it had committed: the commit is the other supervisor's to give. */
-  isOrphaned: boolean;
   /** Whether this supervisor is to be stopped, and waits for the other one to have the service. */
   isToStop: boolean;
 }
@@ -104,7 +100,7 @@ export class OutgoingTakeover {
     passing.heir.send(told);
     if (told.type === 'release') return;
     if (told.type === 'aborted' || told.type === 'undone') this.#failed(passing, MoultError.from(told.error));
-    else if (told.stage === 'commit') passing.hasCommitted = true;
+    else if (told.stage === 'commit') this.#parts.generations.machine.on('handed-on');
     else if (told.stage === 'confirm') this.#leave(passing);
   }
 
@@ -112,17 +108,18 @@ export class OutgoingTakeover {
   outlives(generation: GenerationProcess): boolean {
     const passing = this.#passing;
     if (passing === undefined || generation !== passing.predecessor) return false;
+    const { generations, log } = this.#parts;
     if (passing.successor === undefined || passing.heir.isClosed) {
       this.#over();
+      generations.machine.on('not-taken');
       passing.heir.close();
       return false;
     }
-    const { generations, log } = this.#parts;
     generations.current = undefined;
     passing.heir.send({ type: 'gone' });
-    if (passing.hasCommitted) this.#leave(passing);
+    if (generations.machine.is('passed')) this.#leave(passing);
     else {
-      passing.isOrphaned = true;
+      generations.machine.on('crashed-in-passing');
       log.error(`generation ${generation.number} has ended; the successor of ${passing.who} takes over`);
     }
     return true;
@@ -134,7 +131,7 @@ export class OutgoingTakeover {
    */
   finishBeforeStop(): Promise<void> | undefined {
     const passing = this.#passing;
-    if (passing === undefined || !(passing.hasCommitted || passing.isOrphaned)) return undefined;
+    if (passing === undefined || !this.#parts.generations.machine.is('passed', 'orphaned')) return undefined;
     passing.isToStop = true;
     passing.predecessor.lifeline?.send({ type: 'confirm' });
     return this.#parts.shutdown.ended.then(() => {});
@@ -151,11 +148,10 @@ export class OutgoingTakeover {
       heir,
       sharesFolder,
       who,
-      hasCommitted: false,
-      isOrphaned: false,
       isToStop: false,
     };
     this.#passing = passing;
+    generations.machine.on('offer');
     shutdown.sparesListeners = true;
     this.#parts.log.info(`${who} asks to take over`);
     const late = setTimeout(() => heir.close(), QUESTION_TIMEOUT_MS);
@@ -185,13 +181,13 @@ export class OutgoingTakeover {
   }
 
   #toGive(): GenerationProcess {
-    const { generations, restarts, probation, crashRecovery } = this.#parts;
+    const { generations, restarts, crashRecovery } = this.#parts;
     this.assertNone();
     if (restarts.isUnderWay || generations.starting() !== undefined || crashRecovery.isWaiting) {
       throw new MoultError('MOULT_RESTART_IN_PROGRESS', 'a generation is just starting or taking over');
     }
     const { current } = generations;
-    if (current?.isUndone === true && probation.successor === current)
+    if (generations.machine.is('undoing'))
       throw new MoultError('MOULT_RESTART_IN_PROGRESS', 'the generation that serves is just handing back');
     if (current?.door === undefined || !current.isReachable) {
       throw new MoultError('MOULT_NOT_SERVING', 'no generation here can hand over');
@@ -201,6 +197,7 @@ export class OutgoingTakeover {
 
   #answer(passing: Passing): void {
     const { heir, predecessor } = passing;
+    const { machine } = this.#parts.generations;
     // What comes late must not reach another handover of the same generation.
     const pass = (message: Message<'abort' | 'undo' | 'proceed' | 'confirm'>) => {
       if (this.#passing === passing) predecessor.lifeline?.send(message);
@@ -214,8 +211,9 @@ export class OutgoingTakeover {
       );
     });
     heir.on('serving', () => {
-      passing.hasCommitted = true;
-      if (passing.isOrphaned) this.#leave(passing);
+      if (this.#passing !== passing) return;
+      if (machine.is('orphaned')) this.#leave(passing);
+      else machine.on('handed-on');
     });
   }
 
@@ -244,12 +242,14 @@ export class OutgoingTakeover {
   // the predecessor can, it keeps serving.
   #lost(passing: Passing): void {
     if (this.#passing !== passing) return;
-    const { crashRecovery } = this.#parts;
+    const { generations, crashRecovery } = this.#parts;
+    const { machine } = generations;
     const { predecessor, who } = passing;
-    if (passing.isOrphaned) {
+    if (machine.is('orphaned')) {
       this.#over();
       if (passing.isToStop) void this.#parts.shutdown.stop();
-      else crashRecovery.revive(predecessor, `ended, and so did ${who}`);
+      else if (machine.on('heir-lost') === 'revive')
+        crashRecovery.revive(predecessor, `ended, and so did ${who}`);
       return;
     }
     const error = new MoultError('MOULT_HANDOVER_ABORTED', `${who} is gone`, { serving: 'predecessor' });
@@ -261,7 +261,9 @@ export class OutgoingTakeover {
 
   #failed({ who, isToStop }: Passing, error: MoultError): void {
     this.#over();
-    const { generations, log } = this.#parts;
+    const { generations, probation, log } = this.#parts;
+    generations.machine.on('not-taken');
+    if (probation.canResume) generations.machine.on('resumable');
     log.error(
       `${who} did not take over (${error.message}); generation ${generations.current?.number} keeps serving`,
     );

@@ -23,7 +23,11 @@ function generation(number: number): { one: GenerationProcess; ends: () => void 
 describe('a probation', () => {
   for (const first of ['predecessor', 'successor'] as const) {
     it(`is over when both have ended while one handed back, the ${first} first`, async () => {
-      const probation = new Probation(defaultOptions, async () => {});
+      const probation = new Probation(
+        defaultOptions,
+        async () => {},
+        () => {},
+      );
       const predecessor = generation(1);
       const successor = generation(2);
       probation.begin(successor.one, predecessor.one);
@@ -42,7 +46,11 @@ describe('a probation', () => {
   }
 
   it('is confirmed for who waits for it when the next one begins before its end was told', async () => {
-    const probation = new Probation(defaultOptions, async () => {});
+    const probation = new Probation(
+      defaultOptions,
+      async () => {},
+      () => {},
+    );
     const [first, second, third] = [1, 2, 3].map((number) => generation(number).one);
     assert.ok(first && second && third);
     probation.begin(second, first);

@@ -4,6 +4,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { MoultError } from '#moult/errors.js';
 import { defaultOptions } from '#moult/supervisor/options.js';
 import type { GenerationProcess } from '#moult/supervisor/process/generation-process.js';
+import { ServiceMachine } from '#moult/supervisor/process/service-machine.js';
 import { ServingState, type ServingStateParts } from '#moult/supervisor/serving/serving-state.js';
 
 const { drainTimeoutMs, probationMs, stopTimeoutMs } = defaultOptions;
@@ -35,7 +36,11 @@ function generation(number: number) {
 }
 
 function known(...ones: ReturnType<typeof generation>[]) {
+  const machine = new ServiceMachine({ warn: (what: string) => assert.fail(what) });
+  machine.on('start');
+  machine.on('serves');
   const generations = {
+    machine,
     current: undefined as unknown,
     all: () => ones,
     numbered: (number: number) => ones.find((one) => one.number === number),
@@ -52,7 +57,6 @@ function known(...ones: ReturnType<typeof generation>[]) {
     restarts: { handoverTo: nothing },
     look: { whenIdle: async () => ({}) },
     manager: { isReady: true, tell: nothing },
-    shutdown: { hasBegun: false },
     journal: { write: nothing },
     log: { error: nothing, warn: nothing, info: nothing },
   };

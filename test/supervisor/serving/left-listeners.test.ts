@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import type { ServiceEvent } from '#moult/lifecycle/service-events.js';
 import type { Message } from '#moult/protocol/messages.js';
 import type { GenerationProcess } from '#moult/supervisor/process/generation-process.js';
+import { ServiceMachine } from '#moult/supervisor/process/service-machine.js';
 import { ServingState, type ServingStateParts } from '#moult/supervisor/serving/serving-state.js';
 
 const LEFT: Message<'left'> = { type: 'left', pid: 7, names: ['tcp://*:1'], closed: false };
@@ -15,15 +17,18 @@ function follows(
   const generation = { number: 1, kill: () => done.push('killed') } as unknown as GenerationProcess;
   const note = (text: string) => void done.push(text.includes('worker thread') ? 'told of a thread' : 'told');
   const { isInProbation = false, isStopping = false, isTakenOver = false } = circumstances;
+  const machine = new ServiceMachine({ warn: (what: string) => done.push(what) });
+  const events: ServiceEvent[] = ['start', 'serves'];
+  if (isStopping) events.push('stop');
+  if (isTakenOver) events.push('offer');
+  for (const event of events) machine.on(event);
   const parts = {
-    generations: { current: generation },
+    generations: { current: generation, machine },
     restarts: { isHandingOver: false },
     probation: {
       successor: isInProbation ? generation : undefined,
       fail: () => done.push('failed') > 0,
     },
-    shutdown: { hasBegun: isStopping },
-    outgoingTakeover: { outlives: () => isTakenOver },
     manager: { tell: () => {} },
     log: { warn: note, error: note },
   };

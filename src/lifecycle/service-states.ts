@@ -1,0 +1,320 @@
+/*
+ * Over 300 lines: one table, to be read as a whole.
+ */
+import type { ServiceAction, ServiceEvent, ServiceState } from './service-events.js';
+
+/** The state that follows, and what is done. */
+type Cell = ServiceState | readonly [ServiceState, ServiceAction];
+
+interface Row {
+  /** Who serves in this state. */
+  readonly serves: string;
+  readonly on: Partial<Record<ServiceEvent, Cell>>;
+  /** What may happen, and changes nothing. Anything else cannot happen. */
+  readonly ignores: readonly ServiceEvent[];
+}
+
+const revive = ['waiting', 'revive'] as const;
+/** What the end of the one that serves leads to. */
+const endOfCurrent = {
+  done: ['stopping', 'stop'],
+  crashed: revive,
+  'crashed-with-heir': ['starting', 'await-heir'],
+  'crashed-in-probation': ['resuming', 'await-predecessor'],
+} as const;
+const over = { stop: 'stopping', finish: 'stopped' } as const;
+/** Of generations that do not serve, where another one does. */
+const besides = ['other-ended', 'last-ended', 'revival-ended', 'predecessor-ended'] as const;
+/** What is told late of a take-over that is over, or of an adoption. */
+const elsewhere = ['adopt', 'settled', 'not-taken'] as const;
+/** What a handover that is over may still bring. */
+const late = ['confirmed', 'undone', 'undo', 'failed', 'nobody-left'] as const;
+/** What is decided once it is known which of two supervisors has the service. */
+const decidedThere = ['done', 'crashed', 'crashed-in-probation', 'first-ended', 'adopt'] as const;
+const besidesTheOther = ['replace', 'serves', 'commits', ...decidedThere, ...besides] as const;
+/** What generations may still do when what follows is no longer this slot's affair. */
+const anything = [
+  'done',
+  'crashed',
+  'crashed-with-heir',
+  'crashed-in-probation',
+  'first-ended',
+  ...besides,
+  ...late,
+  'start',
+  'adopt',
+  'serves',
+  'commits',
+  'resumable',
+  'keeps',
+  'replace',
+  'give-way',
+] as const;
+
+const ofATakeOver = [
+  'offer',
+  'handed-on',
+  'not-taken',
+  'crashed-in-passing',
+  'settled',
+  'heir-lost',
+] as const;
+
+/** Every state, who serves in it, and what each event leads to. ARCHITECTURE.md shows it, generated from here. */
+export const serviceTable: Readonly<Record<ServiceState, Row>> = {
+  empty: {
+    serves: 'nobody',
+    on: { start: 'starting', adopt: 'starting', arrive: 'arriving', 'nobody-left': revive, ...over },
+    ignores: [],
+  },
+  starting: {
+    serves: 'nobody yet',
+    on: {
+      serves: 'serving',
+      commits: 'probation',
+      undone: ['serving', 'call-off'],
+      ...endOfCurrent,
+      'first-ended': ['stopped', 'end'],
+      'last-ended': revive,
+      'nobody-left': revive,
+      arrive: 'arriving',
+      ...over,
+    },
+    ignores: [
+      ...elsewhere,
+      'start',
+      'resumable',
+      'confirmed',
+      'undo',
+      'failed',
+      'other-ended',
+      'predecessor-ended',
+      'revival-ended',
+    ],
+  },
+  serving: {
+    serves: 'one generation',
+    on: {
+      commits: 'probation',
+      resumable: 'probation',
+      replace: 'replacing',
+      'change-over': 'changing-over',
+      ...endOfCurrent,
+      offer: 'passing',
+      ...over,
+    },
+    ignores: [...elsewhere, 'serves', 'keeps', ...late, ...besides],
+  },
+  replacing: {
+    serves: 'the predecessor',
+    on: {
+      serves: 'serving',
+      commits: 'probation',
+      failed: 'serving',
+      'give-way': 'starting',
+      undone: ['serving', 'call-off'],
+      ...endOfCurrent,
+      ...over,
+    },
+    ignores: ['confirmed', 'undo', 'keeps', 'resumable', 'adopt', 'nobody-left', ...besides],
+  },
+  probation: {
+    serves: 'the successor; its predecessor can resume',
+    on: {
+      confirmed: 'serving',
+      'predecessor-ended': 'serving',
+      undo: 'undoing',
+      undone: 'serving',
+      serves: 'serving',
+      replace: 'replacing',
+      'change-over': 'changing-over',
+      ...endOfCurrent,
+      offer: 'passing',
+      ...over,
+    },
+    ignores: [
+      'commits',
+      'resumable',
+      'failed',
+      'nobody-left',
+      'adopt',
+      'other-ended',
+      'last-ended',
+      'revival-ended',
+    ],
+  },
+  undoing: {
+    serves: 'nobody; the successor hands back',
+    on: {
+      undone: 'serving',
+      keeps: 'serving',
+      confirmed: 'serving',
+      serves: 'serving',
+      ...endOfCurrent,
+      ...over,
+    },
+    ignores: ['undo', 'predecessor-ended', 'failed', 'nobody-left', 'adopt', 'other-ended', 'last-ended'],
+  },
+  resuming: {
+    serves: 'nobody; the predecessor resumes',
+    on: {
+      start: 'starting',
+      undone: ['serving', 'call-off'],
+      serves: 'serving',
+      commits: 'probation',
+      confirmed: 'starting',
+      'last-ended': revive,
+      'nobody-left': revive,
+      'first-ended': ['stopped', 'end'],
+      ...over,
+    },
+    ignores: ['not-taken', 'undo', 'failed', 'adopt', 'other-ended', 'revival-ended', 'predecessor-ended'],
+  },
+  waiting: {
+    serves: 'nobody; the last good release starts after a pause',
+    on: {
+      retry: 'reviving',
+      start: 'starting',
+      serves: 'serving',
+      commits: 'probation',
+      undone: ['serving', 'call-off'],
+      arrive: 'arriving',
+      'first-ended': ['stopped', 'end'],
+      ...over,
+    },
+    ignores: [...elsewhere, 'confirmed', 'undo', 'failed', 'nobody-left', 'resumable', ...besides],
+  },
+  reviving: {
+    serves: 'nobody yet; the last good release is started',
+    on: {
+      serves: 'serving',
+      commits: 'probation',
+      undone: ['serving', 'call-off'],
+      'revival-ended': revive,
+      arrive: 'arriving',
+      'first-ended': ['stopped', 'end'],
+      ...over,
+    },
+    ignores: [
+      ...elsewhere,
+      'start',
+      'confirmed',
+      'undo',
+      'failed',
+      'nobody-left',
+      'resumable',
+      'other-ended',
+      'last-ended',
+      'predecessor-ended',
+    ],
+  },
+  'changing-over': {
+    serves: 'nobody; the next one starts when all of it has ended',
+    on: {
+      start: 'starting',
+      failed: 'serving',
+      'nobody-left': revive,
+      done: ['changing-over', 'await-end'],
+      crashed: ['changing-over', 'await-end'],
+      'crashed-with-heir': ['changing-over', 'await-end'],
+      'crashed-in-probation': ['changing-over', 'await-end'],
+      ...over,
+    },
+    ignores: [
+      'serves',
+      'commits',
+      'confirmed',
+      'undo',
+      'undone',
+      'keeps',
+      'adopt',
+      'first-ended',
+      ...besides,
+    ],
+  },
+  arriving: {
+    serves: "another supervisor's generation",
+    on: {
+      serves: 'arrived',
+      commits: 'arrived',
+      'crashed-with-heir': ['arriving', 'await-heir'],
+      ...over,
+    },
+    ignores: ['start', 'replace', 'give-way', ...decidedThere, ...late, ...besides],
+  },
+  arrived: {
+    serves: "the successor; another supervisor's generation can resume",
+    on: {
+      settled: 'serving',
+      undo: 'giving-back',
+      'crashed-with-heir': ['starting', 'await-heir'],
+      'nobody-left': revive,
+      ...over,
+    },
+    ignores: [...besidesTheOther, 'confirmed', 'undone', 'failed', 'keeps'],
+  },
+  'giving-back': {
+    serves: "nobody; another supervisor's generation resumes",
+    on: {
+      settled: 'serving',
+      keeps: 'arrived',
+      'crashed-with-heir': ['starting', 'await-heir'],
+      'nobody-left': revive,
+      ...over,
+    },
+    ignores: [...besidesTheOther, 'confirmed', 'undone', 'failed', 'undo'],
+  },
+  passing: {
+    serves: 'one generation; another supervisor takes over',
+    on: {
+      'handed-on': 'passed',
+      'not-taken': 'serving',
+      'crashed-in-passing': 'orphaned',
+      leave: 'leaving',
+      ...endOfCurrent,
+      ...over,
+    },
+    ignores: ['adopt', 'keeps', ...late, ...besides],
+  },
+  passed: {
+    serves: "another supervisor's generation; ours can resume",
+    on: { 'not-taken': 'serving', leave: 'leaving', ...endOfCurrent, ...over },
+    ignores: ['handed-on', 'adopt', ...late, ...besides],
+  },
+  orphaned: {
+    serves: "nobody; another supervisor's generation begins when it is ready",
+    on: {
+      leave: 'leaving',
+      'heir-lost': revive,
+      undone: ['orphaned', 'retire'],
+      ...over,
+    },
+    ignores: ['handed-on', 'adopt', 'confirmed', 'undo', 'failed', 'nobody-left', 'first-ended', ...besides],
+  },
+  leaving: {
+    serves: "another supervisor's generation",
+    on: { undone: ['leaving', 'retire'], ...over },
+    ignores: ['leave', ...anything.filter((event) => event !== 'undone')],
+  },
+  stopping: {
+    serves: 'nobody, from the end of --stop-delay on',
+    on: { finish: 'stopped' },
+    ignores: ['stop', 'leave', 'change-over', ...ofATakeOver, 'retry', ...anything],
+  },
+  stopped: {
+    serves: 'nobody',
+    on: {},
+    ignores: ['stop', 'finish', 'leave', 'change-over', ...ofATakeOver, 'retry', ...anything],
+  },
+};
+
+/** What an event leads to: undefined where it cannot happen in this state. */
+export function serviceStep(
+  state: ServiceState,
+  event: ServiceEvent,
+): { readonly to: ServiceState; readonly action: ServiceAction | undefined } | undefined {
+  const { on, ignores } = serviceTable[state];
+  const cell = on[event];
+  if (cell === undefined) return ignores.includes(event) ? { to: state, action: undefined } : undefined;
+  return typeof cell === 'string' ? { to: cell, action: undefined } : { to: cell[0], action: cell[1] };
+}

@@ -1,0 +1,63 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import {
+  type ServiceEvent,
+  type ServiceState,
+  serviceStep,
+  serviceTable,
+} from '#moult/lifecycle/service-states.js';
+
+const states = Object.keys(serviceTable) as ServiceState[];
+const events = [...new Set(states.flatMap((state) => Object.keys(serviceTable[state].on)))] as ServiceEvent[];
+
+/** Where one may come from a state. */
+function nextOf(state: ServiceState): ServiceState[] {
+  return events.flatMap((event) => serviceStep(state, event)?.to ?? []);
+}
+
+describe('the states of a service', () => {
+  it('are all reached from the first one', () => {
+    const known = new Set<ServiceState>(['empty']);
+    for (const state of known) for (const next of nextOf(state)) known.add(next);
+    assert.deepEqual(
+      states.filter((state) => !known.has(state)),
+      [],
+    );
+  });
+
+  it('all end by a stop, and nothing follows its end', () => {
+    for (const state of states) {
+      const { to } = serviceStep(state, 'finish') ?? {};
+      assert.equal(to, 'stopped', state);
+      const stopped = serviceStep(state, 'stop')?.to;
+      assert.ok(stopped === 'stopping' || state === 'stopped', `${state} by a stop is ${stopped}`);
+    }
+    assert.deepEqual(new Set(nextOf('stopped')), new Set(['stopped']));
+    assert.deepEqual(new Set(nextOf('stopping')), new Set(['stopping', 'stopped']));
+  });
+
+  it('name an event once: it leads somewhere, or is ignored', () => {
+    for (const [state, { on, ignores }] of Object.entries(serviceTable)) {
+      assert.deepEqual(
+        ignores.filter((event) => event in on),
+        [],
+        state,
+      );
+      assert.equal(new Set(ignores).size, ignores.length, `${state} ignores something twice`);
+    }
+  });
+
+  it('say what follows from the end of the one that serves, wherever one may', () => {
+    const nobody = ['empty', 'resuming', 'waiting', 'reviving', 'orphaned'];
+    for (const state of states.filter((one) => !nobody.includes(one)))
+      for (const event of ['done', 'crashed', 'crashed-with-heir', 'crashed-in-probation'] as const)
+        assert.ok(serviceStep(state, event) !== undefined, `${event} while ${state}`);
+  });
+
+  it('start the last good release wherever nobody is left', () => {
+    for (const state of states) {
+      const { to, action } = serviceStep(state, 'nobody-left') ?? {};
+      assert.equal(to === 'waiting' && state !== 'waiting', action === 'revive', state);
+    }
+  });
+});
