@@ -2,7 +2,7 @@ import { MoultError } from '../errors.js';
 import type { RestartSummary, StageEvent } from '../lifecycle/restart-record.js';
 import type { Complaints } from './complaints.js';
 import type { ServiceManager } from './environment.js';
-import { Notifier } from './notifier.js';
+import { SdNotify } from './sd-notify.js';
 import { StoredListeners } from './stored-listeners.js';
 
 /** While a reload or a stop is under way, the service manager hears so often that it may take longer, */
@@ -17,7 +17,7 @@ export class ServiceManagerLink {
   /** Where listeners are kept for the next start of the unit. */
   readonly store: StoredListeners | undefined;
   readonly #manager: ServiceManager | undefined;
-  readonly #notifier: Notifier | undefined;
+  readonly #notifier: SdNotify | undefined;
   #isReady = false;
   #reloads = 0;
   /** What holds while no restart is under way. */
@@ -30,7 +30,7 @@ export class ServiceManagerLink {
     this.#manager = manager;
     this.#isReady = isReady;
     if (manager === undefined) return;
-    this.#notifier = new Notifier(manager.notifySocket, (error) =>
+    this.#notifier = new SdNotify(manager.notifySocket, (error) =>
       log.warn(`the state of the service cannot be reported to the service manager: ${error.message}`),
     );
     if (manager.storeMax !== 0) this.store = new StoredListeners(this.#notifier, manager.storeMax, log);

@@ -1,19 +1,19 @@
 import { fstatSync } from 'node:fs';
 import type { ListenerItem } from '../protocol/messages.js';
 import type { Complaints } from './complaints.js';
-import type { Notifier } from './notifier.js';
+import type { SdNotify } from './sd-notify.js';
 import { storedName } from './stored-name.js';
 
 /** The copies of our listeners that a service manager stores, so that a restart of the whole unit finds them open. */
 export class StoredListeners {
-  readonly #notifier: Notifier;
+  readonly #notifier: SdNotify;
   readonly #max: number | null;
   readonly #log: Complaints;
   /** The sockets by the name under which they are stored. */
   readonly #sockets = new Map<string, bigint>();
 
   /** @param max how many the manager takes; null where it does not say. */
-  constructor(notifier: Notifier, max: number | null, log: Complaints) {
+  constructor(notifier: SdNotify, max: number | null, log: Complaints) {
     this.#notifier = notifier;
     this.#max = max;
     this.#log = log;

@@ -1,7 +1,7 @@
 import type { Server, Socket } from 'node:net';
 import { threadId } from 'node:worker_threads';
+import { endIdle, endIdleGently } from '../connections/close-idle.js';
 import { Drain, type DrainTimes } from '../connections/drain.js';
-import { endIdle, endIdleGently } from '../connections/idle.js';
 import type { Outflow } from '../connections/moving/outflow.js';
 import type { SpreadOutflow } from '../connections/moving/spread-outflow.js';
 import type { Movables } from '../handover/generation-context.js';

@@ -47,7 +47,7 @@ const LISTED: Readonly<Record<string, string>> = {
   'service/overseer/supervisor-link.ts: () => process.exit()': 'only in a service',
   'traces/restart-traces.ts: () => { const isOver = open.hasTakenOver && open.i':
     'a span that ends is only put in a queue',
-  'service-manager/notifier.ts: () => this.#flush(), RETRY_MS': 'what it tries is caught',
+  'service-manager/sd-notify.ts: () => this.#flush(), RETRY_MS': 'what it tries is caught',
 };
 
 interface Callback {
@@ -115,7 +115,7 @@ describe('what is called back in the supervisor, with nobody around it who catch
     for (const where of [
       'supervisor/serving/folder-guard.ts',
       'channel/channel.ts',
-      'service-manager/notifier.ts',
+      'service-manager/sd-notify.ts',
     ])
       assert.ok(
         all.some((one) => one.where === where),

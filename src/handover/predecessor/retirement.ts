@@ -1,4 +1,4 @@
-import { endIdle, endIdleGently } from '../../connections/idle.js';
+import { endIdle, endIdleGently } from '../../connections/close-idle.js';
 import type { Message } from '../../protocol/messages.js';
 import type { GenerationContext } from '../generation-context.js';
 import { type Giving, passTasks } from '../giving.js';

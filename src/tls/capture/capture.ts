@@ -6,7 +6,7 @@ import { exportKeyingMaterial } from '../keys/key-schedule.js';
 import { type OpensslOffsets, readPlaces, sslOf } from '../search/openssl-offsets.js';
 import { factsOf } from '../state/facts.js';
 import { secretBytes, TLS13_CIPHERS, type Tls13Cipher, type TlsState } from '../state/tls-state.js';
-import { largestPlaintext, unrest } from './rest.js';
+import { largestPlaintext, unrest } from './at-rest.js';
 
 /** A record takes so many bytes on the wire at least: its header, the type of its content, and its tag. */
 const SMALLEST_RECORD_BYTES = 22n;

@@ -22,7 +22,7 @@ interface Waiting {
  * Speaks to a service manager by the notify protocol of systemd. Messages arrive in the order of the calls,
  * and no call blocks. Source: sd_notify(3).
  */
-export class Notifier {
+export class SdNotify {
   readonly #path: string;
   readonly #onFailure: (error: MoultError) => void;
   #waiting: Waiting[] = [];

@@ -6,7 +6,7 @@ import type { MoultError } from '#moult/errors.js';
 import { monotonicMicroseconds } from '#moult/os/clock.js';
 import { closeDescriptor } from '#moult/os/descriptors/descriptor.js';
 import { streamSocketPair } from '#moult/os/sockets/descriptor-socket.js';
-import { Notifier } from '#moult/service-manager/notifier.js';
+import { SdNotify } from '#moult/service-manager/sd-notify.js';
 import { isCloseOnExec, whatIs } from '../support/descriptors.js';
 import { until } from '../support/events.js';
 import { temporaryFolder } from '../support/temporary-folder.js';
@@ -15,8 +15,8 @@ import { Manager } from './service-manager.js';
 
 const unexpected = (error: MoultError) => assert.fail(error);
 
-function notifierOf(later: Later, manager: Manager): Notifier {
-  const notifier = new Notifier(manager.address, unexpected);
+function notifierOf(later: Later, manager: Manager): SdNotify {
+  const notifier = new SdNotify(manager.address, unexpected);
   later(() => notifier.close());
   return notifier;
 }
@@ -104,7 +104,7 @@ describe('speaking to a service manager', () => {
 
   tidy('closes what it could not send', (later) => {
     const manager = new Manager(later);
-    const notifier = new Notifier(manager.address, unexpected);
+    const notifier = new SdNotify(manager.address, unexpected);
     const [near, far] = streamSocketPair();
     for (let n = 0; n < 1500; n += 1) notifier.store('moult/a', near);
     notifier.close();
@@ -141,7 +141,7 @@ describe('speaking to a service manager', () => {
   tidy('tells once where nobody listens, and goes on', (later) => {
     const failures: MoultError[] = [];
     const path = join(temporaryFolder(later), 'none');
-    const notifier = new Notifier(path, (error) => failures.push(error));
+    const notifier = new SdNotify(path, (error) => failures.push(error));
     notifier.ready('it serves');
     notifier.status('still');
     assert.deepEqual(

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import type { ServerResponse } from 'node:http';
 import { describe, mock } from 'node:test';
-import { endIdle, endIdleGently } from '#moult/connections/idle.js';
+import { endIdle, endIdleGently } from '#moult/connections/close-idle.js';
 import { handleOf } from '#moult/node/handle.js';
 import { waitReadable } from '#moult/os/unix-sockets/unix-socket.js';
 import { soon, turns, until } from '../support/events.js';
