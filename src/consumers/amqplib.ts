@@ -142,12 +142,12 @@ class AmqpConsumer implements Consumer {
     this.#wanted = undefined;
     await this.#comingBack;
     const run = this.#run;
-    this.#run = undefined;
     if (run === undefined) return;
     run.inHand.hold();
     try {
       await settledSoonAfter(signal, this.#leave(run, signal, changeover === 'exclusive'), this.#name);
     } finally {
+      this.#run = undefined;
       run.isOver = true;
       run.inHand.giveRunning(
         new Error('the message is returned to the queue: this generation stops consuming'),
@@ -255,11 +255,20 @@ class AmqpConsumer implements Consumer {
       await this.#options.handle(message, { signal, epoch: this.#epoch });
     } catch (error) {
       if (signal.aborted || run.isOver) return;
-      run.channel.nack(message, false, this.#options.onThrow !== 'dead-letter');
+      this.#settle(() => run.channel.nack(message, false, this.#options.onThrow !== 'dead-letter'));
       this.#errors.tell(error, message);
       return;
     }
-    if (!signal.aborted && !run.isOver) run.channel.ack(message);
+    if (!signal.aborted && !run.isOver) this.#settle(() => run.channel.ack(message));
+  }
+
+  /** A connection that is being closed takes no answer: the broker delivers the message again. */
+  #settle(answer: () => void): void {
+    try {
+      answer();
+    } catch (error) {
+      this.#errors.tell(error);
+    }
   }
 
   /**

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import type { Socket } from 'node:net';
 import { describe, it } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { type ChannelModel, type ConfirmChannel, connect } from 'amqplib';
@@ -195,6 +196,55 @@ describe('a consumer of RabbitMQ', { skip }, () => {
       assert.equal(connections.length, 2);
     });
   });
+
+  for (const [who, loses] of [
+    [
+      'the broker',
+      (connection: ChannelModel) =>
+        (connection.connection as unknown as { stream: Socket }).stream.destroy(new Error('lost')),
+    ],
+    ['its own close()', (_: ChannelModel, consumer: Consumer) => void consumer.close?.()],
+  ] as const) {
+    it(`leaves to the next one what it handles when its connection is ended by ${who} while it stops`, async () => {
+      await bench(async ({ make, send, left }) => {
+        const connections: ChannelModel[] = [];
+        const signals: AbortSignal[] = [];
+        let finish = () => {};
+        const finished = new Promise<void>((resolve) => {
+          finish = resolve;
+        });
+        const consumer = make({
+          connect: async () => {
+            const connection = await connect(server().url, { noDelay: true });
+            connections.push(connection);
+            return connection;
+          },
+          onError: () => {},
+          handle: async (_, { signal }) => {
+            signals.push(signal);
+            await finished;
+          },
+        });
+        await send(0, 1);
+        await consumer.start(startOf(1));
+        await until(() => signals.length === 1, 'it is being handled');
+        const stopped = Promise.resolve(consumer.stop(stopBy(10_000)));
+        const [connection] = connections;
+        assert.ok(connection);
+        const closed = new Promise((resolve) => connection.once('close', resolve));
+        loses(connection, consumer);
+        await closed;
+        assert.equal(signals[0]?.aborted, true, 'it has been told');
+        finish();
+        await stopped;
+        while ((await left()) === 0) await pause(5);
+        const seen: number[] = [];
+        await make({ handle: ({ content }) => seen.push(Number(content)) }).start(startOf(2));
+        await until(() => seen.length === 1, 'it has come to the next one');
+        assert.equal(connections.length, 1);
+      });
+    });
+  }
 
   it('begins again when the broker has taken its queue away and it is there again', async () => {
     await bench(async ({ channel, queue, make, send }) => {
