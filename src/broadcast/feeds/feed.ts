@@ -186,7 +186,8 @@ export class Feed {
   canPlace(heard: Heard, giver: object): boolean {
     const { last, isCommon } = this.#compare(heard);
     if (last === undefined) return true;
-    if (!isCommon) return this.#state === 'lost' || this.#waiting.isOver(giver, '');
+    // Also while it is lost: a client that goes on from here would be where this side was before, which may be behind it.
+    if (!isCommon) return this.#waiting.isOver(giver, '');
     const at = this.#eras.indexOf(last.origin);
     const isKept = (origin: string, seq: number) => this.#hub.forgotten(origin) <= seq;
     const hasAll =

@@ -157,6 +157,20 @@ describe('a feed', () => {
     assert.equal(one.hub.canTake(other.heard), true);
   });
 
+  it('has a client wait whose place it cannot know, also while its own subscription is lost', async () => {
+    const { one, other, settle } = await two();
+    one.feed.lost();
+    one.feed.subscribed();
+    other.feed.lost();
+    one.feed.received(1);
+    for (const mark of one.marks) one.feed.marked(mark);
+    const wrongly = 'from here it would go on where this side was, which may be before what it has been sent';
+    assert.equal(other.hub.canTake(one.heard), false, wrongly);
+    other.feed.subscribed();
+    await settle();
+    assert.equal(other.hub.canTake(one.heard), true);
+  });
+
   it('is settled when it is subscribed and its mark is back', async () => {
     const alone = new Process('alone');
     assert.equal(alone.hub.feeds.areSettled, false);
