@@ -8,12 +8,9 @@ import { TaskGiver } from '../tasks/task-giver.js';
 import type { Tasks } from '../tasks/tasks.js';
 import type { GenerationContext } from './generation-context.js';
 
-/** How long what is told to end at the deadline may take to heed it, so that the other side knows how far it came. */
-const HEED_MS = 1000;
-
 /**
  * How long the other side, and whoever comes in its place, may take in all to read what was said last, before this process
- * ends: with {@link HEED_MS} less than the supervisor waits before it kills (`--stop-timeout`, 10 s).
+ * ends: with the time that tasks have to heed their end less than the supervisor waits before it kills (`--stop-timeout`, 10 s).
  */
 const READ_MS = 8000;
 
@@ -135,11 +132,9 @@ export class Giving {
     else this.#state.giveBack(state).then(then);
   }
 
-  /** The service has finished here: tells what is left to tell, also of what was told to end just now. */
+  /** The service has finished here: tells what is left to tell. */
   end(then: () => void): void {
-    const end = () => this.#whenGiven(() => this.#tellRest(), then, then);
-    if (this.#ownTasks.isIdle) end();
-    else this.#ownTasks.settled(HEED_MS).then(end);
+    this.#whenGiven(() => this.#tellRest(), then, then);
   }
 
   /** Gives no more: the handover is called off, or undone. What changes here is still noted. */

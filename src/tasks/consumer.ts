@@ -55,6 +55,9 @@ export interface ConsumerOptions {
    * Default `exclusive`.
    */
   readonly changeover?: 'exclusive' | 'overlap';
-  /** How many milliseconds `stop` may take before its signal aborts; default 10,000. */
+  /**
+   * How many milliseconds `stop` may take before its signal aborts; default 10,000. The end of the drain time-out
+   * aborts it, too.
+   */
   readonly stopWithinMs?: number;
 }

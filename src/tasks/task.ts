@@ -111,6 +111,11 @@ export class Task {
     leaving?.callOff();
   }
 
+  /** Its process is about to end: what still ends or finishes here is told that its time is over. */
+  hurry(): void {
+    this.#leaving?.hurry();
+  }
+
   /** What came up at the former owner after it had given the rest. */
   receive(data: unknown): void {
     this.holding.receive(data);
@@ -208,19 +213,30 @@ export class Task {
 /** The way out of one that leaves: its deadlines, until it stays after all. */
 class Leaving {
   readonly #calledOff = new AbortController();
+  #limit = new AbortController();
   #timer: NodeJS.Timeout | undefined;
   #isKept = false;
+  #isOver = false;
 
   /** @param isKept whether the deadline holds although it stays. */
   within(withinMs: number, goesOn: boolean, isKept: boolean): TaskDeparture {
     const limit = new AbortController();
+    this.#limit = limit;
     this.#isKept = isKept;
-    this.#timer = setTimeout(() => limit.abort(), withinMs);
+    if (this.#isOver) limit.abort();
+    else this.#timer = setTimeout(() => limit.abort(), withinMs);
     return { limit: limit.signal, calledOff: this.#calledOff.signal, withinMs, goesOn };
   }
 
   clear(): void {
     clearTimeout(this.#timer);
+  }
+
+  /** The time is over now, whatever is left of it. */
+  hurry(): void {
+    this.#isOver = true;
+    this.clear();
+    this.#limit.abort();
   }
 
   callOff(): void {

@@ -3,6 +3,9 @@ import type { DrainReport } from '../../protocol/messages.js';
 import type { GenerationContext } from '../generation-context.js';
 import type { Giving } from '../giving.js';
 
+/** How long what is told to end at the deadline may take to heed it, so that the other side knows how far it came. */
+const HEED_MS = 1000;
+
 /**
  * Nothing is left here. Tells the other side what is left to tell, of state, tasks and broadcasts, before the process
  * ends.
@@ -10,7 +13,7 @@ import type { Giving } from '../giving.js';
  * @param then called with the report of the whole process, threads included.
  */
 export function lastWords(
-  { threads }: GenerationContext,
+  { tasks, threads }: GenerationContext,
   giving: Giving | undefined,
   ours: DrainReport,
   then: (report: DrainReport) => void,
@@ -27,7 +30,7 @@ export function lastWords(
       if (hub === undefined) end();
       else hub.flushed().then(end);
     };
-    if (giving === undefined) flush();
-    else giving.end(flush);
+    // A consumer may have been given more time than the drain: what it has in hand goes back to its source first.
+    tasks.hurry(HEED_MS, () => (giving === undefined ? flush() : giving.end(flush)));
   });
 }
