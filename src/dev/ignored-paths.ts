@@ -37,10 +37,18 @@ export class IgnoredPaths {
 
   #of(folder: string): Ignore | undefined {
     if (!this.#files.has(folder)) {
-      const file = join(folder, '.gitignore');
-      this.#files.set(folder, existsSync(file) ? ignore().add(readFileSync(file, 'utf8')) : undefined);
+      this.#files.set(folder, namedBy(join(folder, '.gitignore')));
     }
     return this.#files.get(folder);
+  }
+}
+
+// One that is a folder, or that may not be read, names nothing.
+function namedBy(file: string): Ignore | undefined {
+  try {
+    return ignore().add(readFileSync(file, 'utf8'));
+  } catch {
+    return undefined;
   }
 }
 

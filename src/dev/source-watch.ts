@@ -8,6 +8,14 @@ const ENDINGS = ['js', 'mjs', 'cjs', 'jsx', 'ts', 'mts', 'cts', 'tsx', 'json'];
 /** A save may be several events: a new file in place of the old one, a formatter after it. */
 const SETTLE_MS = 50;
 
+/** What is told of the files that are watched. */
+export interface SourceEvents {
+  /** A file has changed; told once for changes in one breath. */
+  changed(path: string): void;
+  /** Something cannot be watched; all else is. The same failure is told once. */
+  failed(error: Error): void;
+}
+
 /** Watches the sources of a service. */
 export class SourceWatch {
   /** Settles when all that is there is watched. */
@@ -18,13 +26,12 @@ export class SourceWatch {
   /**
    * @param folder the root of the package.
    * @param extra further paths.
-   * @param changed is called with the path that changed, once for changes in one breath.
    */
   constructor(
     folder: string,
     extra: readonly string[],
     settings: NodemonSettings,
-    changed: (path: string) => void,
+    { changed, failed }: SourceEvents,
   ) {
     const ignored = new IgnoredPaths(folder, settings.ignore);
     const endings = new Set((settings.ext.length > 0 ? settings.ext : ENDINGS).map((one) => `.${one}`));
@@ -42,6 +49,14 @@ export class SourceWatch {
       clearTimeout(this.#timer);
       this.#timer = setTimeout(() => changed(path), SETTLE_MS);
     });
+    const told = new Set<string>();
+    this.#watcher.on('error', (cause) => {
+      const error = cause instanceof Error ? cause : new Error(String(cause));
+      const kind = (error as NodeJS.ErrnoException).code ?? error.message;
+      // A link that leads round in a circle leads to nothing that could be watched.
+      if (!told.has(kind) && kind !== 'ELOOP') failed(error);
+      told.add(kind);
+    });
     this.ready = new Promise((done) => {
       this.#watcher.once('ready', () => done());
     });
@@ -53,6 +68,11 @@ export class SourceWatch {
   }
 }
 
+// A link that leads round in a circle is none.
 function isFolderAt(path: string): boolean {
-  return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
+  try {
+    return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
+  } catch {
+    return false;
+  }
 }

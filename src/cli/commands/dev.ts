@@ -72,8 +72,9 @@ async function dev(words: readonly string[], flags: Flags): Promise<number> {
   const root = packageRoot(found?.folder ?? dirname(resolve(cwd, words[0] ?? '.')), cwd);
   const service = new DevService(name, cwd, runWords(name, devCommand(words, cwd), flags));
   const extra = (flags.watch ?? []).map((path) => resolve(cwd, path));
-  const watch = new SourceWatch(root, extra, nodemonSettings(root), (path) => {
-    void service.restart(visibleLine(relative(cwd, path)));
+  const watch = new SourceWatch(root, extra, nodemonSettings(root), {
+    changed: (path) => void service.restart(visibleLine(relative(cwd, path))),
+    failed: (error) => print(`${paint.yellow('!')} ${notWatched(error)}`),
   });
   await watch.ready;
   print(
@@ -89,6 +90,11 @@ async function dev(words: readonly string[], flags: Flags): Promise<number> {
   endKeys();
   await watch.close();
   return 0;
+}
+
+function notWatched({ message, code }: NodeJS.ErrnoException): string {
+  const hint = code === 'ENOSPC' ? '; raise fs.inotify.max_user_watches' : '';
+  return `not everything is watched: ${visibleLine(message)}${hint}`;
 }
 
 function runWords(name: string, words: readonly string[], { config, service }: Flags): string[] {
@@ -172,6 +178,14 @@ class DevService {
       stdio: ['ignore', 'inherit', 'inherit'],
     });
     this.#child = child;
+    child.once('error', (error) => {
+      if (child.pid !== undefined) return;
+      this.#child = undefined;
+      print(
+        `${paint.red('✗')} it could not be started: ${visibleLine(error.message)}; moult tries again when a file changes`,
+      );
+      if (this.#isStopping) this.#end();
+    });
     child.once('exit', (code, signal) => {
       this.#child = undefined;
       if (this.#isStopping) this.#end();

@@ -68,7 +68,7 @@ export class AgentProcess {
     clearTimeout(this.#again);
     const child = this.#child;
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
-    const exited = new Promise((resolve) => child.once('exit', resolve));
+    const exited = new Promise((resolve) => child.once('exit', resolve).once('error', resolve));
     child.stdin?.end(LEAVE);
     const late = setTimeout(() => child.kill('SIGKILL'), LEAVE_MS);
     await exited;

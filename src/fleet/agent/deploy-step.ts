@@ -42,7 +42,8 @@ export function runDeployStep(
       stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
       detached: true,
     });
-    const guard = child.stdio[3] as Writable | null;
+    // Without descriptors for its pipes Node makes none, and says so by an event.
+    const guard = (child.stdio as typeof child.stdio | undefined)?.[3] as Writable | null | undefined;
     guard?.on('error', () => {});
     let output = '';
     let isLate = false;
