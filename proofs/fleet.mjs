@@ -32,7 +32,8 @@ const BROKEN = {
   'fails-check': 'health = 503;',
   'errors-in-b': "if (process.env.ZONE === 'b') status = 500;",
   hangs: 'setTimeout(() => { for (;;); }, 300);',
-  'exits-in-a': "if (process.env.ZONE === 'a') setTimeout(() => process.exit(9), 700);",
+  // In its probation, under load.
+  'exits-in-a': "if (process.env.ZONE === 'a') served = () => setTimeout(() => process.exit(9), 400);",
 };
 
 /** What clients see of a process that ends on purpose. */
@@ -137,16 +138,15 @@ async function rolls({ cluster, hosts }) {
       requestTimeoutMs: 30_000,
     }),
   );
+  /** When each load began, by the monotonic clock of this machine. */
+  const beganAtMs = loads.map((load) => Number(process.hrtime.bigint()) / 1e6 - load.nowMs());
   const ways = Object.keys(BROKEN).concat('undeployable');
-  /** When, and at which hosts, clients met a process that answers 500 or ends on purpose, by the clock of each load. */
-  const onPurpose = [];
   let now = '1';
   for (let n = 0; n < rollCount; n += 1) {
     const isBroken = n % 3 === 2;
     const release = isBroken ? ways[Math.floor(n / 3) % ways.length] : `good-${n}`;
     const before = hosts.map((host) => host.obeyed().length);
     const beganMs = performance.now();
-    const loadsBeganMs = loads.map((load) => load.nowMs());
     const args = [
       'restart',
       'api',
@@ -165,12 +165,7 @@ async function rolls({ cluster, hosts }) {
       '--max-unavailable',
       '4',
     ]);
-    const isTold = hosts.map((host, at) => host.obeyed().length > (before[at] ?? 0));
-    const told = isTold.filter(Boolean).length;
-    const [, zone] = /-in-(.)$/.exec(release) ?? [];
-    for (const [at, host] of hosts.entries())
-      if (isTold[at] && host.zone === zone)
-        onPurpose.push({ release, at, fromMs: loadsBeganMs[at], toMs: loads[at].nowMs() });
+    const told = hosts.filter((host, at) => host.obeyed().length > (before[at] ?? 0)).length;
     const answers = await Promise.all(hosts.map((host) => host.answer()));
     if (!isBroken && code === 0) now = release;
     if (isBroken === (code === 0))
@@ -192,26 +187,41 @@ async function rolls({ cluster, hosts }) {
     sum((one) => one.duplicated),
   ];
   say(`load: ${requests} requests, ${failed} failed, ${lost} lost, ${duplicated} came twice`);
-  // What a canary answers that is broken in its zone, and what goes with its process, fails on purpose: there and then alone.
+  // A failure is on purpose where the process that had the connection then was broken so, and has ended by itself before it.
   const explained = {};
-  const strange = reports.flatMap(({ failures }, at) =>
-    failures.filter((one) => {
-      const broken = onPurpose.find(
-        ({ fromMs, toMs, ...where }) => where.at === at && one.atMs >= fromMs && one.atMs <= toMs,
-      );
-      const isError = one.reason === 'status-5xx';
-      const isGone = ENDED.includes(one.reason);
-      if (broken === undefined || !(broken.release === 'errors-in-b' ? isError : isGone)) return true;
-      explained[broken.release] = (explained[broken.release] ?? 0) + 1;
-      return false;
-    }),
-  );
+  const strange = reports.flatMap(({ failures }, at) => {
+    const { name, zone } = hosts[at];
+    const held = hosts[at].held();
+    return failures.flatMap((one) => {
+      const atMs = one.atMs + beganAtMs[at];
+      const way = wayOf(one, atMs, held, zone);
+      if (way === undefined) {
+        const had = held.filter(({ port }) => port === one.localPort).slice(-3);
+        return [{ name, ...one, atMs, had }];
+      }
+      explained[way] = (explained[way] ?? 0) + 1;
+      return [];
+    });
+  });
   const counted = Object.values(explained).reduce((all, one) => all + one, 0);
-  say(`of these on purpose, at canaries of the broken zone: ${JSON.stringify(explained)}`);
+  say(
+    `of these in processes that were broken on purpose, by what each wrote itself: ${JSON.stringify(explained)}`,
+  );
   for (const one of strange.slice(0, 5)) problems.push(`a request failed: ${JSON.stringify(one)}`);
   if (counted + strange.length < failed + lost)
     problems.push(`${failed + lost} failures, and the list of them has ${counted + strange.length}`);
   if (duplicated > 0) problems.push(`${duplicated} answers came twice`);
+}
+
+/** How the process was broken that had the connection of a failure; undefined where it was none that fails so. */
+function wayOf({ reason, localPort }, atMs, held, zone) {
+  const last = held.findLast((one) => one.what === 'has' && one.port === localPort && one.atMs <= atMs);
+  if (last === undefined) return undefined;
+  const { release, pid } = last;
+  if (reason === 'status-5xx') return release === 'errors-in-b' && zone === 'b' ? release : undefined;
+  const hasExited = held.some((one) => one.what === 'exits' && one.pid === pid && one.atMs <= atMs);
+  const isOnPurpose = release === 'exits-in-a' && zone === 'a' && hasExited;
+  return isOnPurpose && ENDED.includes(reason) ? release : undefined;
 }
 
 async function kills({ cluster, hosts }) {
@@ -276,6 +286,7 @@ async function kills({ cluster, hosts }) {
   for (let n = 0; n < rollCount; n += 1) {
     const release = n % 4 === 3 ? 'throws' : `good-${n}`;
     const before = await Promise.all(hosts.map((host) => host.answer()));
+    const serialBefore = (await rollNow(cluster))?.serial ?? 0;
     const beganMs = performance.now();
     let operator;
     const args = ['restart', 'api', '--release', release, '--watch-for', '2s', '--wave', '2', '--json'];
@@ -299,6 +310,13 @@ async function kills({ cluster, hosts }) {
     );
     if (end === undefined) break;
     await allJoined(cluster, hosts);
+    if (end.serial === serialBefore) {
+      const after = await Promise.all(hosts.map((host) => host.answer()));
+      if (after.join() !== before.join())
+        problems.push(`roll ${n + 1} never began: ${after}, before ${before}`);
+      say(`roll ${n + 1} ${release}: its operator was killed before it began`);
+      continue;
+    }
     // Who was silent learns what was decided, and does it.
     const wrong = await settled(cluster, hosts, end, before, release);
     if (wrong !== undefined) problems.push(`roll ${n + 1} of ${release} (${chosen}): ${wrong}`);

@@ -18,18 +18,31 @@ import { freePort } from '../../scripts/free-ports.mjs';
 
 const cli = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 
-/** Releases by their id: what they do before they listen, and the status of their answers. */
+/**
+ * Releases by their id: what they do before they listen, and the status of their answers. Each process writes which connections
+ * it gets, and that it exits: a connection that ends is known by the process that had it.
+ */
 export function writeReleases(folder, releases) {
   for (const [id, breaks] of Object.entries(releases)) {
     mkdirSync(join(folder, 'releases', id), { recursive: true });
-    const text = `import { createServer } from 'node:http';
+    const text = `import { appendFileSync } from 'node:fs';
+import { createServer } from 'node:http';
 let status = 200;
 let health = 200;
+let served = () => {};
+const note = (what) =>
+  appendFileSync(process.env.HOLDERS, \`\${process.hrtime.bigint()} \${process.pid} ${id} \${what}\\n\`);
+process.on('exit', () => note('exits'));
 ${breaks}
-createServer((request, response) => {
+const server = createServer((request, response) => {
   response.statusCode = request.url === '/healthz' ? health : status;
+  if (request.url !== '/healthz') served();
   response.end('${id}');
-}).listen(Number(process.env.PORT), '127.0.0.1');
+});
+// Nothing but what is broken ends a connection, however slow this machine is.
+Object.assign(server, { keepAliveTimeout: 0, headersTimeout: 0, requestTimeout: 0 });
+server.on('connection', ({ remotePort }) => note(\`has \${remotePort}\`));
+server.listen(Number(process.env.PORT), '127.0.0.1');
 `;
     writeFileSync(join(folder, 'releases', id, 'server.mjs'), text);
   }
@@ -43,6 +56,7 @@ export class Host {
     this.home = join(folder, name);
     this.runFolder = join(this.home, 'run');
     this.log = join(this.home, 'log');
+    this.holders = join(this.home, 'holders');
     this.servers = servers;
     this.runOptions = runOptions;
     mkdirSync(this.runFolder, { recursive: true, mode: 0o700 });
@@ -63,6 +77,7 @@ export class Host {
       XDG_RUNTIME_DIR: this.runFolder,
       PORT: String(this.port),
       ZONE: this.zone,
+      HOLDERS: this.holders,
     };
   }
 
@@ -103,6 +118,15 @@ export class Host {
     return [...this.said().matchAll(/fleet: told to (\w+) by roll (\d+), leader (\d+)/g)].map(
       ([, action, serial, epoch]) => ({ action, serial: Number(serial), epoch: Number(epoch) }),
     );
+  }
+
+  /** Who has had which connection, in order, by the monotonic clock of this machine; and who has exited. */
+  held() {
+    const lines = readFileSync(this.holders, 'utf8').trim().split('\n');
+    return lines.map((line) => {
+      const [ns, pid, release, what, port] = line.split(' ');
+      return { atMs: Number(ns) / 1e6, pid, release, what, port: Number(port) };
+    });
   }
 
   answer() {

@@ -33,6 +33,8 @@ export class Connection {
   #openedAtMs: number | undefined;
   /** Whole responses read so far. */
   answered = 0;
+  /** The port of this side, once it is established. */
+  localPort: number | undefined;
   readonly #socket: Socket;
   readonly #parser: ResponseParser;
   readonly #owner: ConnectionOwner;
@@ -51,6 +53,7 @@ export class Connection {
     this.#socket = dial(options.target, options.tls, () => {
       if (this.#over) return;
       this.#openedAtMs = performance.now();
+      this.localPort = this.#socket.localPort;
       owner.opened();
     });
     this.#socket.on('data', (chunk: Buffer) => this.#read(chunk));

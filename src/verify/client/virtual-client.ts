@@ -245,6 +245,7 @@ export abstract class VirtualClient {
   }
 
   #wrong(what: 'failed' | 'lost' | 'duplicated', reason: FailureReason, detail: string, id: string): void {
+    const { localPort } = this.connection ?? {};
     this.settings.tally.wentWrong({
       what,
       reason,
@@ -253,6 +254,7 @@ export abstract class VirtualClient {
       atMs: this.settings.nowMs(),
       connectionAgeMs: Math.round(this.connection?.ageMs ?? 0),
       answeredBefore: this.connection?.answered ?? 0,
+      ...(localPort === undefined ? {} : { localPort }),
     });
   }
 

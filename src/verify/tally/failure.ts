@@ -47,4 +47,6 @@ export interface Failure {
   readonly connectionAgeMs: number;
   /** Requests that this connection had answered before. */
   readonly answeredBefore: number;
+  /** The port of this side, by which a server knows the connection; absent if there never was one. */
+  readonly localPort?: number;
 }
