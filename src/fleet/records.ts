@@ -1,6 +1,6 @@
 import * as v from 'valibot';
 import { FLEET_PROTOCOL, MAX_LABELS } from './limits.js';
-import { nameSchema, releaseSchema, rollSchema } from './roll/roll.js';
+import { markSchema, nameSchema, releaseSchema, rollSchema } from './roll/roll.js';
 
 /*
  * The values in the buckets. Unknown fields are ignored, so later releases may add some; a protocol that is higher means that
@@ -16,18 +16,18 @@ const action = v.picklist(['restart', 'withdraw', 'undo']);
 export const orderSchema = v.object({
   protocol,
   roll: text(64),
-  serial: count,
+  serial: markSchema,
   action,
-  epoch: count,
+  epoch: markSchema,
   release: v.nullable(releaseSchema),
 });
 
 /** What became of the last instruction that a host obeyed. */
 export const obeyedSchema = v.object({
   roll: text(64),
-  serial: count,
+  serial: markSchema,
   action,
-  epoch: count,
+  epoch: markSchema,
   outcome: v.picklist([
     'running',
     'succeeded',
@@ -45,6 +45,8 @@ export const obeyedSchema = v.object({
   release: v.nullable(releaseSchema),
   /** The generation that the restart brought. */
   made: v.optional(count),
+  /** When its history says that was, to know it by. */
+  madeAt: v.optional(v.pipe(v.number(), v.finite())),
   /** Whether the deploy step has run. */
   isDeployed: v.optional(v.boolean()),
   /** How often it was begun: an agent may be killed in the middle. */
@@ -95,7 +97,7 @@ export const aliveSchema = v.object({
 export const leaseSchema = v.object({
   protocol,
   /** It only grows. */
-  epoch: count,
+  epoch: markSchema,
   /** Null where nobody leads. */
   holder: v.nullable(text(200)),
   /** Makes each renewal another value. */
@@ -120,6 +122,9 @@ export type LeaseRecord = v.InferOutput<typeof leaseSchema>;
 /** A value that was read, or why it means nothing here. */
 export type Read<T> = { readonly value: T } | { readonly trouble: string };
 
+/** How the trouble of a value begins that is not understood here. */
+export const NEWER = 'it is from a newer moult';
+
 /** What bytes of a bucket say; never throws, whoever wrote them. */
 export function read<S extends v.GenericSchema>(
   schema: S,
@@ -137,7 +142,7 @@ export function read<S extends v.GenericSchema>(
   if (parsed.success) return { value: parsed.output };
   const theirs = (value as { protocol?: unknown } | null)?.protocol;
   if (typeof theirs === 'number' && theirs > FLEET_PROTOCOL)
-    return { trouble: `it is from a newer moult (protocol ${theirs}, here ${FLEET_PROTOCOL})` };
+    return { trouble: `${NEWER} (protocol ${theirs}, here ${FLEET_PROTOCOL})` };
   const [issue] = parsed.issues;
   return { trouble: `${v.getDotPath(issue) ?? 'the whole'}: ${issue.message.slice(0, 200)}` };
 }

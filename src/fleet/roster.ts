@@ -1,4 +1,4 @@
-import { MAX_HOST_BYTES, MAX_VALUE_BYTES } from './limits.js';
+import { MAX_HOST_BYTES, MAX_VALUE_BYTES, MOST_CLAIMED } from './limits.js';
 import { type AliveRecord, aliveSchema, type HostRecord, hostSchema, read, rollSchema } from './records.js';
 import type { Roll } from './roll/roll.js';
 import { namesIn, rollKey, token } from './store/keys.js';
@@ -65,9 +65,6 @@ export async function pastRolls(store: FleetStore, service?: string): Promise<Ro
     return 'value' in roll ? [roll.value] : [];
   });
 }
-
-/** What hosts say they have obeyed counts below this: nothing that one of them writes can use up the numbers that are left. */
-const MOST_CLAIMED = Number.MAX_SAFE_INTEGER / 2;
 
 /** The number of the next roll, and the epoch that it begins with: none of them is below what anybody has heard of. */
 export async function nextMarks(

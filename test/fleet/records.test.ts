@@ -31,6 +31,22 @@ describe('a value of a bucket', () => {
     );
   });
 
+  it('takes no number that cannot have grown, and no roll whose waves are not its hosts', () => {
+    const roll = rollOf([['a'], ['b']]);
+    const isTaken = (value: object) => 'value' in read(rollSchema, bytes(value), MAX_VALUE_BYTES);
+    assert.ok(isTaken(roll));
+    for (const broken of [
+      { epoch: Number.MAX_SAFE_INTEGER },
+      { serial: Number.MAX_SAFE_INTEGER },
+      { wave: 2 },
+      { waves: [['a']] },
+      { waves: [['a'], ['b'], ['b']] },
+      { waves: [['a'], ['c']] },
+      { waves: [] },
+    ])
+      assert.ok(!isTaken({ ...roll, ...broken }), JSON.stringify(broken));
+  });
+
   it('says of a newer one that it is newer, and of others what is wrong', () => {
     const order = { protocol: 1, roll: 'x', serial: 1, action: 'restart', epoch: 1, release: null };
     assert.ok('value' in read(orderSchema, bytes({ ...order, since: 'later' }), MAX_HOST_BYTES));

@@ -8,10 +8,10 @@ import { describe } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { createUser, type fromSeed } from '@nats-io/nkeys';
 import { Agent } from '#moult/fleet/agent/agent.js';
-import type { Health, LocalService } from '#moult/fleet/agent/local-service.js';
 import { checked, type FleetSettings } from '#moult/fleet/settings.js';
 import { FleetStore } from '#moult/fleet/store/store.js';
 import { fleet } from '../fleet/hosts.js';
+import { Obedient } from '../fleet/obedient.js';
 import { brokerOf } from '../support/brokers.js';
 import { freePort } from '../support/free-ports.js';
 import { lacksServer } from '../support/message-service.js';
@@ -49,39 +49,15 @@ async function serve(folder: string, config: string, port: number, env: object, 
   });
 }
 
-/** A service that does as it is told. */
-class Obedient implements LocalService {
-  readonly hasDeploy = false;
-  generation = 1;
-
-  async health(): Promise<Health> {
-    const none = { connections: 0, inFlight: 0, restarts: 0, crashes: 0 };
-    return { state: 'serving', generation: this.generation, isSettled: true, ...none };
-  }
-
-  async history(): Promise<[]> {
-    return [];
-  }
-
-  async restart(): Promise<{ generation: number }> {
-    this.generation += 1;
-    return { generation: this.generation };
-  }
-
-  async rollback(): Promise<{ generation: number }> {
-    return { generation: this.generation };
-  }
-
-  async deploy(): Promise<void> {}
-}
-
 describe('permissions of a fleet', { skip: lacksServer(broker) }, () => {
   tidy('let an operator roll, a watcher read, and a host speak only of itself', async (later) => {
     const folder = temporaryFolder(later);
     const port = await freePort();
     const example = readFileSync(join(root, 'examples/fleet/nats.conf'), 'utf8');
     const secrets = {
+      ADMIN_PASSWORD: 'a-secret',
       OPERATOR_PASSWORD: 'o-secret',
+      LEADER_PASSWORD: 'l-secret',
       WATCHER_PASSWORD: 'w-secret',
       WEB_1_PASSWORD: 'h-secret',
     };
@@ -95,8 +71,10 @@ describe('permissions of a fleet', { skip: lacksServer(broker) }, () => {
       writeFileSync(path, JSON.stringify({ servers: of(user, password).servers, inbox: `_INBOX_${user}` }));
       return path;
     };
-    const operator = await FleetStore.open(of('operator', 'o-secret'));
-    later(() => operator.close());
+    // Who may not create the buckets says so; the admin does, by any command.
+    const early = await fleet(file('operator', 'o-secret'), 'status');
+    assert.match(early.stderr, /MOULT_FLEET_UNREACHABLE/);
+    assert.equal((await fleet(file('admin', 'a-secret'), 'status')).code, 0);
 
     const service = new Obedient();
     const said: string[] = [];
@@ -113,7 +91,7 @@ describe('permissions of a fleet', { skip: lacksServer(broker) }, () => {
     assert.equal(watcher.code, 1, 'who only watches begins no roll');
     const leading = spawn(
       process.execPath,
-      [join(root, 'dist/cli/main.js'), 'fleet', 'lead', '--fleet', file('operator', 'o-secret')],
+      [join(root, 'dist/cli/main.js'), 'fleet', 'lead', '--fleet', file('leader', 'l-secret')],
       { stdio: 'ignore' },
     );
     const ended = once(leading, 'exit');
@@ -124,6 +102,17 @@ describe('permissions of a fleet', { skip: lacksServer(broker) }, () => {
     const rolled = await fleet(file('operator', 'o-secret'), 'restart', 'api', '--watch-for', '0');
     assert.equal(rolled.code, 0, rolled.stderr + rolled.stdout + said);
     assert.equal(service.generation, 2);
+    // All that an operator may do, and what a watcher may see.
+    const undone = await fleet(file('operator', 'o-secret'), 'rollback', 'api');
+    assert.equal(undone.code, 0, undone.stderr + undone.stdout + said);
+    assert.deepEqual(service.told, ['restart', 'rollback']);
+    assert.match((await fleet(file('operator', 'o-secret'), 'history')).stdout, /undone/);
+    assert.equal((await fleet(file('watcher', 'w-secret'), 'watch', 'api')).code, 1);
+    for (const args of [
+      ['undo', 'api'],
+      ['forget', 'web-1'],
+    ])
+      assert.notEqual((await fleet(file('watcher', 'w-secret'), ...args)).code, 0);
     assert.ok(!rolled.stdout.includes('secret') && !rolled.stderr.includes('secret'));
 
     // What it may not write is not written, whatever it tries.
@@ -132,7 +121,35 @@ describe('permissions of a fleet', { skip: lacksServer(broker) }, () => {
     for (const key of ['order.web-2.api', 'roll.api', 'lease.api', 'host.web-2.api'])
       await assert.rejects(host.main.put(key, 'evil'), key);
     await assert.rejects(host.main.get('roll.api'));
-    assert.equal(await operator.main.get('order.web-2.api'), undefined);
+    const MAY: Readonly<Record<string, readonly string[]>> = {
+      'operator:o-secret': ['roll.other'],
+      'leader:l-secret': ['roll.other', 'order.web-2.other', 'lease.other', 'past.other.1'],
+      'watcher:w-secret': [],
+    };
+    const KEYS = [
+      'roll.other',
+      'order.web-2.other',
+      'lease.other',
+      'past.other.1',
+      'host.web-2.other',
+      'else',
+    ];
+    for (const [who, may] of Object.entries(MAY)) {
+      const [user = '', password = ''] = who.split(':');
+      const store = await FleetStore.open(of(user, password));
+      later(() => store.close());
+      for (const key of KEYS) {
+        const written = await store.main.put(key, 'x').then(
+          () => true,
+          () => false,
+        );
+        assert.equal(written, may.includes(key), `${user} writes ${key}`);
+      }
+      await assert.rejects(store.alive.put('host.web-2.other', 'x'));
+    }
+    const admin = await FleetStore.open(of('admin', 'a-secret'));
+    later(() => admin.close());
+    assert.equal(await admin.main.get('order.web-2.api'), undefined);
     const refused = await fleet(file('operator', 'wrong'), 'status');
     assert.equal(refused.code, 1);
     assert.match(refused.stderr, /MOULT_FLEET_UNREACHABLE/);

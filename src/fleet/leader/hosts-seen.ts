@@ -1,8 +1,9 @@
-import { MAX_HOST_BYTES } from '../limits.js';
+import { LEADING_HEARTBEAT_MS, MAX_HOST_BYTES } from '../limits.js';
 import { type AliveRecord, aliveSchema, type HostRecord, hostSchema, read } from '../records.js';
 import { type HostEvent, hostStates, isUnderWay } from '../roll/host-states.js';
 import type { Roll } from '../roll/roll.js';
 import type { Happened, Report } from '../roll/roll-machine.js';
+import type { BucketEntry } from '../store/bucket.js';
 import { namesIn, token } from '../store/keys.js';
 import { ALIVE_MS, type FleetStore } from '../store/store.js';
 
@@ -36,21 +37,22 @@ export class HostsSeen {
   async begin(): Promise<void> {
     const { main, alive } = this.#store;
     const pattern = `host.*.${token(this.#service)}`;
-    this.#ends.push(
-      await main.watch(pattern, ({ key, bytes }) => {
-        const found = read(hostSchema, bytes, MAX_HOST_BYTES);
-        // What means nothing is as good as nothing: its host falls silent for the roll.
-        if ('value' in found) this.#records.set(namesIn(key)[0] ?? '', found.value);
-      }),
-      await alive.watch(pattern, ({ key, bytes }) => {
-        const found = read(aliveSchema, bytes, MAX_HOST_BYTES);
-        // Where only the agent answers, the host is as silent as without one; its figures say nothing.
-        if (!('value' in found) || found.value.state === 'silent') return;
-        const [host = ''] = namesIn(key);
-        this.#alive.set(host, found.value);
-        this.#silentMs.set(host, this.#passedMs);
-      }),
-    );
+    const often = { heartbeatMs: LEADING_HEARTBEAT_MS };
+    const reports = ({ key, bytes }: BucketEntry) => {
+      const found = read(hostSchema, bytes, MAX_HOST_BYTES);
+      // What means nothing is as good as nothing: its host falls silent for the roll.
+      if ('value' in found) this.#records.set(namesIn(key)[0] ?? '', found.value);
+    };
+    const beats = ({ key, bytes }: BucketEntry) => {
+      const found = read(aliveSchema, bytes, MAX_HOST_BYTES);
+      // Where only the agent answers, the host is as silent as without one; its figures say nothing.
+      if (!('value' in found) || found.value.state === 'silent') return;
+      const [host = ''] = namesIn(key);
+      this.#alive.set(host, found.value);
+      this.#silentMs.set(host, this.#passedMs);
+    };
+    this.#ends.push(await main.watch(pattern, reports, often));
+    this.#ends.push(await alive.watch(pattern, beats, often));
   }
 
   end(): void {

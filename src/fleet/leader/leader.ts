@@ -1,4 +1,4 @@
-import { FLEET_PROTOCOL, MAX_HOST_BYTES } from '../limits.js';
+import { FLEET_PROTOCOL, MAX_HOST_BYTES, MOST_CLAIMED } from '../limits.js';
 import { pause } from '../pause.js';
 import { type LeaseRecord, leaseSchema, read } from '../records.js';
 import { leaseKey, rollKey } from '../store/keys.js';
@@ -76,7 +76,8 @@ export class Leader {
     if (revision <= this.#seen.revision) return;
     const found = read(leaseSchema, bytes, MAX_HOST_BYTES);
     // What nobody can read nobody holds; the epoch of what was there before is not forgotten.
-    const record = 'value' in found ? found.value : { ...FREE, epoch: this.#seen.record.epoch };
+    const isOne = 'value' in found && found.value.epoch < MOST_CLAIMED;
+    const record = isOne ? found.value : { ...FREE, epoch: this.#seen.record.epoch };
     this.#seen = { record, revision, atMs: performance.now() };
   }
 

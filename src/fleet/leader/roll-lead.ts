@@ -1,7 +1,13 @@
-import { FLEET_PROTOCOL, MAX_HOST_BYTES, MAX_PAST_ROLLS, MAX_VALUE_BYTES } from '../limits.js';
+import {
+  FLEET_PROTOCOL,
+  LEADING_HEARTBEAT_MS,
+  MAX_HOST_BYTES,
+  MAX_PAST_ROLLS,
+  MAX_VALUE_BYTES,
+} from '../limits.js';
 import { pause } from '../pause.js';
-import { type Order, orderSchema, read, rollSchema } from '../records.js';
-import { isUnderWay } from '../roll/host-states.js';
+import { NEWER, type Order, orderSchema, read, rollSchema } from '../records.js';
+import { isOpen, isUnderWay } from '../roll/host-states.js';
 import { judge } from '../roll/obedience.js';
 import type { Roll } from '../roll/roll.js';
 import { advance, type Happened, ordersOf } from '../roll/roll-machine.js';
@@ -14,6 +20,7 @@ import { HostsSeen } from './hosts-seen.js';
 const TURN_MS = 200;
 /** A pause of this process counts as so much: what it did not see meanwhile was no silence of others. */
 const MOST_TURN_MS = 1000;
+const LOOK_MS = 10_000;
 /** How many instructions are on their way at once. */
 const AT_ONCE = 50;
 
@@ -46,6 +53,7 @@ export class RollLead {
   /** The epoch of a leader that has written the roll and is later than this one; else 0. */
   laterEpoch = 0;
   readonly #given = new Map<string, Given>();
+  #nextLookMs = 0;
 
   constructor(parts: RollLeadParts) {
     this.#parts = parts;
@@ -70,7 +78,7 @@ export class RollLead {
       ({ revision }) => {
         this.#heardRevision = Math.max(this.#heardRevision, revision);
       },
-      { withValues: false },
+      { withValues: false, heartbeatMs: LEADING_HEARTBEAT_MS },
     );
     try {
       await hosts.begin();
@@ -94,7 +102,7 @@ export class RollLead {
   async #turn(hosts: HostsSeen, canaries: CanaryWatch): Promise<boolean> {
     if (this.#heardRevision > this.#revision) {
       const trouble = await this.#read();
-      if (trouble !== undefined) throw new Error(trouble);
+      if (trouble !== undefined && !(await this.#restore(trouble))) return false;
     }
     const roll = this.#roll;
     if (roll === undefined) return true;
@@ -107,9 +115,12 @@ export class RollLead {
       const { endedAt, ...running } = next;
       const written = isOver ? { ...running, endedAt: endedAt ?? Date.now() } : running;
       if (!this.#parts.isValid()) return false;
+      // Whoever leads after this one may find the next roll in the place of this one.
+      if (isOver) await this.#parts.store.main.compareAndSet(this.#pastKey(written), written, 0);
       if (!(await this.#write(written))) return false;
       this.#tell(roll, written);
     }
+    await this.#lookAgain();
     await this.#give(hosts);
     const now = this.#roll ?? roll;
     const isBusy = Object.values(now.hosts).some(({ state }) => isUnderWay(state));
@@ -161,12 +172,27 @@ export class RollLead {
     }
   }
 
+  // What a host was told, and has not come to, somebody may have written over or removed since.
+  async #lookAgain(): Promise<void> {
+    const { store, service } = this.#parts;
+    if (performance.now() < this.#nextLookMs) return;
+    this.#nextLookMs = performance.now() + LOOK_MS;
+    const open = Object.entries(this.#roll?.hosts ?? {}).filter(([, { state }]) => isOpen(state));
+    for (const [host] of open.slice(0, AT_ONCE)) {
+      const found = await store.main.get(orderKey(host, service));
+      if (found === undefined) this.#given.delete(host);
+      else if (found.revision > (this.#given.get(host)?.revision ?? 0))
+        this.#given.set(host, { order: orderIn(found.bytes), revision: found.revision });
+    }
+  }
+
   async #readGiven(): Promise<void> {
     const { store, service } = this.#parts;
     for (const { key, bytes, revision } of await store.main.all(`order.*.${token(service)}`)) {
       const [host = ''] = namesIn(key);
       this.#given.set(host, { order: orderIn(bytes), revision });
     }
+    this.#nextLookMs = performance.now() + LOOK_MS;
   }
 
   /** @returns what is wrong with what is there. */
@@ -183,6 +209,15 @@ export class RollLead {
     if ('trouble' in roll) return roll.trouble;
     this.#roll = roll.value;
     return undefined;
+  }
+
+  // What nobody can read is none of a leader's; one that is newer may have written what only it understands.
+  async #restore(trouble: string): Promise<boolean> {
+    if (this.#roll === undefined || trouble.includes(NEWER)) throw new Error(trouble);
+    this.#parts.log.warn(
+      `fleet: the roll of ${this.#parts.service} was written over (${trouble}) and is restored`,
+    );
+    return this.#write(this.#roll);
   }
 
   async #write(roll: Roll): Promise<boolean> {
@@ -210,9 +245,13 @@ export class RollLead {
     );
   }
 
+  #pastKey({ serial }: Roll): string {
+    return pastKey(this.#parts.service, serial);
+  }
+
   async #keepPast(roll: Roll): Promise<void> {
     const { store, service } = this.#parts;
-    await store.main.put(pastKey(service, roll.serial), roll);
+    await store.main.put(this.#pastKey(roll), roll);
     if (roll.serial > MAX_PAST_ROLLS) await store.main.remove(pastKey(service, roll.serial - MAX_PAST_ROLLS));
   }
 }

@@ -124,3 +124,8 @@ export function isUnavailable({
 export function isUnderWay(state: HostState): boolean {
   return state === 'ordered' || state === 'running' || state === 'withdrawing' || state === 'undoing';
 }
+
+/** Whether it was told something that it has not come to yet, also where nobody waits for that. */
+export function isOpen(state: HostState): boolean {
+  return isUnderWay(state) || state === 'unknown' || state === 'withdraw-unknown' || state === 'undo-unknown';
+}

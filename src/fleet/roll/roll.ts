@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { FLEET_PROTOCOL, MAX_HOSTS } from '../limits.js';
+import { FLEET_PROTOCOL, MAX_HOSTS, MAX_MARK } from '../limits.js';
 import { hostStates } from './host-states.js';
 import { rollPhases } from './roll-phases.js';
 
@@ -11,6 +11,9 @@ const text = (max: number) => v.pipe(v.string(), v.maxLength(max));
 export const nameSchema = v.pipe(v.string(), v.regex(/^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$/));
 /** The id of a release, as `--release` names it: it becomes a variable of the deploy step. */
 export const releaseSchema = v.pipe(v.string(), v.regex(/^[A-Za-z0-9][A-Za-z0-9._:@/+-]{0,127}$/));
+
+/** The number of a roll, or an epoch. */
+export const markSchema = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(MAX_MARK));
 
 const states = v.picklist(Object.keys(hostStates) as (keyof typeof hostStates)[]);
 const phases = v.picklist(Object.keys(rollPhases) as (keyof typeof rollPhases)[]);
@@ -38,12 +41,11 @@ export const termsSchema = v.object({
   maxSlowdown: v.pipe(v.number(), v.minValue(1)),
 });
 
-/** A roll as it is in the bucket. */
-export const rollSchema = v.object({
+const rollEntries = v.object({
   protocol: v.pipe(count, v.maxValue(FLEET_PROTOCOL)),
   id: text(64),
   /** Each roll of a service has the next number. */
-  serial: v.pipe(count, v.minValue(1)),
+  serial: v.pipe(markSchema, v.minValue(1)),
   service: nameSchema,
   /** The release that hosts are to deploy first; null where they restart what their paths hold. */
   release: v.nullable(releaseSchema),
@@ -54,7 +56,7 @@ export const rollSchema = v.object({
   /** When it ended, by the clock of its last leader, for people. */
   endedAt: v.optional(v.number()),
   /** Of the leader that wrote it last: it only grows. */
-  epoch: count,
+  epoch: markSchema,
   phase: phases,
   /** The wave that is under way, from 0 on. */
   wave: count,
@@ -76,6 +78,16 @@ export const rollSchema = v.object({
   /** Why it failed, was stopped or undone. */
   reason: v.optional(text(800)),
 });
+
+/** A roll as it is in the bucket. */
+export const rollSchema = v.pipe(
+  rollEntries,
+  v.check(({ waves, hosts }) => {
+    const names = waves.flat();
+    return names.length === Object.keys(hosts).length && names.every((name) => Object.hasOwn(hosts, name));
+  }, 'each host belongs to one wave'),
+  v.check(({ waves, wave }) => wave < Math.max(1, waves.length), 'there is no such wave'),
+);
 
 /** A roll: its plan, its terms, and how far each host is. */
 export type Roll = v.InferOutput<typeof rollSchema>;

@@ -12,28 +12,45 @@ const WRONG_LAST_SEQUENCE = 10_071;
 
 /** How many values are asked for at once. */
 const AT_ONCE = 100;
+const HEARTBEAT_MS = 5000;
+
+/** What is to be watched of a bucket. */
+export interface Watched {
+  readonly pattern: string;
+  readonly told: (entry: BucketEntry) => void;
+  readonly withValues: boolean;
+  readonly heartbeatMs: number;
+}
+
+/** What a bucket is made of. */
+export interface BucketParts {
+  readonly kv: KV;
+  /** Asks the server which keys fit a pattern. */
+  readonly keysOf: (pattern: string) => Promise<string[]>;
+  /** Replaces what has this revision. @returns the new one; undefined where somebody else has written meanwhile. */
+  readonly replace: (key: string, text: string, revision: number) => Promise<number | undefined>;
+  /** Tells what is written, until its answer is called. */
+  readonly watching: (watched: Watched) => Promise<() => void>;
+}
 
 /** A bucket, with writes that compare first. */
 export class Bucket {
-  readonly #kv: KV;
-  readonly #keysOf: (pattern: string) => Promise<string[]>;
+  readonly #parts: BucketParts;
 
-  /** @param keysOf asks the server which keys fit a pattern. */
-  constructor(kv: KV, keysOf: (pattern: string) => Promise<string[]>) {
-    this.#kv = kv;
-    this.#keysOf = keysOf;
+  constructor(parts: BucketParts) {
+    this.#parts = parts;
   }
 
   /** The value of a key; undefined where it has none. */
   async get(key: string): Promise<BucketEntry | undefined> {
-    const found = await this.#kv.get(key);
+    const found = await this.#parts.kv.get(key);
     if (found === null || found.operation !== 'PUT') return undefined;
     return { key, bytes: found.value, revision: found.revision };
   }
 
   /** Sets a key that only the caller writes. @returns the revision. */
   put(key: string, value: unknown): Promise<number> {
-    return this.#kv.put(key, JSON.stringify(value));
+    return this.#parts.kv.put(key, JSON.stringify(value));
   }
 
   /**
@@ -43,7 +60,9 @@ export class Bucket {
   async compareAndSet(key: string, value: unknown, revision: number): Promise<number | undefined> {
     const text = JSON.stringify(value);
     try {
-      return await (revision === 0 ? this.#kv.create(key, text) : this.#kv.update(key, text, revision));
+      return await (revision === 0
+        ? this.#parts.kv.create(key, text)
+        : this.#parts.replace(key, text, revision));
     } catch (error) {
       if ((error as { code?: unknown }).code === WRONG_LAST_SEQUENCE) return undefined;
       throw error;
@@ -52,7 +71,7 @@ export class Bucket {
 
   /** Removes a key. */
   async remove(key: string): Promise<void> {
-    await this.#kv.purge(key);
+    await this.#parts.kv.purge(key);
   }
 
   /**
@@ -60,7 +79,7 @@ export class Bucket {
    * is pending: what is written over meanwhile stays pending for ever. Seen with nats-server 2.9.10.
    */
   async all(pattern: string): Promise<BucketEntry[]> {
-    const keys = await this.#keysOf(pattern);
+    const keys = await this.#parts.keysOf(pattern);
     const found: BucketEntry[] = [];
     for (let from = 0; from < keys.length; from += AT_ONCE) {
       const some = await Promise.all(keys.slice(from, from + AT_ONCE).map((key) => this.get(key)));
@@ -70,21 +89,16 @@ export class Bucket {
   }
 
   /**
-   * Tells each value whose key fits, and each that is written from then on; those that are there may come twice.
+   * Tells each value whose key fits, and each that is written from then on; some may come twice, or an older one once more.
    * @param withValues whether to send the values, too.
+   * @param heartbeatMs within so long, two and a half times, it is noticed that the servers tell nothing any more.
    * @returns ends it.
    */
-  async watch(
+  watch(
     pattern: string,
     told: (entry: BucketEntry) => void,
-    { withValues = true, ended = (): void => {} } = {},
+    { withValues = true, heartbeatMs = HEARTBEAT_MS } = {},
   ): Promise<() => void> {
-    const entries = await this.#kv.watch({ key: pattern, headers_only: !withValues });
-    const reading = async () => {
-      for await (const { key, value, revision, operation } of entries)
-        if (operation === 'PUT') told({ key, bytes: value, revision });
-    };
-    reading().then(ended, ended);
-    return () => entries.stop();
+    return this.#parts.watching({ pattern, told, withValues, heartbeatMs });
   }
 }

@@ -1,6 +1,6 @@
-import { EventEmitter, on } from 'node:events';
+import { EventEmitter } from 'node:events';
 import type { KV } from '@nats-io/kv';
-import { Bucket } from '#moult/fleet/store/bucket.js';
+import { Bucket, type Watched } from '#moult/fleet/store/bucket.js';
 import type { FleetStore } from '#moult/fleet/store/store.js';
 
 interface Kept {
@@ -18,9 +18,12 @@ export class LaggingKv {
   readonly #writes = new EventEmitter();
 
   /** As a bucket of a fleet. */
-  readonly bucket = new Bucket(this as unknown as KV, async (pattern) =>
-    [...this.#values.keys()].filter(fits(pattern)),
-  );
+  readonly bucket = new Bucket({
+    kv: this as unknown as KV,
+    keysOf: async (pattern) => [...this.#values.keys()].filter(fits(pattern)),
+    replace: (key, text, revision) => this.update(key, text, revision),
+    watching: (watched) => this.#watch(watched),
+  });
 
   async get(key: string): Promise<Kept | null> {
     const all = this.#values.get(key) ?? [];
@@ -52,15 +55,13 @@ export class LaggingKv {
     return this.put(key, text);
   }
 
-  async watch({ key }: { key: string }): Promise<AsyncIterable<Kept> & { stop(): void }> {
-    const ending = new AbortController();
-    const writes = on(this.#writes, 'write', { signal: ending.signal });
-    const there = [...this.#values].flatMap(([name, all]) => (fits(key)(name) ? all.slice(-1) : []));
-    async function* entries(): AsyncGenerator<Kept> {
-      yield* there;
-      for await (const [kept] of writes as AsyncIterable<[Kept]>) if (fits(key)(kept.key)) yield kept;
-    }
-    return Object.assign(entries(), { stop: () => ending.abort() });
+  async #watch({ pattern, told }: Watched): Promise<() => void> {
+    const tell = (kept: Kept) => {
+      if (fits(pattern)(kept.key)) told({ ...kept, bytes: kept.value });
+    };
+    for (const all of this.#values.values()) for (const kept of all.slice(-1)) setImmediate(tell, kept);
+    this.#writes.on('write', tell);
+    return () => this.#writes.off('write', tell);
   }
 }
 
