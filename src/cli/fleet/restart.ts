@@ -5,9 +5,9 @@ import { Command, Option } from 'commander';
 import { MoultError } from '../../errors.js';
 import { FLEET_PROTOCOL, MAX_HOSTS } from '../../fleet/limits.js';
 import { pause } from '../../fleet/pause.js';
+import { isOver } from '../../fleet/roll/asking.js';
 import { type Amount, amountOf, type Canaries, planWaves } from '../../fleet/roll/plan.js';
 import type { Roll } from '../../fleet/roll/roll.js';
-import { hasEnded } from '../../fleet/roll/roll-phases.js';
 import { type FoundRoll, isHeard, type Member, membersOf, nextMarks, rollOf } from '../../fleet/roster.js';
 import { rollKey } from '../../fleet/store/keys.js';
 import type { FleetStore } from '../../fleet/store/store.js';
@@ -17,7 +17,7 @@ import { oneOf, share, timeOption } from '../options/option-types.js';
 import { settingsFrom, withFleet, withStore } from './open.js';
 import { amount, canaries, factor, release } from './roll-options.js';
 import { planText } from './show/plan-text.js';
-import { follow } from './watch.js';
+import { type Begun, follow } from './watch.js';
 
 /** So often, and in such steps, it is looked whether the roll before has ended. */
 const MOST_LOOKS = 5;
@@ -114,8 +114,8 @@ export function restartCommand(): Command {
     });
 }
 
-/** @returns the revision of the roll that it began; undefined where it was only shown. */
-async function begin(store: FleetStore, name: string, flags: Flags): Promise<number | undefined> {
+/** @returns the roll that it began; undefined where it was only shown. */
+async function begin(store: FleetStore, name: string, flags: Flags): Promise<Begun | undefined> {
   const members = await membersOf(store, name);
   const before = await endedRoll(store, name);
   const { epoch, ...marks } = await nextMarks(store, name, members);
@@ -124,9 +124,9 @@ async function begin(store: FleetStore, name: string, flags: Flags): Promise<num
   else print(planText(roll, members, screenOf(process.stdout).columns));
   if (flags.plan === true || !(await isWanted(flags))) return undefined;
   const revision = await store.main.compareAndSet(rollKey(name), { ...roll, epoch }, before?.revision ?? 0);
-  if (revision !== undefined) return revision;
+  if (revision !== undefined) return { revision, serial: roll.serial };
   const now = await rollOf(store, name);
-  throw now !== undefined && 'roll' in now && !hasEnded(now.roll.phase)
+  throw now !== undefined && 'roll' in now && !isOver(now.roll)
     ? inProgress(now.roll)
     : new MoultError('MOULT_ROLL_IN_PROGRESS', `another roll of ${name} has just begun`);
 }
@@ -135,7 +135,7 @@ async function begin(store: FleetStore, name: string, flags: Flags): Promise<num
 async function endedRoll(store: FleetStore, name: string): Promise<FoundRoll | undefined> {
   for (let times = 1; ; times += 1) {
     const found = await rollOf(store, name);
-    if (found === undefined || 'trouble' in found || hasEnded(found.roll.phase)) return found;
+    if (found === undefined || 'trouble' in found || isOver(found.roll)) return found;
     if (times === MOST_LOOKS) throw inProgress(found.roll);
     await pause(LOOK_MS);
   }
@@ -218,7 +218,8 @@ function nobody(name: string, members: readonly Member[]): MoultError {
   return new MoultError('MOULT_NOT_RUNNING', what);
 }
 
-function inProgress({ service, serial, phase, by }: Roll): MoultError {
-  const what = `roll ${serial} of ${service}, started by ${by}, has not ended: it is ${phase}`;
+function inProgress({ service, serial, phase, by, asked }: Roll): MoultError {
+  const request = asked === null ? '' : `, and ${asked} of it was requested`;
+  const what = `roll ${serial} of ${service}, started by ${by}, has not ended: it is ${phase}${request}`;
   return new MoultError('MOULT_ROLL_IN_PROGRESS', what);
 }

@@ -1,14 +1,15 @@
 import { Command } from 'commander';
 import { MoultError } from '../../errors.js';
 import { pause } from '../../fleet/pause.js';
+import { mayAsk } from '../../fleet/roll/asking.js';
 import type { Asked, Roll } from '../../fleet/roll/roll.js';
-import { hasEnded, rollPhases } from '../../fleet/roll/roll-phases.js';
+import { hasEnded } from '../../fleet/roll/roll-phases.js';
 import { rollOf } from '../../fleet/roster.js';
 import { rollKey } from '../../fleet/store/keys.js';
 import type { FleetStore } from '../../fleet/store/store.js';
 import { print } from '../../terminal/print.js';
 import { settingsFrom, withFleet, withStore } from './open.js';
-import { follow } from './watch.js';
+import { type Begun, follow } from './watch.js';
 
 /** So often it is tried where others write the roll, and so often where it does not fit. */
 const MOST_TIMES = 50;
@@ -39,12 +40,12 @@ function steer(word: string, description: string, asked: Asked): Command {
   return command
     .option('--json', 'print each change and the result as lines of JSON')
     .action(async (name: string, { fleet, json, wait }: Flags) => {
-      const revision = await withStore(fleet, (store) => ask(store, name, word, asked));
+      const begun = await withStore(fleet, (store) => ask(store, name, word, asked));
       if (!isLong || !wait) {
         if (json !== true) print(`${word} of ${name} requested; moult fleet status shows its progress`);
         return;
       }
-      await follow(await settingsFrom(fleet), name, json === true, revision).catch((error: unknown) => {
+      await follow(await settingsFrom(fleet), name, json === true, begun).catch((error: unknown) => {
         // That is what was asked for.
         if (!(error instanceof MoultError) || error.code !== 'MOULT_ROLL_FAILED') throw error;
         const isAsked = error.message.includes(`was ${asked === 'undo' ? 'undone' : 'stopped'}:`);
@@ -54,12 +55,12 @@ function steer(word: string, description: string, asked: Asked): Command {
     });
 }
 
-/** @returns the revision that asks for it. */
-async function ask(store: FleetStore, name: string, word: string, asked: Asked): Promise<number> {
+/** @returns the roll, from the revision on that asks for it. */
+async function ask(store: FleetStore, name: string, word: string, asked: Asked): Promise<Begun> {
   for (let times = 1; ; times += 1) {
     try {
-      const revision = await askOnce(store, name, word, asked);
-      if (revision !== undefined) return revision;
+      const begun = await askOnce(store, name, word, asked);
+      if (begun !== undefined) return begun;
     } catch (error) {
       if (times >= MOST_LOOKS) throw error;
     }
@@ -77,20 +78,24 @@ async function askOnce(
   name: string,
   word: string,
   asked: Asked,
-): Promise<number | undefined> {
+): Promise<Begun | undefined> {
   const found = await rollOf(store, name);
   if (found === undefined || 'trouble' in found) {
     const why = found === undefined ? '' : `; its record cannot be used: ${found.trouble}`;
     throw new MoultError('MOULT_NOT_RUNNING', `there is no roll of ${name} in this fleet${why}`);
   }
   assertFits(found.roll, word, asked);
-  return store.main.compareAndSet(rollKey(name), { ...found.roll, asked }, found.revision);
+  const revision = await store.main.compareAndSet(rollKey(name), { ...found.roll, asked }, found.revision);
+  return revision === undefined ? undefined : { revision, serial: found.roll.serial };
 }
 
-function assertFits({ service, serial, phase }: Roll, word: string, asked: Asked): void {
+function assertFits(roll: Roll, word: string, asked: Asked): void {
+  const { service, serial, phase } = roll;
   const what = `roll ${serial} of ${service} is ${phase}`;
   if (word === 'rollback' && !hasEnded(phase))
     throw new MoultError('MOULT_ROLL_IN_PROGRESS', `${what}: use moult fleet undo`);
-  if (rollPhases[phase][asked] === undefined)
-    throw new MoultError('MOULT_BAD_OPTION', `${what}: there is nothing to ${word}`);
+  const may = mayAsk(roll, asked);
+  if (may === 'outweighed')
+    throw new MoultError('MOULT_ROLL_IN_PROGRESS', `${what}, and ${roll.asked} of it was requested`);
+  if (may === 'unfit') throw new MoultError('MOULT_BAD_OPTION', `${what}: there is nothing to ${word}`);
 }

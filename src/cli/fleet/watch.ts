@@ -1,10 +1,11 @@
 import { Command } from 'commander';
 import { MoultError } from '../../errors.js';
-import { MAX_VALUE_BYTES } from '../../fleet/limits.js';
+import { LEADING_HEARTBEAT_MS, MAX_VALUE_BYTES } from '../../fleet/limits.js';
 import { pause } from '../../fleet/pause.js';
 import { read, rollSchema } from '../../fleet/records.js';
 import type { Roll } from '../../fleet/roll/roll.js';
 import { hasEnded } from '../../fleet/roll/roll-phases.js';
+import { pastRolls } from '../../fleet/roster.js';
 import type { FleetSettings } from '../../fleet/settings.js';
 import type { BucketEntry } from '../../fleet/store/bucket.js';
 import { rollKey } from '../../fleet/store/keys.js';
@@ -19,6 +20,12 @@ const MOST_AWAY_MS = 10 * 60_000;
 /** A roll that nobody leads after this time is told of. */
 const LEADERLESS_MS = 20_000;
 
+/** A roll that is followed. */
+export interface Begun {
+  readonly revision: number;
+  readonly serial?: number;
+}
+
 /** The command `moult fleet watch`: follows a roll to its end. Exit status: 0 when all hosts have the new release. */
 export function watchCommand(): Command {
   return withFleet(new Command('watch'))
@@ -32,14 +39,15 @@ export function watchCommand(): Command {
 
 /**
  * Shows a roll until it has ended; where the servers are away it waits for them.
- * @param from the first revision of the roll that counts: a server may still tell an older one.
+ * @param from which roll, and its first revision that counts: a server may still tell an older one; the one that is found where
+ * it is not given.
  * @throws MOULT_ROLL_FAILED where it was undone or stopped; MOULT_NOT_RUNNING where there is none.
  */
 export async function follow(
   settings: FleetSettings,
   name: string,
   asJson: boolean,
-  from = 0,
+  from: Begun = { revision: 0 },
 ): Promise<void> {
   const show = showRoll(name, asJson);
   const interrupted = () => {
@@ -65,13 +73,15 @@ export async function follow(
 async function toItsEnd(
   settings: FleetSettings,
   name: string,
-  from: number,
+  begun: Begun,
   told: (roll: Roll) => void,
 ): Promise<Roll> {
+  const from: { revision: number; serial?: number } = { ...begun };
   for (let awaySinceMs: number | undefined; ; ) {
     try {
       return await once(settings, name, from, (roll) => {
         awaySinceMs = undefined;
+        from.serial = roll.serial;
         told(roll);
       });
     } catch (error) {
@@ -86,7 +96,7 @@ async function toItsEnd(
 async function once(
   settings: FleetSettings,
   name: string,
-  from: number,
+  from: Begun,
   told: (roll: Roll) => void,
 ): Promise<Roll> {
   const store = await FleetStore.open(settings);
@@ -98,9 +108,11 @@ async function once(
         reject(new MoultError('MOULT_FLEET_UNREACHABLE', 'the connection to the NATS servers was lost'));
       store.connection.closed().then(away, away);
       let isThere = false;
+      let next = from.revision;
       const hear = ({ bytes, revision }: BucketEntry) => {
         isThere = true;
-        if (revision < from) return;
+        if (revision < next) return;
+        next = revision + 1;
         const found = read(rollSchema, bytes, MAX_VALUE_BYTES);
         if ('trouble' in found) {
           reject(
@@ -109,6 +121,10 @@ async function once(
           return;
         }
         const roll = found.value;
+        if (from.serial !== undefined && roll.serial !== from.serial) {
+          endOf(store, name, from.serial).then(resolve, reject);
+          return;
+        }
         isLed ||=
           roll.phase !== 'rolling' ||
           Object.values(roll.hosts).some(({ state }) => state !== 'waiting' && state !== 'absent');
@@ -123,12 +139,20 @@ async function once(
         );
       }, 1000).unref();
       store.connection.closed().finally(() => clearInterval(leaderless));
-      store.main.watch(rollKey(name), hear).then(async () => {
-        if (from === 0 && (await store.main.get(rollKey(name))) === undefined && !isThere)
+      store.main.watch(rollKey(name), hear, { heartbeatMs: LEADING_HEARTBEAT_MS }).then(async () => {
+        if (from.revision === 0 && (await store.main.get(rollKey(name))) === undefined && !isThere)
           reject(new MoultError('MOULT_NOT_RUNNING', `there is no roll of ${name} in this fleet`));
       }, reject);
     });
   } finally {
     await store.close();
   }
+}
+
+// How a roll ended in whose place another one is by now.
+async function endOf(store: FleetStore, name: string, serial: number): Promise<Roll> {
+  const past = (await pastRolls(store, name)).find((roll) => roll.serial === serial);
+  if (past !== undefined) return past;
+  const what = `another roll of ${name} has begun since, and how roll ${serial} ended is unknown`;
+  throw new MoultError('MOULT_ROLL_FAILED', what);
 }
