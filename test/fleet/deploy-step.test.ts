@@ -19,6 +19,10 @@ describe('a deploy step', () => {
     await assert.rejects(run('kill -9 $$'), /was ended by SIGKILL/);
     // What it has started ends with it.
     await assert.rejects(run('sleep 100 & sleep 100', 100), /took longer than 0\.1 s/);
+    // Also what does not heed a request to end, and outlives its shell.
+    const stubborn = `sh -c 'trap "" TERM; echo $$ > pid && mv pid stubborn; while :; do sleep 1; done' & wait`;
+    await assert.rejects(run(stubborn, 2000), /took longer than 2 s/);
+    assert.ok(!isLiving(Number(readFileSync(join(folder, 'stubborn'), 'utf8'))));
     // What it leaves on purpose stays, and nobody waits for it.
     await run('sleep 100 & echo $! > left');
     const left = Number(readFileSync(join(folder, 'left'), 'utf8'));
@@ -37,16 +41,15 @@ describe('a deploy step', () => {
     await until(() => existsSync(slept), 'it sleeps');
     const pid = Number(readFileSync(slept, 'utf8'));
     agent.kill('SIGKILL');
-    // Nobody may have collected it.
-    const isLiving = () => /^State:\s+[^Z]/m.test(statusOf(pid));
-    await until(() => !isLiving(), 'what it had begun has ended');
+    await until(() => !isLiving(pid), 'what it had begun has ended');
   });
 });
 
-function statusOf(pid: number): string {
+// Nobody may have collected it.
+function isLiving(pid: number): boolean {
   try {
-    return readFileSync(`/proc/${pid}/status`, 'utf8');
+    return /^State:\s+[^Z]/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
   } catch {
-    return '';
+    return false;
   }
 }

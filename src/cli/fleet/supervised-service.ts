@@ -67,11 +67,12 @@ export class SupervisedService implements LocalService {
 
   async history(): Promise<readonly PastRestart[]> {
     const { restarts } = await this.#ask({ type: 'history' });
-    return (restarts as Record<string, unknown>[]).map(({ generation, kind, result, message }) => ({
+    return (restarts as Record<string, unknown>[]).map(({ generation, kind, result, message, at }) => ({
       generation: Number(generation),
       kind: String(kind),
       result: String(result),
       ...(message === undefined ? {} : { message: String(message) }),
+      ...(typeof at === 'number' ? { at } : {}),
     }));
   }
 

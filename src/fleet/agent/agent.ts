@@ -21,6 +21,8 @@ const BEAT_MS = 5000;
 /** How often it looks for instructions, besides being told of them. */
 const LOOK_MS = 10_000;
 const AGAIN_MS = 1000;
+/** A server may lag behind so long. */
+const LAG_MS = 100;
 const MOST_AGAIN_MS = 10_000;
 
 /** Where an agent says what it does. */
@@ -52,6 +54,8 @@ export class Agent {
   #store: FleetStore | undefined;
   #runner: OrderRunner | undefined;
   #record: HostRecord | undefined;
+  /** The revision of the record that this agent wrote last: what an agent before it has on its way is refused. */
+  #revision = 0;
   #told: string | undefined;
 
   constructor(parts: AgentParts) {
@@ -64,8 +68,9 @@ export class Agent {
     const record = this.#record;
     const store = this.#store;
     if (leaves && record !== undefined && store !== undefined) {
-      const key = this.#key;
-      const said = store.main.put(key, { ...record, hasLeft: true }).then(() => store.alive.remove(key));
+      // Whatever is kept of it from now on says so, too.
+      this.#record = { ...record, hasLeft: true };
+      const said = this.#write(store).then(() => store.alive.remove(this.#key));
       await Promise.race([said, pause(1000)]).catch(() => {});
     }
     this.#ending.abort();
@@ -110,6 +115,9 @@ export class Agent {
       const look = async () => {
         const found = await store.main.get(orderKey(settings.host, name));
         if (found !== undefined) this.#hear(found.bytes);
+        // Somebody may have written over the record of this host, or removed it.
+        const own = await store.main.get(this.#key);
+        if (own === undefined || own.revision > this.#revision) await this.#write(store);
       };
       ends.push(await store.main.watch(orderKey(settings.host, name), ({ bytes }) => this.#hear(bytes)));
       if (settings.lead) {
@@ -166,6 +174,22 @@ export class Agent {
     const revision = await store.main.compareAndSet(this.#key, this.#record, kept?.revision ?? 0);
     if (revision === undefined)
       throw new Error('the record of this host was read from a server that lags behind');
+    this.#revision = revision;
+  }
+
+  /** Writes the record as it is by then. */
+  async #write(store: FleetStore): Promise<void> {
+    while (!store.connection.isClosed()) {
+      const written = await store.main.compareAndSet(this.#key, this.#record, this.#revision);
+      if (written !== undefined) {
+        this.#revision = Math.max(this.#revision, written);
+        return;
+      }
+      // One's own write whose answer was lost, or what is none of this agent: it knows best how its host is.
+      this.#revision = (await store.main.get(this.#key))?.revision ?? 0;
+      await pause(LAG_MS, this.#ending.signal);
+    }
+    throw new Error('the connection was closed');
   }
 
   #resume(): void {
@@ -191,7 +215,7 @@ export class Agent {
       const store = this.#store;
       try {
         if (store !== undefined) {
-          await store.main.put(this.#key, this.#record);
+          await this.#write(store);
           return;
         }
       } catch (error) {

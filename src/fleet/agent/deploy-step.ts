@@ -5,6 +5,7 @@ import type { Writable } from 'node:stream';
 const TOLD_CHARACTERS = 300;
 /** How long it may take to end after its time, before it is killed. */
 const GRACE_MS = 5000;
+const LOOK_MS = 20;
 
 /**
  * A shell that reads from the agent, in the group of the command: where the agent has ended without a word it ends them all. It
@@ -52,22 +53,28 @@ export function runDeployStep(
     };
     child.stdout?.on('data', hear);
     child.stderr?.on('data', hear);
-    const end = (name: NodeJS.Signals) => {
+    /** @returns whether any of it was left. */
+    const end = (name: NodeJS.Signals | 0): boolean => {
       try {
-        if (child.pid !== undefined) process.kill(-child.pid, name);
+        return child.pid !== undefined && process.kill(-child.pid, name);
       } catch {
-        // It has just ended.
+        return false;
       }
     };
-    let killing: NodeJS.Timeout | undefined;
     const limit = setTimeout(() => {
       isLate = true;
       end('SIGTERM');
-      killing = setTimeout(() => end('SIGKILL'), GRACE_MS);
+      // The shell may be gone long before what it has started.
+      const killAtMs = performance.now() + GRACE_MS;
+      const looking = setInterval(() => {
+        const isLeft = end(performance.now() > killAtMs ? 'SIGKILL' : 0);
+        if (isLeft && performance.now() < killAtMs + GRACE_MS) return;
+        clearInterval(looking);
+        over(`took longer than ${timeoutMs / 1000} s`);
+      }, LOOK_MS);
     }, timeoutMs);
     const over = (failure: string | undefined) => {
       clearTimeout(limit);
-      clearTimeout(killing);
       guard?.end(RELEASE);
       child.stdout?.destroy();
       child.stderr?.destroy();
@@ -77,8 +84,8 @@ export function runDeployStep(
     };
     child.once('error', (error) => over(`could not be started: ${error.message}`));
     child.once('exit', (code, signal) => {
-      if (isLate) over(`took longer than ${timeoutMs / 1000} s`);
-      else if (code === 0) over(undefined);
+      if (isLate) return;
+      if (code === 0) over(undefined);
       else over(code === null ? `was ended by ${signal}` : `exited with status ${code}`);
     });
   });

@@ -49,4 +49,6 @@ export interface PastRestart {
   readonly kind: string;
   readonly result: string;
   readonly message?: string;
+  /** When, by the clock of this host: a service that is started anew counts its generations anew. */
+  readonly at?: number;
 }

@@ -4,7 +4,7 @@
 import { asMoultError } from '../../errors.js';
 import type { ObeyedRecord, Order } from '../records.js';
 import { judge } from '../roll/obedience.js';
-import { type LocalService, Unanswered } from './local-service.js';
+import { type LocalService, type PastRestart, Unanswered } from './local-service.js';
 
 /** How often to check whether a service that is busy has come to rest. */
 const LOOK_MS = 500;
@@ -33,6 +33,7 @@ export class OrderRunner {
   readonly #parts: OrderRunnerParts;
   #obeyed: ObeyedRecord | undefined;
   #work: Promise<void> = Promise.resolve();
+  #takingBack: Promise<void> = Promise.resolve();
   #entering: Promise<void> = Promise.resolve();
   /** Where a restart is under way: settles when it has committed, or is over. */
   #restart: { readonly canTakeBack: Promise<void>; readonly over: Promise<void> } | undefined;
@@ -69,6 +70,8 @@ export class OrderRunner {
   /** Judges it and keeps that it begins. @returns what is to be done. */
   async #enter(order: Order): Promise<(() => Promise<void>) | undefined> {
     if (judge(this.#obeyed, order) !== 'obey') return undefined;
+    // What an earlier roll has begun here comes to its own result first, though nobody waits for that any more.
+    if (this.#obeyed !== undefined && this.#obeyed.serial !== order.serial) await this.#atWorkNoMore();
     const { roll, serial, action, epoch, release } = order;
     this.#parts.log.info(`fleet: told to ${action} by roll ${serial}, leader ${epoch}`);
     const fresh = { roll, serial, action, epoch, release } as const;
@@ -93,8 +96,13 @@ export class OrderRunner {
     await this.#keep({ ...last, action, epoch, outcome: 'taking-back' });
     return async () => {
       await this.#restart?.canTakeBack;
-      await this.#takeBack();
+      this.#takingBack = this.#takeBack();
+      await this.#takingBack;
     };
+  }
+
+  async #atWorkNoMore(): Promise<void> {
+    await Promise.allSettled([this.#work, this.#takingBack]);
   }
 
   async #replace(): Promise<void> {
@@ -119,7 +127,12 @@ export class OrderRunner {
       const { generation } = await this.#parts.service.restart((stage) => {
         if (COMMITTED.includes(stage)) canTakeBack();
       });
-      await this.#ended({ outcome: 'succeeded', made: generation });
+      const madeAt = (await this.#restarts()).findLast((one) => one.generation === generation)?.at;
+      await this.#ended({
+        outcome: 'succeeded',
+        made: generation,
+        ...(madeAt === undefined ? {} : { madeAt }),
+      });
       return 'answered';
     } catch (error) {
       if (error instanceof Unanswered) return 'unanswered';
@@ -155,6 +168,7 @@ export class OrderRunner {
       const isDeployable = this.#obeyed?.isDeployed === true && release !== null;
       let isDone = false;
       if (how === 'ours') isDone = await this.#goBack(isDeployable ? release : null);
+      if (how === 'anew') isDone = await this.#bringBack(isDeployable ? release : null);
       await this.#restart?.over;
       let reason: string | undefined;
       if (isDeployable && !isDone) {
@@ -187,20 +201,37 @@ export class OrderRunner {
       const { code } = asMoultError(error, 'MOULT_HANDOVER_ABORTED');
       if (code !== 'MOULT_NOTHING_TO_ROLL_BACK' || release === null) throw error;
       log.warn(`fleet: ${reasonOf(error)}: the deploy step brings release ${release} back`);
-      await service.deploy(release, 'undo');
-      await service.restart(() => {});
-      return true;
+      return this.#bringBack(release);
     }
   }
 
-  // The generation that serves now: that of the roll, what was there before, or a third.
-  async #whatTheRollMade(): Promise<'ours' | 'nothing' | 'another'> {
+  async #bringBack(release: string | null): Promise<true> {
     const { service } = this.#parts;
-    const { before = { generation: 0 }, made = Number.POSITIVE_INFINITY } = this.#obeyed ?? {};
+    if (release === null)
+      throw new Error(
+        'it was stopped and started since the roll, and which release it had before is unknown',
+      );
+    await service.deploy(release, 'undo');
+    await service.restart(() => {});
+    return true;
+  }
+
+  async #restarts(): Promise<readonly PastRestart[]> {
+    return (await this.#parts.service.history()).filter(({ kind }) => kind === 'restart');
+  }
+
+  // The generation that serves now: that of the roll, what was there before, a third, or one that was started without any of them.
+  async #whatTheRollMade(): Promise<'ours' | 'nothing' | 'another' | 'anew'> {
+    const { service } = this.#parts;
+    const { before = { generation: 0 }, made = Number.POSITIVE_INFINITY, madeAt } = this.#obeyed ?? {};
     const { generation } = await service.health();
+    const history = await service.history();
+    // Who is started without what was there before counts from 1 on again: the numbers alone tell nothing.
+    const isKnown = history.some((one) => one.generation === made && one.at === madeAt);
+    if (madeAt !== undefined && !isKnown) return history.some(isGood) ? 'another' : 'anew';
     if (generation <= before.generation) return 'nothing';
-    const since = (await service.history()).filter((one) => one.generation > before.generation);
-    const good = since.filter(({ result }) => result === 'confirmed' || result === 'took over');
+    const since = history.filter((one) => one.generation > before.generation);
+    const good = since.filter(isGood);
     if (good.some((one) => one.kind === 'restart' && one.generation > made)) return 'another';
     if (good.at(-1)?.kind === 'rollback') return 'nothing';
     // A start after a crash has the release that was there; what the history lacks a supervisor was killed in.
@@ -226,7 +257,8 @@ export class OrderRunner {
     const since = (await service.history()).filter((one) => one.generation > before);
     const ended = since.findLast(({ kind }) => kind === 'restart');
     if (ended?.result === 'confirmed' || ended?.result === 'took over') {
-      await this.#ended({ outcome: 'succeeded', made: ended.generation });
+      const { generation: made, at } = ended;
+      await this.#ended({ outcome: 'succeeded', made, ...(at === undefined ? {} : { madeAt: at }) });
     } else if (ended !== undefined) {
       await this.#ended({
         outcome: 'failed',
@@ -271,9 +303,10 @@ export class OrderRunner {
   // The result of the restart; where it is to be taken back by now, that comes to its own result.
   async #ended(facts: Partial<ObeyedRecord>): Promise<void> {
     const isWanted = this.#obeyed?.outcome === 'running';
-    const { made, reason } = facts;
+    const { made, madeAt, reason } = facts;
     if (!isWanted) {
-      if (this.#obeyed !== undefined && made !== undefined) this.#obeyed = { ...this.#obeyed, made };
+      const known = { ...(made === undefined ? {} : { made }), ...(madeAt === undefined ? {} : { madeAt }) };
+      if (this.#obeyed !== undefined) this.#obeyed = { ...this.#obeyed, ...known };
       return;
     }
     if (reason !== undefined) this.#parts.log.warn(`fleet: the restart failed: ${reason}`);
@@ -294,6 +327,10 @@ export class OrderRunner {
     this.#work = this.#work.then(work, work);
     return this.#work;
   }
+}
+
+function isGood({ result }: PastRestart): boolean {
+  return result === 'confirmed' || result === 'took over';
 }
 
 function reasonOf(error: unknown): string {

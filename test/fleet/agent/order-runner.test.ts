@@ -8,10 +8,11 @@ import {
 } from '#moult/fleet/agent/local-service.js';
 import { OrderRunner } from '#moult/fleet/agent/order-runner.js';
 import type { ObeyedRecord, Order } from '#moult/fleet/records.js';
+import { until } from '../../support/events.js';
 
 /** A service whose supervisor may end at any call; what it had begun goes on. */
 class Service implements LocalService {
-  readonly hasDeploy = false;
+  hasDeploy = false;
   readonly calls: string[] = [];
   generation = 1;
   past: PastRestart[] = [];
@@ -19,6 +20,9 @@ class Service implements LocalService {
   next: { readonly result: 'confirmed' | 'failed' | 'not begun'; readonly isAnswered: boolean }[] = [];
   /** So many looks go unanswered. */
   looksLost = 0;
+  /** What restarts and rollbacks wait for. */
+  gate: Promise<void> | undefined;
+  #clock = 0;
 
   async health(): Promise<Health> {
     this.#look();
@@ -39,7 +43,15 @@ class Service implements LocalService {
     return this.#does('rollback');
   }
 
-  async deploy(): Promise<void> {}
+  async deploy(release: string, why: string): Promise<void> {
+    this.calls.push(`${why} ${release}`);
+  }
+
+  /** It is stopped, and started from what its paths hold: nothing is known of what was before. */
+  startAnew(): void {
+    this.generation = 1;
+    this.past = [];
+  }
 
   #look(): void {
     if (this.looksLost === 0) return;
@@ -49,9 +61,11 @@ class Service implements LocalService {
 
   async #does(kind: string): Promise<{ generation: number }> {
     this.calls.push(kind);
+    await this.gate;
     const { result, isAnswered } = this.next.shift() ?? { result: 'confirmed', isAnswered: true };
     const generation = this.past.length + 2;
-    if (result !== 'not begun') this.past.push({ generation, kind, result });
+    this.#clock += 1;
+    if (result !== 'not begun') this.past.push({ generation, kind, result, at: this.#clock });
     if (result === 'confirmed') this.generation = generation;
     if (!isAnswered) throw new Unanswered('the supervisor ended');
     if (result !== 'confirmed') throw new Error(`the ${kind} failed`);
@@ -68,14 +82,18 @@ const order = (action: Order['action']): Order => ({
   release: null,
 });
 
-function runnerOf(service: Service, obeyed?: ObeyedRecord): { runner: OrderRunner; kept: string[] } {
+function runnerOf(
+  service: Service,
+  obeyed?: ObeyedRecord,
+  release: string | null = null,
+): { runner: OrderRunner; kept: string[] } {
   const kept: string[] = [];
   const parts = {
     service,
     keep: async ({ outcome }: ObeyedRecord) => {
       kept.push(outcome);
     },
-    release: () => null,
+    release: () => release,
     log: { info() {}, warn() {} },
     signal: new AbortController().signal,
   };
@@ -145,6 +163,60 @@ describe('what a host does whose supervisor ends in the middle', () => {
         service.past.map(({ kind }) => kind),
         ['restart', 'rollback'],
       );
+    }
+  });
+});
+
+describe('a host whose service was stopped and started since a roll', () => {
+  it('brings the release before back by its deploy step: what its supervisor counts means nothing', async () => {
+    for (const restarts of [0, 1]) {
+      const service = new Service();
+      service.hasDeploy = true;
+      const { runner } = runnerOf(service, undefined, '1');
+      await runner.obey({ ...order('restart'), release: '2' });
+      assert.equal(runner.obeyed?.outcome, 'succeeded');
+      service.startAnew();
+      for (let n = 0; n < restarts; n += 1) await service.restart();
+      service.calls.length = 0;
+      await runner.obey({ ...order('undo'), release: '2' });
+      // By another command it has what the roll does not know.
+      if (restarts > 0) assert.equal(runner.obeyed?.outcome, 'not-taken-back');
+      else assert.equal(runner.obeyed?.outcome, 'taken-back');
+      assert.deepEqual(service.calls, restarts > 0 ? [] : ['undo 1', 'restart']);
+    }
+  });
+
+  it('says that it cannot go back where nobody knows to what', async () => {
+    const service = new Service();
+    const { runner } = runnerOf(service);
+    await runner.obey(order('restart'));
+    service.startAnew();
+    service.calls.length = 0;
+    await runner.obey(order('undo'));
+    assert.equal(runner.obeyed?.outcome, 'not-taken-back');
+    assert.match(runner.obeyed?.reason ?? '', /stopped and started since the roll/);
+    assert.deepEqual(service.calls, []);
+  });
+});
+
+describe('a host that is still busy with an earlier roll', () => {
+  it('comes to the result of that first, and never takes it for the result of the next', async () => {
+    for (const action of ['restart', 'undo'] as const) {
+      const service = new Service();
+      const { runner } = runnerOf(service);
+      let open = () => {};
+      service.gate = new Promise((resolve) => {
+        open = resolve;
+      });
+      const first = runner.obey(order('restart'));
+      await until(() => service.calls.length === 1, 'the first restart has begun');
+      const next = runner.obey({ ...order(action), serial: 2, roll: 'r2', epoch: 2 });
+      open();
+      await Promise.all([first, next]);
+      assert.deepEqual(service.calls, action === 'restart' ? ['restart', 'restart'] : ['restart']);
+      assert.equal(runner.obeyed?.serial, 2);
+      assert.equal(runner.obeyed?.outcome, action === 'restart' ? 'succeeded' : 'taken-back');
+      if (action === 'restart') assert.equal(runner.obeyed?.made, 3);
     }
   });
 });
