@@ -17,7 +17,7 @@ import { oneOf, share, timeOption } from '../options/option-types.js';
 import { settingsFrom, withFleet, withStore } from './open.js';
 import { amount, canaries, factor, release } from './roll-options.js';
 import { planText } from './show/plan-text.js';
-import { type Begun, follow } from './watch.js';
+import { type FollowedRoll, follow } from './watch.js';
 
 /** So often, and in such steps, it is looked whether the roll before has ended. */
 const MOST_LOOKS = 5;
@@ -115,7 +115,7 @@ export function restartCommand(): Command {
 }
 
 /** @returns the roll that it began; undefined where it was only shown. */
-async function begin(store: FleetStore, name: string, flags: Flags): Promise<Begun | undefined> {
+async function begin(store: FleetStore, name: string, flags: Flags): Promise<FollowedRoll | undefined> {
   const members = await membersOf(store, name);
   const before = await endedRoll(store, name);
   const { epoch, ...marks } = await nextMarks(store, name, members);

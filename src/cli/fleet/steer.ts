@@ -9,7 +9,7 @@ import { rollKey } from '../../fleet/store/keys.js';
 import type { FleetStore } from '../../fleet/store/store.js';
 import { print } from '../../terminal/print.js';
 import { settingsFrom, withFleet, withStore } from './open.js';
-import { type Begun, follow } from './watch.js';
+import { type FollowedRoll, follow } from './watch.js';
 
 /** So often it is tried where others write the roll, and so often where it does not fit. */
 const MOST_TIMES = 50;
@@ -56,7 +56,7 @@ function steer(word: string, description: string, asked: Asked): Command {
 }
 
 /** @returns the roll, from the revision on that asks for it. */
-async function ask(store: FleetStore, name: string, word: string, asked: Asked): Promise<Begun> {
+async function ask(store: FleetStore, name: string, word: string, asked: Asked): Promise<FollowedRoll> {
   for (let times = 1; ; times += 1) {
     try {
       const begun = await askOnce(store, name, word, asked);
@@ -78,7 +78,7 @@ async function askOnce(
   name: string,
   word: string,
   asked: Asked,
-): Promise<Begun | undefined> {
+): Promise<FollowedRoll | undefined> {
   const found = await rollOf(store, name);
   if (found === undefined || 'trouble' in found) {
     const why = found === undefined ? '' : `; its record cannot be used: ${found.trouble}`;

@@ -21,7 +21,7 @@ const MOST_AWAY_MS = 10 * 60_000;
 const LEADERLESS_MS = 20_000;
 
 /** A roll that is followed. */
-export interface Begun {
+export interface FollowedRoll {
   readonly revision: number;
   readonly serial?: number;
 }
@@ -47,7 +47,7 @@ export async function follow(
   settings: FleetSettings,
   name: string,
   asJson: boolean,
-  from: Begun = { revision: 0 },
+  from: FollowedRoll = { revision: 0 },
 ): Promise<void> {
   const show = showRoll(name, asJson);
   const interrupted = () => {
@@ -73,7 +73,7 @@ export async function follow(
 async function toItsEnd(
   settings: FleetSettings,
   name: string,
-  begun: Begun,
+  begun: FollowedRoll,
   told: (roll: Roll) => void,
 ): Promise<Roll> {
   const from: { revision: number; serial?: number } = { ...begun };
@@ -96,7 +96,7 @@ async function toItsEnd(
 async function once(
   settings: FleetSettings,
   name: string,
-  from: Begun,
+  from: FollowedRoll,
   told: (roll: Roll) => void,
 ): Promise<Roll> {
   const store = await FleetStore.open(settings);
