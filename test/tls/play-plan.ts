@@ -147,7 +147,7 @@ class PlanClient {
       const memory = fixedBytes(5 + length);
       this.#bytes.copy(memory.bytes);
       this.#bytes = this.#bytes.subarray(5 + length);
-      const inner = this.#protection.open(this.#key, memory, 0, length);
+      const inner = this.#protection.open(this.#key, memory, 0, length, memory, 5);
       if (inner < 0) throw new Error('the server sent a record that is none');
       let end = 5 + inner - 1;
       while (memory.bytes[end] === 0) end -= 1;

@@ -7,6 +7,7 @@ import { TrafficKey } from '#moult/tls/keys/traffic-key.js';
 import { HAS_OLD_RECORD_LAYER } from '#moult/tls/records/alerts.js';
 import { EvpProtection } from '#moult/tls/records/evp-protection.js';
 import { NodeProtection } from '#moult/tls/records/node-protection.js';
+import { keyUpdateMessage } from '#moult/tls/records/post-handshake.js';
 import { ALERT, APPLICATION_DATA, HANDSHAKE, HEADER_BYTES } from '#moult/tls/records/record.js';
 import type { RecordProtection } from '#moult/tls/records/record-protection.js';
 import { RecordReader } from '#moult/tls/records/record-reader.js';
@@ -18,6 +19,7 @@ import { rawRecord } from './raw-record.js';
 const calls = libcrypto();
 assert.ok(calls, 'this Node exports no libcrypto');
 const WAYS: readonly RecordProtection[] = [new EvpProtection(calls), new NodeProtection()];
+const NOTHING = Buffer.alloc(0);
 const SUITES = Object.values(CIPHER_SUITES);
 
 // Source: RFC 8448, 3: the first data of the client, and its close_notify.
@@ -103,6 +105,47 @@ for (const way of WAYS) {
           assert.equal(wanted, 1);
         }
       }
+    });
+
+    it('of a large read are one piece, of which nothing else is left, and no more memory than for a small one', () => {
+      const suite = CIPHER_SUITES.TLS_AES_256_GCM_SHA384;
+      const secret = randomBytes(suite.hashBytes);
+      const sealed = (...records: [type: number, content: Buffer, padding: number][]) => {
+        let key = new TrafficKey(suite, secret, 0);
+        const bytes = records.map(([type, content, padding]) => {
+          const record = rawRecord(key, type, content, padding);
+          if (type === HANDSHAKE) key = key.next();
+          return record;
+        });
+        return Buffer.concat(bytes);
+      };
+      const [one, two, three] = [16_384, 1, 9000].map((length) => randomBytes(length)) as [
+        Buffer,
+        Buffer,
+        Buffer,
+      ];
+      const all = sealed(
+        [APPLICATION_DATA, one, 0],
+        [HANDSHAKE, keyUpdateMessage(true), 200],
+        [APPLICATION_DATA, two, 16_000],
+        [APPLICATION_DATA, NOTHING, 300],
+        [APPLICATION_DATA, three, 7],
+        [ALERT, Buffer.from([1, 90]), 0],
+      );
+      for (const cut of [0, 4, 5, 4000, 16_406, 17_000, 33_000, all.length - 1]) {
+        const reader = readerOf(way, suite, secret);
+        const pieces = [all.subarray(0, cut), all.subarray(cut)].map((part) => feed(reader, part));
+        const content = pieces.map(({ plaintext }) => plaintext ?? NOTHING);
+        assert.deepEqual(Buffer.concat(content), Buffer.concat([one, two, three]), `cut at ${cut}`);
+        if (cut > 0) continue;
+        const { buffer, byteOffset, length } = content[1] as Buffer<ArrayBuffer>;
+        const behind = Buffer.from(buffer).subarray(byteOffset + length, byteOffset + length + 5000);
+        assert.deepEqual(behind, Buffer.alloc(5000), 'padding and messages are left');
+      }
+      const padded = sealed([APPLICATION_DATA, two, 16_000], [APPLICATION_DATA, two, 16_000]);
+      const { plaintext } = feed(readerOf(way, suite, secret), padded);
+      assert.deepEqual(plaintext, Buffer.concat([two, two]));
+      assert.ok((plaintext?.buffer.byteLength ?? 0) <= 8192, 'what is kept is larger than its content');
     });
 
     it('go on elsewhere at each cut', () => {
@@ -226,7 +269,10 @@ describe('the memory of keys', () => {
     memory.bytes[0] = APPLICATION_DATA;
     assert.throws(() => way.seal(key, APPLICATION_DATA, memory, 0, 64), RangeError);
     assert.throws(() => way.seal(key, APPLICATION_DATA, memory, -1, 4), RangeError);
-    assert.throws(() => way.open(key, memory, 0, 64), RangeError);
+    assert.throws(() => way.open(key, memory, 0, 64, memory, 5), RangeError);
+    assert.throws(() => way.open(key, memory, 0, 40, memory, 41), RangeError);
+    assert.throws(() => way.open(key, memory, 0, 40, memory, -1), RangeError);
+    assert.throws(() => way.open(key, memory, 0, 40, fixedBytes(23), 0), RangeError);
     assert.equal(key.sequence, 0, 'a number was used for nothing');
     assert.ok(HEADER_BYTES < 64);
   });

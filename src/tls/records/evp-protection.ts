@@ -52,19 +52,28 @@ export class EvpProtection implements RecordProtection {
     return tagAt + TAG_BYTES;
   }
 
-  open(key: TrafficKey, memory: FixedBytes, at: number, bodyBytes: number): number {
+  open(
+    key: TrafficKey,
+    memory: FixedBytes,
+    at: number,
+    bodyBytes: number,
+    into: FixedBytes,
+    intoAt: number,
+  ): number {
     const length = bodyBytes - TAG_BYTES;
     if (length < 1 || memory.bytes[at] !== APPLICATION_DATA) return -1;
     within(memory, at, at + HEADER_BYTES + bodyBytes);
+    within(into, intoAt, intoAt + length);
     const context = this.#ready(key, 0);
     const calls = this.#calls;
     const count = this.#scratch.address + COUNT_AT;
     const content = memory.address + at + HEADER_BYTES;
+    const out = into.address + intoAt;
     const done =
       calls.update(context, 0, count, memory.address + at, HEADER_BYTES) &
-      calls.update(context, content, count, content, length) &
+      calls.update(context, out, count, content, length) &
       calls.control(context, SET_TAG, TAG_BYTES, content + length) &
-      calls.final(context, content + length, count);
+      calls.final(context, out + length, count);
     return done === 1 ? length : -1;
   }
 

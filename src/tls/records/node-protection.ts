@@ -29,7 +29,14 @@ export class NodeProtection implements RecordProtection {
     return tagAt + TAG_BYTES;
   }
 
-  open(key: TrafficKey, { bytes }: FixedBytes, at: number, bodyBytes: number): number {
+  open(
+    key: TrafficKey,
+    { bytes }: FixedBytes,
+    at: number,
+    bodyBytes: number,
+    into: FixedBytes,
+    intoAt: number,
+  ): number {
     const length = bodyBytes - TAG_BYTES;
     if (length < 1 || bytes[at] !== APPLICATION_DATA) return -1;
     const contentAt = at + HEADER_BYTES;
@@ -43,7 +50,7 @@ export class NodeProtection implements RecordProtection {
     } catch {
       return -1;
     }
-    bytes.set(content, contentAt);
+    into.bytes.set(content, intoAt);
     return length;
   }
 

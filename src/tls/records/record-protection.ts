@@ -1,7 +1,7 @@
 import type { FixedBytes } from '../../os/libcrypto.js';
 import type { TrafficKey } from '../keys/traffic-key.js';
 
-/** Encrypts and decrypts records where they lie. */
+/** Encrypts records where they lie, and decrypts them there or to another place. */
 export interface RecordProtection {
   /** `libcrypto`: called directly; `node:crypto`: several times slower for small records. */
   readonly name: 'libcrypto' | 'node:crypto';
@@ -14,9 +14,17 @@ export interface RecordProtection {
   /**
    * Opens a whole record.
    * @param at where its header is. @param bodyBytes what the header says.
-   * @returns how long content, type and padding are, right behind the header; -1 where the record is not what its sender sealed.
+   * @param into where content, type and padding go, at `intoAt`: right behind the header, or into other memory.
+   * @returns how long they are; -1 where the record is not what its sender sealed.
    */
-  open(key: TrafficKey, memory: FixedBytes, at: number, bodyBytes: number): number;
+  open(
+    key: TrafficKey,
+    memory: FixedBytes,
+    at: number,
+    bodyBytes: number,
+    into: FixedBytes,
+    intoAt: number,
+  ): number;
   /** Leaves nothing of a key that will not be used again. */
   forget(key: TrafficKey): void;
 }

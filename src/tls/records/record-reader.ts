@@ -15,6 +15,7 @@ import {
   USER_CANCELED,
 } from './alerts.js';
 import { PostHandshakeReader } from './post-handshake.js';
+import { ReadContent } from './read-content.js';
 import { ALERT, APPLICATION_DATA, HANDSHAKE, HEADER_BYTES, MAX_BODY_BYTES } from './record.js';
 import type { RecordProtection } from './record-protection.js';
 
@@ -34,13 +35,6 @@ export interface Received {
   readonly failure: TlsFailure | undefined;
 }
 
-/** A piece of plaintext in memory that will be used again. */
-interface Piece {
-  readonly memory: FixedBytes;
-  readonly from: number;
-  readonly to: number;
-}
-
 /** Makes what a client wrote out of the bytes of its records. */
 export class RecordReader {
   #protection: RecordProtection;
@@ -51,7 +45,7 @@ export class RecordReader {
   #messages = new PostHandshakeReader();
   #emptyRecords = 0;
   #emptyAlerts = 0;
-  #pieces: Piece[] = [];
+  #content = new ReadContent();
   #wantsKeyUpdate = false;
   #hasClosed = false;
   #failure: TlsFailure | undefined;
@@ -84,6 +78,7 @@ export class RecordReader {
   /** Takes the first bytes of the memory, which were read off the socket. The memory is overwritten. */
   take(memory: FixedBytes, length: number): Received {
     this.#wantsKeyUpdate = false;
+    this.#content.begin(length, this.#have);
     let at = 0;
     while (at < length && !this.isOver) {
       if (this.#partial === undefined && length - at >= HEADER_BYTES) {
@@ -97,7 +92,7 @@ export class RecordReader {
       }
       at += this.#keep(memory.bytes.subarray(at, length));
     }
-    const plaintext = this.#collected();
+    const plaintext = this.#content.take();
     return {
       plaintext,
       hasClosed: this.#hasClosed,
@@ -155,19 +150,20 @@ export class RecordReader {
   }
 
   #open(memory: FixedBytes, at: number, bodyBytes: number): void {
-    const length = this.#protection.open(this.#key, memory, at, bodyBytes);
+    const into = this.#content.memoryFor(memory);
+    const from = this.#content.placeFor(at, bodyBytes);
+    const length = this.#protection.open(this.#key, memory, at, bodyBytes, into, from);
     if (length < 0) {
       this.#failure = brokenBy('decryption failed or bad record mac', BAD_RECORD_MAC);
       return;
     }
-    const from = at + HEADER_BYTES;
     let end = from + length - 1;
-    while (end > from && memory.bytes[end] === 0) end -= 1;
+    while (end > from && into.bytes[end] === 0) end -= 1;
     if (end - from > MAX_PLAINTEXT_BYTES) {
       this.#failure = brokenBy('data length too long', RECORD_OVERFLOW);
       return;
     }
-    const type = memory.bytes[end];
+    const type = into.bytes[end];
     if (end === from && !this.#mayBeEmpty()) return;
     if (end > from) this.#emptyRecords = 0;
     if (type !== HANDSHAKE && this.#messages.isWithin) {
@@ -175,10 +171,9 @@ export class RecordReader {
       return;
     }
     if (type !== ALERT && end > from) this.#emptyAlerts = 0;
-    if (type === APPLICATION_DATA) {
-      if (end > from) this.#pieces.push({ memory, from, to: end });
-    } else if (type === ALERT) this.#takeAlert(memory.bytes.subarray(from, end));
-    else if (type === HANDSHAKE) this.#takeMessage(memory.bytes.subarray(from, end));
+    if (type === APPLICATION_DATA) this.#content.add(into.bytes, from, end);
+    else if (type === ALERT) this.#takeAlert(into.bytes.subarray(from, end));
+    else if (type === HANDSHAKE) this.#takeMessage(into.bytes.subarray(from, end));
     else this.#failure = brokenBy('bad record type', UNEXPECTED_MESSAGE);
   }
 
@@ -212,20 +207,5 @@ export class RecordReader {
     this.#protection.forget(this.#key);
     this.#key = next;
     if (message === 'update-and-answer') this.#wantsKeyUpdate = true;
-  }
-
-  #collected(): Buffer | undefined {
-    if (this.#pieces.length === 0) return undefined;
-    const pieces = this.#pieces;
-    this.#pieces = [];
-    const [only] = pieces;
-    if (only !== undefined && pieces.length === 1)
-      return Buffer.from(only.memory.bytes.subarray(only.from, only.to));
-    let length = 0;
-    for (const { from, to } of pieces) length += to - from;
-    const plaintext = Buffer.allocUnsafe(length);
-    let at = 0;
-    for (const { memory, from, to } of pieces) at += memory.bytes.copy(plaintext, at, from, to);
-    return plaintext;
   }
 }

@@ -67,7 +67,7 @@ export class RecordWriter {
   #protection: RecordProtection;
   #key: TrafficKey;
   #maxRecords: number;
-  /** The largest content of a record that the client takes, in bytes. */
+  /** The largest content of a record, in bytes. */
   maxSend: number;
 
   /** @param maxRecords so many records are sealed with one key; by default as many as its cipher suite allows. */

@@ -13,8 +13,10 @@ const SPARE_BYTES = 64;
 /** How many are kept while nobody uses them. */
 const KEPT = 4;
 
-/** How many bytes are sealed and read at a time. */
-export const SLAB_BYTES = RECORDS * (OVERHEAD_BYTES + MAX_PLAINTEXT_BYTES) + SPARE_BYTES;
+/** How many bytes are read at a time: where records are full, they are whole, too. */
+export const INPUT_BYTES = RECORDS * (OVERHEAD_BYTES + MAX_PLAINTEXT_BYTES);
+/** How many bytes are sealed at a time. */
+export const SLAB_BYTES = INPUT_BYTES + SPARE_BYTES;
 
 const free: FixedBytes[] = [];
 

@@ -163,7 +163,7 @@ export abstract class AnsweringTlsSocket extends UnwrappedTlsSocket {
   /** The handshake is over. */
   override setKeyCert(): void {}
 
-  /** Has records with at most so many bytes of content sent from now on. */
+  /** Has records with at most so many bytes of content sent from now on, and with fewer where the client takes no more. */
   protected abstract limitSend(bytes: number): void;
 
   get #isOpen(): boolean {

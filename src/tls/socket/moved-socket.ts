@@ -10,7 +10,7 @@ import { fastestProtection } from '../records/fastest-protection.js';
 import type { RecordProtection } from '../records/record-protection.js';
 import { type Received, RecordReader } from '../records/record-reader.js';
 import { type Chunk, RecordWriter } from '../records/record-writer.js';
-import { SLAB_BYTES } from '../records/slabs.js';
+import { INPUT_BYTES } from '../records/slabs.js';
 import type { TlsState } from '../state/tls-state.js';
 import { AnsweringTlsSocket } from './answering-socket.js';
 import { closedError, type Done, RecordSender } from './record-sender.js';
@@ -42,6 +42,9 @@ export class MovedTlsSocket extends AnsweringTlsSocket {
   readonly #sender: RecordSender;
   /** Ciphertext that was read where the connection came from; taken in at the beginning. */
   #left: Buffer | undefined;
+  /** As in {@link TlsState}. */
+  readonly #maxSend: number;
+  #wantedSend: number | undefined;
   #hasBegun = false;
   #isCaptured = false;
   /** What the stream wants to do before it may. */
@@ -53,7 +56,7 @@ export class MovedTlsSocket extends AnsweringTlsSocket {
    * @throws RangeError where the state has secrets or numbers that can't be.
    */
   constructor(fd: number, state: TlsState, { server, allowHalfOpen, ...options }: AdoptTlsOptions = {}) {
-    input ??= fixedBytes(SLAB_BYTES);
+    input ??= fixedBytes(INPUT_BYTES);
     const memory = input;
     const basic: BaseOptions = {
       fd,
@@ -70,7 +73,9 @@ export class MovedTlsSocket extends AnsweringTlsSocket {
     const writeKey = new TrafficKey(suite, state.serverSecret, Number(state.writeSequence));
     super(basic, state, server);
     this.#reader = new RecordReader(protection, readKey);
-    const writer = new RecordWriter(protection, writeKey, state.maxSend, options.maxRecords);
+    this.#maxSend = state.maxSend;
+    this.#wantedSend = state.wantedSend;
+    const writer = new RecordWriter(protection, writeKey, this.#sendBytes, options.maxRecords);
     this.#sender = new RecordSender(writer, this.#wire());
     this.#left = state.left.length === 0 ? undefined : Buffer.from(state.left);
     stopReading(this);
@@ -123,7 +128,8 @@ export class MovedTlsSocket extends AnsweringTlsSocket {
       readSequence: BigInt(this.#reader.key.sequence),
       writeSequence: BigInt(writer.key.sequence),
       left: this.#reader.left(),
-      maxSend: writer.maxSend,
+      maxSend: this.#maxSend,
+      wantedSend: this.#wantedSend,
     };
   }
 
@@ -162,7 +168,13 @@ export class MovedTlsSocket extends AnsweringTlsSocket {
   }
 
   protected override limitSend(bytes: number): void {
-    this.#sender.writer.maxSend = bytes;
+    this.#wantedSend = bytes;
+    this.#sender.writer.maxSend = this.#sendBytes;
+  }
+
+  // What the client has said stands above what the service wants. Source: OpenSSL ssl/ssl_lib.c, ssl_get_max_send_fragment.
+  get #sendBytes(): number {
+    return Math.min(this.#maxSend, this.#wantedSend ?? this.#maxSend);
   }
 
   #goOn(): void {

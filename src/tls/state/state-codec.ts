@@ -42,6 +42,7 @@ export function decodeTlsState(bytes: Buffer): TlsState {
     writeSequence,
     left,
     maxSend,
+    wantedSend,
     facts,
   } = objectOf(value, 'a state');
   const suite = TLS13_CIPHERS.find((one) => one === cipher) ?? refuse('a cipher of TLS 1.3');
@@ -54,7 +55,9 @@ export function decodeTlsState(bytes: Buffer): TlsState {
     readSequence: sequenceOf(readSequence, 'readSequence'),
     writeSequence: sequenceOf(writeSequence, 'writeSequence'),
     left: bytesOf(left, 'left', 0, MAX_LEFT_BYTES),
-    maxSend: sizeOf(maxSend),
+    maxSend: sizeOf(maxSend, 'maxSend'),
+    // Releases of moult before the one that knows it send none.
+    ...(wantedSend === undefined ? {} : { wantedSend: sizeOf(wantedSend, 'wantedSend') }),
     facts: factsOf(facts),
   };
 }
@@ -103,12 +106,12 @@ function sequenceOf(value: unknown, name: string): bigint {
     : refuse(`a number of records as ${name}`);
 }
 
-function sizeOf(value: unknown): number {
+function sizeOf(value: unknown, name: string): number {
   const isRight =
     Number.isInteger(value) &&
     Number(value) >= SMALLEST_FRAGMENT_BYTES &&
     Number(value) <= MAX_PLAINTEXT_BYTES;
-  return isRight ? Number(value) : refuse(`${SMALLEST_FRAGMENT_BYTES} to ${MAX_PLAINTEXT_BYTES} as maxSend`);
+  return isRight ? Number(value) : refuse(`${SMALLEST_FRAGMENT_BYTES} to ${MAX_PLAINTEXT_BYTES} as ${name}`);
 }
 
 function textOrFalse(value: unknown, name: string): string | false {

@@ -57,6 +57,8 @@ export interface TlsState {
   readonly left: Buffer;
   /** The largest plaintext of a record that the client takes, in bytes; 16384 unless it asked for less. */
   readonly maxSend: number;
+  /** The largest that the service wants to send, in bytes; undefined where it has not said any since the first move. */
+  readonly wantedSend?: number | undefined;
   readonly facts: TlsFacts;
 }
 

@@ -9,7 +9,12 @@ import { handleOf } from '#moult/node/handle.js';
 import { duplicate } from '#moult/os/descriptors/descriptor.js';
 import { NodeProtection } from '#moult/tls/records/node-protection.js';
 import type { SealedRecord } from '#moult/tls/records/sealed-records.js';
-import { adoptTls, captureMoved, type MovedTlsSocket } from '#moult/tls/socket/moved-socket.js';
+import {
+  type AdoptTlsOptions,
+  adoptTls,
+  captureMoved,
+  type MovedTlsSocket,
+} from '#moult/tls/socket/moved-socket.js';
 import { TLS13_CIPHERS } from '#moult/tls/state/tls-state.js';
 import { until } from '../../support/events.js';
 import { temporaryFolder } from '../../support/temporary-folder.js';
@@ -244,6 +249,32 @@ describe('a TLS connection that moved', () => {
     moved.destroy();
   });
 
+  tidy('never sends more than the client takes, whatever the service asks for', async (later) => {
+    const { listener, ...known } = await connection(later);
+    let moved = moveHere({ ...known, listener, state: { ...known.state, maxSend: 1024 } });
+    moved.begin();
+    const sealedIn = async (bytes: number) => {
+      const before = captured(moved).writeSequence;
+      moved.release();
+      await exchange(moved, known.client, [bytes]);
+      const state = captured(moved);
+      assert.equal(state.maxSend, 1024);
+      return { records: Number(state.writeSequence - before), state };
+    };
+    assert.equal((await sealedIn(102_400)).records, 100);
+    moved.release();
+    assert.equal(moved.setMaxSendFragment(16_384), true);
+    assert.equal((await sealedIn(102_400)).records, 100);
+    moved.release();
+    assert.equal(moved.setMaxSendFragment(512), true);
+    const { records, state } = await sealedIn(102_400);
+    assert.equal(records, 200);
+    // What the service asked for is asked for elsewhere, too.
+    moved = moveOn(moved, state, listener, {});
+    assert.equal((await sealedIn(102_400)).records, 200);
+    moved.destroy();
+  });
+
   tidy('is served by an https server: small answers, large ones, bodies, and time-outs', async (later) => {
     const authority = authorityOf(later);
     const server = new HttpsServer(authority.server, (request, response) => {
@@ -289,10 +320,21 @@ async function connection(later: Later, options: object = {}): Promise<Known> {
   } as object);
 }
 
+function captured(moved: MovedTlsSocket): Known['state'] {
+  const state = captureMoved(moved);
+  assert.ok(state);
+  return state;
+}
+
 /** As two processes do it: the descriptor goes over, the one before is destroyed, the next begins. */
-function moveOn(from: MovedTlsSocket, state: Known['state'], server: Known['listener']): MovedTlsSocket {
+function moveOn(
+  from: MovedTlsSocket,
+  state: Known['state'],
+  server: Known['listener'],
+  options: AdoptTlsOptions = { maxRecords: 7 },
+): MovedTlsSocket {
   const fd = duplicate(handleOf(from)?.fd ?? -1);
-  const next = adoptTls(fd, state, { server, maxRecords: 7 });
+  const next = adoptTls(fd, state, { server, ...options });
   from.destroy();
   next.begin();
   return next;
