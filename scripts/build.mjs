@@ -113,11 +113,15 @@ function loadLate(bundler) {
 }
 
 // A service's process may have no require() of ES modules, and find packages in a way of its own: each of these is one
-// file that needs nothing but Node.
+// file that needs nothing but Node. The service has its text in memory for as long as it lives: no comments, and a byte for
+// each character, for one beyond Latin-1 would make it two for all.
 async function bundleForServices() {
   await build({
     ...common(['standalone/service-bundle', 'threads/entry', 'cli/begin-again']),
     ...AS_COMMONJS,
+    minifySyntax: true,
+    minifyWhitespace: true,
+    lineLimit: 130,
     plugins: [{ name: 'version', setup: fixVersion }],
   });
 }

@@ -7,6 +7,7 @@ import { hookBind } from '../node/listening/bind-hook.js';
 import { type Listen2, type ListenRequest, throughHook } from '../node/listening/listen-hook.js';
 import { closeDescriptor } from '../os/descriptors/descriptor.js';
 import { isForOneProcess } from '../os/files/private-path.js';
+import { giveBackSpareMemory } from '../os/spare-memory.js';
 import { isListening } from '../os/unix-sockets/unix-socket.js';
 import type { ServiceThread } from '../threads/service-thread.js';
 import { AddonlessService } from './addonless/addonless-service.js';
@@ -47,6 +48,7 @@ export function become(env: NodeJS.ProcessEnv): Generation | null {
       if (generation !== null) {
         scrub(process.env);
         tellOfWorkers();
+        giveBackSpareMemory();
       }
     }
   }
