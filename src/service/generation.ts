@@ -176,7 +176,7 @@ export class Generation implements GenerationContext {
       context: this,
       generation: number,
       isServing: () => this.isServing,
-      isTaken: (handle, listener) => this.#lookedAt.takes(handle, listener),
+      lookedAt: this.#lookedAt,
       idle: () => this.#predecessor.feedEnded(),
     });
     this.stopDelay = new StopDelay(settings, number === 1);
