@@ -1,11 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import {
-  type ServiceEvent,
-  type ServiceState,
-  serviceStep,
-  serviceTable,
-} from '#moult/lifecycle/service-states.js';
+import type { ServiceEvent, ServiceState } from '#moult/lifecycle/service-events.js';
+import { serviceStep, serviceTable } from '#moult/lifecycle/service-states.js';
 
 const states = Object.keys(serviceTable) as ServiceState[];
 const events = [...new Set(states.flatMap((state) => Object.keys(serviceTable[state].on)))] as ServiceEvent[];
