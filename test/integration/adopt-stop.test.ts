@@ -1,26 +1,11 @@
 // a stop before a generation has come back to the next supervisor ends it by its stop signal, with what it has in hand.
 import assert from 'node:assert/strict';
-import http from 'node:http';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { freePort } from '../support/free-ports.js';
+import { answerOrError } from './clients.js';
 import { fixture, Supervised, until, withFolder } from './supervised.js';
-
-function ask(port: number, p: string): Promise<string> {
-  return new Promise((resolve) => {
-    http
-      .get({ port, host: '127.0.0.1', path: p, agent: false }, (r) => {
-        let t = '';
-        r.on('data', (c) => {
-          t += c;
-        });
-        r.on('end', () => resolve(t));
-        r.on('error', (e) => resolve(e.message));
-      })
-      .on('error', (e) => resolve(e.message));
-  });
-}
 
 describe('a stop that comes while generations are on their way back', () => {
   for (const how of ['to the supervisor that follows a killed one'] as string[]) {
@@ -38,7 +23,7 @@ describe('a stop that comes while generations are on their way back', () => {
         let second: Supervised | undefined;
         try {
           const { pid } = await first.current();
-          const slow = ask(port, '/?ms=4000');
+          const slow = answerOrError({ port, path: '/?ms=4000' });
           await until('in flight', async () => (await first.current()).inFlight === 1);
           {
             process.kill(pid, 'SIGSTOP');

@@ -2,11 +2,11 @@
 import assert from 'node:assert/strict';
 import { createSocket } from 'node:dgram';
 import { writeFileSync } from 'node:fs';
-import http from 'node:http';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { freePort } from '../support/free-ports.js';
+import { answerOrError } from './clients.js';
 import { Supervised, until, withFolder } from './supervised.js';
 
 const FIXTURE = `
@@ -30,20 +30,6 @@ const server = createServer((request, response) => setTimeout(() => response.end
 await service.listen(server, Number(PORT), '127.0.0.1');
 await service.ready();
 `;
-function ask(port: number, p: string): Promise<string> {
-  return new Promise((resolve) => {
-    http
-      .get({ port, host: '127.0.0.1', path: p, agent: false }, (r) => {
-        let t = '';
-        r.on('data', (c) => {
-          t += c;
-        });
-        r.on('end', () => resolve(t));
-        r.on('error', (e) => resolve(e.message));
-      })
-      .on('error', (e) => resolve(e.message));
-  });
-}
 describe('a datagram of an older flow at which the handler throws', () => {
   it('does not undo the restart', async () => {
     await withFolder(async (folder) => {
@@ -68,14 +54,14 @@ describe('a datagram of an older flow at which the handler throws', () => {
         await service.restart();
         client.send('x again', port, '127.0.0.1');
         await until('it stays there', () => answers.includes('1 x again'));
-        const slow = ask(port, '/?ms=2000');
+        const slow = answerOrError({ port, path: '/?ms=2000' });
         await pause(300);
         client.send('x bad', port, '127.0.0.1');
         assert.equal(await slow, '2', `the request in flight is answered\n${service.output}`);
         await service.writes(/caught a bad datagram/);
         client.send('x still', port, '127.0.0.1');
         await until('the flow goes on', () => answers.includes('1 x still'), 3000);
-        assert.equal(await ask(port, '/'), '2');
+        assert.equal(await answerOrError({ port, path: '/' }), '2');
       } finally {
         client.close();
         await service.kill();

@@ -84,3 +84,8 @@ export function fetchOnce(where: Where): Promise<string> {
     request.on('error', reject);
   });
 }
+
+/** The same: its body, or what went wrong. */
+export function answerOrError(where: Where): Promise<string> {
+  return fetchOnce(where).catch((error: Error) => error.message);
+}

@@ -1,26 +1,11 @@
 // two serve for good.
 import assert from 'node:assert/strict';
-import http from 'node:http';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { freePort } from '../support/free-ports.js';
+import { answerOrError } from './clients.js';
 import { fixture, Supervised, until, withFolder } from './supervised.js';
-
-function ask(port: number): Promise<string> {
-  return new Promise((resolve) => {
-    http
-      .get({ port, host: '127.0.0.1', agent: false }, (r) => {
-        let t = '';
-        r.on('data', (c) => {
-          t += c;
-        });
-        r.on('end', () => resolve(t));
-        r.on('error', (e) => resolve(e.message));
-      })
-      .on('error', (e) => resolve(e.message));
-  });
-}
 
 describe('a take-over', () => {
   it('waits, or is refused, while an undo is under way', async () => {
@@ -67,7 +52,7 @@ describe('a take-over', () => {
         await pause(4000);
         const who: Record<string, number> = {};
         for (let i = 0; i < 200; i += 1) {
-          const a = await ask(port);
+          const a = await answerOrError({ port, path: '/' });
           who[a] = (who[a] ?? 0) + 1;
         }
         assert.equal(

@@ -2,11 +2,11 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
-import http from 'node:http';
 import path from 'node:path';
 import { describe } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { answerOrError } from '../integration/clients.js';
 import { until } from '../support/events.js';
 import { freePort } from '../support/free-ports.js';
 import { temporaryFolder } from '../support/temporary-folder.js';
@@ -66,19 +66,7 @@ describe('a stop signal', () => {
       first.kill('SIGKILL');
       await until(() => hasEnded(first), 'its end');
     });
-    const ask = () =>
-      new Promise<string>((resolve) => {
-        http
-          .get({ port, host: '127.0.0.1', agent: false }, (r) => {
-            let t = '';
-            r.on('data', (c) => {
-              t += c;
-            });
-            r.on('end', () => resolve(t));
-            r.on('error', (e) => resolve(e.message));
-          })
-          .on('error', (e) => resolve(e.message));
-      });
+    const ask = () => answerOrError({ port, path: '/' });
     await reach(
       async () => (await ask()) === '1',
       () => output,

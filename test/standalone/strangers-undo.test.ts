@@ -2,10 +2,10 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { rmSync, writeFileSync } from 'node:fs';
-import http from 'node:http';
 import path from 'node:path';
 import { describe } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
+import { answerOrError } from '../integration/clients.js';
 import { until } from '../support/events.js';
 import { freePort } from '../support/free-ports.js';
 import { temporaryFolder } from '../support/temporary-folder.js';
@@ -69,19 +69,7 @@ describe('a stranger', () => {
       }
       await pause(300);
     });
-    const ask = () =>
-      new Promise<string>((resolve) => {
-        http
-          .get({ port, host: '127.0.0.1', agent: false }, (r) => {
-            let t = '';
-            r.on('data', (c) => {
-              t += c;
-            });
-            r.on('end', () => resolve(t));
-            r.on('error', (e) => resolve(e.message));
-          })
-          .on('error', (e) => resolve(e.message));
-      });
+    const ask = () => answerOrError({ port, path: '/' });
     await until(() => /ready 1/.test(output), `it serves\n${output}`, 10_000);
     first.kill('SIGHUP');
     await until(() => /ready 2/.test(output), `the second serves\n${output}`, 15_000);

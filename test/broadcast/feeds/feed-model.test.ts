@@ -2,44 +2,19 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from '../../support/fast-check.js';
 import { modelRuns } from '../../support/model-runs.js';
-import { sequenceOf } from '../../support/sequence.js';
-import { type FeedStepKind, FeedWorld } from './feed-world.js';
+import { commonSteps, feedSequences } from './feed-steps.js';
+import { FeedWorld } from './feed-world.js';
 
 /** Sequences in `npm test`; `MOULT_SEQUENCES=5000 npm test -- feeds/feed-model` is the proof. */
 const SEQUENCES = modelRuns('MOULT_SEQUENCES', 100);
 
-const WEIGHTS: Partial<Record<FeedStepKind, number>> = {
-  publish: 8,
-  read: 8,
-  'mark arrives': 4,
-  'foreign mark': 1,
-  deliver: 8,
-  'catch up': 5,
-  connect: 2,
-  move: 12,
-  'set up': 3,
-  roll: 3,
-  subscribe: 3,
-  commit: 3,
-  undo: 1,
-  retire: 2,
-  kill: 1,
-  repeat: 1,
-};
-
-const which = fc.nat(20);
-const step = fc.oneof(
-  ...Object.entries(WEIGHTS).map(([kind, weight]) => ({
-    weight,
-    arbitrary: fc.record({ kind: fc.constant(kind as FeedStepKind), which, other: which }),
-  })),
-);
+const sequences = feedSequences(commonSteps);
 
 describe('messages of a broker over any order of what may happen', () => {
   it('reach every client once and in order while generations come, go, come back and are killed', async () => {
     const counts = { moved: 0, waited: 0, missed: 0 };
     await fc.assert(
-      fc.asyncProperty(sequenceOf(step, { minLength: 10, maxLength: 120 }), async (sequence) => {
+      fc.asyncProperty(sequences, async (sequence) => {
         const world = new FeedWorld(1);
         for (const { kind, which, other } of sequence) await world.step(kind, which, other);
         await world.finish();
