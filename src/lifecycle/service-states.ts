@@ -308,13 +308,28 @@ export const serviceTable: Readonly<Record<ServiceState, Row>> = {
   },
 };
 
-/** What an event leads to: undefined where it cannot happen in this state. */
+/**
+ * Where an event leads that cannot happen in its state. Who serves is a fact of the processes, whatever the table says; and a
+ * service that nobody serves is started again.
+ */
+const unexpected: Partial<Record<ServiceEvent, Cell>> = {
+  serves: 'serving',
+  commits: 'probation',
+  undone: 'serving',
+  crashed: revive,
+  'last-ended': revive,
+  'nobody-left': revive,
+  'heir-lost': revive,
+};
+
+/** What an event leads to, and whether it can happen in this state. */
 export function serviceStep(
   state: ServiceState,
   event: ServiceEvent,
-): { readonly to: ServiceState; readonly action: ServiceAction | undefined } | undefined {
+): { readonly to: ServiceState; readonly action: ServiceAction | undefined; readonly isExpected: boolean } {
   const { on, ignores } = serviceTable[state];
-  const cell = on[event];
-  if (cell === undefined) return ignores.includes(event) ? { to: state, action: undefined } : undefined;
-  return typeof cell === 'string' ? { to: cell, action: undefined } : { to: cell[0], action: cell[1] };
+  const isExpected = event in on || ignores.includes(event);
+  const cell = (isExpected ? on[event] : unexpected[event]) ?? state;
+  const [to, action] = typeof cell === 'string' ? [cell, undefined] : cell;
+  return { to, action, isExpected };
 }

@@ -8,7 +8,10 @@ const events = [...new Set(states.flatMap((state) => Object.keys(serviceTable[st
 
 /** Where one may come from a state. */
 function nextOf(state: ServiceState): ServiceState[] {
-  return events.flatMap((event) => serviceStep(state, event)?.to ?? []);
+  return events.flatMap((event) => {
+    const { to, isExpected } = serviceStep(state, event);
+    return isExpected ? to : [];
+  });
 }
 
 describe('the states of a service', () => {
@@ -23,9 +26,9 @@ describe('the states of a service', () => {
 
   it('all end by a stop, and nothing follows its end', () => {
     for (const state of states) {
-      const { to } = serviceStep(state, 'finish') ?? {};
+      const { to } = serviceStep(state, 'finish');
       assert.equal(to, 'stopped', state);
-      const stopped = serviceStep(state, 'stop')?.to;
+      const stopped = serviceStep(state, 'stop').to;
       assert.ok(stopped === 'stopping' || state === 'stopped', `${state} by a stop is ${stopped}`);
     }
     assert.deepEqual(new Set(nextOf('stopped')), new Set(['stopped']));
@@ -47,13 +50,29 @@ describe('the states of a service', () => {
     const nobody = ['empty', 'resuming', 'waiting', 'reviving', 'orphaned'];
     for (const state of states.filter((one) => !nobody.includes(one)))
       for (const event of ['done', 'crashed', 'crashed-with-heir', 'crashed-in-probation'] as const)
-        assert.ok(serviceStep(state, event) !== undefined, `${event} while ${state}`);
+        assert.ok(serviceStep(state, event).isExpected, `${event} while ${state}`);
   });
 
   it('start the last good release wherever nobody is left', () => {
     for (const state of states) {
-      const { to, action } = serviceStep(state, 'nobody-left') ?? {};
+      const { to, action } = serviceStep(state, 'nobody-left');
       assert.equal(to === 'waiting' && state !== 'waiting', action === 'revive', state);
     }
+  });
+
+  it('have nobody wait for a service for good, whatever comes unexpected', () => {
+    assert.deepEqual(serviceStep('resuming', 'crashed'), {
+      to: 'waiting',
+      action: 'revive',
+      isExpected: false,
+    });
+    assert.deepEqual(serviceStep('empty', 'serves'), {
+      to: 'serving',
+      action: undefined,
+      isExpected: false,
+    });
+    for (const state of ['leaving', 'stopping', 'stopped'] as const)
+      for (const event of events)
+        assert.notEqual(serviceStep(state, event).action, 'revive', `${event}, ${state}`);
   });
 });

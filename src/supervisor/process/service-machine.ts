@@ -26,17 +26,15 @@ export class ServiceMachine {
   }
 
   /**
-   * Something has happened. What cannot happen in this state is told, and changes nothing: a service is not ended for a
-   * message that was not expected.
+   * Something has happened. What cannot happen in this state is told, and a service is not ended for it: one that nobody serves
+   * is started again.
    * @returns what is to be done.
    */
   on(event: ServiceEvent): ServiceAction | undefined {
-    const step = serviceStep(this.#state, event);
-    if (step === undefined) {
+    const { to, action, isExpected } = serviceStep(this.#state, event);
+    if (!isExpected)
       this.#log.warn(`unexpected while the service is ${this.#state}: ${event}; this is a bug in moult`);
-      return undefined;
-    }
-    this.#state = step.to;
-    return step.action;
+    this.#state = to;
+    return action;
   }
 }
