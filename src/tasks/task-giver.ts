@@ -13,9 +13,12 @@ import type { Tasks } from './tasks.js';
 import { untilEnded } from './until-ended.js';
 
 /** What a task gives along goes in frames of so many bytes, where the other side puts them together. */
-const FRAME_BYTES = 1024 * 1024;
-/** How many bytes of them may be on their way. */
-const WINDOW_BYTES = 4 * 1024 * 1024;
+const FRAME_BYTES = 64 * 1024;
+/**
+ * How many bytes of them may be on their way. So many fit into the kernel, which keeps them if this process is killed; more
+ * would hold up what late requests change, in the memory of this process.
+ */
+const WINDOW_BYTES = 128 * 1024;
 /** At most so many bytes go to a side that does not say how much it has read. */
 const MOST_UNREAD_BYTES = 12 * 1024 * 1024;
 
