@@ -1,5 +1,5 @@
 /*
- * What this supervisor does while another one takes over from it. The generation that serves decides, as in
+ * Over 300 lines: what this supervisor does while another one takes over from it. The generation that serves decides, as in
  * every handover; the other supervisor asks and is told through this one.
  */
 import type { Logger } from 'pino';
@@ -45,7 +45,9 @@ interface Passing {
   readonly sharesFolder: boolean;
   /** How the other supervisor is named in the log. */
   readonly who: string;
-  /** The number of its successor, once the predecessor expects it. */
+  /** The number that the predecessor was asked to expect. */
+  asked?: number;
+  /** The same, once it does expect it. */
   successor?: number;
   settings?: Settings;
   /** Whether this supervisor is to be stopped, and waits for the other one to have the service. */
@@ -97,6 +99,8 @@ export class OutgoingTakeover {
   heard(generation: GenerationProcess, told: Told): void {
     const passing = this.#passing;
     if (passing === undefined || generation !== passing.predecessor) return;
+    // What a restart before this had asked for may be answered only now.
+    if (told.type !== 'release' && told.generation !== passing.asked) return;
     passing.heir.send(told);
     if (told.type === 'release') return;
     if (told.type === 'aborted' || told.type === 'undone') this.#failed(passing, MoultError.from(told.error));
@@ -109,6 +113,13 @@ export class OutgoingTakeover {
     const passing = this.#passing;
     if (passing === undefined || generation !== passing.predecessor) return false;
     const { generations, log } = this.#parts;
+    const { current } = generations;
+    // Its own predecessor had not heard that it was confirmed, and serves again.
+    const resumed = current === generation ? undefined : current;
+    if (resumed !== undefined && generations.machine.is('passing')) {
+      this.#keeps(passing, resumed);
+      return false;
+    }
     if (passing.successor === undefined || passing.heir.isClosed) {
       this.#over();
       generations.machine.on('not-taken');
@@ -116,6 +127,8 @@ export class OutgoingTakeover {
       return false;
     }
     generations.current = undefined;
+    const timeoutMs = passing.settings?.drainTimeoutMs ?? 0;
+    resumed?.lifeline?.send({ type: 'retire', timeoutMs, keepOpen: true });
     passing.heir.send({ type: 'gone' });
     if (generations.machine.is('passed')) this.#leave(passing);
     else {
@@ -221,10 +234,12 @@ export class OutgoingTakeover {
     const { generations } = this.#parts;
     const { heir, predecessor } = passing;
     try {
-      if (passing.successor !== undefined || number <= generations.lastNumber)
+      const isOver = this.#passing !== passing;
+      if (isOver || passing.asked !== undefined || number <= generations.lastNumber)
         throw new MoultError('MOULT_PROTOCOL_ORDER', `generation ${number} cannot be expected`);
       // Also if this fails: the number has been used.
       generations.countOn(number, generations.epoch);
+      passing.asked = number;
       // The one before is not gone back to any more.
       for (const one of generations.own()) if (one !== predecessor) one.lifeline?.send({ type: 'confirm' });
       await predecessor.expect(number, settings, EXPECT_TIMEOUT_MS);
@@ -269,6 +284,16 @@ export class OutgoingTakeover {
     );
     // It was told to stop when the service was the other one's already, which has given it back since.
     if (isToStop) void this.#parts.shutdown.stop();
+  }
+
+  // The successor of the other supervisor has not been let in, and must not be.
+  #keeps(passing: Passing, { number }: GenerationProcess): void {
+    const what = `generation ${number} serves again`;
+    const error = new MoultError('MOULT_HANDOVER_ABORTED', what, { serving: 'predecessor' });
+    const { heir, successor } = passing;
+    this.#failed(passing, error);
+    if (successor === undefined) heir.close();
+    else heir.send({ type: 'aborted', generation: successor, error: error.report() });
   }
 
   #over(): void {

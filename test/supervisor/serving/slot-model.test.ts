@@ -90,8 +90,8 @@ class OtherSupervisor {
     this.far.on('progress', (message) => {
       if ((message as { stage: string }).stage === 'verify') this.far.send({ type: 'confirm' } as never);
     });
-    for (const type of ['inherit', 'aborted', 'undone', 'release', 'state', 'refused'])
-      this.far.on(type, () => {});
+    this.far.on('aborted', () => this.successor?.ends({ code: null, signal: 'SIGKILL' }));
+    for (const type of ['inherit', 'undone', 'release', 'state', 'refused']) this.far.on(type, () => {});
     this.far.on('gone', () => {
       this.#isGone = true;
     });
@@ -546,6 +546,34 @@ const found: Readonly<Record<string, readonly Command[]>> = {
         'other goes on',
       ],
     ] as Command[],
+  'the same, and its predecessor says that it serves before its end is heard of': [
+    ...[...begin, ...handover, 'hear all', 'take over', 'other goes on', 'other goes on', 'newest hears'],
+    ...[
+      'tell all',
+      'other goes on',
+      'other goes on',
+      'kill the current',
+      'notice',
+      'go on',
+      'tell all',
+      'reap',
+    ],
+    ...['tell all', 'other goes on', 'other goes on'],
+  ] as Command[],
+  'another supervisor comes before the one that serves has said that the restart before it is off': [
+    ...[
+      'starts fail',
+      ...begin,
+      'restart',
+      'hear all',
+      'tell all',
+      'take over',
+      'tell all',
+      'hear all',
+      'tell all',
+    ],
+    ...['other goes on', 'hear all', 'tell all', 'other goes on'],
+  ] as Command[],
   'no process can be started after a crash of one that has served for long': [
     ...[...begin, 'six seconds', 'six seconds', 'starts fail', 'kill the current', 'reap'],
   ] as Command[],
