@@ -229,7 +229,8 @@ class RedisStreamsConsumer implements Consumer {
   /** @throws MOULT_BROKER_UNREACHABLE */
   async #reached(reader: Redis): Promise<void> {
     const reach = async () => {
-      if (reader.status === 'wait') await reader.connect();
+      // Lost since it was prepared, and not to come back by itself where the service's client is told not to.
+      if (reader.status === 'wait' || reader.status === 'end') await reader.connect();
       await this.#group.make(reader, this.#options.from);
     };
     await withTimeout(reach(), this.#withinMs, this.#what);

@@ -77,6 +77,34 @@ describe('a consumer of Redis Streams', { skip }, () => {
     });
   });
 
+  it('starts though its connection was lost since it was prepared, and does not come back by itself', async () => {
+    await bench(async ({ redis, stream, make }) => {
+      const own = new Redis(server().url, { retryStrategy: () => null });
+      own.on('error', () => {});
+      const readers: Redis[] = [];
+      const duplicate = own.duplicate.bind(own);
+      own.duplicate = (options) => {
+        const reader = duplicate(options);
+        readers.push(reader);
+        return reader;
+      };
+      const seen: string[] = [];
+      const consumer = make({ redis: own, handle: ({ id }) => seen.push(id) });
+      await consumer.prepare?.();
+      const [reader] = readers;
+      assert.ok(reader);
+      const over = new Promise((resolve) => reader.once('end', resolve));
+      await redis.client('KILL', 'ID', await reader.client('ID'));
+      await over;
+      await consumer.start(startOf(1));
+      const id = await redis.xadd(stream, '*', 'n', '1');
+      await until(() => seen.length === 1, 'it is handled');
+      assert.deepEqual(seen, [id]);
+      await consumer.stop(stopBy(1000));
+      own.disconnect();
+    });
+  });
+
   it('leaves what it had read ahead to its successor, which takes it in order and before what is new', async () => {
     await bench(async ({ redis, stream, make, pending }) => {
       const seen: string[] = [];

@@ -90,14 +90,18 @@ export class UpService {
     const { key } = this.#service;
     const choice = key === undefined ? [] : ['--service', key];
     const words = ['run', '--config', this.#file, ...choice, '--output-bound', String(KEPT_OUTPUT)];
-    const child = spawn(calledNode(), ['--', calledScript(), ...words], {
-      cwd: this.#cwd,
-      env: { ...process.env, PWD: this.#cwd },
-      // In a session of its own: a Ctrl-C, and the end of this process, reach this process alone.
-      detached: true,
-      stdio: ['ignore', fd, fd],
-    });
-    closeSync(fd);
+    let child: ChildProcess;
+    try {
+      child = spawn(calledNode(), ['--', calledScript(), ...words], {
+        cwd: this.#cwd,
+        env: { ...process.env, PWD: this.#cwd },
+        // In a session of its own: a Ctrl-C, and the end of this process, reach this process alone.
+        detached: true,
+        stdio: ['ignore', fd, fd],
+      });
+    } finally {
+      closeSync(fd);
+    }
     this.#child = child;
     child.once('error', (error) => this.#over(1, `its supervisor could not be started: ${error.message}`));
     child.once('exit', (code, signal) => {
@@ -109,7 +113,11 @@ export class UpService {
 
   #adopt(what: string): void {
     this.#lines.say(`${what}: a new one adopts the service`);
-    this.#start();
+    try {
+      this.#start();
+    } catch (error) {
+      this.#over(1, `its supervisor could not be started: ${error instanceof Error ? error.message : error}`);
+    }
   }
 
   #mayAdopt(): boolean {
