@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { Agent, request } from 'node:http';
 import { join } from 'node:path';
 import { it } from 'node:test';
@@ -125,6 +125,58 @@ it('restarts on change, keeps the last good one where a save is broken, and neve
   next.child.kill('SIGHUP');
   assert.equal(await next.ended, 0, next.text);
   await assert.rejects(tab.get(), 'the service has ended');
+});
+
+it('says that its supervisor cannot be started, and tries again with the next change', async (t) => {
+  let remove = () => {};
+  const folder = temporaryFolder((end) => {
+    remove = end as () => void;
+  });
+  const [app, away, beside] = ['app', 'away', 'beside'].map((name) => join(folder, name)) as [
+    string,
+    string,
+    string,
+  ];
+  for (const path of [app, beside]) mkdirSync(path);
+  writeFileSync(join(app, 'server.js'), source('one'));
+  const { NODE_OPTIONS: _, NODE_TEST_CONTEXT: __, ...around } = process.env;
+  const port = String(await freePort());
+  const env = { ...around, XDG_RUNTIME_DIR: join(folder, 'run'), PWD: app, NO_COLOR: '1', PORT: port };
+  const moult = (...words: string[]) => spawn(process.execPath, [cli, ...words], { cwd: app, env });
+  const stop = () =>
+    new Promise((resolve) =>
+      spawn(process.execPath, [cli, 'stop', 'server-dev'], { cwd: folder, env }).once('exit', resolve),
+    );
+  const dev = moult('dev', '--watch', beside, 'server.js');
+  t.after(async () => {
+    dev.kill('SIGKILL');
+    await stop();
+    remove();
+  });
+  let text = '';
+  for (const stream of [dev.stdout, dev.stderr])
+    stream.setEncoding('utf8').on('data', (chunk: string) => {
+      text += chunk;
+    });
+  const says = (what: RegExp) =>
+    until(`it says ${what}`, () => what.test(text)).catch((error: Error) =>
+      assert.fail(`${error.message}:\n${text}`),
+    );
+  const serves = () =>
+    fetch(`http://127.0.0.1:${port}`).then(
+      (response) => response.ok,
+      () => false,
+    );
+  await until('it serves', serves);
+  await stop();
+  await says(/it ended/);
+  renameSync(app, away);
+  writeFileSync(join(beside, 'one.js'), '1');
+  await says(/could not be started: .*ENOENT/);
+  renameSync(away, app);
+  writeFileSync(join(beside, 'two.js'), '2');
+  await until('it serves again', serves);
+  assert.equal(dev.exitCode, null, text);
 });
 
 it('leaves out what .gitignore and nodemon.json say', (t) => {

@@ -6,7 +6,9 @@ import {
   openSync,
   readdirSync,
   readFileSync,
+  rmSync,
   statSync,
+  symlinkSync,
   writeFileSync,
   writeSync,
 } from 'node:fs';
@@ -167,6 +169,30 @@ it('starts what is named with what that comes after, and says what does not star
   assert.match(status.output, /api, web: in the config file, and not running/);
   await folder.run('stop');
   assert.equal(await up.ended, 1, up.output);
+});
+
+it('goes on with the others where one supervisor was killed and no other can be started', async (t) => {
+  const folder = new Folder(t);
+  folder.write(services(1));
+  const up = folder.start('up');
+  await up.says(/all serve: db, api, web/);
+  const { web = 0 } = await folder.pids();
+  const output = join(folder.path, 'run', 'moult-up', 'web.log');
+  rmSync(output);
+  // Whoever may write there could have it lead elsewhere.
+  symlinkSync('/dev/null', output);
+  process.kill(web, 'SIGKILL');
+  await up.says(/web *\| .*could not be started: .*ELOOP/);
+  const status = await folder.run('status');
+  assert.match(status.output, /api/);
+  rmSync(output);
+  await folder.run('stop');
+  assert.equal(await up.ended, 1, up.output);
+  // Its service lives on without a supervisor until one adopts it.
+  const again = folder.start('run', '--config', 'moult.config.json', '--service', 'web');
+  await until('it has adopted the service', async () => (await folder.pids()).web !== undefined);
+  await folder.run('stop');
+  await again.ended;
 });
 
 it('keeps the end of an output that nobody reads, and gives back the room of the rest', (t) => {
