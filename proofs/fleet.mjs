@@ -5,7 +5,8 @@
 //   kills     leaders' agents, the operator's command, servers, supervisors in the middle, all agents at once, and
 //             partitions, at times that a seed gives: every roll ends, no host is left on a release that nobody decided,
 //             no two leaders are obeyed
-//   thousand  1,000 agents without services in one process: messages and time of a roll, next to 250 and 500
+//   thousand  1,000 agents without services in one process: messages and time of a roll, next to 250 and 500; --sizes 50,100,200
+//             on a smaller machine
 //   away      all servers away for a while: services unaffected, the memory of the agents flat, all join again
 //
 //   node proofs/fleet.mjs --part kills --rolls 6 --hosts 5 --seed 7 --built
@@ -46,6 +47,7 @@ const { values } = parseArgs({
     rolls: { type: 'string', default: '20' },
     hosts: { type: 'string', default: '10' },
     seed: { type: 'string', default: String(Math.floor(1 + Math.random() * 9998)) },
+    sizes: { type: 'string', default: '250,500,1000' },
     away: { type: 'string', default: '600' },
     built: { type: 'boolean', default: false },
   },
@@ -55,6 +57,7 @@ const rollCount = numberOf('--rolls', values.rolls);
 const hostCount = numberOf('--hosts', values.hosts);
 const seed = numberOf('--seed', values.seed);
 const awayS = numberOf('--away', values.away);
+const sizes = values.sizes.split(',').map((one) => numberOf('--sizes', one));
 if (!values.built) {
   execFileSync(process.execPath, [path.join(root, 'scripts/build.mjs')], {
     cwd: root,
@@ -66,7 +69,7 @@ const { startLoad } = await import('../dist/verify/load.js');
 const problems = [];
 for (const part of values.part) {
   if (part === 'thousand')
-    await withCluster(async (cluster) => problems.push(...(await thousand(cluster, say))));
+    await withCluster(async (cluster) => problems.push(...(await thousand(cluster, say, sizes))));
   else await withHosts(part === 'rolls' ? rolls : part === 'kills' ? kills : away);
 }
 for (const problem of problems) say(`NOT AS PROMISED: ${problem}`);
