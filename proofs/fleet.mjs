@@ -117,6 +117,7 @@ async function withHosts(work) {
       }
       await allJoined(cluster, hosts);
       await work({ cluster, hosts });
+      oneLeaderEach(hosts);
     } finally {
       for (const host of hosts) await host.stop().catch(() => {});
       for (const proxy of proxies) await proxy.close();
@@ -415,6 +416,16 @@ async function away({ cluster, hosts }) {
 async function rollNow({ urls }) {
   const { stdout } = await fleet(urls, ['status', 'api', '--json']);
   return stdout === '' ? undefined : JSON.parse(stdout).services?.[0]?.roll;
+}
+
+// Each leader has an epoch of its own, by what all agents have said.
+function oneLeaderEach(hosts) {
+  const epochs = hosts.flatMap((host) =>
+    [...host.said().matchAll(/leads the roll of api, epoch (\d+)/g)].map(([, epoch]) => Number(epoch)),
+  );
+  const twice = epochs.filter((one, at) => epochs.indexOf(one) < at);
+  say(`${epochs.length} times an agent began to lead, ${twice.length} of them with the epoch of another`);
+  if (twice.length > 0) problems.push(`two leaders had the epochs ${twice.join(', ')}`);
 }
 
 function leaderOf(hosts) {
