@@ -1,7 +1,7 @@
 // `node proofs/tls.mjs`: what `moult run --tls move` rests on, for every supported Node (installed from npm into
 // build/nodes). Exit status 1 if anything was wrong.
 //
-//   search   so many fresh processes, some with a busy neighbour, find the places of TLS states: right or refused
+//   search   so many fresh processes, some at once, find the places of TLS states: right or refused
 //   cuts     connections move at every cut of a record, captures are undone, either side is killed at each step
 //   clients  curl, openssl s_client with key updates, GnuTLS with new keys, Python, Go and Java keep one connection over restarts
 //   chain    the same while each restart brings another Node: that of --node, the next one, and round again
@@ -10,7 +10,7 @@
 //
 // In all but the first, each record that is sealed is noted, by OpenSSL too, by processes that are killed too: none may be sealed twice.
 //
-//   node proofs/tls.mjs --node 22 --part search --starts 1000
+//   node proofs/tls.mjs --node 22 --part search --starts 1000 --at-once 4
 import { execFile, execFileSync, spawn } from 'node:child_process';
 import { mkdtempSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -30,6 +30,7 @@ const { values } = parseArgs({
     node: { type: 'string', multiple: true, default: Object.keys(VERSIONS) },
     part: { type: 'string', multiple: true, default: Object.keys(PARTS) },
     starts: { type: 'string', default: '100' },
+    'at-once': { type: 'string', default: '1' },
     restarts: { type: 'string', default: '10' },
     client: { type: 'string', multiple: true, default: clientNames },
   },
@@ -58,27 +59,32 @@ process.exitCode = bad === 0 ? 0 : 1;
 /** Fresh processes find the places; each is checked against further connections by the self-test itself. */
 async function search(node, report) {
   const starts = numberOf('--starts', values.starts);
+  const atOnce = numberOf('--at-once', values['at-once'], 64);
   const script = path.join(root, 'test/fixtures/tls-self-test.mjs');
   const said = new Map();
   const times = [];
   const problems = [];
-  for (let i = 0; i < starts; i++) {
-    // Every other one with a heap that others have used before it.
-    const args = i % 2 === 0 ? [script] : [script, 'used'];
-    const result = await promisify(execFile)(node, args, { timeout: 60_000 }).catch((error) => ({
-      stdout: '',
-      error,
-    }));
-    if (result.stdout === '') {
-      problems.push(`start ${i} ended without a word: ${result.error}`);
-      continue;
+  let next = 0;
+  const searching = Array.from({ length: atOnce }, async () => {
+    for (let i = next++; i < starts; i = next++) {
+      // Every other one with a heap that others have used before it.
+      const args = i % 2 === 0 ? [script] : [script, 'used'];
+      const result = await promisify(execFile)(node, args, { timeout: 60_000 }).catch((error) => ({
+        stdout: '',
+        error,
+      }));
+      if (result.stdout === '') {
+        problems.push(`start ${i} ended without a word: ${result.error}`);
+        continue;
+      }
+      const one = JSON.parse(result.stdout);
+      said.set(one.said, (said.get(one.said) ?? 0) + 1);
+      times.push(one.ms);
+      if (one.said.includes('was not what is known') || one.said.includes('something else'))
+        problems.push(one.said);
     }
-    const one = JSON.parse(result.stdout);
-    said.set(one.said, (said.get(one.said) ?? 0) + 1);
-    times.push(one.ms);
-    if (one.said.includes('was not what is known') || one.said.includes('something else'))
-      problems.push(one.said);
-  }
+  });
+  await Promise.all(searching);
   times.sort((a, b) => a - b);
   const told = [...said].map(([what, count]) => `${count} times ${JSON.stringify(what)}`).join(', ');
   report(
@@ -271,19 +277,25 @@ async function kills(node, report) {
     });
     const pids = () => [...around.said.matchAll(/^pid (\d+)/gm)].map(([, pid]) => Number(pid));
     const killed = { predecessor: 0, successor: 0 };
-    for (let i = 1; i <= restarts; i++) {
+    // How long a restart goes on behind the first words of its successor: nobody is killed in the first one.
+    let tookMs = 0;
+    for (let i = 0; i <= restarts; i++) {
       await pause(500);
       const before = pids();
       const restarted = service.restart();
       while (pids().length === before.length) await pause(2);
-      await pause(Math.random() * 700);
-      const isOld = i % 2 === 0;
-      const pid = isOld ? before.at(-1) : pids().at(-1);
-      killed[isOld ? 'predecessor' : 'successor'] += 1;
-      try {
+      const beganMs = performance.now();
+      if (i === 0) {
+        await restarted;
+        tookMs = performance.now() - beganMs;
+        continue;
+      }
+      await pause(Math.random() * tookMs);
+      const who = i % 2 === 0 ? 'predecessor' : 'successor';
+      const pid = who === 'predecessor' ? before.findLast(isAlive) : pids().at(-1);
+      if (isAlive(pid)) {
         process.kill(pid, 'SIGKILL');
-      } catch {
-        // It had ended by itself.
+        killed[who] += 1;
       }
       await restarted;
     }
@@ -293,10 +305,20 @@ async function kills(node, report) {
     await service.stop();
     const { told, twice } = noted(folder);
     report(
-      `${restarts} restarts, ${killed.predecessor} times the predecessor was killed and ${killed.successor} times the successor; ${counts.answers} answers, ${counts.closed} connections ended; ${told}`,
+      `${restarts + 1} restarts, ${killed.predecessor} times the predecessor was killed and ${killed.successor} times the successor; ${counts.answers} answers, ${counts.closed} connections ended; ${told}`,
     );
+    if (killed.predecessor === 0 || killed.successor === 0) problems.push('one side was never killed');
     return [...problems.slice(0, 5), ...twice];
   });
+}
+
+function isAlive(pid) {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** A service over TLS that notes what it seals. @param work gets it, and what has been said: by its service, so far. */
