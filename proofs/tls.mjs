@@ -282,8 +282,12 @@ async function kills(node, report) {
     for (let i = 0; i <= restarts; i++) {
       await pause(500);
       const before = pids();
-      const restarted = service.restart();
-      while (pids().length === before.length) await pause(2);
+      let hasEnded = false;
+      const restarted = service.restart().finally(() => {
+        hasEnded = true;
+      });
+      while (pids().length === before.length && !hasEnded) await pause(2);
+      if (pids().length === before.length) continue;
       const beganMs = performance.now();
       if (i === 0) {
         await restarted;
