@@ -21,7 +21,7 @@ const runOptions = ['--keep-releases', '2', '--shared-path', 'state.json', '--pr
 
 /** Writes a release over what is there, as cp and docker cp do: into the same files. Its answer depends on all of its parts. */
 function write(app: string, release: number): void {
-  for (const folder of ['node_modules/dep', 'lib', 'views', 'files'])
+  for (const folder of ['node_modules/dep', 'lib', 'views', 'files', 'src/db', 'dist/cache', 'log'])
     mkdirSync(path.join(app, folder), { recursive: true });
   const put = (name: string, text: string) => writeFileSync(path.join(app, name), text);
   put('package.json', JSON.stringify({ name: 'app', version: `${release}.0.0`, type: 'module' }));
@@ -29,10 +29,16 @@ function write(app: string, release: number): void {
   put('node_modules/dep/package.json', '{"name":"dep"}');
   put('lib/part.js', `export default ${release};`);
   put('views/page.txt', String(release));
+  // Modules in folders that are named as data.
+  for (const name of ['src/db/pool.js', 'dist/cache/lru.js', 'log/index.js'])
+    put(name, `export default ${release};`);
   put(
     'server.js',
     `import dep from 'dep';
 import part from './lib/part.js';
+import pool from './src/db/pool.js';
+import lru from './dist/cache/lru.js';
+import log from './log/index.js';
 import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 const near = (name) => new URL(name, import.meta.url);
@@ -44,13 +50,13 @@ createServer((request, response) => {
   } else if (request.url === '/read') {
     const read = (name) => existsSync(near(name)) ? readFileSync(near(name), 'utf8').length : 0;
     response.end(['visits.db', 'state.json', 'files/upload.txt'].map(read).join());
-  } else response.end([${release}, dep, part, page(), process.cwd() === import.meta.dirname].join());
+  } else response.end([${release}, dep, part, pool, lru, log, page(), process.cwd() === import.meta.dirname].join());
 }).listen(0, '127.0.0.1');
 `,
   );
 }
 
-const answerOf = (release: number) => `${Array(4).fill(release).join()},true`;
+const answerOf = (release: number) => `${Array(7).fill(release).join()},true`;
 
 async function get(service: Supervised, at = '/'): Promise<string> {
   const { host, port } = await service.target();
@@ -194,6 +200,25 @@ describe('a release that was written over and is kept (--keep-releases)', () => 
     });
   });
 
+  it('stays with what its service wrote into it, also once nobody could go back to it', async () => {
+    const options = ['--keep-releases', '1', '--shared-path', 'files', '--probation', '100ms'];
+    await withApp({ runOptions: options }, async (service, app, folder) => {
+      await kept(folder, 1);
+      write(app, 2);
+      await deploy(service);
+      assert.equal((await service.moult('rollback', service.name)).code, 0);
+      await service.alone();
+      // Here state.json is no shared path: it is the copy's own.
+      await get(service, '/write');
+      for (const release of [3, 4]) {
+        write(app, release);
+        await deploy(service);
+      }
+      await service.logs(/app\.moult-service-1 is no longer needed but was not deleted: .*state\.json there/);
+      assert.equal(readFileSync(path.join(folder, '.app.moult-service-1/state.json'), 'utf8'), 'x');
+    });
+  });
+
   it('is told of where it cannot be: too large, or changed in its copy', async () => {
     await withApp({ runOptions: [...runOptions, '--keep-size', '10'] }, async (service, _, folder) => {
       await service.logs(/release of generation 1 was not copied, .*--keep-size allows/);
@@ -295,7 +320,7 @@ describe('a release that was written over and is kept (--keep-releases)', () => 
       // Where only a part differs another supervisor still knows one from the other.
       await deploy(service);
       await until('it is kept', () => copiesIn(folder).includes('.app.moult-service-3'));
-      assert.equal(await get(service), '1,1,5,1,true');
+      assert.equal(await get(service), '1,1,5,1,1,1,1,true');
       assert.equal((await service.moult('upgrade', service.name)).code, 0);
       await service.logs(/generation 3 is adopted/);
       const { code, stderr } = await service.moult('rollback', service.name);

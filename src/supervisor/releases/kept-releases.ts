@@ -4,6 +4,7 @@ import type { Logger } from 'pino';
 import { MoultError } from '../../errors.js';
 import type { Journal } from '../journal/journal.js';
 import type { KeepOptions } from '../options.js';
+import { isBuilt } from './data-folders.js';
 import type { Release } from './release.js';
 import { changedIn, copyRelease, type Kept, keptAt, linkNewlyShared, writtenIn } from './release-copy.js';
 import { changes, folderOf, named, releaseFiles } from './release-files.js';
@@ -177,7 +178,11 @@ export class KeptReleases {
   async #remove(copy: string): Promise<void> {
     const kept = await keptAt(copy);
     if (kept === undefined || this.#toldOf.has(copy)) return;
-    const written = await writtenIn(copy, kept);
+    const changed = await changedIn(copy, kept);
+    const written = [
+      ...(await writtenIn(copy, kept)),
+      ...changed.filter((path) => !isBuilt(path.slice(copy.length))),
+    ];
     if (written.length === 0) {
       await rm(copy, { recursive: true, force: true });
       return;

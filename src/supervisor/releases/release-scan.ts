@@ -2,6 +2,7 @@ import type { Dirent } from 'node:fs';
 import { lstat, readdir, readlink } from 'node:fs/promises';
 import { dirname, join, relative, resolve } from 'node:path';
 import { isCodeFile } from './code-files.js';
+import { isWhole, makesCode, type Place, placeOf } from './data-folders.js';
 
 /*
  * Which files a release is made of, and which its service only writes beside them: the first are kept, and the second
@@ -36,16 +37,6 @@ export interface Scan {
 /** How many files and folders are looked at. */
 const MAX_FOUND = 100_000;
 const LOOKED_AT_ONCE = 64;
-/** Folders of these names are part of a release, whatever is in them. */
-const OF_RELEASES = new Set([
-  ...['node_modules', 'dist', 'build', 'out', 'public', 'static', 'assets', 'views', 'templates', 'locales'],
-  ...['.next', '.nuxt', '.output', '.svelte-kit', '.astro'],
-]);
-/** Folders of these names are no part of one, whatever is in them. */
-const OF_SERVICES = new Set([
-  ...['data', 'db', 'database', 'uploads', 'storage', 'backups', 'logs', 'log', 'tmp', 'temp', 'var', 'run'],
-  ...['cache', '.cache', '.vite', 'coverage', '.git'],
-]);
 /** What services write. */
 const WRITTEN = /\.(db|sqlite3?|ldb|rdb|aof|log|pid|sock|lock|tmp)(-(wal|shm|journal))?$/;
 const LOCK_FILES = /^(yarn|poetry|Cargo|bun|Gemfile|composer|package)?(-lock)?\.lock$/;
@@ -64,36 +55,35 @@ export async function scanRelease(root: string, shared: readonly string[]): Prom
   const scan = { copied: [] as Found[], shared: [] as string[] };
   let left = MAX_FOUND;
   /** @returns whether there is code in it. */
-  const into = async (path: string, isWhole: boolean): Promise<boolean> => {
+  const into = async (path: string, place: Place): Promise<boolean> => {
     const entries = await readdir(join(root, path), { withFileTypes: true });
     left -= entries.length;
     if (left < 0) return false;
-    let hasCode = false;
+    let isCode = false;
     const isPackage = path.split('/').includes('node_modules');
     for (const entry of entries) {
       const at = path === '' ? entry.name : `${path}/${entry.name}`;
-      if (shared.includes(at) || isShared(entry, isPackage)) scan.shared.push(at);
-      else if (entry.isDirectory()) {
-        const mark = { copied: scan.copied.length, shared: scan.shared.length };
-        const found = await describe(root, at);
-        if (found === undefined) continue;
-        scan.copied.push(found);
-        const isOfRelease = isWhole || OF_RELEASES.has(entry.name);
-        const isCoded = await into(at, isOfRelease);
-        hasCode ||= isCoded;
-        if (isCoded || isOfRelease) continue;
-        scan.copied.length = mark.copied;
-        scan.shared.length = mark.shared;
+      if (shared.includes(at) || isShared(entry, isPackage, place)) {
         scan.shared.push(at);
-      } else if (entry.isFile() || entry.isSymbolicLink()) {
-        const found = await describe(root, at);
-        if (found !== undefined) scan.copied.push(found);
-        hasCode ||= isCodeFile(entry.name);
+        continue;
       }
+      const inside = entry.isDirectory() && !isPackage ? await placeOf(join(root, at), place) : place;
+      const mark = { copied: scan.copied.length, shared: scan.shared.length };
+      const found = await describe(root, at);
+      if (found === undefined) continue;
+      scan.copied.push(found);
+      const isPart = entry.isDirectory()
+        ? inside !== undefined && (await into(at, inside))
+        : makesCode(entry.name, place);
+      isCode ||= isPart;
+      if (isPart || !entry.isDirectory() || (inside !== undefined && isWhole(inside))) continue;
+      scan.copied.length = mark.copied;
+      scan.shared.length = mark.shared;
+      scan.shared.push(at);
     }
-    return hasCode;
+    return isCode;
   };
-  await into('', false);
+  await into('', { kind: 'plain', isTop: true });
   return left < 0 ? undefined : scan;
 }
 
@@ -136,9 +126,11 @@ export function targetInCopy(root: string, copy: string, { path, target }: Found
   return target.startsWith('/') ? join(copy, inside) : target;
 }
 
-function isShared(entry: Dirent, isPackage: boolean): boolean {
-  if (entry.isDirectory()) return isPackage ? entry.name === '.cache' : OF_SERVICES.has(entry.name);
-  return !isPackage && (!(entry.isFile() || entry.isSymbolicLink()) || isWritten(entry.name));
+function isShared(entry: Dirent, isPackage: boolean, place: Place): boolean {
+  if (entry.isDirectory()) return isPackage && entry.name === '.cache';
+  if (isPackage) return false;
+  const isFile = entry.isFile() || entry.isSymbolicLink();
+  return !isFile || isWritten(entry.name) || (place.kind === 'data' && !makesCode(entry.name, place));
 }
 
 async function describe(root: string, path: string): Promise<Found | undefined> {
