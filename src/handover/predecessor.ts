@@ -25,12 +25,11 @@ import type { PredecessorEvents } from './predecessor/predecessor-events.js';
 import { endListeners, endTasks, leaveListeners, type Retirement } from './predecessor/retirement.js';
 import { StageLimit } from './predecessor/stage-timer.js';
 import { Undo } from './predecessor/undo.js';
+import { awaitLook } from './predecessor/verification.js';
 import type { Returning } from './successor.js';
 
 /** How long the supervisor may take for all tries of a check; it keeps the time itself, this is for one that is gone. */
 const CHECK_BACKSTOP_MS = 10 * 60_000;
-/** How long the supervisor may take to look from outside; one that is gone does not keep two generations for ever. */
-const VERIFY_TIMEOUT_MS = 20_000;
 
 const BEFORE_COMMIT: readonly HandoverState[] = ['expecting', 'inheriting', 'ready'];
 const ON_PROBATION: readonly HandoverState[] = ['probation', 'verifying'];
@@ -317,7 +316,11 @@ export class Predecessor {
     }
     this.#step('elapsed');
     this.#events.stage('verify', {});
-    limit.set(VERIFY_TIMEOUT_MS, () => this.confirm());
+    awaitLook(
+      limit,
+      () => this.#events.isOverseen(),
+      () => this.confirm(),
+    );
   }
 
   #over(ours: DrainReport): void {

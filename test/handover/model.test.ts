@@ -172,6 +172,7 @@ class Life {
       isBeingFed: () => this.successor.isBeingFed || this.predecessor.isBeingFed,
     });
     this.predecessor = new Predecessor(this.context, {
+      isOverseen: () => false,
       stage: (stage) => {
         reached.add(stage);
       },

@@ -124,6 +124,7 @@ export class Owner {
     }
     this.context = this.#asEstate(state, tasks, meet);
     this.predecessor = new Predecessor(this.context, {
+      isOverseen: () => false,
       stage: () => {},
       aborted: () => {},
       undone: () => {},

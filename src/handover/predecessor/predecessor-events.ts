@@ -4,6 +4,8 @@ import type { DrainReport } from '../../protocol/messages.js';
 
 /** What a predecessor tells of its handover. */
 export interface PredecessorEvents {
+  /** Whether a supervisor is there. */
+  isOverseen(): boolean;
   /** A stage was reached; facts are for the operator. */
   stage(stage: string, facts: Record<string, unknown>): void;
   /** The handover ended before commit; this generation has served all the time. */

@@ -38,6 +38,7 @@ export function predecessorEvents(parts: HandoverEventsParts): PredecessorEvents
   const { context, life, reports, overseer, readiness, successorNumber, end } = parts;
   const say = <T extends MessageType>(message: Message<T>) => parts.lifeline().send(message);
   return {
+    isOverseen: () => !parts.lifeline().isClosed,
     stage: (stage, facts) => {
       say({ type: 'progress', generation: successorNumber(), stage, at: wallClockMs(), facts });
       if (stage === 'commit') life.emit('yield', { successor: successorNumber() });

@@ -1,0 +1,24 @@
+import type { StageLimit } from './stage-timer.js';
+
+/** How long who looks from outside may take where it is gone: it does not keep two generations for ever. */
+const LOOK_TIMEOUT_MS = 20_000;
+/** The same where it is there: a generation that hangs may take as long to show itself as its operator allows. */
+const LOOK_BACKSTOP_MS = 10 * 60_000;
+
+/**
+ * Waits for what the supervisor finds when it looks from outside. While one is there nothing is confirmed that it has not found.
+ * @param isOverseen whether a supervisor is there.
+ * @param confirm is called where nobody says what was found.
+ */
+export function awaitLook(
+  limit: StageLimit,
+  isOverseen: () => boolean,
+  confirm: () => void,
+  leftMs = LOOK_BACKSTOP_MS,
+): void {
+  limit.set(LOOK_TIMEOUT_MS, () => {
+    const rest = leftMs - LOOK_TIMEOUT_MS;
+    if (rest > 0 && isOverseen()) awaitLook(limit, isOverseen, confirm, rest);
+    else confirm();
+  });
+}
