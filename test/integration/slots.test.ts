@@ -1,12 +1,14 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { writeFile } from 'node:fs/promises';
+import { rename, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import type { GenerationStatus } from '#moult/supervisor/status.js';
 import type { Load } from '#moult/verify/load.js';
 import type { ClientKind } from '#moult/verify/tally/client-kind.js';
+import { eventOf } from '../support/events.js';
 import { portOf, serving, whenAllServe } from './slots-of.js';
 import { nothingLost, strictLoad } from './strict-load.js';
 import { fixture, pointAt, Supervised, until, withFolder, withService } from './supervised.js';
@@ -188,6 +190,29 @@ describe('a service in slots', () => {
         await nothingLost(load);
       });
       assert.equal(existsSync(socketPath), false, 'the path is removed');
+    });
+  });
+
+  it('is not said to be rolled back while clients find something else at its path', async () => {
+    await withFolder(async (folder) => {
+      const socketPath = path.join(folder, 'app.sock');
+      const script = path.join(folder, 'unix.cjs');
+      await writeFile(
+        script,
+        `require('node:http').createServer((_, response) => response.end('here')).listen(${JSON.stringify(socketPath)});`,
+      );
+      const runOptions = ['--slots', '2', '--probation', '60s', '--drain-timeout', '1s'];
+      await withService({ ...plain, command: [script], runOptions }, async (service) => {
+        await whenAllServe(service, 2);
+        await service.restart();
+        const other = createServer().listen(`${socketPath}.other`);
+        await eventOf(other, 'listening');
+        await rename(`${socketPath}.other`, socketPath);
+        const { code, stderr } = await service.moult('rollback', service.name);
+        assert.equal(code, 1, stderr);
+        assert.match(stderr, /something else is at .*app\.sock/);
+        await new Promise((resolve) => other.close(resolve));
+      });
     });
   });
 

@@ -193,6 +193,7 @@ export function compose(
   const rollingRestart = new RollingRestart({
     slots,
     scaling: new Scaling({ slots, held, look, options, journal, log }),
+    look,
     settings,
     shutdown,
     log,

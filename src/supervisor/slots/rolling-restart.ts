@@ -8,6 +8,7 @@ import { asMoultError, MoultError, type Serving } from '../../errors.js';
 import type { RestartSummary, StageEvent } from '../../lifecycle/restart-record.js';
 import { rollSummary, type SlotSummary } from '../../lifecycle/roll-summary.js';
 import { monotonicMs } from '../../os/clock.js';
+import type { OutsideLook } from '../reachability/outside-look.js';
 import type { Release } from '../releases/release.js';
 import { RestartQueue } from '../restart/restart-queue.js';
 import type { RestartRequest, Watcher } from '../restart/restart-service.js';
@@ -34,6 +35,7 @@ export interface RolledBack {
 interface RollingRestartParts {
   readonly slots: Slots;
   readonly scaling: Scaling;
+  readonly look: Pick<OutsideLook, 'at'>;
   readonly shutdown: Pick<Shutdown, 'hasBegun' | 'assertNotBegun'>;
   readonly settings: Pick<ServiceSettings, 'renew' | 'options' | 'keepSlots'>;
   readonly log: Logger;
@@ -321,7 +323,9 @@ export class RollingRestart {
     for (const slot of staying) {
       const { probation, generations } = slot;
       if (probation.predecessor?.release === release) await probation.takeBack();
-      if (generations.current?.release !== release) {
+      const { current } = generations;
+      if (current?.release === release) await this.#parts.look.at(current);
+      else {
         await this.#restartWith(slot, release);
         how = 'restarted';
       }
