@@ -6,6 +6,14 @@ import type { GenerationProcess } from '../process/generation-process.js';
 import type { Generations } from '../process/generations.js';
 import { ProbationMonitor } from './probation-monitor.js';
 
+/** How one came out, for who asks later. */
+interface Watched {
+  /** Whether it was watched for the whole time. */
+  wasWatched: boolean;
+  /** Settles when the successor is confirmed; rejects when the handover is undone. */
+  readonly outcome: Promise<void>;
+}
+
 interface Period {
   readonly successor: GenerationProcess;
   /** Undefined where there is none that could resume. */
@@ -14,9 +22,8 @@ interface Period {
   readonly watch: ProbationMonitor;
   /** Ends the time of one that has no predecessor. */
   limit: Deadline | undefined;
-  /** Whether it was watched for the whole time. */
-  wasWatched: boolean;
-  /** Settles when the successor is confirmed; rejects when the handover is undone. */
+  readonly watched: Watched;
+  /** As its {@link watched} has it. */
   readonly outcome: Promise<void>;
   readonly settle: (error?: MoultError) => void;
   /** Settles when nobody can resume any more although it goes on. */
@@ -39,6 +46,8 @@ export interface LoneEnd {
 
 /** A predecessor's own clock may run a little ahead of this one. */
 const EARLY_MS = 250;
+/** How many periods are remembered. */
+const MAX_REMEMBERED = 20;
 
 /**
  * The time after a commit in which a generation is watched, and in which its predecessor, where it has one, can
@@ -49,8 +58,8 @@ export class Probation {
   readonly #check: (generation: GenerationProcess) => Promise<void>;
   readonly #undo: Generations['undo'];
   #period: Period | undefined;
-  /** The last one, also when it is over. */
-  #last: Period | undefined;
+  /** The last ones, also when they are over: while a roll goes on, a slot may have had others since. */
+  readonly #watched = new Map<number, Watched>();
 
   /**
    * @param check makes the configured check; rejects when it fails.
@@ -138,10 +147,10 @@ export class Probation {
    * @throws why it failed, or why it was not watched for so long.
    */
   async watched(number: number): Promise<void> {
-    const period = this.#last;
-    if (period?.successor.number !== number) return;
-    await period.outcome;
-    if (period.wasWatched) return;
+    const watched = this.#watched.get(number);
+    if (watched === undefined) return;
+    await watched.outcome;
+    if (watched.wasWatched) return;
     const { probationMs } = this.#options;
     const what = `generation ${number} was confirmed before its probation of ${probationMs} ms was over (--probation)`;
     throw new MoultError('MOULT_NOT_WATCHED', what, { serving: 'successor', stage: 'probation' });
@@ -220,7 +229,7 @@ export class Probation {
       beganMs,
       watch,
       limit: undefined,
-      wasWatched: false,
+      watched: { wasWatched: false, outcome },
       outcome,
       settle,
       alone,
@@ -229,14 +238,16 @@ export class Probation {
       keeps,
     };
     this.#period = period;
-    this.#last = period;
+    this.#watched.set(successor.number, period.watched);
+    const [oldest] = this.#watched.keys();
+    if (this.#watched.size > MAX_REMEMBERED && oldest !== undefined) this.#watched.delete(oldest);
     return period;
   }
 
   #close(period: Period, error?: MoultError): void {
     period.watch.stop();
     period.limit?.clear();
-    period.wasWatched = performance.now() - period.beganMs >= this.#options.probationMs - EARLY_MS;
+    period.watched.wasWatched = performance.now() - period.beganMs >= this.#options.probationMs - EARLY_MS;
     period.settle(error);
   }
 

@@ -147,7 +147,9 @@ export class ServingState {
   ): void {
     const { generations, restarts, probation, manager, log } = this.#parts;
     const { machine } = generations;
-    if (generation !== generations.current || generation.isEnding || restarts.isHandingOver) return;
+    if (generation !== generations.current || generation.isEnding) return;
+    // It may not stay the one that serves. What is not closed is told of again.
+    if (restarts.isHandingOver && probation.successor !== generation && !closed) return;
     // What serves in the delay of a stop is not cut, and another supervisor's is not ours to end.
     if (machine.isOver || machine.is('passing', 'passed')) return;
     const who = thread === 0 ? `process ${pid}` : `a worker thread of process ${pid}`;

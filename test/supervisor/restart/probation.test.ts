@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import type { MoultError } from '#moult/errors.js';
+import { MoultError } from '#moult/errors.js';
 import { defaultOptions } from '#moult/supervisor/options.js';
 import type { GenerationProcess } from '#moult/supervisor/process/generation-process.js';
 import { Probation } from '#moult/supervisor/restart/probation.js';
@@ -58,5 +58,18 @@ describe('a probation', () => {
     probation.begin(third, second);
     await soon(confirmed, 'the end of the first probation', 1000);
     assert.equal(probation.end(3), true);
+  });
+
+  it('that failed is no success for who asks when another one has begun in its slot', async () => {
+    const probation = new Probation({ ...defaultOptions, probationMs: 60_000 }, async () => {});
+    const [first, second, third] = [1, 2, 3].map((number) => generation(number).one);
+    assert.ok(first && second && third);
+    probation.begin(second, first);
+    probation.end(2, new MoultError('MOULT_SUCCESSOR_LOST', 'it has ended'));
+    // It was started after the crash of that one.
+    probation.beginAlone(third, { look: async () => {}, proved: () => {}, failed: () => {} });
+    await assert.rejects(probation.watched(2), { code: 'MOULT_SUCCESSOR_LOST' });
+    probation.end(3);
+    await assert.rejects(probation.watched(3), { code: 'MOULT_NOT_WATCHED' });
   });
 });

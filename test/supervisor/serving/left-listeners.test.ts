@@ -11,12 +11,22 @@ const LEFT: Message<'left'> = { type: 'left', pid: 7, names: ['tcp://*:1'], clos
 /** What follows where a generation says that a process of it has left its listeners. */
 function follows(
   left: Partial<Message<'left'>>,
-  circumstances: { isInProbation?: boolean; isStopping?: boolean; isTakenOver?: boolean } = {},
+  circumstances: {
+    isInProbation?: boolean;
+    isStopping?: boolean;
+    isTakenOver?: boolean;
+    isHandingOver?: boolean;
+  } = {},
 ): string[] {
   const done: string[] = [];
   const generation = { number: 1, kill: () => done.push('killed') } as unknown as GenerationProcess;
   const note = (text: string) => void done.push(text.includes('worker thread') ? 'told of a thread' : 'told');
-  const { isInProbation = false, isStopping = false, isTakenOver = false } = circumstances;
+  const {
+    isInProbation = false,
+    isStopping = false,
+    isTakenOver = false,
+    isHandingOver = false,
+  } = circumstances;
   const machine = new ServiceMachine({ warn: (what: string) => done.push(what) });
   const events: ServiceEvent[] = ['start', 'serves'];
   if (isStopping) events.push('stop');
@@ -24,7 +34,7 @@ function follows(
   for (const event of events) machine.on(event);
   const parts = {
     generations: { current: generation, machine },
-    restarts: { isHandingOver: false },
+    restarts: { isHandingOver },
     probation: {
       successor: isInProbation ? generation : undefined,
       fail: () => done.push('failed') > 0,
@@ -47,6 +57,15 @@ describe('listeners that a process of a service has left', () => {
     assert.deepEqual(follows({}, { isInProbation: true }), ['failed']);
     assert.deepEqual(follows({ closed: true, failed: true }, { isInProbation: true }), ['failed']);
     assert.deepEqual(follows({ closed: true }, { isInProbation: true }), ['told']);
+  });
+
+  it('fail a probation also while connections still move, and are told of in any handover', () => {
+    const circumstances = { isHandingOver: true, isInProbation: true };
+    assert.deepEqual(follows({}, circumstances), ['failed']);
+    assert.deepEqual(follows({ closed: true, failed: true }, circumstances), ['failed']);
+    assert.deepEqual(follows({ closed: true }, { isHandingOver: true }), ['told']);
+    // Who serves afterwards is not known yet, and it is said again.
+    assert.deepEqual(follows({}, { isHandingOver: true }), []);
   });
 
   it('cut neither what serves in the delay of a stop, nor what another supervisor takes over', () => {
