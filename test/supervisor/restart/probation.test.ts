@@ -61,7 +61,12 @@ describe('a probation', () => {
   });
 
   it('that failed is no success for who asks when another one has begun in its slot', async () => {
-    const probation = new Probation({ ...defaultOptions, probationMs: 60_000 }, async () => {});
+    const options = { ...defaultOptions, probationMs: 60_000 };
+    const probation = new Probation(
+      options,
+      async () => {},
+      () => {},
+    );
     const [first, second, third] = [1, 2, 3].map((number) => generation(number).one);
     assert.ok(first && second && third);
     probation.begin(second, first);
