@@ -23,8 +23,8 @@ import { SimulatedGeneration, SimulatedService } from './simulated-generation.js
  * services who accepts; it does not believe the state machine.
  */
 
-/** SLOT_RUNS makes it more. */
-const RUNS = modelRuns('SLOT_RUNS', 300);
+/** Of each kind of sequence; SLOT_RUNS makes it more. */
+const RUNS = modelRuns('SLOT_RUNS', 150);
 const options: SupervisorOptions = {
   ...defaultOptions,
   readyTimeoutMs: 3000,
@@ -479,108 +479,78 @@ async function play(sequence: readonly Command[], arrives = false): Promise<void
   }
 }
 
-const begin: readonly Command[] = ['connect', 'tell all', 'ready', 'tell all', 'hear all', 'tell all'];
-const handover: readonly Command[] = [
-  'restart',
-  'hear all',
-  'tell all',
-  'connect',
-  'tell all',
-  'go on',
-  'ready',
-  'tell all',
-  'go on',
-  'go on',
-  'go on',
-  'tell all',
-];
-const confirmed: readonly Command[] = ['elapse', 'tell all', 'hear all', 'tell all'];
+/** Commands in words. */
+function steps(words: string): Command[] {
+  const all = words.split(', ');
+  for (const one of all) assert.ok((commands as readonly string[]).includes(one), one);
+  return all as Command[];
+}
 
-const otherTalk: readonly Command[] = ['other goes on', 'hear all', 'tell all'];
+const begin = steps('connect, tell all, ready, tell all, hear all, tell all');
+const takesOver = steps(
+  'hear all, tell all, connect, tell all, go on, ready, tell all, go on, go on, go on, tell all',
+);
+const handover: readonly Command[] = ['restart', ...takesOver];
+const confirmed = steps('elapse, tell all, hear all, tell all');
+/** A restart in a probation, of which the predecessor has not heard. */
+const another = steps('hear all, restart, hear all, tell all');
+/** The same with another supervisor. */
+const otherComes = steps(
+  'hear all, take over, other goes on, other goes on, newest hears, tell all, other goes on, other goes on',
+);
+const otherTalk = steps('other goes on, hear all, tell all');
 
 /** Each of these was wrong once. */
 const found: Readonly<Record<string, readonly Command[]>> = {
   'the one that serves ends when its predecessor was told, and has not heard, that it is confirmed': [
-    ...[...begin, ...handover, 'hear all', 'restart', 'hear all', 'tell all'],
-    ...['kill the current', 'notice', 'reap', 'go on', 'tell all'],
-  ] as Command[],
+    ...[...begin, ...handover, ...another],
+    ...steps('kill the current, notice, reap, go on, tell all'),
+  ],
   'the same, and its successor is ready': [
-    ...[
-      ...begin,
-      ...handover,
-      'hear all',
-      'restart',
-      'hear all',
-      'tell all',
-      'connect',
-      'tell',
-      'ready',
-      'tell',
-    ],
-    ...['kill the current', 'notice', 'reap', 'go on', 'tell all', 'hear all', 'tell all'],
-  ] as Command[],
-  'a process of the one that serves leaves listeners while another supervisor takes over': [
-    ...[...begin, 'take over', ...otherTalk, ...otherTalk, ...otherTalk, 'leave listeners', 'tell all'],
-    ...['other goes on', 'other goes on', 'other goes on'],
-  ] as Command[],
-  'the one that another supervisor takes over from ends when its predecessor has not heard that it is confirmed':
-    [
-      ...[
-        ...begin,
-        ...handover,
-        'hear all',
-        'take over',
-        'other goes on',
-        'other goes on',
-        'newest hears',
-        'tell all',
-      ],
-      ...[
-        'other goes on',
-        'other goes on',
-        'kill the current',
-        'notice',
-        'reap',
-        'go on',
-        'tell all',
-        'other goes on',
-      ],
-    ] as Command[],
+    ...[...begin, ...handover, ...another],
+    ...steps(
+      'connect, tell, ready, tell, kill the current, notice, reap, go on, tell all, hear all, tell all',
+    ),
+  ],
+  'the same, and another supervisor takes over': [
+    ...[...begin, ...handover, ...otherComes],
+    ...steps('kill the current, notice, reap, go on, tell all, other goes on'),
+  ],
   'the same, and its predecessor says that it serves before its end is heard of': [
-    ...[...begin, ...handover, 'hear all', 'take over', 'other goes on', 'other goes on', 'newest hears'],
-    ...[
-      'tell all',
-      'other goes on',
-      'other goes on',
-      'kill the current',
-      'notice',
-      'go on',
-      'tell all',
-      'reap',
-    ],
-    ...['tell all', 'other goes on', 'other goes on'],
-  ] as Command[],
+    ...[...begin, ...handover, ...otherComes],
+    ...steps('kill the current, notice, go on, tell all, reap, tell all, other goes on, other goes on'),
+  ],
+  'a process of the one that serves leaves listeners while another supervisor takes over': [
+    ...([...begin, 'take over', ...otherTalk, ...otherTalk, ...otherTalk] as const),
+    ...steps('leave listeners, tell all, other goes on, other goes on, other goes on'),
+  ],
   'another supervisor comes before the one that serves has said that the restart before it is off': [
-    ...[
-      'starts fail',
-      ...begin,
-      'restart',
-      'hear all',
-      'tell all',
-      'take over',
-      'tell all',
-      'hear all',
-      'tell all',
-    ],
-    ...['other goes on', 'hear all', 'tell all', 'other goes on'],
-  ] as Command[],
+    ...(['starts fail', ...begin, 'restart'] as const),
+    ...steps('hear all, tell all, take over, tell all, hear all, tell all, other goes on, hear all'),
+    ...steps('tell all, other goes on'),
+  ],
   'no process can be started after a crash of one that has served for long': [
-    ...[...begin, 'six seconds', 'six seconds', 'starts fail', 'kill the current', 'reap'],
-  ] as Command[],
+    ...begin,
+    ...steps('six seconds, six seconds, starts fail, kill the current, reap'),
+  ],
   'what a restart starts in the pause after a crash cannot be started': [
-    ...[...begin, 'kill the current', 'reap', 'moment', 'kill the newest', 'reap', 'starts fail', 'restart'],
-  ] as Command[],
+    ...begin,
+    ...steps('kill the current, reap, moment, kill the newest, reap, starts fail, restart'),
+  ],
 };
+
+/** Plays a sequence with a few commands in between, whatever they are and wherever. */
+async function playMixed(far: readonly Command[], arrives = false): Promise<void> {
+  const extra = fc.tuple(fc.nat(far.length), fc.constantFrom(...commands));
+  await fc.assert(
+    fc.asyncProperty(fc.array(extra, { maxLength: 8 }), (extras) => {
+      const mixed = [...far];
+      for (const [at, command] of extras) mixed.splice(at, 0, command);
+      return play(mixed, arrives);
+    }),
+    { ...RUNS, includeErrorInReport: true },
+  );
+}
 
 const plays: Readonly<Record<string, () => Promise<void>>> = {
   'ends with one that serves, or with none after a stop': () =>
@@ -598,57 +568,18 @@ const plays: Readonly<Record<string, () => Promise<void>>> = {
       });
   },
 
-  'does so where a handover has come far, and something comes in between': async () => {
-    const far = [
-      ...begin,
-      ...handover,
-      ...confirmed,
-      ...handover,
-      'roll back',
-      'hear all',
-      'go on',
-      'tell all',
-    ] as const;
-    const extra = fc.tuple(fc.nat(far.length), fc.constantFrom(...commands));
-    await fc.assert(
-      fc.asyncProperty(fc.array(extra, { maxLength: 8 }), (extras) => {
-        const mixed: Command[] = [...far];
-        for (const [at, command] of extras) mixed.splice(at, 0, command);
-        return play(mixed);
-      }),
-      { ...RUNS, includeErrorInReport: true },
-    );
-  },
+  'does so where a handover has come far, and something comes in between': () =>
+    playMixed([
+      ...[...begin, ...handover, ...confirmed, ...handover],
+      ...steps('roll back, hear all, go on, tell all'),
+    ]),
 
-  'does so where it takes over from another supervisor, and something comes in between': async () => {
-    const takesOver = handover.slice(1);
-    const far = ['hear all', ...takesOver, ...confirmed, ...handover] as const;
-    const extra = fc.tuple(fc.nat(far.length), fc.constantFrom(...commands));
-    await fc.assert(
-      fc.asyncProperty(fc.array(extra, { maxLength: 8 }), (extras) => {
-        const mixed: Command[] = [...far];
-        for (const [at, command] of extras) mixed.splice(at, 0, command);
-        return play(mixed, true);
-      }),
-      { ...RUNS, includeErrorInReport: true },
-    );
-  },
+  'does so where it takes over from another supervisor, and something comes in between': () =>
+    playMixed(['hear all', ...takesOver, ...confirmed, ...handover], true),
 
-  'does so where another supervisor takes over, and something comes in between': async () => {
-    const talk: Command[] = Array.from(
-      { length: 12 },
-      () => ['other goes on', 'hear all', 'go on', 'tell all'] as const,
-    ).flat();
-    const far = [...begin, 'take over', ...talk, ...confirmed, ...talk] as const;
-    const extra = fc.tuple(fc.nat(far.length), fc.constantFrom(...commands));
-    await fc.assert(
-      fc.asyncProperty(fc.array(extra, { maxLength: 8 }), (extras) => {
-        const mixed: Command[] = [...far];
-        for (const [at, command] of extras) mixed.splice(at, 0, command);
-        return play(mixed);
-      }),
-      { ...RUNS, includeErrorInReport: true },
-    );
+  'does so where another supervisor takes over, and something comes in between': () => {
+    const talk = Array.from({ length: 12 }, () => steps('other goes on, hear all, go on, tell all')).flat();
+    return playMixed([...begin, 'take over', ...talk, ...confirmed, ...talk]);
   },
 };
 
