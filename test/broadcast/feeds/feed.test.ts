@@ -286,6 +286,15 @@ describe('a feed', () => {
     assert.deepEqual(other.got, [3, 4, 5]);
   });
 
+  it('has nobody wait for the place of a process that was lost again before its mark was back', async () => {
+    const { one, other } = await two();
+    one.feed.subscribed();
+    one.feed.received(1);
+    assert.equal(other.hub.canTake(one.heard), false, 'its mark may still come');
+    one.feed.lost();
+    assert.equal(other.hub.canTake(one.heard), true);
+  });
+
   it('begins anew when it is subscribed again, also where nobody said that it was lost', async () => {
     const { one, other, settle } = await two();
     for (const { feed } of [one, other]) feed.received(1);
