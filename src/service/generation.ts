@@ -176,7 +176,7 @@ export class Generation implements GenerationContext {
       context: this,
       generation: number,
       isServing: () => this.isServing,
-      lookedAt: this.#lookedAt,
+      isTaken: (handle, listener) => this.#lookedAt.takes(handle, listener),
       idle: () => this.#predecessor.feedEnded(),
     });
     this.stopDelay = new StopDelay(settings, number === 1);

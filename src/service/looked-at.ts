@@ -39,14 +39,9 @@ export class LookedAt {
     line.on('look', (look) => this.#expect(line, look));
   }
 
-  /** Whether any is awaited: only then is it asked of connections. */
-  get isAwaiting(): boolean {
-    return this.#awaited.size > 0;
-  }
-
   /** Whether a connection was the supervisor's. It is closed then. */
   takes(accepted: StreamHandle, listener: string): boolean {
-    if (!this.isAwaiting) return false;
+    if (this.#awaited.size === 0) return false;
     this.#accepted.set(listener, (this.#accepted.get(listener) ?? 0) + 1);
     const from = this.#from(accepted);
     const key = `${listener} ${from}`;

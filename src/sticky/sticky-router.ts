@@ -29,18 +29,10 @@ export interface StickyRouterParts {
   readonly generation: number;
   /** Whether this generation accepts. */
   isServing(): boolean;
-  /** Who takes connections that are no client's. */
-  readonly lookedAt?: Looks;
+  /** Whether a connection is no client's, and was taken by somebody else. */
+  isTaken?(handle: StreamHandle, listener: string): boolean;
   /** No connection is on its way to another slot, or waits for one, any more. */
   idle(): void;
-}
-
-/** Takes connections that are no client's. */
-interface Looks {
-  /** Whether any is awaited. */
-  readonly isAwaiting: boolean;
-  /** Whether one was taken. */
-  takes(handle: StreamHandle, listener: string): boolean;
 }
 
 /** Gives connections to the slots to which their clients belong, and takes those that belong here. */
@@ -139,10 +131,8 @@ export class StickyRouter implements SlotRouting {
   }
 
   #steer(listener: StreamListener): Steer {
-    const { lookedAt } = this.#parts;
-    const isNeeded = () => this.#elsewhere.size > 0 || lookedAt?.isAwaiting === true;
-    const decide: Steer['decide'] = (handle, serve) => {
-      if (lookedAt?.takes(handle, listener.identity.name)) return true;
+    return (handle, serve) => {
+      if (this.#parts.isTaken?.(handle, listener.identity.name)) return true;
       if (this.#elsewhere.size === 0) return false;
       const address = peerAddress(handle);
       // A Unix socket has none, and of one that is gone the server is to hear.
@@ -154,7 +144,6 @@ export class StickyRouter implements SlotRouting {
       this.#decideBy(cookie, arrival);
       return true;
     };
-    return { isNeeded, decide };
   }
 
   // A client without the cookie is known by its address.

@@ -11,13 +11,8 @@ import { type StreamHandle, setHandleOf } from '../handle.js';
 /** How a handle tells of a connection; `this` is the handle that listens. */
 type OnConnection = (this: StreamHandle, status: number, accepted?: StreamHandle) => void;
 
-/** Who decides of the connections that a handle accepts. */
-export interface Steer {
-  /** Whether there is anything to decide now. It is asked for each connection, and nearly always there is not. */
-  isNeeded(): boolean;
-  /** Decides of one. @param serve gives it to the server, now or later. @returns whether it was taken. */
-  decide(accepted: StreamHandle, serve: () => void): boolean;
-}
+/** Decides of a connection that was accepted. @param serve gives it to the server, now or later. @returns whether it was taken. */
+export type Steer = (accepted: StreamHandle, serve: () => void) => boolean;
 
 const originals = new WeakMap<OnConnection, OnConnection>();
 
@@ -25,18 +20,12 @@ const originals = new WeakMap<OnConnection, OnConnection>();
 export function steerAccepted(handle: StreamHandle, steer: Steer): void {
   const original = handle.onconnection as OnConnection;
   if (typeof original !== 'function' || originals.has(original)) return;
-  // It makes no object: every connection of the service comes through here.
   const steered: OnConnection = function (status, accepted) {
-    if (status === 0 && accepted !== undefined && steer.isNeeded()) decide(steer, original, this, accepted);
-    else original.call(this, status, accepted);
+    const serve = () => original.call(this, status, accepted);
+    if (status !== 0 || accepted === undefined || !steer(accepted, serve)) serve();
   };
   originals.set(steered, original);
   handle.onconnection = steered;
-}
-
-function decide(steer: Steer, original: OnConnection, handle: StreamHandle, accepted: StreamHandle): void {
-  const serve = () => original.call(handle, 0, accepted);
-  if (!steer.decide(accepted, serve)) serve();
 }
 
 /**

@@ -18,7 +18,6 @@ import { tryToRemove } from '../../os/files/remove.js';
 import { MAX_SOCKET_PATH_BYTES } from '../../os/unix-sockets/unix-socket.js';
 import type { ListenerItem } from '../../protocol/messages.js';
 import type { PassedListener } from '../environment.js';
-import type { LookedAt } from '../looked-at.js';
 
 /** The default of Node. Source: Node's documentation, server.listen(). */
 const BACKLOG = 511;
@@ -41,8 +40,8 @@ export interface AddonlessListenerEvents {
   opened(server: Server): void;
   /** The service has closed one. */
   closed(name: string): void;
-  /** Who takes the connections of the supervisor. */
-  lookedAt(): Pick<LookedAt, 'isAwaiting' | 'takes'>;
+  /** Whether a connection that was accepted is the supervisor's. */
+  takes(accepted: StreamHandle, name: string): boolean;
 }
 
 /** The listeners of a process that calls no libc: those that it has had from its start, by name, and those that it opens. */
@@ -213,11 +212,7 @@ export class AddonlessListeners {
     const backlog = request.backlog || BACKLOG;
     const one: Open = { name, server, handle, backlog, path, family, isPassed, state };
     this.#open.set(name, one);
-    const lookedAt = this.#events.lookedAt();
-    steerAccepted(handle, {
-      isNeeded: () => lookedAt.isAwaiting,
-      decide: (accepted) => lookedAt.takes(accepted, name),
-    });
+    steerAccepted(handle, (accepted) => this.#events.takes(accepted, name));
     onHandleClose(handle, () => this.#closedByService(one));
     this.#events.opened(server);
   }

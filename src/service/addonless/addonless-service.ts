@@ -54,7 +54,7 @@ export class AddonlessService {
     this.#listeners = new AddonlessListeners(passedAtStart(env), {
       opened: (server) => this.#opened(server),
       closed: (name) => this.#line.send({ type: 'release', name }),
-      lookedAt: () => this.#lookedAt,
+      takes: (accepted, name) => this.#lookedAt.takes(accepted, name),
     });
     this.#lookedAt = new LookedAt(this.#listeners, probedFromPort);
     this.#connections = new ConnectionTracker((server) => this.#listeners.has(server));

@@ -4,7 +4,7 @@ import { connect, createServer, type Socket as NetSocket, type Server } from 'no
 import { describe } from 'node:test';
 import { handleOf, type StreamHandle } from '#moult/node/handle.js';
 import { onceReadable } from '#moult/node/http/readable.js';
-import { acceptOn, peerAddress, type Steer, steerAccepted } from '#moult/node/listening/accepted.js';
+import { acceptOn, peerAddress, steerAccepted } from '#moult/node/listening/accepted.js';
 import { duplicate } from '#moult/os/descriptors/descriptor.js';
 import { peek } from '#moult/os/sockets/peek.js';
 import { openDescriptors } from '../../support/descriptors.js';
@@ -40,16 +40,11 @@ function talk(server: Server, text: string): Promise<string> {
   });
 }
 
-const always = (decide: Steer['decide']): Steer => ({ isNeeded: () => true, decide });
-
 describe('a connection that was just accepted', () => {
   tidy('can be served later, and nobody has seen or read it until then', async (later) => {
     const { server, handle, seen } = await named(later, 'one');
     const held: { accepted: StreamHandle; serve: () => void }[] = [];
-    steerAccepted(
-      handle,
-      always((accepted, serve) => held.push({ accepted, serve }) > 0),
-    );
+    steerAccepted(handle, (accepted, serve) => held.push({ accepted, serve }) > 0);
     const answer = talk(server, 'hello');
     await until(() => held.length === 1, 'the connection');
     const [one] = held;
@@ -70,19 +65,13 @@ describe('a connection that was just accepted', () => {
     async (later) => {
       const one = await named(later, 'one');
       const other = await named(later, 'other');
-      steerAccepted(
-        other.handle,
-        always(() => assert.fail('it is not asked for what is given to it')),
-      );
-      steerAccepted(
-        one.handle,
-        always((accepted) => {
-          const fd = duplicate(accepted.fd);
-          accepted.close();
-          acceptOn(other.handle, fd);
-          return true;
-        }),
-      );
+      steerAccepted(other.handle, () => assert.fail('it is not asked for what is given to it'));
+      steerAccepted(one.handle, (accepted) => {
+        const fd = duplicate(accepted.fd);
+        accepted.close();
+        acceptOn(other.handle, fd);
+        return true;
+      });
       assert.equal(await soon(talk(one.server, 'a'), 'the answer'), 'other: a');
       other.handle.close();
       assert.equal(await soon(talk(one.server, 'b'), 'the answer'), 'other: b');
@@ -92,38 +81,14 @@ describe('a connection that was just accepted', () => {
 
   tidy('goes to its server where it is not taken', async (later) => {
     const { server, handle } = await named(later, 'one');
-    steerAccepted(
-      handle,
-      always(() => false),
-    );
+    steerAccepted(handle, () => false);
     assert.equal(await soon(talk(server, 'a'), 'the answer'), 'one: a');
-  });
-
-  tidy('is not asked about while there is nothing to decide, and is as soon as there is', async (later) => {
-    const { server, handle } = await named(later, 'one');
-    let isNeeded = false;
-    let asked = 0;
-    steerAccepted(handle, {
-      isNeeded: () => isNeeded,
-      decide: () => {
-        asked += 1;
-        return false;
-      },
-    });
-    assert.equal(await soon(talk(server, 'a'), 'the answer'), 'one: a');
-    assert.equal(asked, 0);
-    isNeeded = true;
-    assert.equal(await soon(talk(server, 'b'), 'the answer'), 'one: b');
-    assert.equal(asked, 1);
   });
 
   tidy('is watched by a copy of its descriptor, which is closed, for its end too', async (later) => {
     const { server, handle } = await named(later, 'one');
     const held: { accepted: StreamHandle; serve: () => void }[] = [];
-    steerAccepted(
-      handle,
-      always((accepted, serve) => held.push({ accepted, serve }) > 0),
-    );
+    steerAccepted(handle, (accepted, serve) => held.push({ accepted, serve }) > 0);
     const client = connect((server.address() as AddressInfo).port, '127.0.0.1');
     await until(() => held.length === 1, 'the connection');
     const [one] = held;
