@@ -21,6 +21,8 @@ const SERVER = `
       response.end('whole');
     }, 10);
   });
+  // Its clients may wait for a restart on a busy machine.
+  server.keepAliveTimeout = 60_000;
   server.listen(process.env.AT ?? Number(process.env.PORT), process.env.AT ? undefined : '127.0.0.1');`;
 
 const allowNet = process.allowedNodeEnvironmentFlags.has('--allow-net') ? ['--allow-net'] : [];
