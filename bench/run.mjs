@@ -1,4 +1,4 @@
-// `npm run bench [-- steady restart move websockets broadcast state tasks cli peers tls-records] [-- --quick]`: builds, measures, prints tables, and writes
+// `npm run bench [-- steady restart move websockets broadcast state tasks cli peers tls-records tls-moves] [-- --quick]`: builds, measures, prints tables, and writes
 // build/bench.json. --quick shows in a minute that everything works; its figures mean nothing.
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
@@ -18,6 +18,7 @@ const BENCHMARKS = [
   'cli',
   'peers',
   'tls-records',
+  'tls-moves',
 ];
 const WANTED_DESCRIPTORS = 12_000;
 const root = fileURLToPath(new URL('..', import.meta.url));

@@ -13,7 +13,7 @@ const REQUESTS = {
     BODY,
   ]),
 };
-const sockets = Object.fromEntries(WAYS.map((way) => [way, []]));
+const sockets = {};
 
 process.on('message', async (question) => {
   try {
@@ -23,15 +23,17 @@ process.on('message', async (question) => {
   }
 });
 
-async function answer({ do: what, port, by, kind, count }) {
+async function answer({ do: what, port, by, kind, count, ways = WAYS, connections = CONNECTIONS }) {
   if (what === 'connect') {
-    for (const way of WAYS)
-      for (let n = 0; n < CONNECTIONS; n += 1) {
+    for (const way of ways) {
+      sockets[way] = [];
+      for (let n = 0; n < connections; n += 1) {
         const socket = connect({ port, host: '127.0.0.1', rejectUnauthorized: false });
         await once(socket, 'secureConnect');
         await ask(socket, Buffer.from(`GET /as/${way} HTTP/1.1\r\nHost: bench\r\n\r\n`));
         sockets[way].push(socket);
       }
+    }
     return {};
   }
   let left = count;

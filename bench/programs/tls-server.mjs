@@ -56,6 +56,8 @@ async function listen(ciphers) {
     const known = secrets.get(socket) ?? {};
     secrets.set(socket, { ...known, [label]: Buffer.from(secret, 'hex') });
   });
+  // Connections wait while others have their turn.
+  server.keepAliveTimeout = 0;
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   return server.address().port;
