@@ -1,3 +1,4 @@
+// Long because it is one list: each play is a few lines, and all are seen by the same two servers.
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
