@@ -181,6 +181,22 @@ describe('a feed', () => {
     other.feed.lost();
     other.feed.subscribed();
     assert.equal(other.hub.feeds.areSettled, false);
+    other.feed.marked({ id: 'somebody.1', owner: null });
+    assert.equal(other.hub.feeds.areSettled, false, 'that is the mark of another one');
+  });
+
+  it('counts from no mark that is over, or that came while it was alone', async () => {
+    const { one, other } = await two();
+    for (const { feed } of [one, other]) feed.marked({ id: 'somebody.1', owner: null });
+    const era = one.heard.at(-1)?.origin;
+    other.feed.subscribed();
+    other.feed.marked({ id: 'somebody.1', owner: null });
+    assert.ok(other.heard.every(({ origin }) => origin !== era));
+    const alone = new Process('alone');
+    alone.feed.subscribed();
+    const before = alone.heard;
+    alone.feed.marked({ id: 'somebody.1', owner: null });
+    assert.deepEqual(alone.heard, before);
   });
 
   it('keeps nothing when the others are past it', async () => {
