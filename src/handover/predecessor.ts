@@ -316,11 +316,7 @@ export class Predecessor {
     }
     this.#step('elapsed');
     this.#events.stage('verify', {});
-    awaitLook(
-      limit,
-      () => this.#events.isOverseen(),
-      () => this.confirm(),
-    );
+    awaitLook(limit, this.#events, () => this.confirm());
   }
 
   #over(ours: DrainReport): void {

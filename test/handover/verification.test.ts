@@ -18,7 +18,7 @@ function confirmedAfterMs(isOverseen: (passedMs: number) => boolean): number {
   const confirm = () => {
     next = undefined;
   };
-  awaitLook(limit as StageLimit, () => isOverseen(passedMs), confirm);
+  awaitLook(limit as StageLimit, { isOverseen: () => isOverseen(passedMs) }, confirm);
   while (next !== undefined) next();
   return passedMs;
 }

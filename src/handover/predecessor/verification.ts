@@ -1,3 +1,4 @@
+import type { PredecessorEvents } from './predecessor-events.js';
 import type { StageLimit } from './stage-timer.js';
 
 /** How long who looks from outside may take where it is gone: it does not keep two generations for ever. */
@@ -7,18 +8,18 @@ const LOOK_BACKSTOP_MS = 10 * 60_000;
 
 /**
  * Waits for what the supervisor finds when it looks from outside. While one is there nothing is confirmed that it has not found.
- * @param isOverseen whether a supervisor is there.
+ * @param events say whether a supervisor is there.
  * @param confirm is called where nobody says what was found.
  */
 export function awaitLook(
   limit: StageLimit,
-  isOverseen: () => boolean,
+  events: Pick<PredecessorEvents, 'isOverseen'>,
   confirm: () => void,
   leftMs = LOOK_BACKSTOP_MS,
 ): void {
   limit.set(LOOK_TIMEOUT_MS, () => {
     const rest = leftMs - LOOK_TIMEOUT_MS;
-    if (rest > 0 && isOverseen()) awaitLook(limit, isOverseen, confirm, rest);
+    if (rest > 0 && events.isOverseen()) awaitLook(limit, events, confirm, rest);
     else confirm();
   });
 }

@@ -37,7 +37,7 @@ const OF_BOTH = new Set(['.json', '.yaml', '.yml', '.toml']);
 const MAX_ENTRIES = 10_000;
 
 /** What a folder is, by where it lies. */
-export interface Place {
+export interface ReleasePlace {
   /** `whole`: of a release, whatever is in it; `served`: the same, and clients get it; `code`: below the top, with code; `data`: known as data, with code, too. */
   readonly kind: 'plain' | 'whole' | 'served' | 'code' | 'data';
   /** Whether it is the folder of a package itself. */
@@ -45,7 +45,7 @@ export interface Place {
 }
 
 /** Whether a folder is part of a release, whatever is in it. */
-export function isWhole({ kind }: Place): boolean {
+export function isWhole({ kind }: ReleasePlace): boolean {
   return kind === 'whole' || kind === 'served';
 }
 
@@ -55,7 +55,7 @@ export function isBuilt(path: string): boolean {
 }
 
 /** Whether a file makes the folder in which it lies code. */
-export function makesCode(name: string, { kind }: Place): boolean {
+export function makesCode(name: string, { kind }: ReleasePlace): boolean {
   return isOfPrograms(name) || ((kind === 'whole' || kind === 'code') && OF_BOTH.has(extname(name)));
 }
 
@@ -65,11 +65,11 @@ export function makesCode(name: string, { kind }: Place): boolean {
  * @param above what the folder is in which it lies.
  * @returns undefined where the service writes it.
  */
-export async function placeOf(at: string, above: Place): Promise<Place | undefined> {
+export async function placeOf(at: string, above: ReleasePlace): Promise<ReleasePlace | undefined> {
   const name = basename(at);
   const { kind, isTop } = above;
   if (OF_TOOLS.has(name) || (name === 'cache' && basename(dirname(at)).startsWith('.'))) return undefined;
-  const place = (one: Place['kind']): Place => ({ kind: one, isTop: false });
+  const place = (one: ReleasePlace['kind']): ReleasePlace => ({ kind: one, isTop: false });
   if ((kind === 'plain' || kind === 'code') && !isTop && (await holds(at, ['package.json'])))
     return { kind: 'plain', isTop: true };
   if (OF_SERVICES.has(name)) return ofService(at, above);
@@ -79,7 +79,7 @@ export async function placeOf(at: string, above: Place): Promise<Place | undefin
   return place(kind === 'code' || (isTop && (await hasCode(at, isOfPrograms))) ? 'code' : 'plain');
 }
 
-async function ofService(at: string, { kind }: Place): Promise<Place | undefined> {
+async function ofService(at: string, { kind }: ReleasePlace): Promise<ReleasePlace | undefined> {
   const name = basename(at);
   if (kind === 'whole' || kind === 'code') {
     const counts = (file: string) =>

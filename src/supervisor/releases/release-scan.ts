@@ -2,7 +2,7 @@ import type { Dirent } from 'node:fs';
 import { lstat, readdir, readlink } from 'node:fs/promises';
 import { dirname, join, relative, resolve } from 'node:path';
 import { isCodeFile } from './code-files.js';
-import { isWhole, makesCode, type Place, placeOf } from './data-folders.js';
+import { isWhole, makesCode, placeOf, type ReleasePlace } from './data-folders.js';
 
 /*
  * Which files a release is made of, and which its service only writes beside them: the first are kept, and the second
@@ -55,7 +55,7 @@ export async function scanRelease(root: string, shared: readonly string[]): Prom
   const scan = { copied: [] as Found[], shared: [] as string[] };
   let left = MAX_FOUND;
   /** @returns whether there is code in it. */
-  const into = async (path: string, place: Place): Promise<boolean> => {
+  const into = async (path: string, place: ReleasePlace): Promise<boolean> => {
     const entries = await readdir(join(root, path), { withFileTypes: true });
     left -= entries.length;
     if (left < 0) return false;
@@ -126,7 +126,7 @@ export function targetInCopy(root: string, copy: string, { path, target }: Found
   return target.startsWith('/') ? join(copy, inside) : target;
 }
 
-function isShared(entry: Dirent, isPackage: boolean, place: Place): boolean {
+function isShared(entry: Dirent, isPackage: boolean, place: ReleasePlace): boolean {
   if (entry.isDirectory()) return isPackage && entry.name === '.cache';
   if (isPackage) return false;
   const isFile = entry.isFile() || entry.isSymbolicLink();
