@@ -23,9 +23,8 @@ import { letInFallback } from './predecessor/let-in-fallback.js';
 import { tellMoved } from './predecessor/moved-facts.js';
 import type { PredecessorEvents } from './predecessor/predecessor-events.js';
 import { endListeners, endTasks, leaveListeners, type Retirement } from './predecessor/retirement.js';
-import { StageLimit } from './predecessor/stage-timer.js';
+import { awaitLook, StageLimit } from './predecessor/stage-timer.js';
 import { Undo } from './predecessor/undo.js';
-import { awaitLook } from './predecessor/verification.js';
 import type { Returning } from './successor.js';
 
 /** How long the supervisor may take for all tries of a check; it keeps the time itself, this is for one that is gone. */

@@ -1,4 +1,5 @@
 import { Deadline } from '../../os/deadline.js';
+import type { PredecessorEvents } from './predecessor-events.js';
 
 /** The time limit of the stage that a handover is in. There is one at most: a new one replaces the last. */
 export class StageLimit {
@@ -15,4 +16,27 @@ export class StageLimit {
     this.#deadline?.clear();
     this.#deadline = undefined;
   }
+}
+
+/** How long who looks from outside may take where it is gone: it does not keep two generations for ever. */
+const LOOK_TIMEOUT_MS = 20_000;
+/** The same where it is there: a generation that hangs may take as long to show itself as its operator allows. */
+const LOOK_BACKSTOP_MS = 10 * 60_000;
+
+/**
+ * Waits for what the supervisor finds when it looks from outside. While one is there nothing is confirmed that it has not found.
+ * @param events say whether a supervisor is there.
+ * @param confirm is called where nobody says what was found.
+ */
+export function awaitLook(
+  limit: StageLimit,
+  events: Pick<PredecessorEvents, 'isOverseen'>,
+  confirm: () => void,
+  leftMs = LOOK_BACKSTOP_MS,
+): void {
+  limit.set(LOOK_TIMEOUT_MS, () => {
+    const rest = leftMs - LOOK_TIMEOUT_MS;
+    if (rest > 0 && events.isOverseen()) awaitLook(limit, events, confirm, rest);
+    else confirm();
+  });
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { StageLimit } from '#moult/handover/predecessor/stage-timer.js';
-import { awaitLook } from '#moult/handover/predecessor/verification.js';
+import { awaitLook } from '#moult/handover/predecessor/stage-timer.js';
 
 /** Waits for a look, with a clock that moves only when it is told to. @returns what has passed when it is confirmed. */
 function confirmedAfterMs(isOverseen: (passedMs: number) => boolean): number {
