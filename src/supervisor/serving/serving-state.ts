@@ -259,7 +259,8 @@ export class ServingState {
     generations.current = generation;
     crashRecovery.cancel();
     // It came back while this one, which was started without it, was let in.
-    const isBeside = before !== undefined && before !== generation.predecessor && before.exit === undefined;
+    const isOther = before !== generation && before !== generation.predecessor;
+    const isBeside = before !== undefined && isOther && before.exit === undefined;
     if (isBeside && !generation.isAdopted) this.retire(before);
     // From now on our death must not reach its output: a write to a closed pipe would end that for good.
     generation.lifeline?.send({ type: 'direct-output' });
