@@ -58,6 +58,8 @@ async function nothingIsLost({
         if (!isUndone) continue;
         const { code, stderr } = await service.moult('rollback', service.name);
         assert.equal(code, 0, stderr);
+        // It serves again before all have come back to it.
+        await until('all are back', async () => (await service.current()).connections === CLIENTS);
       }
       await crowd.finish();
       assert.ok(crowd.said.length > 100, `${crowd.said.length} said`);
