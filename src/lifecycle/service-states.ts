@@ -322,6 +322,9 @@ const unexpected: Partial<Record<ServiceEvent, Cell>> = {
   'heir-lost': revive,
 };
 
+/** Where it is not this supervisor's affair any more who serves. */
+const afterwards: readonly ServiceState[] = ['leaving', 'stopping', 'stopped'];
+
 /** What an event leads to, and whether it can happen in this state. */
 export function serviceStep(
   state: ServiceState,
@@ -329,7 +332,7 @@ export function serviceStep(
 ): { readonly to: ServiceState; readonly action: ServiceAction | undefined; readonly isExpected: boolean } {
   const { on, ignores } = serviceTable[state];
   const isExpected = event in on || ignores.includes(event);
-  const cell = (isExpected ? on[event] : unexpected[event]) ?? state;
+  const cell = (isExpected ? on[event] : afterwards.includes(state) ? state : unexpected[event]) ?? state;
   const [to, action] = typeof cell === 'string' ? [cell, undefined] : cell;
   return { to, action, isExpected };
 }
