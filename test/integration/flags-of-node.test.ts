@@ -8,7 +8,7 @@ import { root, type SupervisedOptions, withFolder, withService } from './supervi
 
 const SERVER = `
   const http = require('node:http');
-  const server = http.createServer((_, response) => response.end(String(process.pid)));
+  const server = http.createServer({ keepAliveTimeout: 600_000 }, (_, response) => response.end(String(process.pid)));
   server.listen(0, '127.0.0.1');`;
 
 const allowNet = process.allowedNodeEnvironmentFlags.has('--allow-net') ? ['--allow-net'] : [];

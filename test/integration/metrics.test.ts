@@ -14,7 +14,7 @@ import { root, type Supervised, until, withFolder, withService } from './supervi
 const SERVICE = `
   const { existsSync } = require('node:fs');
   if (existsSync(process.env.BROKEN)) { console.error('no such table'); process.exit(3); }
-  require('node:http').createServer((request, response) => {
+  require('node:http').createServer({ keepAliveTimeout: 600_000 }, (request, response) => {
     if (request.url === '/die') process.kill(process.pid, 'SIGKILL');
     response.statusCode = request.url === '/e' ? 500 : 200;
     response.end('x');

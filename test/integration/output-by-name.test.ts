@@ -13,7 +13,7 @@ const SERVER = `
   const log = fs.createWriteStream('/dev/stdout', { flags: 'a' });
   log.on('error', (error) => { console.error('LOG FAILED', error.code); process.exit(1); });
   let count = 0;
-  http.createServer((request, response) => {
+  http.createServer({ keepAliveTimeout: 600_000 }, (request, response) => {
     count += 1;
     log.write(\`by name \${process.pid} \${count} \${'x'.repeat(Number(request.headers['x-size'] ?? 0))}\\n\`, () => {
       execSync(\`echo "from a shell \${process.pid} \${count}" > /dev/stderr\`, { stdio: ['ignore', 'inherit', 'inherit'] });

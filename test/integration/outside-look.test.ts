@@ -85,7 +85,7 @@ describe('the look from outside', () => {
     ],
   ] as const) {
     it(`undoes a release before confirm that closes ${what}, and says which and since when`, async () => {
-      await withRelease('700ms', async ({ service, ports, socket, deploy, go }) => {
+      await withRelease('3s', async ({ service, ports, socket, deploy, go }) => {
         const before = String((await service.current()).pid);
         await deploy(`whenServing(() => { ${then} });`);
         const failing = service.failingRestart('--wait=confirmed');
@@ -103,7 +103,7 @@ describe('the look from outside', () => {
   }
 
   it('undoes a restart when something else took the path, and says what and since when', async () => {
-    await withRelease('500ms', async ({ service, socket }) => {
+    await withRelease('3s', async ({ service, socket }) => {
       const failing = service.failingRestart('--wait=confirmed');
       await until('it has taken over', async () => (await service.status()).restarts === 1);
       const other = createServer().listen(`${socket}.other`);

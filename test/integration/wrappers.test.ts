@@ -10,7 +10,7 @@ const runOptions = ['--probation', '100ms', '--drain-timeout', '2s', '--stop-tim
 
 const SERVER = `
   const http = require('node:http');
-  const server = http.createServer((_, response) => response.end(String(process.pid)));
+  const server = http.createServer({ keepAliveTimeout: 600_000 }, (_, response) => response.end(String(process.pid)));
   server.listen(Number(process.env.PORT), '127.0.0.1');`;
 
 /** Starts its script again, as forever does; or stays without it, as nodemon does. */
