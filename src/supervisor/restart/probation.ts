@@ -44,7 +44,7 @@ export interface LoneEnd {
   failed(error: MoultError): void;
 }
 
-/** A predecessor's own clock may run a little ahead of this one. */
+/** The clock of a predecessor that doesn't tell that the time is over may run a little ahead of this one. */
 const EARLY_MS = 250;
 /** How many periods are remembered. */
 const MAX_REMEMBERED = 20;
@@ -176,6 +176,15 @@ export class Probation {
     return true;
   }
 
+  /**
+   * The predecessor has watched this successor for the whole time, whatever the time is here: it may have begun well
+   * before its message was read.
+   */
+  elapsed(number: number): void {
+    const watched = this.#watched.get(number);
+    if (watched !== undefined && this.#period?.successor.number === number) watched.wasWatched = true;
+  }
+
   /** A successor that was told to hand back serves on: its predecessor has ended before it served. */
   servesOn(successor: GenerationProcess): void {
     if (this.#period?.successor === successor) this.#period.keeps();
@@ -247,7 +256,7 @@ export class Probation {
   #close(period: Period, error?: MoultError): void {
     period.watch.stop();
     period.limit?.clear();
-    period.watched.wasWatched = performance.now() - period.beganMs >= this.#options.probationMs - EARLY_MS;
+    period.watched.wasWatched ||= performance.now() - period.beganMs >= this.#options.probationMs - EARLY_MS;
     period.settle(error);
   }
 

@@ -51,9 +51,10 @@ export class Confirmation {
 
   /** The probation of this successor is over but for a look from outside; its predecessor waits for that. */
   verify(predecessor: GenerationProcess, number: number): void {
-    const { generations, look } = this.#parts;
+    const { generations, look, probation } = this.#parts;
     const successor = generations.numbered(number);
     if (successor === undefined) return;
+    probation.elapsed(number);
     // It may have been undone meanwhile, and its predecessor be watching another one.
     const isStill = () => successor.predecessor === predecessor && !successor.isEnding;
     // One that an earlier supervisor started may have to come back first.

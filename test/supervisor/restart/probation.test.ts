@@ -77,4 +77,23 @@ describe('a probation', () => {
     probation.end(3);
     await assert.rejects(probation.watched(3), { code: 'MOULT_NOT_WATCHED' });
   });
+
+  it('was watched for the whole time when its predecessor says so, though it was heard of late', async () => {
+    const options = { ...defaultOptions, probationMs: 60_000 };
+    const probation = new Probation(
+      options,
+      async () => {},
+      () => {},
+    );
+    const [first, second, third] = [1, 2, 3].map((number) => generation(number).one);
+    assert.ok(first && second && third);
+    probation.begin(second, first);
+    probation.elapsed(3);
+    probation.elapsed(2);
+    probation.end(2);
+    await probation.watched(2);
+    probation.begin(third, second);
+    probation.end(3);
+    await assert.rejects(probation.watched(3), { code: 'MOULT_NOT_WATCHED' });
+  });
 });
