@@ -59,15 +59,23 @@ class PlainStream {
     this.socket.setEncoding('utf8');
     this.socket.on('close', () => heard.end('closed'));
     this.socket.on('error', (error) => heard.end(String(error)));
+    // From the beginning: what comes right behind the head may be an event of its own.
+    this.answered = new Promise((resolve) => {
+      let head = '';
+      this.socket.on('data', (chunk) => {
+        if (head.includes('\r\n\r\n')) return heard.text(chunk);
+        head += chunk;
+        if (!head.includes('\r\n\r\n')) return;
+        heard.text(head.slice(head.indexOf('\r\n\r\n') + 4));
+        resolve();
+      });
+    });
   }
 
   async open() {
     await this.opened;
     this.socket.write(`GET /?id=${this.id} HTTP/1.0\r\n\r\n`);
-    let head = '';
-    while (!head.includes('\r\n\r\n')) head += (await once(this.socket, 'data'))[0];
-    this.heard.text(head.slice(head.indexOf('\r\n\r\n') + 4));
-    this.socket.on('data', (chunk) => this.heard.text(chunk));
+    await this.answered;
   }
 
   close() {

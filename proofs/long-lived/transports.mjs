@@ -88,6 +88,15 @@ class Frames extends Piecemeal {
     this.id = options.id;
     this.heard = heard;
     this.bytes = Buffer.alloc(0);
+    this.isUpgraded = false;
+    // From the beginning: the first frame may come right behind the response, as an event of its own.
+    this.upgraded = new Promise((resolve) => {
+      this.socket.on('data', (chunk) => {
+        this.bytes = Buffer.concat([this.bytes, chunk]);
+        if (!this.isUpgraded && this.takeHead()) resolve();
+        while (this.isUpgraded && this.take());
+      });
+    });
   }
 
   async open() {
@@ -96,15 +105,15 @@ class Frames extends Piecemeal {
       `GET /?id=${this.id} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n` +
         'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n',
     );
-    while (!this.bytes.includes('\r\n\r\n')) {
-      const [chunk] = await once(this.socket, 'data');
-      this.bytes = Buffer.concat([this.bytes, chunk]);
-    }
-    this.bytes = this.bytes.subarray(this.bytes.indexOf('\r\n\r\n') + 4);
-    this.socket.on('data', (chunk) => {
-      this.bytes = Buffer.concat([this.bytes, chunk]);
-      while (this.take());
-    });
+    await this.upgraded;
+  }
+
+  takeHead() {
+    const end = this.bytes.indexOf('\r\n\r\n');
+    if (end === -1) return false;
+    this.bytes = this.bytes.subarray(end + 4);
+    this.isUpgraded = true;
+    return true;
   }
 
   take() {

@@ -201,7 +201,8 @@ describe('probation', () => {
           process.kill(stopped, 'SIGSTOP');
         }
         const error = await restart;
-        assert.equal(error.code, 'MOULT_PROBATION_FAILED');
+        // Whoever notices first: who asks it for its state, or who connects as a client.
+        assert.match(error.code, /^(MOULT_PROBATION_FAILED|MOULT_NOT_REACHED)$/);
         await serves(bench, first.pid);
         await nothingRefused(load);
       });
