@@ -170,7 +170,7 @@ describe('what was acknowledged has one owner', () => {
       const { service, ask, told } = keeper;
       /** Requests that go on when this event has come, and change, set, clear and start something then. */
       const twenty = async (generation: number, after: string) => {
-        await ask(`/timer?id=cleared ${generation}&ms=4000`);
+        await ask(`/timer?id=cleared ${generation}&ms=600000`);
         const asked = Array.from({ length: 20 }, (_, i) => {
           const job = `job=${i % 2 === 0 ? 'stay' : 'move'}`;
           const timers = `clear=cleared ${generation}&set=${generation} ${i}&due=10`;
@@ -202,6 +202,7 @@ describe('what was acknowledged has one owner', () => {
       const ids = [1, 3].flatMap((generation) => Array.from({ length: 20 }, (_, i) => `${generation} ${i}`));
       await until('the timers are run', () => told('fired').length >= 40);
       await until('the jobs are done', () => told('done').length >= 40);
+      assert.equal((await ask('/')).timers, 0, 'those that they cleared are gone');
       assert.deepEqual(
         told('fired')
           .map(({ id }) => id)
