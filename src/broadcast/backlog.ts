@@ -25,6 +25,8 @@ export class MessageHistory {
   readonly #links: PeerLinks;
   /** Up to where messages are not kept any more. */
   readonly #forgotten: Positions = new Map();
+  /** From where on messages are news here, where this process is not there yet: those before it are for others only. */
+  readonly #begins: Positions = new Map();
   #pins = 0;
   #recent = 0;
 
@@ -52,21 +54,47 @@ export class MessageHistory {
     } else this.#forgotten.set(message.origin, message.seq);
   }
 
-  /** This process is there with a sender whose messages before that it was not sent, and nobody who could come was. */
-  beginAt(sender: string, seq: number): void {
-    this.positions.set(sender, seq);
-    this.#forgotten.set(sender, seq);
+  /**
+   * This process begins there with a sender whose messages before that it was not sent, and nobody who could come was.
+   * @param kept from where on others may lack them: they come, to be passed on.
+   */
+  beginAt(sender: string, seq: number, kept: number): void {
+    const known = this.positions.get(sender) ?? 0;
+    if (kept > known) this.#forgotten.set(sender, kept);
+    this.positions.set(sender, Math.max(known, kept));
+    this.#begins.delete(sender);
+    if (Math.max(known, kept) < seq) this.#begins.set(sender, seq);
+  }
+
+  /** Whether a message is only to be passed on: it was sent before this process began with its sender. */
+  isForOthers({ origin, seq }: BroadcastMessage): boolean {
+    return seq <= (this.#begins.get(origin) ?? 0);
+  }
+
+  /** Up to where the clients of this process are: what is only for others they have been sent, or never are. */
+  get reached(): Positions {
+    return this.#begins.size === 0 ? this.positions : new Map([...this.positions, ...this.#begins]);
+  }
+
+  /** Up to where messages are not kept, of those senders whose last ones are. */
+  get keptFrom(): Positions {
+    const senders = new Set(this.log.all().map(({ origin }) => origin));
+    return new Map([...senders].filter((one) => !isOfBroker(one)).map((one) => [one, this.#kept(one)]));
   }
 
   /** Nothing of these senders comes any more. */
   forget(isOver: (sender: string) => boolean): void {
-    for (const known of [this.positions, this.#forgotten]) {
+    for (const known of [this.positions, this.#forgotten, this.#begins]) {
       for (const sender of known.keys()) if (isOver(sender)) known.delete(sender);
     }
   }
 
   /** Up to which of a sender's messages is no longer kept for clients that come. */
   forgotten(sender: string): number {
+    return Math.max(this.#kept(sender), this.#begins.get(sender) ?? 0);
+  }
+
+  #kept(sender: string): number {
     return this.#forgotten.get(sender) ?? 0;
   }
 
@@ -94,6 +122,7 @@ export class MessageHistory {
   #note({ origin, seq }: BroadcastMessage): void {
     this.positions.delete(origin);
     this.positions.set(origin, seq);
+    if (seq >= (this.#begins.get(origin) ?? seq + 1)) this.#begins.delete(origin);
     if (this.positions.size <= MAX_SENDERS) return;
     // Feeds forget their own.
     const generations = [...this.positions.keys()].filter((one) => !isOfBroker(one));
@@ -101,6 +130,7 @@ export class MessageHistory {
     if (generations.length <= MAX_SENDERS || oldest === undefined) return;
     this.positions.delete(oldest);
     this.#forgotten.delete(oldest);
+    this.#begins.delete(oldest);
   }
 
   // What somebody else needs stays anyway.

@@ -85,13 +85,13 @@ export class BroadcastHub {
 
   /** Up to where this process is, for clients that leave it. */
   get heard(): { origin: string; seq: number }[] | undefined {
-    return this.#topics.areNone && this.#links.size === 0 ? undefined : listOf(this.#history.positions);
+    return this.#topics.areNone && this.#links.size === 0 ? undefined : listOf(this.#history.reached);
   }
 
   /** The same for a client that was sent more where it came from, and has not been overtaken since; else undefined. */
   heardBy(client: object): { origin: string; seq: number }[] | undefined {
     const isOver = (sender: string) => this.feeds.hasLeft(sender);
-    const further = this.clients.heardBy(client, this.#history.positions, isOver);
+    const further = this.clients.heardBy(client, this.#history.reached, isOver);
     return further === undefined ? undefined : listOf(further);
   }
 
@@ -254,7 +254,7 @@ export class BroadcastHub {
     const { isPast, mayBeAhead } = this.feeds.arrival(heard);
     const missed = this.#history.log.all().filter((message) => !isPast(message));
     const positions = positionsOf(heard.filter(({ origin }) => mayBeAhead(origin)));
-    this.clients.arriving(client, positions, this.#history.positions, missed);
+    this.clients.arriving(client, positions, this.#history.reached, missed);
   }
 
   /** It is set up: it gets what it has missed. */
@@ -294,6 +294,7 @@ export class BroadcastHub {
       type: 'broadcast-join',
       id: this.id,
       heard: listOf(this.#history.positions),
+      kept: listOf(this.#history.keptFrom),
       first: this.#isFresh,
     };
   }
@@ -339,7 +340,9 @@ export class BroadcastHub {
   }
 
   #deliver({ message, value, by }: Waiting): void {
+    const isForOthers = this.#history.isForOthers(message);
     this.#history.add(message);
+    if (isForOthers) return;
     // An older release sends on what its broker brings; this side has its own.
     if (value === undefined && message.fed !== undefined && this.feeds.has(message.topic)) return;
     this.clients.note(message);

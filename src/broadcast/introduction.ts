@@ -1,6 +1,7 @@
 import type { Message } from '../protocol/messages.js';
 import type { MessageHistory } from './backlog.js';
 import { isOfBroker } from './feed-senders.js';
+import { positionsOf } from './message.js';
 
 /** How one who takes part introduces itself to another: its name, and up to where it is with each sender. */
 export type BroadcastJoin = Message<'broadcast-join'>;
@@ -19,20 +20,24 @@ export function beginTogether(
   isFresh: boolean,
 ): BroadcastJoin['heard'] {
   // What was sent before nobody has who could bring a client that was not sent it. One that joins several at once is
-  // sent it by none of them; of senders that it knows by then another one has begun to tell it.
+  // sent it by none of them; of senders that it knows by then another one has begun to tell it. But others may lack it,
+  // and this side may be the only way to them: what the other side keeps comes all the same, to be passed on.
+  const kept = positionsOf(theirs.kept ?? []);
   const ofGenerations = theirs.heard.filter(({ origin }) => !isOfBroker(origin));
   for (const { origin, seq } of ofGenerations) {
     const known = history.positions.get(origin);
     const isNews = seq > (known ?? 0);
     const isBeginning =
       isFresh || (theirs.first && origin === theirs.id) || (ours.first && known === undefined);
-    if (isNews && isBeginning && origin !== ours.id) history.beginAt(origin, seq);
+    if (isNews && isBeginning && origin !== ours.id)
+      history.beginAt(origin, seq, Math.min(seq, kept.get(origin) ?? seq));
   }
   if (!history.positions.has(theirs.id)) history.positions.set(theirs.id, 0);
   if (!theirs.first) return theirs.heard;
-  // One that shares for the first time begins with what this side has said, which may be long ago.
+  // One that shares for the first time begins with what this side keeps, or has said, which may be long ago.
   return [
     ...ours.heard.filter(({ origin }) => !isOfBroker(origin)),
+    ...(ours.kept ?? []),
     ...theirs.heard.filter(({ origin }) => isOfBroker(origin)),
   ];
 }

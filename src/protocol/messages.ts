@@ -446,6 +446,8 @@ export const schemas = {
     id: origin,
     /** Up to where it is. */
     heard,
+    /** Of those senders of whom it keeps messages that others may lack: up to where it does not. */
+    kept: v.optional(heard),
     /** Whether it shares broadcasts for the first time. */
     first: v.boolean(),
   }),

@@ -28,19 +28,43 @@ async function pair(areSlots = false): Promise<Pair> {
   other.other = one;
   far.accept(other as unknown as Conversation, areSlots);
   near.join(one as unknown as Conversation, areSlots);
-  const arrive = async () => {
-    for (let quiet = 0; quiet < 3; quiet += 1) {
-      for (const { queue } of [one, other]) {
-        for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
-          next();
-          quiet = 0;
-        }
-      }
-      await turn();
-    }
-  };
+  const arrive = () => arriveAt([one, other]);
   await arrive();
   return { near, far, got, arrive };
+}
+
+/** Three that are not linked yet, of other slots. */
+function three() {
+  const [a, b, c] = [new BroadcastHub('a'), new BroadcastHub('b'), new BroadcastHub('c')];
+  const got: Record<string, unknown[]> = {};
+  for (const hub of [a, b, c]) {
+    const mine: unknown[] = [];
+    got[hub.id] = mine;
+    hub.declare({ name: 'news', deliver: (message) => mine.push(decodeMessage(message)) });
+  }
+  const ends: End[] = [];
+  const link = (from: BroadcastHub, to: BroadcastHub) => {
+    const [one, other] = [new End(), new End()];
+    one.other = other;
+    other.other = one;
+    ends.push(one, other);
+    to.accept(other as unknown as Conversation);
+    from.join(one as unknown as Conversation, true);
+  };
+  return { a, b, c, got, link, arrive: () => arriveAt(ends) };
+}
+
+/** Everything that is on its way arrives. */
+async function arriveAt(ends: readonly End[]): Promise<void> {
+  for (let quiet = 0; quiet < 3; quiet += 1) {
+    for (const { queue } of ends) {
+      for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
+        next();
+        quiet = 0;
+      }
+    }
+    await turn();
+  }
 }
 
 const KIB = 1024;
@@ -144,35 +168,7 @@ describe('broadcasts between two processes', () => {
   });
 
   it('come at once to one that joins two others at the same time', async () => {
-    const hubs = ['a', 'b', 'c'].map((id) => new BroadcastHub(id)) as [
-      BroadcastHub,
-      BroadcastHub,
-      BroadcastHub,
-    ];
-    const got: unknown[] = [];
-    const [a, b, c] = hubs;
-    for (const hub of [a, b]) hub.declare({ name: 'news', deliver: () => {} });
-    c.declare({ name: 'news', deliver: (message) => got.push(decodeMessage(message)) });
-    const ends: End[] = [];
-    const link = (from: BroadcastHub, to: BroadcastHub) => {
-      const [one, other] = [new End(), new End()];
-      one.other = other;
-      other.other = one;
-      ends.push(one, other);
-      to.accept(other as unknown as Conversation);
-      from.join(one as unknown as Conversation, true);
-    };
-    const arrive = async () => {
-      for (let quiet = 0; quiet < 3; quiet += 1) {
-        for (const { queue } of ends) {
-          for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
-            next();
-            quiet = 0;
-          }
-        }
-        await turn();
-      }
-    };
+    const { a, b, c, got, link, arrive } = three();
     for (const hub of [a, b]) hub.keepRecent();
     for (const hub of [a, b]) hub.publish('news', 'before');
     link(c, a);
@@ -180,7 +176,24 @@ describe('broadcasts between two processes', () => {
     await arrive();
     for (const [i, hub] of [a, b].entries()) hub.publish('news', i);
     await arrive();
-    assert.deepEqual(got, [0, 1]);
+    assert.deepEqual(got.c, [0, 1]);
+  });
+
+  it('that were sent before one joined are passed on by it, and dealt with there by nobody', async () => {
+    const { a, b, c, got, link, arrive } = three();
+    for (const hub of [a, b, c]) hub.keepRecent();
+    a.publish('news', 'before');
+    // It shares already, with somebody of whom nothing comes.
+    link(b, new BroadcastHub('d'));
+    await arrive();
+    link(c, a);
+    await arrive();
+    assert.deepEqual(c.heard?.[0], { origin: 'a', seq: 1 });
+    link(c, b);
+    await arrive();
+    a.publish('news', 'after');
+    await arrive();
+    assert.deepEqual(got, { a: ['before', 'after'], b: ['before', 'after'], c: ['after'] });
   });
 
   it('that are sent while one is dealt with come after it', () => {

@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import fc from '../support/fast-check.js';
 import { modelRuns } from '../support/model-runs.js';
 import { sequenceOf } from '../support/sequence.js';
-import { World } from './world.js';
+import { type StepKind, World } from './world.js';
 
 /** Sequences in `npm test`; `MOULT_SEQUENCES=5000 npm test -- broadcast/model` is the proof. */
 const SEQUENCES = modelRuns('MOULT_SEQUENCES', 300);
@@ -22,6 +22,15 @@ const step = fc.oneof(
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('turn' as const), which, other: which }) },
 );
 
+type Order = readonly [StepKind, number, number][];
+
+async function play(order: Order): Promise<string[]> {
+  const world = new World(true);
+  for (const [kind, one, other] of order) await world.step(kind, one, other);
+  await world.settle();
+  return world.problems();
+}
+
 describe('broadcasts over any order of what may happen', () => {
   it('reach every client once, and those of one sender in order', async () => {
     await fc.assert(
@@ -37,5 +46,22 @@ describe('broadcasts over any order of what may happen', () => {
       ),
       { ...SEQUENCES, interruptAfterTimeLimit: 600_000, markInterruptAsFailure: true },
     );
+  });
+
+  // Seed 14: the one that sent has only a fresh successor left, and that one is the only way to the other slots.
+  it('pass through one that has joined after they were sent', async () => {
+    const order: Order = [
+      ['start', 0, 0],
+      ['start', 2, 0],
+      ['send', 11, 0],
+      ['start', 20, 0],
+      ['introduce', 3, 5],
+      ['deliver', 0, 0],
+      ['send', 0, 0],
+      ['send', 0, 0],
+      ['move', 0, 0],
+      ['kill', 0, 0],
+    ];
+    assert.deepEqual(await play(order), []);
   });
 });

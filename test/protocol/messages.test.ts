@@ -134,7 +134,12 @@ const right: Record<string, Fields> = {
   'datagrams-received': { bytes: 3 },
   'connections-adopted': { batch: 1, pausesMs: [0.5], failed: 1 },
   peers: { peers: [{ generation: 2, door: '/g2.sock' }] },
-  'broadcast-join': { id: 'a', heard: [{ origin: 'b', seq: 7 }], first: true },
+  'broadcast-join': {
+    id: 'a',
+    heard: [{ origin: 'b', seq: 7 }],
+    kept: [{ origin: 'b', seq: 3 }],
+    first: true,
+  },
   broadcast: { items: [{ origin: 'a', seq: 1, topic: 'chat', bytes: 3, fed: 'b.1' }] },
   'broadcast-heard': { heard: [{ origin: 'a', seq: 1 }] },
   confirm: {},
@@ -238,7 +243,7 @@ const right: Record<string, Fields> = {
 };
 
 const OPTIONAL =
-  /(^|\.)(error\.(serving|stage|retry|remedy|details)|ticketKeys|sessionIdContext|meetsPipelining|unhandled|movers|mover|without|late|goesOn|isWhole|failed|returned|fresh|sharesListeners|surge|onFailure|measure|measures)$|^state\.state\.draining(\.connections)?$|cut\.\d+\.kind$|items\.\d+\.fed$|items\.\d+\.version$|^hand-back\.(state|tasks|saysResumed)$|^handed-back\.hearsResumed$|^retire\.(keepOpen|heirs)$|^stopping\.unready$|^hello\.(shares|generation|node|entry|rejoin)$|^homes\.cookie$|^(result|expecting)\.error$|^result\.value$|^takes\.(threads|tasks)$|^leave\.drainSpreadMs$|^left\.thread$|^looking\.accepted$/;
+  /(^|\.)(error\.(serving|stage|retry|remedy|details)|ticketKeys|sessionIdContext|meetsPipelining|unhandled|movers|mover|without|late|goesOn|isWhole|failed|returned|fresh|sharesListeners|surge|onFailure|measure|measures)$|^state\.state\.draining(\.connections)?$|cut\.\d+\.kind$|items\.\d+\.fed$|items\.\d+\.version$|^hand-back\.(state|tasks|saysResumed)$|^handed-back\.hearsResumed$|^retire\.(keepOpen|heirs)$|^stopping\.unready$|^hello\.(shares|generation|node|entry|rejoin)$|^homes\.cookie$|^(result|expecting)\.error$|^result\.value$|^takes\.(threads|tasks)$|^broadcast-join\.kept$|^leave\.drainSpreadMs$|^left\.thread$|^looking\.accepted$/;
 /** Fields whose inside is the business of whoever reads them. */
 const OPEN = /(^|\.)(details|facts|address|event\.event|result\.value)$/;
 /** Fields that may be null: there is none. */
