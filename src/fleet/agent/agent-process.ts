@@ -53,12 +53,14 @@ export class AgentProcess {
       });
       this.#child = child;
       child.stdin?.on('error', () => {});
-      child.once('error', (error) => this.#ended(beganMs, error.message));
-      child.once('exit', (code, name) => this.#ended(beganMs, code === null ? `${name}` : `status ${code}`));
+      child.once('error', (error) => this.#ended(child, beganMs, error.message));
+      child.once('exit', (code, name) =>
+        this.#ended(child, beganMs, code === null ? `${name}` : `status ${code}`),
+      );
       child.unref();
       (child.stdin as { unref?(): void } | null)?.unref?.();
     } catch (error) {
-      this.#ended(beganMs, String(error));
+      this.#ended(undefined, beganMs, String(error));
     }
   }
 
@@ -88,8 +90,9 @@ export class AgentProcess {
     for (let ms = 0; ms < REAP_MS && reap(pid) === 'living'; ms += 2) Atomics.wait(sleeper, 0, 0, 2);
   }
 
-  #ended(beganMs: number, how: string): void {
-    if (this.#isOver || this.#child === undefined) return;
+  /** @param child undefined where none could be started. */
+  #ended(child: ChildProcess | undefined, beganMs: number, how: string): void {
+    if (this.#isOver || child !== this.#child) return;
     this.#child = undefined;
     this.#failures = performance.now() - beganMs > GOOD_MS ? 0 : this.#failures + 1;
     const waitMs = Math.min(MOST_AGAIN_MS, AGAIN_MS * 2 ** Math.min(this.#failures, 6));
