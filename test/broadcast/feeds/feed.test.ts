@@ -364,6 +364,38 @@ describe('a feed', () => {
     });
   });
 
+  // The guide to message services says so.
+  for (const [what, before, after] of [
+    ['misses what came there before it', [1, 2, 3], [4]],
+    ['gets again what comes there late', [1], [2, 3, 4]],
+  ] as const) {
+    it(`has a client whose place it cannot know go on with the next message after 10 s: it ${what}`, async () => {
+      const { one, other, settle } = await two();
+      other.feed.lost();
+      other.feed.subscribed();
+      for (const number of [1, 2]) one.feed.received(number);
+      for (const number of before) other.feed.received(number);
+      other.got.length = 0;
+      inFakeTime((pass) => pass(11, () => other.hub.canTake(one.heard, CLIENT)));
+      assert.equal(other.hub.canTake(one.heard, CLIENT), true);
+      other.hub.arriving(CLIENT, one.heard);
+      other.hub.arrived(CLIENT);
+      for (const number of [2, 3, 4].slice(3 - after.length)) other.feed.received(number);
+      assert.deepEqual(other.got, after);
+      for (const number of [3, 4]) one.feed.received(number);
+      // As soon as a mark comes back, all is exact again.
+      await settle();
+      for (const number of [5, 6]) other.feed.received(number);
+      one.feed.received(5);
+      one.got.length = 0;
+      assert.equal(one.hub.canTake(other.heard), true);
+      one.hub.arriving(CLIENT, other.hub.heardBy(CLIENT) ?? other.heard);
+      one.hub.arrived(CLIENT);
+      for (const number of [6, 7]) one.feed.received(number);
+      assert.deepEqual(one.got, [7]);
+    });
+  }
+
   it('goes on where a mark cannot be published', async () => {
     const warnings: string[] = [];
     const note = ({ message }: Error) => warnings.push(message);
