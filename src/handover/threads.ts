@@ -109,6 +109,11 @@ export class Threads {
     return [...this.#links].some((link) => link.pid === pid && link.names.size > 0);
   }
 
+  /** The processes of which a thread has a listener. */
+  processesOn(name: string): number[] {
+    return [...new Set([...this.#links].flatMap(({ names, pid }) => (names.has(name) ? [pid] : [])))];
+  }
+
   /** How many threads have a listener. */
   countOf(name: string): number {
     return [...this.#links].filter(({ names }) => names.has(name)).length;

@@ -556,6 +556,10 @@ export const schemas = {
     closed: v.pipe(v.array(v.object({ name, at: v.number() })), v.maxLength(MAX_LISTENERS)),
     /** How many connections it has accepted so far, in looks, on those of them where it has accepted any. */
     accepted: v.optional(v.pipe(v.array(v.object({ name, connections: count })), v.maxLength(MAX_LISTENERS))),
+    /** The processes that accept on those of them on which worker threads or other processes of the service do. */
+    processes: v.optional(
+      v.pipe(v.array(v.object({ name, pids: v.array(count) })), v.maxLength(MAX_LISTENERS)),
+    ),
   }),
   seen: v.object({ id: count, listener: name }),
   progress: v.object({

@@ -119,7 +119,7 @@ export class Generation implements GenerationContext {
     const links = new SocketLinks(overseer.folder);
     this.listeners = new ListenerRegistry(this.#isGated, this.#reports, isShared, links);
     decidePaths(this.listeners.decide);
-    this.#lookedAt = new LookedAt(this.listeners);
+    this.#lookedAt = new LookedAt(this.listeners, () => this.threads);
     this.listeners.inherited.takeOver(listeners, descriptors);
     this.#heldForService = new HeldForService({
       listeners: this.listeners,

@@ -1,4 +1,5 @@
 import type { Line } from '../channel/line.js';
+import { ThreadListener } from '../listeners/thread-listener.js';
 import type { StreamHandle } from '../node/handle.js';
 import { probedFrom } from '../node/listening/accepted.js';
 import type { Message } from '../protocol/messages.js';
@@ -13,12 +14,18 @@ export interface LookedListeners {
   readonly closedAt: Iterable<readonly [string, number]>;
 }
 
+/** The worker threads and other processes of the service that listen. */
+export interface LookedThreads {
+  processesOn(listener: string): number[];
+}
+
 /**
  * Answers the supervisor, which looks from outside whether clients reach this generation: the connections that it
  * announces are told of and closed before the service sees them.
  */
 export class LookedAt {
   readonly #listeners: LookedListeners;
+  readonly #threads: (() => LookedThreads) | undefined;
   readonly #from: (accepted: StreamHandle) => string | undefined;
   /** By the listener and what the connection comes from, the number of the look. */
   readonly #awaited = new Map<string, number>();
@@ -28,8 +35,9 @@ export class LookedAt {
   #forget: NodeJS.Timeout | undefined;
 
   /** @param from what a connection comes from, as far as this process can know. */
-  constructor(listeners: LookedListeners, from = probedFrom) {
+  constructor(listeners: LookedListeners, threads?: () => LookedThreads, from = probedFrom) {
     this.#listeners = listeners;
+    this.#threads = threads;
     this.#from = from;
   }
 
@@ -67,6 +75,11 @@ export class LookedAt {
       accepted: open.flatMap(({ identity: { name } }) => {
         const connections = this.#accepted.get(name);
         return connections === undefined ? [] : [{ name, connections }];
+      }),
+      processes: open.flatMap((one) => {
+        const { name } = one.identity;
+        const pids = one instanceof ThreadListener ? this.#threads?.().processesOn(name) : undefined;
+        return pids === undefined ? [] : [{ name, pids }];
       }),
     });
   }

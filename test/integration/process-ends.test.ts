@@ -12,11 +12,15 @@ const HOST = '127.0.0.1';
 /** Shorter than a look from outside may take. */
 const SHORT = ['--probation', '500ms', '--drain-timeout', '500ms', '--stop-timeout', '500ms'];
 
-/** Listens on the port that it is told, and says which process it is. With a file `bad` it throws at its first connection. */
+/** Listens on the port that it is told, and says which process it is. With a file `bad` it throws at its first connection, or exits. */
 const SERVER = `
-  const { existsSync } = require('node:fs');
+  const { existsSync, readFileSync } = require('node:fs');
   const server = require('node:http').createServer((_, response) => response.end(JSON.stringify({ generation: String(process.pid) })));
-  if (existsSync(__dirname + '/bad')) server.on('connection', () => { throw new Error('bad release'); });
+  const bad = existsSync(__dirname + '/bad') && readFileSync(__dirname + '/bad', 'utf8');
+  if (bad !== false) server.on('connection', () => {
+    if (bad === '') throw new Error('bad release');
+    process.exit(0);
+  });
   server.listen(Number(process.argv[2]), '${HOST}');`;
 
 /** One of those that a shell starts, and which is never bad. */
@@ -26,6 +30,17 @@ const FIRST = SERVER.replace('/bad', '/never');
 const FORKS = `
   const helper = require('node:child_process').fork(__dirname + '/server.cjs', [process.argv[3]]);
   process.on('SIGTERM', () => { helper.kill(); process.exit(); });
+  ${FIRST}`;
+
+/** A service that keeps the other one running. */
+const KEEPS = `
+  let helper;
+  const keep = () => {
+    helper = require('node:child_process').fork(__dirname + '/server.cjs', [process.argv[3]]);
+    helper.on('exit', keep);
+  };
+  keep();
+  process.on('SIGTERM', () => { helper.off('exit', keep); helper.kill(); process.exit(); });
   ${FIRST}`;
 
 const LAUNCHER = `
@@ -44,6 +59,7 @@ const files = {
   'server.cjs': SERVER,
   'first.cjs': FIRST,
   'forks.cjs': FORKS,
+  'keeps.cjs': KEEPS,
   'launcher.cjs': LAUNCHER,
   'manager.cjs': MANAGER,
 };
@@ -148,6 +164,33 @@ describe('a process of a service that ends for good', () => {
       });
     });
   });
+});
+
+describe('a process of a service that ends at each connection, and is started again', () => {
+  for (const [how, bad] of [
+    ['throws', ''],
+    ['exits as if all were well', 'exit'],
+  ] as const) {
+    it(`is not taken for one that serves where it ${how}`, async () => {
+      await inFolder(async (folder, ports) => {
+        const command = ['node', 'keeps.cjs', ...ports.map(String)];
+        await withService({ command, cwd: folder, runOptions: SHORT }, async (service) => {
+          const before = await both(ports);
+          await writeFile(path.join(folder, 'bad'), bad);
+          for (const options of [[], ['--wait=confirmed']]) {
+            const failure = await service.failingRestart(...options);
+            assert.equal(failure.serving, 'predecessor', failure.message);
+            assert.equal(failure.code, 'MOULT_NOT_REACHED', failure.message);
+            assert.deepEqual(await both(ports), before);
+          }
+          await rm(path.join(folder, 'bad'));
+          await service.restart('--wait=confirmed');
+          const after = await both(ports);
+          assert.ok(after.every((pid) => !before.includes(pid)));
+        });
+      });
+    });
+  }
 });
 
 describe('a launcher whose supervisor is killed before it has shown itself', () => {

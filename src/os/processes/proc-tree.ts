@@ -3,8 +3,10 @@ import { basename } from 'node:path';
 
 /** Source: Linux include/asm-generic/param.h, USER_HZ. */
 const TICKS_PER_SECOND = 100;
+/** Set before its files are closed, so before who is connected to it is told. Source: Linux kernel/exit.c, do_exit. */
+const PF_EXITING = 4;
 
-/** What a process is to others. Source: proc(5), /proc/pid/stat, fields 3, 4, 6 and 22. */
+/** What a process is to others. Source: proc(5), /proc/pid/stat, fields 3, 4, 6, 9 and 22. */
 interface Kinship {
   readonly parent: number;
   readonly session: number;
@@ -12,6 +14,8 @@ interface Kinship {
   readonly startedTicks: number;
   /** Whether only its status is left, which nobody has asked for yet. */
   readonly hasEnded: boolean;
+  /** Whether it runs nothing of its program any more. */
+  readonly isEnding: boolean;
 }
 
 /**
@@ -111,6 +115,12 @@ export function socketsOf(pid: number): Set<number> {
   return inodes;
 }
 
+/** When a process began, since the start of the system, by which it is told from another of its number; undefined once it ends. */
+export function runsSince(pid: number): number | undefined {
+  const kinship = kinshipOf(pid);
+  return kinship === undefined || kinship.hasEnded || kinship.isEnding ? undefined : kinship.startedTicks;
+}
+
 /** Whether a process has a socket open; undefined where it may not be looked into. */
 export function hasSocket(pid: number, inode: number): boolean | undefined {
   let fds: string[];
@@ -180,6 +190,7 @@ function kinshipOf(pid: number): Kinship | undefined {
           session,
           startedTicks: Number(fields[19]),
           hasEnded: /[ZX]/.test(fields[0] ?? ''),
+          isEnding: (Number(fields[6]) & PF_EXITING) !== 0,
         };
   } catch {
     return undefined;

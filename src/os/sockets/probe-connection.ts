@@ -12,6 +12,8 @@ import {
   MSG_DONTWAIT,
   MSG_PEEK,
   POLLOUT,
+  POLLRDHUP,
+  SHUT_WR,
   SO_ERROR,
   SOCK_CLOEXEC,
   SOCK_NONBLOCK,
@@ -51,6 +53,14 @@ export class ProbeConnection {
   /** One that is bound, and not on its way yet. @param bind binds it to a port, or to any that is free. @throws MOULT_SYSTEM_CALL */
   static to(target: ProbeTarget, bind = bindAddress): ProbeConnection {
     return 'path' in target ? ProbeConnection.#unix(target) : ProbeConnection.#internet(target, bind);
+  }
+
+  // One that has failed says so whatever is asked for.
+  #polls(event: number): boolean {
+    const request = Buffer.alloc(8);
+    request.writeInt32LE(this.#fd, 0);
+    request.writeInt16LE(event, 4);
+    return libc().poll(request, 1, 0) > 0;
   }
 
   static #internet(target: ProbeTarget & { host: string }, bind: typeof bindAddress): ProbeConnection {
@@ -103,10 +113,7 @@ export class ProbeConnection {
       this.start();
       return this.#state;
     }
-    const request = Buffer.alloc(8);
-    request.writeInt32LE(this.#fd, 0);
-    request.writeInt16LE(POLLOUT, 4);
-    if (libc().poll(request, 1, 0) <= 0) return this.#state;
+    if (!this.#polls(POLLOUT)) return this.#state;
     const value = Buffer.alloc(4);
     libc().getsockopt(this.#fd, SOL_SOCKET, SO_ERROR, value, new Int32Array([4]));
     const error = value.readInt32LE(0);
@@ -126,6 +133,16 @@ export class ProbeConnection {
   isAnswered(): boolean {
     const got = libc().recv(this.#fd, Buffer.alloc(1), 1, MSG_PEEK | MSG_DONTWAIT);
     return got >= 0 || lastErrorName() !== 'EAGAIN';
+  }
+
+  /** Says that nothing will come: who accepted it ends it in its turn, unless it keeps its half open. */
+  finish(): void {
+    libc().shutdown(this.#fd, SHUT_WR);
+  }
+
+  /** Whether who accepted it has ended it, whatever it said before. */
+  isEnded(): boolean {
+    return this.#polls(POLLRDHUP);
   }
 
   /** Ends it; who accepted it reads its end. */

@@ -36,7 +36,7 @@ export function sharersOf(
     // As a rule there is nobody, and nothing is asked of the many that a service may have.
     const ours = beside.length === 0 ? [] : held.describe().descriptors.map((one) => inodeOf(one));
     for (const inode of beside) {
-      if (ours.includes(inode) || living.some((one) => isHeldBy(one, inode) !== false)) continue;
+      if (ours.includes(inode) || living.some((one) => holderIn(one, inode) !== null)) continue;
       const holder = holderOf(inode);
       const isSure = holder !== undefined || before.get(name)?.has(inode) === true;
       const who =
@@ -52,15 +52,19 @@ export function sharersOf(
 }
 
 /**
- * Whether a process of a generation has a socket open.
- * @returns undefined where one of its processes may not be looked into.
+ * The process of a generation that has a socket open, the service's first of all.
+ * @returns null where none has, undefined where none has that may be looked into.
  */
-export function isHeldBy({ servicePid, pid }: GenerationProcess, inode: number): boolean | undefined {
+export function holderIn({ servicePid, pid }: GenerationProcess, inode: number): number | null | undefined {
   const own = hasSocket(servicePid, inode);
-  if (own === true) return true;
-  const all = [own, ...(pid > 0 ? treeOf(pid).map((one) => hasSocket(one, inode)) : [])];
-  if (all.includes(true)) return true;
-  return all.includes(undefined) ? undefined : false;
+  if (own === true) return servicePid;
+  let isKnown = own !== undefined;
+  for (const one of pid > 0 ? treeOf(pid) : []) {
+    const has = hasSocket(one, inode);
+    if (has === true) return one;
+    isKnown &&= has !== undefined;
+  }
+  return isKnown ? null : undefined;
 }
 
 // A kernel that does not tell of sockets, or a want of descriptors, proves nothing of the service.

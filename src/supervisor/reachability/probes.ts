@@ -8,7 +8,8 @@ import { hasRoom } from '../../os/sockets/reuseport.js';
 import { socketIdentity } from '../../os/sockets/socket-identity.js';
 import type { GenerationProcess } from '../process/generation-process.js';
 import type { LookAnswer } from '../process/service-questions.js';
-import { isHeldBy } from './port-sharers.js';
+import { Acceptor } from './acceptor.js';
+import { holderIn } from './port-sharers.js';
 
 /** How often it is looked whether a connection was accepted, at first and later, where nobody tells. */
 const LOOK_MS = 1;
@@ -25,6 +26,7 @@ const MAX_SENT_AGAIN = 3;
  * in a turn of its loop, so behind a queue of clients a connection waits as they do.
  */
 const MAX_TIMES_ANEW = 2;
+const NEW = { acceptor: undefined, acceptors: undefined, answeredAtMs: undefined };
 /** What a kernel says of an address that cannot be reached from this very machine, which proves nothing. */
 const NO_WAY_THERE = [
   'EHOSTUNREACH',
@@ -56,6 +58,12 @@ interface Sent {
   readonly listener: string;
   readonly goal: Goal;
   connection: ProbeConnection;
+  /** Who has accepted it, where that is not the service's first process, which tells. */
+  acceptor: Acceptor | undefined;
+  /** Those that could do so when it was sent; undefined where the service's first process does. */
+  acceptors: readonly Acceptor[] | undefined;
+  /** Whether one that may have accepted it, now or before, has gone on. */
+  isOutlived: boolean;
   /** Since when it has been answered or ended by somebody who has not told. */
   answeredAtMs: number | undefined;
   /** How often it was sent again. */
@@ -83,6 +91,8 @@ export class Probes {
   readonly #allowed = new Set<GenerationProcess>();
   readonly #told = new Set<GenerationProcess>();
   readonly #seen = new Map<string, GenerationProcess>();
+  /** Those of the generation that accept where its first process does not, by the listener, as it said last. */
+  #acceptors: ReadonlyMap<string, readonly Acceptor[]> = new Map();
   #sent: Sent[] = [];
   /** How many connections the generation had accepted on a listener when it was asked last. */
   #accepted: ReadonlyMap<string, number> = new Map();
@@ -129,7 +139,7 @@ export class Probes {
     for (const [listener, goal] of goals) {
       const connection = connectionTo(goal.target);
       if (connection === undefined) this.untried += 1;
-      else this.#sent.push({ listener, goal, connection, answeredAtMs: undefined, again: 0 });
+      else this.#sent.push({ listener, goal, connection, ...NEW, again: 0, isOutlived: false });
     }
     return this.#announceAll();
   }
@@ -140,7 +150,7 @@ export class Probes {
     let time = this.#time();
     const problems: string[] = [];
     let pending = this.#sent.filter(({ listener }) => isOpen(listener));
-    for (const { connection } of pending) connection.start();
+    for (const one of pending) this.#start(one);
     for (let waitMs = LOOK_MS; ; waitMs = Math.min(waitMs * 2, MAX_LOOK_MS)) {
       if (this.#isGivenUp) throw givenUp();
       const isOver = performance.now() > time.untilMs;
@@ -167,6 +177,11 @@ export class Probes {
   close(): void {
     for (const one of this.#told) one.lookIsOver();
     for (const { connection } of this.#sent) connection.close();
+  }
+
+  #start(one: Sent): void {
+    one.acceptors = this.#acceptors.get(one.listener);
+    one.connection.start();
   }
 
   async #announceAll(): Promise<LookAnswer | undefined> {
@@ -204,6 +219,10 @@ export class Probes {
     if (one !== this.#generation) return said;
     return said.then((told) => {
       this.#accepted = new Map(told.accepted?.map(({ name, connections }) => [name, connections]));
+      const acceptors = told.processes?.map(
+        ({ name, pids }) => [name, pids.map((pid) => new Acceptor(pid))] as const,
+      );
+      this.#acceptors = new Map(acceptors);
       return told;
     });
   }
@@ -248,22 +267,35 @@ export class Probes {
   }
 
   #ofKernel(one: Sent, isLate: boolean): string | undefined | 'well' {
-    const { listener, connection } = one;
+    const { listener, connection, acceptor } = one;
+    const isOutlived = acceptor?.hasOutlived(connection);
+    if (isOutlived === true) return 'well';
+    if (acceptor !== undefined && isOutlived === undefined) return isLate ? 'well' : undefined;
     const inode = inodeOf(connection);
-    if (inode !== undefined && inode > 0) return this.#heldBy(listener, inode, isLate);
+    if (inode !== undefined && inode > 0) return this.#heldBy(one, inode, isLate);
     if (!connection.isAnswered()) return undefined;
-    one.answeredAtMs ??= performance.now();
-    return one.again === MAX_SENT_AGAIN ? 'well' : undefined;
+    if (one.answeredAtMs === undefined) {
+      one.answeredAtMs = performance.now();
+      if (acceptor === undefined) one.isOutlived ||= one.acceptors?.some(({ runs }) => runs) !== false;
+    }
+    if (one.again < MAX_SENT_AGAIN) return undefined;
+    return one.isOutlived ? 'well' : `each connection to ${listener} ends the process that accepts it`;
   }
 
-  #heldBy(listener: string, inode: number, isLate: boolean): string | undefined | 'well' {
+  #heldBy(one: Sent, inode: number, isLate: boolean): string | undefined | 'well' {
+    const { listener, connection } = one;
     this.turned();
-    const holds = (one: GenerationProcess) => isHeldBy(one, inode);
-    const allowed = [...this.#allowed].map(holds);
-    if (allowed.includes(true)) return 'well';
+    const allowed = [...this.#allowed].map((generation) => holderIn(generation, inode));
+    const pid = allowed.find((holder) => typeof holder === 'number');
+    if (pid !== undefined) {
+      if ([...this.#allowed].some(({ servicePid }) => servicePid === pid)) return 'well';
+      one.acceptor = new Acceptor(pid);
+      connection.finish();
+      return undefined;
+    }
     // It may be on its way from one process to another.
     if (!isLate) return undefined;
-    const other = this.#parts.living().find((one) => holds(one) === true);
+    const other = this.#parts.living().find((one) => typeof holderIn(one, inode) === 'number');
     if (other !== undefined) return acceptedBy(listener, other);
     const stranger = holderOf(inode);
     // What may not be looked into may have it.
@@ -282,12 +314,10 @@ export class Probes {
       const connection = connectionTo(one.goal.target);
       if (connection === undefined) continue;
       one.connection.close();
-      one.connection = connection;
-      one.answeredAtMs = undefined;
-      one.again += 1;
+      Object.assign(one, { ...NEW, connection, again: one.again + 1 });
     }
     await this.#announceAll();
-    for (const { connection } of lost) connection.start();
+    for (const one of lost) this.#start(one);
   }
 
   async #somethingSeen(waitMs: number): Promise<void> {
