@@ -10,7 +10,7 @@ import type { FromBroker } from './feeds/feed-hub.js';
 import { Feeds } from './feeds/feeds.js';
 import { GapStore } from './gap-store.js';
 import { warnIncomplete } from './incomplete-warning.js';
-import { type BroadcastJoin, beginTogether } from './introduction.js';
+import { type BroadcastJoin, beginTogether, introductionOf } from './introduction.js';
 import { type Conversation, Link } from './link.js';
 import { DeliveryQueue } from './local-order.js';
 import { type BroadcastMessage, encodeMessage, listOf, positionsOf } from './message.js';
@@ -26,8 +26,6 @@ interface Waiting {
   readonly value: { readonly sent: unknown } | undefined;
   readonly by: Topic | undefined;
 }
-
-const SOMEBODY = {};
 
 /**
  * What this process shares with the other generations of its service, and those of other slots: messages by name, each
@@ -47,8 +45,11 @@ export class BroadcastHub {
   readonly #deliveries = new DeliveryQueue<Waiting>((waiting) => this.#deliver(waiting));
   readonly #conditions = new Conditions();
   #seq = 0;
+  /** What it has sent when it last began to ask others to take part. */
+  #ownFrom = 0;
   #names = 0;
   #isFresh = true;
+  #isToJoin = false;
   #isScheduled = false;
 
   constructor(id = randomBytes(6).toString('base64url')) {
@@ -110,8 +111,12 @@ export class BroadcastHub {
     return origin === this.id || this.#known.has(origin);
   }
 
-  /** Others may come that lack what was sent last: some of it is kept, also where nobody takes part yet. */
-  keepRecent(): void {
+  /**
+   * Others may come that lack what was sent last: some of it is kept, also where nobody takes part yet.
+   * @param joins whether this one joins others: before it has, it does not know what their clients lack.
+   */
+  keepRecent(joins = false): void {
+    this.#isToJoin = joins;
     this.#history.keepRecent();
   }
 
@@ -218,13 +223,13 @@ export class BroadcastHub {
   join(channel: Conversation, isSlot = false): void {
     this.whenUsed(() => {
       if (channel.isClosed) return;
+      const introduction = this.#introduction();
       // What is sent before the answer is for the other side, too.
       const hasOpened = this.#links.opens(isSlot);
       const opened = () => {
         if (hasOpened()) this.feedMoved();
       };
       channel.closed.then(opened);
-      const introduction = this.#introduction();
       channel.on('broadcast-join', (join) => {
         this.#join(channel, join, introduction, isSlot);
         opened();
@@ -238,9 +243,10 @@ export class BroadcastHub {
    * may be behind with what all neighbours are past.
    * @param giver tells apart those that offer clients: each may have to wait.
    */
-  canTake(heard: readonly { origin: string; seq: number }[], giver: object = SOMEBODY): boolean {
+  canTake(heard: readonly { origin: string; seq: number }[], giver: object = this): boolean {
     const isKept = ({ origin, seq }: { origin: string; seq: number }) =>
       isOfBroker(origin) || seq >= this.forgotten(origin);
+    if (this.#isToJoin && this.#isFresh && !this.#topics.areNone) return false;
     return heard.every(isKept) && this.feeds.canPlace(heard, giver);
   }
 
@@ -290,13 +296,8 @@ export class BroadcastHub {
   }
 
   #introduction(): BroadcastJoin {
-    return {
-      type: 'broadcast-join',
-      id: this.id,
-      heard: listOf(this.#history.positions),
-      kept: listOf(this.#history.keptFrom),
-      first: this.#isFresh,
-    };
+    if (!this.isOpening) this.#ownFrom = this.#seq;
+    return introductionOf(this.id, this.#history, this.#isFresh, this.#ownFrom);
   }
 
   #join(channel: Conversation, theirs: BroadcastJoin, ours: BroadcastJoin, isSlot: boolean): void {

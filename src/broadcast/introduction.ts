@@ -1,10 +1,27 @@
 import type { Message } from '../protocol/messages.js';
 import type { MessageHistory } from './backlog.js';
 import { isOfBroker } from './feed-senders.js';
-import { positionsOf } from './message.js';
+import { listOf, positionsOf } from './message.js';
 
 /** How one who takes part introduces itself to another: its name, and up to where it is with each sender. */
 export type BroadcastJoin = Message<'broadcast-join'>;
+
+/**
+ * How this side introduces itself.
+ * @param isFirst whether it has never shared with anybody.
+ * @param ownFrom up to which of its own messages nobody was to have; what it sends while it joins is for all that it joins.
+ */
+export function introductionOf(
+  id: string,
+  history: MessageHistory,
+  isFirst: boolean,
+  ownFrom: number,
+): BroadcastJoin {
+  const heard = listOf(history.positions).map((one) => {
+    return isFirst && one.origin === id ? { origin: id, seq: Math.min(one.seq, ownFrom) } : one;
+  });
+  return { type: 'broadcast-join', id, heard, kept: listOf(history.keptFrom), first: isFirst };
+}
 
 /**
  * Two have introduced themselves, and begin at the same place with what was sent before.

@@ -6,6 +6,7 @@ import { BroadcastHub } from '#moult/broadcast/broadcast-hub.js';
 import type { Conversation } from '#moult/broadcast/link.js';
 import { decodeMessage, MAX_MESSAGE_BYTES } from '#moult/broadcast/message.js';
 import { MoultError } from '#moult/errors.js';
+import { arriveAt, Hubs } from './hubs.js';
 import { End } from './world.js';
 
 interface Pair {
@@ -31,40 +32,6 @@ async function pair(areSlots = false): Promise<Pair> {
   const arrive = () => arriveAt([one, other]);
   await arrive();
   return { near, far, got, arrive };
-}
-
-/** Three that are not linked yet, of other slots. */
-function three() {
-  const [a, b, c] = [new BroadcastHub('a'), new BroadcastHub('b'), new BroadcastHub('c')];
-  const got: Record<string, unknown[]> = {};
-  for (const hub of [a, b, c]) {
-    const mine: unknown[] = [];
-    got[hub.id] = mine;
-    hub.declare({ name: 'news', deliver: (message) => mine.push(decodeMessage(message)) });
-  }
-  const ends: End[] = [];
-  const link = (from: BroadcastHub, to: BroadcastHub) => {
-    const [one, other] = [new End(), new End()];
-    one.other = other;
-    other.other = one;
-    ends.push(one, other);
-    to.accept(other as unknown as Conversation);
-    from.join(one as unknown as Conversation, true);
-  };
-  return { a, b, c, got, link, arrive: () => arriveAt(ends) };
-}
-
-/** Everything that is on its way arrives. */
-async function arriveAt(ends: readonly End[]): Promise<void> {
-  for (let quiet = 0; quiet < 3; quiet += 1) {
-    for (const { queue } of ends) {
-      for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
-        next();
-        quiet = 0;
-      }
-    }
-    await turn();
-  }
 }
 
 const KIB = 1024;
@@ -168,7 +135,7 @@ describe('broadcasts between two processes', () => {
   });
 
   it('come at once to one that joins two others at the same time', async () => {
-    const { a, b, c, got, link, arrive } = three();
+    const { a, b, c, got, link, arrive } = new Hubs();
     for (const hub of [a, b]) hub.keepRecent();
     for (const hub of [a, b]) hub.publish('news', 'before');
     link(c, a);
@@ -179,8 +146,25 @@ describe('broadcasts between two processes', () => {
     assert.deepEqual(got.c, [0, 1]);
   });
 
+  it('come to all that one joins, also those that it asks a moment later', async () => {
+    const { a, b, c, got, link, arrive } = new Hubs();
+    link(a, b);
+    await arrive();
+    c.publish('news', 'before');
+    link(c, a);
+    c.publish('news', 'meanwhile');
+    link(c, b);
+    c.publish('news', 'after');
+    await arrive();
+    assert.deepEqual(got, {
+      a: ['meanwhile', 'after'],
+      b: ['meanwhile', 'after'],
+      c: ['before', 'meanwhile', 'after'],
+    });
+  });
+
   it('that were sent before one joined are passed on by it, and dealt with there by nobody', async () => {
-    const { a, b, c, got, link, arrive } = three();
+    const { a, b, c, got, link, arrive } = new Hubs();
     for (const hub of [a, b, c]) hub.keepRecent();
     a.publish('news', 'before');
     // It shares already, with somebody of whom nothing comes.
