@@ -49,7 +49,6 @@ export class BroadcastHub {
   #ownFrom = 0;
   #names = 0;
   #isFresh = true;
-  #isToJoin = false;
   #isScheduled = false;
 
   constructor(id = randomBytes(6).toString('base64url')) {
@@ -113,10 +112,10 @@ export class BroadcastHub {
 
   /**
    * Others may come that lack what was sent last: some of it is kept, also where nobody takes part yet.
-   * @param joins whether this one joins others: before it has, it does not know what their clients lack.
+   * @param joins whether this one joins other slots: before it has, it does not know what their clients lack.
    */
   keepRecent(joins = false): void {
-    this.#isToJoin = joins;
+    this.#links.expectSlots(joins);
     this.#history.keepRecent();
   }
 
@@ -246,7 +245,7 @@ export class BroadcastHub {
   canTake(heard: readonly { origin: string; seq: number }[], giver: object = this): boolean {
     const isKept = ({ origin, seq }: { origin: string; seq: number }) =>
       isOfBroker(origin) || seq >= this.forgotten(origin);
-    if (this.#isToJoin && this.#isFresh && !this.#topics.areNone) return false;
+    if (this.#links.awaitSlots && !this.#topics.areNone && !this.#links.over(giver)) return false;
     return heard.every(isKept) && this.feeds.canPlace(heard, giver);
   }
 

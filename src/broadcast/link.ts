@@ -82,7 +82,7 @@ export class Link {
   }
 
   /** Whether it goes over this channel. */
-  isOver(channel: Conversation): boolean {
+  isOver(channel: object): boolean {
     return this.#channel === channel;
   }
 

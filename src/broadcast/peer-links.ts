@@ -1,4 +1,4 @@
-import type { Conversation, Link } from './link.js';
+import type { Link } from './link.js';
 
 /** The other generations that take part, and those that were asked to and have not answered yet. */
 export class PeerLinks {
@@ -6,6 +6,8 @@ export class PeerLinks {
   #openings = 0;
   /** Of them, those to other slots. */
   #slotOpenings = 0;
+  #areSlotsExpected = false;
+  #hasJoinedSlot = false;
 
   get size(): number {
     return this.#links.size;
@@ -30,12 +32,23 @@ export class PeerLinks {
     return this.all.some((link) => link.isFull);
   }
 
+  /** There are other slots to join, or none. */
+  expectSlots(are: boolean): void {
+    this.#areSlotsExpected = are;
+  }
+
+  /** Whether none of the other slots has been joined yet. */
+  get awaitSlots(): boolean {
+    return this.#areSlotsExpected && !this.#hasJoinedSlot;
+  }
+
   /** The one at the other end of a channel. */
-  over(channel: Conversation): Link | undefined {
+  over(channel: object): Link | undefined {
     return this.all.find((link) => link.isOver(channel));
   }
 
   add(link: Link): void {
+    if (link.isSlot) this.#hasJoinedSlot = true;
     this.#links.add(link);
   }
 

@@ -13,6 +13,7 @@ export type StepKind =
   | 'move'
   | 'set up'
   | 'start'
+  | 'scale'
   | 'introduce'
   | 'end'
   | 'kill'
@@ -125,6 +126,8 @@ export class World {
   /** What must have come to each client that lives: sent by those that were not killed. */
   readonly #sent: { readonly text: string; readonly by: Generation }[] = [];
   readonly #killed = new Set<Generation>();
+  /** The channels on which clients go to other slots: they are others than those of broadcasts. */
+  readonly #asides = new Set<End>();
   readonly #onTheirWay = new Set<{ readonly client: Client; readonly to: Generation; unpin(): void }>();
 
   /** @param hasSlots whether they are of several slots, which link with each other besides successors with predecessors. */
@@ -155,6 +158,9 @@ export class World {
         break;
       case 'start':
         if (alive.length < MOST_ALIVE) this.#start(generation);
+        break;
+      case 'scale':
+        if (alive.length < MOST_ALIVE) this.#scale(generation);
         break;
       case 'introduce':
         this.#introduce(generation, alive[other % alive.length]);
@@ -210,16 +216,14 @@ export class World {
   #send(generation: Generation): void {
     generation.sent += 1;
     const text = `${generation.hub.id}:${generation.sent}`;
-    this.#sent.push({ text, by: generation });
+    // Nothing is promised to those that are not connected yet.
+    if (this.#areConnected()) this.#sent.push({ text, by: generation });
     generation.hub.publish('chat', text);
   }
 
   #deliver(which: number, count: number): boolean {
-    return deliverSome(
-      this.#alive.flatMap((one) => one.ends.map(({ end }) => end)),
-      which,
-      count,
-    );
+    const ends = this.#alive.flatMap((one) => one.ends.map(({ end }) => end));
+    return deliverSome([...ends, ...this.#asides], which, count);
   }
 
   // A successor joins its predecessor before it has any client.
@@ -227,7 +231,7 @@ export class World {
     if (predecessor.isEnding) return;
     const successor = new Generation(this.#all.length + 1, this.#hasSlots);
     this.#all.push(successor);
-    this.#link(successor, predecessor);
+    this.#link(successor, predecessor, false);
     // Both have joined before the commit; what else is on its way may be late.
     const [near] = successor.ends;
     const far = predecessor.ends.at(-1);
@@ -235,13 +239,22 @@ export class World {
     near?.end.queue.shift()?.();
   }
 
+  // A new slot: it is connected to the others one after the other, and what is on its way may be late.
+  #scale(peer: Generation): void {
+    if (!this.#hasSlots || peer.isEnding) return;
+    const added = new Generation(this.#all.length + 1, true);
+    added.hub.keepRecent(true);
+    this.#all.push(added);
+    this.#link(added, peer, true);
+  }
+
   #introduce(one: Generation, other: Generation | undefined): void {
     if (!this.#hasSlots || other === undefined || other === one || one.isKnownTo.has(other)) return;
     if (one.isEnding || other.isEnding) return;
-    this.#link(one, other);
+    this.#link(one, other, true);
   }
 
-  #link(opener: Generation, acceptor: Generation): void {
+  #link(opener: Generation, acceptor: Generation, isSlot: boolean): void {
     const near = new End();
     const far = new End();
     near.other = far;
@@ -250,17 +263,27 @@ export class World {
     acceptor.ends.push({ end: far, with: opener });
     opener.isKnownTo.add(acceptor);
     acceptor.isKnownTo.add(opener);
-    acceptor.hub.accept(far as unknown as Conversation);
-    opener.hub.join(near as unknown as Conversation);
+    acceptor.hub.accept(far as unknown as Conversation, isSlot);
+    opener.hub.join(near as unknown as Conversation, isSlot);
   }
 
   #move(from: Generation, which: number): void {
     const open = from.ends.filter(({ end, with: to }) => to.isAlive && !to.isEnding && !end.isClosed);
     const way = open[which % Math.max(1, open.length)];
     const leaving = [...from.here].find(({ isSetUp }) => isSetUp);
-    if (way === undefined || leaving === undefined) return;
+    if (way === undefined || leaving === undefined || !this.#areConnected()) return;
     // It is offered first; while it is, what it may lack is kept.
-    if (way.with.hub.canTake(from.hub.heard as Heard)) this.#part(from, way, leaving);
+    const isAside = this.#hasSlots && which % 2 === 1;
+    if (!way.with.hub.canTake(from.hub.heard as Heard, isAside ? {} : way.end.other)) return;
+    this.#part(from, isAside ? this.#aside(way.with) : way, leaving);
+  }
+
+  #aside(to: Generation): { end: End; with: Generation } {
+    const [near, far] = [new End(), new End()];
+    near.other = far;
+    far.other = near;
+    this.#asides.add(far);
+    return { end: near, with: to };
   }
 
   #part(from: Generation, { end, with: to }: { end: End; with: Generation }, leaving: Presence): void {
@@ -271,7 +294,8 @@ export class World {
     const one = { client, to, unpin };
     this.#onTheirWay.add(one);
     end.carry(() => {
-      this.#onTheirWay.delete(one);
+      this.#asides.delete(end.other);
+      if (!this.#onTheirWay.delete(one)) return;
       const presence: Presence = { client, key: {}, isSetUp: false };
       to.hub.arriving(presence.key, structuredClone(heard));
       to.here.add(presence);
@@ -319,14 +343,27 @@ export class World {
 
   /** Whether those that remain are all linked, directly or not, without this one. */
   #staysWhole(without: Generation): boolean {
-    const rest = this.#alive.filter((one) => one !== without);
-    const [first] = rest;
+    return this.#isWhole(
+      this.#alive.filter((one) => one !== without),
+      () => true,
+    );
+  }
+
+  /** Whether all have met, directly or not, and know of it. */
+  #areConnected(): boolean {
+    const met = (one: Generation, other: Generation) =>
+      one.hub.isLinkedTo(other.hub.id) && other.hub.isLinkedTo(one.hub.id);
+    return this.#isWhole(this.#alive, met);
+  }
+
+  #isWhole(all: readonly Generation[], isWay: (from: Generation, to: Generation) => boolean): boolean {
+    const [first] = all;
     if (first === undefined) return false;
     const reached = new Set([first]);
     for (const one of reached) {
       for (const { end, with: to } of one.ends)
-        if (to.isAlive && to !== without && !end.isClosed) reached.add(to);
+        if (all.includes(to) && !end.isClosed && isWay(one, to)) reached.add(to);
     }
-    return reached.size === rest.length;
+    return reached.size === all.length;
   }
 }
