@@ -10,13 +10,13 @@
 // A minute or two for each broker and way. "longest ms" is the longest time in which nothing was handled, "at change" the
 // longest while one generation had begun and the one before had not stopped, or neither had it. What is beyond the
 // control run, or the producer's own longest pause, is due to the restarts.
-import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { Bench } from './brokers/prove.mjs';
+import { build, say, tableOf } from './harness.mjs';
 import { expectOneOf, numberOf } from './nodes.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -53,6 +53,7 @@ const COLUMNS = [
   ['producer ms', 11, ({ producerMs }) => producerMs.toFixed(1)],
 ];
 
+const table = tableOf(COLUMNS);
 process.exitCode = await proveAll();
 
 async function proveAll() {
@@ -62,13 +63,10 @@ async function proveAll() {
   const messages = numberOf('--messages', values.messages, 1_000_000);
   const restarts = numberOf('--restarts', values.restarts);
   const perSecond = numberOf('--per-second', values['per-second']);
-  for (const args of [['scripts/build.mjs'], ['node_modules/typescript/bin/tsc', '-p', 'test']]) {
-    execFileSync(process.execPath, args, { cwd: root, stdio: ['ignore', 2, 2] });
-  }
+  build({ withTests: true });
   const { Supervised } = await import('../build/test/integration/supervised.js');
   say(`${messages} messages at least, ${perSecond} a second`);
-  say(row(COLUMNS.map(([head]) => head)));
-  say(row(COLUMNS.map(([, width]) => '-'.repeat(Math.abs(width)))));
+  table.head();
   let bad = 0;
   for (const name of values.broker.length > 0 ? values.broker : Object.keys(all)) {
     const broker = all[name];
@@ -110,8 +108,8 @@ async function prove(bench, { name, changeover, messages, restarts, perSecond })
   // A generation that serves again connects anew.
   const most = bench.mostConnections(restarts + (values.undone ? Math.floor(restarts / UNDONE_EACH) : 0));
   if (found.accepted > most) problems.push(`${found.accepted} connections were opened, not ${most} at most`);
-  say(row(COLUMNS.map(([, , cell]) => cell({ name, changeover, restarts: 0, ...control }))));
-  say(row(COLUMNS.map(([, , cell]) => cell({ name, changeover, restarts, ...found }))));
+  table.row({ name, changeover, restarts: 0, ...control });
+  table.row({ name, changeover, restarts, ...found });
   const beyondMs = found.changeMs - Math.max(control.longestMs, found.producerMs);
   if (changeover === 'overlap') {
     say(`    ${beyondMs.toFixed(1)} ms beyond the steady state; the goal is less than ${BEYOND_MS}`);
@@ -137,17 +135,4 @@ async function brokers() {
     if (broker?.consumer !== undefined) found[file.slice(0, -'.mjs'.length)] = broker;
   }
   return found;
-}
-
-function row(cells) {
-  const padded = cells.map((cell, i) => {
-    const width = COLUMNS[i][1];
-    const text = String(cell ?? '?');
-    return width < 0 ? text.padEnd(-width) : text.padStart(width);
-  });
-  return `| ${padded.join(' | ')} |`;
-}
-
-function say(text) {
-  process.stdout.write(`${text}\n`);
 }

@@ -9,11 +9,10 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import process from 'node:process';
 import { setTimeout as pause } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { WebSocket } from 'ws';
 import { freePorts } from '../scripts/free-ports.mjs';
+import { root, verdict } from './harness.mjs';
 
-const root = fileURLToPath(new URL('..', import.meta.url));
 const LONGEST_MS = 30_000;
 const wanted = Number(process.argv[2] ?? 30);
 const NODEMON = createRequire(import.meta.url).resolve('nodemon/bin/nodemon.js');
@@ -74,8 +73,7 @@ try {
   for (const { child } of running) child.kill('SIGKILL');
   await rm(folder, { recursive: true, force: true });
 }
-for (const problem of problems) console.log(`    ${problem}`);
-process.exitCode = problems.length === 0 ? 0 : 1;
+verdict(problems);
 
 async function prove() {
   for (const [at, name] of names.entries()) await start(name, ports[at]);

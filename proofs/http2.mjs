@@ -11,7 +11,7 @@
 //
 // --node and --service may be given again; --node takes a path as well. One combination takes about half a minute.
 // It needs h2load, of Debian's package nghttp2-client; --without-h2load does without.
-import { execFileSync, spawn } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -20,6 +20,7 @@ import process from 'node:process';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { inProcessOf } from './harness.mjs';
 import { GrpcClients } from './http2/grpc-clients.mjs';
 import { H2loadClients, hasH2load } from './http2/h2load-clients.mjs';
 import { NodeClients } from './http2/node-clients.mjs';
@@ -56,7 +57,7 @@ async function proveAll() {
   for (const version of values.node) {
     const node = existsSync(version) ? version : installNode(VERSIONS[version]);
     for (const service of values.service) {
-      const one = await inProcessOf(node, { service, restarts, sessions, withH2load });
+      const one = await inProcessOf(node, import.meta.url, { service, restarts, sessions, withH2load });
       found.push(one);
       if (values.json) continue;
       const clients = Object.entries(one.clients ?? {}).map(
@@ -72,26 +73,6 @@ async function proveAll() {
   }
   if (values.json) console.log(JSON.stringify(found));
   return found.every(({ problems }) => problems.length === 0) ? 0 : 1;
-}
-
-/** Runs one combination in a process of that Node: supervisor, service and Node's clients then all run on it. */
-function inProcessOf(node, combination) {
-  return new Promise((resolve) => {
-    const child = spawn(node, [fileURLToPath(import.meta.url), '--one', JSON.stringify(combination)], {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    });
-    let text = '';
-    child.stdout.setEncoding('utf8').on('data', (chunk) => {
-      text += chunk;
-    });
-    child.once('close', (code, signal) => {
-      try {
-        resolve(JSON.parse(text));
-      } catch {
-        resolve({ problems: [`it ended without a result (${signal ?? code})`] });
-      }
-    });
-  });
 }
 
 async function proveOne({ service: name, restarts, sessions, withH2load }) {

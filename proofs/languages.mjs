@@ -17,6 +17,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { freePort } from '../scripts/free-ports.mjs';
+import { build, say, until } from './harness.mjs';
 import { expectOneOf, numberOf } from './nodes.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -143,9 +144,7 @@ try {
 async function proveAll() {
   expectOneOf('--only', values.only, Object.keys(SERVERS));
   const times = numberOf('--restarts', values.restarts);
-  for (const args of [['scripts/build.mjs'], ['node_modules/typescript/bin/tsc', '-p', 'test']]) {
-    execFileSync(process.execPath, args, { cwd: root, stdio: ['ignore', 2, 2] });
-  }
+  build({ withTests: true });
   const { Clients } = await import('../build/test/integration/clients.js');
   const { Supervised } = await import('../build/test/integration/supervised.js');
   say('4 clients with a new connection for each request, 4 that keep theirs; none tries again');
@@ -261,7 +260,7 @@ async function end({ pid }, signal) {
     }
   };
   send(signal);
-  await until('it has ended', () => !send(0), 25_000).catch(() => send('SIGKILL'));
+  await until('it has ended', () => !send(0), { boundMs: 25_000 }).catch(() => send('SIGKILL'));
 }
 
 function accepts(port) {
@@ -271,14 +270,6 @@ function accepts(port) {
     socket.once('error', () => resolve(false));
     socket.once('connect', () => socket.destroy());
   });
-}
-
-async function until(what, condition, boundMs = 60_000) {
-  const limit = performance.now() + boundMs;
-  while (!(await condition())) {
-    if (performance.now() > limit) throw new Error(`waited ${boundMs} ms until ${what}`);
-    await pause(100);
-  }
 }
 
 function environment() {
@@ -337,8 +328,4 @@ function row(cells) {
   return COLUMNS.map(([, width], i) =>
     width < 0 ? String(cells[i]).padEnd(-width) : String(cells[i]).padStart(width),
   ).join('  ');
-}
-
-function say(line) {
-  process.stdout.write(`${line}\n`);
 }

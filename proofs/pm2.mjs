@@ -6,9 +6,9 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import process from 'node:process';
-import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { freePorts } from '../scripts/free-ports.mjs';
+import { until, verdict } from './harness.mjs';
 
 const CLI = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
 const LONGEST_MS = 60_000;
@@ -106,8 +106,7 @@ for (const [file, text] of Object.entries(SHAPES)) {
     await rm(folder, { recursive: true, force: true });
   }
 }
-for (const problem of problems) console.log(`    ${problem}`);
-process.exitCode = problems.length === 0 ? 0 : 1;
+verdict(problems);
 
 async function prove(file, text, folder) {
   const isOne = file.startsWith('one.');
@@ -197,14 +196,6 @@ async function ask(port) {
 async function serving(moult) {
   const { generations } = JSON.parse(await moult('status', 'shop', '--json'));
   return generations.flatMap(({ state, pid }) => (state === 'serving' ? pid : []));
-}
-
-async function until(what, condition) {
-  const limit = performance.now() + LONGEST_MS;
-  while (!(await condition())) {
-    if (performance.now() > limit) throw new Error(`waited ${LONGEST_MS} ms until ${what}`);
-    await pause(100);
-  }
 }
 
 function said(args, cwd, env) {

@@ -8,17 +8,15 @@ import { mkdtemp, readFile, rm, unlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import process from 'node:process';
-import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { metricTable } from '../dist/metrics/metric-table.js';
 import { freePorts } from '../scripts/free-ports.mjs';
 import { Clients } from './dashboard/clients.mjs';
 import { ShownService } from './dashboard/shown-service.mjs';
+import { until, verdict } from './harness.mjs';
 
 const PAGE = fileURLToPath(new URL('../docs/reference/metrics.md', import.meta.url));
-const LONGEST_MS = 120_000;
-const LOOK_MS = 250;
 /** A crashed service starts again later and later; from here on the rule of crash loops holds. */
 const LOOP_SECONDS = 5;
 
@@ -40,8 +38,7 @@ try {
   prometheus?.kill('SIGTERM');
   await rm(folder, { recursive: true, force: true });
 }
-for (const problem of problems) console.log(`    ${problem}`);
-process.exitCode = problems.length === 0 ? 0 : 1;
+verdict(problems);
 
 async function prove() {
   const rules = await rulesOfPage();
@@ -178,14 +175,6 @@ async function crashUntilItWaits() {
     for (const { pid, state } of generations) if (state === 'serving') process.kill(pid, 'SIGKILL');
     return false;
   });
-}
-
-async function until(what, condition) {
-  const limit = performance.now() + LONGEST_MS;
-  while (!(await condition())) {
-    if (performance.now() > limit) throw new Error(`waited ${LONGEST_MS} ms until ${what}`);
-    await pause(LOOK_MS);
-  }
 }
 
 function run(command, args, input = '') {

@@ -3,11 +3,10 @@
 // generation may have more than the limit and what it leaks in the time of a recycling. Exit status 1 otherwise.
 import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
+import { root, verdict } from './harness.mjs';
 import { Talker } from './long-lived/talker.mjs';
 import { transports } from './long-lived/transports.mjs';
 
-const root = fileURLToPath(new URL('..', import.meta.url));
 const wanted = Number(process.argv[2] ?? 50);
 const LIMIT_MB = 250;
 /** Above the limit: what is leaked until it is seen, and through start and commit of the successor on a busy machine. */
@@ -58,5 +57,4 @@ try {
       `${duplicated} twice; ${clients.length} WebSockets, ${talked} messages; at most ${mostMb} MB when recycled (limit ${LIMIT_MB} MB)`,
   );
 }
-for (const problem of problems) console.log(`    ${problem}`);
-process.exitCode = problems.length === 0 ? 0 : 1;
+verdict(problems);

@@ -9,7 +9,6 @@
 //
 // With --chain each restart brings another Node: that of --node, the next one, and round again.
 // Each option may be given again. One combination takes about half a minute.
-import { execFileSync, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { mkdtemp, rename, rm, symlink } from 'node:fs/promises';
@@ -17,8 +16,8 @@ import os from 'node:os';
 import path from 'node:path';
 import process from 'node:process';
 import { setTimeout as pause } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { build, fixtures, inProcessOf, say, strictLoad, tableOf } from './harness.mjs';
 import { expectOneOf, installNode, numberOf, VERSIONS } from './nodes.mjs';
 import { sealedIn, sealedInto } from './tls/sealed.mjs';
 
@@ -60,8 +59,6 @@ const COLUMNS = [
   ['max ms', 6, ({ found }) => found.maxMs?.toFixed(0)],
 ];
 
-const root = fileURLToPath(new URL('..', import.meta.url));
-const fixtures = path.join(root, 'test/fixtures');
 const { values } = parseArgs({
   options: {
     node: { type: 'string', multiple: true, default: Object.keys(VERSIONS) },
@@ -87,15 +84,12 @@ async function proveAll() {
   expectOneOf('--releases', values.releases, RELEASES);
   const restarts = numberOf('--restarts', values.restarts);
   const thinkMs = numberOf('--think-ms', values['think-ms']);
-  execFileSync(process.execPath, [path.join(root, 'scripts/build.mjs')], {
-    cwd: root,
-    stdio: ['ignore', 2, 2],
-  });
+  build();
   say(
     `${restarts} restarts each; 100 kept-alive, 20 pipelining, 20 slow-body and 20 new-connection clients, no retries`,
   );
-  say(row(COLUMNS.map(([head]) => head)));
-  say(row(COLUMNS.map(([, width]) => '-'.repeat(Math.abs(width)))));
+  const table = tableOf(COLUMNS);
+  table.head();
   let bad = 0;
   for (const version of values.node) {
     const node = installNode(VERSIONS[version]);
@@ -103,8 +97,13 @@ async function proveAll() {
     for (const service of values.service) {
       for (const releases of values.releases) {
         if (interrupted.signal.aborted) return 1;
-        const found = await inProcessOf(node, { service, releases, restarts, thinkMs, chain });
-        say(row(COLUMNS.map(([, , cell]) => cell({ version: VERSIONS[version], service, releases, found }))));
+        const found = await inProcessOf(
+          node,
+          import.meta.url,
+          { service, releases, restarts, thinkMs, chain },
+          interrupted.signal,
+        );
+        table.row({ version: VERSIONS[version], service, releases, found });
         for (const line of found.problems) say(`    ${line}`);
         if (found.problems.length > 0) bad += 1;
       }
@@ -119,27 +118,6 @@ function chainFrom(version) {
   const all = Object.keys(VERSIONS);
   const first = all.indexOf(version);
   return all.map((_, i) => installNode(VERSIONS[all[(first + i) % all.length]]));
-}
-
-/** Runs one combination in a process of that Node: supervisor, service and clients then all run on it. */
-function inProcessOf(node, combination) {
-  return new Promise((resolve) => {
-    const child = spawn(node, [fileURLToPath(import.meta.url), '--one', JSON.stringify(combination)], {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    });
-    interrupted.signal.addEventListener('abort', () => child.kill('SIGTERM'));
-    let text = '';
-    child.stdout.setEncoding('utf8').on('data', (chunk) => {
-      text += chunk;
-    });
-    child.once('close', (code, signal) => {
-      try {
-        resolve(JSON.parse(text));
-      } catch {
-        resolve({ problems: [`the verification ended without a result (${signal ?? code})`] });
-      }
-    });
-  });
 }
 
 async function proveOne({ service: name, releases, restarts, thinkMs, chain }) {
@@ -197,15 +175,7 @@ async function proveOne({ service: name, releases, restarts, thinkMs, chain }) {
             return outcome;
           },
         },
-        load: {
-          check: 'echo',
-          thinkMs,
-          // On a busy machine a connection may wait long to be accepted; it is lost only when it is ended.
-          requestTimeoutMs: 60_000,
-          connectTimeoutMs: 60_000,
-          rampMs: 1_500,
-          ...(isTls ? { tls: { rejectUnauthorized: false } } : {}),
-        },
+        load: strictLoad(thinkMs, isTls ? { tls: { rejectUnauthorized: false } } : {}),
         restarts,
         signal: interrupted.signal,
         expectBroken: isBroken,
@@ -277,17 +247,4 @@ function processesWith(entry) {
       return false;
     }
   });
-}
-
-function row(cells) {
-  const padded = cells.map((cell, i) => {
-    const width = COLUMNS[i][1];
-    const text = String(cell ?? '?');
-    return width < 0 ? text.padEnd(-width) : text.padStart(width);
-  });
-  return `| ${padded.join(' | ')} |`;
-}
-
-function say(text) {
-  process.stdout.write(`${text}\n`);
 }

@@ -8,15 +8,22 @@
 //   node proofs/slots.mjs --part rolls --rolls 6 --slots 4 --surge 2
 //
 // Prints what was measured; exit status 1 if anything failed, was lost or came twice.
-import { execFileSync } from 'node:child_process';
 import { mkdtemp, rename, rm, symlink } from 'node:fs/promises';
 import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
-import process from 'node:process';
 import { setTimeout as pause } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import {
+  fixtures as allFixtures,
+  build,
+  counted,
+  counts,
+  problemsOf,
+  say,
+  strictLoad,
+  verdict,
+} from './harness.mjs';
 import { expectOneOf, numberOf } from './nodes.mjs';
 
 const PARTS = ['distribution', 'rolls', 'scale'];
@@ -24,8 +31,7 @@ const PARTS = ['distribution', 'rolls', 'scale'];
 const BROKEN = ['throws.mjs', 'exits.mjs', 'other-port.mjs'];
 const BUCKET_MS = 100;
 
-const root = fileURLToPath(new URL('..', import.meta.url));
-const fixtures = path.join(root, 'test/fixtures/services');
+const fixtures = path.join(allFixtures, 'services');
 const { values } = parseArgs({
   options: {
     part: { type: 'string', multiple: true, default: PARTS },
@@ -39,12 +45,7 @@ const { values } = parseArgs({
 expectOneOf('--part', values.part, PARTS);
 const slots = numberOf('--slots', values.slots);
 const thinkMs = numberOf('--think-ms', values['think-ms']);
-if (!values.built) {
-  execFileSync(process.execPath, [path.join(root, 'scripts/build.mjs')], {
-    cwd: root,
-    stdio: ['ignore', 2, 2],
-  });
-}
+if (!values.built) build();
 const { verify } = await import('../dist/verify/verify.js');
 const { startUnderMoult } = await import('../dist/verify/moult/under-moult.js');
 const { startLoad } = await import('../dist/verify/load.js');
@@ -55,9 +56,7 @@ for (const part of values.part) {
   else if (part === 'rolls') await rolls();
   else await scale();
 }
-for (const problem of problems) say(`NOT AS PROMISED: ${problem}`);
-if (problems.length === 0) say('all as promised');
-process.exitCode = problems.length === 0 ? 0 : 1;
+verdict(problems);
 
 async function distribution() {
   const service = await start(path.join(fixtures, 'http.cjs'), slots);
@@ -67,7 +66,7 @@ async function distribution() {
     for (let n = 0; n < 100; n += 1) clients.push(await client(service.target));
     say(`distribution: 100 connections were made in ${Math.round(performance.now() - beganMs)} ms`);
     const madeMs = performance.now();
-    say(`  at first:    ${described(counts(clients.map(({ answeredBy }) => answeredBy)))}`);
+    say(`  at first:    ${described(bySlotOf(clients))}`);
     let bySlot = await service.connectionsBySlot();
     while (ratio(bySlot) > 1.3 && performance.now() - madeMs < 10_000) {
       await pause(100);
@@ -112,7 +111,7 @@ async function rolls() {
             return service.restart();
           },
         },
-        load: load(),
+        load: strictLoad(thinkMs),
         restarts: count,
         expectBroken: isBroken,
         warmUpMs: 6_000,
@@ -131,7 +130,7 @@ async function rolls() {
     if (outcome.ok === expectedToFail)
       problems.push(`roll ${restart}: ${JSON.stringify(outcome.error ?? 'succeeded, though broken')}`);
   }
-  judge('rolls', result.load);
+  problems.push(...problemsOf('rolls', result.load));
   rates(result.load, restarts);
   const ratios = connectionsBySlot.map(ratio).sort((a, b) => a - b);
   say(
@@ -142,7 +141,7 @@ async function rolls() {
 
 async function scale() {
   const service = await start(path.join(fixtures, 'http.cjs'), 1);
-  const running = startLoad({ ...load(), target: service.target });
+  const running = startLoad({ ...strictLoad(thinkMs), target: service.target });
   let report;
   try {
     await pause(3_000);
@@ -160,18 +159,7 @@ async function scale() {
     await service.stop();
   }
   say(`  ${counted(report)}`);
-  judge('scale', report);
-}
-
-function load() {
-  return {
-    check: 'echo',
-    thinkMs,
-    // On a busy machine a connection may wait long to be accepted; it is lost only when it is ended.
-    requestTimeoutMs: 60_000,
-    connectTimeoutMs: 60_000,
-    rampMs: 1_500,
-  };
+  problems.push(...problemsOf('scale', report));
 }
 
 function start(script, count, more = []) {
@@ -239,21 +227,10 @@ function rates({ timeline }, restarts) {
   );
 }
 
-function judge(part, { total, failures }) {
-  for (const what of ['failed', 'lost', 'duplicated'])
-    if (total[what] > 0)
-      problems.push(`${part}: ${total[what]} ${what}: ${JSON.stringify(failures.slice(0, 10))}`);
-}
-
-function counted({ total }) {
-  return `${total.requests} requests, ${total.failed} failed, ${total.lost} lost, ${total.duplicated} twice`;
-}
-
-/** How many of each, of as many as there are slots. */
-function counts(names) {
-  const all = new Map();
-  for (const name of names) all.set(name, (all.get(name) ?? 0) + 1);
-  return [...all.values(), ...Array(Math.max(0, slots - all.size)).fill(0)];
+/** How many were answered by each, of as many as there are slots. */
+function bySlotOf(clients) {
+  const all = counts(clients.map(({ answeredBy }) => answeredBy));
+  return [...all, ...Array(Math.max(0, slots - all.length)).fill(0)];
 }
 
 function described(bySlot) {
@@ -266,8 +243,4 @@ function ratio(bySlot) {
 
 function figure(value) {
   return value === undefined ? '?' : value.toFixed(2);
-}
-
-function say(text) {
-  process.stdout.write(`${text}\n`);
 }

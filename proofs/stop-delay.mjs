@@ -9,11 +9,10 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import process from 'node:process';
 import { setTimeout as pause } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
+import { root, until, verdict } from './harness.mjs';
 
 const HAPROXY = '/usr/sbin/haproxy';
 const CONTROL_STOPS = 2;
-const root = fileURLToPath(new URL('..', import.meta.url));
 const cli = path.join(root, 'dist/cli/main.js');
 const wanted = Number(process.argv[2] ?? 20);
 if (!existsSync(HAPROXY)) {
@@ -60,8 +59,7 @@ try {
   haproxy?.kill('SIGKILL');
   rmSync(folder, { recursive: true, force: true });
 }
-for (const problem of problems) console.log(`    ${problem}`);
-process.exitCode = problems.length === 0 ? 0 : 1;
+verdict(problems);
 
 /** So many stops and starts, one service after the other, under strict clients. */
 async function underLoad(stops, options) {
@@ -178,14 +176,6 @@ function states() {
       resolve(Object.fromEntries(rows.filter((row) => row.length > 18).map((row) => [row[1], row[17]])));
     });
   });
-}
-
-async function until(what, condition) {
-  for (let tries = 0; tries < 600; tries += 1) {
-    if (await condition()) return;
-    await pause(50);
-  }
-  throw new Error(`waited 30 s until ${what}`);
 }
 
 function freePort() {

@@ -9,19 +9,16 @@
 //   node proofs/threads.mjs --part restarts --restarts 6 --threads 8
 //
 // Prints what was measured; exit status 1 if anything failed, was lost or came twice.
-import { execFileSync } from 'node:child_process';
 import http from 'node:http';
 import path from 'node:path';
-import process from 'node:process';
 import { setTimeout as pause } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { build, counted, counts, fixtures, problemsOf, say, strictLoad, verdict } from './harness.mjs';
 import { expectOneOf, numberOf } from './nodes.mjs';
 
 const PARTS = ['restarts', 'hang'];
 const HANG_MS = 20_000;
 
-const root = fileURLToPath(new URL('..', import.meta.url));
 const { values } = parseArgs({
   options: {
     part: { type: 'string', multiple: true, default: PARTS },
@@ -35,12 +32,7 @@ const { values } = parseArgs({
 expectOneOf('--part', values.part, PARTS);
 const threads = numberOf('--threads', values.threads);
 const thinkMs = numberOf('--think-ms', values['think-ms']);
-if (!values.built) {
-  execFileSync(process.execPath, [path.join(root, 'scripts/build.mjs')], {
-    cwd: root,
-    stdio: ['ignore', 2, 2],
-  });
-}
+if (!values.built) build();
 const { verify } = await import('../dist/verify/verify.js');
 const { startUnderMoult } = await import('../dist/verify/moult/under-moult.js');
 const { startLoad } = await import('../dist/verify/load.js');
@@ -50,9 +42,7 @@ for (const part of values.part) {
   if (part === 'restarts') await restarts();
   else await hang();
 }
-for (const problem of problems) say(`NOT AS PROMISED: ${problem}`);
-if (problems.length === 0) say('all as promised');
-process.exitCode = problems.length === 0 ? 0 : 1;
+verdict(problems);
 
 async function restarts() {
   const service = await start();
@@ -69,7 +59,7 @@ async function restarts() {
           return outcome;
         },
       },
-      load: load(),
+      load: strictLoad(thinkMs),
       restarts: numberOf('--restarts', values.restarts),
       warmUpMs: 3_000,
       steadyMs: 500,
@@ -94,7 +84,7 @@ async function restarts() {
   if (kept.closed > 0) problems.push(`${kept.closed} kept-alive connections were closed`);
   if (kept.failures.length > 0) problems.push(`kept-alive connections failed: ${kept.failures.slice(0, 5)}`);
   if (lies.some((one) => one.length < threads)) problems.push('a thread of a successor had no connection');
-  judge('restarts', result.load);
+  problems.push(...problemsOf('restarts', result.load));
 }
 
 async function hang() {
@@ -107,7 +97,7 @@ async function hang() {
   );
   await pause(500);
   // Only what connects from now on: who is with the thread that hangs waits for it, with or without a restart.
-  const running = startLoad({ ...load(), target: service.target });
+  const running = startLoad({ ...strictLoad(thinkMs), target: service.target });
   let report;
   try {
     await pause(1_000);
@@ -126,7 +116,7 @@ async function hang() {
     await service.stop();
   }
   say(`  ${counted(report)}`);
-  judge('hang', report);
+  problems.push(...problemsOf('hang', report));
 }
 
 /** So many connections, each of which asks once a second; every answer must come on the connection that was there. */
@@ -162,20 +152,9 @@ async function keepAlive({ host, port }, count) {
   return Object.assign(told, { end, threads: () => Promise.all(agents.map((agent) => once(agent))) });
 }
 
-function load() {
-  return {
-    check: 'echo',
-    thinkMs,
-    // On a busy machine a connection may wait long to be accepted; it is lost only when it is ended.
-    requestTimeoutMs: 60_000,
-    connectTimeoutMs: 60_000,
-    rampMs: 1_000,
-  };
-}
-
 async function start() {
   const service = await startUnderMoult({
-    command: [path.join(root, 'test/fixtures/services/threads.mjs')],
+    command: [path.join(fixtures, 'services/threads.mjs')],
     env: { PORT: '0', THREADS: String(threads) },
   });
   const { host, port } = service.target;
@@ -199,24 +178,4 @@ function ask(options) {
     });
     request.on('error', reject);
   });
-}
-
-function judge(part, { total, failures }) {
-  for (const what of ['failed', 'lost', 'duplicated'])
-    if (total[what] > 0)
-      problems.push(`${part}: ${total[what]} ${what}: ${JSON.stringify(failures.slice(0, 10))}`);
-}
-
-function counted({ total }) {
-  return `${total.requests} requests, ${total.answered} answered, ${total.failed} failed, ${total.lost} lost, ${total.duplicated} twice`;
-}
-
-function counts(names) {
-  const all = new Map();
-  for (const name of names) all.set(name, (all.get(name) ?? 0) + 1);
-  return [...all.values()].sort((a, b) => b - a);
-}
-
-function say(text) {
-  process.stdout.write(`${text}\n`);
 }

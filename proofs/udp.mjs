@@ -6,14 +6,12 @@
 //   node proofs/udp.mjs --node 22 --restarts 5 --per-second 2000 --flows 10
 //
 // One version takes about a minute. The clients run in this process, on this Node.
-import { execFileSync } from 'node:child_process';
 import process from 'node:process';
 import { setTimeout as pause } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { build, say, tableOf } from './harness.mjs';
 import { expectOneOf, installNode, numberOf, VERSIONS } from './nodes.mjs';
 
-const root = fileURLToPath(new URL('..', import.meta.url));
 const { values } = parseArgs({
   options: {
     node: { type: 'string', multiple: true, default: Object.keys(VERSIONS) },
@@ -51,16 +49,14 @@ async function proveAll() {
   const restarts = numberOf('--restarts', values.restarts);
   const rate = numberOf('--per-second', values['per-second']);
   const flows = numberOf('--flows', values.flows);
-  for (const args of [['scripts/build.mjs'], ['node_modules/typescript/bin/tsc', '-p', 'test']]) {
-    execFileSync(process.execPath, args, { cwd: root, stdio: ['ignore', 2, 2] });
-  }
+  build({ withTests: true });
   // What the integration tests use, too.
   const { DatagramStream } = await import('../build/test/integration/datagram-stream.js');
   const { Supervised, fixture } = await import('../build/test/integration/supervised.js');
   const { freeDatagramPort } = await import('../build/test/listeners/two-generations.js');
   say(`${rate} datagrams a second from ${flows} flows`);
-  say(row(COLUMNS.map(([head]) => head)));
-  say(row(COLUMNS.map(([, width]) => '-'.repeat(Math.abs(width)))));
+  const table = tableOf(COLUMNS);
+  table.head();
   let bad = 0;
   for (const version of values.node) {
     const node = installNode(VERSIONS[version]);
@@ -69,7 +65,7 @@ async function proveAll() {
     const sessions = await prove(node, 'udp-flows.mjs', restarts);
     if (interrupted.signal.aborted) return 1;
     for (const found of [control, proven, sessions]) {
-      say(row(COLUMNS.map(([, , cell]) => cell({ version: VERSIONS[version], ...found }))));
+      table.row({ version: VERSIONS[version], ...found });
       for (const problem of found.problems) say(`    ${problem}`);
       bad += found.problems.length;
     }
@@ -117,17 +113,4 @@ async function proveAll() {
     const name = hasSessions ? 'sessions' : restarts > 0 ? 'restarts' : 'control';
     return { name, restarts, seconds, report, problems };
   }
-}
-
-function row(cells) {
-  const padded = cells.map((cell, i) => {
-    const width = COLUMNS[i][1];
-    const text = String(cell ?? '?');
-    return width < 0 ? text.padEnd(-width) : text.padStart(width);
-  });
-  return `| ${padded.join(' | ')} |`;
-}
-
-function say(text) {
-  process.stdout.write(`${text}\n`);
 }

@@ -7,13 +7,11 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import process from 'node:process';
 import { setTimeout as pause } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { startLoad } from '../dist/verify/load.js';
 import { freePorts } from '../scripts/free-ports.mjs';
+import { root, until, verdict } from './harness.mjs';
 
-const root = fileURLToPath(new URL('..', import.meta.url));
 const CLI = path.join(root, 'dist/cli/main.js');
-const LONGEST_MS = 90_000;
 const AFTER = { db: [], api: ['db'], web: ['api'], worker: ['db'] };
 const NAMES = Object.keys(AFTER);
 const clients = { 'kept-alive': 6, pipelined: 2, 'slow-body': 2, 'new-connection': 2 };
@@ -50,8 +48,7 @@ try {
   );
   await rm(folder, { recursive: true, force: true });
 }
-for (const problem of problems) console.log(`    ${problem}`);
-process.exitCode = problems.length === 0 ? 0 : 1;
+verdict(problems);
 
 async function prove() {
   await write();
@@ -74,7 +71,7 @@ async function prove() {
   await until(
     'the next moult up follows all four',
     () => NAMES.every((name) => second.text.includes(`${name} `)),
-    second,
+    { said: second },
   );
   for (const { name, pid } of await status()) {
     if (!NAMES.includes(name)) problems.push(`${name} runs`);
@@ -90,7 +87,7 @@ async function prove() {
       const all = await status();
       return all.length === NAMES.length && all.every(({ state }) => state === 'serving');
     },
-    third,
+    { said: third },
   );
   await write();
   expectCode('the last restart', await moult('restart', '--wait=confirmed'), 0);
@@ -165,13 +162,4 @@ function moult(...words) {
     });
     child.once('close', (code) => resolve({ code, text }));
   });
-}
-
-async function until(what, condition, said) {
-  const limit = performance.now() + LONGEST_MS;
-  while (!(await condition())) {
-    if (performance.now() > limit)
-      throw new Error(`waited ${LONGEST_MS} ms until ${what}: ${said?.text ?? ''}`);
-    await pause(100);
-  }
 }

@@ -8,21 +8,18 @@ import { mkdtemp, readFile, rename, rm, symlink, writeFile } from 'node:fs/promi
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import process from 'node:process';
-import { setTimeout as pause } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { ask } from '#moult/cli/services/control.js';
 import { RunFolder } from '#moult/supervisor/journal/run-folder.js';
 import { verdict } from '#moult/verify/report/report.js';
 import { verify } from '#moult/verify/verify.js';
 import { freePort } from '../scripts/free-ports.mjs';
+import { root, until } from './harness.mjs';
 
 /** The last version that landed: test/integration/versions.test.ts has it too, so an old and a new release meet. */
 const LANDED = '23924c8';
 const commit = process.argv[2] ?? LANDED;
 const rounds = Number(process.argv[3] ?? 6);
-const root = fileURLToPath(new URL('..', import.meta.url));
 const SERVICE = path.join(root, 'test/fixtures/services/http.cjs');
-const BOUND_MS = 60_000;
 
 const folder = await mkdtemp(path.join(tmpdir(), 'moult-versions-'));
 const older = path.join(folder, 'older');
@@ -65,14 +62,6 @@ function run(release) {
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (text) => (one.output += text));
   children.push(one);
   return one;
-}
-
-async function until(what, condition) {
-  const limit = performance.now() + BOUND_MS;
-  while (!(await condition())) {
-    if (performance.now() > limit) throw new Error(`waited ${BOUND_MS} ms until ${what}`);
-    await pause(50);
-  }
 }
 
 const hasEnded = ({ child }) => child.exitCode !== null || child.signalCode !== null;
