@@ -85,6 +85,11 @@ export class Declarations {
   consumer(name: string, consumer: Consumer, options: ConsumerOptions): void {
     this.#tasks.declare(new ConsumerRunner(name, consumer, options));
   }
+
+  /** Prepares what tasks need before they may begin. */
+  prepare(): Promise<void> {
+    return this.#tasks.prepare();
+  }
 }
 
 function patternOf(name: string, pattern: string, timezone: string | undefined): Cron {

@@ -1,25 +1,14 @@
-/*
- * Over 300 lines: it is the library's surface, one short member for each thing that a service can declare or ask.
- */
 import { EventEmitter } from 'node:events';
-import type { Server } from 'node:net';
 import { isMainThread } from 'node:worker_threads';
 import { asMoultError, MoultError } from '../errors.js';
 import type { RestartSummary, StageEvent } from '../lifecycle/restart-record.js';
 import type { Generation } from '../service/generation.js';
-import type { MapOptions } from '../state/map-entry.js';
 import { StateEntries } from '../state/state-entries.js';
-import type { StateMap } from '../state/state-map.js';
-import type { StateOptions } from '../state/value-entry.js';
-import type { Consumer, ConsumerOptions } from '../tasks/consumer.js';
-import type { Job, Jobs, JobsOptions } from '../tasks/runners/jobs-runner.js';
-import type { ScheduleOptions, TickContext } from '../tasks/runners/schedule-runner.js';
-import type { TaskContext, TaskOptions } from '../tasks/runners/task-runner.js';
-import type { TimerContext, Timers } from '../tasks/runners/timers-runner.js';
 import type { Tasks } from '../tasks/tasks.js';
 import { alone, bridge, hooks } from './bridge.js';
 import { type Broadcast, broadcastBetween } from './broadcast.js';
-import { type CronOptions, Declarations } from './declarations.js';
+import { Declarations } from './declarations.js';
+import { DeclaringService } from './declaring-service.js';
 import { ownTasks } from './own-tasks.js';
 import type { Service, ServiceEvents, ServiceMode } from './service-interface.js';
 import { type ServiceOptions, signals, standaloneOptions } from './service-options.js';
@@ -30,7 +19,7 @@ const MAX_FILE_NAME = 500;
 const BETWEEN_LOOK_MS = 10;
 
 /** The service that {@link openService} gives; what its members promise is said at {@link Service}. */
-export class ProcessService extends EventEmitter<ServiceEvents> implements Service {
+export class ProcessService extends DeclaringService implements Service {
   readonly mode: ServiceMode;
   readonly reason: string | undefined;
   readonly #generation: Generation | undefined;
@@ -40,10 +29,8 @@ export class ProcessService extends EventEmitter<ServiceEvents> implements Servi
   readonly #drainTimeoutMs: number;
   /** Of this process alone in the mode `plain`, else the generation's. */
   readonly #tasks: Tasks;
-  readonly #declarations: Declarations;
-  #checks: (() => unknown)[] = [];
+  protected readonly declarations: Declarations;
   #aborted: MoultError | undefined;
-  #hasSaidReady = false;
 
   constructor(options: ServiceOptions) {
     super();
@@ -55,7 +42,7 @@ export class ProcessService extends EventEmitter<ServiceEvents> implements Servi
     this.reason = opened.reason;
     this.#generation = opened.generation;
     this.#tasks = opened.generation?.tasks ?? ownTasks();
-    this.#declarations = new Declarations(opened.generation?.state ?? new StateEntries(), this.#tasks);
+    this.declarations = new Declarations(opened.generation?.state ?? new StateEntries(), this.#tasks);
     this.#drainTimeoutMs = wanted.drainTimeoutMs;
     const restartOn = signals('restartOn', options.restartOn, this.mode === 'standalone' ? ['SIGHUP'] : []);
     this.#stopOn = signals('stopOn', options.stopOn, ['SIGTERM', 'SIGINT']);
@@ -78,17 +65,6 @@ export class ProcessService extends EventEmitter<ServiceEvents> implements Servi
     return this.#end.signal;
   }
 
-  listen(server: Server, ...args: unknown[]): Promise<void> {
-    return new Promise((resolve, reject) => {
-      server.once('error', reject);
-      server.once('listening', () => {
-        server.off('error', reject);
-        resolve();
-      });
-      (server.listen as (...all: unknown[]) => unknown).apply(server, args);
-    });
-  }
-
   file(name: string, open: () => number): number {
     if (name.length === 0 || name.length > MAX_FILE_NAME) {
       const what = `expected a name of 1 to ${MAX_FILE_NAME} characters, received ${name.length}`;
@@ -97,68 +73,16 @@ export class ProcessService extends EventEmitter<ServiceEvents> implements Servi
     return this.#generation === undefined ? open() : this.#generation.listeners.file(name, open);
   }
 
-  check(work: () => unknown): this {
-    this.#checks.push(work);
-    return this;
-  }
-
-  state<T>(name: string, options: StateOptions<T>): this {
-    this.#assertNotReady(`state ${name}`);
-    this.#declarations.state(name, options);
-    return this;
-  }
-
-  map<K, V>(name: string, options: MapOptions<K, V> = {}): StateMap<K, V> {
-    this.#assertNotReady(`map ${name}`);
-    return this.#declarations.map(name, options);
-  }
-
-  task(name: string, run: (context: TaskContext) => unknown, options: TaskOptions = {}): this {
-    this.#declarations.task(name, run, options);
-    return this;
-  }
-
-  cron(
-    name: string,
-    pattern: string,
-    run: (context: TickContext) => unknown,
-    options: CronOptions = {},
-  ): this {
-    this.#declarations.cron(name, pattern, run, options);
-    return this;
-  }
-
-  every(
-    name: string,
-    intervalMs: number,
-    run: (context: TickContext) => unknown,
-    options: ScheduleOptions = {},
-  ): this {
-    this.#declarations.every(name, intervalMs, run, options);
-    return this;
-  }
-
-  timers<T>(name: string, run: (id: string, data: T, context: TimerContext) => unknown): Timers<T> {
-    return this.#declarations.timers(name, run);
-  }
-
-  jobs<T>(name: string, run: (job: Job<T>) => unknown, options: JobsOptions = {}): Jobs<T> {
-    return this.#declarations.jobs(name, run, options);
-  }
-
   broadcast<T>(name: string, receive: (message: T) => void): Broadcast<T> {
     return broadcastBetween(name, receive);
   }
 
-  consumer(name: string, consumer: Consumer, options: ConsumerOptions = {}): this {
-    this.#declarations.consumer(name, consumer, options);
-    return this;
-  }
-
   async ready(): Promise<void> {
-    this.#hasSaidReady = true;
-    await this.#makeChecks();
     const generation = this.#generation;
+    await this.makeChecks(() => generation?.takeState()).catch((error: MoultError) => {
+      generation?.refuse(error);
+      throw error;
+    });
     if (generation === undefined) {
       this.#tasks.begin(Date.now());
       this.emit('serve', { resumed: false });
@@ -200,14 +124,6 @@ export class ProcessService extends EventEmitter<ServiceEvents> implements Servi
     } else this.#generation.retire(this.#drainTimeoutMs);
   }
 
-  // What the predecessor has of it was asked for before.
-  #assertNotReady(what: string): void {
-    if (!this.#hasSaidReady) return;
-    const why =
-      'expected before ready(), received after it, when the predecessor has already handed over its part';
-    throw new MoultError('MOULT_BAD_OPTION', `${what}: ${why}`);
-  }
-
   #follow(): void {
     const life = this.#generation?.life;
     if (life === undefined) return;
@@ -229,22 +145,6 @@ export class ProcessService extends EventEmitter<ServiceEvents> implements Servi
       for (const name of this.#restartOn) process.off(name, this.#restartBySignal);
       this.emit('end', report);
     });
-  }
-
-  async #makeChecks(): Promise<void> {
-    try {
-      await Promise.all([this.#tasks.prepare(), ...this.#checks.map(async (check) => check())]);
-      await this.#generation?.takeState();
-    } catch (cause) {
-      if (cause instanceof MoultError) {
-        this.#generation?.refuse(cause);
-        throw cause;
-      }
-      const message = `the service's own check failed: ${cause instanceof Error ? cause.message : String(cause)}`;
-      const error = new MoultError('MOULT_CHECK_FAILED', message, { cause });
-      this.#generation?.refuse(error);
-      throw error;
-    }
   }
 
   #restartBySignal = (name: NodeJS.Signals): void => {

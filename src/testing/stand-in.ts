@@ -3,27 +3,15 @@
  * @module moult/testing
  */
 
-/*
- * Over 300 lines: it has a member for each of the service's.
- */
-import { EventEmitter } from 'node:events';
-import type { Server } from 'node:net';
 import { MoultError } from '../errors.js';
 import { type Broadcast, broadcastBetween, ownHub } from '../library/broadcast.js';
-import { type CronOptions, Declarations } from '../library/declarations.js';
+import { Declarations } from '../library/declarations.js';
+import { DeclaringService } from '../library/declaring-service.js';
 import { ownTasks } from '../library/own-tasks.js';
-import type { Service, ServiceEvents, ServiceMode } from '../library/service-interface.js';
+import type { Service, ServiceMode } from '../library/service-interface.js';
 import type { RestartSummary } from '../lifecycle/restart-record.js';
 import type { EndReport } from '../service/life-events.js';
-import type { MapOptions } from '../state/map-entry.js';
 import { StateEntries } from '../state/state-entries.js';
-import type { StateMap } from '../state/state-map.js';
-import type { StateOptions } from '../state/value-entry.js';
-import type { Consumer, ConsumerOptions } from '../tasks/consumer.js';
-import type { Job, Jobs, JobsOptions } from '../tasks/runners/jobs-runner.js';
-import type { ScheduleOptions, TickContext } from '../tasks/runners/schedule-runner.js';
-import type { TaskContext, TaskOptions } from '../tasks/runners/task-runner.js';
-import type { TimerContext, Timers } from '../tasks/runners/timers-runner.js';
 import { Deferred } from './deferred.js';
 
 /** Options of a stand-in. */
@@ -65,19 +53,18 @@ export function standIn(options?: StandInOptions): StandIn {
  * nothing. It emits events in the order of the real one; a step that the real one could not take throws
  * MOULT_PROTOCOL_ORDER.
  */
-export class StandIn extends EventEmitter<ServiceEvents> implements Service {
+export class StandIn extends DeclaringService implements Service {
   readonly mode: ServiceMode;
   readonly reason: string | undefined;
   readonly generation: number;
   readonly #end = new AbortController();
   readonly #files: Map<string, number>;
   readonly #tasks = ownTasks();
-  readonly #declarations = new Declarations(new StateEntries(), this.#tasks);
+  protected readonly declarations = new Declarations(new StateEntries(), this.#tasks);
   readonly #hub = ownHub();
   readonly #said = new Deferred<void>();
   readonly #accepts = new Deferred<void>();
   #phase: StandInPhase = 'starting';
-  #checks: (() => unknown)[] = [];
   #beforeEnd: (() => unknown)[] = [];
   #asked: Deferred<RestartSummary>[] = [];
   #critical = 0;
@@ -194,90 +181,21 @@ export class StandIn extends EventEmitter<ServiceEvents> implements Service {
     return this.#end.signal;
   }
 
-  listen(server: Server, ...args: unknown[]): Promise<void> {
-    return new Promise((resolve, reject) => {
-      server.once('error', reject);
-      server.once('listening', () => {
-        server.off('error', reject);
-        resolve();
-      });
-      (server.listen as (...all: unknown[]) => unknown).apply(server, args);
-    });
-  }
-
   file(name: string, open: () => number): number {
     const fd = this.#files.get(name) ?? open();
     this.#files.set(name, fd);
     return fd;
   }
 
-  check(work: () => unknown): this {
-    this.#checks.push(work);
-    return this;
-  }
-
-  state<T>(name: string, options: StateOptions<T>): this {
-    this.#declarations.state(name, options);
-    return this;
-  }
-
-  map<K, V>(name: string, options: MapOptions<K, V> = {}): StateMap<K, V> {
-    return this.#declarations.map(name, options);
-  }
-
-  task(name: string, run: (context: TaskContext) => unknown, options: TaskOptions = {}): this {
-    this.#declarations.task(name, run, options);
-    return this;
-  }
-
-  cron(
-    name: string,
-    pattern: string,
-    run: (context: TickContext) => unknown,
-    options: CronOptions = {},
-  ): this {
-    this.#declarations.cron(name, pattern, run, options);
-    return this;
-  }
-
-  every(
-    name: string,
-    intervalMs: number,
-    run: (context: TickContext) => unknown,
-    options: ScheduleOptions = {},
-  ): this {
-    this.#declarations.every(name, intervalMs, run, options);
-    return this;
-  }
-
-  timers<T>(name: string, run: (id: string, data: T, context: TimerContext) => unknown): Timers<T> {
-    return this.#declarations.timers(name, run);
-  }
-
-  jobs<T>(name: string, run: (job: Job<T>) => unknown, options: JobsOptions = {}): Jobs<T> {
-    return this.#declarations.jobs(name, run, options);
-  }
-
   broadcast<T>(name: string, receive: (message: T) => void): Broadcast<T> {
     return broadcastBetween(name, receive, this.#hub);
   }
 
-  consumer(name: string, consumer: Consumer, options: ConsumerOptions = {}): this {
-    this.#declarations.consumer(name, consumer, options);
-    return this;
-  }
-
   async ready(): Promise<void> {
-    try {
-      await Promise.all([this.#tasks.prepare(), ...this.#checks.map(async (check) => check())]);
-    } catch (cause) {
-      if (cause instanceof MoultError) this.#said.reject(cause);
-      if (cause instanceof MoultError) throw cause;
-      const message = `the service's own check failed: ${cause instanceof Error ? cause.message : String(cause)}`;
-      const error = new MoultError('MOULT_CHECK_FAILED', message, { cause });
+    await this.makeChecks(() => undefined).catch((error: MoultError) => {
       this.#said.reject(error);
       throw error;
-    }
+    });
     this.#said.resolve();
     if (this.mode === 'plain') await this.serve();
     return this.#accepts.promise;

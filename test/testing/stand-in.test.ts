@@ -149,6 +149,17 @@ describe('the stand-in for the users’ own tests', () => {
     await assert.rejects(plain.restart(), refusedWith('MOULT_UNSUPPORTED_PLATFORM'));
   });
 
+  it('refuses state that is declared after ready(), as the real one does', async () => {
+    const service = standIn();
+    service.map('before');
+    const ready = service.ready();
+    assert.throws(() => service.map('after'), refusedWith('MOULT_BAD_OPTION'));
+    const after = { save: () => 1, restore: () => {} };
+    assert.throws(() => service.state('after', after), refusedWith('MOULT_BAD_OPTION'));
+    await service.serve();
+    await ready;
+  });
+
   it('gives the descriptors that a test says were passed, and opens others', () => {
     const service = standIn({ files: { log: 7 } });
     const open = () => 8;
