@@ -1,8 +1,8 @@
 // Kills either side or the supervisor at every step in which jobs, timers, tasks and state change hands, as
-// test/fixtures/faults/holdings-matrix.mjs has them, and prints what happened.
+// test/fixtures/faults/kills-matrix.mjs has them, and prints what happened.
 // node proofs/kills.mjs [--only <words>] [--jobs n] [--verbose]
 import { parseArgs } from 'node:util';
-import { cells } from '../test/fixtures/faults/holdings-matrix.mjs';
+import { cells } from '../test/fixtures/faults/kills-matrix.mjs';
 
 const { values } = parseArgs({
   options: {
@@ -11,7 +11,7 @@ const { values } = parseArgs({
     verbose: { type: 'boolean', default: false },
   },
 });
-const { runHoldingsCell } = await import('../test/fixtures/faults/holdings-cell.mjs');
+const { runKillsCell } = await import('../test/fixtures/faults/kills-cell.mjs');
 const todo = cells.filter(
   ({ name }) => values.only.length === 0 || values.only.some((word) => name.includes(word)),
 );
@@ -19,7 +19,7 @@ const count = todo.length;
 let broken = 0;
 const work = async () => {
   for (let cell = todo.shift(); cell !== undefined; cell = todo.shift()) {
-    const seen = await runHoldingsCell(cell);
+    const seen = await runKillsCell(cell);
     broken += seen.problems.length > 0 ? 1 : 0;
     print(seen);
   }

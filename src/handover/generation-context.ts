@@ -34,7 +34,7 @@ export interface SlotRouting extends Receiver {
   /** Where the generation of another slot is found to which this connection belongs; undefined for one that belongs here, or to none. */
   doorOf(socket: Socket): string | undefined;
   /** Connections that are here stay from now on, wherever they belong. */
-  stopHoming(): void;
+  stopRelocating(): void;
 }
 
 /** What a generation has, and hands over. */

@@ -117,7 +117,7 @@ export function takesAny({ accepts, movers = [], tlsMovers = [], tls = false }: 
 }
 
 /** Gives some connections to a generation of another slot, while this one serves on. */
-export class SharingOut {
+export class LoadSharing {
   readonly #context: GenerationContext;
   #end: () => void = () => {};
   #isBusy = false;
@@ -147,7 +147,7 @@ export class SharingOut {
     }
   }
 
-  /** What has not moved stays: its next way is another. */
+  /** What has not moved stays: it may move another time. */
   stop(): void {
     this.#end();
   }

@@ -10,7 +10,7 @@ import { epochAfter, monotonicMs } from '../os/clock.js';
 import type { DrainReport, GenerationState, Message, Settings } from '../protocol/messages.js';
 import type { FlowPeer } from './flow-peer.js';
 import type { GenerationContext } from './generation-context.js';
-import { SharingOut } from './peer-slots.js';
+import { LoadSharing } from './peer-slots.js';
 import { beforeCommit, commit } from './predecessor/commit.js';
 import { drainTimesOf } from './predecessor/departure.js';
 import { Departures } from './predecessor/departures.js';
@@ -39,7 +39,7 @@ const ON_PROBATION: readonly HandoverState[] = ['probation', 'verifying'];
  */
 export class Predecessor {
   /** Connections that go to other slots while this generation serves. */
-  readonly sharingOut: SharingOut;
+  readonly loadSharing: LoadSharing;
   /** What comes from a successor that was undone, and from other slots. */
   readonly feeds: IncomingConnections;
   readonly #context: GenerationContext;
@@ -57,7 +57,7 @@ export class Predecessor {
   constructor(context: GenerationContext, events: PredecessorEvents) {
     this.#context = context;
     this.#events = events;
-    this.sharingOut = new SharingOut(context);
+    this.loadSharing = new LoadSharing(context);
     this.#leaving = new Departures(
       context,
       () => this.#state === 'draining',
@@ -264,8 +264,8 @@ export class Predecessor {
   }
 
   #stopSharing(): void {
-    this.sharingOut.stop();
-    this.#context.stickyRouter.stopHoming();
+    this.loadSharing.stop();
+    this.#context.stickyRouter.stopRelocating();
   }
 
   // From here to `committed` nobody accepts, and clients wait in the backlog.

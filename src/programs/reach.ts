@@ -5,7 +5,7 @@ import { descriptorOf } from '../node/handle.js';
 import { socketsOf, treeOf } from '../os/processes/proc-tree.js';
 import { tcpPeerInode, unixPeerInode } from '../os/sockets/socket-diag.js';
 import { type SocketName, socketIdentity } from '../os/sockets/socket-identity.js';
-import type { ReuseportSlot, ReuseportSlots } from './reuseport-slots.js';
+import type { GroupSocket, ReuseportGroup } from './reuseport-group.js';
 
 /** How long a connection may wait for somebody to accept it before more are tried, */
 const WAIT_MS = 200;
@@ -14,7 +14,7 @@ const LOOK_MS = 5;
 /** How many connections are open at once at most: each beside the one that is wanted goes to another process. */
 const MAX_AT_ONCE = 8;
 const PAUSE_MS = 50;
-const LANE_LOOK_MS = 15;
+const GROUP_LOOK_MS = 15;
 /** Ports that nobody is told to reserve. Source: RFC 6335, section 6. */
 const FIRST_PORT = 49_152;
 const LAST_PORT = 65_536;
@@ -23,22 +23,22 @@ const LAST_PORT = 65_536;
 type Taker = 'them' | 'others' | 'nobody';
 
 /**
- * A connection that was accepted from a lane, to which no client may come yet.
+ * A connection that was accepted from a socket of a group, to which no client may come yet.
  * @param untilMs of performance.now().
  * @param isOver whether nobody wants it any more.
  * @returns undefined when there was none in time.
  */
-export async function reachLane(
-  lanes: ReuseportSlots,
-  lane: ReuseportSlot,
+export async function reachInGroup(
+  group: ReuseportGroup,
+  ours: GroupSocket,
   untilMs: number,
   isOver: () => boolean,
 ): Promise<Socket | undefined> {
   while (performance.now() < untilMs && !isOver()) {
     const localPort = randomInt(FIRST_PORT, LAST_PORT);
-    lanes.except(localPort, lane);
-    const socket = await open(lane.fd, localPort);
-    lanes.except(localPort, undefined);
+    group.except(localPort, ours);
+    const socket = await open(ours.fd, localPort);
+    group.except(localPort, undefined);
     // The port may be somebody's just now: another one then.
     if (socket === undefined) await pause(PAUSE_MS);
     else if (await isAccepted(socket, untilMs, isOver)) return socket;
@@ -51,7 +51,7 @@ async function isAccepted(socket: Socket, untilMs: number, isOver: () => boolean
     const inode = peerInode(socket);
     if (inode === undefined) break;
     if (inode !== 0) return true;
-    await pause(LANE_LOOK_MS);
+    await pause(GROUP_LOOK_MS);
   }
   socket.destroy();
   return false;

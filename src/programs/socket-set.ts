@@ -1,14 +1,14 @@
 import type { Socket } from 'node:net';
 import type { PassedSocket } from './passing.js';
-import { reachLane, reachShared } from './reach.js';
-import type { ReuseportSlot, ReuseportSlots } from './reuseport-slots.js';
+import { reachInGroup, reachShared } from './reach.js';
+import type { GroupSocket, ReuseportGroup } from './reuseport-group.js';
 
 /** A listener as a program gets it. */
 export interface ProgramSocket extends PassedSocket {
   /** Its name within moult. */
   readonly name: string;
   /** Where every generation has a socket of its own: which one this is. */
-  readonly lane?: { readonly of: ReuseportSlots; readonly lane: ReuseportSlot };
+  readonly turn?: { readonly group: ReuseportGroup; readonly socket: GroupSocket };
 }
 
 /** How long a queue that gets no more may take to be emptied. */
@@ -25,19 +25,19 @@ export class SocketSet {
 
   constructor(sockets: readonly ProgramSocket[]) {
     this.sockets = sockets;
-    for (const { lane } of sockets) if (lane !== undefined) lane.lane.users += 1;
+    for (const { turn } of sockets) if (turn !== undefined) turn.socket.users += 1;
   }
 
   /** New connections come here from now on, as far as there is a choice. @param before where they went until now. */
   take(before?: SocketSet): void {
-    for (const { lane } of this.sockets) lane?.of.choose(lane.lane);
+    for (const { turn } of this.sockets) turn?.group.choose(turn.socket);
     if (before !== undefined) before.#quietSince = performance.now();
     this.#quietSince = undefined;
   }
 
   /** It was started by an earlier supervisor: where the turn is another's, that may be so only from now on. */
   adopted(): this {
-    if (this.sockets.some(({ lane }) => lane !== undefined && lane.of.chosen !== lane.lane))
+    if (this.sockets.some(({ turn }) => turn !== undefined && turn.group.chosen !== turn.socket))
       this.#quietSince = performance.now();
     return this;
   }
@@ -55,14 +55,14 @@ export class SocketSet {
 
   /** How many clients wait to be accepted by this generation alone. */
   get waiting(): number {
-    return this.sockets.reduce((sum, { lane }) => sum + (lane?.of.waiting(lane.lane) ?? 0), 0);
+    return this.sockets.reduce((sum, { turn }) => sum + (turn?.group.waiting(turn.socket) ?? 0), 0);
   }
 
   /** The generation has ended. */
   leave(): void {
     if (this.#hasLeft) return;
     this.#hasLeft = true;
-    for (const { lane } of this.sockets) lane?.of.leave(lane.lane);
+    for (const { turn } of this.sockets) turn?.group.leave(turn.socket);
   }
 
   /**
@@ -75,10 +75,10 @@ export class SocketSet {
   async reach(leader: number, untilMs: number, isOver: () => boolean): Promise<Socket | undefined> {
     const stream = this.firstStream;
     if (stream === undefined) return undefined;
-    const { lane, fd } = stream;
-    return lane === undefined
+    const { turn, fd } = stream;
+    return turn === undefined
       ? reachShared(leader, fd, untilMs, isOver)
-      : reachLane(lane.of, lane.lane, untilMs, isOver);
+      : reachInGroup(turn.group, turn.socket, untilMs, isOver);
   }
 
   /** The one at which it is looked whether it is well. */

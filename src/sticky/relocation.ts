@@ -14,7 +14,7 @@ export class Relocation {
   readonly #doorOf: (socket: Socket) => string | undefined;
   readonly #isServing: () => boolean;
   /** By the door to which they lead. */
-  readonly #ways = new Map<string, Way>();
+  readonly #moves = new Map<string, Move>();
 
   /** @param doorOf where the generation of another slot is found to which a connection belongs. */
   constructor(
@@ -37,36 +37,36 @@ export class Relocation {
       const door = this.#doorOf(socket);
       if (door !== undefined) doors.add(door);
     }
-    for (const [door, way] of this.#ways) if (!doors.has(door)) way.stop();
-    for (const door of doors) if (!this.#ways.has(door)) this.#begin(door);
+    for (const [door, move] of this.#moves) if (!doors.has(door)) move.stop();
+    for (const door of doors) if (!this.#moves.has(door)) this.#begin(door);
   }
 
-  /** What has not moved stays: its next way is another. Within the turn in which it is called nothing moves any more. */
+  /** What has not moved stays: it may move another time. Within the turn in which it is called nothing moves any more. */
   stop(): void {
-    for (const way of this.#ways.values()) way.stop();
+    for (const move of this.#moves.values()) move.stop();
   }
 
   #begin(door: string): void {
-    const way = new Way(
+    const move = new Move(
       (taker) => outflowTo([taker], this.#context, (socket) => this.#doorOf(socket) === door),
       () => this.#context.connections.all().some(({ socket }) => this.#doorOf(socket) === door),
       () => {
-        if (this.#ways.get(door) === way) this.#ways.delete(door);
+        if (this.#moves.get(door) === move) this.#moves.delete(door);
       },
     );
-    this.#ways.set(door, way);
+    this.#moves.set(door, move);
     meetPeerSlots([door], this.#generation).then(([taker]) => {
-      if (taker !== undefined && this.#isServing()) way.begin(taker);
+      if (taker !== undefined && this.#isServing()) move.begin(taker);
       else {
         taker?.channel.close();
-        way.stop();
+        move.stop();
       }
     });
   }
 }
 
 /** To one generation of another slot. */
-class Way {
+class Move {
   readonly #make: (taker: Taker) => Outflow | SpreadOutflow;
   readonly #isNeeded: () => boolean;
   readonly #over: () => void;

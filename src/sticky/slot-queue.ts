@@ -33,7 +33,7 @@ export interface SlotQueueEvents {
 }
 
 /** A channel to one generation of another slot. */
-interface Road {
+interface SlotLink {
   readonly taker: Taker;
   readonly outflow: FreshOutflow;
   /** Nothing goes by it any more: it closes when what is on its way has arrived. */
@@ -44,11 +44,11 @@ interface Road {
 export class SlotQueue {
   readonly #generation: number;
   readonly #events: SlotQueueEvents;
-  readonly #roads = new Set<Road>();
+  readonly #links = new Set<SlotLink>();
   readonly #waiting = new Map<Fresh, MisplacedConnection>();
   readonly #leaving = new Map<Fresh, MisplacedConnection>();
   #door: string | null = null;
-  #road: Road | undefined;
+  #link: SlotLink | undefined;
   #isOpening = false;
   /** Since when it cannot be reached. */
   #lostAtMs: number | undefined;
@@ -64,7 +64,7 @@ export class SlotQueue {
 
   /** Whether none waits or is on its way. */
   get isIdle(): boolean {
-    const isBusy = [...this.#roads].some(({ outflow }) => !outflow.isStopped && !outflow.isIdle);
+    const isBusy = [...this.#links].some(({ outflow }) => !outflow.isStopped && !outflow.isIdle);
     return !isBusy && this.#waiting.size + this.#leaving.size === 0;
   }
 
@@ -72,7 +72,7 @@ export class SlotQueue {
   moveTo(door: string | null): void {
     if (door === this.#door) return;
     this.#door = door;
-    const wasUsed = this.#road !== undefined;
+    const wasUsed = this.#link !== undefined;
     this.#leaveRoad();
     if (door === null) this.#lostAtMs ??= monotonicMs();
     // It may have been away for long; who comes next does not belong here any more.
@@ -89,8 +89,8 @@ export class SlotQueue {
       return false;
     }
     this.#waiting.set(arrival.fresh, arrival);
-    if (this.#road === undefined) this.#open();
-    else this.#depart(arrival, this.#road);
+    if (this.#link === undefined) this.#open();
+    else this.#depart(arrival, this.#link);
     this.#timer ??= setInterval(() => this.#look(), LOOK_MS).unref();
     return true;
   }
@@ -106,7 +106,7 @@ export class SlotQueue {
     this.#checkIdle();
   }
 
-  #depart(arrival: MisplacedConnection, { taker, outflow }: Road): void {
+  #depart(arrival: MisplacedConnection, { taker, outflow }: SlotLink): void {
     const { fresh } = arrival;
     // A port that only this slot has.
     if (!taker.claims.some(({ name }) => name === fresh.listener)) {
@@ -119,11 +119,11 @@ export class SlotQueue {
   }
 
   #departAll(): void {
-    const road = this.#road;
-    if (road !== undefined) for (const arrival of [...this.#waiting.values()]) this.#depart(arrival, road);
+    const link = this.#link;
+    if (link !== undefined) for (const arrival of [...this.#waiting.values()]) this.#depart(arrival, link);
   }
 
-  // Also where the road is there: its generation may have refused while it was being replaced, and serve again.
+  // Also where there is a channel: its generation may have refused while it was being replaced, and serve again.
   #look(): void {
     const beforeMs = monotonicMs() - WAIT_MS;
     const late = [...this.#waiting.values()].filter(({ fresh }) => fresh.acceptedAtMs < beforeMs);
@@ -131,7 +131,7 @@ export class SlotQueue {
       this.#tellAway(this.#lostAtMs ?? arrival.fresh.acceptedAtMs);
       this.#serve(arrival);
     }
-    if (this.#road === undefined && this.#waiting.size > 0) this.#open();
+    if (this.#link === undefined && this.#waiting.size > 0) this.#open();
     else this.#departAll();
     if (this.#waiting.size + this.#leaving.size > 0) return;
     clearInterval(this.#timer);
@@ -179,24 +179,24 @@ export class SlotQueue {
         if (this.#lostAtMs !== undefined) this.#isFound();
       },
       returned: (all) => this.#returned(all),
-      idle: () => this.#idle(road),
+      idle: () => this.#idle(link),
     });
-    const road: Road = { taker, outflow, isEnding: false };
+    const link: SlotLink = { taker, outflow, isEnding: false };
     taker.channel.unref();
     // The one before may be there still, refused by a generation that serves again.
     this.#leaveRoad();
-    this.#roads.add(road);
-    this.#road = road;
+    this.#links.add(link);
+    this.#link = link;
     this.#departAll();
     if (this.#lostAtMs !== undefined || this.#isToldAway) this.#isFound();
   }
 
   #leaveRoad(): void {
-    const road = this.#road;
-    this.#road = undefined;
-    if (road === undefined) return;
-    road.isEnding = true;
-    this.#idle(road);
+    const link = this.#link;
+    this.#link = undefined;
+    if (link === undefined) return;
+    link.isEnding = true;
+    this.#idle(link);
   }
 
   #returned(all: readonly Fresh[]): void {
@@ -210,17 +210,17 @@ export class SlotQueue {
     if (all.length > 0) this.#lostAtMs ??= monotonicMs();
   }
 
-  #idle(road: Road): void {
-    if (road.outflow.isStopped) {
-      this.#roads.delete(road);
-      setTimeout(() => road.taker.channel.close(), FORSAKEN_MS).unref();
-      if (this.#road === road) {
-        this.#road = undefined;
+  #idle(link: SlotLink): void {
+    if (link.outflow.isStopped) {
+      this.#links.delete(link);
+      setTimeout(() => link.taker.channel.close(), FORSAKEN_MS).unref();
+      if (this.#link === link) {
+        this.#link = undefined;
         this.#lostAtMs ??= monotonicMs();
       }
-    } else if (road.isEnding && road.outflow.isIdle) {
-      this.#roads.delete(road);
-      road.taker.channel.close();
+    } else if (link.isEnding && link.outflow.isIdle) {
+      this.#links.delete(link);
+      link.taker.channel.close();
     }
     this.#checkIdle();
   }

@@ -22,7 +22,7 @@ const MAX_UNDECIDED = 4096;
 /** How long they are waited for once this generation accepts no more: the connection may be a moment old. */
 const LAST_HEAD_MS = 2000;
 
-/** What steering needs to know. */
+/** What routing needs to know. */
 export interface StickyRouterParts {
   readonly context: GenerationContext;
   /** The number of this generation. */
@@ -101,7 +101,7 @@ export class StickyRouter implements SlotRouting {
   }
 
   /** Connections that are here stay, wherever they belong, and nobody is waited for long to say whose he is: this generation ends, or another one takes over. */
-  stopHoming(): void {
+  stopRelocating(): void {
     this.#relocation.stop();
     for (const head of this.#undecided) head.hurry(LAST_HEAD_MS);
   }

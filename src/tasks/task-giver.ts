@@ -76,7 +76,7 @@ export class TaskGiver {
     this.#failed = failed;
     channel.on('task-begun', ({ name }) => {
       const task = tasks.get(name);
-      if (task?.holding.overlaps) this.#giveUp(task);
+      if (task?.runner.overlaps) this.#giveUp(task);
     });
     channel.on('task-read', ({ bytes }) => {
       this.#onTheWay = Math.max(0, this.#onTheWay - bytes);
@@ -98,8 +98,8 @@ export class TaskGiver {
   /** Makes sure that what these have can be given. @throws MOULT_STATE_TOO_LARGE, MOULT_STATE_FAILED */
   check(theirs: readonly string[]): void {
     for (const name of this.common(theirs)) {
-      const holding = this.#tasks.get(name)?.holding;
-      if (holding !== undefined && !this.takesParts && !this.#isKnown(holding)) checkUnread(holding);
+      const runner = this.#tasks.get(name)?.runner;
+      if (runner !== undefined && !this.takesParts && !this.#isKnown(runner)) checkUnread(runner);
     }
   }
 
@@ -109,7 +109,7 @@ export class TaskGiver {
     this.#withinMs = withinMs;
     this.#hasBegun = true;
     for (const task of this.#tasks.all()) {
-      const waits = task.holding.overlaps && this.#theirs.has(task.name);
+      const waits = task.runner.overlaps && this.#theirs.has(task.name);
       if (!waits) this.#giveUp(task);
     }
     const taker = new ProcessHandle(this.#channel.peer.pid);
@@ -126,7 +126,7 @@ export class TaskGiver {
     // What overlaps runs on here where this generation may have to serve on: stopped first, it would miss what comes meanwhile.
     if (!this.mayServeOn()) for (const task of this.#tasks.all()) this.#giveUp(task);
     this.#makeRoom();
-    const staying = this.#tasks.all().flatMap(({ holding }) => (holding.stay === undefined ? [] : holding));
+    const staying = this.#tasks.all().flatMap(({ runner }) => (runner.stay === undefined ? [] : runner));
     for (const one of staying) one.stay?.(NOTHING);
     this.#isSeen = staying.length === 0;
     setTimeout(() => {
@@ -145,7 +145,7 @@ export class TaskGiver {
     this.takesParts = true;
     this.#tellsAll = true;
     this.begin(
-      theirs.filter((name) => this.#tasks.get(name)?.holding.parts !== undefined),
+      theirs.filter((name) => this.#tasks.get(name)?.runner.parts !== undefined),
       withinMs,
     );
     // Theirs have begun long ago.
@@ -158,7 +158,7 @@ export class TaskGiver {
    */
   get given(): string[] {
     const ending = [...this.#leaving.keys()].filter(
-      ({ holding, name }) => holding.overlaps && this.#theirs.has(name),
+      ({ runner, name }) => runner.overlaps && this.#theirs.has(name),
     );
     return [...new Set([...this.#given.keys(), ...ending.map(({ name }) => name)])];
   }
@@ -180,7 +180,7 @@ export class TaskGiver {
   /** Gives no more: what has not been given stays. */
   stop(): void {
     this.#isStopped = true;
-    for (const { holding } of this.#tasks.all()) if ('passOn' in holding) holding.passOn = undefined;
+    for (const { runner } of this.#tasks.all()) if ('passOn' in runner) runner.passOn = undefined;
     this.#makeRoom();
   }
 
@@ -218,9 +218,9 @@ export class TaskGiver {
   }
 
   async #give(task: Task, given: Given): Promise<void> {
-    const { holding, name } = task;
+    const { runner, name } = task;
     if (this.#isStopped || !this.#theirs.has(name)) return;
-    if (this.#isKnown(holding)) {
+    if (this.#isKnown(runner)) {
       // What became of it here is known there before it begins there.
       await this.#state.settled();
       if (this.#isStopped) return;
@@ -228,19 +228,19 @@ export class TaskGiver {
       this.#channel.send({ type: 'task-given', name }, [], serialize(undefined));
       return;
     }
-    if (holding.parts === undefined) {
+    if (runner.parts === undefined) {
       if (await this.#send(name, given.origin === 'nobody' ? undefined : given.data))
         this.#given.set(name, given);
       return;
     }
     let isLate = false;
-    for (const part of holding.parts()) {
+    for (const part of runner.parts()) {
       await this.#send(name, part, isLate);
       this.#given.set(name, given);
       isLate = true;
       if (this.#isStopped) return;
     }
-    holding.passOn = (more) => void this.#send(name, more, true);
+    runner.passOn = (more) => void this.#send(name, more, true);
   }
 
   /** @returns whether it is on its way; else no more is given. */

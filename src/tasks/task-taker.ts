@@ -60,7 +60,7 @@ export class TaskTaker {
   expect(name: string, epoch: number, otherwise = FROM_NOBODY): void {
     const task = this.#tasks.get(name);
     if (task === undefined) return;
-    if (task.holding.overlaps) {
+    if (task.runner.overlaps) {
       task.begin(epoch).then(() => this.#channel.send({ type: 'task-begun', name }));
       return;
     }
@@ -109,7 +109,7 @@ export class TaskTaker {
     if (task === undefined) return;
     const given: Given = { data, origin: 'former' };
     if (!isLate) this.#coming.delete(name);
-    if (isLate || task.holding.overlaps) {
+    if (isLate || task.runner.overlaps) {
       if (data !== undefined) task.receive(data);
     } else if (this.#expected.delete(name)) task.arrive(given);
     else this.#early.set(name, given);
@@ -129,8 +129,8 @@ export class TaskTaker {
   }
 
   #takeOver(): void {
-    for (const { holding } of this.#tasks.all()) {
-      if (holding.piece !== undefined) holding.gone?.(this.#state.pieces.link(holding.piece, this.#channel));
+    for (const { runner } of this.#tasks.all()) {
+      if (runner.piece !== undefined) runner.gone?.(this.#state.pieces.link(runner.piece, this.#channel));
     }
   }
 }

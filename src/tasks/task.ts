@@ -18,11 +18,11 @@ export interface Given {
 const NOTHING: Given = { data: undefined, origin: 'nobody' };
 
 /**
- * One holding in this process. What is asked of it is done in the order in which it was asked, each thing after the
+ * What one runner does in this process. What is asked of it is done in the order in which it was asked, each thing after the
  * one before is over: it can be told to end while it begins, or to begin again while it ends.
  */
 export class Task {
-  readonly holding: Runner;
+  readonly runner: Runner;
   readonly #locks: TaskLocks | undefined;
   readonly #onFailure: (error: MoultError) => void;
   readonly #onIdle: () => void;
@@ -41,19 +41,19 @@ export class Task {
    * @param onIdle told when nothing of it ends or finishes here any more.
    */
   constructor(
-    holding: Runner,
+    runner: Runner,
     locks: TaskLocks | undefined,
     onFailure: (error: MoultError) => void,
     onIdle: () => void,
   ) {
-    this.holding = holding;
-    this.#locks = holding.overlaps ? undefined : locks;
+    this.runner = runner;
+    this.#locks = runner.overlaps ? undefined : locks;
     this.#onFailure = onFailure;
     this.#onIdle = onIdle;
   }
 
   get name(): string {
-    return this.holding.name;
+    return this.runner.name;
   }
 
   /** Whether nothing of it ends or finishes here. */
@@ -118,7 +118,7 @@ export class Task {
 
   /** What came up at the former owner after it had given the rest. */
   receive(data: unknown): void {
-    this.holding.receive(data);
+    this.runner.receive(data);
   }
 
   async #begin(epoch: number, given: Given): Promise<void> {
@@ -129,11 +129,11 @@ export class Task {
       try {
         this.#lock = await this.#locks?.take(
           this.name,
-          this.holding.isOfSlot === true,
+          this.runner.isOfSlot === true,
           () => !this.#isLeaving,
         );
         if (this.#isLeaving) break;
-        await this.holding.begin(epoch, given.data, given.origin);
+        await this.runner.begin(epoch, given.data, given.origin);
         this.#isHere = true;
         this.#unused = NOTHING;
         return;
@@ -151,12 +151,12 @@ export class Task {
 
   async #end(leaving: Leaving, withinMs: number, goesOn: boolean): Promise<Given> {
     if (!this.#isHere) return this.#unused;
-    const { endWithinMs } = this.holding;
+    const { endWithinMs } = this.runner;
     // One with a time of its own for its end keeps it: it cannot begin again before it has ended.
     const departure = leaving.within(endWithinMs ?? withinMs, goesOn, endWithinMs !== undefined);
     let data: unknown;
     try {
-      data = await this.holding.end(departure);
+      data = await this.runner.end(departure);
     } catch (cause) {
       const { message } = asMoultError(cause, 'MOULT_TASK_FAILED');
       process.emitWarning(`${this.name} failed while stopping: ${message}`, 'MoultWarning');
@@ -170,7 +170,7 @@ export class Task {
 
   async #finish(leaving: Leaving, withinMs: number, goesOn: boolean): Promise<void> {
     if (this.#leaving !== leaving) return;
-    await Promise.resolve(this.holding.finish(leaving.within(withinMs, goesOn, false))).catch(() => {});
+    await Promise.resolve(this.runner.finish(leaving.within(withinMs, goesOn, false))).catch(() => {});
     leaving.clear();
     if (this.#leaving !== leaving) return;
     this.#leaving = undefined;

@@ -4,7 +4,7 @@ import type { Tasks } from './tasks.js';
 
 /** The tasks that go on with what a slot that ends leaves behind: those that have their work in parts, timers and jobs. */
 export function passable(tasks: Tasks): string[] {
-  return tasks.all().flatMap(({ name, holding }) => (holding.parts === undefined ? [] : [name]));
+  return tasks.all().flatMap(({ name, runner }) => (runner.parts === undefined ? [] : [name]));
 }
 
 /** Takes what a slot that ends leaves behind, besides what this generation has of its own. */

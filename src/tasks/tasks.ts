@@ -30,15 +30,15 @@ export class Tasks {
   }
 
   /** Adds one; it begins at once where this generation has begun its tasks already. @throws MOULT_BAD_OPTION */
-  declare(holding: Runner): void {
-    const { name } = holding;
+  declare(runner: Runner): void {
+    const { name } = runner;
     if (name.length === 0 || name.length > MAX_NAME) {
       throw bad(`expected a name of 1 to ${MAX_NAME} characters, received ${name.length}`);
     }
     if (this.#tasks.has(name)) throw bad(`${name} is already declared`);
     if (this.#tasks.size === MAX_TASKS) throw bad(`expected at most ${MAX_TASKS}`);
     const task = new Task(
-      holding,
+      runner,
       this.#locks,
       (error) => this.#events.failed(error),
       () => this.check(),
@@ -67,9 +67,9 @@ export class Tasks {
   /** Makes sure that all can begin. @throws MOULT_TASK_FAILED */
   async prepare(): Promise<void> {
     await Promise.all(
-      this.all().map(async ({ name, holding }) => {
+      this.all().map(async ({ name, runner }) => {
         try {
-          await holding.prepare();
+          await runner.prepare();
         } catch (cause) {
           const why = cause instanceof Error ? cause.message : String(cause);
           throw new MoultError('MOULT_TASK_FAILED', `${name} cannot start: ${why}`, { cause });
@@ -138,7 +138,7 @@ export class Tasks {
 
   /** Closes what they have open. */
   async close(): Promise<void> {
-    await Promise.allSettled(this.all().map(async ({ holding }) => holding.close()));
+    await Promise.allSettled(this.all().map(async ({ runner }) => runner.close()));
   }
 }
 

@@ -4,8 +4,8 @@ import { describe, it, mock } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import { MoultError } from '#moult/errors.js';
 import type { GenerationContext } from '#moult/handover/generation-context.js';
-import { Predecessor } from '#moult/handover/predecessor.js';
-import { Successor } from '#moult/handover/successor.js';
+import type { Predecessor } from '#moult/handover/predecessor.js';
+import type { Successor } from '#moult/handover/successor.js';
 import { epochAfter } from '#moult/os/clock.js';
 import { ProcessHandle } from '#moult/os/unix-sockets/peer.js';
 import type { Message } from '#moult/protocol/messages.js';
@@ -20,7 +20,7 @@ import fc from '../support/fast-check.js';
 import { askedOfThread, inThread } from '../support/in-thread.js';
 import { modelRuns } from '../support/model-runs.js';
 import { sequenceOf } from '../support/sequence.js';
-import { settings, surroundings } from './surroundings.js';
+import { bothEnds, ModelListener, settings, surroundings } from './surroundings.js';
 
 /*
  * The real Predecessor and Successor of several generations in one process, over channels that deliver a
@@ -31,24 +31,8 @@ import { settings, surroundings } from './surroundings.js';
 /** Of each kind of sequence; MODEL_RUNS makes it more. */
 const RUNS = modelRuns('MODEL_RUNS', 250);
 
-/** A listener of one generation; the socket itself lives until somebody closes it everywhere. */
-class FakeListener {
-  readonly identity = { name: 'a', family: 'tcp', path: null };
-  readonly fd = 3;
-  state: 'gated' | 'open' | 'paused' | 'closed' = 'gated';
-  readonly server: Server;
-
-  constructor(server: Server) {
-    this.server = server;
-  }
-
-  pause(): void {
-    if (this.state === 'open') this.state = 'paused';
-  }
-}
-
 /** A task that only notes who has it. Its end takes a while, as that of real ones does. */
-class FakeHolding implements Runner {
+class FakeRunner implements Runner {
   readonly name: string;
   readonly overlaps: boolean;
   readonly endWithinMs = undefined;
@@ -101,7 +85,7 @@ let isClosedEverywhere = false;
 class Life {
   readonly number: number;
   readonly pid: number;
-  readonly listener: FakeListener;
+  readonly listener: ModelListener;
   readonly context: GenerationContext;
   readonly predecessor: Predecessor;
   readonly successor: Successor;
@@ -111,8 +95,8 @@ class Life {
   isReady = false;
   /** Of its asking for state: whether it has asked, and whether all is there. */
   asked: 'not' | 'waits' | 'has it' = 'not';
-  readonly one = new FakeHolding('one', false, this);
-  readonly many = new FakeHolding('many', true, this);
+  readonly one = new FakeRunner('one', false, this);
+  readonly many = new FakeRunner('many', true, this);
   readonly map = new StateMap<number, number>();
   /** The last that was written; to restore it takes a while. */
   last = 0;
@@ -126,33 +110,9 @@ class Life {
     // No process can have such a number.
     this.pid = 2 ** 30 + number;
     byPid.set(this.pid, this);
-    this.listener = new FakeListener(server);
-    const { listener } = this;
-    const own = () => (listener.state === 'closed' ? [] : [listener]);
-    const listeners = {
-      own,
-      streams: own,
-      sockets: own,
-      datagrams: () => [],
-      describe: () => ({ items: own().map(({ identity }) => identity), descriptors: [] }),
-      pause: () => listener.pause(),
-      resume: () => {
-        if (listener.state === 'paused') listener.state = 'open';
-      },
-      successorHas: () => {},
-      lasting: own,
-      onProbation: () => {},
-      proved: () => {},
-      openGates: () => {
-        if (listener.state === 'gated') listener.state = 'open';
-      },
-      release: (_: unknown, everywhere: boolean) => {
-        listener.state = 'closed';
-        isClosedEverywhere ||= everywhere;
-      },
-      of: () => undefined,
-      serverOf: (name: string) => (name === listener.identity.name ? listener.server : undefined),
-    };
+    this.listener = new ModelListener(server, () => {
+      isClosedEverywhere = true;
+    });
     const state = new StateEntries((pid) => new ProcessHandle(pid));
     state.declare(new MapEntry('map', this.map, {}));
     const restore = async (value: number) => {
@@ -165,14 +125,13 @@ class Life {
     tasks.declare(this.one);
     tasks.declare(this.many);
     this.context = surroundings({
-      listeners,
+      listeners: this.listener.registry,
       state,
       tasks,
       epoch: number,
       isBeingFed: () => this.successor.isBeingFed || this.predecessor.isBeingFed,
     });
-    this.predecessor = new Predecessor(this.context, {
-      isOverseen: () => false,
+    const ends = bothEnds(this.context, this.pid, {
       stage: (stage) => {
         reached.add(stage);
       },
@@ -188,25 +147,14 @@ class Life {
       servesOn: () => {
         reached.add('served on');
       },
-      released: () => {},
-      given: () => {},
       drained: () => {
         reached.add('drained');
         this.dies();
       },
     });
-    this.successor = new Successor(this.context, {
-      committed: () => {},
-      aborted: () => {},
-      handBack: (channel, flows, message, returning) =>
-        this.predecessor.giveBack(channel, flows, message, returning),
-      retire: () => {},
-      lateListener: () => {},
-      confirmed: () => {},
-      ended: () => this.predecessor.feedEnded(),
-    });
-    this.lifeline = End.pair(this.pid, 1);
-    this.successor.heed(this.lifeline[0].channel);
+    this.predecessor = ends.predecessor;
+    this.successor = ends.successor;
+    this.lifeline = ends.lifeline;
   }
 
   get accepts(): boolean {

@@ -75,7 +75,7 @@ class World {
 
   constructor() {
     const first = this.#add();
-    first.gate = 'open';
+    first.listener.state = 'open';
     first.successor.serveAtOnce();
     Owner.isOnTheWay = () => this.ends.some((end) => end.waiting > 0 || end.other.isClosed);
   }

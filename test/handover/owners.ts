@@ -1,8 +1,7 @@
-import { createServer, type Server } from 'node:http';
 import type { MoultError } from '#moult/errors.js';
 import type { GenerationContext } from '#moult/handover/generation-context.js';
-import { Predecessor } from '#moult/handover/predecessor.js';
-import { Successor } from '#moult/handover/successor.js';
+import type { Predecessor } from '#moult/handover/predecessor.js';
+import type { Successor } from '#moult/handover/successor.js';
 import { ProcessHandle } from '#moult/os/unix-sockets/peer.js';
 import { MapEntry } from '#moult/state/map-entry.js';
 import { StateEntries } from '#moult/state/state-entries.js';
@@ -11,8 +10,8 @@ import { ValueEntry } from '#moult/state/value-entry.js';
 import { type Job, JobsRunner } from '#moult/tasks/runners/jobs-runner.js';
 import { TimersRunner } from '#moult/tasks/runners/timers-runner.js';
 import { Tasks } from '#moult/tasks/tasks.js';
-import { End } from '../support/end.js';
-import { surroundings } from './surroundings.js';
+import type { End } from '../support/end.js';
+import { bothEnds, ModelListener, surroundings } from './surroundings.js';
 
 /** How many parts each job has. */
 export const PARTS = 3;
@@ -52,8 +51,6 @@ export class Record {
   readonly runs = new Map<string, Owner>();
 }
 
-const server: Server = createServer();
-
 /** One generation in this process, with a service that has timers, jobs, a value and a map. */
 export class Owner {
   readonly number: number;
@@ -66,7 +63,7 @@ export class Owner {
   readonly jobs: { readonly stay: JobsRunner<string>; readonly move: JobsRunner<string> };
   readonly map = new StateMap<number, number>();
   readonly #record: Record;
-  gate: 'gated' | 'open' | 'paused' | 'closed' = 'gated';
+  readonly listener = new ModelListener();
   isAlive = true;
   isReady = false;
   /** Whether it has said that it needs its predecessor no more. */
@@ -118,38 +115,19 @@ export class Owner {
       stay: new JobsRunner('stay', run, {}),
       move: new JobsRunner('move', run, { changeover: 'move' }),
     };
-    for (const holding of [this.timers, this.jobs.stay, this.jobs.move]) {
-      tasks.declare(holding);
-      state.declare(holding.piece);
+    for (const runner of [this.timers, this.jobs.stay, this.jobs.move]) {
+      tasks.declare(runner);
+      state.declare(runner.piece);
     }
-    this.context = this.#asEstate(state, tasks, meet);
-    this.predecessor = new Predecessor(this.context, {
-      isOverseen: () => false,
-      stage: () => {},
-      aborted: () => {},
-      undone: () => {},
-      takenBack: () => {},
-      servesOn: () => {},
-      released: () => {},
-      given: () => {},
-      drained: () => died(this),
-    });
-    this.successor = new Successor(this.context, {
-      committed: () => {},
-      aborted: () => {},
-      handBack: (channel, flows, message, returning) =>
-        this.predecessor.giveBack(channel, flows, message, returning),
-      retire: () => {},
-      lateListener: () => {},
-      confirmed: () => {},
-      ended: () => this.predecessor.feedEnded(),
-    });
-    this.lifeline = End.pair(this.pid, 1);
-    this.successor.heed(this.lifeline[0].channel);
+    this.context = this.#asContext(state, tasks, meet);
+    const ends = bothEnds(this.context, this.pid, { drained: () => died(this) });
+    this.predecessor = ends.predecessor;
+    this.successor = ends.successor;
+    this.lifeline = ends.lifeline;
   }
 
   get accepts(): boolean {
-    return this.isAlive && this.gate === 'open';
+    return this.isAlive && this.listener.state === 'open';
   }
 
   /** Whether requests may still be in progress here. */
@@ -225,34 +203,13 @@ export class Owner {
   /** Whether anything that one side has said is still to be heard by another. */
   static isOnTheWay: () => boolean = () => false;
 
-  #asEstate(
+  #asContext(
     state: StateEntries,
     tasks: Tasks,
     meet: (owner: Owner, door: string) => [End, End] | undefined,
   ): GenerationContext {
-    const listener = { identity: { name: 'a', family: 'tcp', path: null }, fd: 3, server };
-    const own = () => (this.gate === 'closed' ? [] : [listener]);
-    const listeners = {
-      own,
-      streams: own,
-      sockets: own,
-      datagrams: () => [],
-      describe: () => ({ items: own().map(({ identity }) => identity), descriptors: [] }),
-      pause: () => this.#gate('open', 'paused'),
-      resume: () => this.#gate('paused', 'open'),
-      successorHas: () => {},
-      lasting: own,
-      onProbation: () => {},
-      proved: () => {},
-      openGates: () => this.#gate('gated', 'open'),
-      release: () => {
-        this.gate = 'closed';
-      },
-      of: () => undefined,
-      serverOf: () => server,
-    };
     return surroundings({
-      listeners,
+      listeners: this.listener.registry,
       state,
       tasks,
       epoch: this.number,
@@ -267,9 +224,5 @@ export class Owner {
         },
       },
     });
-  }
-
-  #gate(from: 'gated' | 'open' | 'paused', to: 'open' | 'paused'): void {
-    if (this.gate === from) this.gate = to;
   }
 }

@@ -28,9 +28,9 @@ const brokenCalls = (await load('calls-matrix.mjs')) as {
 const { runCallsCell } = (await load('calls-cell.mjs')) as {
   runCallsCell(cell: object, most: number): Promise<{ fired: number; problems: string[]; output?: string }>;
 };
-const holdings = (await load('holdings-matrix.mjs')) as { cells: readonly Cell[]; cut: readonly string[] };
-const { runHoldingsCell } = (await load('holdings-cell.mjs')) as {
-  runHoldingsCell(cell: Cell): Promise<{ problems: string[]; output?: string }>;
+const kills = (await load('kills-matrix.mjs')) as { cells: readonly Cell[]; cut: readonly string[] };
+const { runKillsCell } = (await load('kills-cell.mjs')) as {
+  runKillsCell(cell: Cell): Promise<{ problems: string[]; output?: string }>;
 };
 const { runCell } = (await load('cell.mjs')) as {
   runCell(cell: Cell): Promise<{ problems: string[]; output?: string }>;
@@ -81,11 +81,11 @@ describe('a call of the system that fails in the supervisor', () => {
 
 // All of them: node proofs/kills.mjs
 describe('a kill while jobs, timers, tasks and state change hands', () => {
-  for (const name of holdings.cut) {
+  for (const name of kills.cut) {
     it(`at ${name}: what was acknowledged comes to pass once`, async () => {
-      const cell = holdings.cells.find((one) => one.name === name);
+      const cell = kills.cells.find((one) => one.name === name);
       assert.ok(cell !== undefined);
-      const { problems, output } = await runHoldingsCell(cell);
+      const { problems, output } = await runKillsCell(cell);
       assert.deepEqual(problems, [], output);
     });
   }

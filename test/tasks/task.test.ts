@@ -10,7 +10,7 @@ async function processWith(program: string): Promise<string[]> {
   const code = `
     import { Task } from ${JSON.stringify(TASK)};
     const say = (what) => process.stdout.write(what + '\\n');
-    const holding = {
+    const runner = {
       name: 'numbers',
       overlaps: false,
       begin: async (epoch, data) => say('begun with ' + data),
@@ -18,7 +18,7 @@ async function processWith(program: string): Promise<string[]> {
       finish: async () => {},
       receive: () => {},
     };
-    const task = new Task(holding, undefined, () => {}, () => {});
+    const task = new Task(runner, undefined, () => {}, () => {});
     const soon = (work) => setTimeout(work, 50).unref();
     ${program}
   `;
@@ -37,7 +37,7 @@ describe('a task in a process that has nothing else', () => {
 
   it('is waited for until it has begun', async () => {
     const said = await processWith(`
-      holding.begin = () => new Promise((resolve) => soon(() => resolve(say('begun late'))));
+      runner.begin = () => new Promise((resolve) => soon(() => resolve(say('begun late'))));
       task.begin(1);
     `);
     assert.deepEqual(said, ['begun late']);

@@ -33,7 +33,7 @@ const LATE_AT_STOP_MS = 4000;
 const ANSWER_WITHIN_MS = 1000;
 const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 5000;
-/** As much is fetched as is handled in this time, so that the end of a reign need not wait for more. */
+/** As much is fetched as is handled in this time, so that the end of a run need not wait for more. */
 const AHEAD_MS = 200;
 /** The weight of the last message in the average. */
 const NEWEST = 0.2;

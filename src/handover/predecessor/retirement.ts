@@ -20,7 +20,7 @@ export function endTasks(
   { heirs, timeoutMs }: Retirement,
 ): Pick<Giving, 'isOver'> | undefined {
   // Of those that differ the one that takes most.
-  const taken = (heir: Taker) => heir.tasks?.filter((name) => tasks.get(name)?.holding.parts).length ?? 0;
+  const taken = (heir: Taker) => heir.tasks?.filter((name) => tasks.get(name)?.runner.parts).length ?? 0;
   const [heir] = heirs.filter((one) => taken(one) > 0).sort((a, b) => taken(b) - taken(a));
   if (heir !== undefined) return passTasks(heir.channel, tasks, heir.tasks ?? [], timeoutMs);
   tasks.end(timeoutMs);

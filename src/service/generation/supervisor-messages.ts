@@ -60,7 +60,7 @@ export function heedOverseer(lifeline: Line, generation: OverseenGeneration): vo
     if (fd !== undefined) generation.takeDoor(path, fd);
   });
   lifeline.on('give', async ({ door, count }) => {
-    const moved = await predecessor.sharingOut.give(door, count, number, () => generation.isServing());
+    const moved = await predecessor.loadSharing.give(door, count, number, () => generation.isServing());
     generation.lifeline().send({ type: 'gave', moved });
   });
   lifeline.on('share', ({ listener }, incoming) => {

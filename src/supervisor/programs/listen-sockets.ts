@@ -6,7 +6,7 @@ import { tryToRemove } from '../../os/files/remove.js';
 import { socketFile } from '../../os/unix-sockets/socket-file.js';
 import type { ListenOption } from '../../programs/listen-option.js';
 import { itemOf, listenAgain, open } from '../../programs/open-sockets.js';
-import { type ReuseportSlot, ReuseportSlots } from '../../programs/reuseport-slots.js';
+import { type GroupSocket, ReuseportGroup } from '../../programs/reuseport-group.js';
 import { type ProgramSocket, SocketSet } from '../../programs/socket-set.js';
 import type { ServiceManagerLink } from '../../service-manager/service-manager.js';
 import type { Journal } from '../journal/journal.js';
@@ -28,9 +28,9 @@ export class ListenSockets {
   #awaited: ListenOption[] = [];
   readonly #paths: { listener: string; path: string; file: string | undefined }[] = [];
   /** Those of which each generation of a program gets a socket of its own. */
-  readonly #lanes = new Map<string, ReuseportSlots>();
+  readonly #groups = new Map<string, ReuseportGroup>();
   /** Which of them those have that an earlier supervisor started. */
-  readonly #left = new Map<string, ReadonlyMap<number, ReuseportSlot>>();
+  readonly #left = new Map<string, ReadonlyMap<number, GroupSocket>>();
   #watching: NodeJS.Timeout | undefined;
   #manager: ServiceManagerLink | undefined;
 
@@ -63,8 +63,8 @@ export class ListenSockets {
       const { listener } = option;
       const there = left.find((one) => one.listener === listener);
       const one = this.#held.descriptorOf(listener) ?? there?.sockets[there.chosen]?.fd;
-      const lanes = option.family === 'tcp' && isProgram ? this.#lanesOf(option, one, there) : undefined;
-      if (lanes !== undefined) this.#hold(option, duplicate(lanes.chosen.fd));
+      const group = option.family === 'tcp' && isProgram ? this.#groupOf(option, one, there) : undefined;
+      if (group !== undefined) this.#hold(option, duplicate(group.chosen.fd));
       else if (one !== undefined) {
         this.#note(option, [one]);
         this.#hold(option, duplicate(one));
@@ -92,22 +92,22 @@ export class ListenSockets {
    * @param isBeside whether another generation serves, so that it gets new ones where it can.
    */
   socketSet(isBeside: boolean): SocketSet {
-    return this.#socketSet((lanes) => (isBeside ? lanes.add() : lanes.chosen));
+    return this.#socketSet((group) => (isBeside ? group.add() : group.chosen));
   }
 
   /** The sockets of one that an earlier supervisor started. */
   socketSetOf(generation: number): SocketSet {
-    return this.#socketSet((lanes, name) => this.#left.get(name)?.get(generation) ?? lanes.chosen).adopted();
+    return this.#socketSet((group, name) => this.#left.get(name)?.get(generation) ?? group.chosen).adopted();
   }
 
-  #socketSet(pick: (lanes: ReuseportSlots, name: string) => ReuseportSlot): SocketSet {
+  #socketSet(pick: (group: ReuseportGroup, name: string) => GroupSocket): SocketSet {
     const { items, descriptors } = this.#held.describe();
     const all = items.map(({ name }, i): ProgramSocket => {
       const tag = this.#options.find(({ listener }) => listener === name)?.tag ?? null;
-      const lanes = this.#lanes.get(name);
-      if (lanes === undefined) return { name, tag, fd: descriptors[i] ?? -1 };
-      const lane = pick(lanes, name);
-      return { name, tag, fd: lane.fd, lane: { of: lanes, lane } };
+      const group = this.#groups.get(name);
+      if (group === undefined) return { name, tag, fd: descriptors[i] ?? -1 };
+      const socket = pick(group, name);
+      return { name, tag, fd: socket.fd, turn: { group, socket } };
     });
     const place = ({ name }: ProgramSocket) => {
       const index = this.#options.findIndex(({ listener }) => listener === name);
@@ -119,8 +119,8 @@ export class ListenSockets {
   /** Keeps copies of the sockets to which new connections go now. */
   keepChosen(): void {
     for (const option of this.#options) {
-      const lanes = this.#lanes.get(option.listener);
-      if (lanes !== undefined) this.#hold(option, duplicate(lanes.chosen.fd));
+      const group = this.#groups.get(option.listener);
+      if (group !== undefined) this.#hold(option, duplicate(group.chosen.fd));
     }
   }
 
@@ -131,10 +131,10 @@ export class ListenSockets {
   watch(tell: (what: string) => void): void {
     this.#watching = setInterval(() => {
       for (const { listener } of this.#options) {
-        const lanes = this.#lanes.get(listener);
+        const group = this.#groups.get(listener);
         const fd = this.#held.descriptorOf(listener);
         try {
-          if (lanes === undefined ? fd !== undefined && listenAgain(fd) : lanes.repair())
+          if (group === undefined ? fd !== undefined && listenAgain(fd) : group.repair())
             tell(
               `a program shut ${listener} down for all processes: moult listens there again, waiting connections were reset`,
             );
@@ -148,8 +148,8 @@ export class ListenSockets {
   /** Looks no more, and lets go of what only this process has. */
   close(): void {
     clearInterval(this.#watching);
-    for (const lanes of this.#lanes.values()) lanes.close();
-    this.#lanes.clear();
+    for (const group of this.#groups.values()) group.close();
+    this.#groups.clear();
   }
 
   /** @returns false where it is taken, and may be: else that is an error. */
@@ -167,20 +167,20 @@ export class ListenSockets {
   }
 
   /** Undefined where there can be only one socket: it came from a service manager, or the kernel knows no other way. */
-  #lanesOf(
+  #groupOf(
     option: Extract<ListenOption, { port: number }>,
     one: number | undefined,
     left: LeftListener | undefined,
-  ): ReuseportSlots | undefined {
+  ): ReuseportGroup | undefined {
     const kept = left?.sockets.map(({ fd }) => fd) ?? (one === undefined ? [] : [one]);
     try {
-      const lanes = new ReuseportSlots(option, (fds) => this.#note(option, fds), kept, left?.chosen);
-      this.#lanes.set(option.listener, lanes);
+      const group = new ReuseportGroup(option, (fds) => this.#note(option, fds), kept, left?.chosen);
+      this.#groups.set(option.listener, group);
       const byGeneration = left?.sockets.flatMap(({ generations }, i) =>
-        generations.map((generation) => [generation, lanes.all[i] as ReuseportSlot] as const),
+        generations.map((generation) => [generation, group.all[i] as GroupSocket] as const),
       );
       this.#left.set(option.listener, new Map(byGeneration));
-      return lanes;
+      return group;
     } catch (error) {
       if (error instanceof MoultError && error.code === 'MOULT_SYSTEM_CALL') return undefined;
       throw error;

@@ -149,7 +149,7 @@ export class ProgramGeneration extends GenerationProcess implements AgentProgram
 
   /** Whether new connections come to one generation only, at all of its stream sockets. */
   get hasTurns(): boolean {
-    return this.sockets.every(({ lane }) => lane !== undefined);
+    return this.sockets.every(({ turn }) => turn !== undefined);
   }
 
   get sockets(): readonly ProgramSocket[] {

@@ -23,7 +23,7 @@ const STATE_TIMEOUT_MS = 5000;
 /** How much longer than its drain a predecessor may take to end. */
 const END_TIMEOUT_MS = 10_000;
 
-/** What a cession gives away. */
+/** What an outgoing take-over gives away. */
 export interface OutgoingTakeoverParts {
   readonly generations: Generations;
   readonly restarts: RestartService;

@@ -5,7 +5,7 @@ import type { Runner, TaskDeparture } from './runner.js';
 /** How long a consumer may take to stop, where the service does not say. */
 const STOP_WITHIN_MS = 10_000;
 
-/** A consumer as a holding. */
+/** Runs a consumer. */
 export class ConsumerRunner implements Runner {
   readonly name: string;
   readonly overlaps: boolean;

@@ -56,7 +56,7 @@ interface Passed<T> {
 /** One that was passed on to a generation that does not know the piece. */
 const PASSED_ON = { pid: 0 };
 
-/** Jobs as a holding: all that are not done are known to both generations of a handover, each runs in one. */
+/** Runs jobs: all that are not done are known to both generations of a handover, each runs in one. */
 export class JobsRunner<T> implements Runner, Jobs<T> {
   readonly name: string;
   readonly overlaps = true;

@@ -1,14 +1,14 @@
 import type { StateEntry } from '../../state/state-entry.js';
 
 /**
- * Whom a holding comes from.
+ * Whom a runner is begun after.
  * - `nobody`: this generation is the first to have it, or whoever had it before was killed
  * - `former`: the former owner has given it
  * - `again`: it was given away to one that was killed, and what comes along is of then
  */
 export type Origin = 'nobody' | 'former' | 'again';
 
-/** How a holding leaves a generation. */
+/** How a runner leaves a generation. */
 export interface TaskDeparture {
   /** Aborts when its time is over; never where it stays after all. */
   readonly limit: AbortSignal;

@@ -43,7 +43,7 @@ const LONGEST_MS = 2 ** 31 - 1;
 /** How many go in one part. */
 const PART_TIMERS = 500;
 
-/** Timers as a holding: all that wait are known to both generations of a handover, and one has armed them. */
+/** Runs timers: all that wait are known to both generations of a handover, and one has armed them. */
 export class TimersRunner<T> implements Runner, Timers<T> {
   readonly name: string;
   readonly overlaps = false;
