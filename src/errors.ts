@@ -42,7 +42,7 @@ export const errorTable = {
     meaning: 'The config file has a new value for an option that a running service cannot change.',
     serving: 'unchanged',
     retry: false,
-    remedy: 'Stop the service and start it again, or take the change back and restart.',
+    remedy: 'Stop the service and start it again, or revert the change and restart.',
   },
   MOULT_LISTEN_FAILED: {
     meaning: 'A socket named by --listen could not be opened.',
@@ -70,11 +70,11 @@ export const errorTable = {
     remedy: 'Set XDG_RUNTIME_DIR to a folder that this user may write to, such as a tmpfs or an emptyDir.',
   },
   MOULT_OUTPUT_FILE: {
-    meaning: 'The output file of the service cannot be opened, or it has none that could be opened anew.',
+    meaning: 'The output file of the service cannot be opened, or it has none to reopen.',
     serving: 'unchanged',
     retry: true,
     remedy:
-      'Make the folder of the file, and give the user of moult the right to write there. Until then all is written to the file that was open before.',
+      'Create the folder of the file, and let the user that runs moult write there. Until then, output goes to the file that was open before.',
   },
   MOULT_AMBIGUOUS_NAME: {
     meaning: 'Several services run under moult and no name was given.',
@@ -154,10 +154,11 @@ export const errorTable = {
     remedy: 'Restart when it is over, shorten critical sections, or wait longer with --busy-timeout.',
   },
   MOULT_BROADCAST_BEHIND: {
-    meaning: 'More was broadcast than the successor could deal with before it took over.',
+    meaning: 'More was broadcast than the successor could process before it took over.',
     serving: 'predecessor',
     retry: true,
-    remedy: 'Heed what send() returns, restart when less is broadcast, or wait longer with --busy-timeout.',
+    remedy:
+      'Respect what send() returns, restart when less is broadcast, or wait longer with --busy-timeout.',
   },
   MOULT_COMMIT_FAILED: {
     meaning:
@@ -193,7 +194,7 @@ export const errorTable = {
     remedy: 'Run `moult status`. Wait for one restart to finish before you start the next.',
   },
   MOULT_ROLLED_BACK: {
-    meaning: 'The operator asked for the predecessor back.',
+    meaning: 'The operator rolled the restart back to the predecessor.',
     serving: 'predecessor',
     retry: true,
     remedy: 'You do not need to do anything.',
@@ -438,7 +439,7 @@ const BRAND = Symbol.for('moult.error.1');
 
 /**
  * Every error that moult raises: a literal `code`, who is serving now, whether a retry helps, what to do. `instanceof`
- * holds also for one that another copy of this package has made, such as that of `moult run` in a service with its own.
+ * also works for an error made by another copy of this package, such as the one that `moult run` comes from.
  */
 export class MoultError extends Error {
   /** Whether a value is an error of moult's. */

@@ -63,6 +63,21 @@ describe('the table of errors', () => {
     );
     assert.equal(new Set(headings).size, headings.length, 'a heading comes twice');
   });
+
+  it('and its reference page say the same of each code', () => {
+    const flat = (text: string) => text.replaceAll(/\s+/g, ' ').replaceAll('`', '');
+    const page = readFileSync(join(root, 'docs/reference/errors.md'), 'utf8');
+    const sections = new Map(
+      page
+        .split(/^## /m)
+        .map((section) => [section.split('\n')[0]?.replaceAll('`', '').trim(), flat(section)]),
+    );
+    for (const [code, { meaning, remedy, retry }] of Object.entries(errorTable)) {
+      const section = sections.get(code) ?? '';
+      for (const text of [meaning, remedy, `**Retry:** ${retry ? 'may help' : 'does not help'}.`])
+        assert.ok(section.includes(flat(text)), `docs/reference/errors.md, ${code}: ${text}`);
+    }
+  });
 });
 
 describe('an error', () => {

@@ -33,7 +33,7 @@ export interface LifeEvents {
       readonly successor: number;
     },
   ];
-  /** A stop was asked for (`--stop-delay`): it goes on accepting and serving for so long, so that a balancer sees its readiness change; then `drain`. */
+  /** A stop was requested (`--stop-delay`): the service keeps accepting and serving for this time, so that a balancer sees its readiness change; then `drain` follows. */
   stopping: [
     {
       /** Milliseconds until it drains; less where the stop is asked for once more. */

@@ -25,7 +25,7 @@ export function joinService(supervisor: string, generation: number): ServiceThre
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     process.emitWarning(
-      `process ${process.pid} listens beside the service that moult found, and could not join it (${why}): a restart does not pass on its ports`,
+      `process ${process.pid} also listens, but could not join the service that moult found (${why}): a restart does not hand over its ports`,
       'MoultWarning',
     );
     return null;

@@ -312,7 +312,7 @@ describe('a service that may open no more descriptors', () => {
         let lowest = 0;
         while (open.has(lowest)) lowest += 1;
         execFileSync('prlimit', ['--pid', String(pid), `--nofile=${lowest}:`]);
-        await fails(new RegExp(`process ${pid}\\) has none left of the ${lowest} descriptors`));
+        await fails(new RegExp(`process ${pid}\\) has used all ${lowest} descriptors`));
         execFileSync('prlimit', ['--pid', String(pid), `--nofile=${before}:`]);
         await service.restart();
       });

@@ -26,10 +26,7 @@ describe('what is asked of a roll that nobody leads', { skip: lacksServer(broker
     for (const weaker of [['pause'], ['abort', '--no-wait']]) {
       const { code, stderr } = await fleet(url, ...weaker, 'api');
       assert.equal(code, 1, stderr);
-      assert.match(
-        stderr,
-        /roll 1 of api is rolling, and undo of it was requested \(MOULT_ROLL_IN_PROGRESS\)/,
-      );
+      assert.match(stderr, /roll 1 of api is rolling, and undo was requested \(MOULT_ROLL_IN_PROGRESS\)/);
       assert.equal(await asked(), 'undo');
     }
     // What is asked first may be taken back before anybody has heard it.
@@ -40,7 +37,7 @@ describe('what is asked of a roll that nobody leads', { skip: lacksServer(broker
     await store.main.put('host.a.api', host);
     const next = await fleet(url, 'restart', 'api', '--no-wait');
     assert.equal(next.code, 1);
-    assert.match(next.stderr, /has not ended: it is done, and undo of it was requested/);
+    assert.match(next.stderr, /has not ended: it is done, and undo was requested/);
     assert.equal(await asked(), 'undo');
   });
 

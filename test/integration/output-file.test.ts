@@ -81,7 +81,7 @@ it('writes all output to a file that is opened anew between two lines, through a
       renameSync(file, `${file}.3`);
       const named = await moult(service, 'logs', '--reopen');
       assert.equal(named.code, 0);
-      assert.match(named.stdout, /app\.log was opened anew/);
+      assert.match(named.stdout, /app\.log was reopened/);
       assert.match(named.stderr, /process \d+ \(sleep\) still writes to the old file/);
 
       // A folder that is not there changes nothing.
@@ -93,7 +93,7 @@ it('writes all output to a file that is opened anew between two lines, through a
       renameSync(path.join(folder, 'gone'), path.join(folder, 'log'));
       process.kill(service.pid, 'SIGUSR1');
       await until('the signal has it opened', () => existsSync(file));
-      await until('it is said', () => /was opened anew/.test(read()));
+      await until('it is said', () => /was reopened/.test(read()));
       await say('line/five');
       assert.match(read(), /^five$/m);
     });

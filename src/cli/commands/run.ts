@@ -215,7 +215,7 @@ function outputFile(path: string | undefined, cwd: string, isFirst: boolean): Ou
 function reopenUnasked(supervisor: Supervisor, log: Logger): void {
   supervisor.reopenOutput().then(
     ({ file, left }) => {
-      log.info(`${file} was opened anew`);
+      log.info(`${file} was reopened`);
       if (left.length > 0) log.warn(leftText(left));
     },
     (error: unknown) => log.error(asMoultError(error, 'MOULT_OUTPUT_FILE').message),

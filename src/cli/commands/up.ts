@@ -14,7 +14,7 @@ interface Flags {
 export function upCommand(): Command {
   return new Command('up')
     .description('run the services of the config file in the foreground, each under its own supervisor')
-    .argument('[names...]', 'the services to run, with those that they start after (default: all)')
+    .argument('[names...]', 'the services to run, along with those that they start after (default: all)')
     .option('--config <file>', 'the config file (default: the nearest moult.config.{ts,mts,js,mjs,json})')
     .action(async (names: string[], flags: Flags) => {
       process.exitCode = await up(names, flags);

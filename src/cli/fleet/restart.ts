@@ -219,7 +219,7 @@ function nobody(name: string, members: readonly Member[]): MoultError {
 }
 
 function inProgress({ service, serial, phase, by, asked }: Roll): MoultError {
-  const request = asked === null ? '' : `, and ${asked} of it was requested`;
+  const request = asked === null ? '' : `, and ${asked} was requested`;
   const what = `roll ${serial} of ${service}, started by ${by}, has not ended: it is ${phase}${request}`;
   return new MoultError('MOULT_ROLL_IN_PROGRESS', what);
 }

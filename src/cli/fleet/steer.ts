@@ -96,6 +96,6 @@ function assertFits(roll: Roll, word: string, asked: Asked): void {
     throw new MoultError('MOULT_ROLL_IN_PROGRESS', `${what}: use moult fleet undo`);
   const may = mayAsk(roll, asked);
   if (may === 'outweighed')
-    throw new MoultError('MOULT_ROLL_IN_PROGRESS', `${what}, and ${roll.asked} of it was requested`);
+    throw new MoultError('MOULT_ROLL_IN_PROGRESS', `${what}, and ${roll.asked} was requested`);
   if (may === 'unfit') throw new MoultError('MOULT_BAD_OPTION', `${what}: there is nothing to ${word}`);
 }

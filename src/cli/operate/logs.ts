@@ -30,10 +30,10 @@ export function logsCommand(): Command {
   return new Command('logs')
     .description('show the recent output of a service and of moult')
     .argument('[name]', 'the service (default: those of the config file, else the only one that runs)')
-    .option('-f, --follow', 'go on with what comes, until the service ends')
+    .option('-f, --follow', 'keep printing new output until the service ends')
     .option('--generation <n>', 'that of this generation only', number)
-    .option('--lines <n>', 'how many of the last lines', number, 100)
-    .option('--reopen', 'open the file of --output anew instead, after it was moved aside')
+    .option('--lines <n>', 'how many of the last lines to print', number, 100)
+    .option('--reopen', 'reopen the file of --output instead, after it was moved')
     .option('--json', 'print each line, or the result of --reopen, as JSON')
     .action(async (name: string | undefined, flags: Flags) => {
       if (flags.reopen === true) return reopen(name, flags);
@@ -50,7 +50,7 @@ async function reopen(name: string | undefined, { json }: Flags): Promise<void> 
     const value = (await ask(folder, { type: 'reopen-output' })) as unknown as Reopened;
     if (json === true) printJson({ type: 'result', ok: true, ...value });
     else {
-      print(`${paint.green('✓')} ${visibleLine(folder.name)}: ${visibleLine(value.file)} was opened anew`);
+      print(`${paint.green('✓')} ${visibleLine(folder.name)}: ${visibleLine(value.file)} was reopened`);
       if (value.left.length > 0) tell(leftText(value.left));
     }
   }

@@ -135,12 +135,12 @@ export const RUN_OPTIONS = {
   }),
   stopDelay: timeRow(
     '--stop-delay <time>',
-    'how long a service that is being stopped still accepts and serves, after it was told, before it drains',
+    'how long the service keeps accepting and serving after a stop is requested, before it drains',
     d.stopDelayMs,
   ),
   stopDelaySignal: row(
     '--stop-delay-signal <signal>',
-    'the signal that tells the service that a stop was asked for, at the beginning of --stop-delay',
+    'the signal that tells the service at the start of --stop-delay that a stop was requested',
     signal,
   ),
   unreadyPath: row(
@@ -167,7 +167,7 @@ export const RUN_OPTIONS = {
   checkInterval: timeRow('--check-interval <time>', 'time between two attempts', 500),
   hangTimeout: timeRow(
     '--hang-timeout <time>',
-    'how long a successor in probation may not respond',
+    'how long a successor in probation may go without responding',
     d.hangTimeoutMs,
   ),
   maxErrorRate: row(
@@ -195,7 +195,7 @@ export const RUN_OPTIONS = {
   waitReady: row('--wait-ready', "wait for process.send('ready') instead of for the listeners", onOff),
   restart: row(
     '--restart <when>',
-    'when to start a service again that exits by itself: always, on-failure or never',
+    'when to start the service again after it exits by itself: always, on-failure or never',
     word('always', 'on-failure', 'never'),
     { default: d.restart },
   ),
@@ -217,13 +217,13 @@ export const RUN_OPTIONS = {
   ),
   changeover: row(
     '--changeover <how>',
-    'overlap: the successor runs beside its predecessor through probation; exclusive: it starts after the predecessor has exited',
+    'overlap: the successor runs alongside its predecessor through probation; exclusive: it starts after the predecessor has exited',
     word('overlap', 'exclusive'),
     { default: d.changeover, applies: 'start' },
   ),
   keepReleases: row(
     '--keep-releases <n>',
-    'keep copies of this many releases beside their folder, to roll back to one that was overwritten',
+    'keep copies of this many releases next to their folder, to roll back to one that was overwritten',
     positive,
     { applies: 'switch' },
   ),

@@ -112,5 +112,5 @@ function consequences(kind: Kind, { view, restarts }: ServiceHistory): string {
     before === undefined
       ? 'the release before'
       : `the release before, last seen as “${text(before.release)}”,`;
-  return `No earlier generation stands by any more: ${release} is started again and takes over when it is ready. If it fails, ${who} serves on.`;
+  return `No earlier generation can resume: ${release} is started again and takes over when it is ready. If it fails, ${who} keeps serving.`;
 }

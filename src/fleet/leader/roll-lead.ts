@@ -215,7 +215,7 @@ export class RollLead {
   async #restore(trouble: string): Promise<boolean> {
     if (this.#roll === undefined || trouble.includes(NEWER)) throw new Error(trouble);
     this.#parts.log.warn(
-      `fleet: the roll of ${this.#parts.service} was written over (${trouble}) and is restored`,
+      `fleet: the roll of ${this.#parts.service} was overwritten (${trouble}) and is restored`,
     );
     return this.#write(this.#roll);
   }

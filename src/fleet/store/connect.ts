@@ -49,7 +49,7 @@ export async function packages(): Promise<
     return { ...transport, ...kv, ...jetstream };
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ERR_MODULE_NOT_FOUND') throw error;
-    const what = `a fleet needs the packages @nats-io/transport-node, @nats-io/jetstream and @nats-io/kv beside moult: ${(error as Error).message}`;
+    const what = `a fleet needs the packages @nats-io/transport-node, @nats-io/jetstream and @nats-io/kv, installed next to moult: ${(error as Error).message}`;
     throw new MoultError('MOULT_BAD_OPTION', what, { cause: error });
   }
 }

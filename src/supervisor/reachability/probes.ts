@@ -335,7 +335,7 @@ function givenUp(): MoultError {
 }
 
 function acceptedBy(listener: string, { number, servicePid }: GenerationProcess): string {
-  return `a connection to ${listener} was accepted by generation ${number} (process ${servicePid}), which must not accept any more`;
+  return `a connection to ${listener} was accepted by generation ${number} (process ${servicePid}), which no longer serves`;
 }
 
 // Who listens, and is refused in the name of, is not found from here: a rule of a firewall, or another device, is in between.

@@ -224,7 +224,7 @@ export class RestartAttempt {
     const { servicePid: pid = -1, exit } = this.#predecessor ?? {};
     const room = exit === undefined && pid > 0 ? descriptorRoom(pid) : undefined;
     if (room !== undefined && room.free <= 0)
-      return `the predecessor (process ${pid}) has none left of the ${room.limit} descriptors that it may open, and lets nobody in`;
+      return `the predecessor (process ${pid}) has used all ${room.limit} descriptors that it may open, so the successor cannot connect to it`;
     return output.some((line) => /\bEMFILE\b/.test(line))
       ? 'it may open no more descriptors (EMFILE)'
       : undefined;

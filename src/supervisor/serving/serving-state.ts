@@ -111,7 +111,7 @@ export class ServingState {
     const { generations, options, log } = this.#parts;
     const other = generations.current?.number;
     const beside = other === undefined ? "another supervisor's" : `generation ${other}`;
-    log.warn(`generation ${generation.number} serves beside ${beside}, and is retired`);
+    log.warn(`generation ${generation.number} serves at the same time as ${beside}, and is told to drain`);
     generation.hasServed();
     generation.isEnding = true;
     generation.isSecond = true;

@@ -213,10 +213,10 @@ describe('a look from outside', () => {
     const [predecessor, one] = [new Stand(1), new Stand(2, elsewhere(later))];
     for (const each of [predecessor, one]) living.add(each);
     server.on('connection', (socket) => predecessor.accepts(socket));
-    assert.match(await look(one), /accepted by generation 1 \(process \d+\), which must not accept any more/);
+    assert.match(await look(one), /accepted by generation 1 \(process \d+\), which no longer serves/);
     // Of one that does not tell the kernel knows.
     server.removeAllListeners('connection');
-    assert.match(await look(one), /accepted by generation 1 \(process \d+\), which must not accept any more/);
+    assert.match(await look(one), /accepted by generation 1 \(process \d+\), which no longer serves/);
   });
 
   tidy('says which process accepts that is not of the service', async (later) => {
