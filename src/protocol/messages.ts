@@ -558,7 +558,10 @@ export const schemas = {
     accepted: v.optional(v.pipe(v.array(v.object({ name, connections: count })), v.maxLength(MAX_LISTENERS))),
     /** The processes that accept on those of them on which worker threads or other processes of the service do. */
     processes: v.optional(
-      v.pipe(v.array(v.object({ name, pids: v.array(count) })), v.maxLength(MAX_LISTENERS)),
+      v.pipe(
+        v.array(v.object({ name, pids: v.pipe(v.array(count), v.maxLength(MAX_LISTENERS)) })),
+        v.maxLength(MAX_LISTENERS),
+      ),
     ),
   }),
   seen: v.object({ id: count, listener: name }),
