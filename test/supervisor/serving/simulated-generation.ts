@@ -1,7 +1,7 @@
 import { MoultError } from '#moult/errors.js';
 import { type HandoverEvent, type HandoverState, next, step } from '#moult/lifecycle/handover-states.js';
 import type { Exit } from '#moult/os/processes/process.js';
-import type { Settings } from '#moult/protocol/messages.js';
+import type { Message, Settings } from '#moult/protocol/messages.js';
 import { OutputTail } from '#moult/supervisor/output/output-tail.js';
 import { GenerationProcess, type Lifeline } from '#moult/supervisor/process/generation-process.js';
 import type { Release } from '#moult/supervisor/releases/release.js';
@@ -18,12 +18,14 @@ type Said = { type: string } & Record<string, unknown>;
  */
 export class SimulatedService {
   readonly number: number;
-  readonly ours: End;
-  readonly theirs: End;
+  ours!: End;
+  theirs!: End;
   /** How it ended; it is the supervisor's to hear of that later. */
   readonly exited: Promise<Exit>;
   isAlive = true;
   accepts = false;
+  /** Whether it has said hello to a supervisor. */
+  hasMet = false;
   state: HandoverState = 'serving';
   /** Whether it has told its predecessor, or its supervisor, that it is ready. */
   isReady = false;
@@ -35,16 +37,21 @@ export class SimulatedService {
   predecessor: SimulatedService | undefined;
   #isRetiring = false;
   #isForeign = false;
+  #isHeard = true;
   #ended: Exit | undefined;
   #hear!: (exit: Exit) => void;
 
   constructor(number: number) {
     this.number = number;
-    // No process can have such a number.
-    [this.ours, this.theirs] = End.pair(2 ** 30, 2 ** 30 + number);
     this.exited = new Promise((resolve) => {
       this.#hear = resolve;
     });
+    this.#open();
+  }
+
+  #open(): void {
+    // No process can have such a number.
+    [this.ours, this.theirs] = End.pair(2 ** 30, 2 ** 30 + this.number);
     for (const type of ['direct-output', 'stopping', 'withdraw', 'inherit', 'serving', 'refused'])
       this.theirs.on(type, () => {});
     this.#on('ask-state', ({ id }) =>
@@ -57,6 +64,19 @@ export class SimulatedService {
     this.#on('confirm', () => this.#confirm());
     this.#on('commit', () => this.#begin());
     this.#on('retire', () => this.retire());
+  }
+
+  /** Its supervisor has ended: nobody hears what it says until it comes back to the next one. */
+  loses(): void {
+    for (const end of [this.ours, this.theirs]) end.close();
+    this.#open();
+    this.#isHeard = false;
+  }
+
+  /** It comes back to another supervisor. @returns how it stands, as its hello says. */
+  comesBack(): NonNullable<Message<'hello'>['rejoin']> {
+    this.#isHeard = true;
+    return { state: this.state, accepting: this.accepts, epoch: 1, successor: this.expected ?? null };
   }
 
   /** Its supervisor may hear of its end. */
@@ -248,7 +268,7 @@ export class SimulatedService {
   }
 
   #say(message: Said): void {
-    if (this.isAlive) this.theirs.send(message as never);
+    if (this.isAlive && this.#isHeard) this.theirs.send(message as never);
   }
 }
 
@@ -257,6 +277,8 @@ export class SimulatedGeneration extends GenerationProcess {
   readonly service: SimulatedService;
   /** It says hello. */
   connects: () => void = () => {};
+  /** Whether its supervisor has ended, and can do nothing to it. */
+  isLost = false;
 
   constructor(service: SimulatedService, release: Release, settings: Settings) {
     const tree = { pid: 2 ** 30 + service.number, exited: service.exited, output: new OutputTail() };
@@ -269,12 +291,14 @@ export class SimulatedGeneration extends GenerationProcess {
   }
 
   override signalService(): void {
+    if (this.isLost) return;
     // A service that gets its stop signal drains, or ends at once where it does not serve.
     if (this.service.accepts) this.service.retire();
     else this.service.ends({ code: 0, signal: null });
   }
 
   override kill(): void {
+    if (this.isLost) return;
     this.service.ends({ code: null, signal: 'SIGKILL' });
   }
 }

@@ -19,8 +19,8 @@ import { SimulatedGeneration, SimulatedService } from './simulated-generation.js
 
 /*
  * A real slot of a supervisor, with all that decides in it, over simulated services: their messages arrive, their ends are
- * heard of, and the clock moves only when the model says so. Another supervisor may take over. The model asks the
- * services who accepts; it does not believe the state machine.
+ * heard of, and the clock moves only when the model says so. Its supervisor may be killed, and the next one adopts them;
+ * another supervisor may take over. The model asks the services who accepts; it does not believe the state machine.
  */
 
 /** Of each kind of sequence; SLOT_RUNS makes it more. */
@@ -49,6 +49,8 @@ const commands = [
   'take over',
   'other goes on',
   'other ends',
+  'supervisor dies',
+  'come back',
   'stop',
   'connect',
   'ready',
@@ -129,17 +131,21 @@ class OtherSupervisor {
   }
 }
 
+type Surroundings = Pick<SlotSurroundings, 'held' | 'folder' | 'log' | 'check'>;
+
 class World {
-  readonly slot: Slot;
-  readonly shutdown: Shutdown;
-  readonly generations: SimulatedGeneration[] = [];
+  slot!: Slot;
+  shutdown!: Shutdown;
+  generations: SimulatedGeneration[] = [];
   readonly wrong: string[] = [];
   readonly restarts: Promise<unknown>[] = [];
   other: OtherSupervisor | undefined;
   /** The generation of another supervisor, from which this one takes over. */
   readonly foreign: SimulatedService | undefined;
-  readonly #incoming: IncomingTakeover | undefined;
-  #unsettled = 0;
+  #incoming: IncomingTakeover | undefined;
+  #asked = { unsettled: 0 };
+  /** Of the supervisor that lives. */
+  #around: unknown;
   /** How many of the next starts fail. */
   #toFail = 0;
   /** Of revivals that followed each other: how many, and when the last one was. */
@@ -149,8 +155,34 @@ class World {
 
   /** @param arrives whether it takes over from another supervisor; else it starts its first generation. */
   constructor(arrives: boolean) {
+    const surroundings = this.#open();
+    if (!arrives) {
+      this.slot.begin({ ...release });
+      return;
+    }
+    this.foreign = new SimulatedService(1);
+    this.foreign.servesAlready();
+    const { slot, shutdown } = this;
+    const { held, folder, log, check } = surroundings;
+    const own = { held, shutdown, connectionRouter: {}, folder, log, check };
+    const incoming = new IncomingTakeover({ ...slot, ...own } as unknown as ConstructorParameters<
+      typeof IncomingTakeover
+    >[0]);
+    this.#incoming = incoming;
+    const giver = { sharesFolder: false, control: '/nowhere/control', folder: '/nowhere' } as Giver;
+    const offer = {
+      channel: this.foreign.ours,
+      ...{ generation: 1, lastNumber: 1, epoch: 1, saysReady: false, name: 'other', door: '/nowhere/g1' },
+      inherited: { listeners: [], descriptors: [] },
+    } as unknown as NonNullable<ReturnType<Giver['ask']>>;
+    // As in a start that has failed.
+    incoming.begin(giver, offer, { ...release }).catch(() => shutdown.finish(1));
+  }
+
+  /** A supervisor begins. */
+  #open(): Surroundings {
     const note = (text: unknown) => {
-      if (String(text).includes('a bug in moult')) this.wrong.push(String(text));
+      if (this.#around === around && String(text).includes('a bug in moult')) this.wrong.push(String(text));
     };
     const log = { debug: note, info: note, warn: note, error: note };
     const manager = {
@@ -178,9 +210,11 @@ class World {
       settings: { renew: async () => ({ release: { ...release }, revert: () => {} }) },
       options,
       maker: (listen: Slot['listen']) => ({
-        start: (number: number, what: Release, settings: Settings) =>
-          this.#start(number, what, settings, listen),
-        adopt: () => assert.fail('nothing is adopted'),
+        start: (number: number, what: Release, settings: Settings) => {
+          if (this.#around !== around) throw new Error('this supervisor has ended');
+          return this.#start(number, what, settings, listen);
+        },
+        adopt: () => assert.fail('what is adopted is made by the model'),
       }),
       numbers: new GenerationNumbers(),
       held,
@@ -194,34 +228,17 @@ class World {
       moved: () => {},
     };
     const { journal } = around;
-    const parts = { slots: () => [this.slot], held, manager, options, journal, log };
+    const own: Slot[] = [];
+    const parts = { slots: () => own, held, manager, options, journal, log };
+    this.#around = around;
     this.shutdown = new Shutdown(parts as unknown as ConstructorParameters<typeof Shutdown>[0]);
     this.slot = new Slot({ ...around, shutdown: this.shutdown } as unknown as SlotSurroundings);
+    own.push(this.slot);
     this.shutdown.ended.then(() => {
-      this.isOver = true;
+      if (this.#around === around) this.isOver = true;
     });
-    if (!arrives) {
-      this.slot.begin({ ...release });
-      return;
-    }
-    this.foreign = new SimulatedService(1);
-    this.foreign.servesAlready();
-    const { slot, shutdown } = this;
-    const own = { held, shutdown, connectionRouter: {}, folder: around.folder, log, check: around.check };
-    const incoming = new IncomingTakeover({ ...slot, ...own } as unknown as ConstructorParameters<
-      typeof IncomingTakeover
-    >[0]);
-    this.#incoming = incoming;
-    const giver = { sharesFolder: false, control: '/nowhere/control', folder: '/nowhere' } as Giver;
-    const offer = {
-      channel: this.foreign.ours,
-      ...{ generation: 1, lastNumber: 1, epoch: 1, saysReady: false, name: 'other', door: '/nowhere/g1' },
-      inherited: { listeners: [], descriptors: [] },
-    } as unknown as NonNullable<ReturnType<Giver['ask']>>;
-    // As in a start that has failed.
-    incoming.begin(giver, offer, { ...release }).catch(() => shutdown.finish(1));
+    return around as unknown as Surroundings;
   }
-
   get state(): ServiceState {
     return this.slot.generations.machine.state;
   }
@@ -243,7 +260,51 @@ class World {
 
   /** Whether everything that was asked for has been answered. */
   get isSettled(): boolean {
-    return this.#unsettled === 0;
+    return this.#asked.unsettled === 0;
+  }
+
+  /** The supervisor is killed, and the next one adopts what lives. */
+  #dies(): void {
+    const left = this.generations.filter(({ service }) => service.isAlive);
+    const { lastNumber, epoch } = this.slot.generations;
+    for (const one of this.generations) one.isLost = true;
+    for (const { service } of left) service.loses();
+    // Nobody answers what was asked of it.
+    this.#asked = { unsettled: 0 };
+    this.#revivals = { count: 0, lastMs: 0 };
+    this.isStopped = false;
+    this.#toFail = 0;
+    this.#open();
+    const { slot } = this;
+    slot.generations.countOn(lastNumber, epoch);
+    this.generations = left.map((one) => this.#adopted(one));
+    if (left.length === 0) slot.begin({ ...release });
+    else slot.adoption.allBack(this.generations);
+  }
+
+  /** As the journal tells of it. */
+  #adopted(before: SimulatedGeneration): SimulatedGeneration {
+    const { slot } = this;
+    const { service } = before;
+    const what = { ...release };
+    const one = new SimulatedGeneration(service, what, slot.generations.settings(false));
+    one.isProved = before.isProved;
+    if (one.isProved) slot.releases.proved(what);
+    one.isAdopted = true;
+    one.hadServed = before.hadServed || before.servingSince !== undefined;
+    one.connects = () => {
+      if (one.lifeline !== undefined || !service.isAlive) return;
+      one.attach(one.channel);
+      slot.listen(one, one.channel);
+      const standing = service.comesBack();
+      service.theirs.send({ type: 'door', path: `/g${one.number}`, looks: true } as never);
+      // One that had not met a supervisor says hello for the first time.
+      if (service.hasMet) slot.adoption.rejoin(one, standing);
+      service.hasMet = true;
+    };
+    slot.generations.addForeign(one);
+    slot.generations.machine.on('adopt');
+    return one;
   }
 
   #start(number: number, what: Release, settings: Settings, listen: Slot['listen']): SimulatedGeneration {
@@ -256,6 +317,7 @@ class World {
     const generation = new SimulatedGeneration(service, what, settings);
     this.generations.push(generation);
     generation.connects = () => {
+      service.hasMet = true;
       generation.attach(generation.channel);
       listen(generation, generation.channel);
       service.theirs.send({ type: 'door', path: `/g${number}`, looks: true } as never);
@@ -291,11 +353,12 @@ class World {
   }
 
   #ask(doing: () => Promise<unknown>): void {
-    this.#unsettled += 1;
+    const asked = this.#asked;
+    asked.unsettled += 1;
     doing()
       .catch(() => {})
       .finally(() => {
-        this.#unsettled -= 1;
+        asked.unsettled -= 1;
       });
   }
 
@@ -332,6 +395,13 @@ class World {
         return;
       case 'other ends':
         this.other?.ends();
+        return;
+      case 'supervisor dies':
+        // What another supervisor takes over from it meanwhile is tried with real processes.
+        if (this.other === undefined && this.foreign === undefined && !this.isOver) this.#dies();
+        return;
+      case 'come back':
+        for (const one of living) if (one.isAdopted) one.connects();
         return;
       case 'stop':
         this.isStopped = true;
@@ -409,6 +479,7 @@ class World {
     for (let round = 0; round < 60; round += 1) {
       for (const command of [
         'connect',
+        'come back',
         'tell all',
         'hear all',
         'ready',
@@ -577,6 +648,14 @@ const plays: Readonly<Record<string, () => Promise<void>>> = {
   'does so where it takes over from another supervisor, and something comes in between': () =>
     playMixed(['hear all', ...takesOver, ...confirmed, ...handover], true),
 
+  'does so where its supervisor is killed, and something comes in between': () =>
+    playMixed([
+      ...[...begin, ...handover],
+      ...steps('supervisor dies, come back, tell all, hear all, go on, tell all'),
+      ...[...confirmed, ...handover],
+      ...steps('roll back, supervisor dies, hear all, go on, come back, tell all'),
+    ]),
+
   'does so where another supervisor takes over, and something comes in between': () => {
     const talk = Array.from({ length: 12 }, () => steps('other goes on, hear all, go on, tell all')).flat();
     return playMixed([...begin, 'take over', ...talk, ...confirmed, ...talk]);
@@ -591,6 +670,7 @@ if (playedHere === undefined) {
   });
 } else {
   mock.timers.enable({ apis: ['setTimeout', 'setInterval', 'Date'] });
+  performance.now = () => Date.now();
   await playedHere();
   if (process.env.SLOT_RUNS !== undefined) console.log(asked, [...reached].join(' '));
   mock.timers.reset();
