@@ -168,10 +168,12 @@ export class TimersRunner<T> implements Runner, Timers<T> {
 
   #fire(id: string, { data, dueMs, setAtMs }: Waiting<T>): void {
     this.#armed.delete(id);
+    const epoch = this.#epoch;
+    // It begins before the other generation hears that it is gone: if this process is killed in between, it runs once more
+    // there, and not nowhere.
+    this.#running.run((signal) => this.#run(id, data, { at: new Date(dueMs), signal, epoch }));
     // One that is set anew elsewhere at this moment is another one.
     this.piece.isGone(id, setAtMs, monotonicMs());
     this.#waiting.delete(id);
-    const epoch = this.#epoch;
-    this.#running.run((signal) => this.#run(id, data, { at: new Date(dueMs), signal, epoch }));
   }
 }
