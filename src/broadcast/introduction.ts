@@ -48,6 +48,8 @@ export function beginTogether(
       isFresh || (theirs.first && origin === theirs.id) || (ours.first && known === undefined);
     if (isNews && isBeginning && origin !== ours.id)
       history.beginAt(origin, seq, Math.min(seq, kept.get(origin) ?? seq));
+    // Of one that has sent nothing yet all is for this side: another one that answers later may be further with it.
+    else if (isBeginning && known === undefined) history.positions.set(origin, seq);
   }
   if (!history.positions.has(theirs.id)) history.positions.set(theirs.id, 0);
   if (!theirs.first) return theirs.heard;

@@ -65,4 +65,24 @@ describe('broadcasts over any order of what may happen', () => {
     ];
     assert.deepEqual(await play(order), []);
   });
+
+  // Seed 207: one that joins two has heard from the first that the second had sent nothing, and has a client from there.
+  it('come to one that has joined the first of two, whenever the second answers', async () => {
+    const order: Order = [
+      ['start', 0, 0],
+      ['start', 7, 0],
+      ['scale', 1, 0],
+      ['introduce', 0, 11],
+      ['deliver', 17, 0],
+      ['deliver', 0, 1],
+      ['deliver', 0, 0],
+      ['send', 13, 0],
+      ['introduce', 0, 0],
+      ['move', 0, 13],
+      ['send', 0, 0],
+      ['introduce', 0, 0],
+      ['deliver', 1, 0],
+    ];
+    assert.deepEqual(await play(order), []);
+  });
 });
