@@ -25,6 +25,8 @@ type DoorQuestion = import('../threads/mark.js', { with: { 'resolution-mode': 'i
 
 /** Tells worker threads that their process runs under moult; see threads/mark.ts. */
 const MARK = 'moult';
+/** Tells them where the paths of listeners are kept: they remove them as the main thread does. */
+const FOLDER = 'moult.folder';
 /** As in os/libc.ts: how a service finds the package by which it calls libc. */
 const KOFFI = 'moult.koffi';
 /** As in threads/mark.ts, which is not loaded until it is needed. */
@@ -60,11 +62,15 @@ function watch(): void {
   const { env } = process;
   if (!threads.isMainThread) {
     const mark = threads.getEnvironmentData(MARK);
+    const folder = threads.getEnvironmentData(FOLDER);
+    if (typeof folder === 'string') paths.keepPaths(folder);
     if (mark instanceof SharedArrayBuffer) watchThread(mark);
     return;
   }
   if (!env.MOULT_SUPERVISOR || cluster.isWorker) return;
-  paths.keepPaths(path.dirname(env.MOULT_SUPERVISOR));
+  const folder = path.dirname(env.MOULT_SUPERVISOR);
+  paths.keepPaths(folder);
+  threads.setEnvironmentData(FOLDER, folder);
   const shut = new SharedArrayBuffer(4);
   threads.setEnvironmentData(MARK, shut as unknown as Parameters<typeof threads.setEnvironmentData>[1]);
   if (env.MOULT_KOFFI) threads.setEnvironmentData(KOFFI, env.MOULT_KOFFI);

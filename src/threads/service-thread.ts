@@ -30,6 +30,7 @@ import { giveToServer, isPlainHttp, requestsInFlight, socketOn } from '../node/h
 import type { BindRequest } from '../node/listening/bind-hook.js';
 import type { ListenRequest } from '../node/listening/listen-hook.js';
 import { beforeAccepting } from '../node/listening/listening-handle.js';
+import { decidePaths } from '../node/path-decision.js';
 import { isHttps, watchTlsSockets } from '../node/tls-sockets.js';
 import { closeDescriptor } from '../os/descriptors/descriptor.js';
 import { SocketLinks } from '../os/unix-sockets/socket-links.js';
@@ -108,6 +109,7 @@ export class ServiceThread implements Movables {
     // What other threads accept on too is closed for good by the main thread alone.
     const links = member === undefined ? undefined : new SocketLinks(dirname(mainDoor));
     this.listeners = new ListenerRegistry(!accepts, events, true, links);
+    if (member === undefined) decidePaths(this.listeners.decide);
     this.connections = new ConnectionTracker((server) => this.listeners.of(server) !== undefined);
     this.connections.start();
     moveProxied();

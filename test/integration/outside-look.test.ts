@@ -89,7 +89,8 @@ describe('the look from outside', () => {
         const before = String((await service.current()).pid);
         await deploy(`whenServing(() => { ${then} });`);
         const failing = service.failingRestart('--wait=confirmed');
-        await until('it has taken over', async () => (await service.status()).restarts === 1);
+        const whoAnswers = () => askOnce({ host: '127.0.0.1', port: ports[0] });
+        await until('it has taken over', async () => (await whoAnswers()) !== before);
         await go();
         const error = await failing;
         assert.equal(error.code, 'MOULT_NOT_REACHED');
@@ -103,7 +104,7 @@ describe('the look from outside', () => {
   }
 
   it('undoes a restart when something else took the path, and says what and since when', async () => {
-    await withRelease('3s', async ({ service, socket }) => {
+    await withRelease('5s', async ({ service, socket }) => {
       const failing = service.failingRestart('--wait=confirmed');
       await until('it has taken over', async () => (await service.status()).restarts === 1);
       const other = createServer().listen(`${socket}.other`);

@@ -128,20 +128,60 @@ describe('a service in slots', () => {
   it('goes back in all slots where one fails in its probation', async () => {
     await withFolder(async (folder) => {
       const link = path.join(folder, 'current.mjs');
+      const fail = path.join(folder, 'fail');
       const broken = path.join(folder, 'broken.mjs');
       await writeFile(
         broken,
-        `await import(${JSON.stringify(fixture('http.cjs'))});\nif (process.env.MOULT_SLOT === '2') setTimeout(() => process.exit(7), 1500);\n`,
+        `await import(${JSON.stringify(fixture('http.cjs'))});
+        const isBad = () => process.env.MOULT_SLOT === '2' && process.getBuiltinModule('node:fs').existsSync(${JSON.stringify(fail)});
+        setInterval(() => isBad() && process.exit(7), 20);`,
       );
       await pointAt(link, fixture('http.cjs'));
       await withService({ ...plain, command: [link] }, async (service) => {
         const before = (await whenAllServe(service, 3)).map(({ generation }) => generation);
         await pointAt(link, broken);
         await service.restart('--surge', '2');
+        await writeFile(fail, '');
         await until('the predecessors serve in every slot', async () => {
           const now = (await serving(service)).map(({ generation }) => generation);
           return now.join() === before.join();
         });
+      });
+    });
+  });
+
+  it('stops a roll, and goes back in all slots, where one fails in its probation before all are replaced', async () => {
+    await withFolder(async (folder) => {
+      const link = path.join(folder, 'current.mjs');
+      const broken = path.join(folder, 'broken.mjs');
+      const [fail, go] = [path.join(folder, 'fail'), path.join(folder, 'go')];
+      await writeFile(
+        broken,
+        `import { existsSync } from 'node:fs';
+        while (process.env.MOULT_SLOT === '2' && !existsSync(${JSON.stringify(go)})) await new Promise((then) => setTimeout(then, 20));
+        await import(${JSON.stringify(fixture('http.cjs'))});
+        const isBad = () => process.env.MOULT_SLOT === '0' && existsSync(${JSON.stringify(fail)});
+        setInterval(() => isBad() && process.exit(7), 20);`,
+      );
+      await pointAt(link, fixture('http.cjs'));
+      const runOptions = [...plain.runOptions, '--probation', '60s'];
+      await withService({ command: [link], runOptions }, async (service) => {
+        const numbers = async () => (await serving(service)).map(({ generation }) => generation);
+        const before = (await whenAllServe(service, 3)).map(({ generation }) => generation);
+        await pointAt(link, broken);
+        const failing = service.failingRestart();
+        await service.logs(new RegExp(`took over from ${before[1]} `));
+        await writeFile(fail, '');
+        await service.logs(new RegExp(`was undone .*; generation ${before[0]} serves again`));
+        await writeFile(go, '');
+        const error = await failing;
+        assert.match(error.message, /^slot 0: /);
+        assert.deepEqual(error.details?.slots, [
+          { slot: 0, result: 'failed' },
+          { slot: 1, result: 'undone' },
+          { slot: 2, result: 'undone' },
+        ]);
+        assert.deepEqual(await numbers(), before);
       });
     });
   });

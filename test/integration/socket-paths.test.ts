@@ -107,6 +107,39 @@ describe('the path of a Unix listener leads to whoever serves, always, when the 
     });
   });
 
+  it('removes it in a worker thread before that listens', async () => {
+    await withFolder(async (folder) => {
+      const socketPath = path.join(folder, 'app.sock');
+      const script = path.join(folder, 'service.cjs');
+      await writeFile(
+        script,
+        `const fs = require('node:fs');
+        const { Worker, isMainThread } = require('node:worker_threads');
+        const socketPath = ${JSON.stringify(socketPath)};
+        const remove = async () => {
+          fs.rmSync(socketPath, { force: true });
+          await fs.promises.unlink(socketPath).catch(() => {});
+        };
+        if (isMainThread) new Worker(__filename);
+        else remove().then(() => {
+          console.log('REMOVED', !fs.existsSync(socketPath));
+          require('node:http')
+            .createServer((_, response) => response.end(JSON.stringify({ generation: String(process.pid) })))
+            .listen(socketPath);
+        });`,
+      );
+      await withService({ command: [script] }, async (service) => {
+        await until('it has removed it', () => /REMOVED true/.test(service.output));
+        await neverRefused(socketPath, async () => {
+          const before = await askOnce({ socketPath });
+          await service.restart();
+          assert.match(service.output, /REMOVED false/);
+          assert.notEqual(await askOnce({ socketPath }), before);
+        });
+      });
+    });
+  });
+
   it('gives the socket another name for its clients, after it has removed that', async () => {
     const ways = [['hide', 'show'], ['show-callback'], ['show-promise'], ['hide', 'show-by-rename']];
     const [first = [], ...others] = ways;

@@ -107,8 +107,10 @@ export class GenerationProcess {
   #endedAt: number | undefined;
   #served!: () => void;
   #told!: (report: DrainReport | undefined) => void;
-  /** Whether the last look from outside has found it, and, where not, what clients find. */
-  found: { readonly isThere: boolean; readonly instead?: string } = { isThere: false };
+  /** Whether the last look from outside has found it, when, and, where not, what clients find. */
+  found: { readonly isThere: boolean; readonly instead?: string; readonly atMs?: number } = {
+    isThere: false,
+  };
   /** Whether it can tell connections of looks from those of clients. */
   looks = false;
   readonly #questions = new ServiceQuestions(this);

@@ -12,6 +12,9 @@ import type { LookAnswer } from '../process/service-questions.js';
 import { sharersOf } from './port-sharers.js';
 import { type Acceptance, Probes } from './probes.js';
 
+/** For so long counts what was found. */
+const FRESH_MS = 100;
+
 /** What was found. */
 export interface Look {
   /** How many listeners were looked at. */
@@ -66,6 +69,15 @@ export class OutsideLook {
         this.#urgent -= 1;
       }
     });
+  }
+
+  /**
+   * The same where it was found just now: that counts still. What is said to be done may have taken longer than it took to look.
+   * @throws MOULT_NOT_REACHED
+   */
+  async anew(generation: GenerationProcess): Promise<void> {
+    const { isThere, atMs = 0 } = generation.found;
+    if (!isThere || performance.now() - atMs > FRESH_MS) await this.at(generation);
   }
 
   /**
@@ -138,7 +150,11 @@ export class OutsideLook {
           problems.push(`${item.name} was shut down: nobody accepts there`);
       }
       // Where somebody else may accept a connection, waiting for it tells no more.
-      problems.push(...(await probes.follow((name) => isOpen(name) && !sharers.problems.has(name))));
+      const found = await probes.follow((name) => isOpen(name) && !sharers.problems.has(name));
+      // It may have closed one while it was looked.
+      if (found.length > 0 && probes.said !== undefined)
+        problems.push(...missing(generation, this.#expected(generation), probes.said));
+      problems.push(...found);
       if (sharers.unseen.size > 0)
         problems.push(...sharersOf(items, held, this.#parts.living(), sharers.unseen).problems.values());
     } finally {
@@ -175,7 +191,7 @@ export class OutsideLook {
 }
 
 function found(generation: GenerationProcess, look: Look): Look {
-  generation.found = { isThere: true };
+  generation.found = { isThere: true, atMs: performance.now() };
   return look;
 }
 

@@ -97,6 +97,8 @@ export class Probes {
   /** How many connections the generation had accepted on a listener when it was asked last. */
   #accepted: ReadonlyMap<string, number> = new Map();
   #wake: () => void = () => {};
+  /** What the generation said last of itself. */
+  said: LookAnswer | undefined;
   /** How many could not be made: nothing is known of those listeners but what the generation says. */
   untried = 0;
   /** Fails when this look is given up. */
@@ -218,6 +220,7 @@ export class Probes {
     const said = one.look(probes, seen, withinMs);
     if (one !== this.#generation) return said;
     return said.then((told) => {
+      this.said = told;
       this.#accepted = new Map(told.accepted?.map(({ name, connections }) => [name, connections]));
       const acceptors = told.processes?.map(
         ({ name, pids }) => [name, pids.map((pid) => new Acceptor(pid))] as const,

@@ -10,6 +10,8 @@ import { ProbationMonitor } from './probation-monitor.js';
 interface Watched {
   /** Whether it was watched for the whole time. */
   wasWatched: boolean;
+  /** Why it was undone. */
+  failure?: MoultError;
   /** Settles when the successor is confirmed; rejects when the handover is undone. */
   readonly outcome: Promise<void>;
 }
@@ -142,6 +144,11 @@ export class Probation {
     if (period?.successor.number === number) await Promise.race([period.outcome, period.alone]);
   }
 
+  /** Why the generation of this number was undone, as far as that is remembered. */
+  failureOf(number: number): MoultError | undefined {
+    return this.#watched.get(number)?.failure;
+  }
+
   /**
    * Settles when the generation of this number has been watched for the whole time, and has not failed.
    * @throws why it failed, or why it was not watched for so long.
@@ -257,6 +264,7 @@ export class Probation {
     period.watch.stop();
     period.limit?.clear();
     period.watched.wasWatched ||= performance.now() - period.beganMs >= this.#options.probationMs - EARLY_MS;
+    if (error !== undefined) period.watched.failure = error;
     period.settle(error);
   }
 

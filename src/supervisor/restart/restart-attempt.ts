@@ -22,6 +22,7 @@ export class RestartAttempt {
   readonly #toCommitMs: number;
   readonly #record: RestartRecord;
   readonly #look: () => Promise<Look>;
+  readonly #lookAnew: () => Promise<void>;
   readonly #undoBy: Generations['undo'];
   /** What was seen from outside since the commit: nothing, while it is not known, or what is wrong. */
   #seen: Promise<MoultError | undefined> | undefined;
@@ -41,9 +42,11 @@ export class RestartAttempt {
     onStage: (event: StageEvent) => void,
     undo: Generations['undo'],
     look: () => Promise<Look> = async () => ({ looked: 0, lookMs: 0 }),
+    lookAnew: () => Promise<void> = async () => {},
   ) {
     this.#undoBy = undo;
     this.#look = look;
+    this.#lookAnew = lookAnew;
     this.#toCommitMs = toCommitMs;
     this.successor = successor;
     this.#predecessor = predecessor;
@@ -139,9 +142,19 @@ export class RestartAttempt {
     return this.#seen;
   }
 
+  // Connections may have moved for long since it was looked: its service may have closed a listener meanwhile.
+  async #lookLast(): Promise<MoultError | undefined> {
+    const wrong = await this.#lookFromOutside();
+    if (wrong !== undefined || this.#isSettled) return wrong;
+    return this.#lookAnew().then(
+      () => undefined,
+      (error) => asMoultError(error, 'MOULT_NOT_REACHED'),
+    );
+  }
+
   // It is said to have succeeded only when somebody has looked.
   #succeed(): void {
-    this.#lookFromOutside().then((wrong) => {
+    this.#lookLast().then((wrong) => {
       if (this.#isSettled) return;
       if (wrong !== undefined) {
         this.#undo(wrong);

@@ -264,6 +264,7 @@ export class RestartService {
       (event) => this.#tell(event),
       (...who) => generations.undo(...who),
       () => look.at(successor),
+      () => look.anew(successor),
     );
     this.#handover = handover;
     try {

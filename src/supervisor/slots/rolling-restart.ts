@@ -35,7 +35,7 @@ export interface RolledBack {
 interface RollingRestartParts {
   readonly slots: Slots;
   readonly scaling: Scaling;
-  readonly look: Pick<OutsideLook, 'at'>;
+  readonly look: Pick<OutsideLook, 'at' | 'anew'>;
   readonly shutdown: Pick<Shutdown, 'hasBegun' | 'assertNotBegun'>;
   readonly settings: Pick<ServiceSettings, 'renew' | 'options' | 'keepSlots'>;
   readonly log: Logger;
@@ -47,6 +47,12 @@ interface Replaced {
   readonly summary: SlotSummary;
   /** What it ran before. */
   readonly before: Release | undefined;
+}
+
+/** One that was replaced, and failed before all were. */
+interface Failed {
+  readonly slot: Slot;
+  readonly error: MoultError;
 }
 
 type Work =
@@ -143,15 +149,18 @@ export class RollingRestart {
       const outcomes = await Promise.allSettled(next.map((slot) => this.#replace(slot, request, release)));
       for (const one of outcomes) if (one.status === 'fulfilled') replaced.push(one.value);
       const failure = outcomes.find((one) => one.status === 'rejected');
-      if (failure === undefined) continue;
-      const failed = next.filter((_, i) => outcomes[i]?.status === 'rejected');
-      throw await this.#stopped(asMoultError(failure.reason, 'MOULT_HANDOVER_ABORTED'), {
-        replaced,
-        failed,
-        waiting,
-        request,
-        change,
-      });
+      if (failure !== undefined) {
+        const failed = next.filter((_, i) => outcomes[i]?.status === 'rejected');
+        const error = asMoultError(failure.reason, 'MOULT_HANDOVER_ABORTED');
+        throw await this.#stopped(error, { replaced, failed, waiting, request, change });
+      }
+      // Meanwhile one that was replaced before may have failed in its probation.
+      const unseen = waiting.length === 0 ? await this.#lookAnew(replaced) : undefined;
+      const later = unseen ?? failedSince(replaced);
+      if (later === undefined) continue;
+      const others = replaced.filter(({ slot }) => slot !== later.slot);
+      const stopped = { replaced: others, failed: [later.slot], waiting, request, change };
+      throw await this.#stopped(later.error, stopped);
     }
     const summary = rollSummary(
       replaced.map((one) => one.summary),
@@ -162,6 +171,23 @@ export class RollingRestart {
     // A number that was changed by hand stays until the file has another one.
     if (count !== null && count !== before) await this.#scaleTo(count, before);
     return summary;
+  }
+
+  // The first ones were looked at when the roll began.
+  async #lookAnew(replaced: readonly Replaced[]): Promise<Failed | undefined> {
+    for (const one of replaced) {
+      const { slot } = one;
+      const { current } = slot.generations;
+      if (current === undefined || !isStill(one)) continue;
+      try {
+        await this.#parts.look.anew(current);
+      } catch (cause) {
+        const error = asMoultError(cause, 'MOULT_NOT_REACHED');
+        slot.probation.fail(current, error);
+        return { slot, error };
+      }
+    }
+    return undefined;
   }
 
   // All slots run the new release by now: where that one has something that no other slot takes, only the number stays.
@@ -356,6 +382,15 @@ export function recycling(because: string): RestartRequest {
 /** Whether a slot has what the roll gave it. */
 function isStill({ slot, summary }: Replaced): boolean {
   return !slot.isLeaving && slot.generations.current?.number === summary.generation;
+}
+
+/** Which of those that were replaced has failed in its probation since. */
+function failedSince(replaced: readonly Replaced[]): Failed | undefined {
+  for (const { slot, summary } of replaced) {
+    const error = slot.probation.failureOf(summary.generation);
+    if (error !== undefined) return { slot, error };
+  }
+  return undefined;
 }
 
 function releaseBefore({ probation, releases }: Slot): Release | undefined {

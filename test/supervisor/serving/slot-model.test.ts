@@ -219,7 +219,7 @@ class World {
       numbers: new GenerationNumbers(),
       held,
       kept: { isOn: false, asItWas: async (one: Release) => one, learn: () => {} },
-      look: { at: async () => ({ looked: 1, lookMs: 0 }), whenIdle: async () => ({}) },
+      look: { at: async () => ({ looked: 1, lookMs: 0 }), anew: async () => {}, whenIdle: async () => ({}) },
       manager,
       journal: { write: () => {}, read: () => [] },
       log,
