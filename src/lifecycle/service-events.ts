@@ -102,6 +102,8 @@ export type ServiceAction =
   | 'await-heir'
   /** Nothing: the predecessor says itself that it serves. */
   | 'await-predecessor'
+  /** Asks the successor that was to hand back whether it has: the predecessor may have served already, and not said so. */
+  | 'ask-successor'
   /** Ends those that were started to follow the one that was undone. */
   | 'call-off'
   /** Has the one that serves again leave: another supervisor's follows already. */

@@ -31,7 +31,7 @@ const elsewhere = ['adopt', 'settled', 'not-taken'] as const;
 const late = ['confirmed', 'undone', 'undo', 'failed', 'nobody-left'] as const;
 /** What is decided once it is known which of two supervisors has the service. */
 const decidedThere = ['done', 'crashed', 'crashed-in-probation', 'first-ended', 'adopt'] as const;
-const besidesTheOther = ['replace', 'serves', 'commits', ...decidedThere, ...besides] as const;
+const besidesTheOther = ['replace', 'serves', 'commits', ...decidedThere] as const;
 /** What generations may still do when what follows is no longer this slot's affair. */
 const anything = [
   'done',
@@ -150,10 +150,11 @@ export const serviceTable: Readonly<Record<ServiceState, Row>> = {
       keeps: 'serving',
       confirmed: 'serving',
       serves: 'serving',
+      'predecessor-ended': ['undoing', 'ask-successor'],
       ...endOfCurrent,
       ...over,
     },
-    ignores: ['undo', 'predecessor-ended', 'failed', 'nobody-left', 'adopt', 'other-ended', 'last-ended'],
+    ignores: ['undo', 'failed', 'nobody-left', 'adopt', 'other-ended', 'last-ended'],
   },
   resuming: {
     serves: 'nobody; the predecessor resumes',
@@ -251,18 +252,28 @@ export const serviceTable: Readonly<Record<ServiceState, Row>> = {
       'nobody-left': revive,
       ...over,
     },
-    ignores: [...besidesTheOther, 'confirmed', 'undone', 'failed', 'keeps'],
+    ignores: [...besidesTheOther, ...besides, 'give-way', 'confirmed', 'undone', 'failed', 'keeps'],
   },
   'giving-back': {
     serves: "nobody; another supervisor's generation resumes",
     on: {
       settled: 'serving',
       keeps: 'arrived',
+      'predecessor-ended': ['giving-back', 'ask-successor'],
       'crashed-with-heir': ['starting', 'await-heir'],
       'nobody-left': revive,
       ...over,
     },
-    ignores: [...besidesTheOther, 'confirmed', 'undone', 'failed', 'undo'],
+    ignores: [
+      ...besidesTheOther,
+      'other-ended',
+      'last-ended',
+      'revival-ended',
+      'confirmed',
+      'undone',
+      'failed',
+      'undo',
+    ],
   },
   passing: {
     serves: 'one generation; another supervisor takes over',
@@ -274,12 +285,12 @@ export const serviceTable: Readonly<Record<ServiceState, Row>> = {
       ...endOfCurrent,
       ...over,
     },
-    ignores: ['adopt', 'keeps', ...late, ...besides],
+    ignores: ['adopt', 'keeps', 'resumable', ...late, ...besides],
   },
   passed: {
     serves: "another supervisor's generation; ours can resume",
     on: { 'not-taken': 'serving', leave: 'leaving', ...endOfCurrent, ...over },
-    ignores: ['handed-on', 'adopt', ...late, ...besides],
+    ignores: ['handed-on', 'adopt', 'resumable', ...late, ...besides],
   },
   orphaned: {
     serves: "nobody; another supervisor's generation begins when it is ready",

@@ -43,6 +43,8 @@ export class Confirmation {
     if (successor?.predecessor !== undefined) held.handedOn(successor.predecessor.number);
     if (successor !== undefined) {
       successor.predecessor = undefined;
+      // Its predecessor was told so before it heard of an undo.
+      successor.isUndone = false;
       this.#prove(successor);
     }
     // It died in the same moment, when its predecessor was still thought able to resume.

@@ -43,7 +43,13 @@ interface Successors {
   commit(successor: GenerationProcess): void;
   /** It accepts, and there is nobody left to go back to. */
   goesOnAlone(predecessor: GenerationProcess, successor: GenerationProcess): void;
+  /** It was to hand back, and has not: it serves on. */
+  servesOn(successor: GenerationProcess): void;
 }
+
+/** How long a successor may take to answer how it stands, and how often it is asked. */
+const ANSWER_MS = 1000;
+const ASK_AGAIN_MS = 50;
 
 /** Decides what follows when a generation ends: its successor goes on, the last good release is started, or the service is over. */
 export class GenerationExits {
@@ -132,6 +138,10 @@ export class GenerationExits {
       if (!isKnown && isOpen) log.warn(`generation ${number} ${describeExit(exit)} while it was draining`);
       return;
     }
+    if (action === 'ask-successor') {
+      void this.#askSuccessor(generation, exit);
+      return;
+    }
     if (wasCurrent) generations.current = undefined;
     if (action === 'end') {
       const when = exit.notStarted === undefined ? ' before it was ready' : '';
@@ -155,6 +165,35 @@ export class GenerationExits {
     if (action === 'await-heir')
       log.error(`generation ${number} ${describeExit(exit)}; its successor takes over`);
     if (action === 'revive') crashRecovery.revive(generation, describeExit(exit));
+  }
+
+  // What a predecessor said just before it was killed may never be heard: with its word that it served again the service would
+  // stand still until its successor, which knows of it, has drained.
+  async #askSuccessor(predecessor: GenerationProcess, exit: Exit): Promise<void> {
+    const { generations } = this.#parts;
+    const { machine } = generations;
+    const successor = generations.current;
+    const isStill = () =>
+      generations.current === successor &&
+      successor?.isUndone &&
+      successor.exit === undefined &&
+      !machine.isOver;
+    while (successor !== undefined && isStill()) {
+      const { state } = (await successor.state(ANSWER_MS).catch(() => undefined)) ?? {};
+      if (!isStill()) return;
+      const hasHandedBack = state === 'draining' || state === 'ended';
+      // Of a take-over it is about to be known whose the service is.
+      if (hasHandedBack && !machine.is('giving-back')) {
+        successor.isEnding = true;
+        this.#follow(machine.on('crashed'), predecessor, exit, true);
+        return;
+      }
+      if (state !== undefined && state !== 'returning' && !hasHandedBack) {
+        this.#successors.servesOn(successor);
+        return;
+      }
+      await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN_MS));
+    }
   }
 
   /** Whether one starts, or would resume. */

@@ -49,6 +49,7 @@ export class ServingState {
     this.exits = new GenerationExits(parts, {
       commit: (successor) => this.#commit(successor),
       goesOnAlone: (predecessor, successor) => this.confirmation.goesOnAlone(predecessor, successor),
+      servesOn: (successor) => this.#servesOn(successor, parts.generations.epoch),
     });
   }
 

@@ -202,6 +202,11 @@ export class OutgoingTakeover {
     const { current } = generations;
     if (generations.machine.is('undoing'))
       throw new MoultError('MOULT_RESTART_IN_PROGRESS', 'the generation that serves is just handing back');
+    // Three supervisors would have a say in who serves.
+    if (generations.machine.is('arriving', 'arrived', 'giving-back')) {
+      const what = 'the service was just taken over from another supervisor, to which it may go back yet';
+      throw new MoultError('MOULT_RESTART_IN_PROGRESS', what);
+    }
     if (current?.door === undefined || !current.isReachable) {
       throw new MoultError('MOULT_NOT_SERVING', 'no generation here can hand over');
     }

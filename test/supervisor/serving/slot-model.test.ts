@@ -67,6 +67,7 @@ const commands = [
   'kill the current',
   'kill the newest',
   'kill the oldest',
+  'kill the predecessor',
   'leave by itself',
   'leave listeners',
   'moment',
@@ -384,7 +385,7 @@ class World {
         this.#ask(() => slot.probation.takeBack());
         return;
       case 'take over':
-        if (this.other !== undefined || current === undefined || this.foreign !== undefined) return;
+        if (this.other !== undefined || current === undefined) return;
         this.other = new OtherSupervisor(() => this.services, slot.generations.settings(false));
         slot.outgoingTakeover.receive(this.other.near as unknown as Channel);
         return;
@@ -457,6 +458,10 @@ class World {
       case 'kill the oldest':
         heard[0]?.ends({ code: 1, signal: null });
         return;
+      case 'kill the predecessor':
+        // The generation of another supervisor has none here.
+        current?.service?.predecessor?.ends({ code: null, signal: 'SIGKILL' });
+        return;
       case 'leave by itself':
         if (current?.isProved && current.isOurs) current.service.ends({ code: 0, signal: null });
         return;
@@ -519,7 +524,7 @@ function check(world: World, after: string): void {
     assert.equal(current, undefined, `after ${after} it is ${world.state}`);
 }
 
-async function play(sequence: readonly Command[], arrives = false): Promise<void> {
+async function worldAfter(sequence: readonly Command[], arrives = false): Promise<World> {
   End.unexpected = (what) => world.wrong.push(what);
   const world = new World(arrives);
   await turns();
@@ -528,6 +533,11 @@ async function play(sequence: readonly Command[], arrives = false): Promise<void
     await turns();
     check(world, command);
   }
+  return world;
+}
+
+async function play(sequence: readonly Command[], arrives = false): Promise<void> {
+  const world = await worldAfter(sequence, arrives);
   await world.rest();
   check(world, 'the rest');
   const who = world.accepting.map(({ number }) => number);
@@ -638,6 +648,35 @@ const plays: Readonly<Record<string, () => Promise<void>>> = {
         throw new Error(`${name}: ${cause.message}`, { cause });
       });
   },
+
+  'starts the next one at once where a predecessor ends as soon as it serves again': async () => {
+    const world = await worldAfter([
+      ...([...begin, ...handover, 'roll back', 'hear all', 'go on', 'kill the predecessor'] as const),
+      // Its successor only drains now; what it said itself is not read any more.
+      ...steps('reap, hear all, tell all, moment, hear all, tell all, moment'),
+    ]);
+    assert.equal(world.state, 'reviving');
+  },
+
+  'goes on with the successor at once where its predecessor ends before it has heard of an undo':
+    async () => {
+      const world = await worldAfter([
+        ...([...begin, ...handover, 'roll back', 'kill the predecessor'] as const),
+        ...steps('reap, hear all, tell all, moment, hear all, tell all, moment'),
+      ]);
+      assert.equal(world.state, 'serving');
+      assert.equal(world.slot.generations.current?.number, 2);
+    },
+
+  'ends with a service that has done what it was to do, whatever became of an undo that came too late':
+    async () => {
+      const world = await worldAfter([
+        ...begin,
+        ...handover,
+        ...steps('elapse, tell all, hear all, roll back, tell all, hear all, leave by itself, reap, moment'),
+      ]);
+      assert.equal(world.state, 'stopping');
+    },
 
   'does so where a handover has come far, and something comes in between': () =>
     playMixed([
