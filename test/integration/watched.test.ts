@@ -10,10 +10,9 @@ const PROBATION_MS = 1500;
 
 const THROWS = "throw new Error('no database')";
 
-/** How a release ends by itself: so long after its start, or when there is a file. */
+/** How a release ends by itself: when there is a file. */
 interface End {
-  readonly afterMs?: number;
-  readonly whenThereIs?: string;
+  readonly whenThereIs: string;
   readonly how?: string;
 }
 
@@ -24,8 +23,7 @@ const release = (name: string, end?: End) => `
     .listen(process.env.PORT, '127.0.0.1');
   ${end === undefined ? '' : endOf(end)}`;
 
-function endOf({ afterMs, whenThereIs, how = THROWS }: End): string {
-  if (whenThereIs === undefined) return `setTimeout(() => { ${how}; }, ${afterMs});`;
+function endOf({ whenThereIs, how = THROWS }: End): string {
   return `const look = setInterval(() => {
     if (require('node:fs').existsSync('${whenThereIs}')) { clearInterval(look); ${how}; }
   }, 10);`;
@@ -77,16 +75,21 @@ async function waiting(service: Supervised): Promise<void> {
 
 describe('moult restart --wait=confirmed', () => {
   it('fails for a release that ends within probation although nobody served before, and the last good one is back', async () => {
-    await withReleases(async ({ service, target, deploy }) => {
+    await withReleases(async ({ service, target, folder, deploy }) => {
       await waiting(service);
-      await deploy('bad', { afterMs: 400 });
-      const error = await service.failingRestart('--wait=confirmed');
+      const whenThereIs = path.join(folder, 'end');
+      await deploy('bad', { whenThereIs });
+      const failing = service.failingRestart('--wait=confirmed');
+      const isAnsweredBy = (name: string) => async () =>
+        (await askOnce(target).catch(() => '')).startsWith(name);
+      await until('it serves', isAnsweredBy('bad'));
+      await until('it is in probation', async () => (await service.current()).state === 'serving');
+      await writeFile(whenThereIs, '');
+      const error = await failing;
       assert.equal(error.code, 'MOULT_SUCCESSOR_LOST');
       assert.equal(error.serving, 'none');
-      await until('the last good release serves', async () =>
-        (await askOnce(target).catch(() => '')).startsWith('good'),
-      );
-    });
+      await until('the last good release serves', isAnsweredBy('good'));
+    }, LASTING_MS);
   });
 
   it('is answered at the end of probation, and not before, when nobody served before', async () => {
