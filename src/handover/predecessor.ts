@@ -314,7 +314,6 @@ export class Predecessor {
       return;
     }
     this.#step('elapsed');
-    this.#events.stage('verify', {});
     awaitLook(limit, this.#events, () => this.confirm());
   }
 

@@ -74,6 +74,14 @@ interface LogLine {
   readonly msg: string;
 }
 
+// Beside one that serves it is a predecessor that may still have to; alone, one that is not known to be reached yet.
+function accepting(generations: ServiceStatus['generations']): ServiceStatus['generations'] {
+  const found = generations.filter(({ state }) =>
+    ['serving', 'expecting', 'inheriting', 'ready'].includes(state),
+  );
+  return found.length > 0 ? found : generations.filter(({ state }) => state === 'verifying');
+}
+
 /** One `moult run` with a run folder of its own. Everything below it carries a mark, by which what is left is found. */
 export class Supervised {
   readonly process: ChildProcess;
@@ -243,12 +251,14 @@ export class Supervised {
 
   /** The generation that accepts now. */
   async current(): Promise<ServiceStatus['generations'][number]> {
-    const { generations } = await this.status();
-    const accepting = generations.filter((one) =>
-      ['serving', 'expecting', 'inheriting', 'ready'].includes(one.state),
-    );
-    // Beside one that serves it is a predecessor that may still have to; alone, one that is not known to be reached yet.
-    const found = accepting.length > 0 ? accepting : generations.filter(({ state }) => state === 'verifying');
+    // One that has no time to answer may accept; it is asked again.
+    const generations = await until('every generation answers', async () => {
+      const { generations } = await this.status();
+      return accepting(generations).length > 0 || generations.every(({ state }) => state !== 'silent')
+        ? generations
+        : undefined;
+    });
+    const found = accepting(generations);
     assert.equal(found.length, 1, `one generation accepts: ${JSON.stringify(generations)}`);
     return found[0] as ServiceStatus['generations'][number];
   }

@@ -28,6 +28,8 @@ export interface ConfirmationParts {
 export class Confirmation {
   readonly #parts: ConfirmationParts;
   readonly #exits: () => GenerationExits;
+  /** Those at which it is being looked from outside, before they are confirmed. */
+  readonly #looking = new Set<GenerationProcess>();
 
   constructor(parts: ConfirmationParts, exits: () => GenerationExits) {
     this.#parts = parts;
@@ -57,10 +59,15 @@ export class Confirmation {
     const successor = generations.numbered(number);
     if (successor === undefined) return;
     probation.elapsed(number);
+    // It asks again where it has not heard for long.
+    if (this.#looking.has(successor)) return;
+    this.#looking.add(successor);
     // It may have been undone meanwhile, and its predecessor be watching another one.
     const isStill = () => successor.predecessor === predecessor && !successor.isEnding;
     // One that an earlier supervisor started may have to come back first.
     const looked = successor.serves.then(() => look.at(successor));
+    const over = () => this.#looking.delete(successor);
+    looked.then(over, over);
     looked.then(
       () => isStill() && predecessor.lifeline?.send({ type: 'confirm' }),
       (error) => {
