@@ -37,7 +37,7 @@ export class Bench {
 
   /**
    * One run of the service: `messages` are sent, or more of them until `during` is over, which is called as often as
-   * there are parts, in the middle of each.
+   * there are parts, in the middle of each; its `handlers` says how many generations have handled a message.
    * @param probation of each restart, as `moult run` takes it.
    * @param isCut whether the broker is away meanwhile: what it has not confirmed comes again.
    * @returns what came of it, with everything that is not as promised as `problems`.
@@ -64,7 +64,11 @@ export class Bench {
       const stream = new Stream(await this.broker.producer(this.server.url), messages, perSecond);
       for (let part = 1; part <= parts; part += 1) {
         await stream.reaches(Math.floor((messages * (part - 0.5)) / parts));
-        await during({ service, part });
+        await during({
+          service,
+          part,
+          handlers: () => new Set(linesOf(log).map(({ generation }) => generation)).size,
+        });
       }
       const { sent, longestMs: producerMs } = await stream.end();
       const accepted = (await this.server.accepted()) - acceptedBefore;

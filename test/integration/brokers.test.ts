@@ -23,7 +23,12 @@ interface Terms {
   readonly perSecond: number;
   readonly parts?: number;
   readonly isCut?: boolean;
-  during?(run: { readonly service: Supervised; readonly part: number }): Promise<unknown>;
+  during?(run: {
+    readonly service: Supervised;
+    readonly part: number;
+    /** How many generations have handled a message. */
+    handlers(): number;
+  }): Promise<unknown>;
 }
 
 /** proofs/brokers/prove.mjs */
@@ -61,7 +66,12 @@ for (const file of readdirSync(FOLDER).sort()) {
           messages: 500,
           perSecond: PER_SECOND,
           parts: 3,
-          during: ({ service }) => service.restart('--wait=confirmed'),
+          // Messages come for as long as this takes, also after the last restart.
+          during: async ({ service, part, handlers }) => {
+            await until('each has handled one', () => handlers() === part);
+            await service.restart('--wait=confirmed');
+            await until('the next one handles, too', () => handlers() === part + 1);
+          },
         });
         assert.deepEqual(found.problems, []);
         assert.equal(found.generations, 4);
