@@ -20,14 +20,24 @@ function generation(number: number): { one: GenerationProcess; ends: () => void 
   return { one: one as unknown as GenerationProcess, ends };
 }
 
+/** Nothing is checked in it, and nobody takes anything back. */
+function probationOf(options: Partial<typeof defaultOptions> = {}): Probation {
+  return new Probation(
+    { ...defaultOptions, ...options },
+    async () => {},
+    () => {},
+  );
+}
+
+/** Three that serve one after the other. */
+function three(): [GenerationProcess, GenerationProcess, GenerationProcess] {
+  return [generation(1).one, generation(2).one, generation(3).one];
+}
+
 describe('a probation', () => {
   for (const first of ['predecessor', 'successor'] as const) {
     it(`is over when both have ended while one handed back, the ${first} first`, async () => {
-      const probation = new Probation(
-        defaultOptions,
-        async () => {},
-        () => {},
-      );
+      const probation = probationOf();
       const predecessor = generation(1);
       const successor = generation(2);
       probation.begin(successor.one, predecessor.one);
@@ -46,13 +56,8 @@ describe('a probation', () => {
   }
 
   it('is confirmed for who waits for it when the next one begins before its end was told', async () => {
-    const probation = new Probation(
-      defaultOptions,
-      async () => {},
-      () => {},
-    );
-    const [first, second, third] = [1, 2, 3].map((number) => generation(number).one);
-    assert.ok(first && second && third);
+    const probation = probationOf();
+    const [first, second, third] = three();
     probation.begin(second, first);
     const confirmed = probation.confirmed(2);
     probation.begin(third, second);
@@ -61,14 +66,8 @@ describe('a probation', () => {
   });
 
   it('that failed is no success for who asks when another one has begun in its slot', async () => {
-    const options = { ...defaultOptions, probationMs: 60_000 };
-    const probation = new Probation(
-      options,
-      async () => {},
-      () => {},
-    );
-    const [first, second, third] = [1, 2, 3].map((number) => generation(number).one);
-    assert.ok(first && second && third);
+    const probation = probationOf({ probationMs: 60_000 });
+    const [first, second, third] = three();
     probation.begin(second, first);
     probation.end(2, new MoultError('MOULT_SUCCESSOR_LOST', 'it has ended'));
     // It was started after the crash of that one.
@@ -79,14 +78,8 @@ describe('a probation', () => {
   });
 
   it('was watched for the whole time when its predecessor says so, though it was heard of late', async () => {
-    const options = { ...defaultOptions, probationMs: 60_000 };
-    const probation = new Probation(
-      options,
-      async () => {},
-      () => {},
-    );
-    const [first, second, third] = [1, 2, 3].map((number) => generation(number).one);
-    assert.ok(first && second && third);
+    const probation = probationOf({ probationMs: 60_000 });
+    const [first, second, third] = three();
     probation.begin(second, first);
     probation.elapsed(3);
     probation.elapsed(2);
