@@ -37,7 +37,12 @@ export class Audience {
   async hadOnce(texts: readonly string[]): Promise<void> {
     const missing = () =>
       this.heard.reduce((sum, one) => sum + texts.filter((text) => !one.has(text)).length, 0);
-    await until('everything has come', () => missing() === 0, 5000).catch(() => {});
+    const has = () => this.heard.reduce((sum, one) => sum + one.size, 0);
+    // However long it takes to read it all: what has not come when nothing comes any more is lost.
+    for (let before = -1; missing() > 0 && has() !== before; ) {
+      before = has();
+      await until('more has come', () => missing() === 0 || has() !== before, 5000).catch(() => {});
+    }
     const twice = this.heard.reduce(
       (sum, one) => sum + [...one.values()].reduce((more, count) => more + count - 1, 0),
       0,

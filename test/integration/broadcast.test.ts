@@ -122,7 +122,7 @@ describe('what is broadcast while clients move', () => {
 
   it('comes to every WebSocket once, also when a successor that stands still has much more to read than may wait', async () => {
     const folder = await mkdtemp(path.join(tmpdir(), 'moult-flood-'));
-    const [clients, count, bytes] = [16, 40, 512 * 1024];
+    const [clients, count, bytes] = [36, 40, 512 * 1024];
     assert.ok(count * bytes > MAX_WAITING_BYTES);
     const crowd = new Crowd();
     const options = {
