@@ -184,7 +184,7 @@ describe('a supervisor that was killed when the journal had lost lines', () => {
         rmSync(first.folder.path, { recursive: true });
         second = await Supervised.start({ command, runOptions, runtimeFolder, through });
         process.kill(pid, 'SIGCONT');
-        await second.logs(/is retired/);
+        await second.logs(/serves at the same time as generation \d+, and is told to drain/);
         assert.notEqual(await second.alone(), pid);
         await isWhole(second, 'it was retired');
         await second.stop();
