@@ -29,9 +29,17 @@ const files = testFiles(join(root, 'build/test')).filter(
   (file) => wanted.length === 0 || wanted.some((word) => file.includes(word)),
 );
 const watch = pathToFileURL(join(root, 'build/test/support/watch.js')).href;
+// On a terminal Node's own reporter tells at the end what failed.
+const reporter = process.stdout.isTTY
+  ? []
+  : ['--test-reporter=./scripts/test-reporter.mjs', '--test-reporter-destination=stdout'];
 const tests = spawn(
   process.execPath,
-  ['--import', watch, '--test', `--test-concurrency=${AT_ONCE}`, `--test-timeout=${FILE_MS}`, ...files],
+  [
+    ...['--import', watch, '--test', `--test-concurrency=${AT_ONCE}`, `--test-timeout=${FILE_MS}`],
+    ...reporter,
+    ...files,
+  ],
   { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] },
 );
 const tooLong = setTimeout(() => {
