@@ -1,7 +1,7 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type { ServerResponse } from 'node:http';
 import type { Server, Socket } from 'node:net';
-import { isPiped } from '../node/http/piped.js';
+import { isPiped, otherEndOf } from '../node/http/piped.js';
 import { socketAbove, socketBelow } from '../node/tls-sockets.js';
 import { MAX_REASON } from '../protocol/limits.js';
 import { endQuietly } from './close-idle.js';
@@ -211,8 +211,11 @@ function reasonOf({ socket, server }: Tracked): string {
   const inside = socket as Socket & { _httpMessage?: unknown; parser?: unknown };
   if (inside._httpMessage) return 'its response was not finished';
   if (inside.parser) return 'its request was not finished';
-  if (isPiped(socket))
-    return 'passed on by its service, not from plain socket to plain socket: it cannot move';
+  if (isPiped(socket)) {
+    return otherEndOf(socket) === undefined
+      ? 'passed on by its service, not from plain socket to plain socket: it cannot move'
+      : 'passed on by its service, and too much was waiting on it to move';
+  }
   return 'not HTTP/1.1 (upgraded, or another protocol): its service has not declared it movable';
 }
 

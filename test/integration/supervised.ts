@@ -320,7 +320,9 @@ export class Supervised {
   async stop(expectedCode: number | string = 0): Promise<void> {
     try {
       if (!this.isOver) this.process.kill('SIGTERM');
-      const code = await within('moult run ends', this.ended);
+      const code = await within('moult run ends', this.ended).catch((error: Error) => {
+        assert.fail(`${error.message}\n${this.output}`);
+      });
       assert.equal(code, expectedCode, this.output);
       await this.assertNothingLeft();
     } finally {
