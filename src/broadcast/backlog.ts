@@ -18,6 +18,16 @@ const MAX_SENDERS = 512;
 /** The payload of a message that nobody needs again. */
 export const NOT_KEPT = Buffer.alloc(0);
 
+/** Where this process begins with a sender whose earlier messages still come. */
+interface Beginning {
+  /** The last one that is no news here. */
+  readonly seq: number;
+  /** Who brings those before. */
+  readonly by: string;
+  /** Whether they are from before their sender shared with anybody: then no client has to get them. */
+  readonly areUnshared: boolean;
+}
+
 /** Up to where this process is with the messages of each sender, and those of them that others may lack. */
 export class MessageHistory {
   readonly positions: Positions = new Map();
@@ -25,9 +35,11 @@ export class MessageHistory {
   readonly #links: PeerLinks;
   /** Up to where messages are not kept any more. */
   readonly #forgotten: Positions = new Map();
-  /** From where on messages are news here, where this process is not there yet: those before it are for others only. */
-  readonly #begins: Positions = new Map();
+  /** From where on messages are news here, where this process is not there yet: its first clients get none before it. */
+  readonly #begins = new Map<string, Beginning>();
   #pins = 0;
+  /** Whether clients have come from others, or are on their way. */
+  #haveClientsCome = false;
   #recent = 0;
 
   constructor(links: PeerLinks) {
@@ -55,25 +67,41 @@ export class MessageHistory {
   }
 
   /**
-   * This process begins there with a sender whose messages before that it was not sent, and nobody who could come was.
-   * @param kept from where on others may lack them: they come, to be passed on.
+   * This process begins with a sender, whose messages before that it was not sent.
+   * @param kept from where on the other side brings them, for those who may lack them.
    */
-  beginAt(sender: string, seq: number, kept: number): void {
+  beginAt(sender: string, { seq, by, areUnshared }: Beginning, kept: number): void {
     const known = this.positions.get(sender) ?? 0;
-    if (kept > known) this.#forgotten.set(sender, kept);
-    this.positions.set(sender, Math.max(known, kept));
+    // Clients that have come may lack more than the other side keeps. Where they come from, it is kept for this process.
+    const from = this.#haveClientsCome && !areUnshared ? known : Math.max(known, kept);
+    if (from > known) this.#forgotten.set(sender, from);
+    this.positions.set(sender, from);
     this.#begins.delete(sender);
-    if (Math.max(known, kept) < seq) this.#begins.set(sender, seq);
+    if (from < seq) this.#begins.set(sender, { seq, by, areUnshared });
   }
 
-  /** Whether a message is only to be passed on: it was sent before this process began with its sender. */
-  isForOthers({ origin, seq }: BroadcastMessage): boolean {
-    return seq <= (this.#begins.get(origin) ?? 0);
+  /** To which clients of this process a message may go: to all, to those that have come from others, or to none. */
+  audience({ origin, seq }: BroadcastMessage): 'all' | 'come' | 'none' {
+    const beginning = this.#begins.get(origin);
+    if (beginning === undefined || seq > beginning.seq) return 'all';
+    return beginning.areUnshared ? 'none' : 'come';
   }
 
-  /** Up to where the clients of this process are: what is only for others they have been sent, or never are. */
+  /** Up to where the first clients of this process are: those that have not come from others. */
   get reached(): Positions {
-    return this.#begins.size === 0 ? this.positions : new Map([...this.positions, ...this.#begins]);
+    return this.#with(() => true);
+  }
+
+  /** Up to where all clients of this process are. */
+  get reachedByAll(): Positions {
+    const isBringing = (by: string) => this.#links.all.some(({ peer }) => peer === by);
+    return this.#with(({ by, areUnshared }) => areUnshared || !isBringing(by));
+  }
+
+  #with(isReached: (beginning: Beginning) => boolean): Positions {
+    if (this.#begins.size === 0) return this.positions;
+    const begins = [...this.#begins].filter(([, beginning]) => isReached(beginning));
+    return new Map([...this.positions, ...begins.map(([sender, { seq }]) => [sender, seq] as const)]);
   }
 
   /** Up to where messages are not kept, of those senders whose last ones are. */
@@ -91,7 +119,7 @@ export class MessageHistory {
 
   /** Up to which of a sender's messages is no longer kept for clients that come. */
   forgotten(sender: string): number {
-    return Math.max(this.#kept(sender), this.#begins.get(sender) ?? 0);
+    return Math.max(this.#kept(sender), this.#begins.get(sender)?.seq ?? 0);
   }
 
   #kept(sender: string): number {
@@ -101,6 +129,7 @@ export class MessageHistory {
   /** Clients may come: nothing is forgotten. @returns ends that. */
   pin(): () => void {
     this.#pins += 1;
+    this.#haveClientsCome = true;
     let isOver = false;
     return () => {
       if (isOver) return;
@@ -122,7 +151,7 @@ export class MessageHistory {
   #note({ origin, seq }: BroadcastMessage): void {
     this.positions.delete(origin);
     this.positions.set(origin, seq);
-    if (seq >= (this.#begins.get(origin) ?? seq + 1)) this.#begins.delete(origin);
+    if (seq >= (this.#begins.get(origin)?.seq ?? seq + 1)) this.#begins.delete(origin);
     if (this.positions.size <= MAX_SENDERS) return;
     // Feeds forget their own.
     const generations = [...this.positions.keys()].filter((one) => !isOfBroker(one));

@@ -85,14 +85,17 @@ export class BroadcastHub {
 
   /** Up to where this process is, for clients that leave it. */
   get heard(): { origin: string; seq: number }[] | undefined {
-    return this.#topics.areNone && this.#links.size === 0 ? undefined : listOf(this.#history.reached);
+    return this.#topics.areNone && this.#links.size === 0 ? undefined : listOf(this.#history.reachedByAll);
   }
 
-  /** The same for a client that was sent more where it came from, and has not been overtaken since; else undefined. */
+  /** The same for a client that is further: it was sent more where it came from, or was here first; else undefined. */
   heardBy(client: object): { origin: string; seq: number }[] | undefined {
     const isOver = (sender: string) => this.feeds.hasLeft(sender);
-    const further = this.clients.heardBy(client, this.#history.reached, isOver);
-    return further === undefined ? undefined : listOf(further);
+    const { reached, reachedByAll } = this.#history;
+    const hasCome = this.clients.hasCome(client);
+    const further = this.clients.heardBy(client, hasCome ? reachedByAll : reached, isOver);
+    if (further !== undefined) return listOf(further);
+    return hasCome || reached === reachedByAll ? undefined : listOf(reached);
   }
 
   /** Whether a process takes part at the other end of a channel. */
@@ -259,7 +262,7 @@ export class BroadcastHub {
     const { isPast, mayBeAhead } = this.feeds.arrival(heard);
     const missed = this.#history.log.all().filter((message) => !isPast(message));
     const positions = positionsOf(heard.filter(({ origin }) => mayBeAhead(origin)));
-    this.clients.arriving(client, positions, this.#history.reached, missed);
+    this.clients.arriving(client, positions, this.#history.reachedByAll, missed);
   }
 
   /** It is set up: it gets what it has missed. */
@@ -340,15 +343,19 @@ export class BroadcastHub {
   }
 
   #deliver({ message, value, by }: Waiting): void {
-    const isForOthers = this.#history.isForOthers(message);
+    const audience = this.#history.audience(message);
     this.#history.add(message);
-    if (isForOthers) return;
+    if (audience === 'none') return;
     // An older release sends on what its broker brings; this side has its own.
     if (value === undefined && message.fed !== undefined && this.feeds.has(message.topic)) return;
     this.clients.note(message);
-    const isDue = (client: object) => this.clients.isDue(client, message);
+    const isMeant = (client: object) => audience === 'all' || this.clients.hasCome(client);
+    const isDue = (client: object) => isMeant(client) && this.clients.isDue(client, message);
     const topics = by === undefined ? this.#topics.named(message.topic) : [by];
-    for (const topic of topics) guarded(() => topic.deliver(message, isDue, value));
+    for (const topic of topics) {
+      if (audience === 'all' || topic.deliverTo !== undefined)
+        guarded(() => topic.deliver(message, isDue, value));
+    }
   }
 
   #acknowledged(): void {

@@ -6,6 +6,7 @@ import { type BroadcastMessage, includes, type Positions } from './message.js';
  * it twice; one that was sent less gets the rest when it is set up.
  */
 export class Clients {
+  readonly #come = new WeakSet<object>();
   readonly #ahead = new WeakMap<object, Positions>();
   /** Those that are not set up yet, and what they are to be sent then. */
   readonly #pending = new Map<object, BroadcastMessage[]>();
@@ -19,7 +20,13 @@ export class Clients {
     const ahead: Positions = new Map();
     for (const [origin, seq] of heard) if (isAhead(positions, origin, seq)) ahead.set(origin, seq);
     if (ahead.size > 0) this.#ahead.set(client, ahead);
+    this.#come.add(client);
     this.#pending.set(client, missed);
+  }
+
+  /** Whether it has come from another generation. */
+  hasCome(client: object): boolean {
+    return this.#come.has(client);
   }
 
   /** A message is dealt with: those that are not set up yet get it then. */

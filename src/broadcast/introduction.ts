@@ -47,7 +47,11 @@ export function beginTogether(
     const isBeginning =
       isFresh || (theirs.first && origin === theirs.id) || (ours.first && known === undefined);
     if (isNews && isBeginning && origin !== ours.id)
-      history.beginAt(origin, seq, Math.min(seq, kept.get(origin) ?? seq));
+      history.beginAt(
+        origin,
+        { seq, by: theirs.id, areUnshared: theirs.first && origin === theirs.id },
+        Math.min(seq, kept.get(origin) ?? seq),
+      );
     // Of one that has sent nothing yet all is for this side: another one that answers later may be further with it.
     else if (isBeginning && known === undefined) history.positions.set(origin, seq);
   }

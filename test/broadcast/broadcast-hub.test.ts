@@ -6,7 +6,7 @@ import { BroadcastHub } from '#moult/broadcast/broadcast-hub.js';
 import type { Conversation } from '#moult/broadcast/link.js';
 import { decodeMessage, MAX_MESSAGE_BYTES } from '#moult/broadcast/message.js';
 import { MoultError } from '#moult/errors.js';
-import { arriveAt, Hubs } from './hubs.js';
+import { arriveAt, clientsOf, Hubs } from './hubs.js';
 import { End } from './world.js';
 
 interface Pair {
@@ -179,6 +179,45 @@ describe('broadcasts between two processes', () => {
     await arrive();
     assert.deepEqual(got, { a: ['before', 'after'], b: ['before', 'after'], c: ['after'] });
   });
+
+  for (const isKept of [true, false]) {
+    const where = isKept ? 'the second still has' : 'only the first has';
+    it(`come to a client that came from the first of two that one joins, of which ${where} them`, async () => {
+      const { a, b, c, got, link, arrive } = new Hubs();
+      const d = new BroadcastHub('d');
+      d.declare({ name: 'news', deliver: () => {} });
+      link(a, b);
+      link(b, new BroadcastHub('e'));
+      await arrive();
+      if (isKept) b.keepRecent();
+      // A moment later there is another one, of which only the second has heard.
+      const between = link(d, b);
+      await arrive((end) => between.includes(end));
+      c.keepRecent(true);
+      const clients = clientsOf(c);
+      const [first, second] = [link(c, a), link(c, b)];
+      const here = (end: End) => !first.includes(end) && !second.includes(end);
+      await arrive((end) => first.includes(end));
+      const [own, come] = [{}, {}];
+      for (const client of [own, come]) clients.set(client, []);
+      const unpin = c.pin();
+      c.arriving(come, structuredClone(a.heard ?? []));
+      c.arrived(come);
+      unpin();
+      d.publish('news', 'before');
+      await arrive(here);
+      b.publish('nobody reads this', '');
+      await arrive(here);
+      await arrive((end) => second.includes(end));
+      assert.deepEqual(clients.get(come), isKept ? ['before'] : []);
+      await arrive();
+      d.publish('news', 'after');
+      await arrive();
+      assert.deepEqual(clients.get(come), ['before', 'after']);
+      assert.deepEqual(clients.get(own), ['after'], 'it was not there before');
+      assert.deepEqual(got, { a: ['before', 'after'], b: ['before', 'after'], c: ['after'] });
+    });
+  }
 
   it('that are sent while one is dealt with come after it', () => {
     const hub = new BroadcastHub();

@@ -37,6 +37,19 @@ export class Hubs {
     arriveAt(this.#ends.filter(isMeant));
 }
 
+/** Clients of a hub: what each has got of the messages that go to clients. */
+export function clientsOf(hub: BroadcastHub): Map<object, unknown[]> {
+  const clients = new Map<object, unknown[]>();
+  hub.declare({
+    name: 'news',
+    deliver: (message, isDue) => {
+      for (const [client, got] of clients) if (isDue(client)) got.push(decodeMessage(message));
+    },
+    deliverTo: (client, message) => clients.get(client)?.push(decodeMessage(message)),
+  });
+  return clients;
+}
+
 /** Everything that is on its way to these ends arrives. */
 export async function arriveAt(ends: readonly End[]): Promise<void> {
   for (let quiet = 0; quiet < 3; quiet += 1) {

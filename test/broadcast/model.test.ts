@@ -85,4 +85,24 @@ describe('broadcasts over any order of what may happen', () => {
     ];
     assert.deepEqual(await play(order), []);
   });
+
+  // Seed 207 again: the first had not even heard of the sender.
+  it('come to a client that came from the first of two, where the second is past a sender that the first did not know', async () => {
+    const order: Order = [
+      ['start', 0, 0],
+      ['start', 7, 0],
+      ['scale', 1, 0],
+      ['introduce', 0, 11],
+      ['deliver', 17, 0],
+      ['deliver', 0, 1],
+      ['deliver', 0, 0],
+      ['send', 14, 0],
+      ['introduce', 0, 0],
+      ['move', 0, 13],
+      ['send', 0, 0],
+      ['introduce', 0, 0],
+      ['deliver', 0, 0],
+    ];
+    assert.deepEqual(await play(order), []);
+  });
 });
