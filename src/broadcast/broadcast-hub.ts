@@ -92,10 +92,9 @@ export class BroadcastHub {
   heardBy(client: object): { origin: string; seq: number }[] | undefined {
     const isOver = (sender: string) => this.feeds.hasLeft(sender);
     const { reached, reachedByAll } = this.#history;
-    const hasCome = this.clients.hasCome(client);
-    const further = this.clients.heardBy(client, hasCome ? reachedByAll : reached, isOver);
+    const further = this.clients.heardBy(client, reachedByAll, isOver);
     if (further !== undefined) return listOf(further);
-    return hasCome || reached === reachedByAll ? undefined : listOf(reached);
+    return reached === reachedByAll || this.clients.hasCome(client) ? undefined : listOf(reached);
   }
 
   /** Whether a process takes part at the other end of a channel. */

@@ -41,17 +41,16 @@ export function beginTogether(
   // and this side may be the only way to them: what the other side keeps comes all the same, to be passed on.
   const kept = positionsOf(theirs.kept ?? []);
   const ofGenerations = theirs.heard.filter(({ origin }) => !isOfBroker(origin));
+  // One that shares for the first time knows no sender but itself.
+  const areUnshared = theirs.first;
   for (const { origin, seq } of ofGenerations) {
     const known = history.positions.get(origin);
     const isNews = seq > (known ?? 0);
-    const isBeginning =
-      isFresh || (theirs.first && origin === theirs.id) || (ours.first && known === undefined);
-    if (isNews && isBeginning && origin !== ours.id)
-      history.beginAt(
-        origin,
-        { seq, by: theirs.id, areUnshared: theirs.first && origin === theirs.id },
-        Math.min(seq, kept.get(origin) ?? seq),
-      );
+    const isBeginning = isFresh || areUnshared || (ours.first && known === undefined);
+    if (isNews && isBeginning && origin !== ours.id) {
+      const from = Math.min(seq, kept.get(origin) ?? seq);
+      history.beginAt(origin, { seq, by: theirs.id, areUnshared }, from);
+    }
     // Of one that has sent nothing yet all is for this side: another one that answers later may be further with it.
     else if (isBeginning && known === undefined) history.positions.set(origin, seq);
   }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { setImmediate as turn } from 'node:timers/promises';
 import { MAX_WAITING_BYTES } from '#moult/broadcast/backlog.js';
 import { BroadcastHub } from '#moult/broadcast/broadcast-hub.js';
 import { Hubs } from './hubs.js';
@@ -77,21 +78,50 @@ describe('what is kept of broadcasts', () => {
   });
 
   it('comes to one that joins, whose clients are past it meanwhile', async () => {
-    const { a, c, link, arrive } = new Hubs();
-    for (const hub of [a, c]) hub.keepRecent();
-    link(a, new BroadcastHub('d'));
-    await arrive();
-    a.publish('news', 'before');
-    const ends = link(c, a);
-    // Both have introduced themselves, and nothing else has come.
-    for (const { queue } of ends.toReversed()) queue.shift()?.();
-    const ofA = (heard: typeof c.heard) => heard?.find(({ origin }) => origin === 'a')?.seq;
-    const [own, come] = [{}, {}];
+    const { c, arrive } = await halfJoined();
+    const [own, come, ahead] = [{}, {}, {}];
     c.arriving(come, []);
-    assert.equal(ofA(c.heardBy(own) ?? c.heard), 1);
+    c.arriving(ahead, [{ origin: 'a', seq: 1 }]);
+    assert.equal(ofA(c.heardBy(own) ?? c.heard), 2);
     assert.equal(ofA(c.heardBy(come) ?? c.heard), 0, 'it may lack it');
+    assert.equal(ofA(c.heardBy(ahead) ?? c.heard), 1, 'it may lack the rest');
     assert.equal(c.canTake(BEFORE), false, 'it would get nothing of it');
     await arrive();
     assert.equal(c.canTake(BEFORE), true);
+    assert.equal(ofA(c.heardBy(come) ?? c.heard), 2);
+  });
+
+  it('is past for all where the one that was to bring it is gone', async () => {
+    const { c, ends } = await halfJoined();
+    for (const end of ends) end.shut();
+    await turn();
+    assert.equal(ofA(c.heard), 2);
+  });
+
+  it('is past for all where its sender had not shared with anybody', async () => {
+    const { a, c, link } = new Hubs();
+    for (const hub of [a, c]) hub.keepRecent();
+    a.publish('news', 'before');
+    const ends = link(c, a);
+    for (const { queue } of ends.toReversed()) queue.shift()?.();
+    assert.equal(ofA(c.heard), 1);
   });
 });
+
+/** One has joined another, and what that one keeps has not come yet. */
+async function halfJoined() {
+  const { a, c, link, arrive } = new Hubs();
+  for (const hub of [a, c]) hub.keepRecent();
+  link(a, new BroadcastHub('d'));
+  await arrive();
+  for (const text of ['before', 'just before']) a.publish('news', text);
+  const ends = link(c, a);
+  // Both have introduced themselves, and nothing else has come.
+  for (const { queue } of ends.toReversed()) queue.shift()?.();
+  return { c, ends, arrive };
+}
+
+/** Up to where that is with the messages of one. */
+function ofA(heard: BroadcastHub['heard']): number | undefined {
+  return heard?.find(({ origin }) => origin === 'a')?.seq;
+}

@@ -146,6 +146,20 @@ describe('broadcasts between two processes', () => {
     assert.deepEqual(got.c, [0, 1]);
   });
 
+  it('come at once from one that begins to share, whatever it has sent before, also where clients have come', async () => {
+    const { a, b, c, got, link, arrive } = new Hubs();
+    link(b, a);
+    link(b, new BroadcastHub('d'));
+    await arrive();
+    b.pin()();
+    c.publish('news', 'before');
+    link(c, b);
+    await arrive();
+    c.publish('news', 'after');
+    await arrive();
+    assert.deepEqual(got, { a: ['after'], b: ['after'], c: ['before', 'after'] });
+  });
+
   it('come to all that one joins, also those that it asks a moment later', async () => {
     const { a, b, c, got, link, arrive } = new Hubs();
     link(a, b);
@@ -161,6 +175,19 @@ describe('broadcasts between two processes', () => {
       b: ['meanwhile', 'after'],
       c: ['before', 'meanwhile', 'after'],
     });
+  });
+
+  it('come to all clients of one that has joined another, though a second one that it joins is past them', async () => {
+    const { a, b, c, got, link, arrive } = new Hubs();
+    link(a, b);
+    await arrive();
+    const [first, second] = [link(c, a), link(c, b)];
+    await arrive((end) => first.includes(end));
+    a.publish('news', 'meanwhile');
+    await arrive((end) => !first.includes(end));
+    assert.ok(second.every(({ queue }) => queue.length === 0));
+    await arrive();
+    assert.deepEqual(got.c, ['meanwhile']);
   });
 
   it('that were sent before one joined are passed on by it, and dealt with there by nobody', async () => {
