@@ -27,14 +27,12 @@ export function introductionOf(
  * Two have introduced themselves, and begin at the same place with what was sent before.
  * @param theirs how the other side has.
  * @param ours how this side has.
- * @param isFresh whether this side has never shared with anybody.
  * @returns up to where the other side is for this one.
  */
 export function beginTogether(
   history: MessageHistory,
   theirs: BroadcastJoin,
   ours: BroadcastJoin,
-  isFresh: boolean,
 ): BroadcastJoin['heard'] {
   // What was sent before nobody has who could bring a client that was not sent it. One that joins several at once is
   // sent it by none of them; of senders that it knows by then another one has begun to tell it. But others may lack it,
@@ -44,15 +42,10 @@ export function beginTogether(
   // One that shares for the first time knows no sender but itself.
   const areUnshared = theirs.first;
   for (const { origin, seq } of ofGenerations) {
-    const known = history.positions.get(origin);
-    const isNews = seq > (known ?? 0);
-    const isBeginning = isFresh || areUnshared || (ours.first && known === undefined);
-    if (isNews && isBeginning && origin !== ours.id) {
-      const from = Math.min(seq, kept.get(origin) ?? seq);
-      history.beginAt(origin, { seq, by: theirs.id, areUnshared }, from);
-    }
+    const isBeginning = areUnshared || (ours.first && !history.positions.has(origin));
     // Of one that has sent nothing yet all is for this side: another one that answers later may be further with it.
-    else if (isBeginning && known === undefined) history.positions.set(origin, seq);
+    if (isBeginning)
+      history.beginAt(origin, { seq, by: theirs.id, areUnshared }, Math.min(seq, kept.get(origin) ?? seq));
   }
   if (!history.positions.has(theirs.id)) history.positions.set(theirs.id, 0);
   if (!theirs.first) return theirs.heard;

@@ -184,6 +184,7 @@ describe('broadcasts between two processes', () => {
     const [first, second] = [link(c, a), link(c, b)];
     await arrive((end) => first.includes(end));
     a.publish('news', 'meanwhile');
+    await turn();
     await arrive((end) => !first.includes(end));
     assert.ok(second.every(({ queue }) => queue.length === 0));
     await arrive();
@@ -245,6 +246,57 @@ describe('broadcasts between two processes', () => {
       assert.deepEqual(got, { a: ['before', 'after'], b: ['before', 'after'], c: ['after'] });
     });
   }
+
+  it('that were sent while two were not connected come when they are again', async () => {
+    const { a, b, got, link, arrive } = new Hubs();
+    for (const hub of [a, b]) hub.keepRecent();
+    const ends = link(b, a);
+    await arrive();
+    for (const end of ends) end.shut();
+    await turn();
+    a.publish('news', 'meanwhile');
+    link(b, a);
+    await arrive();
+    assert.deepEqual(got.b, ['meanwhile']);
+  });
+
+  it('that were sent before one joined do not come to it, though another one asked earlier has not answered', async () => {
+    const { a, b, c, got, link, arrive } = new Hubs();
+    a.keepRecent();
+    link(a, new BroadcastHub('d'));
+    await arrive();
+    const [near, far] = link(a, b);
+    a.publish('news', 'before');
+    link(c, a);
+    await arrive((end) => end !== near && end !== far);
+    a.publish('news', 'after');
+    await arrive();
+    assert.deepEqual(got, { a: ['before', 'after'], b: ['before', 'after'], c: ['after'] });
+  });
+
+  it('that come before others wait until nobody is left who could bring those', async () => {
+    const { a, b, c, got, link, arrive } = new Hubs();
+    const [d, e] = [new BroadcastHub('d'), new BroadcastHub('e')];
+    d.declare({ name: 'news', deliver: () => {} });
+    const [first, third] = [link(c, a), link(c, e)];
+    for (const hub of [a, b]) link(d, hub);
+    await arrive();
+    const here = (end: End) => !first.includes(end);
+    d.publish('news', 1);
+    await arrive(here);
+    // It answers, and so is known to be past that.
+    b.publish('nobody reads this', '');
+    await arrive(here);
+    link(c, b);
+    d.publish('news', 2);
+    await arrive(here);
+    for (const end of third) end.shut();
+    await turn();
+    assert.deepEqual(got.c, []);
+    for (const end of first) end.shut();
+    await turn();
+    assert.deepEqual(got.c, [2]);
+  });
 
   it('that are sent while one is dealt with come after it', () => {
     const hub = new BroadcastHub();
