@@ -17,7 +17,7 @@ export class RestartAttempt {
   readonly successor: GenerationProcess;
   /** Settles when the successor has taken over and all that can move has moved; rejects when it failed. */
   readonly done: Promise<RestartSummary>;
-  readonly #predecessor: GenerationProcess | undefined;
+  readonly predecessor: GenerationProcess | undefined;
   readonly #onStage: (event: StageEvent) => void;
   readonly #toCommitMs: number;
   readonly #record: RestartRecord;
@@ -49,7 +49,7 @@ export class RestartAttempt {
     this.#lookAnew = lookAnew;
     this.#toCommitMs = toCommitMs;
     this.successor = successor;
-    this.#predecessor = predecessor;
+    this.predecessor = predecessor;
     this.#record = new RestartRecord(successor.number, predecessor?.number ?? null, monotonicMs());
     this.#onStage = onStage;
     this.done = new Promise((resolve, reject) => {
@@ -100,7 +100,7 @@ export class RestartAttempt {
       this.stage('connections', { draining: this.#left });
     }
     // Without a predecessor there is nothing to move.
-    else if (this.#predecessor === undefined || this.#predecessor.exit !== undefined) {
+    else if (this.predecessor === undefined || this.predecessor.exit !== undefined) {
       this.stage('commit', {});
       this.#succeed();
     }
@@ -119,7 +119,7 @@ export class RestartAttempt {
     this.successor.isEnding = true;
     // Where the predecessor has not given it up itself, it learns so here; else this says nothing new.
     if (!this.#hasCommitted && this.#left === undefined) {
-      this.#predecessor?.expectNoMore(this.successor.number, error);
+      this.predecessor?.expectNoMore(this.successor.number, error);
     }
     if (alive) {
       // It hands back what it has, and ends by itself.
@@ -168,7 +168,7 @@ export class RestartAttempt {
 
   // The predecessor says how that went; without one nobody serves.
   #undo(error: MoultError): void {
-    const predecessor = this.#predecessor;
+    const { predecessor } = this;
     const { lifeline, exit } = predecessor ?? {};
     const isGone = lifeline === undefined || lifeline.isClosed || exit !== undefined;
     if (isGone || this.#left !== undefined || predecessor === undefined) this.fail(error);
@@ -182,8 +182,7 @@ export class RestartAttempt {
     const error = new MoultError(code, this.#ended(exit));
     const hasMet = isStarted && !this.successor.isForced && this.#left === undefined;
     // The predecessor decides: it may have committed in the same moment, and then undoes it.
-    if (hasMet && this.#predecessor?.isReachable)
-      this.#predecessor.expectNoMore(this.successor.number, error);
+    if (hasMet && this.predecessor?.isReachable) this.predecessor.expectNoMore(this.successor.number, error);
     else this.fail(error);
   }
 
@@ -219,7 +218,7 @@ export class RestartAttempt {
     const message = shortage === undefined ? ended : `${ended}: ${shortage}`;
     return new MoultError(shortage === undefined ? error.code : 'MOULT_DESCRIPTORS', message, {
       serving:
-        this.#predecessor?.exit === undefined && this.#predecessor !== undefined && this.#left === undefined
+        this.predecessor?.exit === undefined && this.predecessor !== undefined && this.#left === undefined
           ? 'predecessor'
           : 'none',
       stage: error.stage ?? this.#record.lastStage,
@@ -234,7 +233,7 @@ export class RestartAttempt {
 
   // That is not a fault of the release, whatever its last output looks like.
   #shortage(output: readonly string[]): string | undefined {
-    const { servicePid: pid = -1, exit } = this.#predecessor ?? {};
+    const { servicePid: pid = -1, exit } = this.predecessor ?? {};
     const room = exit === undefined && pid > 0 ? descriptorRoom(pid) : undefined;
     if (room !== undefined && room.free <= 0)
       return `the predecessor (process ${pid}) has used all ${room.limit} descriptors that it may open, so the successor cannot connect to it`;

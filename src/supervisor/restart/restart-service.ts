@@ -130,6 +130,12 @@ export class RestartService {
       : undefined;
   }
 
+  /** The handover from this predecessor, when it is the last one, and its successor is not being ended. */
+  handoverFrom(predecessor: GenerationProcess): RestartAttempt | undefined {
+    const known = this.#handover;
+    return known?.predecessor === predecessor && !known.successor.isEnding ? known : undefined;
+  }
+
   /** Whether a handover has begun under this supervisor. */
   get hasHandover(): boolean {
     return this.#handover !== undefined;

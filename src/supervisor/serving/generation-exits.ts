@@ -87,6 +87,8 @@ export class GenerationExits {
       this.#successors.goesOnAlone(generation, successor);
       restarts.handoverTo(successor)?.predecessorLost();
     }
+    // Also of one that was confirmed, and had not told yet what has moved: nobody else will.
+    else if (successor === undefined) restarts.handoverFrom(generation)?.predecessorLost();
     if (machine.isOver || outgoingTakeover.outlives(generation)) return;
     const wasCurrent = generation === generations.current;
     const event = wasCurrent

@@ -36,6 +36,8 @@ export class SimulatedService {
   /** The one that it took over from, while that can take the service back. */
   predecessor: SimulatedService | undefined;
   #isRetiring = false;
+  /** Whether connections move to its successor; what became of them has not been told. */
+  #isMoving = false;
   #isForeign = false;
   #isHeard = true;
   #ended: Exit | undefined;
@@ -123,8 +125,11 @@ export class SimulatedService {
       this.#step('committed');
       successor.#begin();
       this.#stage('commit');
-      this.#stage('connections');
+      this.#isMoving = true;
       if (this.#isRetiring) this.retire();
+    } else if (this.#isMoving && [...ON_PROBATION, 'draining'].includes(this.state)) {
+      this.#isMoving = false;
+      this.#stage('connections');
     } else if (this.state === 'probation' && successor?.hasDecided) this.#confirm();
     else if (this.state === 'undoing') this.#resume();
     else if (this.state === 'draining') {
@@ -226,6 +231,7 @@ export class SimulatedService {
   #resume(): void {
     const { successor } = this;
     this.#step('resume');
+    this.#isMoving = false;
     this.accepts = true;
     const alive = successor?.isAlive === true;
     const error = new MoultError('MOULT_SUCCESSOR_LOST', 'it failed').report();

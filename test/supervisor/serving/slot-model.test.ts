@@ -568,9 +568,11 @@ function steps(words: string): Command[] {
 }
 
 const begin = steps('connect, tell all, ready, tell all, hear all, tell all');
-const takesOver = steps(
+/** Up to the probation, in which connections move. */
+const moves = steps(
   'hear all, tell all, connect, tell all, go on, ready, tell all, go on, go on, go on, tell all',
 );
+const takesOver: readonly Command[] = [...moves, 'go on', 'tell all'];
 const handover: readonly Command[] = ['restart', ...takesOver];
 const confirmed = steps('elapse, tell all, hear all, tell all');
 /** A restart in a probation, of which the predecessor has not heard. */
@@ -617,6 +619,10 @@ const found: Readonly<Record<string, readonly Command[]>> = {
   'what a restart starts in the pause after a crash cannot be started': [
     ...begin,
     ...steps('kill the current, reap, moment, kill the newest, reap, starts fail, restart'),
+  ],
+  'a predecessor dies when it is confirmed, and has not told what has moved': [
+    ...([...begin, 'restart', ...moves, ...confirmed] as const),
+    ...steps('kill the oldest, reap'),
   ],
 };
 
