@@ -299,7 +299,7 @@ export class Predecessor {
     const to = { taker: { channel, claims }, doors, times, flows, giving, isStill };
     this.#leaving.beginTo(to, this.#leaving.work(), attempt.generation, (leave) => {
       const tell = (facts: Record<string, unknown>) => this.#events.stage('connections', facts);
-      Promise.all([leave.outflow?.settled, threads.settled()]).then(([, theirs]) =>
+      leave.told = Promise.all([leave.outflow?.settled, threads.settled()]).then(([, theirs]) =>
         tellMoved(this.#context, leave, theirs, tell),
       );
     });

@@ -41,6 +41,8 @@ export interface DepartureTerms {
 /** What a generation has leaves it: what can move goes to the other side, everything else comes to its end here. */
 export class Departure {
   readonly outflow: Outflow | SpreadOutflow | undefined;
+  /** Settles when the operator has been told what has moved, where that is to be told: it is not over before. */
+  told: Promise<void> | undefined;
   readonly #context: GenerationContext;
   readonly #terms: DepartureTerms;
   readonly #drain: Drain;
@@ -175,11 +177,14 @@ export class Departure {
     const moved = this.outflow?.moved ?? 0;
     this.outflow?.stop();
     const cutFlows = flowsLeft.map(({ key, ageMs }) => ({ peer: key, ageMs, reason: FLOW_LEFT }));
-    this.#terms.over({
+    const report = {
       moved,
       drained: Math.max(0, this.#drain.drained - moved),
       cut: [...this.#drain.cut, ...cutFlows].slice(0, MAX_CUT),
-    });
+    };
+    const over = () => this.#terms.over(report);
+    if (this.told === undefined) over();
+    else this.told.then(over, over);
   }
 }
 
