@@ -180,18 +180,22 @@ export function loneSocketOn(fd: number): Socket {
 
 /** Gives a connection, and the first bytes that were read of it, to an HTTP server, as if it had accepted it. */
 export function giveToServer(server: Server, socket: Socket, firstBytes?: Buffer): void {
-  socket.pause();
-  server.emit('connection', socket);
-  if (firstBytes !== undefined) socket.unshift(firstBytes);
-  socket.resume();
+  giveAs('connection', server, socket, firstBytes);
 }
 
 /** {@link giveToServer} for a connection over TLS that has moved here: its handshake is long over. */
 export function giveSecuredToServer(server: Server, socket: Socket, firstBytes?: Buffer): void {
-  socket.pause();
-  server.emit('secureConnection', socket);
-  if (firstBytes !== undefined) socket.unshift(firstBytes);
-  socket.resume();
+  giveAs('secureConnection', server, socket, firstBytes);
+}
+
+// As Node tells of one that it has accepted: it is being read, and nobody has paused it or asked for its data. A service
+// may pause it until it has looked at its client, and attach what reads it then.
+function giveAs(event: string, server: Server, socket: Socket, firstBytes: Buffer | undefined): void {
+  // Source: node lib/internal/streams/readable.js; the property can be set, and null is its first value.
+  (socket as { readableFlowing: boolean | null }).readableFlowing = null;
+  if (firstBytes === undefined) socket.read(0);
+  else socket.unshift(firstBytes);
+  server.emit(event, socket);
 }
 
 /** Makes a server that never listened keep its list of connections, as it does when it listens. */

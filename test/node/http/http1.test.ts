@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { createServer as createSecureServer } from 'node:https';
-import { createServer as createNetServer } from 'node:net';
+import { createServer as createNetServer, type Socket } from 'node:net';
 import { describe } from 'node:test';
 import { descriptorOf } from '#moult/node/handle.js';
 import {
@@ -17,7 +17,7 @@ import {
 import { duplicate } from '#moult/os/descriptors/descriptor.js';
 import { libc, MSG_DONTWAIT } from '#moult/os/libc.js';
 import { eventOf, soon, turns, until } from '../../support/events.js';
-import { tidy } from '../../support/tidy.js';
+import { type Later, tidy } from '../../support/tidy.js';
 import { connectedTo, httpServer, type ServerAndClient, serverAndClient } from '../server.js';
 
 const MSG_PEEK = 2;
@@ -344,6 +344,59 @@ describe('a frozen connection', () => {
       await eventOf(moved, 'close');
     },
   );
+});
+
+describe('a connection that is given to a server', () => {
+  /** Gives what a client has sent to a server whose service looks at each client first. */
+  async function given(later: Later, look: (socket: Socket, letIn: () => void) => void) {
+    const first = await serverAndClient(later, (_request, response) => response.end('old.'));
+    const bodies: string[] = [];
+    const next = await httpServer(later, async (request, response) => {
+      let body = '';
+      for await (const chunk of request) body += chunk;
+      bodies.push(body);
+      response.end('new.');
+    });
+    const [own] = next.listeners('connection') as ((socket: Socket) => void)[];
+    next.removeAllListeners('connection');
+    next.on('connection', (socket: Socket) => look(socket, () => own?.call(next, socket)));
+    freeze(first.inside);
+    const moved = socketOn(duplicate(descriptorOf(first.inside)), next);
+    first.inside.destroy();
+    moved.on('error', () => {});
+    moved.once('data', (chunk) => giveToServer(next, moved, chunk));
+    return { ...first, moved, bodies };
+  }
+
+  tidy('is read by whoever the service has read it, later, and nothing of it is lost', async (later) => {
+    const waiting: (() => void)[] = [];
+    const { client, answered, moved, bodies } = await given(later, (_socket, letIn) => waiting.push(letIn));
+    client.write(HEAD_OF_POST);
+    await until(() => waiting.length === 1, 'a look at the client');
+    client.write('01234');
+    await until(() => moved.bytesRead === HEAD_OF_POST.length + 5, 'more of it');
+    await turns();
+    waiting[0]?.();
+    client.write('56789');
+    await answered('new.');
+    assert.deepEqual(bodies, ['0123456789']);
+  });
+
+  tidy('waits while the service has paused it', async (later) => {
+    const waiting: (() => void)[] = [];
+    const { client, answered, bodies } = await given(later, (socket, letIn) => {
+      letIn();
+      socket.pause();
+      waiting.push(() => socket.resume());
+    });
+    client.write(`${HEAD_OF_POST}0123456789`);
+    await until(() => waiting.length === 1, 'a look at the client');
+    await turns();
+    assert.deepEqual(bodies, []);
+    waiting[0]?.();
+    await answered('new.');
+    assert.deepEqual(bodies, ['0123456789']);
+  });
 });
 
 describe('the time left of a connection', () => {
