@@ -108,7 +108,7 @@ function socketFor(fd: number, server: Server, tls: Buffer | undefined): Socket 
   try {
     const state = decodeTlsState(bytes);
     try {
-      const socket = adoptTls(fd, state, { server, allowHalfOpen: true });
+      const socket = adoptTls(fd, state, { server });
       countAmong(socket, server);
       return socket;
     } finally {

@@ -23,7 +23,7 @@ export function adoptTlsHttp1(
 ): void {
   try {
     const state = decodeTlsState(bytes);
-    const socket = adoptTls(fd, state, { server, allowHalfOpen: true });
+    const socket = adoptTls(fd, state, { server });
     countAmong(socket, server);
     forgetSecrets(state);
     waitForRequest(socket, server, item, tracker, (chunk) => giveSecuredToServer(server, socket, chunk));

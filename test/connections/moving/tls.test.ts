@@ -12,6 +12,8 @@ import { between, GET, type SecureSide, secureSide, WireClient } from '../https-
 import { CIPHERS, onlyTlsSocket } from '../tracked-server.js';
 import { connectionsOf } from '../two-servers.js';
 
+const UPGRADE = 'GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n';
+
 async function threeSides(later: Later): Promise<[SecureSide, SecureSide, SecureSide]> {
   return [
     await secureSide(later, (_request, response) => response.end('first')),
@@ -111,7 +113,62 @@ describe('a TLS connection at rest', () => {
   });
 });
 
+describe('a TLS connection whose service looks at each client first', () => {
+  tidy('waits until it is let in, and nothing that came meanwhile is lost', async (later) => {
+    const { a, b, outflow } = await twoSides(later);
+    const waiting: (() => void)[] = [];
+    const [own] = b.server.listeners('secureConnection') as ((socket: Socket) => void)[];
+    b.server.off('secureConnection', own as () => void);
+    b.server.on('secureConnection', (socket: Socket) => {
+      socket.pause();
+      waiting.push(() => {
+        own?.call(b.server, socket);
+        socket.resume();
+      });
+    });
+    const client = await WireClient.served(later, a);
+    outflow.start();
+    await until(() => outflow.moved === 1 && b.tracker.size === 1, 'the move');
+    const answer = client.answer('second');
+    client.tls.write(GET);
+    await until(() => waiting.length === 1, 'a look at the client');
+    await turns();
+    client.tls.write(GET);
+    waiting[0]?.();
+    await answer;
+    await until(() => client.text.split('second').length === 3, 'the other answer');
+  });
+});
+
 describe('a TLS connection that was upgraded', () => {
+  tidy('ends with its client where it had moved before, as Node ends it', async (later) => {
+    const { a, b, outflow } = await twoSides(later);
+    // It hears of an end only by 'close'.
+    for (const side of [a, b])
+      side.server.on('upgrade', (_request, socket) => {
+        socket.write('HTTP/1.1 101 Go\r\n\r\n');
+        socket.on('error', () => {}).resume();
+      });
+    const stays = await WireClient.served(later, a);
+    const upgraded = stays.answer('101 Go');
+    stays.tls.write(UPGRADE);
+    await upgraded;
+    const moves = await WireClient.served(later, a);
+    outflow.start();
+    await until(() => outflow.moved === 1 && b.tracker.size === 1, 'the move');
+    const answer = moves.answer('101 Go');
+    moves.tls.write(UPGRADE);
+    await answer;
+    for (const [client, side] of [
+      [stays, a],
+      [moves, b],
+    ] as const) {
+      client.tls.end();
+      await until(() => side.tracker.size === 0, 'its end');
+      await soon(client.closed, 'its end at the client');
+    }
+  });
+
   tidy('stays, also where it had moved before', async (later) => {
     const [a, b, c] = await threeSides(later);
     for (const side of [a, b])
@@ -125,7 +182,7 @@ describe('a TLS connection that was upgraded', () => {
     const first = between(later, a, b);
     const upgrade = async (client: WireClient) => {
       const answer = client.answer('101 Go');
-      client.tls.write('GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n');
+      client.tls.write(UPGRADE);
       await answer;
     };
     await upgrade(await WireClient.served(later, a));
