@@ -45,8 +45,10 @@ export class KnownConnection {
     const [nearSocket, farSocket] = [near, far].map(
       (fd) => new Socket({ fd, readable: true, writable: true }),
     );
-    const acceptor = createServer({ ...selfSigned(), minVersion: 'TLSv1.3', ciphers: cipher });
-    const client = connect({ socket: nearSocket, rejectUnauthorized: false, minVersion: 'TLSv1.3' });
+    // Each by name: the service may have other defaults.
+    const versions = { minVersion: 'TLSv1.3', maxVersion: 'TLSv1.3', ciphers: cipher } as const;
+    const acceptor = createServer({ ...selfSigned(), ...versions });
+    const client = connect({ socket: nearSocket, rejectUnauthorized: false, ...versions });
     try {
       const log: string[] = [];
       let tickets = 0;

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import tls from 'node:tls';
 import { freeze } from '#moult/node/http/http1.js';
 import { capture } from '#moult/tls/capture/capture.js';
 import { blockWrites } from '#moult/tls/capture/write-block.js';
@@ -28,6 +29,24 @@ describe('the search for the states of TLS connections', () => {
       known.close();
     }
   });
+});
+
+describe('a service that has other defaults of TLS', () => {
+  // As --tls-cipher-list and --tls-max-v1.2 do.
+  for (const [what, defaults] of [
+    ['one suite of TLS 1.3', { DEFAULT_CIPHERS: 'TLS_CHACHA20_POLY1305_SHA256:HIGH' }],
+    ['no TLS 1.3', { DEFAULT_MAX_VERSION: 'TLSv1.2' }],
+  ] as const)
+    it(`has the places found all the same: ${what}`, async () => {
+      const { DEFAULT_CIPHERS, DEFAULT_MAX_VERSION } = tls;
+      Object.assign(tls, defaults);
+      try {
+        await findOffsets();
+        for (const cipher of TLS13_CIPHERS) (await KnownConnection.open(cipher)).close();
+      } finally {
+        Object.assign(tls, { DEFAULT_CIPHERS, DEFAULT_MAX_VERSION });
+      }
+    });
 });
 
 describe('a capture with places that are not right', () => {
