@@ -9,6 +9,8 @@ export interface TicketFacts {
 }
 
 interface TlsInsides {
+  /** The option of this name, where the service has set it. Source: node lib/_tls_wrap.js, Server.prototype.setSecureContext. */
+  ticketKeys?: unknown;
   sessionIdContext?: unknown;
   _sharedCreds?: { context?: { setSessionIdContext?(context: string): void } };
 }
@@ -24,15 +26,16 @@ export function offerTickets(server: Server): TicketFacts {
 }
 
 /**
- * Takes the predecessor's keys over. A session is only resumed in the context in which it began, and the
- * default context is a hash of the command line, which differs between two releases: so the context goes along.
+ * Takes the predecessor's keys over, unless the service has set the option `ticketKeys`. A session is only resumed in
+ * the context in which it began, and the default context is a hash of the command line, which differs between two
+ * releases: so the context goes along.
  * Source: node lib/_tls_wrap.js, Server.prototype.setSecureContext.
  */
 export function resumeTickets(server: Server, facts: TicketFacts): void {
   if (!(server instanceof TlsServer) || facts.ticketKeys === undefined) return;
   const keys = Buffer.from(facts.ticketKeys, 'base64');
-  if (keys.length === 48) server.setTicketKeys(keys);
   const insides = server as unknown as TlsInsides;
+  if (keys.length === 48 && insides.ticketKeys === undefined) server.setTicketKeys(keys);
   if (facts.sessionIdContext === undefined || insides.sessionIdContext === facts.sessionIdContext) return;
   insides.sessionIdContext = facts.sessionIdContext;
   insides._sharedCreds?.context?.setSessionIdContext?.(facts.sessionIdContext);

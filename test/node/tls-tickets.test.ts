@@ -83,6 +83,19 @@ describe('TLS session tickets', () => {
     assert.equal((await visit(second, 'TLSv1.3', session)).resumed, true);
   });
 
+  tidy('have the keys that the service gives its server, whatever its predecessor had', async (later) => {
+    const first = await secure(later, { sessionIdContext: 'first release' });
+    const ticketKeys = Buffer.alloc(48, 1);
+    const second = await secure(later, { sessionIdContext: 'second release', ticketKeys });
+    resumeTickets(second, offerTickets(first));
+    assert.ok(second.getTicketKeys().equals(ticketKeys));
+    // Another release with the same keys: what clients have still holds.
+    const third = await secure(later, { sessionIdContext: 'third release', ticketKeys });
+    resumeTickets(third, offerTickets(second));
+    const { session } = await visit(second, 'TLSv1.3');
+    assert.equal((await visit(third, 'TLSv1.3', session)).resumed, true);
+  });
+
   tidy('are no affair of a server without TLS, and keys of another length are not taken', async (later) => {
     const plain = createNetServer();
     assert.deepEqual(offerTickets(plain), {});
