@@ -32,6 +32,14 @@ export function hooks(): Hooks {
   return require('#moult/service/preload/hooks.cjs') as Hooks;
 }
 
+/** Has the primary of node:cluster accept for its workers, as under `moult run`. */
+export function acceptInPrimary(): void {
+  const { acceptInPrimary: accept } = require('#moult/service/preload/cluster.cjs') as {
+    acceptInPrimary(): void;
+  };
+  accept();
+}
+
 const require = createRequire(import.meta.url);
 
 // Only when it is needed: it reaches into Node and libc, which other systems do not have.

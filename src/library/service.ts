@@ -5,7 +5,7 @@ import type { RestartSummary, StageEvent } from '../lifecycle/restart-record.js'
 import type { Generation } from '../service/generation.js';
 import { StateEntries } from '../state/state-entries.js';
 import type { Tasks } from '../tasks/tasks.js';
-import { alone, bridge, hooks } from './bridge.js';
+import { acceptInPrimary, alone, bridge, hooks } from './bridge.js';
 import { type Broadcast, broadcastBetween } from './broadcast.js';
 import { Declarations } from './declarations.js';
 import { DeclaringService } from './declaring-service.js';
@@ -216,6 +216,7 @@ function open(
   }
   if (isHooked) return { mode: 'plain', reason: 'another process of its tree is the service' };
   if (!mayBeAlone) return { mode: 'plain', reason: 'no supervisor started it, and standalone is false' };
+  acceptInPrimary();
   const { onListen, onDatagramBind } = hooks();
   onListen((server, original, args) => entry.listen(server, original, args, env));
   onDatagramBind((socket) => entry.bind(socket, env));

@@ -6,6 +6,7 @@
 const cluster: typeof import('node:cluster').default = require('node:cluster');
 const threads: typeof import('node:worker_threads') = require('node:worker_threads');
 const children: Children = require('./preload/children.cjs');
+const primary: Primary = require('./preload/cluster.cjs');
 const fs: typeof import('node:fs') = require('node:fs');
 const path: typeof import('node:path') = require('node:path');
 const hooks: Hooks = require('./preload/hooks.cjs');
@@ -17,6 +18,7 @@ type Hooks = import('../node/listening/listen-hook.js', { with: { 'resolution-mo
 type Children = {
   keepVariables(supervised: NodeJS.ProcessEnv, preload: string): void;
 };
+type Primary = { acceptInPrimary(): void; tellOfDatagrams(): void };
 type ConnectHook = { refuseConnectionsTo(held: () => readonly string[]): void };
 type Entry = typeof import('./service-entry.js', { with: { 'resolution-mode': 'import' }});
 type ThreadEntry = typeof import('../threads/entry.js', { with: { 'resolution-mode': 'import' }});
@@ -79,6 +81,8 @@ function watch(): void {
   const isHelper = env.MOULT_DIRECT !== undefined && env.MOULT_DIRECT !== String(process.pid);
   const supervised = { ...env };
   children.keepVariables(supervised, __filename);
+  primary.acceptInPrimary();
+  primary.tellOfDatagrams();
 
   let entry: Entry | undefined;
   const load = (): Entry => {

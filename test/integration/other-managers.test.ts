@@ -69,6 +69,28 @@ describe('a service that was written for another manager', () => {
     });
   });
 
+  for (const how of ['by the environment', 'in its code']) {
+    it(`would have its workers accept (SCHED_NONE ${how}): its primary does, and its listener is handed over`, async () => {
+      const port = await freePort();
+      const policy = how === 'in its code' ? { SCHED: '1' } : { NODE_CLUSTER_SCHED_POLICY: 'none' };
+      const options = {
+        command: [fixture('plain-cluster.cjs')],
+        env: { PORT: String(port), ...policy },
+        runOptions: ['--probation', '100ms'],
+      };
+      await withService(options, async (service) => {
+        const { pid: first } = await service.current();
+        await service.writes(/MoultWarning: NODE_CLUSTER_SCHED_POLICY=none .* do not apply/);
+        assert.equal((await service.restart()).listeners, 1);
+        await service.alone();
+        const { pid: second } = await service.current();
+        const answer = await fetch(`http://127.0.0.1:${port}/`, ONCE);
+        assert.equal(Number(await answer.text()), second);
+        assert.notEqual(second, first);
+      });
+    });
+  }
+
   it('forks workers and knows of no signal: it is told at its start what moves, and answers what it has begun', async () => {
     const port = await freePort();
     const options = {

@@ -27,7 +27,7 @@ const SERVER = `
       response.end(String(process.pid)));
     if (process.env.UNLINKS && place.startsWith('/')) require('node:fs').rmSync(place, { force: true });
     if (place.startsWith('/')) server.listen(place);
-    else server.listen(Number(place), '127.0.0.1');
+    else server.listen({ port: Number(place), host: '127.0.0.1', exclusive: 'EXCLUSIVE' in process.env });
   }`;
 
 /** Starts what its arguments say, and ends with it. */
@@ -384,6 +384,14 @@ describe('what moult does not see in the tree of a service', () => {
        const helper = 'require(\\'net\\').createServer().listen(\\'helper-${b}.sock\\')';
        setTimeout(() => require('child_process').spawn(process.execPath, ['-e', helper], { stdio: 'ignore' }), 500)"`,
     ],
+    'a worker of node:cluster that listens for itself': (a, b) => [
+      'node',
+      '-e',
+      `process.argv = ['node', 'server.cjs', '${a}']; require('./server.cjs');
+       const cluster = require('cluster');
+       cluster.setupPrimary({ exec: 'server.cjs', args: ['${b}'], execArgv: [] });
+       setTimeout(() => cluster.fork({ EXCLUSIVE: '1' }), 500)`,
+    ],
     'all that there is, because moult is not let in': (_, b) => ['sh', '-c', `exec ${python(b)}`],
   };
   for (const [what, command] of Object.entries(unseen)) {
@@ -421,6 +429,11 @@ describe('what moult does not see in the tree of a service', () => {
         });
         const moved = __dirname + '/next.' + process.pid + '.sock';
         require('node:net').createServer(() => {}).listen(moved, () => fs.renameSync(moved, __dirname + '/moved.sock'));
+        const twice = __dirname + '/twice.' + process.pid + '.sock';
+        require('node:net').createServer(() => {}).listen(twice, () => {
+          fs.linkSync(twice, __dirname + '/next');
+          fs.renameSync(__dirname + '/next', __dirname + '/known.sock');
+        });
         const gone = __dirname + '/gone.' + process.pid + '.sock';
         require('node:net').createServer(() => {}).listen(gone, () => fs.unlinkSync(gone));
         require('node:net').createServer(() => {}).listen(__dirname + '/helper.' + process.pid + '.sock');`;
@@ -431,9 +444,10 @@ describe('what moult does not see in the tree of a service', () => {
         const told = await service.logs(/app\.\d+\.sock, to which the link \S+app\.sock leads/);
         assert.match(told, /after a crash, clients are refused/);
         await service.logs(/next\.\d+\.sock, which has been renamed since/);
+        await service.logs(/twice\.\d+\.sock, which has another name as well/);
         await service.restart('--wait=confirmed');
         await service.alone();
-        assert.equal(service.log().filter((line) => /\.sock/.test(line)).length, 2, service.output);
+        assert.equal(service.log().filter((line) => /\.sock/.test(line)).length, 3, service.output);
       });
     });
   });

@@ -1,5 +1,5 @@
-import { type Dirent, lstatSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
-import { dirname, join, resolve, sep } from 'node:path';
+import { readFileSync } from 'node:fs';
+import { sep } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { wallClockMs } from '../../os/clock.js';
@@ -7,10 +7,11 @@ import { inodeOf } from '../../os/descriptors/foreign-descriptor.js';
 import { isForOneProcess } from '../../os/files/private-path.js';
 import { socketsOf, treeOf } from '../../os/processes/proc-tree.js';
 import { localPorts } from '../../os/sockets/local-ports.js';
-import { tcpListeners, udpReceivers, unixFileInode } from '../../os/sockets/socket-diag.js';
+import { tcpListeners, udpReceivers } from '../../os/sockets/socket-diag.js';
 import { unixListeners } from '../../os/unix-sockets/unix-listeners.js';
 import type { HeldListeners } from '../listeners/held-listeners.js';
 import type { GenerationProcess } from '../process/generation-process.js';
+import { howShown, type Shown, shownAs } from './shown-path.js';
 
 /** How often to look in the first time of a generation, and later. */
 const SOON_MS = 1000;
@@ -23,11 +24,12 @@ const SETTLE_MS = 300;
 /** How long a generation may take to name what it listens on. */
 const STATE_TIMEOUT_MS = 2000;
 const MAX_COMMAND = 200;
-/** In how many entries of a folder a link is looked for. */
-const MAX_ENTRIES = 1000;
 /** Each Node has its own, and says so itself. Source: Node.js documentation, "Debugging". */
 const INSPECTOR_PORT = 9229;
 const UNIX = 'unix:';
+const IN_WORKER =
+  '. It is a worker of node:cluster that listens with `exclusive` or `reusePort`: without these its primary holds the port for it, ' +
+  'and the port is handed over';
 
 /** A socket on which a process of the service's tree listens, and which moult does not hold. */
 export interface UnseenListener {
@@ -37,14 +39,14 @@ export interface UnseenListener {
   readonly pid: number;
   /** The command line of that process. */
   readonly command: string;
-  /** How clients come to a path that holds the number of that process: by this link, or by another name that it was given. */
-  readonly shown?: { readonly link: string } | 'renamed';
+  /** How clients come to a path that holds the number of that process. */
+  readonly shown?: Shown;
 }
 
 /**
  * The sockets on which processes of a tree listen although moult does not hold them: native code, a process that moult was
  * not let into, a helper's own. They do not change hands. A path that holds the number of its process is that process's own affair,
- * unless a link leads to it, or it has been renamed.
+ * unless a link leads to it, or it has been given another name.
  * @param leader the process that was started.
  * @param held our copies of the listeners.
  * @param folder the run folder: moult's own sockets are there.
@@ -153,88 +155,15 @@ export class UnseenWatch {
 function whatItMeans({ address, pid, command, shown }: UnseenListener): string {
   const who = `process ${pid} (${command}) listens on ${address}`;
   if (shown === undefined)
-    return `${who}, which moult does not see. A restart does not pass it on: the new release finds it in use, and nothing listens there after the old one has exited`;
-  const how = shown === 'renamed' ? 'which has been renamed since' : `to which the link ${shown.link} leads`;
+    return (
+      `${who}, which moult does not see. A restart does not pass it on: the new release finds it in use, and nothing listens there after ` +
+      `the old one has exited${isClusterWorker(pid) ? IN_WORKER : ''}`
+    );
   return (
-    `${who}, ${how}. moult cannot hold a path that contains a process number or a time: after a crash, clients are refused ` +
+    `${who}, ${howShown(shown)}. moult cannot hold a path that contains a process number or a time: after a crash, clients are refused ` +
     'until the next process listens, and if a release fails after it has switched the link or the name, clients reach ' +
     'nobody. Listen on a fixed path: moult keeps that through both'
   );
-}
-
-/** By what clients come to a path that holds the number of its process; undefined where nothing shows that they do. */
-function shownAs(bound: string, pid: number, inode: number): UnseenListener['shown'] {
-  const path = absolute(bound, pid);
-  if (path === undefined) return undefined;
-  if (!isThere(path)) return hasOtherName(path, inode) ? 'renamed' : undefined;
-  const link = linkTo(path);
-  return link === undefined ? undefined : { link };
-}
-
-// It is as its process gave it.
-function absolute(path: string, pid: number): string | undefined {
-  try {
-    return resolve(readlinkSync(`/proc/${pid}/cwd`), path);
-  } catch {
-    return undefined;
-  }
-}
-
-function isThere(path: string): boolean {
-  try {
-    lstatSync(path);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-/** Whether the file of a socket lies beside the path as which it was bound, or one folder up: not so where it was removed. */
-function hasOtherName(path: string, inode: number): boolean {
-  const file = unixFileInode(inode);
-  if (file === undefined) return false;
-  return foldersOf(path).some((folder) =>
-    entriesOf(folder).some((entry) => entry.isSocket() && fileInode(join(folder, entry.name)) === file),
-  );
-}
-
-function fileInode(path: string): number | undefined {
-  try {
-    return lstatSync(path).ino % 2 ** 32;
-  } catch {
-    return undefined;
-  }
-}
-
-function foldersOf(path: string): readonly string[] {
-  return [dirname(path), dirname(dirname(path))];
-}
-
-/** The symbolic link to a path that lies beside it, or one folder up. */
-function linkTo(path: string): string | undefined {
-  for (const folder of foldersOf(path)) {
-    for (const entry of entriesOf(folder)) {
-      const link = join(folder, entry.name);
-      if (entry.isSymbolicLink() && leadsTo(link, path)) return link;
-    }
-  }
-  return undefined;
-}
-
-function entriesOf(folder: string): Dirent[] {
-  try {
-    return readdirSync(folder, { withFileTypes: true }).slice(0, MAX_ENTRIES);
-  } catch {
-    return [];
-  }
-}
-
-function leadsTo(link: string, path: string): boolean {
-  try {
-    return resolve(dirname(link), readlinkSync(link)) === path;
-  } catch {
-    return false;
-  }
 }
 
 function isLiving({ isOurs, isEnding, exit }: GenerationProcess): boolean {
@@ -270,6 +199,17 @@ function listening(folder: string): Map<number, string> {
     .filter(({ path }) => !path.startsWith(folder + sep))
     .map(({ inode, path }) => [inode, UNIX + path] as const);
   return new Map([...tcp, ...udp, ...unix]);
+}
+
+function isClusterWorker(pid: number): boolean {
+  try {
+    // Source: node lib/internal/cluster/primary.js, createWorkerProcess.
+    return readFileSync(`/proc/${pid}/environ`, 'latin1')
+      .split('\0')
+      .some((pair) => pair.startsWith('NODE_UNIQUE_ID='));
+  } catch {
+    return false;
+  }
 }
 
 function commandOf(pid: number): string {
