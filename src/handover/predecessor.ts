@@ -1,7 +1,4 @@
-/*
- * Over 300 lines: each method is a transition of one state machine (lifecycle/handover-states.ts): cut in two, the halves would share every
- * field. What an attempt has, and its steps, are in predecessor/; state and tasks are in giving.ts and taking.ts.
- */
+// Over 300 lines: each method is a transition of one state machine (lifecycle/handover-states.ts): halves would share every field.
 import type { Channel } from '../channel/channel.js';
 import { MoultError } from '../errors.js';
 import { type HandoverState, step, table } from '../lifecycle/handover-states.js';
@@ -112,6 +109,7 @@ export class Predecessor {
     const attempt: HandoverAttempt = new HandoverAttempt(expected, channel, this.#context, terms, {
       state: () => this.#state,
       given: (listener) => this.#events.given(listener),
+      passedBy: () => this.#passedBy(attempt),
       ready: (ready) => this.#ready(attempt, ready),
       failed: (error) => this.fail(error),
       // It is about to be replaced itself: its operator has decided.
@@ -242,6 +240,13 @@ export class Predecessor {
     this.#leaving.check();
   }
 
+  #passedBy(attempt: HandoverAttempt): void {
+    if (!attempt.isStill('inheriting')) return;
+    this.#step('pass-by');
+    attempt.callOff();
+    this.#attempt = undefined;
+  }
+
   #ready(attempt: HandoverAttempt, ready: Message<'ready'>): void {
     if (!attempt.isStill('inheriting')) return;
     attempt.limit.clear();
@@ -333,10 +338,8 @@ export class Predecessor {
     const attempt = this.#attempt;
     attempt?.channel.send({ type: 'abort', error: told.report() });
     this.#step('fail');
-    attempt?.giving.stop();
-    attempt?.giving.forget();
+    attempt?.callOff();
     this.#forget();
-    attempt?.channel.close();
     this.#events.aborted(told);
   }
 

@@ -1,3 +1,6 @@
+/*
+ * Over 300 lines: each method is what one message of the handover means on this side, and they share most fields.
+ */
 import { broadcastHub } from '../broadcast/shared.js';
 import type { Channel } from '../channel/channel.js';
 import type { Line } from '../channel/line.js';
@@ -50,6 +53,8 @@ export interface Offers {
   readonly door?: string | undefined;
   /** Where those do that still tell it what changes there. */
   readonly earlier?: readonly string[] | undefined;
+  /** Whether it hears what this generation is not ready for want of. */
+  readonly hearsMissing?: boolean | undefined;
 }
 
 function warnOfOlder(): void {
@@ -63,6 +68,8 @@ export class Successor {
   #context: GenerationContext;
   #events: SuccessorEvents;
   #lines = new Set<Line>();
+  /** A predecessor to which it may not be said that this process passes by. */
+  #deaf: Channel | undefined;
   #feeds = new Set<Channel>();
   /** What state and tasks come by, and the channel that they come by. */
   #taking: Taking | undefined;
@@ -120,8 +127,9 @@ export class Successor {
   }
 
   /** Takes over from the predecessor at the other end of this channel. @param offers what can be asked for there. */
-  inheritFrom(channel: Channel, { keeps, broadcasts, ...offers }: Offers): void {
+  inheritFrom(channel: Channel, { keeps, broadcasts, hearsMissing, ...offers }: Offers): void {
     this.heed(channel);
+    if (!hearsMissing) this.#deaf = channel;
     this.#offers = offers;
     const hub = broadcastHub();
     if (broadcasts) hub.join(channel);
@@ -235,6 +243,17 @@ export class Successor {
   giveUp(error: MoultError): void {
     this.#isGivingUp = this.#isCommitted && !this.#isConfirmed;
     for (const channel of this.#feeds) channel.send({ type: 'abort', error: error.report() });
+  }
+
+  /** Says that this process is not the service, and ends: another one comes. */
+  passBy(): void {
+    for (const line of this.#lines)
+      if (line !== this.#deaf) line.send({ type: 'missing', names: [], opened: [], passesBy: true });
+  }
+
+  /** Keeps the process until it is told to commit, or to end. */
+  ref(): void {
+    for (const line of this.#lines) line.ref();
   }
 
   /** Lets the process end although the predecessor still feeds it. */

@@ -18,6 +18,7 @@ export type HandoverState =
 export type HandoverEvent =
   | 'expect'
   | 'hello'
+  | 'pass-by'
   | 'ready'
   | 'commit'
   | 'committed'
@@ -43,7 +44,7 @@ export const table: Readonly<Record<HandoverState, Row>> = {
     on: { expect: 'expecting', retire: 'draining', 'give-back': 'returning' },
   },
   expecting: { accepts: 'predecessor', on: { hello: 'inheriting', fail: 'serving' } },
-  inheriting: { accepts: 'predecessor', on: { ready: 'ready', fail: 'serving' } },
+  inheriting: { accepts: 'predecessor', on: { ready: 'ready', 'pass-by': 'expecting', fail: 'serving' } },
   ready: { accepts: 'predecessor', on: { commit: 'committing', fail: 'serving' } },
   committing: { accepts: 'none', on: { committed: 'probation', fail: 'undoing' } },
   probation: {

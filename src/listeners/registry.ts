@@ -30,6 +30,8 @@ export interface RegistryEvents {
   closed(listener: Listener): void;
   /** The service closed one that had not accepted yet. */
   closedBehindGate?(listener: Listener): void;
+  /** The service closed one that only stood in for another form of what is held. */
+  closedStandIn?(): void;
   /** The service goes on listening in another form on an address that is held for it. */
   otherForm?(asked: string, held: string, bindAnew: () => void): void;
 }
@@ -191,7 +193,10 @@ export class ListenerRegistry {
    */
   standsIn(asked: string, held: string, bindAnew: () => void): () => void {
     const timer = setTimeout(() => this.#events.otherForm?.(asked, held, bindAnew), STAND_IN_MS).unref();
-    return () => clearTimeout(timer);
+    return () => {
+      clearTimeout(timer);
+      this.#events.closedStandIn?.();
+    };
   }
 
   /** Registers a listener: one that was bound here, or that was inherited and is claimed by it. */

@@ -342,7 +342,12 @@ export const schemas = {
     earlier: v.optional(doors),
   }),
   /** What the successor does not listen on yet, and what it has opened that was not passed to it. */
-  missing: v.object({ names, opened: names }),
+  missing: v.object({
+    names,
+    opened: names,
+    /** Whether this process ends and is not the service: another one of the same number comes. */
+    passesBy: v.optional(v.boolean()),
+  }),
   /** What the service of the predecessor has opened since `inherit`. */
   'late-listener': v.object({
     listener,

@@ -32,6 +32,7 @@ function begin(now: { state: HandoverState }) {
     {
       state: () => now.state,
       given: () => {},
+      passedBy: () => told.push('passed by'),
       ready: () => told.push('ready'),
       failed: ({ code }) => told.push(code),
       confirmed: () => told.push('confirmed'),
@@ -48,7 +49,7 @@ function begin(now: { state: HandoverState }) {
     near.close();
     await turn();
   };
-  return { attempt, told, answer };
+  return { attempt, told, answer, far, near };
 }
 
 describe('an attempt to hand over', () => {
@@ -76,6 +77,22 @@ describe('an attempt to hand over', () => {
     assert.equal(attempt.isStill('committing', 'probation'), true);
     attempt.end();
     assert.equal(attempt.isStill('committing', 'probation'), false);
+  });
+
+  it('is called off where the process was only a check, and the limit goes on for the one that comes', (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout', 'setImmediate'] });
+    const { attempt, told, far, near } = begin({ state: 'inheriting' });
+    far.send({ type: 'missing', names: [], opened: [], passesBy: true } as { type: 'missing' });
+    while (near.deliver());
+    assert.deepEqual(told, ['passed by']);
+    let strikes = 0;
+    attempt.limit.set(1000, () => {
+      strikes += 1;
+    });
+    attempt.callOff();
+    assert.equal(attempt.isConnected, false);
+    t.mock.timers.tick(5000);
+    assert.equal(strikes, 1);
   });
 
   it('has no limit once it is over', (t) => {

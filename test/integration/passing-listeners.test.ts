@@ -95,6 +95,64 @@ describe('a service that looks whether its port is taken', () => {
   });
 });
 
+/** Listens as its arguments say, and ends. */
+const CHECK = `
+  const net = require('node:net');
+  const [how, place] = process.argv.slice(2);
+  const fail = (error) => { console.log('CHECK', error.code); process.exit(1); };
+  if (how === 'udp') {
+    const socket = require('node:dgram').createSocket('udp4').on('error', fail);
+    socket.bind(Number(place), () => socket.close());
+  } else if (how === 'twice') {
+    const again = () => net.createServer().on('error', fail).listen(Number(place), '${host}', function () { this.close(); });
+    net.createServer().on('error', fail).listen(0, function () { this.close(() => setTimeout(again, 50)); });
+  } else {
+    const where = { port: Number(place), ...(how === 'host' ? { host: '${host}' } : {}) };
+    net.createServer().on('error', fail).listen(where, function () { this.close(); });
+  }`;
+
+describe('a process that listens for a moment and ends, below a wrapper that starts the service next', () => {
+  const check = (how: string, place: string | number) => `node check.cjs ${how} ${place}`;
+  const wrappers: Readonly<Record<string, (port: number) => string>> = {
+    'a script of npm that comes before': (port) => check('host', port),
+    'a check of every address': (port) => check('all', port),
+    'three checks, one by a datagram socket, and one that listens twice': (port) =>
+      `${check('udp', port)} && ${check('host', 0)} && ${check('twice', port)}`,
+  };
+  for (const [what, commandOf] of Object.entries(wrappers)) {
+    it(`is not the service: ${what}`, async () => {
+      await withFolder(async (folder) => {
+        const port = await freePort();
+        const [before, start] = [commandOf(port), `node ${fixture('transfers.cjs')}`];
+        const scripts = { prestart: before, start };
+        await writeFile(path.join(folder, 'check.cjs'), CHECK);
+        await writeFile(path.join(folder, 'package.json'), JSON.stringify({ name: 'x', scripts }));
+        const command = what.includes('npm')
+          ? ['npm', 'start', '--silent']
+          : ['sh', '-c', `${before} && exec ${start}`];
+        const options = { command, cwd: folder, env: { PORT: String(port) }, runOptions };
+        await withService(options, async (service) => {
+          const target = { host, port };
+          const first = await asks(target);
+          assert.equal((await service.current()).pid, first.pid);
+          await service.restart('--wait', 'confirmed');
+          const second = await asks(target);
+          assert.notEqual(second.pid, first.pid);
+          await service.alone();
+          process.kill(second.pid, 'SIGKILL');
+          const third = await asks(target);
+          assert.notEqual(third.pid, second.pid);
+          await until('it is known who serves', async () => (await service.current()).pid === third.pid);
+          // A check that fails is the end of that release, at once.
+          await writeFile(path.join(folder, 'check.cjs'), `${CHECK} setImmediate(() => process.exit(3));`);
+          assert.equal((await service.failingRestart()).code, 'MOULT_SUCCESSOR_EXITED');
+          assert.equal((await asks(target)).pid, third.pid);
+        });
+      });
+    });
+  }
+});
+
 describe('a port that is opened for a moment', () => {
   it('stays with the generation that opened it, keeps no restart waiting, and gives its data', async () => {
     const port = await freePort();

@@ -27,6 +27,7 @@ const states = [
 const events = [
   'expect',
   'hello',
+  'pass-by',
   'ready',
   'commit',
   'committed',
@@ -50,6 +51,7 @@ const designed = [
   ['expecting', 'hello', 'inheriting'],
   ['expecting', 'fail', 'serving'],
   ['inheriting', 'ready', 'ready'],
+  ['inheriting', 'pass-by', 'expecting'],
   ['inheriting', 'fail', 'serving'],
   ['ready', 'commit', 'committing'],
   ['ready', 'fail', 'serving'],

@@ -102,7 +102,7 @@ const right: Record<string, Fields> = {
   part: {},
   whole: { bytes: 7, count: 300 },
   inherit: { epoch: 1, listeners: [listener] },
-  missing: { names: ['tcp://*:80'], opened: ['tcp://*:0'] },
+  missing: { names: ['tcp://*:80'], opened: ['tcp://*:0'], passesBy: true },
   'late-listener': { listener, waits: true },
   ready: {
     claims: [{ name: 'a', accepts: ['http1'], movers: [{ name: 'raw', min: 1, max: 2 }] }],
@@ -243,7 +243,7 @@ const right: Record<string, Fields> = {
 };
 
 const OPTIONAL =
-  /(^|\.)(error\.(serving|stage|retry|remedy|details)|ticketKeys|sessionIdContext|meetsPipelining|unhandled|movers|mover|without|late|goesOn|isWhole|failed|returned|fresh|sharesListeners|surge|onFailure|measure|measures)$|^state\.state\.draining(\.connections)?$|cut\.\d+\.kind$|items\.\d+\.fed$|items\.\d+\.version$|^hand-back\.(state|tasks|saysResumed)$|^handed-back\.hearsResumed$|^retire\.(keepOpen|heirs)$|^stopping\.unready$|^hello\.(shares|generation|node|entry|rejoin)$|^homes\.cookie$|^(result|expecting)\.error$|^result\.value$|^takes\.(threads|tasks)$|^broadcast-join\.kept$|^leave\.drainSpreadMs$|^left\.thread$|^looking\.accepted$/;
+  /(^|\.)(error\.(serving|stage|retry|remedy|details)|ticketKeys|sessionIdContext|meetsPipelining|unhandled|movers|mover|passesBy|without|late|goesOn|isWhole|failed|returned|fresh|sharesListeners|surge|onFailure|measure|measures)$|^state\.state\.draining(\.connections)?$|cut\.\d+\.kind$|items\.\d+\.fed$|items\.\d+\.version$|^hand-back\.(state|tasks|saysResumed)$|^handed-back\.hearsResumed$|^retire\.(keepOpen|heirs)$|^stopping\.unready$|^hello\.(shares|generation|node|entry|rejoin)$|^homes\.cookie$|^(result|expecting)\.error$|^result\.value$|^takes\.(threads|tasks)$|^broadcast-join\.kept$|^leave\.drainSpreadMs$|^left\.thread$|^looking\.accepted$/;
 /** Fields whose inside is the business of whoever reads them. */
 const OPEN = /(^|\.)(details|facts|address|event\.event|result\.value)$/;
 /** Fields that may be null: there is none. */

@@ -30,6 +30,8 @@ export interface HandoverAttemptEvents {
   state(): HandoverState;
   /** The successor is to have this one, and the supervisor a copy. */
   given(listener: Listener): void;
+  /** The process was not the successor: that comes after it. */
+  passedBy(): void;
   /** The successor says that it is ready. */
   ready(message: Message<'ready'>): void;
   /** The successor has given up, or can never have what it asks for. */
@@ -94,14 +96,18 @@ export class HandoverAttempt {
     this.flows = context.flows.join(channel);
     this.#process = new ProcessHandle(channel.peer.pid);
     channel.ref();
-    channel.on('missing', (missing) => {
-      this.#missing = missing;
-    });
     const unlessOver =
       <T>(tell: (what: T) => void) =>
       (what: T) => {
         if (!this.#isOver) tell(what);
       };
+    channel.on(
+      'missing',
+      unlessOver((missing) => {
+        this.#missing = missing;
+        if (missing.passesBy === true) events.passedBy();
+      }),
+    );
     channel.on('ready', unlessOver(events.ready));
     channel.on(
       'abort',
@@ -165,11 +171,23 @@ export class HandoverAttempt {
     this.#process.kill();
   }
 
+  /** The attempt is over before the commit: its process is not the one, and another may come within the limit; or it has failed. */
+  callOff(): void {
+    this.giving.stop();
+    this.giving.forget();
+    this.#end();
+    this.channel.close();
+  }
+
   /** The attempt is over: what still comes of it changes nothing here. The channel is the caller's to close. */
   end(): void {
+    if (!this.#isOver) this.limit.clear();
+    this.#end();
+  }
+
+  #end(): void {
     if (this.#isOver) return;
     this.#isOver = true;
-    this.limit.clear();
     this.#process.close();
     this.late.stop();
   }

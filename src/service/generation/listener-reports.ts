@@ -4,6 +4,7 @@ import { countRequests } from '../../connections/http1/request-limit.js';
 import { trackHttp2Sessions } from '../../connections/http2-sessions.js';
 import type { ConnectionTracker } from '../../connections/tracker.js';
 import type { Predecessor } from '../../handover/predecessor.js';
+import type { Successor } from '../../handover/successor.js';
 import type { ThreadsEvents } from '../../handover/threads.js';
 import type { Listener } from '../../listeners/listener.js';
 import type { ListenerRegistry, RegistryEvents } from '../../listeners/registry.js';
@@ -16,6 +17,7 @@ import type { StickyRouter } from '../../sticky/sticky-router.js';
 import type { LeftByProcess } from '../../threads/thread-hub.js';
 import type { Overseer } from '../overseer/overseer.js';
 import type { HeldForService } from './held-for-service.js';
+import { PassingBy } from './passing-by.js';
 import type { Readiness } from './readiness.js';
 
 /** Who hears of the listeners of a generation. They are there when the service opens its first one. */
@@ -29,16 +31,19 @@ export interface ListenerReportsParts {
   readonly heldForService: () => HeldForService;
   readonly readiness: () => Readiness;
   readonly predecessor: () => Predecessor;
+  readonly successor: () => Successor;
   readonly overseer: () => Overseer;
 }
 
 /** Tells the supervisor, and what else must know, of the listeners that the service opens, claims and closes. */
 export class ListenerReports implements RegistryEvents {
   readonly #parts: ListenerReportsParts;
+  readonly #passingBy: PassingBy;
   readonly #awaitHandlers = new WeakSet<StreamListener>();
 
   constructor(parts: ListenerReportsParts) {
     this.#parts = parts;
+    this.#passingBy = new PassingBy(parts);
   }
 
   bound(listener: Listener): void {
@@ -62,6 +67,7 @@ export class ListenerReports implements RegistryEvents {
     const { predecessor } = this.#parts;
     if (listener.identity.isMomentary) predecessor().feedEnded();
     else this.#lifeline.send({ type: 'release', name: listener.identity.name });
+    this.#passingBy.closed();
   }
 
   otherForm(asked: string, held: string, bindAnew: () => void): void {
@@ -76,6 +82,11 @@ export class ListenerReports implements RegistryEvents {
 
   closedBehindGate(): void {
     this.#parts.readiness().changed();
+    this.#passingBy.closed();
+  }
+
+  closedStandIn(): void {
+    this.#passingBy.closed();
   }
 
   /** The supervisor is to keep a copy: that is what a crash of this process leaves open. */
@@ -150,6 +161,7 @@ export class ListenerReports implements RegistryEvents {
   }
 
   #listens(listener: Listener): void {
+    this.#passingBy.opened();
     const { connections, stickyRouter, readiness } = this.#parts;
     if (listener instanceof StreamListener) {
       const { server } = listener;

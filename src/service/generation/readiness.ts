@@ -42,6 +42,7 @@ export interface ReadinessParts {
 export class Readiness {
   readonly #parts: ReadinessParts;
   #waitsForWord: boolean;
+  #isOfLibrary = false;
   #isTested = false;
   #hasSaid = false;
   #hasLived = false;
@@ -65,8 +66,14 @@ export class Readiness {
     return this.#hasSaid;
   }
 
+  /** Whether the service itself uses the library. */
+  get isOfLibrary(): boolean {
+    return this.#isOfLibrary;
+  }
+
   /** The service will say when it is ready: until then it is not, whatever it listens on. */
   willSay(): void {
+    this.#isOfLibrary = true;
     this.#waitsForWord = true;
   }
 

@@ -304,6 +304,14 @@ export class GenerationProcess {
     });
   }
 
+  /** The process that has shown itself was not the service: another one of its tree is. */
+  detach(): void {
+    this.lifeline = undefined;
+    this.#serviceTicks = undefined;
+    this.door = undefined;
+    this.missing = undefined;
+  }
+
   /** What the service tells of itself. @param measure whether it is to measure, and tell of that, too. @throws MOULT_PEER_CLOSED, MOULT_PEER_TIMEOUT */
   state(timeoutMs: number, measure = false): Promise<GenerationState> {
     return this.#state(timeoutMs, measure ? { measure } : {});

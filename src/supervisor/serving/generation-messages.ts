@@ -40,8 +40,13 @@ export function listenTo(generation: GenerationProcess, channel: Line, parts: Ge
   listenToHandover(generation, channel, parts);
   const { generations, servingState, log } = parts;
   endWithService(generation, channel, log);
-  channel.on('missing', (missing) => {
+  channel.on('missing', ({ passesBy, ...missing }) => {
     generation.missing = missing;
+    if (!passesBy) return;
+    log.info(
+      `generation ${generation.number}: process ${generation.servicePid} listened for a moment and has ended; the service is one that comes after it`,
+    );
+    generation.detach();
   });
   channel.on('ready', ({ claims, said, reach }) => {
     generation.reachPath = reach;
