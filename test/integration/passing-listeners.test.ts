@@ -187,6 +187,25 @@ describe('a port that is opened for a moment', () => {
     });
   });
 
+  it('is told of where it has a number of its own and no new release could open it in time', async () => {
+    const port = await freePort();
+    const options = {
+      command: [fixture('transfers.cjs')],
+      env: { PORT: String(port) },
+      runOptions: [...runOptions, '--ready-timeout', '1s'],
+    };
+    await withService(options, async (service) => {
+      const told = () => service.log().find((line) => /has opened tcp:\S+ \d+ s after its start/.test(line));
+      // Until its process is older than that nothing is known of such a port.
+      const line = await until('it is told', async () => {
+        await asks({ host, port }, `/transfer/${await freePort()}`);
+        return told();
+      });
+      assert.match(line, /A restart waits .* 1 s \(--ready-timeout\), and then fails: .*listen\(0\)/);
+      assert.equal((await service.failingRestart()).code, 'MOULT_READY_TIMEOUT');
+    });
+  });
+
   it('is waited for where it has a number of its own, until its service has closed it', async () => {
     const [port, transfer] = [await freePort(), await freePort()];
     const env = { PORT: String(port) };

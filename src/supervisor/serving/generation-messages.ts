@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import type { Line } from '../../channel/line.js';
 import { asMoultError, MoultError } from '../../errors.js';
+import { wallClockMs } from '../../os/clock.js';
 import { closeDescriptor } from '../../os/descriptors/descriptor.js';
 import { copyDescriptorOf } from '../../os/descriptors/foreign-descriptor.js';
 import type { Message } from '../../protocol/messages.js';
@@ -79,6 +80,20 @@ function copied({ number, servicePid }: GenerationProcess, fd: number, name: str
   }
 }
 
+// A new release that opens it as late is not ready in time, and it may do so only when a client asks for it.
+function tellOfLateOpening(generation: GenerationProcess, name: string, log: Logger): void {
+  const { number, startedAt, servingSince, isAdopted, late, settings } = generation;
+  const afterMs = wallClockMs() - startedAt;
+  if (isAdopted || servingSince === undefined || late?.has(name) || afterMs <= settings.readyTimeoutMs)
+    return;
+  const s = (ms: number) => `${Math.round(ms / 1000)} s`;
+  log.warn(
+    `generation ${number} has opened ${name} ${s(afterMs)} after its start. A restart waits until the new release listens there, too, for ` +
+      `${s(settings.readyTimeoutMs)} (--ready-timeout), and then fails: if only a client's request opens it, close it before a restart, ` +
+      'restart with --allow-fewer-listeners, which closes it, or open any free port (listen(0)), which stays until its service closes it',
+  );
+}
+
 function listenToListeners(
   generation: GenerationProcess,
   channel: Line,
@@ -90,6 +105,7 @@ function listenToListeners(
     const isUnwanted = generation.isSecond || !held.takes(listener);
     if (fd !== undefined && isUnwanted) closeDescriptor(fd);
     else if (fd !== undefined) {
+      if (held.descriptorOf(listener.name) === undefined) tellOfLateOpening(generation, listener.name, log);
       held.hold(listener, fd, generation.number);
       servingState.lateListeners.listens(generation, listener.name);
     } else if (theirs === undefined)
