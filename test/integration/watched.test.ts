@@ -68,7 +68,7 @@ async function waiting(service: Supervised): Promise<void> {
   for (let generation = 1; ; generation += 1) {
     process.kill((await service.current()).pid, 'SIGKILL');
     await until('it has crashed', async () => (await service.status()).crashes === generation);
-    if (service.log().some((line) => /starts in 1600 ms/.test(line))) return;
+    if (service.log().some((line) => /starts in 3200 ms/.test(line))) return;
     await service.logs(new RegExp(`generation ${generation + 1} serves`));
   }
 }

@@ -71,7 +71,10 @@ describe('a service that ends below a wrapper that goes on', () => {
 
   it('passes on how its service ended, where it does so soon', async () => {
     await withFolder(async (folder) => {
-      await writeFile(path.join(folder, 'server.cjs'), `${SERVER} setTimeout(() => process.exit(0), 500);`);
+      await writeFile(
+        path.join(folder, 'server.cjs'),
+        `${SERVER} process.on('SIGUSR2', () => process.exit(0));`,
+      );
       const command = ['sh', '-c', 'node server.cjs; code=$?; sleep 0.5; exit $code'];
       const options = {
         command,
@@ -80,6 +83,7 @@ describe('a service that ends below a wrapper that goes on', () => {
         runOptions: [...runOptions, '--restart', 'on-failure'],
       };
       await withService(options, async (service) => {
+        process.kill((await service.current()).pid, 'SIGUSR2');
         assert.equal(await service.ended, 0, service.output);
       });
     });
