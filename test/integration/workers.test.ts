@@ -138,6 +138,7 @@ describe('a worker that listens on nothing', () => {
       await withWorker({ command: [script], runOptions: options }, async ({ service, whoHas }) => {
         await service.logs(/generation 1 serves without a listener/);
         const first = await service.current();
+        await until('it works', async () => (await whoHas('works')).length > 0);
         assert.deepEqual(await whoHas('works'), [first.pid]);
         await service.restart('--wait', 'confirmed');
         const { pid } = await service.current();
@@ -202,6 +203,7 @@ describe('a worker that listens on nothing', () => {
       await withWorker({ command: [script] }, async ({ service, whoHas }) => {
         await service.logs(/generation 1 serves without a listener/);
         const first = await service.current();
+        await until('it works', async () => (await whoHas('works')).length > 0);
         assert.deepEqual(await whoHas('works'), [first.pid]);
         await service.restart('--wait', 'confirmed');
         assert.notEqual((await service.current()).pid, first.pid);
