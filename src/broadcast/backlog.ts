@@ -38,8 +38,6 @@ export class MessageHistory {
   /** From where on messages are news here, where this process is not there yet: its first clients get none before it. */
   readonly #begins = new Map<string, Beginning>();
   #pins = 0;
-  /** Whether clients have come from others, or are on their way. */
-  #haveClientsCome = false;
   #recent = 0;
 
   constructor(links: PeerLinks) {
@@ -72,8 +70,7 @@ export class MessageHistory {
    */
   beginAt(sender: string, { seq, by, areUnshared }: Beginning, kept: number): void {
     const known = this.positions.get(sender) ?? 0;
-    // Clients that have come may lack more than the other side keeps. Where they come from, it is kept for this process.
-    const from = this.#haveClientsCome && !areUnshared ? known : Math.max(known, kept);
+    const from = Math.max(known, kept);
     if (from > known) this.#forgotten.set(sender, from);
     this.positions.set(sender, from);
     this.#begins.delete(sender);
@@ -129,7 +126,6 @@ export class MessageHistory {
   /** Clients may come: nothing is forgotten. @returns ends that. */
   pin(): () => void {
     this.#pins += 1;
-    this.#haveClientsCome = true;
     let isOver = false;
     return () => {
       if (isOver) return;

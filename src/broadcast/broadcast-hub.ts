@@ -302,7 +302,7 @@ export class BroadcastHub {
   }
 
   #join(channel: Conversation, theirs: BroadcastJoin, ours: BroadcastJoin, isSlot: boolean): void {
-    const heard = beginTogether(this.#history, theirs, ours);
+    const heard = beginTogether(this.#history, theirs, ours, this.#isFresh);
     this.#isFresh = false;
     for (const origin of [theirs.id, ...this.#history.positions.keys()])
       if (!isOfBroker(origin)) this.#known.add(origin);

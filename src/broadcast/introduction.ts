@@ -27,24 +27,24 @@ export function introductionOf(
  * Two have introduced themselves, and begin at the same place with what was sent before.
  * @param theirs how the other side has.
  * @param ours how this side has.
+ * @param isFresh whether this side has never shared with anybody.
  * @returns up to where the other side is for this one.
  */
 export function beginTogether(
   history: MessageHistory,
   theirs: BroadcastJoin,
   ours: BroadcastJoin,
+  isFresh: boolean,
 ): BroadcastJoin['heard'] {
-  // What was sent before nobody has who could bring a client that was not sent it. One that joins several at once is
-  // sent it by none of them; of senders that it knows by then another one has begun to tell it. But others may lack it,
-  // and this side may be the only way to them: what the other side keeps comes all the same, to be passed on.
+  // One that has shared with nobody begins where the first is that it joins: what was sent before, its clients never get.
+  // But others may lack it, and this side may be the only way to them: what the other side keeps comes all the same, to be
+  // passed on. A second one may be past a sender of which the first had not heard: from then on all is for clients here, too.
   const kept = positionsOf(theirs.kept ?? []);
   const ofGenerations = theirs.heard.filter(({ origin }) => !isOfBroker(origin));
   // One that shares for the first time knows no sender but itself.
   const areUnshared = theirs.first;
-  for (const { origin, seq } of ofGenerations) {
-    const isBeginning = areUnshared || (ours.first && !history.positions.has(origin));
-    // Of one that has sent nothing yet all is for this side: another one that answers later may be further with it.
-    if (isBeginning)
+  if (isFresh || areUnshared) {
+    for (const { origin, seq } of ofGenerations)
       history.beginAt(origin, { seq, by: theirs.id, areUnshared }, Math.min(seq, kept.get(origin) ?? seq));
   }
   if (!history.positions.has(theirs.id)) history.positions.set(theirs.id, 0);

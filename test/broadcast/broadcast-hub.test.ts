@@ -210,7 +210,7 @@ describe('broadcasts between two processes', () => {
 
   for (const isKept of [true, false]) {
     const where = isKept ? 'the second still has' : 'only the first has';
-    it(`come to a client that came from the first of two that one joins, of which ${where} them`, async () => {
+    it(`come to all clients since one has joined the first of two, of which ${where} them`, async () => {
       const { a, b, c, got, link, arrive } = new Hubs();
       const d = new BroadcastHub('d');
       d.declare({ name: 'news', deliver: () => {} });
@@ -222,30 +222,49 @@ describe('broadcasts between two processes', () => {
       const between = link(d, b);
       await arrive((end) => between.includes(end));
       c.keepRecent(true);
-      const clients = clientsOf(c);
       const [first, second] = [link(c, a), link(c, b)];
       const here = (end: End) => !first.includes(end) && !second.includes(end);
       await arrive((end) => first.includes(end));
-      const [own, come] = [{}, {}];
-      for (const client of [own, come]) clients.set(client, []);
-      const unpin = c.pin();
-      c.arriving(come, structuredClone(a.heard ?? []));
-      c.arrived(come);
-      unpin();
-      d.publish('news', 'before');
+      d.publish('news', 'meanwhile');
       await arrive(here);
       b.publish('nobody reads this', '');
       await arrive(here);
       await arrive((end) => second.includes(end));
-      assert.deepEqual(clients.get(come), isKept ? ['before'] : []);
+      assert.deepEqual(got.c, isKept ? ['meanwhile'] : []);
       await arrive();
       d.publish('news', 'after');
       await arrive();
-      assert.deepEqual(clients.get(come), ['before', 'after']);
-      assert.deepEqual(clients.get(own), ['after'], 'it was not there before');
-      assert.deepEqual(got, { a: ['before', 'after'], b: ['before', 'after'], c: ['after'] });
+      const all = ['meanwhile', 'after'];
+      assert.deepEqual(got, { a: all, b: all, c: all });
     });
   }
+
+  it('come to a client that has come to one that joins later, and to no other one there', async () => {
+    const { a, c, got, link, arrive } = new Hubs();
+    for (const hub of [a, c]) hub.keepRecent();
+    link(a, new BroadcastHub('d'));
+    await arrive();
+    const clients = clientsOf(c);
+    const [own, come, further] = [{}, {}, {}];
+    for (const client of [own, come, further]) clients.set(client, []);
+    const moves = (client: object) => {
+      c.arriving(client, structuredClone(a.heard ?? []));
+      c.arrived(client);
+    };
+    moves(come);
+    a.publish('news', 'first');
+    moves(further);
+    a.publish('news', 'second');
+    link(c, a);
+    await arrive();
+    a.publish('news', 'after');
+    await arrive();
+    assert.deepEqual(
+      [come, further, own].map((client) => clients.get(client)),
+      [['first', 'second', 'after'], ['second', 'after'], ['after']],
+    );
+    assert.deepEqual(got.c, ['after']);
+  });
 
   it('that were sent while two were not connected come when they are again', async () => {
     const { a, b, got, link, arrive } = new Hubs();

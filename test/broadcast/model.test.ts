@@ -14,6 +14,7 @@ const step = fc.oneof(
   { weight: 8, arbitrary: fc.record({ kind: fc.constant('send' as const), which, other: which }) },
   { weight: 8, arbitrary: fc.record({ kind: fc.constant('deliver' as const), which, other: which }) },
   { weight: 6, arbitrary: fc.record({ kind: fc.constant('move' as const), which, other: which }) },
+  { weight: 3, arbitrary: fc.record({ kind: fc.constant('offer' as const), which, other: which }) },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant('set up' as const), which, other: which }) },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant('start' as const), which, other: which }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('scale' as const), which, other: which }) },
@@ -102,6 +103,26 @@ describe('broadcasts over any order of what may happen', () => {
       ['send', 0, 0],
       ['introduce', 0, 0],
       ['deliver', 0, 0],
+    ];
+    assert.deepEqual(await play(order), []);
+  });
+
+  // Seed 8 with offers: one that had asked a second one met a first one meanwhile, and is connected from then on.
+  it('come to all clients of one that asks another while it is joined itself', async () => {
+    const order: Order = [
+      ['scale', 0, 0],
+      ['start', 9, 0],
+      ['introduce', 0, 11],
+      ['deliver', 0, 0],
+      ['start', 0, 0],
+      ['deliver', 7, 0],
+      ['send', 10, 0],
+      ['kill', 13, 0],
+      ['start', 0, 0],
+      ['end', 0, 0],
+      ['set up', 0, 0],
+      ['send', 0, 0],
+      ['start', 0, 0],
     ];
     assert.deepEqual(await play(order), []);
   });

@@ -11,6 +11,7 @@ export type StepKind =
   | 'send'
   | 'deliver'
   | 'move'
+  | 'offer'
   | 'set up'
   | 'start'
   | 'scale'
@@ -153,6 +154,9 @@ export class World {
       case 'move':
         this.#move(generation, other);
         break;
+      case 'offer':
+        this.#offer(generation, other);
+        break;
       case 'set up':
         for (const each of this.#alive) for (const presence of each.here) this.#setUp(each, presence);
         break;
@@ -276,6 +280,28 @@ export class World {
     const isAside = this.#hasSlots && which % 2 === 1;
     if (!way.with.hub.canTake(from.hub.heard as Heard, isAside ? {} : way.end.other)) return;
     this.#part(from, isAside ? this.#aside(way.with) : way, leaving);
+  }
+
+  // The offer and its answer are on their way for as long as anything else.
+  #offer(from: Generation, which: number): void {
+    const open = from.ends.filter(({ end, with: to }) => to.isAlive && !to.isEnding && !end.isClosed);
+    const direct = open[which % Math.max(1, open.length)];
+    if (direct === undefined || !this.#areConnected()) return;
+    const isAside = this.#hasSlots && which % 2 === 1;
+    const way = isAside ? this.#aside(direct.with) : direct;
+    const { end, with: to } = way;
+    if (isAside) this.#asides.add(end);
+    const heard = structuredClone(from.hub.heard as Heard);
+    end.carry(() => {
+      if (!to.hub.canTake(heard, isAside ? {} : end.other)) return;
+      const unpin = to.hub.pin();
+      end.other.carry(() => {
+        const leaving = [...from.here].find(({ isSetUp }) => isSetUp);
+        if (leaving !== undefined && from.isAlive && !from.isEnding && to.isAlive && !to.isEnding)
+          this.#part(from, way, leaving);
+        unpin();
+      });
+    });
   }
 
   #aside(to: Generation): { end: End; with: Generation } {
