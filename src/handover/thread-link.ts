@@ -77,6 +77,13 @@ export class ThreadLink {
     return this.leftAtMs !== undefined && this.report === undefined;
   }
 
+  /** What it has told of connections that left; one that has nothing left may not have come to tell of their pauses. */
+  get moved(): Omit<Message<'settled'>, 'type'> | undefined {
+    const { settled, report } = this;
+    if (settled !== undefined || report === undefined) return settled;
+    return { moved: report.moved, notRestored: 0, pausesMs: [] };
+  }
+
   pause(): void {
     this.unanswered += 1;
     this.channel.send({ type: 'pause' });

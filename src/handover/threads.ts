@@ -48,8 +48,8 @@ export class Threads {
   onDrained: () => void = () => {};
   readonly #events: ThreadsEvents;
   readonly #links = new Set<ThreadLink>();
-  /** Of threads that have ended since they left. */
-  #ended: DrainReport[] = [];
+  /** Threads that have ended since they left, and had told of it. */
+  #ended: ThreadLink[] = [];
   #waits = new Set<() => void>();
   #lastQuestion = 0;
   #lastListeningMs = 0;
@@ -86,7 +86,7 @@ export class Threads {
       changed: () => this.#changed(),
       lost: (lost) => {
         this.#links.delete(lost);
-        if (lost.report !== undefined) this.#ended.push(lost.report);
+        if (lost.report !== undefined || lost.settled !== undefined) this.#ended.push(lost);
         this.#changed();
       },
     });
@@ -178,7 +178,7 @@ export class Threads {
         () => [...this.#links].every((link) => !link.isDraining || link.settled !== undefined),
         SETTLE_TIMEOUT_MS,
         () => {
-          const all = [...this.#links].flatMap((link) => link.settled ?? []);
+          const all = [...this.#ended, ...this.#links].flatMap(({ moved }) => moved ?? []);
           resolve({
             silent: [...this.#links].filter((link) => link.isDraining && link.settled === undefined).length,
             moved: sum(all, ({ moved }) => moved),
@@ -214,7 +214,8 @@ export class Threads {
   endWith(report: DrainReport, then: (report: DrainReport) => void): void {
     const isOver = () => this.isDrained;
     this.#when(isOver, END_TIMEOUT_MS, () => {
-      const reports = [report, ...this.#ended, ...[...this.#links].map(reportOf)];
+      const ended = this.#ended.flatMap((link) => link.report ?? []);
+      const reports = [report, ...ended, ...[...this.#links].map(reportOf)];
       then({
         moved: sum(reports, ({ moved }) => moved),
         drained: sum(reports, ({ drained }) => drained),
