@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -419,6 +419,31 @@ describe('during a take-over', () => {
       });
     });
   }
+});
+
+describe('a supervisor that is to take over, and finds what its own earlier one has left', () => {
+  it('starts one generation where that ends, and nobody is there to take over from', async () => {
+    await Street.with(async (street) => {
+      const runOptions = ['--take-over', path.join(street.folder, 'nobody'), '--probation', '100ms'];
+      const first = await street.run('good', { runOptions });
+      const pid = await first.alone();
+      process.kill(pid, 'SIGSTOP');
+      first.process.kill('SIGKILL');
+      await until('it has ended', () => first.process.signalCode !== null);
+      const second = await street.run('good', { runOptions, waits: false });
+      await second.logs(/left by an earlier supervisor, .* moult keeps waiting for it/);
+      process.kill(pid, 'SIGKILL');
+      await second.logs(/generation 2 serves/);
+      await second.restart('--wait=confirmed');
+      await second.alone();
+      const journal = readFileSync(path.join(street.runFolder, 'journal.ndjson'), 'utf8');
+      const started = [...journal.matchAll(/"event":"start","generation":(\d+)/g)].map(
+        ([, number]) => number,
+      );
+      assert.deepEqual([...new Set(started)], ['1', '2', '3']);
+      assert.doesNotMatch(second.output, /at the same time/);
+    });
+  });
 });
 
 /** Without these rights there are no namespaces and no other users to be had. */

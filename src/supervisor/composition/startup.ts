@@ -17,7 +17,7 @@ import type { ConnectionRouter } from '../serving/connection-router.js';
 import { tellWhatItWaitsFor } from '../serving/first-start-watch.js';
 import type { FolderGuard } from '../serving/folder-guard.js';
 import type { Shutdown } from '../serving/shutdown.js';
-import type { InitialSlots } from '../slots/initial-slots.js';
+import { type InitialSlots, isUnderWay } from '../slots/initial-slots.js';
 import type { Slot } from '../slots/slot.js';
 import type { Slots } from '../slots/slots.js';
 import type { StickyRoutes } from '../slots/sticky-routes.js';
@@ -184,9 +184,11 @@ export class Startup {
   async #begin(release: Release, giver: Giver | undefined): Promise<void> {
     const offer = giver?.ask();
     if (giver !== undefined && offer !== undefined) await this.#parts.takeOver.begin(giver, offer, release);
-    // A release that listens elsewhere than the one before must not wait for what the unit passed.
     else {
       const slot = this.#parts.first;
+      // What an earlier supervisor left has just ended, and its last good release is on its way.
+      if (isUnderWay(slot)) return;
+      // A release that listens elsewhere than the one before must not wait for what the unit passed.
       const first = slot.begin(release, slot.generations.settings(this.#parts.held.size > 0));
       tellWhatItWaitsFor(first, this.#parts.options.isProgram, this.#parts.log);
       this.#parts.slotStartup.othersAfter(first, slot);

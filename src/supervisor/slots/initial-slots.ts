@@ -168,6 +168,6 @@ export class InitialSlots {
 }
 
 /** Whether somebody is on the way to serve there. */
-function isUnderWay({ generations, crashRecovery }: Slot): boolean {
+export function isUnderWay({ generations, crashRecovery }: Slot): boolean {
   return generations.starting() !== undefined || crashRecovery.isWaiting;
 }
