@@ -38,7 +38,10 @@ process.stdout.write(`${count - broken} of ${count} as promised, ${fired} calls 
 if (values['write-results']) {
   const all = { ...known, ...results };
   const inOrder = cells.flatMap(({ name }) => (all[name] === undefined ? [] : [[name, all[name]]]));
-  const lines = inOrder.map((entry) => `  ${JSON.stringify(entry[0])}: ${JSON.stringify(entry[1])}`);
+  // As the formatter has it.
+  const line = ([name, { places, fired, kept }]) =>
+    `  ${JSON.stringify(name)}: { "places": ${places}, "fired": ${fired}, "kept": ${kept} }`;
+  const lines = inOrder.map(line);
   writeFileSync(
     fileURLToPath(new URL('../test/fixtures/faults/calls-results.json', import.meta.url)),
     `{\n${lines.join(',\n')}\n}\n`,
