@@ -22,9 +22,9 @@ export interface UndoParts {
 }
 
 /**
- * Takes back what a successor got at the commit. It must accept no more before this side does: at every moment one of
- * them does, never both. One that lives says so itself, and gives its connections back; one that does not answer is
- * ended first.
+ * The predecessor's side of an undo: takes back what a successor got at the commit. The successor's side is
+ * ../hand-back.ts. The successor must stop accepting before this side accepts: at every moment at most one of them does.
+ * One that lives says so itself, and gives its connections back; one that does not answer is ended first.
  */
 export class Undo {
   readonly #attempt: HandoverAttempt;

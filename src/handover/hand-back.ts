@@ -1,16 +1,16 @@
-import type { Channel } from '../../channel/channel.js';
-import type { DrainTimes } from '../../connections/drain.js';
-import type { HandoverState } from '../../lifecycle/handover-states.js';
-import { Deadline } from '../../os/deadline.js';
-import { ProcessHandle } from '../../os/unix-sockets/peer.js';
-import type { Message } from '../../protocol/messages.js';
-import { type FlowPeer, listenersWithFlows } from '../flow-peer.js';
-import type { GenerationContext } from '../generation-context.js';
-import { Giving } from '../giving.js';
-import type { Taker } from '../peer-slots.js';
-import type { Returning } from '../successor.js';
-import { drainTimesOf } from './departure.js';
-import type { OtherSide } from './departures.js';
+import type { Channel } from '../channel/channel.js';
+import type { DrainTimes } from '../connections/drain.js';
+import type { HandoverState } from '../lifecycle/handover-states.js';
+import { Deadline } from '../os/deadline.js';
+import { ProcessHandle } from '../os/unix-sockets/peer.js';
+import type { Message } from '../protocol/messages.js';
+import { type FlowPeer, listenersWithFlows } from './flow-peer.js';
+import type { GenerationContext } from './generation-context.js';
+import { Giving } from './giving.js';
+import type { Taker } from './peer-slots.js';
+import { drainTimesOf } from './predecessor/departure.js';
+import type { OtherSide } from './predecessor/departures.js';
+import type { Returning } from './successor.js';
 
 /** How long the process of a predecessor may take to end after its channel has closed. */
 const END_TIMEOUT_MS = 2000;
@@ -30,7 +30,10 @@ export interface HandBackEvents {
   stopMoving(): void;
 }
 
-/** This generation was a successor, and its predecessor serves again: what is here goes back. */
+/**
+ * The successor's side of an undo: its predecessor serves again, and what is here goes back to it. The predecessor's side
+ * is predecessor/undo.ts.
+ */
 export class HandBack {
   readonly channel: Channel;
   readonly flows: FlowPeer;
