@@ -1,7 +1,7 @@
 import type { JournalEntry, JournalFact } from '../../lifecycle/journal-entry.js';
 import { wallClockMs } from '../../os/clock.js';
-import { compacted, saidAnew } from './journal-compaction.js';
 import type { JournalFile } from './journal-file.js';
+import { retained, saidAnew } from './journal-retention.js';
 
 /** Is told of each line as it is written, and of what is told beside it. */
 export type FactWatcher = (entry: JournalEntry) => void;
@@ -63,7 +63,7 @@ export class Journal {
   compact(): void {
     this.#file.compact((lines) => {
       const entries = lines.flatMap((line) => parsed(line) ?? []);
-      return compacted(entries).map((entry) => JSON.stringify(entry));
+      return retained(entries).map((entry) => JSON.stringify(entry));
     });
   }
 

@@ -2,7 +2,8 @@ import type { JournalEntry } from '../../lifecycle/journal-entry.js';
 
 /**
  * Past restarts as `moult history` shows them, oldest first, with those after a crash: one that was undone later says so, what
- * became of the predecessor's connections is added when it has drained, and how the generation ended when it has. Pure.
+ * became of the predecessor's connections is added when it has drained, and how the generation ended when it has. How many
+ * past restarts the journal keeps is in journal-retention.ts. Pure.
  */
 export function historyOf(entries: readonly JournalEntry[]): Record<string, unknown>[] {
   const restarts: Record<string, unknown>[] = [];

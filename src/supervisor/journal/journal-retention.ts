@@ -13,7 +13,7 @@ const OF_A_RESTART = new Set(['restart', 'revived', 'undone', 'drained', 'confir
  * The entries that still matter: all of those that may live, the releases for a rollback, the last word on everything
  * that is said more than once, and the last restarts. Pure.
  */
-export function compacted(entries: readonly JournalEntry[]): JournalEntry[] {
+export function retained(entries: readonly JournalEntry[]): JournalEntry[] {
   const wanted = generationsThatMatter(entries);
   const lastRestarts = new Set(
     entries
