@@ -58,7 +58,7 @@ export class SdNotify {
     this.#send([statusField(status)], { kind: 'status' });
   }
 
-  /** The start, reload or stop that is under way may take so much longer from now on, in milliseconds. */
+  /** The reload or stop that is under way may take this much longer from now on, in milliseconds. */
   extendTimeout(ms: number): void {
     this.#send([`EXTEND_TIMEOUT_USEC=${Math.round(ms * 1000)}`], { kind: 'extend' });
   }
