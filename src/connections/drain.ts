@@ -1,6 +1,7 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type { ServerResponse } from 'node:http';
 import type { Server, Socket } from 'node:net';
+import { BetweenRequests, http1Phase, isPlainHttp } from '../node/http/http1.js';
 import { isPiped, otherEndOf } from '../node/http/piped.js';
 import { socketAbove, socketBelow } from '../node/tls-sockets.js';
 import { MAX_REASON } from '../protocol/limits.js';
@@ -49,12 +50,13 @@ export class Drain {
   #tracker: ConnectionTracker;
   #stays: (socket: Socket, server: Server) => boolean;
   #mayEnd: () => boolean;
-  #why: (tracked: Tracked) => string | undefined;
+  #why: (tracked: Tracked, isIdle: boolean) => string | undefined;
   #timer: NodeJS.Timeout;
   #cutAtMs: number;
   #spread: Spread | undefined;
   #farewells: Farewells;
   #http2: Http2Farewell;
+  readonly #between = new BetweenRequests();
   #finish!: () => void;
   #isFinished = false;
   #isCutting = false;
@@ -80,7 +82,7 @@ export class Drain {
     { timeoutMs, spreadMs }: DrainTimes,
     stays: (socket: Socket, server: Server) => boolean,
     mayEnd: () => boolean,
-    why: (tracked: Tracked) => string | undefined = () => undefined,
+    why: (tracked: Tracked, isIdle: boolean) => string | undefined = () => undefined,
   ) {
     this.#tracker = tracker;
     this.#stays = stays;
@@ -148,8 +150,18 @@ export class Drain {
 
   /** Why a connection is still here. */
   whyOpen(tracked: Tracked): string {
-    const why = this.#why(tracked) ?? this.#http2.whyOpen(tracked) ?? reasonOf(tracked);
+    const isIdle = this.#isIdle(tracked);
+    const why =
+      this.#why(tracked, isIdle) ??
+      this.#http2.whyOpen(tracked) ??
+      (isIdle ? 'idle: its client has sent no further request' : reasonOf(tracked));
     return why.slice(0, MAX_REASON);
+  }
+
+  #isIdle({ socket, server }: Tracked): boolean {
+    if (!isPlainHttp(server)) return false;
+    queueMicrotask(() => this.#between.endTurn());
+    return http1Phase(socket, this.#between.of(server)) === 'rest';
   }
 
   /** What a connection is. */

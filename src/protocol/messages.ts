@@ -419,7 +419,11 @@ export const schemas = {
     /** Those of the batch that the giver keeps after all. */
     without: v.optional(v.pipe(v.array(count), v.maxLength(MAX_DESCRIPTORS))),
   }),
-  'connections-kept': v.object({ batch: count }),
+  'connections-kept': v.object({
+    batch: count,
+    /** Whether the giver gives nothing more until the taker answers. */
+    asks: v.optional(v.boolean()),
+  }),
   'connections-adopted': v.object({
     batch: count,
     pausesMs: v.pipe(v.array(v.number()), v.maxLength(MAX_DESCRIPTORS)),

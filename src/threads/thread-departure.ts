@@ -2,6 +2,7 @@ import type { Server, Socket } from 'node:net';
 import { threadId } from 'node:worker_threads';
 import { endIdle, endIdleGently } from '../connections/close-idle.js';
 import { Drain, type DrainTimes } from '../connections/drain.js';
+import { endsHere } from '../connections/moving/ends-here.js';
 import type { Outflow } from '../connections/moving/outflow.js';
 import type { SpreadOutflow } from '../connections/moving/spread-outflow.js';
 import type { Movables } from '../handover/generation-context.js';
@@ -94,28 +95,28 @@ export class ThreadDeparture {
 
   #begin(): void {
     const outflow = this.#outflow;
+    const mayEndHere = endsHere(outflow, this.#times.timeoutMs);
     const drain = new Drain(
       this.#context.connections,
       this.#servers,
       this.#times,
-      (socket, server) => this.#endsHere(socket, server),
+      (socket, server) => this.#isOurs(socket, server) && mayEndHere(socket),
       () =>
         this.#isConfirmed &&
         !this.#isAnswering &&
         !this.#around.isBeingFed() &&
         (outflow === undefined || outflow.isIdle),
-      (tracked) => outflow?.whyStays(tracked),
+      (tracked, isIdle) => outflow?.whyStays(tracked, isIdle),
     );
     this.#drain = drain;
     if (outflow !== undefined) outflow.onIdle = () => drain.check();
     drain.finished.then(() => this.#finish(drain));
   }
 
-  #endsHere(socket: Socket, server: Server): boolean {
+  #isOurs(socket: Socket, server: Server): boolean {
     const { connections, listeners } = this.#context;
     // As in the main thread: one server may have accepted it, and another answer.
-    const isOurs = connections.of(socketBelow(socket)) !== undefined || listeners.of(server) !== undefined;
-    return isOurs && !this.#outflow?.canGo(socket);
+    return connections.of(socketBelow(socket)) !== undefined || listeners.of(server) !== undefined;
   }
 
   // Within probation there may still be a way back.

@@ -74,23 +74,26 @@ describe('a drain', () => {
     const receiving = await clientOf(later, a);
     receiving.socket.write('GET / HT');
     await until(() => (a.tracker.all()[1]?.socket.bytesRead ?? 0) === 8, 'half a request');
+    const idle = await clientOf(later, a);
     const upgraded = await clientOf(later, a);
     a.server.on('upgrade', (_request, socket) =>
       socket.on('error', () => {}).write('HTTP/1.1 101 Switching Protocols\r\n\r\n'),
     );
     upgraded.socket.write('GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n');
     await upgraded.receives('101');
-    const peers = [responding, receiving, upgraded].map(({ socket }) => `127.0.0.1:${socket.localPort}`);
+    const peers = [responding, receiving, idle, upgraded].map(
+      ({ socket }) => `127.0.0.1:${socket.localPort}`,
+    );
     const drain = new Drain(a.tracker, [a.server], { timeoutMs: 50, spreadMs: 0 }, always, always);
     await soon(drain.finished, 'the end');
-    for (const { closed } of [responding, receiving, upgraded]) await soon(closed, 'a cut');
+    for (const { closed } of [responding, receiving, idle, upgraded]) await soon(closed, 'a cut');
     assert.deepEqual(
       drain.cut.map(({ peer }) => peer),
       peers,
     );
     assert.deepEqual(
       drain.cut.map(({ reason }) => reason.split(/[:(]/)[0]?.trim()),
-      ['its response was not finished', 'its request was not finished', 'not HTTP/1.1'],
+      ['its response was not finished', 'its request was not finished', 'idle', 'not HTTP/1.1'],
     );
     assert.ok(drain.cut.every(({ ageMs }) => ageMs >= 40));
   });

@@ -637,6 +637,26 @@ describe('the predecessor of connections that do not get through', () => {
     assert.equal(outflow.moved, 1);
   });
 
+  for (const lost of ['connections', 'connections-received']) {
+    tidy(`moves them all the same where the message \`${lost}\` was lost`, async (later) => {
+      const { a, near, far, outflow } = await twoServers(later);
+      let isLost = false;
+      for (const channel of [near, far]) {
+        const send = channel.send.bind(channel);
+        channel.send = (message, ...beside) => {
+          if (isLost || message.type !== lost) send(message, ...beside);
+          else isLost = true;
+        };
+      }
+      const client = await servedClient(later, a);
+      outflow.start();
+      await moved(outflow, 1, 20_000);
+      assert.ok(isLost);
+      client.socket.write(GET);
+      await client.receives('second');
+    });
+  }
+
   tidy('ends its own side of those that were acknowledged before it lets the other begin', async (later) => {
     const { a, peer, outflow, messages } = await sending(later);
     const client = await servedClient(later, a);

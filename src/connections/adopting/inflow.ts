@@ -83,7 +83,10 @@ export class Inflow {
     channel.on('connections', (message, incoming) => this.#arrive(message, incoming));
     channel.on('connections-data', (message, { attachment }) => this.#take(message, attachment));
     channel.on('connections-begin', ({ batch, without }) => this.#begin(batch, new Set(without)));
-    channel.on('connections-kept', ({ batch }) => this.#drop(batch));
+    channel.on('connections-kept', ({ batch, asks }) => {
+      this.#drop(batch);
+      if (asks === true) this.#acknowledge(batch, 0);
+    });
     this.over = channel.closed.then(() => this.#closed(giver));
   }
 
@@ -107,7 +110,10 @@ export class Inflow {
     }
     for (const fd of descriptors) closeDescriptor(fd);
     this.#arrived.set(batch, arrived);
-    const count = arrived.length;
+    this.#acknowledge(batch, arrived.length);
+  }
+
+  #acknowledge(batch: number, count: number): void {
     this.#whenReady(() => this.#channel.send({ type: 'connections-received', batch, count }));
   }
 

@@ -138,11 +138,12 @@ export class ConnectionBatches<T extends object = Tracked> {
 
   /**
    * What was not acknowledged goes on here, and nothing is sent until the other side answers: a loop that is blocked for
-   * some seconds takes the rest when it runs again.
+   * some seconds takes the rest when it runs again. It is asked for an answer: with a message that was lost, it has
+   * nothing to answer to.
    */
   takeBack(): void {
     this.#isSilent = true;
-    const staying = this.#keep();
+    const staying = this.#keep({ asks: true });
     for (const { tracked } of staying) this.#departing.delete(tracked);
     for (const one of staying) {
       one.stay();
@@ -155,8 +156,9 @@ export class ConnectionBatches<T extends object = Tracked> {
    * The other side is told before anything else: the same connection may go to it again, or to another, and when this
    * channel closes it must not take its first copy for given.
    */
-  #keep(): Departing<T>[] {
-    for (const batch of this.#unacknowledged.keys()) this.#channel.send({ type: 'connections-kept', batch });
+  #keep(how: { readonly asks?: true } = {}): Departing<T>[] {
+    for (const batch of this.#unacknowledged.keys())
+      this.#channel.send({ type: 'connections-kept', batch, ...how });
     const staying = [...this.#unacknowledged.values()].flat();
     this.#unacknowledged.clear();
     return staying;

@@ -56,6 +56,7 @@ export class Outflow {
   #departures = new Map<Tracked, CarriedDeparture>();
   /** Why those over TLS have not come to rest, and when they are looked at again. */
   #unrest = new WeakMap<Tracked, { readonly why: string; readonly lookMs: number }>();
+  readonly #sentBack = new WeakSet<Socket>();
   #between = new BetweenRequests();
   #isScheduled = false;
   #isStopped = false;
@@ -130,10 +131,17 @@ export class Outflow {
     return !this.#isStopped && tracked !== undefined && this.#rules.canGo(tracked);
   }
 
-  /** Why a connection that might have moved stays. */
-  whyStays(tracked: Tracked): string | undefined {
+  /** Whether a connection that may move has not been taken: the other side does not answer, or had no room for it. */
+  isHeldUp(socket: Socket): boolean {
+    return this.canGo(socket) && (this.#batches.isSilent || this.#sentBack.has(socketBelow(socket)));
+  }
+
+  /** Why a connection that might have moved stays. @param isIdle whether it does not wait for a request or a response. */
+  whyStays(tracked: Tracked, isIdle = false): string | undefined {
     const departure = this.#departures.get(tracked);
-    return this.#rules.whyStays(tracked) ?? this.#unrest.get(tracked)?.why ?? departure?.whyBusy;
+    const why = this.#rules.whyStays(tracked) ?? this.#unrest.get(tracked)?.why ?? departure?.whyBusy;
+    if (why !== undefined || !isIdle || !this.isHeldUp(tracked.socket)) return why;
+    return `the process that it goes to ${this.#batches.isSilent ? 'does not answer' : 'has no room for it'}`;
   }
 
   /** Moves nothing any more; what was frozen and not acknowledged is served here again. */
@@ -175,6 +183,7 @@ export class Outflow {
 
   #returned(tracked: Tracked): void {
     const departure = this.#departures.get(tracked);
+    if (departure === undefined) this.#sentBack.add(tracked.socket);
     if (departure?.error !== undefined) this.#stays(departure);
     else if (departure?.isToGoAtOnce) this.#offer(tracked);
     else setTimeout(() => this.#offer(tracked), RETRY_MS).unref();
@@ -243,6 +252,7 @@ export class Outflow {
   }
 
   #prepareHttp1(tracked: Tracked, timersNowMs: number): Departing | undefined {
+    this.#sentBack.delete(tracked.socket);
     const isTls = isHttps(tracked.server);
     const secured = isTls ? securedSocket(tracked) : undefined;
     // Its handshake is waited for here: whoever is told of its end offers it.

@@ -54,9 +54,14 @@ export class SpreadOutflow {
     return this.#parts.some((one) => one.canGo(socket));
   }
 
+  /** Whether a connection that may move has not come through. */
+  isHeldUp(socket: Socket): boolean {
+    return this.#parts.some((one) => one.isHeldUp(socket));
+  }
+
   /** Why a connection that its service had declared movable stays. */
-  whyStays(tracked: Tracked): string | undefined {
-    return this.#parts.map((one) => one.whyStays(tracked)).find((why) => why !== undefined);
+  whyStays(tracked: Tracked, isIdle = false): string | undefined {
+    return this.#parts.map((one) => one.whyStays(tracked, isIdle)).find((why) => why !== undefined);
   }
 }
 

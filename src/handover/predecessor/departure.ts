@@ -1,5 +1,6 @@
 import type { Server, Socket } from 'node:net';
 import { type Cut, Drain, type DrainTimes } from '../../connections/drain.js';
+import { endsHere } from '../../connections/moving/ends-here.js';
 import type { Outflow } from '../../connections/moving/outflow.js';
 import type { SpreadOutflow } from '../../connections/moving/spread-outflow.js';
 import type { Tracked } from '../../connections/tracker.js';
@@ -46,6 +47,7 @@ export class Departure {
   readonly #context: GenerationContext;
   readonly #terms: DepartureTerms;
   readonly #drain: Drain;
+  readonly #mayEndHere: (socket: Socket) => boolean;
   #isAnswering: boolean;
   #isOver = false;
   #isStopped = false;
@@ -56,6 +58,7 @@ export class Departure {
     this.#terms = terms;
     this.#isAnswering = datagrams.length > 0;
     this.outflow = takers.length === 0 ? undefined : outflowTo(takers, context);
+    this.#mayEndHere = endsHere(this.outflow, times.timeoutMs);
     for (const { channel } of takers) channel.ref();
     const drain = new Drain(
       context.connections,
@@ -63,7 +66,7 @@ export class Departure {
       times,
       (socket, server) => this.#endsHere(socket, server),
       () => this.#hasNothingElse(),
-      (tracked) => this.#whyStays(tracked),
+      (tracked, isIdle) => this.#whyStays(tracked, isIdle),
     );
     this.#drain = drain;
     const check = () => drain.check();
@@ -157,11 +160,11 @@ export class Departure {
     const { connections, listeners } = this.#context;
     // A service may have accepted it by one server, and given it to another that listens nowhere, such as one of TLS.
     const isOurs = connections.of(socketBelow(socket)) !== undefined || listeners.of(server) !== undefined;
-    return isOurs && (this.outflow === undefined || !this.outflow.canGo(socket));
+    return isOurs && this.#mayEndHere(socket);
   }
 
-  #whyStays(tracked: Tracked): string | undefined {
-    return this.outflow?.whyStays(tracked) ?? whyTlsDrains(tracked, this.#context.moves);
+  #whyStays(tracked: Tracked, isIdle: boolean): string | undefined {
+    return this.outflow?.whyStays(tracked, isIdle) ?? whyTlsDrains(tracked, this.#context.moves);
   }
 
   // A drain that reaches its deadline within probation ends the connections, not the probation.
