@@ -43,6 +43,7 @@ describe('a worker that listens on nothing', () => {
         /generation 1 has opened no listener in \d+ ms: it counts as ready because it is running/,
       );
       const first = await service.current();
+      await until('it works', async () => (await whoHas('works')).length > 0);
       assert.deepEqual(await whoHas('works'), [first.pid]);
       const summary = await service.restart('--wait', 'confirmed');
       assert.deepEqual({ ...summary, stages: [], tookMs: 0 }.listeners, 0);
