@@ -47,6 +47,8 @@ export class BroadcastHub {
   #seq = 0;
   /** What it has sent when it last began to ask others to take part. */
   #ownFrom = 0;
+  /** The same when it first did. */
+  #alone = 0;
   #names = 0;
   #isFresh = true;
   #isScheduled = false;
@@ -298,7 +300,8 @@ export class BroadcastHub {
 
   #introduction(): BroadcastJoin {
     if (!this.isOpening) this.#ownFrom = this.#seq;
-    return introductionOf(this.id, this.#history, this.#isFresh, this.#ownFrom);
+    if (this.#isFresh) this.#alone = this.#ownFrom;
+    return introductionOf(this.id, this.#history, this.#isFresh, this.#ownFrom, this.#alone);
   }
 
   #join(channel: Conversation, theirs: BroadcastJoin, ours: BroadcastJoin, isSlot: boolean): void {

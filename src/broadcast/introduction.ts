@@ -10,17 +10,20 @@ export type BroadcastJoin = Message<'broadcast-join'>;
  * How this side introduces itself.
  * @param isFirst whether it has never shared with anybody.
  * @param ownFrom up to which of its own messages nobody was to have; what it sends while it joins is for all that it joins.
+ * @param alone the same when it first joined anybody.
  */
 export function introductionOf(
   id: string,
   history: MessageHistory,
   isFirst: boolean,
   ownFrom: number,
+  alone: number,
 ): BroadcastJoin {
   const heard = listOf(history.positions).map((one) => {
     return isFirst && one.origin === id ? { origin: id, seq: Math.min(one.seq, ownFrom) } : one;
   });
-  return { type: 'broadcast-join', id, heard, kept: listOf(history.keptFrom), first: isFirst };
+  const kept = listOf(history.keptFrom);
+  return { type: 'broadcast-join', id, heard, kept, first: isFirst, alone };
 }
 
 /**
@@ -47,7 +50,7 @@ export function beginTogether(
     for (const { origin, seq } of ofGenerations)
       history.beginAt(origin, { seq, by: theirs.id, areUnshared }, Math.min(seq, kept.get(origin) ?? seq));
   }
-  if (!history.positions.has(theirs.id)) history.positions.set(theirs.id, 0);
+  if (!history.positions.has(theirs.id)) history.positions.set(theirs.id, theirs.alone ?? 0);
   if (!theirs.first) return theirs.heard;
   // One that shares for the first time begins with what this side keeps, or has said, which may be long ago.
   return [

@@ -459,6 +459,8 @@ export const schemas = {
     kept: v.optional(heard),
     /** Whether it shares broadcasts for the first time. */
     first: v.boolean(),
+    /** How many messages it had sent before it first asked others to share. */
+    alone: v.optional(count),
   }),
   broadcast: v.object({
     /** In the order of the attachment, which holds them one after the other. */

@@ -160,6 +160,26 @@ describe('broadcasts between two processes', () => {
     assert.deepEqual(got, { a: ['after'], b: ['after'], c: ['before', 'after'] });
   });
 
+  it('come at once from one that has shared for a moment, of which the first that one joined had not heard', async () => {
+    const { a, b, c, got, link, arrive } = new Hubs();
+    b.publish('news', 'before');
+    b.keepRecent();
+    const first = link(c, a);
+    await arrive();
+    const here = (end: End) => !first.includes(end);
+    link(b, a);
+    await arrive(here);
+    b.publish('news', 'early');
+    await arrive(here);
+    link(c, b);
+    await arrive(here);
+    b.publish('news', 'late');
+    await arrive(here);
+    assert.deepEqual(got.c, ['early', 'late']);
+    await arrive();
+    assert.deepEqual(got, { a: ['early', 'late'], b: ['before', 'early', 'late'], c: ['early', 'late'] });
+  });
+
   it('come to all that one joins, also those that it asks a moment later', async () => {
     const { a, b, c, got, link, arrive } = new Hubs();
     link(a, b);

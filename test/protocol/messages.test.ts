@@ -139,6 +139,7 @@ const right: Record<string, Fields> = {
     heard: [{ origin: 'b', seq: 7 }],
     kept: [{ origin: 'b', seq: 3 }],
     first: true,
+    alone: 2,
   },
   broadcast: { items: [{ origin: 'a', seq: 1, topic: 'chat', bytes: 3, fed: 'b.1' }] },
   'broadcast-heard': { heard: [{ origin: 'a', seq: 1 }] },
