@@ -391,6 +391,7 @@ export class Generation implements GenerationContext {
     this.#lifeline.unref();
     this.#heldForService.committed();
     if (this.#isGated) for (const listener of this.listeners.lasting()) this.#reports.hold(listener);
+    else this.#reports.holdPending();
     this.#hasTakenOver = this.#isGated;
     this.#isGated = false;
     this.#lifeline.send({ type: 'serving', epoch: this.epoch, said: this.#readiness.hasSaid });

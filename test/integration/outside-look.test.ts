@@ -3,6 +3,7 @@ import { rename, rm, writeFile } from 'node:fs/promises';
 import { connect, createServer } from 'node:net';
 import path from 'node:path';
 import { describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { eventOf } from '../support/events.js';
 import { freePort } from '../support/free-ports.js';
 import { askOnce } from './raw-client.js';
@@ -139,6 +140,17 @@ describe('the look from outside', () => {
         await rm(socket);
         await service.logs(/generation 1 serves 1 listener/);
         await new Promise((resolve) => other.close(resolve));
+      });
+    });
+  });
+
+  it('looks at the listener of a service that says it is ready in the turn in which it listens', async () => {
+    await withFolder(async (folder) => {
+      const env = { PORT: String(await freePort()), PID_FILE: path.join(folder, 'app.pid') };
+      const command = [fileURLToPath(new URL('../../../examples/http.mjs', import.meta.url))];
+      await withService({ command, env, runOptions: [], waits: false }, async (service) => {
+        await service.logs(/generation 1 serves .*\(process/);
+        assert.match(service.output, /generation 1 serves 1 listener/);
       });
     });
   });

@@ -40,6 +40,8 @@ export class ListenerReports implements RegistryEvents {
   readonly #parts: ListenerReportsParts;
   readonly #passingBy: PassingBy;
   readonly #awaitHandlers = new WeakSet<StreamListener>();
+  /** What has not been open for a turn yet. */
+  readonly #toHold = new Set<Listener>();
 
   constructor(parts: ListenerReportsParts) {
     this.#parts = parts;
@@ -93,6 +95,11 @@ export class ListenerReports implements RegistryEvents {
   hold(listener: Listener): void {
     if (listener instanceof StreamListener && !listener.isHandled) this.#holdAgainOnceHandled(listener);
     this.#lifeline.send({ type: 'hold', listener: listener.item() }, [listener.fd]);
+  }
+
+  /** Tells at once of what it would tell of in a moment: the supervisor looks from outside at what it knows of. */
+  holdPending(): void {
+    for (const listener of [...this.#toHold]) this.#holdNow(listener);
   }
 
   /** Tells a supervisor that has come of all listeners: those that are open, and those that are still held. */
@@ -155,9 +162,15 @@ export class ListenerReports implements RegistryEvents {
 
   #bound(listener: Listener): void {
     // Not before it has lasted for a turn: our copy keeps the port of one that is closed at once from being bound anew.
-    const isToHold = () => listener.state === 'open' && !listener.identity.isMomentary;
-    if (isToHold()) setImmediate(() => isToHold() && this.hold(listener));
+    if (isToHold(listener)) {
+      this.#toHold.add(listener);
+      setImmediate(() => this.#holdNow(listener));
+    }
     this.#listens(listener);
+  }
+
+  #holdNow(listener: Listener): void {
+    if (this.#toHold.delete(listener) && isToHold(listener)) this.hold(listener);
   }
 
   #listens(listener: Listener): void {
@@ -173,4 +186,8 @@ export class ListenerReports implements RegistryEvents {
     }
     readiness().changed();
   }
+}
+
+function isToHold({ state, identity }: Listener): boolean {
+  return state === 'open' && !identity.isMomentary;
 }
