@@ -2,8 +2,10 @@ import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, it } from 'node:test';
+import type { GenerationStatus } from '#moult/supervisor/status.js';
 import { freePort } from '../support/free-ports.js';
 import { askOnce } from './raw-client.js';
+import { serving, whenAllServe } from './slots-of.js';
 import { pointAt, type Supervised, until, withFolder, withService } from './supervised.js';
 
 const PROBATION_MS = 1500;
@@ -42,6 +44,7 @@ interface Scene {
 async function withReleases(
   test: (scene: Scene) => Promise<void>,
   probationMs = PROBATION_MS,
+  others: readonly string[] = [],
 ): Promise<void> {
   await withFolder(async (folder) => {
     const link = path.join(folder, 'current.cjs');
@@ -55,7 +58,15 @@ async function withReleases(
     const options = {
       command: [link],
       env: { PORT: String(port) },
-      runOptions: ['--probation', `${probationMs}ms`, '--drain-timeout', '2s', '--stop-timeout', '2s'],
+      runOptions: [
+        '--probation',
+        `${probationMs}ms`,
+        '--drain-timeout',
+        '2s',
+        '--stop-timeout',
+        '2s',
+        ...others,
+      ],
     };
     await withService(options, (service) =>
       test({ service, folder, target: { host: '127.0.0.1', port }, deploy }),
@@ -106,6 +117,26 @@ describe('moult restart --wait=confirmed', () => {
       await service.logs(new RegExp(`generation ${generation + 1} serves`));
       assert.match(await askOnce(target), /^next/);
     });
+  });
+
+  it('fails for a roll whose slots all end in probation, once all of them are replaced', async () => {
+    await withReleases(
+      async ({ service, target, folder, deploy }) => {
+        await whenAllServe(service, 2);
+        const whenThereIs = path.join(folder, 'end');
+        await deploy('bad', { whenThereIs });
+        const failing = service.failingRestart('--wait=confirmed');
+        const isNew = ({ generation }: GenerationStatus) => generation > 2;
+        await until('both are replaced', async () => (await serving(service)).filter(isNew).length === 2);
+        await writeFile(whenThereIs, '');
+        const error = await failing;
+        assert.equal(error.code, 'MOULT_SUCCESSOR_LOST');
+        await whenAllServe(service, 2);
+        for (let times = 0; times < 4; times += 1) assert.match(await askOnce(target), /^good/);
+      },
+      LASTING_MS,
+      ['--slots', '2'],
+    );
   });
 
   for (const [what, how] of [
