@@ -15,7 +15,7 @@ import { type Conversation, Link } from './link.js';
 import { DeliveryQueue } from './local-order.js';
 import { type BroadcastMessage, encodeMessage, listOf, positionsOf } from './message.js';
 import { PeerLinks } from './peer-links.js';
-import { type PublishOptions, type Topic, Topics } from './topic.js';
+import { guarded, type PublishOptions, type Topic, Topics } from './topic.js';
 
 /** How long a generation that ends waits for another that deals with nothing of what it has sent. */
 const FLUSH_SILENCE_MS = 10_000;
@@ -393,16 +393,5 @@ export class BroadcastHub {
       for (const link of this.#links.all) link.flush(this.#history.positions);
       this.#conditions.look();
     });
-  }
-}
-
-// What a service's own code throws must not keep the message from anybody else.
-function guarded(deliver: () => void): void {
-  try {
-    deliver();
-  } catch (cause) {
-    warnIncomplete(
-      `a broadcast message could not be handled: ${cause instanceof Error ? cause.message : String(cause)}`,
-    );
   }
 }

@@ -1,3 +1,4 @@
+import { warnIncomplete } from './incomplete-warning.js';
 import type { BroadcastMessage } from './message.js';
 
 /** What becomes of messages of one name in this process. */
@@ -57,5 +58,16 @@ export class Topics {
   whenUsed(then: () => void): void {
     if (this.#topics.size > 0) then();
     else this.#onUse.push(then);
+  }
+}
+
+/** Delivers a message: what a service's own code throws must not keep it from anybody else. */
+export function guarded(deliver: () => void): void {
+  try {
+    deliver();
+  } catch (cause) {
+    warnIncomplete(
+      `a broadcast message could not be handled: ${cause instanceof Error ? cause.message : String(cause)}`,
+    );
   }
 }
