@@ -73,7 +73,7 @@ const MOMENTS = `
     const server = net.createServer(() => {}).listen(Number(tried), '127.0.0.1', () => setTimeout(() =>
       server.close(() => setImmediate(tryPort)), 5));
   };
-  http.createServer((_, response) => {
+  http.createServer({ keepAliveTimeout: 600_000 }, (_, response) => {
     const moment = net.createServer(() => {}).listen(0, '127.0.0.1', () => {
       tryPort();
       spawn('env', ['-i', process.execPath, '-e', listens, unseen], { stdio: ['pipe', 'ignore', 'inherit'] });
@@ -319,7 +319,7 @@ describe('what a tool of the tree listens at for itself alone', () => {
 
 describe('a preload of the user that listens', () => {
   const preload = (port: number | undefined) => `
-    const server = require('node:http').createServer((_, response) => response.end(String(process.pid)));
+    const server = require('node:http').createServer({ keepAliveTimeout: 600_000 }, (_, response) => response.end(String(process.pid)));
     server.listen(${port}, '127.0.0.1').on('error', (error) => console.error('PRELOAD', error.code));`;
 
   for (const where of ['an environment file', 'the environment of moult run'] as const) {
