@@ -60,25 +60,27 @@ describe('defaults of moult run that prose names', () => {
       })),
     );
     assert.ok(named.length >= 6, `${named.length} found`);
-    for (const { name, option, value } of named) {
+    const wrong = named.flatMap(({ name, option, value }) => {
       const real = shown.get(option) ?? '';
       // One that depends on other options is told in words by the help.
-      if (isValue(real)) assert.equal(value, real, `${name}: ${option}`);
-    }
+      return isValue(real) && value !== real ? [`${name}: ${option} is ${real}, not ${value}`] : [];
+    });
+    assert.deepEqual(wrong, []);
   });
 
   it('are those of a service without moult run', () => {
-    const comments = [
-      ...page('src/library/service-options.ts').matchAll(
-        /\/\*\*((?:(?!\*\/)[\s\S])*)\*\/\s*readonly (\w+)\?/g,
-      ),
-    ].flatMap(([, comment = '', name = '']) => {
-      const value = /[Dd]efault ([\d,]+)/.exec(comment.replace(/\s*\*\s*/g, ' '))?.[1];
-      return value === undefined || !(name in DEFAULT_TIMES) ? [] : [[name, Number(value.replace(',', ''))]];
-    });
+    const file = 'src/library/service-options.ts';
+    const comments = [...page(file).matchAll(/\/\*\*((?:(?!\*\/)[\s\S])*)\*\/\s*readonly (\w+)\?/g)].flatMap(
+      ([, comment = '', name = '']) => {
+        const value = /[Dd]efault ([\d,]+)/.exec(comment.replace(/\s*\*\s*/g, ' '))?.[1];
+        return value === undefined || !(name in DEFAULT_TIMES)
+          ? []
+          : [[name, Number(value.replace(',', ''))]];
+      },
+    );
     assert.ok(comments.length >= 5, `${comments.length} found`);
     const real: Record<string, number> = DEFAULT_TIMES;
-    for (const [name = '', value] of comments) assert.equal(value, real[name], String(name));
+    for (const [name = '', value] of comments) assert.equal(value, real[name], `${name} in ${file}`);
   });
 });
 

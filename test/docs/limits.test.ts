@@ -252,7 +252,11 @@ describe('docs/guide/choosing-timeouts.md', () => {
     );
     for (const [name, ms] of Object.entries(DEFAULT_TIMES)) {
       const flag = `--${name.replace(/Ms$/, '').replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
-      assert.equal(written.get(flag), ms === 0 ? '0' : seconds(ms), `${flag} in default-times.ts`);
+      assert.equal(
+        written.get(flag),
+        ms === 0 ? '0' : seconds(ms),
+        `docs/guide/choosing-timeouts.md: ${flag}, by src/lifecycle/default-times.ts`,
+      );
     }
   });
 });
