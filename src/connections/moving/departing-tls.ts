@@ -10,10 +10,16 @@ import { headDueAtMs, type Tracked } from '../tracker.js';
 import type { Departing } from './connection-batches.js';
 import { type HeldTls, holdTls, type StaysForNow, securedSocket } from './tls-hold.js';
 
-/** Whether a connection over TLS speaks HTTP no more: it ends here, in its own way. Source: node lib/_http_server.js, onParserExecuteCommon. */
+/** What a client may agree upon by ALPN and speak HTTP/1.1. Source: IANA, TLS ALPN Protocol IDs; false is none. */
+const HTTP1_PROTOCOLS: ReadonlySet<unknown> = new Set([undefined, null, false, 'http/1.1', 'http/1.0']);
+
+/** Whether a connection over TLS does not speak HTTP/1.1, or no more: it ends here, in its own way. Source: node lib/_http_server.js, onParserExecuteCommon. */
 export function isUpgradedOverTls(tracked: Tracked): boolean {
   const socket = securedSocket(tracked) as (TLSSocket & { readonly parser?: unknown }) | undefined;
-  return socket !== undefined && socket.bytesRead > 0 && !socket.parser;
+  if (socket === undefined || socket.parser) return false;
+  // A service may give clients that want another protocol, such as h2, to somebody else, who says something first.
+  const isOther = !(socket instanceof MovedTlsSocket) && !HTTP1_PROTOCOLS.has(socket.alpnProtocol);
+  return isOther || socket.bytesRead > 0;
 }
 
 /**

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import type { ServerResponse } from 'node:http';
+import { createServer as createHttp2Server } from 'node:http2';
 import type { Socket } from 'node:net';
 import { before, describe } from 'node:test';
+import type { TLSSocket } from 'node:tls';
 import { descriptorOf, handleOf } from '#moult/node/handle.js';
 import { tlsSocketOf } from '#moult/node/tls-sockets.js';
 import { isGivenToUs } from '#moult/os/sockets/connection-owner.js';
@@ -137,6 +139,34 @@ describe('a TLS connection whose service looks at each client first', () => {
     waiting[0]?.();
     await answer;
     await until(() => client.text.split('second').length === 3, 'the other answer');
+  });
+});
+
+describe('a TLS connection that its service gives to a server of HTTP/2', () => {
+  tidy('stays, also where its client has sent nothing yet', async (later) => {
+    const options = { ALPNProtocols: ['h2', 'http/1.1'] };
+    const [a, b] = await Promise.all(
+      ['first', 'second'].map((name) =>
+        secureSide(later, (_request, response) => response.end(name), options),
+      ),
+    );
+    assert.ok(a !== undefined && b !== undefined);
+    const http2 = createHttp2Server();
+    const [own] = a.server.listeners('secureConnection') as ((socket: Socket) => void)[];
+    a.server.off('secureConnection', own as () => void);
+    a.server.on('secureConnection', (socket: TLSSocket) => {
+      if (socket.alpnProtocol === 'h2') http2.emit('connection', socket);
+      else own?.call(a.server, socket);
+    });
+    const { outflow } = between(later, a, b);
+    const other = await WireClient.of(later, a, { ALPNProtocols: ['h2'] });
+    assert.equal(other.tls.alpnProtocol, 'h2');
+    const client = await WireClient.of(later, a, { ALPNProtocols: ['http/1.1'] });
+    await until(() => a.tracker.all().every(({ socket }) => tlsSocketOf(socket)), 'both handshakes');
+    outflow.start();
+    await client.asks('second');
+    assert.equal(outflow.moved, 1);
+    assert.equal(outflow.canGo(onlyTlsSocket(a)), false);
   });
 });
 
