@@ -91,6 +91,29 @@ async function listensOn(service: Supervised, ...ports: (number | string)[]): Pr
 }
 
 describe('a listener that comes late', () => {
+  it('is held after a crash where the service opens another one first, and closes that', async () => {
+    await withFolder(async (folder) => {
+      const [first, port] = [await freePort(), await freePort()];
+      const script = path.join(folder, 'server.cjs');
+      await writeFile(
+        script,
+        `const http = require('node:http');
+         const answer = (_, response) => response.end(JSON.stringify({ pid: process.pid }));
+         const early = http.createServer(answer).listen(${first}, '${host}');
+         setTimeout(() => early.close(() => http.createServer(answer).listen(${port}, '${host}')), ${LATE_MS});`,
+      );
+      await withService({ command: [script], runOptions: ['--probation', '200ms'] }, async (service) => {
+        for (let crashes = 0; crashes < 2; crashes += 1) {
+          await listensOn(service, port);
+          const { pid } = await service.current();
+          process.kill(pid, 'SIGKILL');
+          assert.notEqual(await asks({ host, port }), pid);
+        }
+        assert.doesNotMatch(service.output, /instead of/);
+      });
+    });
+  });
+
   it('is held after a crash: nobody is refused, and who waits is answered', async () => {
     await withLate(
       ({ early, late }) => [

@@ -5,7 +5,7 @@ import {
   shutDownListener,
 } from '../../os/descriptors/descriptor.js';
 import { tryToRemove } from '../../os/files/remove.js';
-import type { ListenerItem } from '../../protocol/messages.js';
+import { type ListenerItem, MAX_LISTENERS } from '../../protocol/messages.js';
 import type { HeldPaths } from './held-paths.js';
 
 /** A listener that survives an exec; without its secrets. */
@@ -46,6 +46,8 @@ const CLAIM_AGAIN_MS = 250;
 export class HeldListeners {
   #held = new Map<string, Held>();
   #undone = new Set<number>();
+  /** The number of the generation that had one of this name first, also of those that are closed since. */
+  readonly #firstHad = new Map<string, number>();
   readonly #store: ListenerStore | undefined;
   readonly #sharing: Sharing | undefined;
   /** Keeps the paths of those that have one. */
@@ -76,6 +78,8 @@ export class HeldListeners {
     const before = this.#held.get(item.name);
     if (before !== undefined) closeDescriptor(before.fd);
     this.#held.set(item.name, { item, fd, by: new Set(before?.by).add(by) });
+    if (this.#firstHad.size < MAX_LISTENERS && !this.#firstHad.has(item.name))
+      this.#firstHad.set(item.name, by);
     this.paths?.hold(item, by);
     this.#store?.keep(item, fd);
     if (before === undefined) this.#sharing?.opened(item, fd, by);
@@ -89,6 +93,16 @@ export class HeldListeners {
     this.#held.set(item.name, { item, fd, by: new Set() });
     this.paths?.hold(item);
     this.#store?.keep(item, fd);
+  }
+
+  /** Whether a generation before this one has had one of this name. */
+  hadBefore(name: string, generation: number): boolean {
+    return (this.#firstHad.get(name) ?? generation) < generation;
+  }
+
+  /** It was no listener of the service's own. */
+  forget(name: string): void {
+    this.#firstHad.delete(name);
   }
 
   /** Our copy of the one of this name; it stays ours. */

@@ -39,14 +39,15 @@ export class LateListeners {
   }
 
   /** Whether the same release listens elsewhere than it did: it has found its port taken, by us. */
-  haveMovedAway({ claims, late = new Set() }: GenerationProcess): boolean {
+  haveMovedAway({ number, claims, late = new Set() }: GenerationProcess): boolean {
     const { held, options } = this.#parts;
     const names = held.names();
     return (
       options.slots === null &&
       late.size > 0 &&
       names.every((name) => late.has(name)) &&
-      [...(claims ?? [])].some((name) => !late.has(name))
+      // What it had before, too, is only the first that it opens.
+      [...(claims ?? [])].some((name) => !late.has(name) && !held.hadBefore(name, number))
     );
   }
 
@@ -59,6 +60,7 @@ export class LateListeners {
       `generation ${generation.number} listens on ${namesOf(opened)} instead of ${namesOf([...late])}, which was held for it: ` +
         'it is stopped and started again without the held listener; connections that waited there are reset',
     );
+    for (const name of opened) held.forget(name);
     for (const name of late) held.closeForGood(name);
     generation.kill();
   }
