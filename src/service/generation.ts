@@ -390,8 +390,7 @@ export class Generation implements GenerationContext {
   #committed(): void {
     this.#lifeline.unref();
     this.#heldForService.committed();
-    if (this.#isGated) for (const listener of this.listeners.lasting()) this.#reports.hold(listener);
-    else this.#reports.holdPending();
+    this.#reports.beforeServing(this.#isGated);
     this.#hasTakenOver = this.#isGated;
     this.#isGated = false;
     this.#lifeline.send({ type: 'serving', epoch: this.epoch, said: this.#readiness.hasSaid });

@@ -97,9 +97,13 @@ export class ListenerReports implements RegistryEvents {
     this.#lifeline.send({ type: 'hold', listener: listener.item() }, [listener.fd]);
   }
 
-  /** Tells at once of what it would tell of in a moment: the supervisor looks from outside at what it knows of. */
-  holdPending(): void {
-    for (const listener of [...this.#toHold]) this.#holdNow(listener);
+  /**
+   * The supervisor hears next that this generation serves, and looks from outside at the listeners that it knows of.
+   * @param isGated whether it has accepted nothing until now.
+   */
+  beforeServing(isGated: boolean): void {
+    if (isGated) for (const listener of this.#parts.listeners().lasting()) this.hold(listener);
+    else for (const listener of [...this.#toHold]) this.#holdNow(listener);
   }
 
   /** Tells a supervisor that has come of all listeners: those that are open, and those that are still held. */
