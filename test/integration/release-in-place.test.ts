@@ -18,6 +18,12 @@ function write(folder: string, release: number): void {
   );
   for (const name of ['node_modules/dep/index.js', 'lib/part.js'])
     writeFileSync(path.join(folder, name), `module.exports = ${release};`);
+  // As npm has the packages of a workspace.
+  const linked = path.join(folder, '../packages/linked');
+  mkdirSync(linked, { recursive: true });
+  writeFileSync(path.join(linked, 'index.js'), 'module.exports = 1');
+  rmSync(path.join(folder, 'node_modules/linked'), { force: true });
+  symlinkSync(linked, path.join(folder, 'node_modules/linked'));
   const text = `const parts = [require('dep'), require('./lib/part.js')];
 require('node:http').createServer((_, response) => response.end(parts.join())).listen(0, '127.0.0.1');`;
   writeFileSync(path.join(folder, 'server.cjs'), text);
@@ -47,6 +53,10 @@ describe('a rollback to a release', () => {
     [
       'only a dependency was',
       (folder) => writeFileSync(path.join(folder, 'node_modules/dep/index.js'), 'exports.a = 1'),
+    ],
+    [
+      'only a package was that it links to',
+      (folder) => writeFileSync(path.join(folder, '../packages/linked/index.js'), 'module.exports = 22'),
     ],
     ['only a part of it was', (folder) => writeFileSync(path.join(folder, 'lib/part.js'), 'exports.b = 22')],
     [

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
-import { readdir, stat } from 'node:fs/promises';
+import { readdir, realpath, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { reserve } from '../../os/descriptors/descriptor-reserve.js';
 import { isShortage } from '../../os/descriptors/shortage.js';
@@ -26,6 +26,8 @@ const MANIFESTS = [
 const MAX_HASHED_BYTES = 8 * 1024 * 1024;
 /** How many files of a release are looked at, those nearest to its folder first. */
 const MAX_FILES = 20_000;
+/** How many links out of its folder are followed. */
+const MAX_LINKS = 100;
 /** What programs write while they run, and what no release is made of. */
 const PASSED_OVER = new Set(['.git', '.cache', '.vite', 'tmp', 'temp', 'logs', 'coverage']);
 const MAX_NAMES_TOLD = 3;
@@ -159,6 +161,7 @@ function hashOf(path: string): string | null | undefined {
 /** Each file below this folder that has code, with what tells a change of it; undefined where not all could be looked at just now. */
 async function codeIn(root: string): Promise<Map<string, string> | undefined> {
   const found = new Map<string, string>();
+  const seen = new Set<string>();
   let left = MAX_FILES;
   for (let level = [root]; level.length > 0 && left > 0; ) {
     const next: string[] = [];
@@ -177,10 +180,28 @@ async function codeIn(root: string): Promise<Map<string, string> | undefined> {
           if (facts !== undefined) found.set(path, `${facts.size} ${facts.mtimeMs} ${facts.ino}`);
         }),
       );
-      for (const one of entries)
-        if (one.isDirectory() && !PASSED_OVER.has(one.name)) next.push(join(folder, one.name));
+      for (const one of entries) {
+        const path = join(folder, one.name);
+        if (PASSED_OVER.has(one.name)) continue;
+        if (one.isDirectory() || (one.isSymbolicLink() && (await leadsOut(path, root, seen))))
+          next.push(path);
+      }
     }
     level = next;
   }
   return found;
+}
+
+/** Whether a link leads to a folder beside this one, such as that of a package of the same workspace. @param seen where others led. */
+async function leadsOut(link: string, root: string, seen: Set<string>): Promise<boolean> {
+  if (seen.size >= MAX_LINKS) return false;
+  try {
+    const [to, real] = [await realpath(link), await realpath(root)];
+    const isApart = !`${to}/`.startsWith(`${real}/`) && !`${real}/`.startsWith(to === '/' ? to : `${to}/`);
+    if (!isApart || seen.has(to) || isOfTheSystem(`${to}/`) || !(await stat(to)).isDirectory()) return false;
+    seen.add(to);
+    return true;
+  } catch {
+    return false;
+  }
 }
