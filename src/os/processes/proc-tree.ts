@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { basename } from 'node:path';
+import { codeRunsSince } from './program-start.js';
 
 /** Source: Linux include/asm-generic/param.h, USER_HZ. */
 const TICKS_PER_SECOND = 100;
@@ -76,12 +77,17 @@ export function isAffairOfParent(pid: number): boolean {
   for (let at = pid; ; ) {
     const kinship = kinshipOf(at);
     if (kinship === undefined || kinship.parent <= 1) return true;
-    if (kinship.parent === process.pid) return kinship.startedTicks >= ownStartTicks();
+    if (kinship.parent === process.pid) return startedAtMs(kinship) >= codeRunsSince();
     if (isNode(kinship.parent)) return true;
     // One outside this session has only adopted it, as `systemd --user` does. Source: prctl(2), PR_SET_CHILD_SUBREAPER.
     if (isAncestor(kinship.parent)) return sessionOf(kinship.parent) !== sessionOf(process.pid);
     at = kinship.parent;
   }
+}
+
+// In the middle of the tick in which it began.
+function startedAtMs({ startedTicks }: Kinship): number {
+  return ((startedTicks + 0.5) * 1000) / TICKS_PER_SECOND;
 }
 
 function isNode(pid: number): boolean {
@@ -97,12 +103,6 @@ function isNode(pid: number): boolean {
 function isAncestor(pid: number): boolean {
   for (let at = process.pid; at > 1; at = kinshipOf(at)?.parent ?? 0) if (at === pid) return true;
   return false;
-}
-
-// When this program began; its process may be older.
-function ownStartTicks(): number {
-  const sinceBootS = Number(readFileSync('/proc/uptime', 'utf8').split(' ')[0]);
-  return (sinceBootS - process.uptime()) * TICKS_PER_SECOND;
 }
 
 /** The inodes of the sockets that a process has open; none where it may not be looked into. */
