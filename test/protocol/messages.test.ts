@@ -122,7 +122,7 @@ const right: Record<string, Fields> = {
   'connections-received': { batch: 1, count: 1 },
   'connections-data': { batch: 1, items: [{ index: 0, bytes: 12 }] },
   'connections-begin': { batch: 1, without: [3] },
-  'connections-kept': { batch: 1 },
+  'connections-kept': { batch: 1, asks: true },
   flows: { listener: 'udp://*:53', keys: ['a'] },
   'flows-ended': { listener: 'udp://*:53', keys: ['a'] },
   'flows-ended-seen': { count: 1 },
@@ -244,7 +244,7 @@ const right: Record<string, Fields> = {
 };
 
 const OPTIONAL =
-  /(^|\.)(error\.(serving|stage|retry|remedy|details)|ticketKeys|sessionIdContext|meetsPipelining|unhandled|movers|mover|passesBy|without|late|goesOn|isWhole|failed|returned|fresh|sharesListeners|surge|onFailure|measure|measures)$|^state\.state\.draining(\.connections)?$|cut\.\d+\.kind$|items\.\d+\.fed$|items\.\d+\.version$|^hand-back\.(state|tasks|saysResumed)$|^handed-back\.hearsResumed$|^retire\.(keepOpen|heirs)$|^stopping\.unready$|^hello\.(shares|generation|node|entry|rejoin)$|^homes\.cookie$|^(result|expecting)\.error$|^result\.value$|^takes\.(threads|tasks)$|^broadcast-join\.kept$|^leave\.drainSpreadMs$|^left\.thread$|^looking\.accepted$/;
+  /(^|\.)(error\.(serving|stage|retry|remedy|details)|ticketKeys|sessionIdContext|meetsPipelining|unhandled|movers|mover|passesBy|asks|without|late|goesOn|isWhole|failed|returned|fresh|sharesListeners|surge|onFailure|measure|measures)$|^state\.state\.draining(\.connections)?$|cut\.\d+\.kind$|items\.\d+\.fed$|items\.\d+\.version$|^hand-back\.(state|tasks|saysResumed)$|^handed-back\.hearsResumed$|^retire\.(keepOpen|heirs)$|^stopping\.unready$|^hello\.(shares|generation|node|entry|rejoin)$|^homes\.cookie$|^(result|expecting)\.error$|^result\.value$|^takes\.(threads|tasks)$|^broadcast-join\.(kept|alone)$|^leave\.drainSpreadMs$|^left\.thread$|^looking\.accepted$/;
 /** Fields whose inside is the business of whoever reads them. */
 const OPEN = /(^|\.)(details|facts|address|event\.event|result\.value)$/;
 /** Fields that may be null: there is none. */
