@@ -195,14 +195,18 @@ describe('a port that is opened for a moment', () => {
       runOptions: [...runOptions, '--ready-timeout', '1s'],
     };
     await withService(options, async (service) => {
-      const told = () => service.log().find((line) => /has opened tcp:\S+ \d+ s after its start/.test(line));
+      const isTold = (line: string) => /has opened tcp:\S+ \d+ s after its start/.test(line);
+      const told = () => service.log().find(isTold);
       // Until its process is older than that nothing is known of such a port.
       const line = await until('it is told', async () => {
         await asks({ host, port }, `/transfer/${await freePort()}`);
         return told();
       });
       assert.match(line, /A restart waits .* 1 s \(--ready-timeout\), and then fails: .*listen\(0\)/);
+      for (let n = 0; n < 5; n += 1) await asks({ host, port }, `/transfer/${await freePort()}`);
       assert.equal((await service.failingRestart()).code, 'MOULT_READY_TIMEOUT');
+      // A service that opens one for each client does not fill the log.
+      assert.equal(service.log().filter(isTold).length, 3);
     });
   });
 

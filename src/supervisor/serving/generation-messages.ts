@@ -80,18 +80,22 @@ function copied({ number, servicePid }: GenerationProcess, fd: number, name: str
   }
 }
 
+/** A service may open a port for each of its clients: of more than so many the log says no more. */
+const MAX_LATE_TOLD = 3;
+
 // A new release that opens it as late is not ready in time, and it may do so only when a client asks for it.
-function tellOfLateOpening(generation: GenerationProcess, name: string, log: Logger): void {
+function tellOfLateOpening(generation: GenerationProcess, name: string, log: Logger): boolean {
   const { number, startedAt, servingSince, isAdopted, late, settings } = generation;
   const afterMs = wallClockMs() - startedAt;
   if (isAdopted || servingSince === undefined || late?.has(name) || afterMs <= settings.readyTimeoutMs)
-    return;
+    return false;
   const s = (ms: number) => `${Math.round(ms / 1000)} s`;
   log.warn(
     `generation ${number} has opened ${name} ${s(afterMs)} after its start. A restart waits until the new release listens there, too, for ` +
       `${s(settings.readyTimeoutMs)} (--ready-timeout), and then fails: if only a client's request opens it, close it before a restart, ` +
       'restart with --allow-fewer-listeners, which closes it, or open any free port (listen(0)), which stays until its service closes it',
   );
+  return true;
 }
 
 function listenToListeners(
@@ -99,13 +103,16 @@ function listenToListeners(
   channel: Line,
   { held, generations, outgoingTakeover, servingState, log }: GenerationMessagesParts,
 ): void {
+  const opened = new Set<string>();
   channel.on('hold', ({ listener, fd: theirs }, incoming) => {
     const [fd] = theirs === undefined ? incoming.take() : copied(generation, theirs, listener.name, log);
     // Of the same name another is served, perhaps at another port.
     const isUnwanted = generation.isSecond || !held.takes(listener);
     if (fd !== undefined && isUnwanted) closeDescriptor(fd);
     else if (fd !== undefined) {
-      if (held.descriptorOf(listener.name) === undefined) tellOfLateOpening(generation, listener.name, log);
+      const { name } = listener;
+      if (held.descriptorOf(name) === undefined && !opened.has(name) && opened.size < MAX_LATE_TOLD)
+        if (tellOfLateOpening(generation, name, log)) opened.add(name);
       held.hold(listener, fd, generation.number);
       servingState.lateListeners.listens(generation, listener.name);
     } else if (theirs === undefined)
