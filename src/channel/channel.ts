@@ -57,6 +57,8 @@ export class Channel {
   #sentTag = 0;
   #retry: NodeJS.Timeout | undefined;
   #isClosed = false;
+  /** Whether nothing more can be sent, and what the other side has said is still to be read. */
+  #isBroken = false;
   #settle!: (reason: MoultError | undefined) => void;
 
   /**
@@ -84,7 +86,7 @@ export class Channel {
     // Node closes a socket when a write fails: what the other side said before its end is read first.
     const { _destroy } = socket;
     socket._destroy = (error, done) => {
-      if (error) for (const chunk of readUnread(socket)) this.#read(chunk);
+      if (error) this.#readRest();
       _destroy.call(socket, error, done);
     };
     socket.on('error', (cause) => this.#close(new MoultError('MOULT_PEER_CLOSED', cause.message, { cause })));
@@ -164,7 +166,7 @@ export class Channel {
     descriptors: readonly number[] = [],
     attachment: Buffer = NO_BYTES,
   ): void {
-    if (this.#isClosed) return;
+    if (this.#isClosed || this.#isBroken) return;
     const json = Buffer.from(JSON.stringify(message), 'utf8');
     // Room for the number of descriptors.
     const isOne = goesInOne(json.length + 32, descriptors.length);
@@ -237,7 +239,7 @@ export class Channel {
         }
       } catch (cause) {
         this.#dropOutbox();
-        this.#close(asMoultError(cause, 'MOULT_DESCRIPTORS'));
+        this.#breakOff(asMoultError(cause, 'MOULT_DESCRIPTORS'));
         return;
       }
       this.#outbox.shift();
@@ -252,6 +254,20 @@ export class Channel {
       this.#dropOutbox();
       this.#close(new MoultError('MOULT_PEER_TIMEOUT', 'the other side has stopped reading'));
     }
+  }
+
+  // What the other side said before its end is read first, and not in the middle of what the sender does.
+  #breakOff(reason: MoultError): void {
+    if (this.#isBroken) return;
+    this.#isBroken = true;
+    setImmediate(() => {
+      if (!this.#isClosed) this.#readRest();
+      this.#close(reason);
+    });
+  }
+
+  #readRest(): void {
+    for (const chunk of readUnread(this.#socket)) this.#read(chunk);
   }
 
   #read(chunk: Buffer): void {

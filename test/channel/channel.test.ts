@@ -56,6 +56,23 @@ describe('a channel', () => {
     },
   );
 
+  tidy(
+    'brings what the other side said before its end, though descriptors can no longer go there',
+    async (later) => {
+      const [near, far] = channels(later);
+      const [fd] = files(later, ['late']);
+      const seen: string[] = [];
+      near.on('release', ({ name }) => seen.push(name));
+      for (const name of ['first', 'last']) far.send({ type: 'release', name });
+      far.close();
+      near.send({ type: 'hold', listener: listener('a') }, [fd as number]);
+      near.send({ type: 'confirm' });
+      assert.deepEqual(seen, [], 'not in the middle of what this side does');
+      await closing(near);
+      assert.deepEqual(seen, ['first', 'last']);
+    },
+  );
+
   tidy('brings messages in order, each with its attachment and its descriptors', async (later) => {
     const [near, far] = channels(later);
     const fds = files(later, ['a', 'b', 'c']);

@@ -146,7 +146,7 @@ function listenToHandover(
     if (stage === 'verify') servingState.confirmation.verify(predecessor, number);
     if (stage === 'ready') checkBeforeCommit(predecessor, successor, parts);
     // The successor says so itself, unless it hangs just then: its probation must begin all the same.
-    if (stage === 'commit' && !successor.isEnding) servingState.serving(successor, generations.epoch + 1);
+    if (stage === 'commit' && !successor.isEnding) servingState.serving(successor, undefined);
   });
   channel.on('aborted', (aborted) => {
     servingState.aborted(aborted.generation, MoultError.from(aborted.error));

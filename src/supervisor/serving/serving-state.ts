@@ -37,6 +37,8 @@ export class ServingState {
   readonly confirmation: Confirmation;
   readonly #parts: ServingStateParts;
   readonly #endLimits: EndLimits;
+  /** The epochs with which they have said that they serve. */
+  readonly #toldEpochs = new WeakMap<GenerationProcess, number>();
   readonly #notice: ServingNotice;
 
   constructor(parts: ServingStateParts) {
@@ -85,12 +87,15 @@ export class ServingState {
     if (successor.exit === undefined && successor.servingSince === undefined) this.#commit(successor);
   }
 
-  /** A generation accepts. */
-  serving(generation: GenerationProcess, epoch: number): void {
+  /** A generation accepts. @param toldEpoch the epoch with which it says that it does; undefined where another one says so. */
+  serving(generation: GenerationProcess, toldEpoch: number | undefined): void {
+    const epoch = toldEpoch ?? this.#parts.generations.epoch + 1;
     if (!this.#begins(generation, epoch)) {
-      this.#servesOn(generation, epoch);
+      if (generation === this.#parts.generations.current) this.#servesOn(generation, epoch);
+      else this.#servesBeside(generation, epoch);
       return;
     }
+    if (toldEpoch !== undefined) this.#toldEpochs.set(generation, toldEpoch);
     if (generation.livingPredecessor === undefined) this.#servesAlone(generation);
     else {
       this.#onProbation(generation, generation.livingPredecessor);
@@ -301,10 +306,17 @@ export class ServingState {
     this.#sayServing(generation, this.#found(generation), () => this.#notice.servesAlone(generation));
   }
 
+  // Its predecessor had the service back, and died before it could say so. What it said at its commit may come late.
+  #servesBeside(generation: GenerationProcess, epoch: number): void {
+    const { isEnding, isSecond } = generation;
+    if (isEnding && !isSecond && epoch > (this.#toldEpochs.get(generation) ?? epoch)) this.retire(generation);
+  }
+
   // The one to which it was handing back is gone.
   #servesOn(generation: GenerationProcess, epoch: number): void {
     const { generations, probation, journal, log } = this.#parts;
-    if (!generation.isUndone || generation !== generations.current) return;
+    this.#toldEpochs.set(generation, epoch);
+    if (!generation.isUndone) return;
     generation.isUndone = false;
     generations.machine.on('keeps');
     this.#endLimits.servesOn(generation);
