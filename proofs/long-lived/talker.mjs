@@ -37,7 +37,11 @@ export class Talker {
     while (!this.#isStopped && this.problems.length === 0) {
       const n = this.sent++;
       this.#sentAtMs.push(performance.now());
-      await this.#transport.send(`${n} ${textOf(this.#id, n)}`);
+      try {
+        await this.#transport.send(`${n} ${textOf(this.#id, n)}`);
+      } catch (error) {
+        this.#problem(String(error));
+      }
       await this.#until(() => this.sent - this.answered < WINDOW);
       await pause(Math.random() * 2 * this.#thinkMs);
     }
