@@ -28,19 +28,40 @@ export function fixture(name: string): string {
   return path.join(root, 'test/fixtures/services', name);
 }
 
-/** Polls until a condition holds; its value. Fails with `what` when it does not within the bound. */
+/**
+ * Polls until a condition holds; its value. Fails with `what` when it does not within the bound. It asks less often the
+ * longer that takes: a question costs the supervisor, which is to get on with it, as much time as the test.
+ */
 export async function until<T>(
   what: string,
   condition: () => T | Promise<T>,
   boundMs = BOUND_MS,
 ): Promise<NonNullable<Exclude<T, false>>> {
-  const giveUpAtMs = performance.now() + boundMs;
+  const beganMs = performance.now();
   for (;;) {
     const value = await condition();
     if (value) return value as NonNullable<Exclude<T, false>>;
-    if (performance.now() > giveUpAtMs) assert.fail(`waited ${boundMs} ms until ${what}`);
-    await pause(10);
+    const waitedMs = performance.now() - beganMs;
+    if (waitedMs > boundMs) assert.fail(`waited ${boundMs} ms until ${what}`);
+    await pause(Math.min(50, 10 + waitedMs / 20));
   }
+}
+
+/** The restart that flags of `moult restart` ask for; undefined for those that only the command reads. */
+function restartAsked(flags: readonly string[]): Parameters<typeof ask>[1] | undefined {
+  const known = ['--wait', '--wait=confirmed', '--wait=drained', 'confirmed', 'drained', '--force'];
+  if (!flags.every((flag) => known.includes(flag))) return undefined;
+  const waitsFor = (what: string) => flags.includes(what) || flags.includes(`--wait=${what}`);
+  return {
+    type: 'restart',
+    wait: true,
+    whenQuiet: null,
+    ifBusy: 'wait',
+    allowFewerListeners: false,
+    untilConfirmed: waitsFor('confirmed'),
+    untilDrained: waitsFor('drained'),
+    ...(flags.includes('--force') ? { force: true } : {}),
+  };
 }
 
 /** How a service is to be started under moult. */
@@ -96,6 +117,9 @@ export class Supervised {
   stderr = '';
   readonly #env: NodeJS.ProcessEnv;
   readonly #node: string;
+  readonly #logLines: LogLine[] = [];
+  /** How much of stderr has been read into them. */
+  #readTo = 0;
 
   private constructor(options: SupervisedOptions, runtimeFolder: string) {
     this.runtimeFolder = runtimeFolder;
@@ -166,17 +190,18 @@ export class Supervised {
   }
 
   /** The same, with the time of each, in milliseconds. */
-  timedLog(): LogLine[] {
-    return this.stderr
-      .split('\n')
-      .filter((line) => line.startsWith('{"level"'))
-      .flatMap((line) => {
-        try {
-          return [JSON.parse(line) as LogLine];
-        } catch {
-          return [];
-        }
-      });
+  timedLog(): readonly LogLine[] {
+    const end = this.stderr.lastIndexOf('\n') + 1;
+    for (const line of this.stderr.slice(this.#readTo, end).split('\n')) {
+      if (!line.startsWith('{"level"')) continue;
+      try {
+        this.#logLines.push(JSON.parse(line) as LogLine);
+      } catch {
+        // The service wrote it.
+      }
+    }
+    this.#readTo = Math.max(this.#readTo, end);
+    return this.#logLines;
   }
 
   /** Waits until moult logs something. */
@@ -211,8 +236,13 @@ export class Supervised {
     return ask(this.folder, question);
   }
 
-  /** Restarts it with `moult restart --json`. @throws MoultError as the command reported it */
+  /**
+   * Restarts it as `moult restart` does, without a process for the command where its flags allow that.
+   * @throws MoultError as the supervisor, or the command, reported it
+   */
   async restart(...flags: string[]): Promise<RestartSummary> {
+    const asked = restartAsked(flags);
+    if (asked !== undefined) return (await this.asks(asked)) as unknown as RestartSummary;
     const { code, lines, stderr } = await this.restartLines(...flags);
     const result = lines.at(-1) as
       | { type?: string; ok?: boolean; summary?: RestartSummary; error?: ErrorReport }
