@@ -1,6 +1,7 @@
 import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
 import { setTimeout as pause } from 'node:timers/promises';
+import { PACE } from '../support/pace.js';
 import { type Clients, inLoops, Tally } from './tally.js';
 
 const ANSWER_WITHIN_MS = 5000;
@@ -10,7 +11,7 @@ export function datagramClients(port: number): Clients {
   const tally = new Tally();
   const sockets = Array.from({ length: 4 }, () => createSocket('udp4'));
   const loops = inLoops(sockets.length, tally, async (index) => {
-    await pause(2);
+    await pause(2 * PACE);
     tally.answered(await answerTo(sockets[index] as Socket, port));
   });
   return {

@@ -3,6 +3,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { type Client, credentials, loadPackageDefinition, type ServiceError } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 import { root } from '../integration/supervised.js';
+import { PACE } from '../support/pace.js';
 import { type Clients, inLoops, Tally } from './tally.js';
 
 interface Greeter extends Client {
@@ -29,7 +30,7 @@ export function grpcClients(port: number): Clients {
       new Greeter(`127.0.0.1:${port}`, credentials.createInsecure(), { 'grpc.use_local_subchannel_pool': 1 }),
   );
   const loops = inLoops(greeters.length, tally, async (index) => {
-    await pause(5);
+    await pause(5 * PACE);
     tally.answered(await hello(greeters[index] as Greeter));
   });
   return {

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { createInterface } from 'node:readline';
 import { setTimeout as pause } from 'node:timers/promises';
+import { PACE } from '../support/pace.js';
 import { type Clients, inLoops, Tally } from './tally.js';
 
 /** Twelve clients that send lines without waiting, and heed "bye". */
@@ -28,7 +29,7 @@ async function oneConnection(port: number, tally: Tally): Promise<void> {
   for (let n = 0; !isToldToGo && !tally.isOver.signal.aborted; n += 1) {
     awaited.push(`line ${n}`);
     socket.write(`line ${n}\n`);
-    await pause(3);
+    await pause(3 * PACE);
   }
   socket.end();
   await ended;

@@ -1,6 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { connectAsync, type IClientOptions, type MqttClient } from 'mqtt';
 import { until } from '../integration/supervised.js';
+import { PACE } from '../support/pace.js';
 import { type Clients, Tally } from './tally.js';
 
 const COUNT = 6;
@@ -69,7 +70,7 @@ class Talker {
     while (!this.#tally.isOver.signal.aborted) {
       const text = String(this.sent++);
       await this.#client.publishAsync(`to/${(this.index + 1) % COUNT}`, text, { qos: this.#qos });
-      await pause(5);
+      await pause(5 * PACE);
     }
   }
 

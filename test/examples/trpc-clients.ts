@@ -1,5 +1,7 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import { createTRPCClient, httpLink } from '@trpc/client';
 import type { AnyTRPCRouter } from '@trpc/server';
+import { PACE } from '../support/pace.js';
 import { type Clients, inLoops, Tally } from './tally.js';
 
 /** What is called of the example's router, which has no types. */
@@ -16,7 +18,10 @@ export function trpcClients(port: number): Clients {
   }) as unknown as Calls;
   let reserved = 0;
   const loops = inLoops(4, tally, async (index) => {
-    if (index === 0) return tally.answered(await client.hello.query());
+    if (index === 0) {
+      await pause(2 * PACE);
+      return tally.answered(await client.hello.query());
+    }
     const { reservedBy, bookedBy } = await client.order.mutate();
     // One that came before the commit, and was begun after it, was never in its way.
     if (reservedBy === null) return;

@@ -12,16 +12,19 @@ import WebSocket from 'ws';
 import { MAX_WAITING_BYTES } from '#moult/broadcast/backlog.js';
 import { brokerOf } from '../support/brokers.js';
 import { lacksServer, serverFor } from '../support/message-service.js';
+import { PACE } from '../support/pace.js';
 import { bySocketIo, byWebSocket, Crowd } from './broadcast-clients.js';
 import { portOf, serving, whenAllServe } from './slots-of.js';
 import { fixture, type Supervised, until, withService } from './supervised.js';
 
-const CLIENTS = 60;
-/** Whether each restart is undone. `MOULT_RESTARTS=20 npm test -- integration/broadcast` is the proof: every third one is. */
-const RESTARTS =
-  process.env.MOULT_RESTARTS === undefined
-    ? [false, true, false, true, false]
-    : Array.from({ length: Number(process.env.MOULT_RESTARTS) }, (_, i) => i % 3 === 1);
+/** `MOULT_RESTARTS=20 npm test -- integration/broadcast` is the proof. */
+const isProof = process.env.MOULT_RESTARTS !== undefined;
+const CLIENTS = isProof ? 60 : 30;
+const pace = isProof ? 1 : PACE;
+/** Whether each restart is undone: in the proof, every third one is. */
+const RESTARTS = !isProof
+  ? [false, true, false]
+  : Array.from({ length: Number(process.env.MOULT_RESTARTS) }, (_, i) => i % 3 === 1);
 
 interface Terms {
   readonly file: string;
@@ -105,7 +108,7 @@ describe('what is broadcast while clients move', () => {
       file: 'chat.mjs',
       begin: async (crowd, service) => {
         await crowd.connect(byWebSocket, (await service.target()).port, CLIENTS);
-        crowd.talk(6, 20);
+        crowd.talk(6, 20 * pace);
       },
     });
   });
@@ -115,7 +118,7 @@ describe('what is broadcast while clients move', () => {
       file: 'socket.io-rooms.mjs',
       begin: async (crowd, service) => {
         await crowd.connect(bySocketIo, (await service.target()).port, CLIENTS);
-        crowd.talk(6, 20);
+        crowd.talk(6, 20 * pace);
       },
     });
   });
@@ -180,7 +183,7 @@ describe('what is broadcast while clients move', () => {
       file: 'chat.mjs',
       begin: async (crowd, service) => {
         await crowd.connect(byWebSocket, await portOf(service), CLIENTS);
-        crowd.talk(6, 20);
+        crowd.talk(6, 20 * pace);
       },
     });
   });
@@ -203,7 +206,7 @@ describe('what comes over Redis while clients move', { skip }, () => {
       env: { REDIS_URL: server().url },
       begin: async (crowd, service) => {
         await crowd.connect(byWebSocket, (await service.target()).port, CLIENTS);
-        crowd.hearFrom('p', 4, (text) => redis.publish('numbers', text));
+        crowd.hearFrom('p', 4 * pace, (text) => redis.publish('numbers', text));
       },
     });
   });
@@ -214,7 +217,7 @@ describe('what comes over Redis while clients move', { skip }, () => {
       env: { REDIS_URL: server().url },
       begin: async (crowd, service) => {
         await crowd.connect(byWebSocket, await portOf(service), CLIENTS);
-        crowd.hearFrom('p', 4, (text) => redis.publish('numbers', text));
+        crowd.hearFrom('p', 4 * pace, (text) => redis.publish('numbers', text));
       },
     });
   });
@@ -290,8 +293,8 @@ describe('what comes over Redis while clients move', { skip }, () => {
         env: { REDIS_URL: server().url },
         begin: async (crowd, service) => {
           await crowd.connect(bySocketIo, (await service.target()).port, CLIENTS);
-          crowd.talk(4, 25);
-          crowd.hearFrom('o', 8, (text) => other.to('all').emit('text', text));
+          crowd.talk(4, 25 * pace);
+          crowd.hearFrom('o', 8 * pace, (text) => other.to('all').emit('text', text));
         },
       });
     } finally {
@@ -315,7 +318,7 @@ describe('what comes over NATS while clients move', { skip: skipNats }, () => {
         isInAnyOrder: true,
         begin: async (crowd, service) => {
           await crowd.connect(byWebSocket, (await service.target()).port, CLIENTS);
-          crowd.hearFrom('p', 4, (text) => connection.publish('numbers', text));
+          crowd.hearFrom('p', 4 * pace, (text) => connection.publish('numbers', text));
         },
       });
     } finally {

@@ -1,6 +1,7 @@
 import { Agent, type ClientRequest, get } from 'node:http';
 import { setTimeout as pause } from 'node:timers/promises';
 import { endsWithTest } from '../support/ends-with-test.js';
+import { PACE } from '../support/pace.js';
 
 /** Where a request goes. */
 interface Where {
@@ -17,7 +18,7 @@ export interface ClientsOptions {
   readonly clients?: number;
   /** Whether each keeps its connection for its next request (default: no). */
   readonly keepsAlive?: boolean;
-  /** Between two requests of a client, in milliseconds (default: 2). */
+  /** Between two requests of a client, in milliseconds (default: 2, times {@link PACE}). */
   readonly pauseMs?: number;
 }
 
@@ -33,7 +34,7 @@ export class Clients {
 
   constructor(
     where: { readonly port: number } | { readonly socketPath: string },
-    { clients = 4, keepsAlive = false, pauseMs = 2 }: ClientsOptions = {},
+    { clients = 4, keepsAlive = false, pauseMs = 2 * PACE }: ClientsOptions = {},
   ) {
     this.#loops = Array.from({ length: clients }, async () => {
       const agent = keepsAlive ? new Agent({ keepAlive: true, maxSockets: 1 }) : undefined;

@@ -3,6 +3,7 @@ import { rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import { startLoad } from '../support/load.js';
+import { PACE } from '../support/pace.js';
 import { askOnce, RawClient } from './raw-client.js';
 import { fixture, pointAt, processesWith, until, withFolder, withService } from './supervised.js';
 
@@ -13,7 +14,7 @@ describe('a crash of the service', () => {
     await withService({ command: [fixture('http.mjs')] }, async (service) => {
       const target = await service.target();
       const before = await service.current();
-      const load = startLoad({ target, check: 'echo', clients, thinkMs: 5 });
+      const load = startLoad({ target, check: 'echo', clients, thinkMs: 5 * PACE });
       await until('the load runs', () => load.snapshot().total.answered > 20);
       process.kill(before.pid, 'SIGKILL');
       await service.logs(/generation 2 serves/);
@@ -173,7 +174,7 @@ describe('a crash of the service', () => {
     await withService({ command: [fixture('http.mjs')] }, async (service) => {
       const target = await service.target();
       const first = await service.current();
-      const load = startLoad({ target, check: 'echo', clients, thinkMs: 5 });
+      const load = startLoad({ target, check: 'echo', clients, thinkMs: 5 * PACE });
       await until('the load runs', () => load.snapshot().total.answered > 20);
       for (let round = 0; round < 3; round += 1) {
         const { generation } = await service.restart();

@@ -3,6 +3,7 @@ import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import { type VerifyOptions, type VerifyResult, verify } from '#moult/verify/verify.js';
+import { PACE } from '../support/pace.js';
 import { makeCertificate } from './certificate.js';
 import { fixture, pointAt, type Supervised, withFolder, withService } from './supervised.js';
 
@@ -13,7 +14,7 @@ async function restartedUnderLoad(
   service: Supervised,
   options: Partial<VerifyOptions> = {},
 ): Promise<VerifyResult> {
-  const load = { check: 'echo', clients, thinkMs: 10, ...options.load } as const;
+  const load = { check: 'echo', clients, thinkMs: 10 * PACE, ...options.load } as const;
   const result = await verify({ service: await service.underTest(), ...quick, ...options, load });
   const told = JSON.stringify({
     failures: result.load.failures.slice(0, 5),

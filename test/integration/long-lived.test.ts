@@ -3,6 +3,7 @@ import { cp, mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import path from 'node:path';
 import { describe, it } from 'node:test';
+import { PACE } from '../support/pace.js';
 import { fixture, root, runNode, until, withFolder, withService } from './supervised.js';
 
 interface Found {
@@ -18,7 +19,9 @@ interface Found {
 /** The same as the slow proof, proofs/long-lived.mjs, with fewer of everything: nothing is lost, and what was moved. */
 async function prove(service: string, restarts: number, clients: number, ...more: string[]): Promise<Found> {
   const script = path.join(root, 'proofs/long-lived.mjs');
-  const few = ['--restarts', String(restarts), '--clients', String(clients), '--think-ms', '20'];
+  // Of lines some have to be in the middle of one.
+  const thinkMs = service === 'lines' ? 20 : 20 * PACE;
+  const few = ['--restarts', String(restarts), '--clients', String(clients), '--think-ms', String(thinkMs)];
   const args = [script, '--json', '--node', process.execPath, '--service', service, ...few, ...more];
   const { NODE_TEST_CONTEXT: _, ...env } = process.env;
   const { stdout, stderr } = await runNode(args, env);

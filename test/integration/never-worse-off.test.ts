@@ -11,6 +11,7 @@ import type { ServiceStatus } from '#moult/supervisor/status.js';
 import type { Load, LoadReport } from '#moult/verify/load.js';
 import { freePort } from '../support/free-ports.js';
 import { startLoad } from '../support/load.js';
+import { PACE } from '../support/pace.js';
 import { RawClient } from './raw-client.js';
 import {
   fixture,
@@ -81,7 +82,7 @@ async function underLoad(
         target: { host: '127.0.0.1', port: Number(env.PORT) },
         check: 'echo',
         clients: { 'kept-alive': 8, 'new-connection': 2 },
-        thinkMs: 20,
+        thinkMs: 20 * PACE,
         requestTimeoutMs: 25_000,
         connectTimeoutMs: 25_000,
       });

@@ -8,6 +8,7 @@ import { describe, it } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { io, type Socket } from 'socket.io-client';
 import { startLoad } from '../support/load.js';
+import { PACE } from '../support/pace.js';
 import { portOf, serving, whenAllServe } from './slots-of.js';
 import { fixture, root, Supervised, until, withFolder, withService } from './supervised.js';
 
@@ -204,7 +205,7 @@ describe('sticky sessions by address', () => {
       await whenAllServe(service, 3);
       const clients = { 'kept-alive': 12, pipelined: 4, 'slow-body': 4, 'new-connection': 8 } as const;
       const target = { host: '127.0.0.1', port: await portOf(service) };
-      const load = startLoad({ target, check: 'echo', clients });
+      const load = startLoad({ target, check: 'echo', clients, thinkMs: 20 * PACE });
       await until('one slot has them', async () => {
         const counts = (await serving(service)).map(({ connections = 0 }) => connections);
         return counts.filter((count) => count > 0).length === 1;

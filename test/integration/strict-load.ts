@@ -3,6 +3,7 @@ import type { Target } from '#moult/verify/client/target.js';
 import type { Load } from '#moult/verify/load.js';
 import type { ClientKind } from '#moult/verify/tally/client-kind.js';
 import { startLoad } from '../support/load.js';
+import { PACE } from '../support/pace.js';
 
 /** A small mixed load, so that what is shown does not depend on how fast the machine is. */
 const CLIENTS = { 'kept-alive': 24, pipelined: 4, 'slow-body': 4, 'new-connection': 4 } as const;
@@ -12,7 +13,7 @@ export function strictLoad(
   target: Target,
   clients: Readonly<Partial<Record<ClientKind, number>>> = CLIENTS,
 ): Load {
-  return startLoad({ target, check: 'echo', clients });
+  return startLoad({ target, check: 'echo', clients, thinkMs: 20 * PACE });
 }
 
 /** Ends a load, of which nothing may have failed, been lost, or come twice. */

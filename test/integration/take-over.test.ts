@@ -10,6 +10,7 @@ import { pathToFileURL } from 'node:url';
 import type { Load, LoadReport } from '#moult/verify/load.js';
 import { freePort } from '../support/free-ports.js';
 import { startLoad } from '../support/load.js';
+import { PACE } from '../support/pace.js';
 import { processesWith, root, Supervised, type SupervisedOptions, until } from './supervised.js';
 
 const SOURCE = pathToFileURL(path.join(root, 'test/fixtures/faults/release.mjs')).href;
@@ -83,7 +84,7 @@ class Street {
       target: { host: '127.0.0.1', port: this.port },
       check: 'echo',
       clients: { 'kept-alive': 20, 'new-connection': 2 },
-      thinkMs: 20,
+      thinkMs: 20 * PACE,
       requestTimeoutMs: 25_000,
       connectTimeoutMs: 25_000,
     });

@@ -3,6 +3,7 @@ import { describe, it } from 'node:test';
 import { verify } from '#moult/verify/verify.js';
 import { freePorts } from '../support/free-ports.js';
 import { startLoad } from '../support/load.js';
+import { PACE } from '../support/pace.js';
 import { makeCertificate } from './certificate.js';
 import { fixture, type Supervised, until, withFolder, withService } from './supervised.js';
 
@@ -22,7 +23,7 @@ describe('moult run --tls move', () => {
           restarts: 3,
           warmUpMs: 200,
           steadyMs: 200,
-          load: { check: 'echo', clients: CLIENTS, thinkMs: 10, tls: { ca } },
+          load: { check: 'echo', clients: CLIENTS, thinkMs: 10 * PACE, tls: { ca } },
         });
         const told = JSON.stringify([load.failures.slice(0, 5), restarts.map(({ outcome }) => outcome)]);
         const { failed, lost, duplicated, redials, toldToClose } = load.total;
@@ -51,7 +52,7 @@ describe('moult run --tls move', () => {
         const { pid } = await service.current();
         const target = await service.target();
         const clients = { 'kept-alive': 12, pipelined: 2 };
-        const load = startLoad({ target, check: 'echo', clients, thinkMs: 10, tls: { ca } });
+        const load = startLoad({ target, check: 'echo', clients, thinkMs: 10 * PACE, tls: { ca } });
         await service.restart();
         const { pid: successor } = await service.current();
         assert.notEqual(successor, pid);
@@ -93,7 +94,7 @@ describe('moult run --tls move', () => {
             target: { host: '127.0.0.1', port },
             check: 'echo',
             clients,
-            thinkMs: 10,
+            thinkMs: 10 * PACE,
             tls: { ca },
           }),
         );

@@ -4,6 +4,7 @@ import path from 'node:path';
 import { describe, it } from 'node:test';
 import { eventOf } from '../support/events.js';
 import { freeDatagramPort } from '../support/free-ports.js';
+import { PACE } from '../support/pace.js';
 import { DatagramStream, type StreamReport } from './datagram-stream.js';
 import {
   fixture,
@@ -27,7 +28,7 @@ async function underStream(
   env: Record<string, string>,
   runOptions: readonly string[],
   test: (bench: Bench) => Promise<void>,
-  { perSecond = 1000, isKilled = false } = {},
+  { perSecond = 1000 / PACE, isKilled = false } = {},
 ): Promise<void> {
   const port = await freeDatagramPort();
   const options = { command: [fixture('udp.cjs')], env: { UDP_PORT: String(port), ...env }, runOptions };
@@ -57,7 +58,7 @@ async function withDoomed(
 
 /** Waits until a process answers, or whichever it is. */
 async function goesOn(stream: DatagramStream, pid?: number): Promise<void> {
-  const enough = stream.answered(pid) + 200;
+  const enough = stream.answered(pid) + 200 / PACE;
   await until('the stream goes on', () => stream.answered(pid) >= enough);
 }
 

@@ -10,13 +10,15 @@ import { openDescriptors } from '../support/descriptors.js';
 import { until } from '../support/events.js';
 import { freeDatagramPort } from '../support/free-ports.js';
 import { startLoad } from '../support/load.js';
+import { PACE } from '../support/pace.js';
 import { tidy } from '../support/tidy.js';
 import { Alone } from './alone.js';
 
 const CLIENTS = { 'kept-alive': 20, pipelined: 5, 'slow-body': 5, 'new-connection': 5 };
 
 function load(service: Alone) {
-  return startLoad({ target: { host: '127.0.0.1', port: service.port }, check: 'echo', clients: CLIENTS });
+  const target = { host: '127.0.0.1', port: service.port };
+  return startLoad({ target, check: 'echo', clients: CLIENTS, thinkMs: 20 * PACE });
 }
 
 function nothingLost({ total, failures }: LoadReport): void {

@@ -6,6 +6,7 @@ import { describe } from 'node:test';
 import type { LoadReport } from '#moult/verify/load.js';
 import { until } from '../support/events.js';
 import { startLoad } from '../support/load.js';
+import { PACE } from '../support/pace.js';
 import { temporaryFolder } from '../support/temporary-folder.js';
 import { type Later, tidy } from '../support/tidy.js';
 import { Alone } from './alone.js';
@@ -17,7 +18,12 @@ async function start(later: Later, options: Record<string, unknown> = {}): Promi
 
 function load(service: Alone) {
   const clients = { 'kept-alive': 20, 'new-connection': 2 };
-  return startLoad({ target: { host: '127.0.0.1', port: service.port }, check: 'echo', clients });
+  return startLoad({
+    target: { host: '127.0.0.1', port: service.port },
+    check: 'echo',
+    clients,
+    thinkMs: 20 * PACE,
+  });
 }
 
 function nothingLost({ total, failures }: LoadReport): void {

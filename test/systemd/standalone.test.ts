@@ -6,6 +6,7 @@ import type { Load } from '#moult/verify/load.js';
 import { fixture, until } from '../integration/supervised.js';
 import { freePort } from '../support/free-ports.js';
 import { startLoad } from '../support/load.js';
+import { PACE } from '../support/pace.js';
 import { Lab, whyNoLab } from './lab.js';
 import { assertPerfect } from './unit.js';
 
@@ -62,6 +63,7 @@ async function install(lab: Lab, name: string, more: readonly string[] = []): Pr
         target: { host: '127.0.0.1', port },
         check: 'echo',
         clients,
+        thinkMs: 20 * PACE,
         requestTimeoutMs: 60_000,
         connectTimeoutMs: 60_000,
       }),

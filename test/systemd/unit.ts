@@ -6,6 +6,7 @@ import type { Load, LoadOptions, LoadReport } from '#moult/verify/load.js';
 import { cli, fixture, runNode, until } from '../integration/supervised.js';
 import { freePort } from '../support/free-ports.js';
 import { startLoad } from '../support/load.js';
+import { PACE } from '../support/pace.js';
 import type { Lab } from './lab.js';
 
 /** What a unit is made from. */
@@ -133,7 +134,7 @@ export class Unit {
       target: target ?? { host: '127.0.0.1', port: this.port },
       check: 'echo',
       clients,
-      thinkMs: 20,
+      thinkMs: 20 * PACE,
       // On a busy machine a connection may wait long to be accepted; it is lost only when it is ended.
       requestTimeoutMs: 60_000,
       connectTimeoutMs: 60_000,
