@@ -3,9 +3,8 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
+import { ownRelease } from '../../scripts/own-release.mjs';
 
-const SERVICE = fileURLToPath(new URL('service.mjs', import.meta.url));
 /** How long what has been sent may take to be handled after the last of it, and a broker to say that nothing is left. */
 const SETTLE_WITHIN_MS = 60_000;
 /** Connections of this program itself: of its producer, and of its questions. */
@@ -16,6 +15,7 @@ export class Bench {
   #folder = mkdtempSync(path.join(tmpdir(), 'moult-brokers-'));
   #Supervised;
   #name;
+  #service;
   #runs = 0;
 
   /** @param Supervised the class of test/integration/supervised.ts. */
@@ -26,6 +26,7 @@ export class Bench {
   }
 
   async start() {
+    this.#service = path.join(ownRelease('proofs/brokers', this.#folder), 'service.mjs');
     this.server = await this.broker.server(this.#folder);
     await this.broker.prepare(this.server.url);
   }
@@ -56,7 +57,7 @@ export class Bench {
     writeFileSync(log, '');
     const acceptedBefore = await this.server.accepted();
     const service = await this.#Supervised.start({
-      command: [SERVICE],
+      command: [this.#service],
       env: { BROKER: this.#name, BROKER_URL: this.server.url, CHANGEOVER: changeover, HANDLED: log },
       runOptions: ['--probation', probation],
     });

@@ -1,17 +1,28 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { describe, it } from 'node:test';
+import { after, before, describe, it } from 'node:test';
 import { connect as connectTo, type IClientOptions, type MqttClient } from 'mqtt';
-import { root, type Supervised, until, withService } from '../integration/supervised.js';
+import { type Supervised, until, withService } from '../integration/supervised.js';
+import { ownRelease } from '../support/own-release.js';
 
 const QOS_2 = 0x34;
 const DUP = 0x08;
 
+let own = '';
+let copies = '';
+before(() => {
+  own = mkdtempSync(path.join(tmpdir(), 'moult-examples-'));
+  copies = ownRelease('examples', own);
+});
+after(() => rmSync(own, { recursive: true }));
+
 /** Runs the broker of the example. */
 function withBroker(work: (service: Supervised, port: number) => Promise<void>): Promise<void> {
-  const command = [path.join(root, 'examples/aedes/server.mjs')];
+  const command = [path.join(copies, 'aedes/server.mjs')];
   return withService({ command, env: { PORT: '0' } }, async (service) => {
     await work(service, (await service.target()).port);
   });

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describe, it } from 'node:test';
+import { after, before, describe, it } from 'node:test';
 import { root, withFolder, withService } from '../integration/supervised.js';
 import { freePort } from '../support/free-ports.js';
+import { ownRelease } from '../support/own-release.js';
 import { Alone } from './alone.js';
 import { chatClients } from './chat-clients.js';
 import { datagramClients } from './datagram-clients.js';
@@ -42,6 +44,14 @@ const textOf = (name: string) => readFileSync(join(folder, name), 'utf8');
 const usesLibrary = (name: string) => / from 'moult'|moult-plugin/.test(textOf(name));
 
 describe('the examples', () => {
+  let own = '';
+  let copies = '';
+  before(() => {
+    own = mkdtempSync(join(tmpdir(), 'moult-examples-'));
+    copies = ownRelease('examples', own);
+  });
+  after(() => rmSync(own, { recursive: true }));
+
   it('are all run here, and all are in their list', () => {
     const scripts = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter(
       (name) => name.endsWith('.mjs') && !name.includes('plugin'),
@@ -52,22 +62,26 @@ describe('the examples', () => {
   });
 
   for (const [name, { clients, runOptions = [] }] of Object.entries(examples)) {
+    // Those that restart themselves do it twice below.
+    const versions = usesLibrary(name) ? 2 : 3;
     it(`${name} is restarted under moult run, and no client notices`, async () => {
       const port = await freePort();
       const options = ['--probation', '200ms', '--drain-timeout', '10s', ...runOptions];
       await withFolder(async (own) => {
         const env = { PORT: String(port), PID_FILE: join(own, 'pid'), CHAT_LOG: join(own, 'chat.log') };
-        await withService({ command: [join(folder, name)], env, runOptions: options }, async (service) => {
+        await withService({ command: [join(copies, name)], env, runOptions: options }, async (service) => {
           const { tally, stop } = clients(port);
           await tally.hears(1);
           await service.restart();
           await tally.hears(2);
-          await service.alone();
-          await service.restart('--wait=confirmed');
-          await tally.hears(3);
+          if (versions === 3) {
+            await service.alone();
+            await service.restart('--wait=confirmed');
+            await tally.hears(3);
+          }
           await stop();
           assert.deepEqual(tally.failures, []);
-          assert.equal(tally.versions.length, 3);
+          assert.equal(tally.versions.length, versions);
         });
       });
     });
