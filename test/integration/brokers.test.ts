@@ -9,6 +9,8 @@ import { root, Supervised, until } from './supervised.js';
 
 const FOLDER = path.join(root, 'proofs/brokers');
 const PER_SECOND = 100;
+/** Twenty: node proofs/brokers.mjs. */
+const RESTARTS = 2;
 
 interface Found {
   readonly sent: number;
@@ -63,9 +65,9 @@ for (const file of readdirSync(FOLDER).sort()) {
       it(`loses and doubles no message over restarts (${changeover})`, { skip: isLeftOut }, async () => {
         const found = await bench.run({
           changeover,
-          messages: 500,
+          messages: 300,
           perSecond: PER_SECOND,
-          parts: 3,
+          parts: RESTARTS,
           // Messages come for as long as this takes, also after the last restart.
           during: async ({ service, part, handlers }) => {
             await until('each has handled one', () => handlers() === part);
@@ -74,8 +76,8 @@ for (const file of readdirSync(FOLDER).sort()) {
           },
         });
         assert.deepEqual(found.problems, []);
-        assert.equal(found.generations, 4);
-        const most = bench.mostConnections(3);
+        assert.equal(found.generations, RESTARTS + 1);
+        const most = bench.mostConnections(RESTARTS);
         if (most !== undefined) assert.ok(found.accepted <= most, `${found.accepted} connections`);
       });
     }
