@@ -11,36 +11,40 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 const FILE_MS = 15 * 60_000;
 /** So long after their beginning the tests fail as a whole. */
 const WHOLE_MS = 60 * 60_000;
-/** Half of the time a file waits, such as for a probation to end: with one more than there are cores, none of these stands still. */
-const AT_ONCE = Math.min(4, availableParallelism() + 1);
+/** Half of the time a file waits, such as for a probation to end: with two more than there are cores, none of these stands still. */
+const AT_ONCE = Math.min(4, availableParallelism() + 2);
+/** Long files whose turn would come last, so that the others would be over. */
+const FIRST = ['systemd/', 'standalone/self-restart', 'integration/threads', 'integration/take-over'];
 const root = fileURLToPath(new URL('..', import.meta.url));
-const run = (...args) =>
-  execFileSync(process.execPath, args, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] });
+const inherits = { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] };
+const run = (...args) => execFileSync(process.execPath, args, inherits);
 const wanted = process.argv.slice(2);
 
 run('scripts/build.mjs');
+// Beside the compiler, and before the tests, which it would disturb.
+const lint =
+  wanted.length === 0
+    ? spawn(process.execPath, ['node_modules/@biomejs/biome/bin/biome', 'ci', '.'], inherits)
+    : undefined;
+const linted = lint === undefined ? [0] : once(lint, 'exit');
 installPackages();
 rmSync(join(root, 'build'), { recursive: true, force: true });
 mkdirSync(join(root, 'build'));
 run('node_modules/typescript/bin/tsc', '-p', 'test');
-if (wanted.length === 0) run('node_modules/@biomejs/biome/bin/biome', 'ci', '.');
+if ((await linted)[0] !== 0) throw new Error('biome ci fails: npm run fix mends what it can');
 
-const files = testFiles(join(root, 'build/test')).filter(
-  (file) => wanted.length === 0 || wanted.some((word) => file.includes(word)),
-);
+const turn = (file) => {
+  const first = FIRST.findIndex((part) => file.includes(`build/test/${part}`));
+  return first === -1 ? FIRST.length : first;
+};
+const files = testFiles(join(root, 'build/test'))
+  .filter((file) => wanted.length === 0 || wanted.some((word) => file.includes(word)))
+  .sort((a, b) => turn(a) - turn(b));
 const watch = pathToFileURL(join(root, 'build/test/support/watch.js')).href;
-// On a terminal Node's own reporter tells at the end what failed.
-const reporter = process.stdout.isTTY
-  ? []
-  : ['--test-reporter=./scripts/test-reporter.mjs', '--test-reporter-destination=stdout'];
 const tests = spawn(
   process.execPath,
-  [
-    ...['--import', watch, '--test', `--test-concurrency=${AT_ONCE}`, `--test-timeout=${FILE_MS}`],
-    ...reporter,
-    ...files,
-  ],
-  { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] },
+  ['--import', watch, 'scripts/test-files.mjs', String(AT_ONCE), String(FILE_MS), ...files],
+  inherits,
 );
 const tooLong = setTimeout(() => {
   console.error(

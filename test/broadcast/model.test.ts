@@ -6,7 +6,7 @@ import { sequenceOf } from '../support/sequence.js';
 import { type StepKind, World } from './world.js';
 
 /** Sequences in `npm test`; `MOULT_SEQUENCES=5000 npm test -- broadcast/model` is the proof. */
-const SEQUENCES = modelRuns('MOULT_SEQUENCES', 300);
+const SEQUENCES = modelRuns('MOULT_SEQUENCES', 150);
 
 const which = fc.nat(20);
 /** What may happen, with where it happens. */

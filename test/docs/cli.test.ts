@@ -7,8 +7,15 @@ import { DEFAULT_TIMES } from '#moult/lifecycle/default-times.js';
 import { ownCliPath } from '#moult/verify/moult/moult-command.js';
 import { codes, page, root, rows, sections } from './page.js';
 
+const helps = new Map<string, string>();
+
 function help(...words: string[]): string {
-  return execFileSync(process.execPath, [ownCliPath(), ...words, '--help'], { encoding: 'utf8' });
+  const args = [...words, '--help'];
+  const key = args.join(' ');
+  const text =
+    helps.get(key) ?? execFileSync(process.execPath, [ownCliPath(), ...args], { encoding: 'utf8' });
+  helps.set(key, text);
+  return text;
 }
 
 /** The options that a help text lists; the one for help itself stands once on the page, for all commands. */

@@ -29,7 +29,7 @@ import { bothEnds, ModelListener, settings, surroundings } from './surroundings.
  */
 
 /** Of each kind of sequence; MODEL_RUNS makes it more. */
-const RUNS = modelRuns('MODEL_RUNS', 250);
+const RUNS = modelRuns('MODEL_RUNS', 120);
 
 /** A task that only notes who has it. Its end takes a while, as that of real ones does. */
 class FakeRunner implements Runner {

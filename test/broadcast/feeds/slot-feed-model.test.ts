@@ -6,7 +6,7 @@ import { commonSteps, feedSequences, type StepWeights } from './feed-steps.js';
 import { FeedWorld } from './feed-world.js';
 
 /** Sequences in `npm test`; `MOULT_SEQUENCES=5000 npm test -- slot-feed-model` is the proof. */
-const SEQUENCES = modelRuns('MOULT_SEQUENCES', 100);
+const SEQUENCES = modelRuns('MOULT_SEQUENCES', 50);
 
 const all: StepWeights = {
   ...commonSteps,

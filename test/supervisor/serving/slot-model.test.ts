@@ -24,7 +24,7 @@ import { SimulatedGeneration, SimulatedService } from './simulated-generation.js
  */
 
 /** Of each kind of sequence; SLOT_RUNS makes it more. */
-const RUNS = modelRuns('SLOT_RUNS', 150);
+const RUNS = modelRuns('SLOT_RUNS', 75);
 const options: SupervisorOptions = {
   ...defaultOptions,
   readyTimeoutMs: 3000,
