@@ -4,7 +4,9 @@ import { writeFile } from 'node:fs/promises';
 import http from 'node:http';
 import path from 'node:path';
 import { describe, it } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
 import { freePorts } from '../support/free-ports.js';
+import { PACE } from '../support/pace.js';
 import { RawClient } from './raw-client.js';
 import { Supervised, until, withFolder } from './supervised.js';
 
@@ -60,6 +62,7 @@ class NewConnections {
           (pid) => this.pids.add(pid),
           (error: Error) => this.failed.push(String(error)),
         );
+        await pause(PACE);
       }
     });
   }

@@ -22,7 +22,7 @@ describe('three restarts under clients of HTTP/2', () => {
   for (const [service, clients] of Object.entries(clientsOf)) {
     it(`fail no call of ${service}`, { skip: service === 'grpc' ? false : skip }, async () => {
       const script = path.join(root, 'proofs/http2.mjs');
-      const options = ['--service', service, '--restarts', '3', '--sessions', '4'];
+      const options = ['--service', service, '--restarts', '3', '--sessions', '2'];
       const { NODE_TEST_CONTEXT: _, ...env } = process.env;
       const { stdout, stderr } = await runNode(
         [script, '--json', '--node', process.execPath, ...options],

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import path from 'node:path';
 import { describe, it } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
 import type { Target } from '#moult/verify/client/target.js';
+import { PACE } from '../support/pace.js';
 import { askOnce, json, RawClient } from './raw-client.js';
 import { fixture, type Supervised, until, withFolder, withService } from './supervised.js';
 
@@ -37,6 +39,7 @@ function keepAsking(targets: readonly Target[]): {
       await askOnce(target).catch((error: Error) =>
         failed.push(`${JSON.stringify(target)} ${error.message}`),
       );
+      await pause(PACE);
     }
   });
   return {

@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { get } from 'node:http';
 import path from 'node:path';
 import { describe, it } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
+import { PACE } from '../support/pace.js';
 import { fixture, until, withFolder, withService } from './supervised.js';
 
 const COUNT = 300;
@@ -32,6 +34,7 @@ describe('a service with more listeners than one record has descriptors', () => 
           while (!isOver) {
             await answerAt(all[asked % all.length] ?? '');
             asked += 1;
+            await pause(PACE);
           }
         })();
         const served = async () => {

@@ -3,9 +3,11 @@ import { rename, rm, writeFile } from 'node:fs/promises';
 import { connect, createServer } from 'node:net';
 import path from 'node:path';
 import { describe, it } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { eventOf } from '../support/events.js';
 import { freePort } from '../support/free-ports.js';
+import { PACE } from '../support/pace.js';
 import { askOnce } from './raw-client.js';
 import { pointAt, type Supervised, until, withFolder, withService } from './supervised.js';
 
@@ -183,6 +185,7 @@ describe('the look from outside', () => {
         while (!asking.signal.aborted) {
           await askOnce({ host: '127.0.0.1', port: ports[0] });
           answered += 1;
+          await pause(PACE);
         }
       });
       let moved = 0;

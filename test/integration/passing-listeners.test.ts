@@ -4,8 +4,10 @@ import { writeFile } from 'node:fs/promises';
 import net from 'node:net';
 import path from 'node:path';
 import { describe, it } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
 import type { Target } from '#moult/verify/client/target.js';
 import { freePort } from '../support/free-ports.js';
+import { PACE } from '../support/pace.js';
 import { RawClient } from './raw-client.js';
 import { fixture, until, withFolder, withService } from './supervised.js';
 
@@ -58,6 +60,7 @@ describe('a service that looks whether its port is taken', () => {
         const asking = (async () => {
           while (!isOver) {
             await asks(target).catch((error: NodeJS.ErrnoException) => failures.push(String(error)));
+            await pause(PACE);
           }
         })();
         const { generation } = await service.restart();

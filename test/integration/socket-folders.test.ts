@@ -5,6 +5,8 @@ import { mkdir, symlink, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import path from 'node:path';
 import { describe, it } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
+import { PACE } from '../support/pace.js';
 import { askOnce } from './raw-client.js';
 import { type Supervised, until, withFolder, withService } from './supervised.js';
 
@@ -61,7 +63,10 @@ async function failuresWhile(socketPath: string, work: () => Promise<void>): Pro
   const failed: string[] = [];
   let isOver = false;
   const client = (async () => {
-    while (!isOver) await askOnce({ socketPath }).catch((error: Error) => failed.push(error.message));
+    while (!isOver) {
+      await askOnce({ socketPath }).catch((error: Error) => failed.push(error.message));
+      await pause(PACE);
+    }
   })();
   await work().finally(() => {
     isOver = true;

@@ -4,8 +4,10 @@ import { mkdir, mkdtemp, readdir, rename, rm, writeFile } from 'node:fs/promises
 import { createServer } from 'node:net';
 import path from 'node:path';
 import { describe, it } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
 import { eventOf } from '../support/events.js';
 import { freePort } from '../support/free-ports.js';
+import { PACE } from '../support/pace.js';
 import { askOnce } from './raw-client.js';
 import { fixture, pointAt, type Supervised, until, withFolder, withService } from './supervised.js';
 
@@ -71,6 +73,7 @@ async function neverRefused<T>(socketPath: string, work: () => Promise<T>): Prom
     while (!isOver) {
       asked += 1;
       await askOnce({ socketPath }).catch((error: Error) => failed.push(error.message));
+      await pause(PACE);
     }
   });
   await until('clients ask', () => asked > 20);

@@ -5,7 +5,9 @@ import { writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import path from 'node:path';
 import { describe, it } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
 import { freePorts } from '../support/free-ports.js';
+import { PACE } from '../support/pace.js';
 import { askOnce } from './raw-client.js';
 import { type Supervised, until, withFolder, withService } from './supervised.js';
 
@@ -131,7 +133,10 @@ describe('a service whose server gets its handler late', () => {
           const before = await askOnce(target);
           let isOver = false;
           const asked = (async () => {
-            while (!isOver) await askOnce(target);
+            while (!isOver) {
+              await askOnce(target);
+              await pause(PACE);
+            }
           })();
           await service.restart('--wait=confirmed');
           await service.alone();
