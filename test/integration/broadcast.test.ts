@@ -19,6 +19,7 @@ import { fixture, type Supervised, until, withService } from './supervised.js';
 
 /** `MOULT_RESTARTS=20 npm test -- integration/broadcast` is the proof. */
 const isProof = process.env.MOULT_RESTARTS !== undefined;
+const ofProof = isProof ? false : 'MOULT_RESTARTS has it';
 const CLIENTS = isProof ? 60 : 30;
 const pace = isProof ? 1 : PACE;
 /** Whether each restart is undone: in the proof, every third one is. */
@@ -86,7 +87,7 @@ async function nothingIsLostInSlots({ file, env = {}, begin }: Terms): Promise<v
     try {
       await whenAllServe(service, 3);
       await begin(crowd, service);
-      for (let roll = 0; roll < 2; roll += 1) {
+      for (let roll = 0; roll < (isProof ? 2 : 1); roll += 1) {
         const { code, stderr } = await service.moult('restart', service.name);
         assert.equal(code, 0, stderr);
       }
@@ -113,7 +114,8 @@ describe('what is broadcast while clients move', () => {
     });
   });
 
-  it('comes to every client of a room of Socket.IO once', async () => {
+  // That one hears of its own generations and of others over Redis, below.
+  it('comes to every client of a room of Socket.IO once', { skip: ofProof }, async () => {
     await nothingIsLost({
       file: 'socket.io-rooms.mjs',
       begin: async (crowd, service) => {
@@ -211,7 +213,9 @@ describe('what comes over Redis while clients move', { skip }, () => {
     });
   });
 
-  it('comes to every WebSocket once in three slots, over rolls and while slots come and go', async () => {
+  it('comes to every WebSocket once in three slots, over rolls and while slots come and go', {
+    skip: ofProof,
+  }, async () => {
     await nothingIsLostInSlots({
       file: 'redis-numbers.mjs',
       env: { REDIS_URL: server().url },

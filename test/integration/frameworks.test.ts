@@ -29,7 +29,7 @@ async function restartedUnderLoad(
   return result;
 }
 
-describe('three restarts under load', () => {
+describe('restarts under load', () => {
   for (const [what, script] of [
     ['plain node:http', 'http.cjs'],
     ['plain node:http as an ES module, without a signal handler', 'http.mjs'],
@@ -45,10 +45,12 @@ describe('three restarts under load', () => {
         async (service) => {
           await service.restart();
           const descriptors = await service.descriptors();
-          const { load, restarts } = await restartedUnderLoad(service);
+          // Of the others two generations: node proofs/restarts.mjs has twenty.
+          const times = script === 'http.cjs' ? 3 : 1;
+          const { load, restarts } = await restartedUnderLoad(service, { restarts: times });
           assert.equal(load.total.lost, 0, JSON.stringify(load.failures.slice(0, 5)));
           assert.equal(load.total.redials, 0);
-          assert.equal(Object.keys(load.total.generations).length, 4, 'each generation has answered');
+          assert.equal(Object.keys(load.total.generations).length, times + 1, 'each has answered');
           assert.ok(
             restarts.every(({ outcome }) => (outcome.summary?.moved ?? 0) > 0),
             'connections moved',

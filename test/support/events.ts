@@ -26,12 +26,13 @@ export function soon<T>(promise: Promise<T>, what: string, withinMs = 10_000): P
   });
 }
 
-/** Asks again in every turn of the event loop until the answer is yes. For what no event tells. */
+/** Asks again and again until the answer is yes, less often the longer that takes. For what no event tells. */
 export async function until(is: () => boolean, what: string, withinMs = 10_000): Promise<void> {
-  const giveUpAtMs = performance.now() + withinMs;
+  const beganMs = performance.now();
   while (!is()) {
-    if (performance.now() > giveUpAtMs) throw new Error(`${what}: not within ${withinMs} ms`);
-    await new Promise((resolve) => setTimeout(resolve, 1));
+    const waitedMs = performance.now() - beganMs;
+    if (waitedMs > withinMs) throw new Error(`${what}: not within ${withinMs} ms`);
+    await new Promise((resolve) => setTimeout(resolve, Math.min(20, 1 + waitedMs / 50)));
   }
 }
 
