@@ -8,7 +8,7 @@ import { lacksServer } from '../support/message-service.js';
 import { root, Supervised, until } from './supervised.js';
 
 const FOLDER = path.join(root, 'proofs/brokers');
-const PER_SECOND = 100;
+const PER_SECOND = 50;
 /** Twenty: node proofs/brokers.mjs. */
 const RESTARTS = 2;
 const OVERLAP = ['jetstream', 'nats', 'redis-streams'];
@@ -67,7 +67,7 @@ for (const file of readdirSync(FOLDER).sort()) {
     it(`loses and doubles no message over restarts (${changeover})`, async () => {
       const found = await bench.run({
         changeover,
-        messages: 300,
+        messages: 150,
         perSecond: PER_SECOND,
         parts: RESTARTS,
         // Messages come for as long as this takes, also after the last restart.
