@@ -7,6 +7,9 @@ import { type SocketName, socketIdentity } from '../os/sockets/socket-identity.j
 
 /** Source: libuv include/uv.h, uv_tcp_flags, UV_TCP_IPV6ONLY. */
 export const IPV6_ONLY = 1;
+/** Source: libuv include/uv.h, uv_tcp_flags and uv_udp_flags. Node before 22.12 has no such option. */
+export const UV_TCP_REUSEPORT = 2;
+export const UV_UDP_REUSEPORT = 64;
 
 type InternetName = Extract<SocketName, { port: number }>;
 
@@ -27,7 +30,12 @@ export function listenerName(request: Pick<ListenRequest, 'address' | 'port' | '
 }
 
 /** The same for a datagram socket: `udp://0.0.0.0:5353`, `udp://[::]:53?ipv6only`, `udp:fd:3`. */
-export function datagramName({ address, port, fd, flags }: BindRequest): string {
+export function datagramName({
+  address,
+  port,
+  fd,
+  flags,
+}: Pick<BindRequest, 'address' | 'port' | 'fd' | 'flags'>): string {
   if (fd !== undefined || address === null) return `udp:fd:${fd}`;
   const host = address.includes(':') ? `[${address}]` : address;
   return `udp://${host}:${port}${(flags & IPV6_ONLY) !== 0 ? '?ipv6only' : ''}`;

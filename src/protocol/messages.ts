@@ -317,6 +317,8 @@ export const schemas = {
     takesLate: v.optional(v.boolean()),
     /** The names of the listener that it wants, the best first. */
     wants: v.optional(v.pipe(v.array(name), v.minLength(1), v.maxLength(8))),
+    /** Of who wants one: it shares the port with other processes by its own wish (SO_REUSEPORT). */
+    sharesPort: v.optional(v.boolean()),
   }),
   refused,
 

@@ -61,12 +61,18 @@ export class LookedAt {
     return true;
   }
 
+  // No connection shows whether anybody receives datagrams: a process or thread that did may have ended, and none has come.
+  #hasNobody(listener: ReturnType<LookedListeners['sockets']>[number]): boolean {
+    if (!(listener instanceof ThreadListener) || listener.identity.family !== 'udp') return false;
+    return this.#threads?.().processesOn(listener.identity.name).length === 0;
+  }
+
   #expect(line: Line, { id, probes }: Message<'look'>): void {
     clearTimeout(this.#forget);
     for (const [key, other] of this.#awaited) if (other === id) this.#awaited.delete(key);
     for (const { listener, from } of probes) this.#awaited.set(`${listener} ${from}`, id);
     if (probes.length > 0) this.#forget = setTimeout(() => this.#awaited.clear(), FORGET_MS).unref();
-    const open = this.#listeners.sockets().filter(({ state }) => state === 'open');
+    const open = this.#listeners.sockets().filter((one) => one.state === 'open' && !this.#hasNobody(one));
     line.send({
       type: 'looking',
       id,

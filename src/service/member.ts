@@ -1,3 +1,4 @@
+import cluster from 'node:cluster';
 import { basename } from 'node:path';
 import { Opening } from '../channel/open.js';
 import { isOfTree } from '../os/processes/proc-tree.js';
@@ -7,6 +8,11 @@ import type { StartedBy } from './environment.js';
 
 /** How long each of those that are asked may take; this process stands still meanwhile, and one of them may wait for it. */
 const ANSWER_TIMEOUT_MS = 3000;
+/** How long the primary of node:cluster may take to become the service for a worker that is about to listen. */
+const LEAD_TIMEOUT_MS = 30_000;
+const LOOK_MS = 20;
+/** As in preload/cluster.cts. */
+const LEAD = 'NODE_MOULT_LEAD';
 
 /**
  * Joins a service that another process of this one's tree is: what this process listens on changes hands with the rest, led
@@ -16,11 +22,16 @@ const ANSWER_TIMEOUT_MS = 3000;
  */
 export function joinService(supervisor: string, generation: number): ServiceThread | null {
   try {
-    const door = askForDoor(supervisor, generation);
+    const door = cluster.isWorker
+      ? doorOfPrimary(supervisor, generation)
+      : askForDoor(supervisor, generation);
     if (door === null) return null;
     return joinMain(door, new Int32Array(new SharedArrayBuffer(4)), {
-      timeoutMs: ANSWER_TIMEOUT_MS,
-      end: (stopSignal) => askToEnd(stopSignal as NodeJS.Signals),
+      timeoutMs: cluster.isWorker ? LEAD_TIMEOUT_MS : ANSWER_TIMEOUT_MS,
+      end: (stopSignal) => {
+        // Its primary has it end, when it has finished its requests.
+        if (!cluster.isWorker) askToEnd(stopSignal as NodeJS.Signals);
+      },
     });
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
@@ -44,6 +55,18 @@ export function isOwnPath({ supervisor, generation }: StartedBy): boolean {
     return service === 0 || isOfTree(process.pid, service) === true;
   } catch {
     return true;
+  }
+}
+
+// A primary that opens nothing itself is the service, too, as soon as one of its workers is about to listen.
+function doorOfPrimary(supervisor: string, generation: number): string | null {
+  const nothing = new Int32Array(new SharedArrayBuffer(4));
+  const deadlineMs = performance.now() + LEAD_TIMEOUT_MS;
+  if (process.connected) process.send?.({ cmd: LEAD });
+  for (;;) {
+    const door = askForDoor(supervisor, generation);
+    if (door !== null || performance.now() > deadlineMs) return door;
+    Atomics.wait(nothing, 0, 0, LOOK_MS);
   }
 }
 

@@ -6,7 +6,7 @@
 const cluster: typeof import('node:cluster').default = require('node:cluster');
 const threads: typeof import('node:worker_threads') = require('node:worker_threads');
 const children: Children = require('./preload/children.cjs');
-const primary: Primary = require('./preload/cluster.cjs');
+const inCluster: Cluster = require('./preload/cluster.cjs');
 const fs: typeof import('node:fs') = require('node:fs');
 const path: typeof import('node:path') = require('node:path');
 const hooks: Hooks = require('./preload/hooks.cjs');
@@ -18,7 +18,14 @@ type Hooks = import('../node/listening/listen-hook.js', { with: { 'resolution-mo
 type Children = {
   keepVariables(supervised: NodeJS.ProcessEnv, preload: string): void;
 };
-type Primary = { acceptInPrimary(): void; tellOfDatagrams(): void };
+type Cluster = {
+  acceptInPrimary(): void;
+  onLeading(lead: () => void): void;
+  onShare(decide: (...args: Omitted<Entry['shareDatagrams']>) => number): void;
+  onSharedBind(decide: (...args: Omitted<Entry['bindForWorkers']>) => number): void;
+  tellOfDatagrams(changeHands: () => boolean): void;
+};
+type Omitted<F> = F extends (...args: [...infer A, NodeJS.ProcessEnv]) => unknown ? A : never;
 type ConnectHook = { refuseConnectionsTo(held: () => readonly string[]): void };
 type Entry = typeof import('./service-entry.js', { with: { 'resolution-mode': 'import' }});
 type ThreadEntry = typeof import('../threads/entry.js', { with: { 'resolution-mode': 'import' }});
@@ -69,7 +76,11 @@ function watch(): void {
     if (mark instanceof SharedArrayBuffer) watchThread(mark);
     return;
   }
-  if (!env.MOULT_SUPERVISOR || cluster.isWorker) return;
+  if (!env.MOULT_SUPERVISOR) return;
+  if (cluster.isWorker) {
+    watchWorker({ ...env });
+    return;
+  }
   const folder = path.dirname(env.MOULT_SUPERVISOR);
   paths.keepPaths(folder);
   threads.setEnvironmentData(FOLDER, folder);
@@ -81,8 +92,7 @@ function watch(): void {
   const isHelper = env.MOULT_DIRECT !== undefined && env.MOULT_DIRECT !== String(process.pid);
   const supervised = { ...env };
   children.keepVariables(supervised, __filename);
-  primary.acceptInPrimary();
-  primary.tellOfDatagrams();
+  inCluster.acceptInPrimary();
 
   let entry: Entry | undefined;
   const load = (): Entry => {
@@ -102,6 +112,9 @@ function watch(): void {
   hooks.onDatagramBind((socket) => {
     if (!isMoultItself()) load().bind(socket, supervised);
   });
+  inCluster.onSharedBind((...args) => load().bindForWorkers(...args, supervised));
+  inCluster.onLeading(() => load().lead(supervised));
+  inCluster.tellOfDatagrams(() => entry?.leads() === true);
   const held = heldBefore(supervised);
   connecting.refuseConnectionsTo(() => entry?.held() ?? held());
 
@@ -127,6 +140,27 @@ function watch(): void {
     if (isSaid && (!isHelper || entry?.isService())) load().ready(supervised);
     return send?.(message, ...rest) ?? true;
   }) as NonNullable<typeof process.send>;
+}
+
+/** A worker of node:cluster: what its primary has not opened for it changes hands as another process's of the service does. */
+function watchWorker(supervised: NodeJS.ProcessEnv): void {
+  paths.keepPaths(path.dirname(supervised.MOULT_SUPERVISOR ?? ''));
+  let entry: Entry | undefined;
+  const load = (): Entry => {
+    entry ??= (require('../standalone/service-bundle.cjs') as { entry: Entry }).entry;
+    return entry;
+  };
+  inCluster.onShare((...args) => load().shareDatagrams(...args, supervised));
+  hooks.onListen((server, original, args) => {
+    const [, port] = args;
+    // One that has its handle has it from the primary. A port of the system's choice is nobody else's.
+    const isGiven = Boolean((server as { _handle?: unknown })._handle);
+    if (isGiven || port === 0 || isMoultItself()) original.apply(server, args);
+    else load().listen(server, original, args, supervised);
+  });
+  hooks.onDatagramBind((socket) => {
+    if (!isMoultItself()) load().bind(socket, supervised);
+  });
 }
 
 // Before the service has shown itself it may be any process of the tree; when it has, the others reach it as ever.
@@ -172,23 +206,12 @@ function awaitThreads(admit: (answer: (door: string | null) => void) => Promise<
 
 function watchThread(mark: SharedArrayBuffer): void {
   let entry: ThreadEntry | undefined;
-  hooks.onListen((server, original, args) => {
+  const load = (): ThreadEntry => {
     entry ??= require('../threads/entry.cjs') as ThreadEntry;
-    entry.listen(server, original, args, mark);
-  });
-  hooks.onDatagramBind(warnOfBinding);
-}
-
-let hasWarned = false;
-
-// A datagram socket of a worker thread cannot change hands; its operator learns so at the start, not at a restart.
-function warnOfBinding(): void {
-  if (hasWarned) return;
-  hasWarned = true;
-  process.emitWarning(
-    'this service binds a datagram socket in a worker thread; moult cannot restart it without loss',
-    'MoultWarning',
-  );
+    return entry;
+  };
+  hooks.onListen((server, original, args) => load().listen(server, original, args, mark));
+  hooks.onDatagramBind((socket) => load().bind(socket, mark));
 }
 
 /** Whether this process is a command of moult that something of the service has started; see cli/environment.ts. */

@@ -1,10 +1,15 @@
+import cluster from 'node:cluster';
 import type { Socket } from 'node:dgram';
 import type { Server } from 'node:net';
+import { constants } from 'node:os';
 import { bind as bindAs, UV_UDP_REUSEADDR } from '../listeners/bind.js';
 import { listen as listenAs } from '../listeners/listen.js';
 import { listenerName } from '../listeners/name.js';
+import { bindForWorkers as bindForWorkersAs } from '../listeners/worker-datagrams.js';
 import { hookBind } from '../node/listening/bind-hook.js';
+import type { DatagramHandle } from '../node/listening/datagram-handle.js';
 import { type Listen2, type ListenRequest, throughHook } from '../node/listening/listen-hook.js';
+import { type SharedBindArgs, sharedBind } from '../node/listening/shared-bind.js';
 import { closeDescriptor } from '../os/descriptors/descriptor.js';
 import { isForOneProcess } from '../os/files/private-path.js';
 import { giveBackSpareMemory } from '../os/spare-memory.js';
@@ -34,6 +39,8 @@ let addonless: AddonlessService | undefined;
  * @throws whatever the supervisor or the predecessor refused with.
  */
 export function become(env: NodeJS.ProcessEnv): Generation | null {
+  // Its primary is the service, also where that opens nothing itself.
+  if (generation === undefined && cluster.isWorker) generation = null;
   if (generation === undefined) {
     const started = startedBy(env);
     // Set first: moult's own servers listen while it begins.
@@ -123,6 +130,46 @@ export function bind(socket: Socket, env: NodeJS.ProcessEnv): void {
     const joined = request.port > 0 && !isShared ? becomeMember(env) : null;
     return joined === null ? request.proceed() : joined.bind(request);
   });
+}
+
+/** Called in the primary of node:cluster, before it binds a datagram socket for its workers. @returns as a bind. */
+export function bindForWorkers(
+  handle: object,
+  bind: SharedBindArgs[0],
+  args: SharedBindArgs[1],
+  env: NodeJS.ProcessEnv,
+): number {
+  const request = sharedBind(handle as DatagramHandle, bind, args);
+  const mine = become(env);
+  if (mine !== null) return bindForWorkersAs(mine.listeners, request);
+  return becomeMember(env)?.bindForWorkers(request) ?? request.proceed();
+}
+
+/** Called in the primary of node:cluster when one of its workers is about to listen by itself: the primary leads it. */
+export function lead(env: NodeJS.ProcessEnv): void {
+  become(env);
+}
+
+/** Whether what is bound for workers of this process changes hands. */
+export function leads(): boolean {
+  return generation instanceof Generation || (member ?? null) !== null;
+}
+
+/**
+ * Called in a worker of node:cluster that was given a datagram socket which it shares with other workers.
+ * @returns 0, or a negative error number of libuv: it must not receive before it may.
+ */
+export function shareDatagrams(
+  socket: Socket,
+  handle: object,
+  asked: { readonly address: string; readonly port: number; readonly flags: number },
+  env: NodeJS.ProcessEnv,
+): number {
+  if (startedBy(env) === undefined || !canCallLibc()) return 0;
+  const joined = becomeMember(env);
+  if (joined === null) return -constants.errno.ETIMEDOUT;
+  joined.share(socket, handle as DatagramHandle, asked);
+  return 0;
 }
 
 /** Called when the process has lived for as long as a service without a listener takes to be ready. */

@@ -1,7 +1,10 @@
+import type { Socket } from 'node:dgram';
 import type { Server } from 'node:net';
 import { basename } from 'node:path';
 import { BroadcastChannel, type MessagePort, receiveMessageOnPort, threadId } from 'node:worker_threads';
 import { MoultError } from '../errors.js';
+import { UV_UDP_REUSEADDR } from '../listeners/bind.js';
+import { hookBind } from '../node/listening/bind-hook.js';
 import { type Listen2, throughHook } from '../node/listening/listen-hook.js';
 import { ASKING, type DoorAnswer, type JoinMark } from './mark.js';
 import { joinMain, type ServiceThread } from './service-thread.js';
@@ -24,6 +27,16 @@ export function listen(server: Server, original: Listen2, args: Parameters<Liste
     else thread.listen(request, proceed);
   };
   throughHook(decide, server, original, args);
+}
+
+/** Called for every bind() of a worker thread's datagram socket to a port that it names, before Node's own. */
+export function bind(socket: Socket, mark: JoinMark): void {
+  hookBind(socket, (request) => {
+    // One that shares its address by its own wish, such as for multicast, finds it free beside the older generation's.
+    const isShared = (request.flags & UV_UDP_REUSEADDR) !== 0;
+    const thread = isShared ? null : become(mark);
+    return thread === null ? request.proceed() : thread.bind(request);
+  });
 }
 
 function become(mark: JoinMark): ServiceThread | null {

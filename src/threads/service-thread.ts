@@ -2,6 +2,7 @@
  * Over 300 lines: it ties the rooms together for a thread as service/generation.ts does for a process, one short
  * method each.
  */
+import type { Socket } from 'node:dgram';
 import type { Server } from 'node:net';
 import { dirname, join } from 'node:path';
 import { threadId } from 'node:worker_threads';
@@ -22,14 +23,23 @@ import { NOT_TESTED, testMoves } from '../handover/test-moves.js';
 import { bind as bindAs } from '../listeners/bind.js';
 import { claimAtPath, listen as listenAs } from '../listeners/listen.js';
 import type { Listener } from '../listeners/listener.js';
-import { datagramName, listenerName, otherNames } from '../listeners/name.js';
+import {
+  datagramName,
+  listenerName,
+  otherNames,
+  UV_TCP_REUSEPORT,
+  UV_UDP_REUSEPORT,
+} from '../listeners/name.js';
 import { ListenerRegistry } from '../listeners/registry.js';
 import { StreamListener } from '../listeners/stream-listener.js';
+import { shareForWorker } from '../listeners/worker-datagrams.js';
 import { handleOf } from '../node/handle.js';
 import { giveToServer, isPlainHttp, requestsInFlight, socketOn } from '../node/http/http1.js';
 import type { BindRequest } from '../node/listening/bind-hook.js';
+import type { DatagramHandle } from '../node/listening/datagram-handle.js';
 import type { ListenRequest } from '../node/listening/listen-hook.js';
 import { beforeAccepting } from '../node/listening/listening-handle.js';
+import type { SharedBindRequest } from '../node/listening/shared-bind.js';
 import { decidePaths } from '../node/path-decision.js';
 import { isHttps, watchTlsSockets } from '../node/tls-sockets.js';
 import { closeDescriptor } from '../os/descriptors/descriptor.js';
@@ -149,23 +159,60 @@ export class ServiceThread implements Movables {
       return;
     }
     const name = this.listeners.freeName(listenerName(request));
-    this.#ask([name, ...otherNames(request)], (item, fd) => {
-      if (item === undefined) listenAs(this.listeners, request, proceed);
-      else claimAtPath(this.listeners, request, { item, fd }, proceed);
-    });
+    const sharesPort = request.port >= 0 && (request.flags & UV_TCP_REUSEPORT) !== 0;
+    this.#ask(
+      [name, ...otherNames(request)],
+      (item, fd) => {
+        if (item === undefined) listenAs(this.listeners, request, proceed);
+        else claimAtPath(this.listeners, request, { item, fd }, proceed);
+      },
+      sharesPort,
+    );
   }
 
   /** The same of a datagram socket's bind(). @returns 0, or a negative error number of libuv. */
   bind(request: BindRequest): number {
     const name = this.listeners.freeName(datagramName(request));
-    return this.#ask([name], () => bindAs(this.listeners, request));
+    const sharesPort = (request.flags & UV_UDP_REUSEPORT) !== 0;
+    return this.#ask([name], () => bindAs(this.listeners, request), sharesPort);
+  }
+
+  /** The same of a datagram socket that this process, the primary of node:cluster, binds for its workers: they join by themselves. */
+  bindForWorkers(request: SharedBindRequest): number {
+    const name = this.listeners.freeName(datagramName(request));
+    return this.#ask([name], (item, fd) => {
+      if (item !== undefined) {
+        const error = request.take(fd);
+        this.listeners.inherited.withdraw(item.name);
+        return error;
+      }
+      const error = request.proceed();
+      if (error !== 0) return error;
+      this.#asking?.say({ type: 'hold', listener: { name, family: 'udp', path: null, backlog: 0 } }, [
+        request.handle.fd,
+      ]);
+      return 0;
+    });
+  }
+
+  /** In a worker of node:cluster: it receives on this socket when it may; its primary has bound it. */
+  share(
+    socket: Socket,
+    handle: DatagramHandle,
+    asked: Pick<BindRequest, 'address' | 'port' | 'flags'>,
+  ): void {
+    shareForWorker(this.listeners, socket, handle, asked);
   }
 
   /** Asks the main thread for a listener. @param then is given what that has under this name, if it has; it is inherited. */
-  #ask<T>(wants: readonly string[], then: (item: ListenerItem | undefined, fd: number) => T): T {
+  #ask<T>(
+    wants: readonly string[],
+    then: (item: ListenerItem | undefined, fd: number) => T,
+    sharesPort = false,
+  ): T {
     const asked = new Opening(
       this.mainDoor,
-      { role: 'thread', thread: threadId, wants: [...wants] },
+      { role: 'thread', thread: threadId, wants: [...wants], ...(sharesPort ? { sharesPort } : {}) },
       this.#member?.timeoutMs ?? OPENING_TIMEOUT_MS,
     );
     try {

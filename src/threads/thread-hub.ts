@@ -8,6 +8,7 @@ import type { Listener } from '../listeners/listener.js';
 import type { ListenerRegistry } from '../listeners/registry.js';
 import type { StreamListener } from '../listeners/stream-listener.js';
 import { ThreadListener } from '../listeners/thread-listener.js';
+import { holdForOthers } from '../listeners/worker-datagrams.js';
 import { descriptorOf } from '../node/handle.js';
 import { closeDescriptor } from '../os/descriptors/descriptor.js';
 import { isAffairOfParent } from '../os/processes/proc-tree.js';
@@ -30,6 +31,13 @@ export interface LeftByProcess {
 
 /** One who has left; those who come in its place take its names from it. */
 type Leave = Omit<LeftByProcess, 'names'>;
+
+/** Who asks for a listener, and whether it shares the port with other processes by its own wish. */
+interface Asking {
+  readonly pid: number;
+  readonly thread: number;
+  readonly sharesPort: boolean;
+}
 
 /** What the main thread's generation is to its threads. */
 export interface HubSurroundings {
@@ -75,7 +83,7 @@ export class ThreadHub {
   }
 
   #visit = (channel: Channel, hello: Message<'hello'>): void => {
-    const { role, thread, wants, pid } = hello;
+    const { role, thread, wants, pid, sharesPort = false } = hello;
     if (role !== 'thread' || thread === undefined) {
       throw new MoultError(
         'MOULT_NOT_EXPECTED',
@@ -83,7 +91,7 @@ export class ThreadHub {
       );
     }
     if (wants === undefined) this.#join(channel, thread, pid);
-    else this.#answer(channel, wants, pid, thread);
+    else this.#answer(channel, wants, { pid, thread, sharesPort });
   };
 
   #join(channel: Channel, thread: number, pid: number): void {
@@ -150,9 +158,11 @@ export class ThreadHub {
     return last === undefined ? this.#askedBy.get(name) === ownerOf(leave) : last === leave;
   }
 
-  #answer(channel: Channel, wants: readonly string[], pid: number, thread: number): void {
+  #answer(channel: Channel, wants: readonly string[], who: Asking): void {
+    const { pid, thread, sharesPort } = who;
     const [name = ''] = wants;
-    const known = this.#isOfOther(name, pid) ? undefined : (this.#known(wants) ?? this.#claim(wants));
+    const known =
+      !sharesPort && this.#isOfOther(name, pid) ? undefined : (this.#known(wants) ?? this.#claim(wants));
     this.#left.delete(name);
     if (pid !== process.pid) this.#askedBy.set(name, ownerOf({ pid, thread }));
     if (known !== undefined) {
@@ -162,7 +172,7 @@ export class ThreadHub {
     const { listeners } = this.#around;
     const waiting = this.#binding.get(name);
     if (waiting !== undefined) {
-      waiting.push(() => this.#answer(channel, wants, pid, thread));
+      waiting.push(() => this.#answer(channel, wants, who));
       return;
     }
     this.#binding.set(name, []);
@@ -212,12 +222,9 @@ export class ThreadHub {
 
   #hold(item: ListenerItem, fd: number, isInherited: boolean, pid = process.pid): Listener {
     const { listeners, threads } = this.#around;
-    const { initialState, closedByService, links } = listeners;
-    const listener = new ThreadListener(item, fd, initialState, isInherited, closedByService, links);
-    listener.isFirstOfProcess = pid !== process.pid && !threads.hasListener(pid);
-    listeners.add(listener);
-    listeners.tell(listener);
-    return listener;
+    return holdForOthers(listeners, item, fd, isInherited, (listener) => {
+      listener.isFirstOfProcess = pid !== process.pid && !threads.hasListener(pid);
+    });
   }
 }
 

@@ -27,7 +27,7 @@ const SERVER = `
       response.end(String(process.pid)));
     if (process.env.UNLINKS && place.startsWith('/')) require('node:fs').rmSync(place, { force: true });
     if (place.startsWith('/')) server.listen(place);
-    else server.listen({ port: Number(place), host: '127.0.0.1', exclusive: 'EXCLUSIVE' in process.env });
+    else server.listen({ port: Number(place), host: '127.0.0.1', exclusive: 'EXCLUSIVE' in process.env, reusePort: 'REUSE_PORT' in process.env });
   }`;
 
 /** Starts what its arguments say, and ends with it. */
@@ -355,6 +355,56 @@ describe('a preload of the user that listens', () => {
   }
 });
 
+describe('a port that a worker of node:cluster opens for itself', () => {
+  const CLOSING = { headers: { connection: 'close' } };
+  const PRIMARY = `
+    const cluster = require('node:cluster');
+    const { PORTS, PRIMARY_PORT } = process.env;
+    cluster.setupPrimary({ exec: __dirname + '/server.cjs', execArgv: [] });
+    for (const port of PORTS.split(' ')) {
+      cluster.setupPrimary({ args: [port] });
+      cluster.fork();
+    }
+    if (PRIMARY_PORT) require('node:http').createServer((_, response) => response.end()).listen(PRIMARY_PORT, '127.0.0.1');`;
+  const hasReusePort = Number(process.versions.node.split('.')[0]) >= 24;
+  for (const [what, variable, hasOwn] of [
+    ['', 'EXCLUSIVE', true],
+    [', of a primary that opens nothing', 'EXCLUSIVE', false],
+    [' and shares with others (reusePort)', 'REUSE_PORT', true],
+  ] as const)
+    it(`changes hands${what}`, { skip: variable === 'REUSE_PORT' && !hasReusePort }, async () => {
+      await withFolder(async (folder) => {
+        await writeFile(path.join(folder, 'server.cjs'), SERVER);
+        await writeFile(path.join(folder, 'primary.cjs'), PRIMARY);
+        const [own = 0, a = 0, other = 0] = await freePorts(3);
+        const b = variable === 'REUSE_PORT' ? a : other;
+        const env = {
+          PORTS: `${a} ${b}`,
+          [variable]: '1',
+          ...(hasOwn ? { PRIMARY_PORT: String(own) } : {}),
+        };
+        await withService({ command: ['primary.cjs'], cwd: folder, env, runOptions }, async (service) => {
+          const answers = async () =>
+            Promise.all(
+              [a, b].map(async (port) => (await fetch(`http://127.0.0.1:${port}/`, CLOSING)).text()),
+            );
+          await until('both listen', () => answers().catch(() => undefined));
+          for (let restart = 1; restart <= 2; restart += 1) {
+            const before = await answers();
+            await service.restart('--wait=confirmed');
+            await service.alone();
+            for (const pid of await answers())
+              assert.ok(!before.includes(pid), 'nobody of the release before');
+          }
+          process.kill((await service.current()).pid, 'SIGKILL');
+          await service.logs(/generation 4 serves/);
+          await answers();
+          assert.doesNotMatch(service.output, /does not see/);
+        });
+      });
+    });
+});
+
 describe('what moult does not see in the tree of a service', () => {
   const python = (port: number) =>
     `python3 -c "import socket,time; s=socket.socket(); s.setsockopt(1,2,1); s.bind(('127.0.0.1',${port})); s.listen(); time.sleep(600)"`;
@@ -384,14 +434,6 @@ describe('what moult does not see in the tree of a service', () => {
        const helper = 'require(\\'net\\').createServer().listen(\\'helper-${b}.sock\\')';
        setTimeout(() => require('child_process').spawn(process.execPath, ['-e', helper], { stdio: 'ignore' }), 500)"`,
     ],
-    'a worker of node:cluster that listens for itself': (a, b) => [
-      'node',
-      '-e',
-      `process.argv = ['node', 'server.cjs', '${a}']; require('./server.cjs');
-       const cluster = require('cluster');
-       cluster.setupPrimary({ exec: 'server.cjs', args: ['${b}'], execArgv: [] });
-       setTimeout(() => cluster.fork({ EXCLUSIVE: '1' }), 500)`,
-    ],
     'all that there is, because moult is not let in': (_, b) => ['sh', '-c', `exec ${python(b)}`],
   };
   for (const [what, command] of Object.entries(unseen)) {
@@ -417,6 +459,48 @@ describe('what moult does not see in the tree of a service', () => {
       });
     });
   }
+
+  it('fails a restart that would leave it with nobody, before clients notice, unless that is allowed', async () => {
+    await withFolder(async (folder) => {
+      await writeFile(path.join(folder, 'server.cjs'), SERVER);
+      const [a = 0, b = 0] = await freePorts(2);
+      const command = ['sh', '-c', `${python(b)} & exec node server.cjs ${a}`];
+      const service = await Supervised.start({ command, cwd: folder, runOptions });
+      try {
+        const { pid } = await service.current();
+        const { code, stderr } = await service.moult('restart', service.name);
+        assert.equal(code, 1, stderr);
+        assert.match(stderr, /MOULT_NOT_REACHED/);
+        assert.match(stderr, new RegExp(`127\\.0\\.0\\.1:${b}[^]*--allow-fewer-listeners`));
+        assert.match(stderr, /serving now: the predecessor/);
+        assert.equal(await service.alone(), pid);
+        await service.restart('--wait=confirmed', '--allow-fewer-listeners');
+        assert.notEqual(await service.alone(), pid);
+      } finally {
+        await service.kill();
+        for (const one of processesIn(folder)) process.kill(one, 'SIGKILL');
+      }
+    });
+  });
+
+  it('keeps no restart where a process stays when its service ends', async () => {
+    await withFolder(async (folder) => {
+      await writeFile(path.join(folder, 'server.cjs'), SERVER);
+      const [a = 0, b = 0] = await freePorts(2);
+      const start = `process.argv = ['node', 'server.cjs', '${a}']; require('./server.cjs');
+        setTimeout(() => require('child_process').spawn(process.execPath, ['server.cjs', '${b}'],
+          { detached: true, stdio: 'ignore' }).unref(), 500);`;
+      await writeFile(path.join(folder, 'main.cjs'), start);
+      const service = await Supervised.start({ command: ['main.cjs'], cwd: folder, runOptions });
+      try {
+        await service.logs(/does not see/);
+        await service.restart('--wait=confirmed');
+      } finally {
+        await service.kill();
+        for (const one of processesIn(folder)) process.kill(one, 'SIGKILL');
+      }
+    });
+  });
 
   it('is told of once where clients come to a path with the number of a process, and not of others', async () => {
     await withFolder(async (folder) => {

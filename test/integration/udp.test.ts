@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { createSocket } from 'node:dgram';
+import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import { eventOf } from '../support/events.js';
@@ -14,6 +15,7 @@ import {
   Supervised,
   type SupervisedOptions,
   until,
+  withFolder,
   withService,
 } from './supervised.js';
 
@@ -28,11 +30,17 @@ async function underStream(
   env: Record<string, string>,
   runOptions: readonly string[],
   test: (bench: Bench) => Promise<void>,
-  { perSecond = 1000 / PACE, isKilled = false } = {},
+  {
+    perSecond = 1000 / PACE,
+    isKilled = false,
+    command = [fixture('udp.cjs')],
+    binds = undefined,
+  }: { perSecond?: number; isKilled?: boolean; command?: readonly string[]; binds?: RegExp | undefined } = {},
 ): Promise<void> {
   const port = await freeDatagramPort();
-  const options = { command: [fixture('udp.cjs')], env: { UDP_PORT: String(port), ...env }, runOptions };
+  const options = { command, env: { UDP_PORT: String(port), ...env }, runOptions };
   await (isKilled ? withDoomed : withService)(options, async (service) => {
+    if (binds !== undefined) await service.writes(binds);
     const stream = await DatagramStream.start(port, perSecond);
     try {
       await goesOn(stream);
@@ -197,6 +205,109 @@ describe('a datagram socket', () => {
   });
 });
 
+describe('a datagram socket of', () => {
+  const places: Record<string, Record<string, string>> = {
+    'workers of node:cluster that share it': { WHERE: 'cluster' },
+    'workers of node:cluster whose primary opens nothing itself': { WHERE: 'cluster', ALONE: '1' },
+    'a worker of node:cluster that has it for itself': { WHERE: 'exclusive' },
+    'a worker thread': { WHERE: 'thread' },
+  };
+  const command = [fixture('udp-elsewhere.cjs')];
+  for (const [place, env] of Object.entries(places)) {
+    it(`${place} changes hands, and is there again after a crash`, async () => {
+      await underStream(
+        env,
+        ['--probation', '50ms', '--ready-timeout', '30s'],
+        async ({ service, stream }) => {
+          for (let restart = 1; restart <= 2; restart += 1) {
+            const { listeners } = await service.restart('--wait=confirmed');
+            assert.equal(listeners, env.ALONE ? 1 : 2);
+            await service.alone();
+            await goesOn(stream);
+          }
+          // Its workers end with it.
+          const { pid } = await service.current();
+          process.kill(pid, 'SIGKILL');
+          await service.logs(/generation 4 serves/);
+          await goesOn(stream);
+          await service.restart('--wait=confirmed');
+          await service.alone();
+          await goesOn(stream);
+          // What those that were killed had received and were answering.
+          allAnswered(await stream.stop(), 2);
+          assert.doesNotMatch(service.output, /does not see|cannot hand that over/);
+        },
+        { command, perSecond: 200, binds: /BOUND/ },
+      );
+    });
+
+    it(`${place} goes back to the predecessor after a broken release, and after an undo`, async () => {
+      await underStream(
+        env,
+        ['--probation', '1h'],
+        async ({ service, stream }) => {
+          const first = (await service.current()).pid;
+          await service.restart();
+          await goesOn(stream);
+          const { code, stdout } = await service.moult('rollback', service.name, '--json');
+          assert.equal(code, 0, stdout);
+          assert.equal(await service.alone(), first);
+          await goesOn(stream);
+          await service.restart();
+          process.kill((await service.current()).pid, 'SIGKILL');
+          assert.equal(await service.alone(), first);
+          await goesOn(stream);
+          allAnswered(await stream.stop(), 2);
+        },
+        { command, perSecond: 200, binds: /BOUND/ },
+      );
+    });
+  }
+
+  for (const where of ['cluster', 'exclusive'])
+    it(`workers of node:cluster that end in probation (${where}) fails the restart, and the predecessor receives again`, async () => {
+      await withFolder(async (folder) => {
+        const dies = path.join(folder, 'dies');
+        const env = { WHERE: where, DIES: dies };
+        await underStream(
+          env,
+          ['--probation', '3s'],
+          async ({ service, stream }) => {
+            const { pid } = await service.current();
+            await writeFile(dies, '');
+            const { code, stderr } = await service.moult('restart', service.name, '--wait=confirmed');
+            assert.equal(code, 1, stderr);
+            assert.match(stderr, /MOULT_NOT_REACHED|MOULT_SUCCESSOR/);
+            assert.equal(await service.alone(), pid);
+            await goesOn(stream);
+          },
+          { command, perSecond: 50, binds: /BOUND/ },
+        );
+      });
+    });
+
+  it('workers of node:cluster that came in place of others is theirs, with what was sent meanwhile', async () => {
+    await underStream(
+      { WHERE: 'cluster', AGAIN: '1' },
+      ['--probation', '50ms'],
+      async ({ service, stream }) => {
+        const workers = () =>
+          processesWith(service.mark)
+            .map(({ pid }) => pid)
+            .filter((pid) => stream.answered(pid) > 0);
+        await until('both answer, or one', () => workers().length > 0);
+        for (const pid of workers()) process.kill(pid, 'SIGKILL');
+        await goesOn(stream);
+        await service.restart('--wait=confirmed');
+        await service.alone();
+        await goesOn(stream);
+        allAnswered(await stream.stop(), 2);
+      },
+      { command, perSecond: 200, binds: /BOUND/ },
+    );
+  });
+});
+
 describe('a datagram socket that is no listener', () => {
   it('is left to its generation: what clients send from', async () => {
     const far = createSocket('udp4');
@@ -221,30 +332,6 @@ describe('a datagram socket that is no listener', () => {
       far.close();
     }
   });
-
-  for (const where of ['cluster', 'thread']) {
-    it(`is left to its worker (${where}), as it is without moult`, async () => {
-      const port = await freeDatagramPort();
-      const env = { UDP_PORT: String(port), WHERE: where };
-      await withService({ command: [fixture('udp-elsewhere.cjs')], env }, async (service) => {
-        await service.writes(/ANSWERS/);
-        await service.writes(
-          where === 'thread'
-            ? /MoultWarning: .*worker thread/
-            : /MoultWarning: workers .* receive datagrams at/,
-        );
-        assert.equal((await service.current()).listeners?.length, 1);
-        const client = createSocket('udp4');
-        try {
-          client.send('hello', port, '127.0.0.1');
-          const [message] = await eventOf(client, 'message');
-          assert.equal(String(message), `${where} hello`);
-        } finally {
-          client.close();
-        }
-      });
-    });
-  }
 
   it('costs nothing: moult is not loaded for it', async () => {
     const script = `

@@ -42,7 +42,7 @@ export function hookBind(socket: Socket, hook: BindHook): void {
   hooked.add(handle);
   const { bind, open } = handle;
   const { type } = socket as Socket & { type?: string };
-  const take = (fd: number) => place(handle, bind, type === 'udp6' ? '::' : '0.0.0.0', fd);
+  const take = (fd: number) => placeDescriptor(handle, bind, type === 'udp6' ? '::' : '0.0.0.0', fd);
   override(handle, 'bind', (address: string, port: number, flags: number) => {
     const proceed = (moreFlags = 0) => bind.call(handle, address, port, (flags ?? 0) | moreFlags);
     if (!(Number(port) > 0)) return proceed();
@@ -63,10 +63,20 @@ export function hookBind(socket: Socket, hook: BindHook): void {
   });
 }
 
+/**
+ * Gives a handle a copy of a bound descriptor in place of a socket of its own.
+ * @param bind how it is bound, to any port of this address.
+ * @returns 0, or a negative error number of libuv.
+ */
 // Not by the handle's `open`: that makes the shared socket's address free for others to bind (SO_REUSEADDR),
 // does not tell libuv that it is IPv6, and fails after a bind that has failed. So a socket is bound as
 // usual, somewhere, and the descriptor is put in its place. Source: libuv src/unix/udp.c, uv_udp_open.
-function place(handle: DatagramHandle, bind: DatagramHandle['bind'], anywhere: string, fd: number): number {
+export function placeDescriptor(
+  handle: DatagramHandle,
+  bind: DatagramHandle['bind'],
+  anywhere: string,
+  fd: number,
+): number {
   const error = bind.call(handle, anywhere, 0, 0);
   if (error !== 0) return error;
   // One that a socket unit of systemd has bound blocks.

@@ -156,10 +156,20 @@ export function compose(
   });
 
   // The slots.
-  const check = (generation: GenerationProcess) => configuredCheck(generation, options, held, folder.path);
+  const unseen = new UnseenWatch({
+    generations: () => slots.generations(),
+    held,
+    folder: folder.path,
+    log,
+  });
+  const check = async (generation: GenerationProcess) => {
+    await unseen.assertNoneLeft(generation);
+    await configuredCheck(generation, options, held, folder.path);
+  };
   const shared = {
     kept,
     look,
+    unseen,
     folder,
     settings,
     options,
@@ -229,12 +239,6 @@ export function compose(
     recycle: (slot, because) => recycle(slot, because),
   });
   recycler.start();
-  const unseen = new UnseenWatch({
-    generations: () => slots.generations(),
-    held,
-    folder: folder.path,
-    log,
-  });
   if (!options.isProgram) unseen.start();
   const endInit = process.pid === 1 ? beInit(() => slots.generations()) : () => {};
 

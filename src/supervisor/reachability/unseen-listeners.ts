@@ -2,10 +2,11 @@ import { readFileSync } from 'node:fs';
 import { sep } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Logger } from 'pino';
+import { MoultError } from '../../errors.js';
 import { wallClockMs } from '../../os/clock.js';
 import { inodeOf } from '../../os/descriptors/foreign-descriptor.js';
 import { isForOneProcess } from '../../os/files/private-path.js';
-import { socketsOf, treeOf } from '../../os/processes/proc-tree.js';
+import { sessionOf, socketsOf, treeOf } from '../../os/processes/proc-tree.js';
 import { localPorts } from '../../os/sockets/local-ports.js';
 import { tcpListeners, udpReceivers } from '../../os/sockets/socket-diag.js';
 import { unixListeners } from '../../os/unix-sockets/unix-listeners.js';
@@ -27,10 +28,6 @@ const MAX_COMMAND = 200;
 /** Each Node has its own, and says so itself. Source: Node.js documentation, "Debugging". */
 const INSPECTOR_PORT = 9229;
 const UNIX = 'unix:';
-const IN_WORKER =
-  '. It is a worker of node:cluster that listens with `exclusive` or `reusePort`: without these its primary holds the port for it, ' +
-  'and the port is handed over';
-
 /** A socket on which a process of the service's tree listens, and which moult does not hold. */
 export interface UnseenListener {
   /** `127.0.0.1:9000`, `[::]:9000`, `udp:127.0.0.1:9000` or `unix:/run/app.sock`. */
@@ -84,6 +81,8 @@ export class UnseenWatch {
   readonly #parts: UnseenParts;
   readonly #told = new Set<string>();
   #timer: NodeJS.Timeout | undefined;
+  readonly #guarded = new WeakSet<GenerationProcess>();
+  #isOn = false;
   #isOver = false;
 
   constructor(parts: UnseenParts) {
@@ -92,7 +91,57 @@ export class UnseenWatch {
 
   /** Begins to look. */
   start(): void {
+    this.#isOn = true;
     this.#later(SOON_MS);
+  }
+
+  /**
+   * What a restart would leave with nobody, as was told: a process of this generation listens there, and none of the successor's.
+   * Ports of the system's choice are not counted: another one may do as well.
+   */
+  leftBehind(generation: GenerationProcess, successor?: GenerationProcess): UnseenListener[] {
+    if (this.#told.size === 0 || generation.exit !== undefined || generation.pid <= 0) return [];
+    const { first, last } = localPorts();
+    const isFixed = ({ address, shown }: UnseenListener) => {
+      const port = address.startsWith(UNIX) ? 0 : Number(address.slice(address.lastIndexOf(':') + 1));
+      return shown === undefined && (port < first || port > last);
+    };
+    // One with a session of its own stays when the service ends.
+    const isItsOwn = ({ pid }: UnseenListener) => sessionOf(pid) === sessionOf(generation.pid);
+    const ones = this.#unseen(generation).filter(
+      (one) => this.#told.has(one.address) && isFixed(one) && isItsOwn(one),
+    );
+    if (ones.length === 0 || successor === undefined) return ones;
+    const theirs = new Set(this.#unseen(successor).map(({ address }) => address));
+    return ones.filter(({ address }) => !theirs.has(address));
+  }
+
+  /** Looks now at a generation that began a moment ago, so that it is known what a restart would leave behind. */
+  async lookNow(generation: GenerationProcess): Promise<void> {
+    const isKnown = !this.#isOn || age(generation.servingSince ?? 0) > FIRST_TIME_MS;
+    if (!isKnown) await this.#look(generation).catch(() => {});
+  }
+
+  /** What processes of its predecessor listen on, this one must listen on, too, before it takes over. */
+  guard(successor: GenerationProcess): void {
+    this.#guarded.add(successor);
+  }
+
+  /**
+   * Before a successor takes over: it is not to leave anybody behind.
+   * @throws MOULT_NOT_REACHED with the addresses, who listens there, and what to do.
+   */
+  async assertNoneLeft(successor: GenerationProcess): Promise<void> {
+    const { livingPredecessor: predecessor } = successor;
+    if (predecessor === undefined || !this.#guarded.has(successor)) return;
+    const deadlineMs = performance.now() + SHOW_MS;
+    for (;;) {
+      const left = this.leftBehind(predecessor, successor);
+      if (left.length === 0 || successor.exit !== undefined) return;
+      // One that shares the port by its own wish may open it a little later.
+      if (performance.now() >= deadlineMs) throw wouldLeave(left, predecessor);
+      await pause(SETTLE_MS, undefined, { ref: false });
+    }
   }
 
   stop(): void {
@@ -157,13 +206,24 @@ function whatItMeans({ address, pid, command, shown }: UnseenListener): string {
   if (shown === undefined)
     return (
       `${who}, which moult does not see. A restart does not pass it on: the new release finds it in use, and nothing listens there after ` +
-      `the old one has exited${isClusterWorker(pid) ? IN_WORKER : ''}`
+      'the old one has exited'
     );
   return (
     `${who}, ${howShown(shown)}. moult cannot hold a path that contains a process number or a time: after a crash, clients are refused ` +
     'until the next process listens, and if a release fails after it has switched the link or the name, clients reach ' +
     'nobody. Listen on a fixed path: moult keeps that through both'
   );
+}
+
+function wouldLeave(left: readonly UnseenListener[], { number }: GenerationProcess): MoultError {
+  const names = left.map(({ address }) => address);
+  const who = left.map(({ address, pid, command }) => `${address} (process ${pid}: ${command})`).join(', ');
+  const what =
+    `expected the new release to listen wherever generation ${number} does; it does not on ${who}. moult does not see that listener, and ` +
+    'cannot hand it over: after the restart nobody would answer there. Open it in the main process or in the primary of ' +
+    'node:cluster, or stop it first; --allow-fewer-listeners restarts without it';
+  const details = { generation: number, problems: names };
+  return new MoultError('MOULT_NOT_REACHED', what, { stage: 'check', serving: 'predecessor', details });
 }
 
 function isLiving({ isOurs, isEnding, exit }: GenerationProcess): boolean {
@@ -199,17 +259,6 @@ function listening(folder: string): Map<number, string> {
     .filter(({ path }) => !path.startsWith(folder + sep))
     .map(({ inode, path }) => [inode, UNIX + path] as const);
   return new Map([...tcp, ...udp, ...unix]);
-}
-
-function isClusterWorker(pid: number): boolean {
-  try {
-    // Source: node lib/internal/cluster/primary.js, createWorkerProcess.
-    return readFileSync(`/proc/${pid}/environ`, 'latin1')
-      .split('\0')
-      .some((pair) => pair.startsWith('NODE_UNIQUE_ID='));
-  } catch {
-    return false;
-  }
 }
 
 function commandOf(pid: number): string {

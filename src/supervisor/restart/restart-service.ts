@@ -12,6 +12,7 @@ import type { SupervisorOptions } from '../options.js';
 import type { GenerationProcess } from '../process/generation-process.js';
 import type { Generations } from '../process/generations.js';
 import type { OutsideLook } from '../reachability/outside-look.js';
+import type { UnseenWatch } from '../reachability/unseen-listeners.js';
 import type { KeptReleases } from '../releases/kept-releases.js';
 import type { Release } from '../releases/release.js';
 import type { ReleaseHistory } from '../releases/release-history.js';
@@ -69,6 +70,7 @@ export interface RestartServiceParts {
   readonly crashRecovery: CrashRecovery;
   readonly held: HeldListeners;
   readonly look: OutsideLook;
+  readonly unseen: Pick<UnseenWatch, 'lookNow' | 'leftBehind' | 'guard'>;
   readonly settings: Pick<ServiceSettings, 'renew'>;
   readonly options: SupervisorOptions;
   readonly journal: Journal;
@@ -210,7 +212,7 @@ export class RestartService {
   }
 
   async #replace(asked: Asked): Promise<RestartSummary> {
-    const { generations, releases, held, options, log } = this.#parts;
+    const { generations, releases, held, unseen, options, log } = this.#parts;
     await admit(asked, options, {
       draining: () => this.#draining(),
       inFlight: async () => {
@@ -227,12 +229,14 @@ export class RestartService {
     await this.#others.undoOver();
     const release = await this.#asItWas(wanted);
     this.#label = release.label;
+    const mayLeave = await this.#mayLeave(asked);
     // One that crashed meanwhile may be on its way again.
     if (generations.starting() !== undefined) await this.#others.startOver(asked.force);
     const predecessor = generations.current;
     // One that has served before is to have what it had then, whatever the one between listens on.
     const expects = releases.listenersOf(release);
-    const settings = generations.settings(asked.allowFewerListeners && expects === undefined, { expects });
+    const given = generations.settings(asked.allowFewerListeners && expects === undefined, { expects });
+    const settings = { ...given, checked: given.checked || mayLeave };
     if (options.changeover === 'exclusive' && predecessor !== undefined)
       return this.#changeOver(release, settings, predecessor);
     assertPasses(predecessor, held.size);
@@ -252,7 +256,17 @@ export class RestartService {
     if (options.slots === null) held.paths?.guard();
     const successor = this.#start(release, settings, predecessor, number);
     successor.isForced = isForced;
+    if (mayLeave) unseen.guard(successor);
     return this.#handOver(successor, predecessor, settings);
+  }
+
+  // A predecessor waits for a check only where it is told that there is one.
+  async #mayLeave({ allowFewerListeners }: Asked): Promise<boolean> {
+    const { unseen, generations, options } = this.#parts;
+    const { current } = generations;
+    if (current === undefined || allowFewerListeners || options.changeover === 'exclusive') return false;
+    await unseen.lookNow(current);
+    return unseen.leftBehind(current).length > 0;
   }
 
   async #handOver(

@@ -11,6 +11,7 @@ import type { GenerationNumbers } from '../process/generation-numbers.js';
 import type { GenerationProcess } from '../process/generation-process.js';
 import { Generations } from '../process/generations.js';
 import type { OutsideLook } from '../reachability/outside-look.js';
+import type { UnseenWatch } from '../reachability/unseen-listeners.js';
 import type { KeptReleases } from '../releases/kept-releases.js';
 import type { Release } from '../releases/release.js';
 import { ReleaseHistory } from '../releases/release-history.js';
@@ -40,6 +41,7 @@ export interface SlotSurroundings {
   readonly kept: KeptReleases;
   /** Looks from outside whether a generation is found. */
   readonly look: OutsideLook;
+  readonly unseen: UnseenWatch;
   readonly manager: Teller;
   readonly shutdown: Shutdown;
   readonly journal: Journal;
