@@ -42,6 +42,11 @@ export interface RestartSummary {
   readonly listeners: number;
   /** Names of listeners on which the successor does not listen; they close after its probation. */
   readonly closes?: readonly string[];
+  /**
+   * After a rollback to a release that was written over: paths of its files beside code, such as its configuration, that are not as they were
+   * when it started and that moult cannot restore; at most 100. They may be data of the service.
+   */
+  readonly changedFiles?: readonly string[];
   /** The number of moved connections. */
   readonly moved: number;
   /** The number of connections that stay with the predecessor until they end. */

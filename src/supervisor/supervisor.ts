@@ -17,9 +17,12 @@ import type { OutputFile } from './output/output-file.js';
 import { type Reopened, reopenOutput } from './output/output-reopening.js';
 import type { Outputs } from './process/process-tree.js';
 import type { Release } from './releases/release.js';
+import { changedUnder } from './releases/release-files.js';
+import { tellChanged } from './restart/restart-outcome.js';
 import type { RestartRequest, Watcher } from './restart/restart-service.js';
 import type { ServiceSettings } from './service-settings.js';
-import { type RolledBack, type RollRequest, recycling } from './slots/rolling-restart.js';
+import { recycling } from './slots/recycler.js';
+import type { RolledBack, RollRequest } from './slots/rolling-restart.js';
 import type { Scaled, Scaling } from './slots/scaling.js';
 import type { Slot } from './slots/slot.js';
 import type { ServiceStatus, SlotFacts } from './status.js';
@@ -153,10 +156,13 @@ export class Supervisor {
       return this.#parts.rollingRestart.rollback(watch);
     }
     const { probation, generations, releases } = this.#parts.first;
+    const later = probation.successor?.release;
     const resumed = await probation.takeBack();
     if (resumed !== undefined && generations.current === resumed) {
       await this.#parts.look.at(resumed);
-      return { generation: resumed.number, how: 'resumed' };
+      const changedFiles = await changedUnder(resumed.release, later);
+      tellChanged(this.#log, resumed.number, changedFiles);
+      return { generation: resumed.number, how: 'resumed', ...(changedFiles.length > 0 && { changedFiles }) };
     }
     // One that has not proved itself is no release to count from.
     const isUnproved = generations.current?.isProved === false;
@@ -175,7 +181,8 @@ export class Supervisor {
       isRollback: true,
     } as const;
     const summary = await this.restart(request, watch, release);
-    return { generation: summary.generation, how: 'restarted' };
+    const { generation, changedFiles } = summary;
+    return { generation, how: 'restarted', ...(changedFiles && { changedFiles }) };
   }
 
   /**

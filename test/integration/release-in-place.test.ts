@@ -91,6 +91,93 @@ describe('a rollback to a release', () => {
     });
   }
 
+  const beside: [string, string, string][] = [
+    ['its configuration', 'config/app.json', '{"release":2}'],
+    ['YAML', 'app.yaml', 'release: 2\n'],
+    ['its .env', '.env', 'RELEASE=2\n'],
+    ['a template', 'views/deep/page.ejs', '<%= 22 %>'],
+    ['a schema', 'schema.graphql', 'type Two { a: Int }'],
+  ];
+  for (const [what, name, text] of beside) {
+    it(`goes back, and names what stays as it is, where only ${what} was written over`, async () => {
+      await withFolder(async (folder) => {
+        const app = path.join(folder, 'app');
+        write(app, 1);
+        const file = path.join(app, name);
+        mkdirSync(path.dirname(file), { recursive: true });
+        writeFileSync(file, 'release 1');
+        // What the service writes all the time is its own.
+        writeFileSync(path.join(app, 'counts.json'), '0');
+        const counts = `require('node:fs').writeFileSync(__dirname + '/counts.json', String(process.pid));`;
+        appendFileSync(path.join(app, 'server.cjs'), `\n${counts}`);
+        const options: SupervisedOptions = { command: [path.join(app, 'server.cjs')], runOptions };
+        await withService(options, async (service) => {
+          await deploy(service);
+          writeFileSync(file, text);
+          await deploy(service);
+          const { code, stdout, stderr } = await service.moult('rollback', service.name);
+          assert.equal(code, 0, stderr);
+          assert.match(stdout, /^! the release before was started again/m);
+          assert.ok(stdout.includes(file), stdout);
+          assert.doesNotMatch(stdout, /counts\.json|✓ the release/);
+          for (const line of stdout.split('\n'))
+            if (!line.includes(folder)) assert.ok(line.length <= 80, line);
+          await service.logs(/files of its release were changed since it started, and stay so: /);
+          const history = JSON.parse((await service.moult('history', service.name, '--json')).stdout);
+          assert.deepEqual(history.at(-1).changedFiles, [file]);
+          // The one before that one started with it as it was, too.
+          const again = await service.moult('rollback', service.name, '--json');
+          assert.deepEqual(JSON.parse(again.stdout.trim().split('\n').at(-1) ?? '').changedFiles, [file]);
+        });
+      });
+    });
+  }
+
+  it('says of an undo in probation what is not on disk any more, for people and for programs', async () => {
+    await withFolder(async (folder) => {
+      const app = path.join(folder, 'app');
+      write(app, 1);
+      const config = path.join(app, 'config.json');
+      writeFileSync(config, '1');
+      const long = ['--probation', '1h', '--drain-timeout', '2s', '--stop-timeout', '2s'];
+      const command = [path.join(app, 'server.cjs')];
+      await withService({ command, runOptions: long }, async (service) => {
+        const undo = async (...flags: string[]) => {
+          await service.restart();
+          return (await service.moult('rollback', service.name, ...flags)).stdout;
+        };
+        // It has been looked at by then.
+        assert.match(await undo(), /^✓ the predecessor serves again/m);
+        writeFileSync(config, '22');
+        const people = await undo();
+        assert.match(people, /^! the predecessor serves again/m);
+        assert.ok(people.includes(config), people);
+        writeFileSync(config, '333');
+        const programs = JSON.parse((await undo('--json')).trim().split('\n').at(-1) ?? '');
+        assert.equal(programs.ok, true);
+        assert.deepEqual(programs.changedFiles, [config]);
+      });
+    });
+  });
+
+  it('says nothing of data in its own folder, where the release that failed lies in another', async () => {
+    await withFolder(async (folder) => {
+      const link = path.join(folder, 'current');
+      for (const release of [1, 2]) write(path.join(folder, String(release)), release);
+      writeFileSync(path.join(folder, '1/state.json'), '1');
+      symlinkSync(path.join(folder, '1'), link);
+      await withService({ command: ['server.cjs'], cwd: link, runOptions }, async (service) => {
+        await deploy(service);
+        writeFileSync(path.join(folder, '1/state.json'), '22');
+        await pointAt(link, path.join(folder, '2'));
+        await deploy(service);
+        const { code, stdout } = await service.moult('rollback', service.name);
+        assert.equal(code, 0);
+        assert.match(stdout, /^✓ the release before was started again/m);
+      });
+    });
+  });
+
   const programs: [string, string, (folder: string, release: number) => void][] = [
     [
       'a script of Python',

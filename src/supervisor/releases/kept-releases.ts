@@ -85,6 +85,11 @@ export class KeptReleases {
     this.#copies.set(release, Promise.resolve(copy));
   }
 
+  /** Whether there is a copy of a release, by which every change of it is noticed. */
+  has(release: Release): boolean {
+    return this.#at.has(release);
+  }
+
   /**
    * A release as it was when it started: itself, or its copy where its files were changed since.
    * @throws MOULT_NOTHING_TO_ROLL_BACK where there is neither.

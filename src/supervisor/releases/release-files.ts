@@ -1,9 +1,11 @@
 import { createHash } from 'node:crypto';
-import { readFileSync, statSync } from 'node:fs';
+import { type Dirent, readFileSync, statSync } from 'node:fs';
 import { readdir, realpath, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
+import { wallClockMs } from '../../os/clock.js';
 import { reserve } from '../../os/descriptors/descriptor-reserve.js';
 import { isShortage } from '../../os/descriptors/shortage.js';
+import { type BesideFiles, changedBeside, factsOf, isBesideFile, mayHoldBeside } from './beside-files.js';
 import { isCodeFile } from './code-files.js';
 import { isOfTheSystem } from './pinned-paths.js';
 
@@ -26,11 +28,15 @@ const MANIFESTS = [
 const MAX_HASHED_BYTES = 8 * 1024 * 1024;
 /** How many files of a release are looked at, those nearest to its folder first. */
 const MAX_FILES = 20_000;
+/** How many files beside code are noted, those nearest to its folder first. */
+const MAX_BESIDE = 2000;
 /** How many links out of its folder are followed. */
 const MAX_LINKS = 100;
 /** What programs write while they run, and what no release is made of. */
 const PASSED_OVER = new Set(['.git', '.cache', '.vite', 'tmp', 'temp', 'logs', 'coverage']);
 const MAX_NAMES_TOLD = 3;
+/** How many changed files are told of to programs. */
+const MAX_CHANGED = 100;
 
 /** The contents of what a release is known by: a hash for each path, null for one that cannot be read; not what cannot be read just now. */
 export type ReleaseFiles = Readonly<Record<string, string | null>>;
@@ -55,12 +61,22 @@ interface NotedRelease {
   readonly files?: ReleaseFiles;
 }
 
-const folders = new WeakMap<NotedRelease, Promise<ReadonlyMap<string, string> | undefined>>();
+/** What lies in the folder of a release: its code, and what releases carry beside that. */
+interface FolderFiles {
+  readonly code: ReadonlyMap<string, string>;
+  readonly beside: BesideFiles;
+}
 
-/** Notes in the background which code lies in the folder of a release that starts now. */
+const folders = new WeakMap<NotedRelease, Promise<FolderFiles | undefined>>();
+/** When the last release that is new there has started in a folder, in milliseconds since 1970. */
+const lastStarts = new Map<string, number>();
+
+/** Notes in the background what lies in the folder of a release that starts now. */
 export function noteFolder(release: NotedRelease): void {
   if (Object.keys(release.files ?? {}).length === 0 || folders.has(release)) return;
-  folders.set(release, codeIn(folderOf(release)));
+  const folder = folderOf(release);
+  lastStarts.set(folder, wallClockMs());
+  folders.set(release, filesIn(folder));
 }
 
 /** Those of what a release is known by that are not what they were, as far as they can be read now. */
@@ -78,11 +94,36 @@ export function changedFiles({ files = {} }: NotedRelease): string[] {
  */
 export async function changes(release: NotedRelease): Promise<string[]> {
   const changed = changedFiles(release);
-  const before = await folders.get(release);
+  const before = (await folders.get(release))?.code;
   if (changed.length > 0 || before === undefined) return changed;
-  const now = await codeIn(folderOf(release));
+  const now = (await filesIn(folderOf(release)))?.code;
   if (now === undefined) return changed;
   return [...before.keys()].filter((path) => before.get(path) !== now.get(path));
+}
+
+/**
+ * What of a release beside its code was changed between its start and that of the last one that was written over it. It may be
+ * data that its service has written.
+ * @param later the one that served after it.
+ * @returns paths; none where the later one lies elsewhere, or where it is not known what the folder held.
+ */
+export async function changesBeside(
+  release: NotedRelease,
+  later: NotedRelease | undefined,
+): Promise<string[]> {
+  const before = await folders.get(release);
+  if (before === undefined || later === undefined || later === release) return [];
+  const folder = folderOf(release);
+  if (folder !== folderOf(later)) return [];
+  return (await changedBeside(before.beside, lastStarts.get(folder) ?? 0)).slice(0, MAX_CHANGED);
+}
+
+/** All that of a release whose process serves again is not on disk as it was when that started: the first of it. */
+export async function changedUnder(
+  release: NotedRelease,
+  later: NotedRelease | undefined,
+): Promise<string[]> {
+  return [...(await changes(release)), ...(await changesBeside(release, later))].slice(0, MAX_CHANGED);
 }
 
 /**
@@ -158,38 +199,47 @@ function hashOf(path: string): string | null | undefined {
   }
 }
 
-/** Each file below this folder that has code, with what tells a change of it; undefined where not all could be looked at just now. */
-async function codeIn(root: string): Promise<Map<string, string> | undefined> {
-  const found = new Map<string, string>();
+/** The files of a release below this folder, with what tells a change of each; undefined where not all could be looked at just now. */
+async function filesIn(root: string): Promise<FolderFiles | undefined> {
+  const code = new Map<string, string>();
+  const beside = new Map<string, string>();
   const seen = new Set<string>();
-  let left = MAX_FILES;
-  for (let level = [root]; level.length > 0 && left > 0; ) {
-    const next: string[] = [];
-    for (const folder of level) {
+  let [left, leftBeside] = [MAX_FILES, MAX_BESIDE];
+  const note = async (to: Map<string, string>, folder: string, names: readonly Dirent[]) => {
+    await Promise.all(
+      names.map(async ({ name }) => {
+        const path = join(folder, name);
+        const facts = await stat(path).catch(() => undefined);
+        if (facts !== undefined) to.set(path, factsOf(facts));
+      }),
+    );
+  };
+  for (let level = [{ folder: root, isOwn: true }]; level.length > 0 && left > 0; ) {
+    const next: typeof level = [];
+    for (const { folder, isOwn } of level) {
       if (left <= 0) break;
       const entries = await readdir(folder, { withFileTypes: true }).catch((error) =>
         isShortage(error) ? undefined : [],
       );
       if (entries === undefined) return undefined;
-      const code = entries.filter((one) => one.isFile() && isCodeFile(one.name)).slice(0, left);
-      left -= code.length;
-      await Promise.all(
-        code.map(async ({ name }) => {
-          const path = join(folder, name);
-          const facts = await stat(path).catch(() => undefined);
-          if (facts !== undefined) found.set(path, `${facts.size} ${facts.mtimeMs} ${facts.ino}`);
-        }),
-      );
+      const files = entries.filter((one) => one.isFile());
+      const ofCode = files.filter(({ name }) => isCodeFile(name)).slice(0, left);
+      const others = isOwn ? files.filter(({ name }) => isBesideFile(name)).slice(0, leftBeside) : [];
+      left -= ofCode.length;
+      leftBeside -= others.length;
+      await note(code, folder, ofCode);
+      await note(beside, folder, others);
       for (const one of entries) {
         const path = join(folder, one.name);
         if (PASSED_OVER.has(one.name)) continue;
-        if (one.isDirectory() || (one.isSymbolicLink() && (await leadsOut(path, root, seen))))
-          next.push(path);
+        if (one.isDirectory()) next.push({ folder: path, isOwn: isOwn && mayHoldBeside(one.name) });
+        else if (one.isSymbolicLink() && (await leadsOut(path, root, seen)))
+          next.push({ folder: path, isOwn: false });
       }
     }
     level = next;
   }
-  return found;
+  return { code, beside };
 }
 
 /** Whether a link leads to a folder beside this one, such as that of a package of the same workspace. @param seen where others led. */

@@ -3,7 +3,7 @@ import { wallClockMs } from '../../os/clock.js';
 import type { GenerationProcess } from '../process/generation-process.js';
 import type { Generations } from '../process/generations.js';
 import type { Release } from '../releases/release.js';
-import { changes, named, removedFrom } from '../releases/release-files.js';
+import { changedUnder, named, removedFrom } from '../releases/release-files.js';
 import type { ReleaseHistory } from '../releases/release-history.js';
 import { Backoff } from './backoff.js';
 
@@ -135,8 +135,8 @@ export class CrashRecovery {
     return true;
   }
 
-  async #tellWhatChanged(next: GenerationProcess, release: Release): Promise<void> {
-    const changed = await changes(release);
+  async #tellWhatChanged(next: GenerationProcess, release: Release, before: Release): Promise<void> {
+    const changed = await changedUnder(release, before);
     if (changed.length > 0)
       this.#tell(
         `generation ${next.number} is not the last good release: its files were changed since (${named(changed)}), so it starts the changed files`,
@@ -157,7 +157,7 @@ export class CrashRecovery {
     }
     next.isRevived = true;
     next.revives = before;
-    this.#tellWhatChanged(next, release).catch(() => {});
+    this.#tellWhatChanged(next, release, before.release).catch(() => {});
   }
 
   /** Somebody serves, or is started by others: nothing is due any more. */

@@ -4,6 +4,7 @@ import type { RestartSummary } from '../../lifecycle/restart-record.js';
 import type { Journal } from '../journal/journal.js';
 import { tellingLine } from '../output/telling-line.js';
 import type { Generations } from '../process/generations.js';
+import { named } from '../releases/release-files.js';
 
 /** What an outcome is told with. */
 export interface RestartOutcomeParts {
@@ -30,6 +31,15 @@ export function noteSuccess(
   log.info(
     `generation ${summary.generation} took over from ${summary.predecessor ?? 'nobody'} in ${Math.round(summary.tookMs)} ms: ` +
       `${count(summary.listeners, 'listener')} passed, ${count(summary.moved, 'connection')} moved, ${summary.draining} draining`,
+  );
+  tellChanged(log, summary.generation, summary.changedFiles ?? []);
+}
+
+/** Tells of files of a release that are not as they were when it started, although it serves again. */
+export function tellChanged(log: Logger, generation: number, files: readonly string[]): void {
+  if (files.length === 0) return;
+  log.warn(
+    `generation ${generation} serves again, but files of its release were changed since it started, and stay so: ${named(files)}`,
   );
 }
 

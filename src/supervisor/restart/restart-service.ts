@@ -15,6 +15,7 @@ import type { OutsideLook } from '../reachability/outside-look.js';
 import type { UnseenWatch } from '../reachability/unseen-listeners.js';
 import type { KeptReleases } from '../releases/kept-releases.js';
 import type { Release } from '../releases/release.js';
+import { changesBeside } from '../releases/release-files.js';
 import type { ReleaseHistory } from '../releases/release-history.js';
 import type { ServiceSettings, SettingsChange } from '../service-settings.js';
 import { assertPasses, expectSuccessor } from './ask-predecessor.js';
@@ -93,6 +94,8 @@ export class RestartService {
   #change: SettingsChange | undefined;
   /** Of the release that is just started. */
   #label: string | undefined;
+  /** Of the release to which it is gone back: files that stay as another one has them. */
+  #changedFiles: readonly string[] = [];
   #predecessors = new WeakMap<RestartSummary, GenerationProcess>();
 
   /** @param onOver is told when a handover to this successor has ended, in whichever way. */
@@ -212,7 +215,7 @@ export class RestartService {
   }
 
   async #replace(asked: Asked): Promise<RestartSummary> {
-    const { generations, releases, held, unseen, options, log } = this.#parts;
+    const { generations, releases, kept, held, unseen, options, log } = this.#parts;
     await admit(asked, options, {
       draining: () => this.#draining(),
       inFlight: async () => {
@@ -229,6 +232,11 @@ export class RestartService {
     await this.#others.undoOver();
     const release = await this.#asItWas(wanted);
     this.#label = release.label;
+    const { current } = generations;
+    this.#changedFiles =
+      asked.isRollback && release === wanted && !kept.has(release)
+        ? await changesBeside(release, current?.release)
+        : [];
     const mayLeave = await this.#mayLeave(asked);
     // One that crashed meanwhile may be on its way again.
     if (generations.starting() !== undefined) await this.#others.startOver(asked.force);
@@ -288,7 +296,9 @@ export class RestartService {
     );
     this.#handover = handover;
     try {
-      const summary = await handover.done;
+      const changedFiles = this.#changedFiles;
+      const done = await handover.done;
+      const summary = changedFiles.length === 0 ? done : { ...done, changedFiles };
       if (predecessor !== undefined) this.#predecessors.set(summary, predecessor);
       return summary;
     } finally {

@@ -10,6 +10,7 @@ import { residentBytes, treeOf } from '../../os/processes/proc-tree.js';
 import type { SupervisorOptions } from '../options.js';
 import type { GenerationProcess } from '../process/generation-process.js';
 import { Backoff } from '../restart/backoff.js';
+import type { RestartRequest } from '../restart/restart-service.js';
 import type { Slot } from './slot.js';
 import type { Slots } from './slots.js';
 
@@ -205,4 +206,15 @@ function memoryOf({ pid, servicePid }: GenerationProcess, isProgram: boolean): n
 
 function megabytes(bytes: number): string {
   return `${Math.round(bytes / 1024 / 1024)} MB`;
+}
+
+/** What is asked of a recycling: it follows nothing, and what listens now is to listen again. */
+export function recycling(because: string): RestartRequest {
+  return {
+    ifBusy: 'refuse',
+    allowFewerListeners: false,
+    untilConfirmed: false,
+    whenQuiet: null,
+    recycledBecause: because,
+  };
 }

@@ -1,7 +1,6 @@
 /*
- * Over 300 lines: a roll and its undo decide on the same list of slots. What concerns several slots at once: a roll, which replaces one after another, and what undoes it. Each slot
- * restarts as a service without slots does, by a full handover with its own predecessor; here is decided which
- * one is next, and what becomes of those that are done when one fails.
+ * Over 300 lines: a roll and its undo decide on the same list of slots. Each slot restarts as a service without slots does, by a full
+ * handover with its own predecessor; here is decided which one is next, and what becomes of those that are done when one fails.
  */
 import type { Logger } from 'pino';
 import { asMoultError, MoultError, type Serving } from '../../errors.js';
@@ -10,10 +9,13 @@ import { rollSummary, type SlotSummary } from '../../lifecycle/roll-summary.js';
 import { monotonicMs } from '../../os/clock.js';
 import type { OutsideLook } from '../reachability/outside-look.js';
 import type { Release } from '../releases/release.js';
+import { changedUnder } from '../releases/release-files.js';
+import { tellChanged } from '../restart/restart-outcome.js';
 import { RestartQueue } from '../restart/restart-queue.js';
 import type { RestartRequest, Watcher } from '../restart/restart-service.js';
 import type { ServiceSettings, SettingsChange } from '../service-settings.js';
 import type { Shutdown } from '../serving/shutdown.js';
+import { recycling } from './recycler.js';
 import type { Scaled, Scaling } from './scaling.js';
 import type { Slot } from './slot.js';
 import type { Slots } from './slots.js';
@@ -30,6 +32,8 @@ export interface RollRequest extends RestartRequest {
 export interface RolledBack {
   readonly generation: number;
   readonly how: 'resumed' | 'restarted';
+  /** Files of its release that are not as they were when it started; they may be data of the service. */
+  readonly changedFiles?: readonly string[];
 }
 
 interface RollingRestartParts {
@@ -346,18 +350,25 @@ export class RollingRestart {
     }
     let how: RolledBack['how'] = 'resumed';
     let generation = 0;
+    let changedFiles: readonly string[] = [];
     for (const slot of staying) {
       const { probation, generations } = slot;
-      if (probation.predecessor?.release === release) await probation.takeBack();
+      const later = probation.successor?.release;
+      if (probation.predecessor?.release === release) {
+        await probation.takeBack();
+        changedFiles = await changedUnder(release, later);
+      }
       const { current } = generations;
       if (current?.release === release) await this.#parts.look.at(current);
       else {
-        await this.#restartWith(slot, release);
+        const summary = await this.#restartWith(slot, release);
+        changedFiles = summary.changedFiles ?? changedFiles;
         how = 'restarted';
       }
       generation = Math.max(generation, generations.current?.number ?? 0);
     }
-    return { generation, how };
+    if (how === 'resumed') tellChanged(this.#parts.log, generation, changedFiles);
+    return { generation, how, ...(changedFiles.length > 0 ? { changedFiles } : {}) };
   }
 
   #tell(slot: Slot): Watcher {
@@ -366,17 +377,6 @@ export class RollingRestart {
       for (const watch of this.#watchers) watch(told);
     };
   }
-}
-
-/** What is asked of a recycling: it follows nothing, and what listens now is to listen again. */
-export function recycling(because: string): RestartRequest {
-  return {
-    ifBusy: 'refuse',
-    allowFewerListeners: false,
-    untilConfirmed: false,
-    whenQuiet: null,
-    recycledBecause: because,
-  };
 }
 
 /** Whether a slot has what the roll gave it. */
