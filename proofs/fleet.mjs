@@ -10,6 +10,7 @@
 //   away      all servers away for a while: services unaffected, the memory of the agents flat, all join again
 //
 //   node proofs/fleet.mjs --part kills --rolls 6 --hosts 5 --seed 7 --built
+//   node proofs/fleet.mjs --part rolls --rolls 10 --first-roll 11 --built     the second half of it
 //
 // Prints what was measured; exit status 1 if anything was not as promised.
 import { execFileSync } from 'node:child_process';
@@ -32,7 +33,8 @@ const BROKEN = {
   throws: "throw new Error('broken on purpose');",
   'fails-check': 'health = 503;',
   'errors-in-b': "if (process.env.ZONE === 'b') status = 500;",
-  hangs: 'setTimeout(() => { for (;;); }, 300);',
+  // Nothing comes to a process that stands still: what it has then is what ends when it is killed.
+  hangs: 'setTimeout(() => { noteEnds(); for (;;); }, 300);',
   // In its probation, under load.
   'exits-in-a': "if (process.env.ZONE === 'a') served = () => setTimeout(() => process.exit(9), 400);",
 };
@@ -45,6 +47,7 @@ const { values } = parseArgs({
   options: {
     part: { type: 'string', multiple: true, default: PARTS },
     rolls: { type: 'string', default: '20' },
+    'first-roll': { type: 'string', default: '1' },
     hosts: { type: 'string', default: '10' },
     seed: { type: 'string', default: String(Math.floor(1 + Math.random() * 9998)) },
     sizes: { type: 'string', default: '250,500,1000' },
@@ -54,6 +57,7 @@ const { values } = parseArgs({
 });
 expectOneOf('--part', values.part, PARTS);
 const rollCount = numberOf('--rolls', values.rolls);
+const firstRoll = numberOf('--first-roll', values['first-roll']) - 1;
 const hostCount = numberOf('--hosts', values.hosts);
 const seed = numberOf('--seed', values.seed);
 const awayS = numberOf('--away', values.away);
@@ -91,7 +95,7 @@ async function withHosts(work) {
   await withCluster(async (cluster, folder) => {
     writeReleases(folder, {
       1: '',
-      ...Object.fromEntries(Array.from({ length: rollCount }, (_, n) => [`good-${n}`, ''])),
+      ...Object.fromEntries(Array.from({ length: firstRoll + rollCount }, (_, n) => [`good-${n}`, ''])),
       ...BROKEN,
     });
     const hosts = [];
@@ -146,7 +150,7 @@ async function rolls({ cluster, hosts }) {
   const beganAtMs = loads.map((load) => Number(process.hrtime.bigint()) / 1e6 - load.nowMs());
   const ways = Object.keys(BROKEN).concat('undeployable');
   let now = '1';
-  for (let n = 0; n < rollCount; n += 1) {
+  for (let n = firstRoll; n < firstRoll + rollCount; n += 1) {
     const isBroken = n % 3 === 2;
     const release = isBroken ? ways[Math.floor(n / 3) % ways.length] : `good-${n}`;
     const before = hosts.map((host) => host.obeyed().length);
@@ -191,41 +195,47 @@ async function rolls({ cluster, hosts }) {
     sum((one) => one.duplicated),
   ];
   say(`load: ${requests} requests, ${failed} failed, ${lost} lost, ${duplicated} came twice`);
-  // A failure is on purpose where the process that had the connection then was broken so, and has ended by itself before it.
+  // A failure is on purpose only where a process that was broken so has written itself that it did it.
   const explained = {};
   const strange = reports.flatMap(({ failures }, at) => {
     const { name, zone } = hosts[at];
-    const held = hosts[at].held();
+    const noted = hosts[at].noted();
     return failures.flatMap((one) => {
       const atMs = one.atMs + beganAtMs[at];
-      const way = wayOf(one, atMs, held, zone);
-      if (way === undefined) {
-        const had = held.filter(({ port }) => port === one.localPort).slice(-3);
-        return [{ name, ...one, atMs, had }];
+      const doer = doerOf(one, atMs, noted);
+      if (doer === undefined || !isOnPurpose(doer, zone)) {
+        const had = noted.filter(({ of }) => of === String(one.localPort)).slice(-3);
+        return [{ name, ...one, atMs, doer, had }];
       }
-      explained[way] = (explained[way] ?? 0) + 1;
+      const what = `${doer.release}: ${one.what}, ${one.reason}`;
+      explained[what] ??= { times: 0, processes: new Set() };
+      explained[what].times += 1;
+      explained[what].processes.add(`${name} ${doer.pid}`);
       return [];
     });
   });
-  const counted = Object.values(explained).reduce((all, one) => all + one, 0);
-  say(
-    `of these in processes that were broken on purpose, by what each wrote itself: ${JSON.stringify(explained)}`,
-  );
+  const counted = Object.values(explained).reduce((all, { times }) => all + times, 0);
+  say(`of these by processes that were broken on purpose, as each wrote itself: ${counted}`);
+  for (const [what, { times, processes }] of Object.entries(explained))
+    say(`  ${what}: ${times}, by ${[...processes].map((one) => `process ${one}`).join(', ')}`);
   for (const one of strange.slice(0, 5)) problems.push(`a request failed: ${JSON.stringify(one)}`);
   if (counted + strange.length < failed + lost)
     problems.push(`${failed + lost} failures, and the list of them has ${counted + strange.length}`);
   if (duplicated > 0) problems.push(`${duplicated} answers came twice`);
 }
 
-/** How the process was broken that had the connection of a failure; undefined where it was none that fails so. */
-function wayOf({ reason, localPort }, atMs, held, zone) {
-  const last = held.findLast((one) => one.what === 'has' && one.port === localPort && one.atMs <= atMs);
-  if (last === undefined) return undefined;
-  const { release, pid } = last;
-  if (reason === 'status-5xx') return release === 'errors-in-b' && zone === 'b' ? release : undefined;
-  const hasExited = held.some((one) => one.what === 'exits' && one.pid === pid && one.atMs <= atMs);
-  const isOnPurpose = release === 'exits-in-a' && zone === 'a' && hasExited;
-  return isOnPurpose && ENDED.includes(reason) ? release : undefined;
+/** Which process gave an answer that failed, or had a connection when it ended, as it wrote itself; undefined if none did. */
+function doerOf({ reason, id, localPort }, atMs, noted) {
+  if (reason === 'status-5xx') return noted.find((one) => one.what === 'answers' && one.of === id);
+  if (!ENDED.includes(reason)) return undefined;
+  // The kernel gives a port again: what came after the end was another connection.
+  const last = noted.findLast((one) => one.of === String(localPort) && one.atMs <= atMs);
+  return last?.what === 'ends' ? last : undefined;
+}
+
+function isOnPurpose({ what, release }, zone) {
+  if (what === 'answers') return release === 'errors-in-b' && zone === 'b';
+  return release === 'hangs' || (release === 'exits-in-a' && zone === 'a');
 }
 
 async function kills({ cluster, hosts }) {
@@ -287,7 +297,7 @@ async function kills({ cluster, hosts }) {
     },
   };
   const names = Object.keys(faults);
-  for (let n = 0; n < rollCount; n += 1) {
+  for (let n = firstRoll; n < firstRoll + rollCount; n += 1) {
     const release = n % 4 === 3 ? 'throws' : `good-${n}`;
     const before = await Promise.all(hosts.map((host) => host.answer()));
     const serialBefore = (await rollNow(cluster))?.serial ?? 0;

@@ -20,23 +20,45 @@ const cli = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 
 /**
  * Releases by their id: what they do before they listen, and the status of their answers. Each process writes which connections
- * it gets, and that it exits: a connection that ends is known by the process that had it.
+ * it serves, which requests it answers with an error, and which connections the kernel knows as its own when it ends or hangs,
+ * also those that it has inherited and never served: what a client sees is known by the process that did it.
  */
 export function writeReleases(folder, releases) {
   for (const [id, breaks] of Object.entries(releases)) {
     mkdirSync(join(folder, 'releases', id), { recursive: true });
-    const text = `import { appendFileSync } from 'node:fs';
+    const text = `import { appendFileSync, readFileSync, readdirSync, readlinkSync } from 'node:fs';
 import { createServer } from 'node:http';
 let status = 200;
 let health = 200;
 let served = () => {};
 const note = (what) =>
   appendFileSync(process.env.HOLDERS, \`\${process.hrtime.bigint()} \${process.pid} ${id} \${what}\\n\`);
-process.on('exit', () => note('exits'));
+// Source: proc_pid_net(5): a connection has both addresses, its state (01 is established, 08 waits for our close) and its inode.
+const noteEnds = () => {
+  const mine = new Set();
+  for (const fd of readdirSync('/proc/self/fd')) {
+    try {
+      mine.add(readlinkSync('/proc/self/fd/' + fd).match(/^socket:\\[(\\d+)/)?.[1]);
+    } catch {
+      // The one that has read the folder.
+    }
+  }
+  for (const line of readFileSync('/proc/self/net/tcp', 'utf8').trim().split('\\n').slice(1)) {
+    const [, local, remote, state, , , , , , inode] = line.trim().split(/ +/);
+    const port = (address) => Number.parseInt(address.split(':')[1], 16);
+    const isClient = port(local) === Number(process.env.PORT) && ['01', '08'].includes(state);
+    if (isClient && mine.has(inode)) note(\`ends \${port(remote)}\`);
+  }
+};
+process.on('exit', () => {
+  noteEnds();
+  note('exits');
+});
 ${breaks}
 const server = createServer((request, response) => {
   response.statusCode = request.url === '/healthz' ? health : status;
   if (request.url !== '/healthz') served();
+  if (response.statusCode >= 500) note(\`answers \${request.headers['x-moult-id']}\`);
   response.end('${id}');
 });
 // Nothing but what is broken ends a connection, however slow this machine is.
@@ -120,12 +142,12 @@ export class Host {
     );
   }
 
-  /** Who has had which connection, in order, by the monotonic clock of this machine; and who has exited. */
-  held() {
+  /** What each process has written of connections (by port) and requests (by id), in order, by the monotonic clock. */
+  noted() {
     const lines = readFileSync(this.holders, 'utf8').trim().split('\n');
     return lines.map((line) => {
-      const [ns, pid, release, what, port] = line.split(' ');
-      return { atMs: Number(ns) / 1e6, pid, release, what, port: Number(port) };
+      const [ns, pid, release, what, of] = line.split(' ');
+      return { atMs: Number(ns) / 1e6, pid, release, what, of };
     });
   }
 
