@@ -40,7 +40,14 @@ export const obeyedSchema = v.object({
   /** Why it failed. */
   reason: v.optional(text(600)),
   /** What served before the roll, and the id of its release, where that is known. */
-  before: v.object({ generation: count, release: v.nullable(releaseSchema) }),
+  before: v.object({
+    generation: count,
+    /** Tells it from one of the same number in another life of the service. */
+    process: v.optional(text(64)),
+    release: v.nullable(releaseSchema),
+  }),
+  /** The service ended before the restart had, and was started from whatever its paths held: it has nothing to go back to. */
+  isAnew: v.optional(v.boolean()),
   /** The release of the roll. */
   release: v.nullable(releaseSchema),
   /** The generation that the restart brought. */

@@ -237,6 +237,8 @@ const generationState = v.object({
   state: text(32),
   entry: text(4096),
   startedAt: v.number(),
+  /** Whether it took over from a predecessor; one that was started where nobody served did not. */
+  tookOver: v.optional(v.boolean()),
   listeners: v.array(v.object({ name, address: v.record(v.string(), v.unknown()) })),
   connections: count,
   /** Requests that are being served. */

@@ -76,7 +76,7 @@ export class Generation implements GenerationContext {
   #settings: Settings;
   #predecessor: Predecessor;
   #successor: Successor;
-  #startedAt = wallClockMs();
+  readonly #began: { readonly startedAt: number; readonly tookOver: boolean };
   #counter = new ResponseCounter();
   readonly #measuring: Measuring;
   #readiness: Readiness;
@@ -97,10 +97,12 @@ export class Generation implements GenerationContext {
     this.epoch = inheritance.epoch;
     this.#settings = settings;
     this.#overseer = overseer;
+    this.#began = { startedAt: wallClockMs(), tookOver: giver !== undefined };
     this.#isGated = giver !== undefined || listeners.length > 0;
     const isShared = settings.sharesListeners === true;
     // What is made further down, or changes: as it is when it is asked for.
     const live = {
+      hasPredecessor: giver !== undefined,
       readiness: () => this.#readiness,
       predecessor: () => this.#predecessor,
       successor: () => this.#successor,
@@ -109,7 +111,6 @@ export class Generation implements GenerationContext {
     };
     this.#reports = new ListenerReports({
       isShared,
-      hasPredecessor: giver !== undefined,
       listeners: () => this.listeners,
       connections: () => this.connections,
       stickyRouter: () => this.stickyRouter,
@@ -124,7 +125,6 @@ export class Generation implements GenerationContext {
     this.#heldForService = new HeldForService({
       listeners: this.listeners,
       readyTimeoutMs: settings.readyTimeoutMs,
-      hasPredecessor: giver !== undefined,
       ...live,
     });
     const locks = overseer.isFolderOfService
@@ -342,7 +342,7 @@ export class Generation implements GenerationContext {
         describeGeneration(
           {
             number: this.number,
-            startedAt: this.#startedAt,
+            ...this.#began,
             context: this,
             predecessor: this.#predecessor,
             counter: this.#counter,

@@ -44,11 +44,14 @@ export class SupervisedService implements LocalService {
     const sum = (of: (one: GenerationStatus) => number | undefined, all = serving) =>
       Math.round(all.reduce((whole, one) => whole + (of(one) ?? 0), 0));
     const last = serving.reduce((most, { generation }) => Math.max(most, generation), 0);
-    const label = serving.find(({ generation }) => generation === last)?.entry ?? status.command;
+    const now = serving.find(({ generation }) => generation === last);
+    const label = now?.entry ?? status.command;
     const isMeasured = serving.some(({ measures }) => measures !== undefined);
     return {
       state: status.state,
       generation: last,
+      ...(now === undefined ? {} : { process: processOf(now) }),
+      ...didTakeOver(serving),
       isSettled: serving.length > 0 && !status.generations.some(({ state }) => UNSETTLED.has(state)),
       label,
       connections: sum(({ connections }) => connections, [...status.generations]),
@@ -108,4 +111,16 @@ export class SupervisedService implements LocalService {
     const step = { command: deploy, folder, timeoutMs: deployTimeout * 1000 };
     return runDeployStep(step, this.#folder.name, release, why);
   }
+}
+
+// One slot that was added took over from none.
+function didTakeOver(serving: readonly GenerationStatus[]): { tookOver?: boolean } {
+  if (serving.some(({ tookOver }) => tookOver === true)) return { tookOver: true };
+  const isKnown = serving.length > 0 && serving.every(({ tookOver }) => tookOver === false);
+  return isKnown ? { tookOver: false } : {};
+}
+
+// In a container each first process has the same number. Only one that says whether it took over says itself when it began.
+function processOf({ pid, startedAt, tookOver }: GenerationStatus): string {
+  return tookOver === undefined ? `${pid}` : `${pid} ${startedAt}`;
 }

@@ -240,7 +240,7 @@ export class Agent {
   async #beat(store: FleetStore): Promise<void> {
     const { service, identity } = this.#parts;
     const health: Health = await service.health().catch(() => SILENT);
-    const { isSettled, ...figures } = health;
+    const { isSettled, process: _, tookOver, ...figures } = health;
     await store.alive.put(this.#key, {
       protocol: FLEET_PROTOCOL,
       identity,

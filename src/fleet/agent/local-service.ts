@@ -30,6 +30,10 @@ export interface Health {
   readonly state: string;
   /** The generation that serves; 0 for none. */
   readonly generation: number;
+  /** Which process that is, as no later one is named; absent where nothing serves. */
+  readonly process?: string;
+  /** Whether it took over from one that served; absent where it does not say. */
+  readonly tookOver?: boolean;
   /** Whether no generation of it is starting, handing over or in probation. */
   readonly isSettled: boolean;
   readonly label?: string;

@@ -4,7 +4,7 @@
 import { asMoultError } from '../../errors.js';
 import type { ObeyedRecord, Order } from '../records.js';
 import { judge } from '../roll/obedience.js';
-import { type LocalService, type PastRestart, Unanswered } from './local-service.js';
+import { type Health, type LocalService, type PastRestart, Unanswered } from './local-service.js';
 
 /** How often to check whether a service that is busy has come to rest. */
 const LOOK_MS = 500;
@@ -76,8 +76,7 @@ export class OrderRunner {
     this.#parts.log.info(`fleet: told to ${action} by roll ${serial}, leader ${epoch}`);
     const fresh = { roll, serial, action, epoch, release } as const;
     if (action === 'restart') {
-      const { generation } = await this.#parts.service.health();
-      const before = { generation, release: this.#parts.release() };
+      const before = { ...servedBy(await this.#parts.service.health()), release: this.#parts.release() };
       await this.#keep({ ...fresh, before, outcome: 'running', times: 1 });
       return () => this.#inTurn(() => this.#replace());
     }
@@ -224,11 +223,15 @@ export class OrderRunner {
   async #whatTheRollMade(): Promise<'ours' | 'nothing' | 'another' | 'anew'> {
     const { service } = this.#parts;
     const { before = { generation: 0 }, made = Number.POSITIVE_INFINITY, madeAt } = this.#obeyed ?? {};
-    const { generation } = await service.health();
+    const health = await service.health();
+    const { generation } = health;
     const history = await service.history();
     // Who is started without what was there before counts from 1 on again: the numbers alone tell nothing.
     const isKnown = history.some((one) => one.generation === made && one.at === madeAt);
     if (madeAt !== undefined && !isKnown) return history.some(isGood) ? 'another' : 'anew';
+    if (this.#isStartedAnew(health, history)) return this.#hasChangedPaths() ? 'anew' : 'nothing';
+    if (this.#obeyed?.isAnew === true)
+      return history.some((one) => isGood(one) && one.generation > made) ? 'another' : 'anew';
     if (generation <= before.generation) return 'nothing';
     const since = history.filter((one) => one.generation > before.generation);
     const good = since.filter(isGood);
@@ -236,6 +239,22 @@ export class OrderRunner {
     if (good.at(-1)?.kind === 'rollback') return 'nothing';
     // A start after a crash has the release that was there; what the history lacks a supervisor was killed in.
     return good.length > 0 || !since.some((one) => one.generation === generation) ? 'ours' : 'nothing';
+  }
+
+  // Whether what serves was started where nothing served any more, and not by a restart, nor by the supervisor after a crash.
+  #isStartedAnew({ generation, process, tookOver }: Health, history: readonly PastRestart[]): boolean {
+    const { generation: last, process: lastProcess } = this.#obeyed?.before ?? { generation: 0 };
+    if (last === 0) return false;
+    const isIn = (number: number) => history.some((one) => one.generation === number);
+    if (generation < last) return !isIn(last);
+    if (generation > last) return tookOver === false && !isIn(generation);
+    return lastProcess !== undefined && process !== undefined && process !== lastProcess;
+  }
+
+  // Where the paths have not changed a start from them brings what was there before.
+  #hasChangedPaths(): boolean {
+    const { release = null, isDeployed, made } = this.#obeyed ?? {};
+    return release === null || isDeployed === true || made !== undefined;
   }
 
   // The agent before this one was killed in the middle of a restart, or its supervisor was.
@@ -251,24 +270,41 @@ export class OrderRunner {
   }
 
   async #conclude(): Promise<void> {
-    const { service, log } = this.#parts;
+    const { service } = this.#parts;
+    const health = await service.health();
+    const history = await service.history();
     const before = this.#obeyed?.before.generation ?? 0;
-    const { generation } = await service.health();
-    const since = (await service.history()).filter((one) => one.generation > before);
+    const since = history.filter((one) => one.generation > before);
     const ended = since.findLast(({ kind }) => kind === 'restart');
-    if (ended?.result === 'confirmed' || ended?.result === 'took over') {
+    const isAnew = this.#isStartedAnew(health, history);
+    const isOpen = ended === undefined || ended.result === 'took over';
+    if (ended?.result === 'confirmed' || (ended !== undefined && isOpen && !isAnew)) {
       const { generation: made, at } = ended;
       await this.#ended({ outcome: 'succeeded', made, ...(at === undefined ? {} : { madeAt: at }) });
-    } else if (ended !== undefined) {
+    } else if (ended !== undefined && !isOpen) {
       await this.#ended({
         outcome: 'failed',
         reason: cut(ended.message ?? `its restart was ${ended.result}`),
       });
-    } else if (generation > before && !since.some((one) => one.generation === generation)) {
-      await this.#ended({ outcome: 'succeeded', made: generation });
-    } else if ((this.#obeyed?.times ?? 1) < MOST_TIMES && this.#obeyed?.outcome === 'running') {
-      log.warn('fleet: the agent ended before the restart began; the restart begins now');
-      await this.#change({ times: (this.#obeyed.times ?? 1) + 1 });
+    } else if (isAnew) {
+      // What it has is no result: it was neither deployed for certain nor checked.
+      if (this.#obeyed !== undefined) {
+        const { release } = this.#obeyed.before;
+        await this.#change({ before: { ...servedBy(health), release }, isAnew: this.#hasChangedPaths() });
+      }
+      await this.#beginAgain('the service was stopped and started before its restart had ended');
+    } else if (health.generation > before && !since.some((one) => one.generation === health.generation)) {
+      await this.#ended({ outcome: 'succeeded', made: health.generation });
+    } else {
+      await this.#beginAgain('the agent ended before the restart began');
+    }
+  }
+
+  async #beginAgain(why: string): Promise<void> {
+    const { outcome, times = 1 } = this.#obeyed ?? {};
+    if (times < MOST_TIMES && outcome === 'running') {
+      this.#parts.log.warn(`fleet: ${why}; the restart begins now`);
+      await this.#change({ times: times + 1 });
       await this.#replace();
     } else {
       await this.#ended({
@@ -327,6 +363,10 @@ export class OrderRunner {
     this.#work = this.#work.then(work, work);
     return this.#work;
   }
+}
+
+function servedBy({ generation, process }: Health): { generation: number; process?: string } {
+  return process === undefined ? { generation } : { generation, process };
 }
 
 function isGood({ result }: PastRestart): boolean {

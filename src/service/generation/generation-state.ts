@@ -11,6 +11,7 @@ import type { GenerationState } from '../../protocol/messages.js';
 export interface DescribedGeneration {
   readonly number: number;
   readonly startedAt: number;
+  readonly tookOver: boolean;
   readonly context: GenerationContext;
   readonly predecessor: Predecessor;
   readonly counter: ResponseCounter;
@@ -19,7 +20,7 @@ export interface DescribedGeneration {
 
 /** How a generation does. @param measure whether it measures from now on, and tells what it has measured. */
 export async function describeGeneration(
-  { number, startedAt, context, predecessor, counter, measuring }: DescribedGeneration,
+  { number, startedAt, tookOver, context, predecessor, counter, measuring }: DescribedGeneration,
   measure: boolean,
 ): Promise<GenerationState> {
   const { listeners, connections, critical } = context;
@@ -33,6 +34,7 @@ export async function describeGeneration(
     state: predecessor.state,
     entry: process.argv[1] ?? '',
     startedAt,
+    tookOver,
     listeners: listeners.sockets().map((listener) => ({
       name: listener.identity.name,
       address: addressOf(listener),

@@ -15,6 +15,8 @@ class Service implements LocalService {
   hasDeploy = false;
   readonly calls: string[] = [];
   generation = 1;
+  process = 'first';
+  tookOver = false;
   past: PastRestart[] = [];
   /** What becomes of the next restart or rollback; the supervisor may end before it answers. */
   next: { readonly result: 'confirmed' | 'failed' | 'not begun'; readonly isAnswered: boolean }[] = [];
@@ -27,7 +29,8 @@ class Service implements LocalService {
   async health(): Promise<Health> {
     this.#look();
     const rest = { connections: 0, inFlight: 0, restarts: 0, crashes: 0 };
-    return { state: 'serving', generation: this.generation, isSettled: true, ...rest };
+    const { generation, process, tookOver } = this;
+    return { state: 'serving', generation, process, tookOver, isSettled: true, ...rest };
   }
 
   async history(): Promise<readonly PastRestart[]> {
@@ -48,9 +51,11 @@ class Service implements LocalService {
   }
 
   /** It is stopped, and started from what its paths hold: nothing is known of what was before. */
-  startAnew(): void {
-    this.generation = 1;
-    this.past = [];
+  startAnew(generation = 1): void {
+    this.generation = generation;
+    this.process = 'anew';
+    this.tookOver = false;
+    if (generation === 1) this.past = [];
   }
 
   #look(): void {
@@ -63,10 +68,14 @@ class Service implements LocalService {
     this.calls.push(kind);
     await this.gate;
     const { result, isAnswered } = this.next.shift() ?? { result: 'confirmed', isAnswered: true };
-    const generation = this.past.length + 2;
+    const generation = Math.max(this.generation, this.past.at(-1)?.generation ?? 0) + 1;
     this.#clock += 1;
     if (result !== 'not begun') this.past.push({ generation, kind, result, at: this.#clock });
-    if (result === 'confirmed') this.generation = generation;
+    if (result === 'confirmed') {
+      this.generation = generation;
+      this.process = `of ${generation}`;
+      this.tookOver = true;
+    }
     if (!isAnswered) throw new Unanswered('the supervisor ended');
     if (result !== 'confirmed') throw new Error(`the ${kind} failed`);
     return { generation };
@@ -195,6 +204,80 @@ describe('a host whose service was stopped and started since a roll', () => {
     await runner.obey(order('undo'));
     assert.equal(runner.obeyed?.outcome, 'not-taken-back');
     assert.match(runner.obeyed?.reason ?? '', /stopped and started since the roll/);
+    assert.deepEqual(service.calls, []);
+  });
+});
+
+describe('a host whose service was stopped and started while a roll restarted it', () => {
+  // The journal of its supervisor is lost with a reboot, and kept where only its processes were killed.
+  const lives = [1, 2];
+  const killedIn = (outcome: ObeyedRecord['outcome'], facts: Partial<ObeyedRecord> = {}): ObeyedRecord => ({
+    ...order('restart'),
+    release: '2',
+    before: { generation: 1, process: 'first', release: '1' },
+    outcome,
+    isDeployed: true,
+    ...facts,
+  });
+  const startedAs = (generation: number): Service => {
+    const service = new Service();
+    service.hasDeploy = true;
+    service.startAnew(generation);
+    return service;
+  };
+
+  it('deploys and restarts it, and goes back by the deploy step: the start was no result', async () => {
+    for (const generation of lives) {
+      const service = startedAs(generation);
+      const { runner } = runnerOf(service, killedIn('running'), '1');
+      await runner.resume();
+      assert.equal(runner.obeyed?.outcome, 'succeeded');
+      assert.deepEqual(service.calls.splice(0), ['restart 2', 'restart']);
+      await runner.obey({ ...order('undo'), release: '2' });
+      assert.equal(runner.obeyed?.outcome, 'taken-back');
+      assert.deepEqual(service.calls, ['undo 1', 'restart']);
+    }
+  });
+
+  it('takes a restart for open that was killed in its probation', async () => {
+    const service = startedAs(3);
+    service.past = [{ generation: 2, kind: 'restart', result: 'took over', at: 1 }];
+    const { runner } = runnerOf(service, killedIn('running'), '1');
+    await runner.resume();
+    assert.equal(runner.obeyed?.made, 4);
+    assert.deepEqual(service.calls, ['restart 2', 'restart']);
+  });
+
+  it('brings back what it had where it was told to, however far it was', async () => {
+    for (const generation of lives) {
+      for (const outcome of ['taking-back', 'failed'] as const) {
+        const service = startedAs(generation);
+        const { runner } = runnerOf(service, killedIn(outcome), '2');
+        if (outcome === 'failed') await runner.obey({ ...order('undo'), release: '2' });
+        else await runner.resume();
+        assert.equal(runner.obeyed?.outcome, 'taken-back');
+        assert.deepEqual(service.calls, ['undo 1', 'restart']);
+      }
+    }
+  });
+
+  it('goes back as ever where nothing had been deployed yet', async () => {
+    for (const generation of lives) {
+      const service = startedAs(generation);
+      const { runner } = runnerOf(service, killedIn('running', { isDeployed: false }), '1');
+      await runner.resume();
+      await runner.obey({ ...order('undo'), release: '2' });
+      assert.equal(runner.obeyed?.outcome, 'taken-back');
+      assert.deepEqual(service.calls, ['restart 2', 'restart', 'rollback', 'undo 1']);
+    }
+  });
+
+  it('takes what took over for the result, also where only its supervisor was killed before it wrote that', async () => {
+    const service = startedAs(2);
+    service.tookOver = true;
+    const { runner } = runnerOf(service, killedIn('running'), '1');
+    await runner.resume();
+    assert.equal(runner.obeyed?.outcome, 'succeeded');
     assert.deepEqual(service.calls, []);
   });
 });
