@@ -2,9 +2,9 @@
 //
 //   rolls     ten hosts under strict load: 20 rolls, a third of them broken in different ways: no broken release passes its
 //             canaries, nothing fails and nothing is lost
-//   kills     leaders' agents, the operator's command, servers, supervisors in the middle, all agents at once, and
-//             partitions, at times that a seed gives: every roll ends, no host is left on a release that nobody decided,
-//             no two leaders are obeyed
+//   kills     leaders' agents, the operator's command, servers, supervisors and whole hosts in the middle of their restart,
+//             all agents at once, and partitions, at times that a seed gives: every roll ends, no host is left on a release
+//             that nobody decided, no two leaders are obeyed
 //   thousand  1,000 agents without services in one process: messages and time of a roll, next to 250 and 500; --sizes 50,100,200
 //             on a smaller machine
 //   away      all servers away for a while: services unaffected, the memory of the agents flat, all join again
@@ -243,18 +243,32 @@ async function kills({ cluster, hosts }) {
   const pick = (all) => all[Math.floor(random() * all.length)];
   say(`seed ${seed}`);
   const failures = [];
+  const down = new Set();
   let isAsking = true;
-  let asked = 0;
+  let [asked, refused] = [0, 0];
   const asking = Promise.all(
     hosts.map(async (host) => {
       while (isAsking) {
         const answer = await host.answer().catch((error) => `failed: ${error.message}`);
-        if (/^(failed|status)/.test(answer)) failures.push(`${host.name}: ${answer}`);
-        else asked += 1;
+        if (!/^(failed|status)/.test(answer)) {
+          asked += 1;
+          if (host.isBack) down.delete(host);
+        } else if (down.has(host)) refused += 1;
+        else failures.push(`${host.name}: ${answer}`);
         await pause(20);
       }
     }),
   );
+  /** A host that has been told to restart by this roll, a moment ago. */
+  const restarting = async ({ serial, isOver }) => {
+    const told = () => hosts.filter(isToldBy(serial));
+    const before = 1 + Math.floor(random() * 3);
+    const delayMs = random() * 2500;
+    while (told().length < before && !isOver()) await pause(50);
+    const host = told().at(Math.floor(random() * before));
+    await pause(delayMs);
+    return host ?? pick(hosts);
+  };
   const faults = {
     "the leader's agent": async () => {
       const leader = leaderOf(hosts);
@@ -267,13 +281,22 @@ async function kills({ cluster, hosts }) {
       await pause(1000 + random() * 4000);
       await server.start();
     },
-    'a supervisor': async () => {
-      const host = pick(hosts);
+    'a supervisor': async (roll) => {
+      const host = await restarting(roll);
       const exited = new Promise((resolve) => host.child.once('exit', resolve));
       kill(host.child.pid);
       await exited;
       await pause(random() * 1000);
       await host.start();
+    },
+    'a whole host': async (roll) => {
+      const host = await restarting(roll);
+      host.isBack = false;
+      down.add(host);
+      await host.killAll();
+      await pause(random() * 1000);
+      await host.start();
+      host.isBack = true;
     },
     'all agents': async () => {
       for (const host of hosts) kill(host.agentPid());
@@ -297,6 +320,17 @@ async function kills({ cluster, hosts }) {
     },
   };
   const names = Object.keys(faults);
+  // From here on each host knows which release it has, and what it had before.
+  const { code } = await fleet(cluster.urls, [
+    'restart',
+    'api',
+    '--release',
+    '1',
+    '--watch-for',
+    '0',
+    '--json',
+  ]);
+  if (code !== 0) problems.push(`the first roll ended with ${code}`);
   for (let n = firstRoll; n < firstRoll + rollCount; n += 1) {
     const release = n % 4 === 3 ? 'throws' : `good-${n}`;
     const before = await Promise.all(hosts.map((host) => host.answer()));
@@ -310,11 +344,20 @@ async function kills({ cluster, hosts }) {
     });
     const [first, ...others] = [...names.slice(n % names.length), ...names.slice(0, n % names.length)];
     const chosen = [first, ...(random() < 0.5 ? [pick(others)] : [])];
-    const striking = chosen.map(async (name) => {
-      await pause(1000 + random() * 8000);
-      await faults[name]({ operator });
+    const serial = serialBefore + 1;
+    let hasExited = false;
+    const exited = running.then(() => {
+      hasExited = true;
     });
-    await Promise.all(striking);
+    const isOver = () => hasExited;
+    const striking = chosen.map(async (name) => {
+      const waitMs = random() * 8000;
+      // The roll is led then, or its operator has given up.
+      while (name !== "the operator's command" && !hosts.some(isToldBy(serial)) && !isOver()) await pause(50);
+      await pause(name === "the operator's command" ? 1000 + waitMs : waitMs);
+      await faults[name]({ operator, serial, isOver });
+    });
+    await Promise.all([...striking, exited]);
     const { stderr } = await running;
     const end = await until(`roll ${n + 1} has ended`, async () => {
       const roll = await rollNow(cluster);
@@ -341,7 +384,9 @@ async function kills({ cluster, hosts }) {
   }
   isAsking = false;
   await asking;
-  say(`load: ${asked} answered, ${failures.length} failed`);
+  say(
+    `load: ${asked} answered, ${refused} not, by hosts whose processes were all killed, ${failures.length} failed`,
+  );
   for (const one of failures.slice(0, 5)) problems.push(one);
   for (const host of hosts) {
     const told = host.obeyed();
@@ -353,6 +398,10 @@ async function kills({ cluster, hosts }) {
     const once = new Set(told.map(({ action, serial }) => `${action} ${serial}`));
     if (once.size < told.length) problems.push(`${host.name} obeyed twice: ${JSON.stringify(told)}`);
   }
+}
+
+function isToldBy(serial) {
+  return (host) => host.obeyed().some((one) => one.serial === serial);
 }
 
 /** Waits until each host runs what was decided for it. @returns what is wrong after a while. */

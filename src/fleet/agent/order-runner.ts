@@ -73,26 +73,30 @@ export class OrderRunner {
     // What an earlier roll has begun here comes to its own result first, though nobody waits for that any more.
     if (this.#obeyed !== undefined && this.#obeyed.serial !== order.serial) await this.#atWorkNoMore();
     const { roll, serial, action, epoch, release } = order;
-    this.#parts.log.info(`fleet: told to ${action} by roll ${serial}, leader ${epoch}`);
+    // Said when it is kept: an agent that is killed before that is told again.
+    const keep = async (obeyed: ObeyedRecord) => {
+      await this.#keep(obeyed);
+      this.#parts.log.info(`fleet: told to ${action} by roll ${serial}, leader ${epoch}`);
+    };
     const fresh = { roll, serial, action, epoch, release } as const;
     if (action === 'restart') {
       const before = { ...servedBy(await this.#parts.service.health()), release: this.#parts.release() };
-      await this.#keep({ ...fresh, before, outcome: 'running', times: 1 });
+      await keep({ ...fresh, before, outcome: 'running', times: 1 });
       return () => this.#inTurn(() => this.#replace());
     }
     const last = this.#obeyed?.serial === serial ? this.#obeyed : undefined;
     const neverBegan = last === undefined || last.outcome === 'left-alone';
     if (neverBegan) {
       const before = { generation: 0, release: this.#parts.release() };
-      await this.#keep({ ...fresh, before, outcome: action === 'undo' ? 'taken-back' : 'left-alone' });
+      await keep({ ...fresh, before, outcome: action === 'undo' ? 'taken-back' : 'left-alone' });
       return undefined;
     }
     // What has begun comes to its end, and is reported as ever.
     if (action === 'withdraw') {
-      await this.#keep({ ...last, action, epoch });
+      await keep({ ...last, action, epoch });
       return undefined;
     }
-    await this.#keep({ ...last, action, epoch, outcome: 'taking-back' });
+    await keep({ ...last, action, epoch, outcome: 'taking-back' });
     return async () => {
       await this.#restart?.canTakeBack;
       this.#takingBack = this.#takeBack();
