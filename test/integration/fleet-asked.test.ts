@@ -63,6 +63,38 @@ describe('what is asked of a roll that nobody leads', { skip: lacksServer(broker
   });
 });
 
+describe('what a fleet command is asked for that is not there', { skip: lacksServer(broker) }, () => {
+  tidy('is named, and a roll that has ended is shown and judged', async (later) => {
+    const { url } = await started(broker, later);
+    const store = await FleetStore.open(checked({ servers: url }, 'test', '/'));
+    later(() => store.close());
+    await store.main.put('host.a.api', { ...host, labels: { zone: 'z' } });
+    const none = await fleet(url, 'status', 'nosuch');
+    assert.equal(none.code, 1);
+    assert.match(none.stdout, /^no host of this fleet runs nosuch; moult fleet status lists the services\n$/);
+    for (const option of [['--by'], ['--canary', 'each:']]) {
+      const [word = '', before = ''] = option;
+      const wrong = await fleet(url, 'restart', 'api', '--plan', word, `${before}rack`);
+      assert.equal(wrong.code, 2);
+      const what = `${word}: expected a label that a host of api has, received rack; they have zone `;
+      assert.ok(wrong.stderr.includes(what), wrong.stderr);
+    }
+    const unnamed = await fleet('', 'status');
+    assert.match(unnamed.stderr, /expected --fleet nats:\/\/host:4222 or the variable MOULT_FLEET/);
+
+    const roll = rollOf([['a'], ['b']]);
+    for (const [phase, status] of [
+      ['done', 0],
+      ['undone', 1],
+    ] as const) {
+      await store.main.put('roll.api', { ...roll, phase });
+      const { code, stderr } = await fleet(url, 'watch', 'api');
+      assert.equal(code, status, stderr);
+      assert.doesNotMatch(stderr, /ClosedConnection|node_modules/);
+    }
+  });
+});
+
 const host = {
   protocol: 1,
   host: 'a',

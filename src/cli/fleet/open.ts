@@ -15,7 +15,7 @@ export function withFleet(command: Command): Command {
 
 /** @throws MOULT_BAD_OPTION where neither the option nor the variable is there. */
 export function settingsFrom(fleet: string | undefined): Promise<FleetSettings> {
-  if (fleet !== undefined) return fleetSettings(fleet);
+  if (fleet !== undefined && fleet !== '') return fleetSettings(fleet);
   const what = `expected --fleet nats://host:4222 or the variable ${FLEET_VARIABLE}, received neither`;
   throw new MoultError('MOULT_BAD_OPTION', what);
 }

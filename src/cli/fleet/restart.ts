@@ -153,6 +153,12 @@ function planned(name: string, members: readonly Member[], flags: Flags): Roll {
     const what = `--release needs a deploy step on each host ("deploy" in its fleet settings); missing on ${without.slice(0, 5).join(', ')}`;
     throw new MoultError('MOULT_BAD_OPTION', what);
   }
+  for (const [option, label] of labelsIn(flags)) {
+    if (usable.some(({ record }) => record?.labels[label] !== undefined)) continue;
+    const known = new Set(usable.flatMap(({ record }) => Object.keys(record?.labels ?? {})));
+    const what = `${option}: expected a label that a host of ${name} has, received ${label}; they have ${[...known].sort().join(', ') || 'none'}`;
+    throw new MoultError('MOULT_BAD_OPTION', what);
+  }
   const candidates = usable.map((one) => ({
     host: one.host,
     labels: one.record?.labels ?? {},
@@ -198,6 +204,12 @@ function planned(name: string, members: readonly Member[], flags: Flags): Roll {
     },
     asked: null,
   };
+}
+
+function labelsIn({ by, canary }: Flags): [string, string][] {
+  const each: [string, string][] =
+    typeof canary === 'object' && 'each' in canary ? [['--canary', canary.each]] : [];
+  return by === undefined ? each : [['--by', by], ...each];
 }
 
 async function isWanted({ yes, json }: Flags): Promise<boolean> {

@@ -15,7 +15,7 @@ interface Flags {
   readonly watch?: true;
 }
 
-/** The command `moult fleet status`: hosts and what they run. Exit status: 1 where a host is silent. */
+/** The command `moult fleet status`: hosts and what they run. Exit status: 1 where a host is silent, or none runs the service. */
 export function statusCommand(): Command {
   return withFleet(new Command('status'))
     .description('show the hosts of the fleet, what they run, and who lags behind')
@@ -36,7 +36,7 @@ export function statusCommand(): Command {
             if (times === 1) throw error;
             tell(`${messageOf(error)}; retrying`);
           });
-          if (fleet !== undefined) show(fleet, flags);
+          if (fleet !== undefined) show(fleet, name, flags);
           if (flags.watch !== true) return;
           await pause(WATCH_MS);
         }
@@ -46,13 +46,16 @@ export function statusCommand(): Command {
     });
 }
 
-function show(fleet: FleetNow, { json, watch }: Flags): void {
+function show(fleet: FleetNow, name: string | undefined, { json, watch }: Flags): void {
+  const isMissing = name !== undefined && fleet.services.length === 0;
   if (json === true) printJson(jsonOf(fleet));
   else {
     if (watch === true) clearScreen();
-    print(statusText(fleet, screenOf(process.stdout).columns));
+    if (isMissing) print(`no host of this fleet runs ${name}; moult fleet status lists the services`);
+    else print(statusText(fleet, screenOf(process.stdout).columns));
   }
-  process.exitCode = fleet.services.every(({ members }) => members.every(isHeard)) ? 0 : 1;
+  const isWell = !isMissing && fleet.services.every(({ members }) => members.every(isHeard));
+  process.exitCode = isWell ? 0 : 1;
 }
 
 function messageOf(error: unknown): string {

@@ -139,10 +139,13 @@ async function once(
         );
       }, 1000).unref();
       store.connection.closed().finally(() => clearInterval(leaderless));
-      store.main.watch(rollKey(name), hear, { heartbeatMs: LEADING_HEARTBEAT_MS }).then(async () => {
+      // A roll that has ended already is told of at once: the connection may be closed before this has looked.
+      const look = async () => {
+        await store.main.watch(rollKey(name), hear, { heartbeatMs: LEADING_HEARTBEAT_MS });
         if (from.revision === 0 && (await store.main.get(rollKey(name))) === undefined && !isThere)
           reject(new MoultError('MOULT_NOT_RUNNING', `there is no roll of ${name} in this fleet`));
-      }, reject);
+      };
+      look().catch(reject);
     });
   } finally {
     await store.close();
