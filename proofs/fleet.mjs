@@ -70,15 +70,16 @@ if (!values.built) {
 }
 const { startLoad } = await import('../dist/verify/load.js');
 
-const problems = [];
+let problems = 0;
 for (const part of values.part) {
   if (part === 'thousand')
-    await withCluster(async (cluster) => problems.push(...(await thousand(cluster, say, sizes))));
+    await withCluster(async (cluster) => {
+      for (const one of await thousand(cluster, say, sizes)) wrong(one);
+    });
   else await withHosts(part === 'rolls' ? rolls : part === 'kills' ? kills : away);
 }
-for (const problem of problems) say(`NOT AS PROMISED: ${problem}`);
-if (problems.length === 0) say('all as promised');
-process.exitCode = problems.length === 0 ? 0 : 1;
+say(problems === 0 ? 'all as promised' : `${problems} not as promised`);
+process.exitCode = problems === 0 ? 0 : 1;
 
 async function withCluster(work) {
   const folder = await mkdtemp(path.join(os.tmpdir(), 'moult-fleet-'));
@@ -177,10 +178,9 @@ async function rolls({ cluster, hosts }) {
     const answers = await Promise.all(hosts.map((host) => host.answer()));
     if (!isBroken && code === 0) now = release;
     if (isBroken === (code === 0))
-      problems.push(`roll ${n + 1} of ${release} ended with ${code}: ${stderr}${stdout}`);
-    if (isBroken && told > 2) problems.push(`roll ${n + 1} of ${release} got to ${told} hosts`);
-    if (answers.some((one) => one !== now))
-      problems.push(`after roll ${n + 1} of ${release}: ${answers.join(' ')}`);
+      wrong(`roll ${n + 1} of ${release} ended with ${code}: ${stderr}${stdout}`);
+    if (isBroken && told > 2) wrong(`roll ${n + 1} of ${release} got to ${told} hosts`);
+    if (answers.some((one) => one !== now)) wrong(`after roll ${n + 1} of ${release}: ${answers.join(' ')}`);
     const error = stderr === '' ? lastError(stdout) : stderr.split('\n')[0];
     say(
       `roll ${n + 1} ${release.padEnd(14)} ${seconds(beganMs)}, ${told} hosts told${isBroken ? `; ${error}` : ''}`,
@@ -218,10 +218,10 @@ async function rolls({ cluster, hosts }) {
   say(`of these by processes that were broken on purpose, as each wrote itself: ${counted}`);
   for (const [what, { times, processes }] of Object.entries(explained))
     say(`  ${what}: ${times}, by ${[...processes].map((one) => `process ${one}`).join(', ')}`);
-  for (const one of strange.slice(0, 5)) problems.push(`a request failed: ${JSON.stringify(one)}`);
+  for (const one of strange.slice(0, 5)) wrong(`a request failed: ${JSON.stringify(one)}`);
   if (counted + strange.length < failed + lost)
-    problems.push(`${failed + lost} failures, and the list of them has ${counted + strange.length}`);
-  if (duplicated > 0) problems.push(`${duplicated} answers came twice`);
+    wrong(`${failed + lost} failures, and the list of them has ${counted + strange.length}`);
+  if (duplicated > 0) wrong(`${duplicated} answers came twice`);
 }
 
 /** Which process gave an answer that failed, or had a connection when it ended, as it wrote itself; undefined if none did. */
@@ -330,7 +330,7 @@ async function kills({ cluster, hosts }) {
     '0',
     '--json',
   ]);
-  if (code !== 0) problems.push(`the first roll ended with ${code}`);
+  if (code !== 0) wrong(`the first roll ended with ${code}`);
   for (let n = firstRoll; n < firstRoll + rollCount; n += 1) {
     const release = n % 4 === 3 ? 'throws' : `good-${n}`;
     const before = await Promise.all(hosts.map((host) => host.answer()));
@@ -362,21 +362,18 @@ async function kills({ cluster, hosts }) {
     const end = await until(`roll ${n + 1} has ended`, async () => {
       const roll = await rollNow(cluster);
       return ['done', 'undone', 'stopped'].includes(roll?.phase) && roll.asked === null && roll;
-    }).catch(
-      (error) => problems.push(`${error.message}: ${JSON.stringify(error.last)} ${stderr}`) && undefined,
-    );
+    }).catch((error) => wrong(`${error.message} ${stderr}`));
     if (end === undefined) break;
     await allJoined(cluster, hosts);
     if (end.serial === serialBefore) {
       const after = await Promise.all(hosts.map((host) => host.answer()));
-      if (after.join() !== before.join())
-        problems.push(`roll ${n + 1} never began: ${after}, before ${before}`);
+      if (after.join() !== before.join()) wrong(`roll ${n + 1} never began: ${after}, before ${before}`);
       say(`roll ${n + 1} ${release}: its operator was killed before it began`);
       continue;
     }
     // Who was silent learns what was decided, and does it.
-    const wrong = await settled(cluster, hosts, end, before, release);
-    if (wrong !== undefined) problems.push(`roll ${n + 1} of ${release} (${chosen}): ${wrong}`);
+    const left = await settled(cluster, hosts, end, before, release);
+    if (left !== undefined) wrong(`roll ${n + 1} of ${release} (${chosen}): ${left}`);
     const states = Object.entries(end.hosts).map(([host, { state }]) => `${host} ${state}`);
     say(
       `roll ${n + 1} ${release.padEnd(8)} ${seconds(beganMs)}: ${chosen.join(', ')}: ${end.phase}, epoch ${end.epoch}${end.reason ? `: ${end.reason.slice(0, 90)}` : ''}; ${states.join(', ')}`,
@@ -387,16 +384,16 @@ async function kills({ cluster, hosts }) {
   say(
     `load: ${asked} answered, ${refused} not, by hosts whose processes were all killed, ${failures.length} failed`,
   );
-  for (const one of failures.slice(0, 5)) problems.push(one);
+  for (const one of failures.slice(0, 5)) wrong(one);
   for (const host of hosts) {
     const told = host.obeyed();
     const isBack = told.some(({ serial, epoch }, at) => {
       const last = told[at - 1];
       return last !== undefined && (serial < last.serial || epoch < last.epoch);
     });
-    if (isBack) problems.push(`${host.name} obeyed an older leader: ${JSON.stringify(told)}`);
+    if (isBack) wrong(`${host.name} obeyed an older leader: ${JSON.stringify(told)}`);
     const once = new Set(told.map(({ action, serial }) => `${action} ${serial}`));
-    if (once.size < told.length) problems.push(`${host.name} obeyed twice: ${JSON.stringify(told)}`);
+    if (once.size < told.length) wrong(`${host.name} obeyed twice: ${JSON.stringify(told)}`);
   }
 }
 
@@ -466,10 +463,10 @@ async function away({ cluster, hosts }) {
   isAsking = false;
   await asking;
   say(`load: ${asked} answered, ${failed} failed`);
-  if (failed > 0) problems.push(`${failed} requests failed while the servers were away`);
-  if (hosts.some((host, at) => host.agentPid() !== pids[at])) problems.push('an agent was started again');
+  if (failed > 0) wrong(`${failed} requests failed while the servers were away`);
+  if (hosts.some((host, at) => host.agentPid() !== pids[at])) wrong('an agent was started again');
   const most = Math.max(...after.map((one, at) => one - before[at]));
-  if (most > 20 * 2 ** 20) problems.push(`an agent has grown by ${mib(most)} MiB`);
+  if (most > 20 * 2 ** 20) wrong(`an agent has grown by ${mib(most)} MiB`);
 }
 
 async function rollNow({ urls }) {
@@ -484,7 +481,7 @@ function oneLeaderEach(hosts) {
   );
   const twice = epochs.filter((one, at) => epochs.indexOf(one) < at);
   say(`${epochs.length} times an agent began to lead, ${twice.length} of them with the epoch of another`);
-  if (twice.length > 0) problems.push(`two leaders had the epochs ${twice.join(', ')}`);
+  if (twice.length > 0) wrong(`two leaders had the epochs ${twice.join(', ')}`);
 }
 
 function leaderOf(hosts) {
@@ -535,6 +532,12 @@ function randomOf(start) {
     t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
     return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
   };
+}
+
+/** Said at once: whoever stops a run knows what was wrong until then. */
+function wrong(text) {
+  problems += 1;
+  say(`NOT AS PROMISED: ${text}`);
 }
 
 function say(text) {

@@ -79,21 +79,26 @@ export async function thousand(cluster, say, sizes) {
         await pause(1000);
       }
       say(`${size} hosts have joined after ${((performance.now() - joiningMs) / 1000).toFixed(1)} s`);
+      // Without a roll, too, each agent says how it is, and hears that its watches live.
+      const idleSince = [await messages(cluster), performance.now()];
+      await pause(10_000);
       const before = await messages(cluster);
       const beganMs = performance.now();
+      const idle = (before - idleSince[0]) / ((beganMs - idleSince[1]) / 1000);
       const { code, stdout, stderr } = await fleet(
         [path],
         ['restart', 'api', '--watch-for', '2s', '--wave', '10%'],
       );
       const s = (performance.now() - beganMs) / 1000;
-      const sent = (await messages(cluster)) - before;
+      const all = (await messages(cluster)) - before;
+      const sent = Math.round(all - idle * s);
       if (code !== 0) problems.push(`the roll of ${size} ended with ${code}: ${stderr}${stdout.slice(-500)}`);
       const lines = stdout.split('\n').length;
       const { stdout: status } = await fleet([path], ['status']);
       const statusLines = status.split('\n').length;
       costs.push({ size, s, sent });
       say(
-        `  roll: ${s.toFixed(1)} s, ${sent} messages, ${(sent / size).toFixed(0)} a host; ${lines} lines told, ${statusLines} of status`,
+        `  roll: ${s.toFixed(1)} s, ${all} messages, ${sent} more than without a roll: ${(sent / size).toFixed(0)} a host, ${(sent / size / s).toFixed(1)} a second; ${lines} lines told, ${statusLines} of status`,
       );
       if (lines > 60 || statusLines > 60)
         problems.push(`${lines} lines of a roll, ${statusLines} of a status`);
