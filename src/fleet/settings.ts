@@ -93,7 +93,12 @@ export function checked(value: unknown, where: string, folder: string): FleetSet
   const parsed = v.safeParse(fleetSchema, value);
   if (!parsed.success) {
     const [issue] = parsed.issues;
-    const what = `${where}: ${v.getDotPath(issue) ?? 'the whole'}: ${issue.message.slice(0, 200)}`;
+    const path = v.getDotPath(issue) ?? 'the whole';
+    const known = Object.keys(fleetSchema.entries).join(', ');
+    const what =
+      issue.expected === 'never' && !path.includes('.')
+        ? `${where}: expected one of ${known}, received "${path}"`
+        : `${where}: ${path}: ${issue.message.slice(0, 200)}`;
     throw new MoultError('MOULT_BAD_OPTION', what);
   }
   const { servers, host = ownName(), ...rest } = parsed.output;

@@ -79,6 +79,17 @@ describe('what a fleet command is asked for that is not there', { skip: lacksSer
       const what = `${word}: expected a label that a host of api has, received rack; they have zone `;
       assert.ok(wrong.stderr.includes(what), wrong.stderr);
     }
+    // One that is silent counts, and then none may restart.
+    await store.main.put('host.b.api', { ...host, host: 'b', identity: 'b' });
+    await store.alive.put('host.a.api', { protocol: 1, identity: 'a', state: 'serving', ...FIGURES });
+    const silent = await fleet(url, 'restart', 'api', '--plan');
+    assert.equal(silent.code, 2, silent.stdout);
+    assert.match(
+      silent.stderr,
+      /expected more than the 1 host of 2 that are silent \(b\), received 1: no other host/,
+    );
+    const enough = await fleet(url, 'restart', 'api', '--plan', '--max-unavailable', '2');
+    assert.equal(enough.code, 0, enough.stderr);
     const unnamed = await fleet('', 'status');
     assert.match(unnamed.stderr, /expected --fleet nats:\/\/host:4222 or the variable MOULT_FLEET/);
 
@@ -94,6 +105,8 @@ describe('what a fleet command is asked for that is not there', { skip: lacksSer
     }
   });
 });
+
+const FIGURES = { generation: 1, connections: 0, inFlight: 0, restarts: 0, crashes: 0 };
 
 const host = {
   protocol: 1,

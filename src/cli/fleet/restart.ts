@@ -11,6 +11,7 @@ import type { Roll } from '../../fleet/roll/roll.js';
 import { type FoundRoll, isHeard, type Member, membersOf, nextMarks, rollOf } from '../../fleet/roster.js';
 import { rollKey } from '../../fleet/store/keys.js';
 import type { FleetStore } from '../../fleet/store/store.js';
+import { plural } from '../../terminal/plural.js';
 import { print, printJson } from '../../terminal/print.js';
 import { screenOf } from '../../terminal/screen.js';
 import { oneOf, share, timeOption } from '../options/option-types.js';
@@ -173,8 +174,10 @@ function planned(name: string, members: readonly Member[], flags: Flags): Roll {
     throw new MoultError('MOULT_BAD_OPTION', `--canary matches no host of ${name} that is online`);
   const maxUnavailable = amountOf(flags.maxUnavailable ?? flags.wave, usable.length);
   const silent = candidates.filter(({ isHeard }) => !isHeard).map(({ host }) => host);
-  if (silent.length > maxUnavailable) {
-    const what = `${silent.length} of ${usable.length} hosts are silent (${silent.slice(0, 5).join(', ')}), and at most ${maxUnavailable} may be unavailable (--max-unavailable); moult fleet forget HOST removes one that will not return`;
+  // Each counts as unavailable, and so does one that restarts.
+  if (silent.length >= maxUnavailable) {
+    const names = `${silent.slice(0, 5).join(', ')}${silent.length > 5 ? ', …' : ''}`;
+    const what = `--max-unavailable: expected more than the ${plural(silent.length, 'host')} of ${usable.length} that are silent (${names}), received ${maxUnavailable}: no other host could restart; moult fleet forget HOST removes one that will not return`;
     throw new MoultError('MOULT_BAD_OPTION', what);
   }
   return {

@@ -168,7 +168,8 @@ function tooManyUnknown(roll: Roll): string {
   const names = Object.entries(roll.hosts).filter(([, one]) => isUnavailable(one));
   const shown = names.slice(0, 5).map(([host]) => host);
   const list = `${shown.join(', ')}${names.length > shown.length ? ', …' : ''}`;
-  return `${names.length} hosts are silent (${list}), and at most ${roll.terms.maxUnavailable} may be unavailable`;
+  const silent = names.length === 1 ? '1 host is' : `${names.length} hosts are`;
+  return `${silent} silent (${list}), and at most ${roll.terms.maxUnavailable} may be silent or restart`;
 }
 
 function unavailable(roll: Roll): number {
