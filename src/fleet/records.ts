@@ -52,6 +52,8 @@ export const obeyedSchema = v.object({
   release: v.nullable(releaseSchema),
   /** The generation that the restart brought. */
   made: v.optional(count),
+  /** The generation that served when it began to go back: one that took over since is what it went back to. */
+  wentFrom: v.optional(count),
   /** When its history says that was, to know it by. */
   madeAt: v.optional(v.pipe(v.number(), v.finite())),
   /** Whether the deploy step has run. */

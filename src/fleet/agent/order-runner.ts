@@ -5,6 +5,7 @@ import { asMoultError } from '../../errors.js';
 import type { ObeyedRecord, Order } from '../records.js';
 import { judge } from '../roll/obedience.js';
 import { type Health, type LocalService, type PastRestart, Unanswered } from './local-service.js';
+import { hasChangedPaths, isStartedAnew, whatServes } from './what-serves.js';
 
 /** How often to check whether a service that is busy has come to rest. */
 const LOOK_MS = 500;
@@ -162,7 +163,8 @@ export class OrderRunner {
     const { service, log } = this.#parts;
     try {
       await this.#atRestOrInProbation();
-      const how = await this.#whatTheRollMade();
+      const health = await service.health();
+      const how = whatServes(this.#obeyed, health, await service.history());
       if (how === 'another')
         throw new Error(
           'it was restarted by another command since the roll: what serves is not from this roll',
@@ -170,6 +172,7 @@ export class OrderRunner {
       const { release } = this.#obeyed?.before ?? { release: null };
       const isDeployable = this.#obeyed?.isDeployed === true && release !== null;
       let isDone = false;
+      if (how !== 'nothing') await this.#change({ wentFrom: health.generation });
       if (how === 'ours') isDone = await this.#goBack(isDeployable ? release : null);
       if (how === 'anew') isDone = await this.#bringBack(isDeployable ? release : null);
       await this.#restart?.over;
@@ -223,44 +226,6 @@ export class OrderRunner {
     return (await this.#parts.service.history()).filter(({ kind }) => kind === 'restart');
   }
 
-  // The generation that serves now: that of the roll, what was there before, a third, or one that was started without any of them.
-  async #whatTheRollMade(): Promise<'ours' | 'nothing' | 'another' | 'anew'> {
-    const { service } = this.#parts;
-    const { before = { generation: 0 }, made = Number.POSITIVE_INFINITY, madeAt } = this.#obeyed ?? {};
-    const health = await service.health();
-    const { generation } = health;
-    const history = await service.history();
-    // Who is started without what was there before counts from 1 on again: the numbers alone tell nothing.
-    const isKnown = history.some((one) => one.generation === made && one.at === madeAt);
-    if (madeAt !== undefined && !isKnown) return history.some(isGood) ? 'another' : 'anew';
-    if (this.#isStartedAnew(health, history)) return this.#hasChangedPaths() ? 'anew' : 'nothing';
-    if (this.#obeyed?.isAnew === true)
-      return history.some((one) => isGood(one) && one.generation > made) ? 'another' : 'anew';
-    if (generation <= before.generation) return 'nothing';
-    const since = history.filter((one) => one.generation > before.generation);
-    const good = since.filter(isGood);
-    if (good.some((one) => one.kind === 'restart' && one.generation > made)) return 'another';
-    if (good.at(-1)?.kind === 'rollback') return 'nothing';
-    // A start after a crash has the release that was there; what the history lacks a supervisor was killed in.
-    return good.length > 0 || !since.some((one) => one.generation === generation) ? 'ours' : 'nothing';
-  }
-
-  // Whether what serves was started where nothing served any more, and not by a restart, nor by the supervisor after a crash.
-  #isStartedAnew({ generation, process, tookOver }: Health, history: readonly PastRestart[]): boolean {
-    const { generation: last, process: lastProcess } = this.#obeyed?.before ?? { generation: 0 };
-    if (last === 0) return false;
-    const isIn = (number: number) => history.some((one) => one.generation === number);
-    if (generation < last) return !isIn(last);
-    if (generation > last) return tookOver === false && !isIn(generation);
-    return lastProcess !== undefined && process !== undefined && process !== lastProcess;
-  }
-
-  // Where the paths have not changed a start from them brings what was there before.
-  #hasChangedPaths(): boolean {
-    const { release = null, isDeployed, made } = this.#obeyed ?? {};
-    return release === null || isDeployed === true || made !== undefined;
-  }
-
   // The agent before this one was killed in the middle of a restart, or its supervisor was.
   async #findOut(): Promise<void> {
     for (;;) {
@@ -280,7 +245,7 @@ export class OrderRunner {
     const before = this.#obeyed?.before.generation ?? 0;
     const since = history.filter((one) => one.generation > before);
     const ended = since.findLast(({ kind }) => kind === 'restart');
-    const isAnew = this.#isStartedAnew(health, history);
+    const isAnew = isStartedAnew(this.#obeyed, health, history);
     const isOpen = ended === undefined || ended.result === 'took over';
     if (ended?.result === 'confirmed' || (ended !== undefined && isOpen && !isAnew)) {
       const { generation: made, at } = ended;
@@ -294,7 +259,10 @@ export class OrderRunner {
       // What it has is no result: it was neither deployed for certain nor checked.
       if (this.#obeyed !== undefined) {
         const { release } = this.#obeyed.before;
-        await this.#change({ before: { ...servedBy(health), release }, isAnew: this.#hasChangedPaths() });
+        await this.#change({
+          before: { ...servedBy(health), release },
+          isAnew: hasChangedPaths(this.#obeyed),
+        });
       }
       await this.#beginAgain('the service was stopped and started before its restart had ended');
     } else if (health.generation > before && !since.some((one) => one.generation === health.generation)) {
@@ -371,10 +339,6 @@ export class OrderRunner {
 
 function servedBy({ generation, process }: Health): { generation: number; process?: string } {
   return process === undefined ? { generation } : { generation, process };
-}
-
-function isGood({ result }: PastRestart): boolean {
-  return result === 'confirmed' || result === 'took over';
 }
 
 function reasonOf(error: unknown): string {
