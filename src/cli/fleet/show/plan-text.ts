@@ -32,7 +32,7 @@ export function planText(roll: Roll, members: readonly Member[], columns: number
   }
   const silent = Object.entries(hosts).filter(([, { state }]) => state === 'absent');
   if (silent.length > 0)
-    lines.push(...row('silent', silent.map(([host]) => host).join(', '), columns, paint.yellow));
+    lines.push(...row('silent', someOf(silent.map(([host]) => host)), columns, paint.yellow));
   if (hasCanaries && waves.length > 1 && terms.watchForMs > 0) {
     const limits = `fail with ${(terms.maxErrorRate * 100).toFixed(0)}% more 5xx or ${terms.maxSlowdown} times as slow as the rest`;
     lines.push(...row('watched', `canaries, for ${showMs(terms.watchForMs)}; they ${limits}`, columns));
@@ -49,12 +49,15 @@ export function planText(roll: Roll, members: readonly Member[], columns: number
 /** A few names, how many more there are, and their zones where they have some. */
 function namesText(wave: readonly string[], members: readonly Member[]): string {
   const zoneOf = (host: string) => members.find((one) => one.host === host)?.record?.labels.zone;
-  const shown = wave.slice(0, SHOWN_HOSTS).map((host) => {
+  return someOf(wave, (host) => {
     const zone = zoneOf(host);
     return zone === undefined ? host : `${host} (${zone})`;
   });
-  const more = wave.length - shown.length;
-  return shown.join(', ') + (more > 0 ? ` and ${more} more` : '');
+}
+
+function someOf(hosts: readonly string[], name: (host: string) => string = (host) => host): string {
+  const more = hosts.length - SHOWN_HOSTS;
+  return hosts.slice(0, SHOWN_HOSTS).map(name).join(', ') + (more > 0 ? ` and ${more} more` : '');
 }
 
 function row(title: string, text: string, columns: number, colour = paint.dim): string[] {

@@ -1,10 +1,11 @@
 import type { Roll } from '../../../fleet/roll/roll.js';
 import { hasEnded } from '../../../fleet/roll/roll-phases.js';
 import { isHeard, type Member } from '../../../fleet/roster.js';
-import { paint } from '../../../terminal/paint.js';
+import { paint, unpainted } from '../../../terminal/paint.js';
 import { plural } from '../../../terminal/plural.js';
-import { type Row, table } from '../../../terminal/table.js';
+import { indented, type Row, table } from '../../../terminal/table.js';
 import { visibleLine } from '../../../terminal/visible.js';
+import { widthOf } from '../../../terminal/width.js';
 import type { FleetNow } from './fleet-now.js';
 
 /** From so many hosts on only those are shown that are not as they should be, and no more than so many. */
@@ -26,9 +27,10 @@ function serviceText(
 ): string {
   const silent = members.filter((one) => !isHeard(one)).length;
   const heard = silent === 0 ? '' : `, ${paint.yellow(`${silent} silent`)}`;
-  const lines = [
-    `${paint.bold(visibleLine(service))}: ${plural(members.length, 'host')}${heard}${rollText(roll)}`,
-  ];
+  const title = `${paint.bold(visibleLine(service))}: ${plural(members.length, 'host')}${heard}`;
+  const about = rollText(roll);
+  const fits = widthOf(unpainted(title + about)) <= columns;
+  const lines = fits ? [title + about] : [title, ...indented(about.slice(2), columns)];
   if (trouble !== undefined)
     lines.push(paint.yellow(`  the record of its roll cannot be used: ${visibleLine(trouble)}`));
   lines.push(...versionsText(members));

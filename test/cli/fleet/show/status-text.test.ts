@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { fleetView } from '#moult/cli/fleet/show/fleet-view.js';
+import { planText } from '#moult/cli/fleet/show/plan-text.js';
 import { statusText } from '#moult/cli/fleet/show/status-text.js';
 import type { Roll } from '#moult/fleet/roll/roll.js';
 import type { Member } from '#moult/fleet/roster.js';
@@ -16,6 +17,10 @@ function member(host: string, version = '0.1.0', isHeard = true): Member {
     record: { protocol: 1, host, service: 'api', ...record },
     alive: isHeard ? { protocol: 1, identity: host, state: 'serving', ...alive } : undefined,
   };
+}
+
+function absent(names: readonly string[]): Roll['hosts'] {
+  return Object.fromEntries(names.map((host) => [host, { state: 'absent' }] as const));
 }
 
 function text(members: readonly Member[], roll?: Roll): string {
@@ -42,12 +47,15 @@ describe('the status of a fleet', () => {
     const shown = text(members, now);
     assert.match(
       shown,
-      /^api: 1000 hosts, 1 silent, roll 1 is rolling \(2 of 3 waves; 400 confirmed, 500 running, 100 waiting\)/,
+      /^api: 1000 hosts, 1 silent\n {2}roll 1 is rolling \(2 of 3 waves; 400 confirmed, 500 running, 100 waiting\)\n/,
     );
     assert.match(shown, /web-0003 .*silent/);
     assert.doesNotMatch(shown, /web-0004/, 'it is confirmed');
     assert.match(shown, /960 other hosts \(--json lists all\)/);
     assert.ok(shown.split('\n').length < 100, shown);
+    const plan = unpainted(planText({ ...now, hosts: absent(names) }, members, 80));
+    assert.match(plan, /silent +web-0000, .* and 992 more/s);
+    for (const line of [...shown.split('\n'), ...plan.split('\n')]) assert.ok(line.length <= 80, line);
     const view = fleetView({
       name: 'moult',
       services: [{ service: 'api', members, roll: now, trouble: undefined }],
