@@ -78,7 +78,7 @@ describe('a value of a bucket', () => {
     assert.equal(settings.creds, '/srv/x.creds');
     assert.equal(parseConfig({ fleet: 'nats://a:1' }).fleet, 'nats://a:1');
     assert.throws(() => parseConfig({ fleet: ['nats://a:1'] }));
-    await assert.rejects(fleetSettings('{"servers":"nats://a:1","zone":"b"}', '/srv'), /fleet: zone/);
+    await assert.rejects(fleetSettings('{"servers":"nats://a:1","zone":"b"}', '/srv'), /received "zone"/);
     await assert.rejects(fleetSettings('{"servers":', '/srv'), /--fleet: expected JSON/);
   });
 
