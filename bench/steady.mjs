@@ -71,7 +71,8 @@ async function measureBlock(load, block, rounds, found, memory) {
   const stops = /** @type {(() => Promise<void>)[]} */ ([]);
   try {
     const plain = async () => {
-      const started = await startListening([program('service.mjs')], {});
+      // In a session of its own, as the one under moult is: Linux shares out the processors by sessions (sched_autogroup).
+      const started = await startListening([program('service.mjs')], {}, ['setsid']);
       stops.push(() => stopChild(started.child, 'SIGTERM'));
       return { port: started.port, pids: [started.pid] };
     };
