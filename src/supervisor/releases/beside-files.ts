@@ -85,17 +85,20 @@ export function mayHoldBeside(folder: string): boolean {
 }
 
 /**
- * Those of these files that were changed or removed, but not after a time: what has been written since is the service's own.
+ * Those of these files that were changed or removed.
  * @param before as they were.
- * @param sinceMs in milliseconds since 1970.
+ * @param untilMs in milliseconds since 1970: what was changed later is not counted.
  */
-export async function changedBeside(before: BesideFiles, sinceMs: number): Promise<string[]> {
+export async function changedAmong(
+  before: ReadonlyMap<string, string>,
+  untilMs = Number.POSITIVE_INFINITY,
+): Promise<string[]> {
   const changed = await Promise.all(
     [...before].map(async ([path, facts]) => {
       try {
         const now = await stat(path);
         // The time of the change itself: what copies files may give them the times that they had elsewhere.
-        return factsOf(now) !== facts && now.ctimeMs <= sinceMs ? [path] : [];
+        return factsOf(now) !== facts && now.ctimeMs <= untilMs ? [path] : [];
       } catch (error) {
         return isShortage(error) ? [] : [path];
       }

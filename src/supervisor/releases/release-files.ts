@@ -5,7 +5,7 @@ import { dirname, join, resolve } from 'node:path';
 import { wallClockMs } from '../../os/clock.js';
 import { reserve } from '../../os/descriptors/descriptor-reserve.js';
 import { isShortage } from '../../os/descriptors/shortage.js';
-import { type BesideFiles, changedBeside, factsOf, isBesideFile, mayHoldBeside } from './beside-files.js';
+import { type BesideFiles, changedAmong, factsOf, isBesideFile, mayHoldBeside } from './beside-files.js';
 import { isCodeFile } from './code-files.js';
 import { isOfTheSystem } from './pinned-paths.js';
 
@@ -28,6 +28,9 @@ const MANIFESTS = [
 const MAX_HASHED_BYTES = 8 * 1024 * 1024;
 /** How many files of a release are looked at, those nearest to its folder first. */
 const MAX_FILES = 20_000;
+/** How many of them may be of packages that were installed there: which one is replaced shows in those nearest to the folder. */
+const MAX_INSTALLED_FILES = 2000;
+const INSTALLED = 'node_modules';
 /** How many files beside code are noted, those nearest to its folder first. */
 const MAX_BESIDE = 2000;
 /** How many links out of its folder are followed. */
@@ -96,9 +99,7 @@ export async function changes(release: NotedRelease): Promise<string[]> {
   const changed = changedFiles(release);
   const before = (await folders.get(release))?.code;
   if (changed.length > 0 || before === undefined) return changed;
-  const now = (await filesIn(folderOf(release)))?.code;
-  if (now === undefined) return changed;
-  return [...before.keys()].filter((path) => before.get(path) !== now.get(path));
+  return changedAmong(before);
 }
 
 /**
@@ -115,7 +116,7 @@ export async function changesBeside(
   if (before === undefined || later === undefined || later === release) return [];
   const folder = folderOf(release);
   if (folder !== folderOf(later)) return [];
-  return (await changedBeside(before.beside, lastStarts.get(folder) ?? 0)).slice(0, MAX_CHANGED);
+  return (await changedAmong(before.beside, lastStarts.get(folder) ?? 0)).slice(0, MAX_CHANGED);
 }
 
 /** All that of a release whose process serves again is not on disk as it was when that started: the first of it. */
@@ -204,7 +205,7 @@ async function filesIn(root: string): Promise<FolderFiles | undefined> {
   const code = new Map<string, string>();
   const beside = new Map<string, string>();
   const seen = new Set<string>();
-  let [left, leftBeside] = [MAX_FILES, MAX_BESIDE];
+  let [left, leftInstalled, leftBeside] = [MAX_FILES, MAX_INSTALLED_FILES, MAX_BESIDE];
   const note = async (to: Map<string, string>, folder: string, names: readonly Dirent[]) => {
     await Promise.all(
       names.map(async ({ name }) => {
@@ -214,27 +215,30 @@ async function filesIn(root: string): Promise<FolderFiles | undefined> {
       }),
     );
   };
-  for (let level = [{ folder: root, isOwn: true }]; level.length > 0 && left > 0; ) {
+  for (let level = [{ folder: root, isOwn: true, isInstalled: false }]; level.length > 0; ) {
     const next: typeof level = [];
-    for (const { folder, isOwn } of level) {
-      if (left <= 0) break;
+    for (const { folder, isOwn, isInstalled } of level) {
+      if (left <= 0 || (isInstalled && leftInstalled <= 0)) continue;
       const entries = await readdir(folder, { withFileTypes: true }).catch((error) =>
         isShortage(error) ? undefined : [],
       );
       if (entries === undefined) return undefined;
       const files = entries.filter((one) => one.isFile());
-      const ofCode = files.filter(({ name }) => isCodeFile(name)).slice(0, left);
+      const most = isInstalled ? Math.min(left, leftInstalled) : left;
+      const ofCode = files.filter(({ name }) => isCodeFile(name)).slice(0, most);
       const others = isOwn ? files.filter(({ name }) => isBesideFile(name)).slice(0, leftBeside) : [];
       left -= ofCode.length;
+      if (isInstalled) leftInstalled -= ofCode.length;
       leftBeside -= others.length;
       await note(code, folder, ofCode);
       await note(beside, folder, others);
       for (const one of entries) {
         const path = join(folder, one.name);
         if (PASSED_OVER.has(one.name)) continue;
-        if (one.isDirectory()) next.push({ folder: path, isOwn: isOwn && mayHoldBeside(one.name) });
+        const below = { folder: path, isInstalled: isInstalled || one.name === INSTALLED };
+        if (one.isDirectory()) next.push({ ...below, isOwn: isOwn && mayHoldBeside(one.name) });
         else if (one.isSymbolicLink() && (await leadsOut(path, root, seen)))
-          next.push({ folder: path, isOwn: false });
+          next.push({ folder: path, isOwn: false, isInstalled: false });
       }
     }
     level = next;
