@@ -10,7 +10,7 @@ import { modelRuns } from '../../support/model-runs.js';
 import { sequenceOf } from '../../support/sequence.js';
 import { RollWorld, rollOf } from './roll-world.js';
 
-const RUNS = modelRuns('MODEL_RUNS', 200);
+const RUNS = modelRuns('MODEL_RUNS', 400);
 
 const event = (host: string, what: Report, reason?: string): Happened => ({
   type: 'host',
