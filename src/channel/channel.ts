@@ -261,7 +261,11 @@ export class Channel {
     if (this.#isBroken) return;
     this.#isBroken = true;
     setImmediate(() => {
-      if (!this.#isClosed) this.#readRest();
+      try {
+        if (!this.#isClosed) this.#readRest();
+      } catch {
+        // What cannot be read is not known, as if it had not come.
+      }
       this.#close(reason);
     });
   }

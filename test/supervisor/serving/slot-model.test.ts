@@ -221,6 +221,7 @@ class World {
       held,
       kept: { isOn: false, asItWas: async (one: Release) => one, learn: () => {} },
       look: { at: async () => ({ looked: 1, lookMs: 0 }), anew: async () => {}, whenIdle: async () => ({}) },
+      unseen: { lookNow: async () => {}, leftBehind: () => [], guard: () => {} },
       manager,
       journal: { write: () => {}, read: () => [] },
       log,
