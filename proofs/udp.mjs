@@ -53,7 +53,7 @@ async function proveAll() {
   // What the integration tests use, too.
   const { DatagramStream } = await import('../build/test/integration/datagram-stream.js');
   const { Supervised, fixture } = await import('../build/test/integration/supervised.js');
-  const { freeDatagramPort } = await import('../build/test/listeners/two-generations.js');
+  const { freeDatagramPort } = await import('../build/test/support/free-ports.js');
   say(`${rate} datagrams a second from ${flows} flows`);
   const table = tableOf(COLUMNS);
   table.head();
