@@ -219,8 +219,8 @@ function wouldLeave(left: readonly UnseenListener[], { number }: GenerationProce
   const names = left.map(({ address }) => address);
   const who = left.map(({ address, pid, command }) => `${address} (process ${pid}: ${command})`).join(', ');
   const what =
-    `expected the new release to listen wherever generation ${number} does; it does not on ${who}. moult does not see that listener, and ` +
-    'cannot hand it over: after the restart nobody would answer there. Open it in the main process or in the primary of ' +
+    `expected the new release to listen wherever generation ${number} does, but nothing of it listens on ${who}. moult cannot hand that listener ` +
+    'over: after the restart nobody would answer there. Open it in the main process or in the primary of ' +
     'node:cluster, or stop it first; --allow-fewer-listeners restarts without it';
   const details = { generation: number, problems: names };
   return new MoultError('MOULT_NOT_REACHED', what, { stage: 'check', serving: 'predecessor', details });

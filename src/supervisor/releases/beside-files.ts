@@ -8,67 +8,17 @@ import { isShortage } from '../../os/descriptors/shortage.js';
  * (docs/decisions/0091-a-rollback-tells-which-files-stay-changed.md).
  */
 
-const EXTENSIONS = new Set([
-  ...[
-    '.json',
-    '.json5',
-    '.jsonc',
-    '.yaml',
-    '.yml',
-    '.toml',
-    '.ini',
-    '.conf',
-    '.cfg',
-    '.properties',
-    '.env',
-    '.xml',
-  ],
-  ...[
-    '.ejs',
-    '.hbs',
-    '.handlebars',
-    '.pug',
-    '.jade',
-    '.njk',
-    '.mustache',
-    '.liquid',
-    '.eta',
-    '.mjml',
-    '.html',
-    '.css',
-  ],
-  ...[
-    '.graphql',
-    '.gql',
-    '.proto',
-    '.prisma',
-    '.sql',
-    '.vue',
-    '.svelte',
-    '.astro',
-    '.md',
-    '.mdx',
-    '.ftl',
-    '.po',
-  ],
-]);
+const EXTENSIONS = new Set(
+  `.json .json5 .jsonc .yaml .yml .toml .ini .conf .cfg .properties .env .xml .ejs .hbs .handlebars
+   .pug .jade .njk .mustache .liquid .eta .mjml .html .css .graphql .gql .proto .prisma .sql .vue
+   .svelte .astro .md .mdx .ftl .po`.split(/\s+/),
+);
+
 /** Where services write, and tools. Folders whose name begins with a dot are passed over, too. */
-const OF_DATA = new Set([
-  ...[
-    'node_modules',
-    'data',
-    'db',
-    'database',
-    'storage',
-    'uploads',
-    'downloads',
-    'backups',
-    'sessions',
-    'var',
-    'run',
-  ],
-  ...['cache', 'log', 'logs', 'tmp', 'temp', 'coverage'],
-]);
+const OF_DATA = new Set(
+  `node_modules data db database storage uploads downloads backups sessions var run cache log logs
+   tmp temp coverage`.split(/\s+/),
+);
 
 /** What tells a change of such a file. */
 export type BesideFiles = ReadonlyMap<string, string>;

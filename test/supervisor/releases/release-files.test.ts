@@ -6,8 +6,9 @@ import { changes, noteFolder, releaseFiles } from '#moult/supervisor/releases/re
 import { temporaryFolder } from '../../support/temporary-folder.js';
 import { tidy } from '../../support/tidy.js';
 
-/** More than are looked at among installed packages. */
-const MANY = 2100;
+/** So many files of installed packages are noted. */
+const NOTED = 2000;
+const MANY = NOTED + 100;
 
 describe('what is noted of a release', () => {
   tidy('is its own code, and of many installed packages the files nearest to it', async (later) => {
@@ -29,5 +30,7 @@ describe('what is noted of a release', () => {
     assert.deepEqual(await changes(release), []);
     const changed = [write('node_modules/z/index.js', '22'), write('src/a/b/c/d/own.js', '22')];
     assert.deepEqual(await changes(release), changed.sort());
+    for (let n = 0; n < MANY; n += 1) write(`node_modules/a/lib/deep/${n}.js`, '22');
+    assert.equal((await changes(release)).filter((path) => path.includes('/node_modules/')).length, NOTED);
   });
 });
