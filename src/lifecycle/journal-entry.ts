@@ -13,6 +13,7 @@ export interface JournalEntry {
     | 'confirmed'
     | 'undone'
     | 'listened'
+    | 'unseen'
     | 'kept'
     | 'drained'
     | 'exited'

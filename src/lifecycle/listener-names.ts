@@ -18,3 +18,11 @@ export function namesOf(names: readonly string[]): string {
   const more = names.length > MAX_NAMES_SHOWN ? ` and ${names.length - MAX_NAMES_SHOWN} more` : '';
   return names.slice(0, MAX_NAMES_SHOWN).join(', ') + more;
 }
+
+/** On what processes of a release listened that moult does not see. */
+export interface UnseenNote {
+  /** The generation that did, last. */
+  readonly generation: number;
+  /** Such as `127.0.0.1:9000`, `udp:127.0.0.1:9000` or `unix:/run/app.sock`. */
+  readonly addresses: readonly string[];
+}

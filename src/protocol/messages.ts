@@ -723,7 +723,10 @@ export const schemas = {
     /** Go on where slots that end have what no other slot takes. */
     dropState: v.optional(v.boolean()),
   }),
-  rollback: v.object({}),
+  rollback: v.object({
+    /** A release that is started again may listen on less than it did before (default: it may not). */
+    allowFewerListeners: v.optional(v.boolean()),
+  }),
   upgrade: v.object({}),
   history: v.object({}),
   stop: v.object({}),

@@ -20,7 +20,7 @@ export interface Operated {
   readonly lastFailure: JournalEntry | undefined;
   history(): Record<string, unknown>[];
   restart(request: RestartRequest & Partial<RollRequest>, watch: Watcher): Promise<object>;
-  rollback(watch: Watcher): Promise<object>;
+  rollback(watch: Watcher, allowFewerListeners?: boolean): Promise<object>;
   scale(slots: number, dropState?: boolean): Promise<object>;
   stop(): Promise<void>;
   /** Opens the output file anew. */
@@ -57,7 +57,9 @@ export function serveOperator(channel: Channel, supervisor: Operated): void {
   });
   channel.on('history', () => answer(Promise.resolve({ restarts: supervisor.history() })));
   channel.on('stop', () => answer(supervisor.stop().then(() => ({}))));
-  channel.on('rollback', () => answer(supervisor.rollback(watch)));
+  channel.on('rollback', ({ allowFewerListeners }) =>
+    answer(supervisor.rollback(watch, allowFewerListeners)),
+  );
   channel.on('upgrade', () => {
     // What goes wrong after the answer is told as an event; where all goes well the channel closes with the program.
     const failed = (error: MoultError) =>

@@ -146,14 +146,15 @@ export class Supervisor {
 
   /**
    * Gives the service back to the release before: within probation at once, later by starting it again.
+   * @param allowFewerListeners whether one that is started again may listen on less than it did before.
    * @returns the generation that serves.
    * @throws MOULT_NOTHING_TO_ROLL_BACK, or any code of a handover.
    */
-  async rollback(watch: Watcher = () => {}): Promise<RolledBack> {
+  async rollback(watch: Watcher = () => {}, allowFewerListeners = false): Promise<RolledBack> {
     this.#parts.upgrade.assertNone();
     if (this.#parts.hasSlots) {
       this.#parts.shutdown.assertNotBegun();
-      return this.#parts.rollingRestart.rollback(watch);
+      return this.#parts.rollingRestart.rollback(watch, allowFewerListeners);
     }
     const { probation, generations, releases } = this.#parts.first;
     const later = probation.successor?.release;
@@ -175,7 +176,7 @@ export class Supervisor {
     }
     const request = {
       ifBusy: 'wait',
-      allowFewerListeners: true,
+      allowFewerListeners,
       untilConfirmed: false,
       whenQuiet: null,
       isRollback: true,

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import dgram from 'node:dgram';
 import { once } from 'node:events';
-import { readdirSync, readlinkSync } from 'node:fs';
+import { readdirSync, readlinkSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
+import net from 'node:net';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import { unseenListeners } from '#moult/supervisor/reachability/unseen-listeners.js';
@@ -98,6 +99,17 @@ async function whoAnswers(place: Place): Promise<string> {
 
 async function isUp(place: Place): Promise<void> {
   await until(`${place} answers`, () => whoAnswers(place).catch(() => undefined));
+}
+
+/** Waits until somebody accepts there; the program there need not answer. */
+async function isAccepted(port: number): Promise<void> {
+  await until(`${port} is accepted`, async () => {
+    const client = net.connect(port, '127.0.0.1');
+    return once(client, 'connect').then(
+      () => client.destroy(),
+      () => undefined,
+    );
+  });
 }
 
 async function whoReceives(port: number): Promise<string> {
@@ -482,6 +494,114 @@ describe('what moult does not see in the tree of a service', () => {
       }
     });
   });
+
+  // A program that opens the port when it is free, or where asked does not.
+  const helped = async (
+    options: readonly string[],
+    use: (it: {
+      service: Supervised;
+      port: number;
+      helper: (does: 'shares' | 'opens' | 'nothing') => void;
+      second: () => Promise<void>;
+    }) => Promise<void>,
+  ) =>
+    withFolder(async (folder) => {
+      await writeFile(path.join(folder, 'server.cjs'), SERVER);
+      const helps = path.join(folder, 'helps');
+      const helper = (does: string) => writeFileSync(helps, does);
+      await writeFile(
+        path.join(folder, 'helper.py'),
+        `import os, socket, sys, time
+does = open('helps').read()
+if does != 'nothing':
+    s = socket.socket()
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if does == 'shares': s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    s.bind(('127.0.0.1', int(sys.argv[1])))
+    s.listen()
+parent = os.getppid()
+while os.getppid() == parent: time.sleep(0.05)
+`,
+      );
+      const [a = 0, port = 0] = await freePorts(2);
+      helper('shares');
+      // Each a release of its own, which it is for the next supervisor, too.
+      const link = path.join(folder, 'current.cjs');
+      const release = async (name: string) => {
+        const starts = `require('child_process').spawn('python3', ['helper.py', '${port}'], { stdio: 'ignore' });`;
+        await writeFile(path.join(folder, `${name}.cjs`), `${starts}require('./server.cjs');`);
+        rmSync(link, { force: true });
+        symlinkSync(`${name}.cjs`, link);
+      };
+      await release('first');
+      const command = ['current.cjs', String(a)];
+      const service = await Supervised.start({
+        command,
+        cwd: folder,
+        runOptions: [...runOptions, ...options],
+      });
+      try {
+        await service.logs(/does not see/);
+        await use({ service, port, helper, second: () => release('second') });
+      } finally {
+        await service.kill();
+        for (const one of processesIn(folder)) process.kill(one, 'SIGKILL');
+      }
+    });
+
+  it('fails a rollback whose release does not listen there again, also after an upgrade, unless that is allowed', () =>
+    helped([], async ({ service, port, helper, second }) => {
+      await second();
+      await service.restart('--wait=confirmed');
+      helper('nothing');
+      for (const isUpgraded of [false, true]) {
+        if (isUpgraded) await service.moult('upgrade', service.name);
+        const { pid } = await service.current();
+        const { code, stdout, stderr } = await service.moult('rollback', service.name);
+        assert.equal(code, 1, stdout);
+        assert.match(stderr, new RegExp(`127\\.0\\.0\\.1:${port}[^]*MOULT_NOT_REACHED`));
+        assert.match(stderr, /moult rollback --allow-fewer-listeners/);
+        assert.equal(await service.alone(), pid);
+      }
+      const { code, stdout } = await service.moult('rollback', '--allow-fewer-listeners', service.name);
+      assert.equal(code, 0);
+      assert.match(stdout, /✓ the release before was started again/);
+    }));
+
+  it('lets a rollback go where its release listens there again, or never did', () =>
+    helped([], async ({ service, port, helper }) => {
+      helper('nothing');
+      await service.restart('--wait=confirmed', '--allow-fewer-listeners');
+      await service.alone();
+      helper('opens');
+      const { code, stderr } = await service.moult('rollback', service.name);
+      assert.equal(code, 0, stderr);
+      await isAccepted(port);
+      await service.logs(/generation 3 took over/);
+    }));
+
+  it('fails a restart of a service that runs alone, and the one before serves again', () =>
+    helped(['--changeover', 'exclusive'], async ({ service, port, helper }) => {
+      helper('nothing');
+      const restarted = service.moult('restart', service.name);
+      await service.logs(/generation 2/);
+      helper('opens');
+      const { code, stderr } = await restarted;
+      assert.equal(code, 1, stderr);
+      assert.match(stderr, new RegExp(`127\\.0\\.0\\.1:${port}[^]*MOULT_NOT_REACHED`));
+      await isAccepted(port);
+    }));
+
+  it('is named in the log where it is missing after a crash', () =>
+    helped([], async ({ service, port, helper }) => {
+      helper('nothing');
+      process.kill((await service.current()).pid, 'SIGKILL');
+      await service.logs(
+        new RegExp(
+          `generation 2 does not listen on 127\\.0\\.0\\.1:${port}, where generation 1 of the same release did`,
+        ),
+      );
+    }));
 
   it('keeps no restart where a process stays when its service ends', async () => {
     await withFolder(async (folder) => {

@@ -181,7 +181,7 @@ const right: Record<string, Fields> = {
   },
   'handed-back': { hearsResumed: true },
   resumed: {},
-  rollback: {},
+  rollback: { allowFewerListeners: true },
   upgrade: {},
   history: {},
   serving: { epoch: 1, said: false },
@@ -245,7 +245,7 @@ const right: Record<string, Fields> = {
 };
 
 const OPTIONAL =
-  /(^|\.)(error\.(serving|stage|retry|remedy|details)|ticketKeys|sessionIdContext|meetsPipelining|unhandled|movers|mover|passesBy|asks|without|late|goesOn|isWhole|failed|returned|fresh|sharesListeners|surge|onFailure|measure|measures|tookOver)$|^state\.state\.draining(\.connections)?$|cut\.\d+\.kind$|items\.\d+\.fed$|items\.\d+\.version$|^hand-back\.(state|tasks|saysResumed)$|^handed-back\.hearsResumed$|^retire\.(keepOpen|heirs)$|^stopping\.unready$|^hello\.(shares|generation|node|entry|rejoin)$|^homes\.cookie$|^(result|expecting)\.error$|^result\.value$|^takes\.(threads|tasks)$|^broadcast-join\.(kept|alone)$|^leave\.drainSpreadMs$|^left\.thread$|^looking\.accepted$/;
+  /(^|\.)(error\.(serving|stage|retry|remedy|details)|ticketKeys|sessionIdContext|meetsPipelining|unhandled|movers|mover|passesBy|asks|without|late|goesOn|isWhole|failed|returned|fresh|sharesListeners|surge|onFailure|measure|measures|tookOver)$|^state\.state\.draining(\.connections)?$|cut\.\d+\.kind$|items\.\d+\.fed$|items\.\d+\.version$|^hand-back\.(state|tasks|saysResumed)$|^handed-back\.hearsResumed$|^retire\.(keepOpen|heirs)$|^stopping\.unready$|^hello\.(shares|generation|node|entry|rejoin)$|^homes\.cookie$|^(result|expecting)\.error$|^result\.value$|^takes\.(threads|tasks)$|^broadcast-join\.(kept|alone)$|^leave\.drainSpreadMs$|^left\.thread$|^looking\.accepted$|^rollback\.allowFewerListeners$/;
 /** Fields whose inside is the business of whoever reads them. */
 const OPEN = /(^|\.)(details|facts|address|event\.event|result\.value)$/;
 /** Fields that may be null: there is none. */

@@ -14,28 +14,39 @@ export function rollbackCommand(): Command {
   return new Command('rollback')
     .description('return to the previous release')
     .argument('[name]', 'the service (default: the only one that runs)')
+    .option(
+      '--allow-fewer-listeners',
+      'succeed although a release that is started again listens on less than it did before',
+    )
     .option('--json', 'print events and the result as lines of JSON')
-    .action(async (name: string | undefined, flags: { readonly json?: true }) => {
-      const folder = await findService(name);
-      const show = showFor(flags.json === true, folder.name);
-      try {
-        const value = await ask(folder, { type: 'rollback' }, (event) =>
-          show.stage(event as unknown as StageEvent),
-        );
-        show.failed();
-        const how =
-          value.how === 'resumed' ? 'the predecessor serves again' : 'the release before was started again';
-        const changed = Array.isArray(value.changedFiles) ? value.changedFiles.map(String) : [];
-        const whole = `${how} (generation ${visibleLine(String(value.generation))})`;
-        if (flags.json === true) printJson({ type: 'result', ok: true, ...value });
-        else if (changed.length === 0) print(`${paint.green('✓')} ${whole}`);
-        else
-          print([`${paint.yellow('!')} ${whole}, but not all of it:`, ...changedLines(changed)].join('\n'));
-      } catch (error) {
-        show.failed();
-        throw error;
-      }
-    });
+    .action(
+      async (
+        name: string | undefined,
+        flags: { readonly json?: true; readonly allowFewerListeners?: true },
+      ) => {
+        const folder = await findService(name);
+        const show = showFor(flags.json === true, folder.name);
+        try {
+          const request = {
+            type: 'rollback',
+            ...(flags.allowFewerListeners && { allowFewerListeners: true }),
+          } as const;
+          const value = await ask(folder, request, (event) => show.stage(event as unknown as StageEvent));
+          show.failed();
+          const how =
+            value.how === 'resumed' ? 'the predecessor serves again' : 'the release before was started again';
+          const changed = Array.isArray(value.changedFiles) ? value.changedFiles.map(String) : [];
+          const whole = `${how} (generation ${visibleLine(String(value.generation))})`;
+          if (flags.json === true) printJson({ type: 'result', ok: true, ...value });
+          else if (changed.length === 0) print(`${paint.green('✓')} ${whole}`);
+          else
+            print([`${paint.yellow('!')} ${whole}, but not all of it:`, ...changedLines(changed)].join('\n'));
+        } catch (error) {
+          show.failed();
+          throw error;
+        }
+      },
+    );
 }
 
 /** Files of the release that stay as another one has them. */

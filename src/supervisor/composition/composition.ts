@@ -19,7 +19,7 @@ import type { Outputs } from '../process/process-tree.js';
 import { ServiceFilesFinder } from '../process/service-files.js';
 import { ListenSockets } from '../programs/listen-sockets.js';
 import { OutsideLook } from '../reachability/outside-look.js';
-import { UnseenWatch } from '../reachability/unseen-listeners.js';
+import { UnseenWatch } from '../reachability/unseen-watch.js';
 import { KeptReleases } from '../releases/kept-releases.js';
 import { resolveRelease } from '../releases/release.js';
 import { runCheck } from '../restart/health-check.js';
@@ -158,6 +158,10 @@ export function compose(
   // The slots.
   const unseen = new UnseenWatch({
     generations: () => slots.generations(),
+    placeOf: (generation) => {
+      const slot = slots.of(generation.number);
+      return slot?.generations.current === generation ? slot : undefined;
+    },
     held,
     folder: folder.path,
     log,

@@ -6,6 +6,8 @@ const MAX_RESTARTS = 200;
 const MAX_CONFIRMED = 10;
 /** What of a generation must be known after a kill. */
 const OF_A_GENERATION = new Set(['start', 'serving', 'confirmed', 'exited', 'stopping', 'kept']);
+/** On what its release listens: the last word of each generation stays, for a rollback. */
+const OF_A_RELEASE = new Set(['listened', 'unseen']);
 /** What tells of past restarts. */
 const OF_A_RESTART = new Set(['restart', 'revived', 'undone', 'drained', 'confirmed', 'exited']);
 
@@ -21,6 +23,7 @@ export function retained(entries: readonly JournalEntry[]): JournalEntry[] {
       .slice(-MAX_RESTARTS),
   );
   const lastSaid = new Map(entries.map((entry, i) => [saidAnew(entry), i]));
+  const lastOf = new Map(entries.map(({ event, generation }, i) => [`${event} ${generation}`, i]));
   const highest = (of: 'generation' | 'epoch') =>
     entries.reduce((best, entry, i) => ((entry[of] ?? 0) >= (entries[best]?.[of] ?? 0) ? i : best), 0);
   const counts = new Set([highest('generation'), highest('epoch')]);
@@ -29,6 +32,9 @@ export function retained(entries: readonly JournalEntry[]): JournalEntry[] {
       counts.has(i) ||
       (saidAnew(entry) !== undefined && lastSaid.get(saidAnew(entry)) === i) ||
       (OF_A_GENERATION.has(entry.event) && wanted.has(entry.generation)) ||
+      (OF_A_RELEASE.has(entry.event) &&
+        wanted.has(entry.generation) &&
+        lastOf.get(`${entry.event} ${entry.generation}`) === i) ||
       (OF_A_RESTART.has(entry.event) && lastRestarts.has(entry.generation)),
   );
 }

@@ -1,4 +1,5 @@
 import type { JournalEntry } from '../../lifecycle/journal-entry.js';
+import type { UnseenNote } from '../../lifecycle/listener-names.js';
 import type { Release } from '../releases/release.js';
 
 /** A generation that was started and, as far as the journal knows, has not ended. */
@@ -28,6 +29,8 @@ export function livingGenerations(entries: readonly JournalEntry[]): {
   proved: LeftBehind['startedFrom'][];
   /** On what releases listened when they served last. */
   listened: Map<LeftBehind['startedFrom'], string[]>;
+  /** On what processes of releases listened, unseen by moult, and which generation did last. */
+  unseen: Map<LeftBehind['startedFrom'], UnseenNote>;
   /** Where there are copies of releases. */
   kept: Map<LeftBehind['startedFrom'], string>;
 } {
@@ -38,6 +41,7 @@ export function livingGenerations(entries: readonly JournalEntry[]): {
   const releases = new Map<number, LeftBehind['startedFrom']>();
   const proved: LeftBehind['startedFrom'][] = [];
   const listened = new Map<LeftBehind['startedFrom'], string[]>();
+  const unseen = new Map<LeftBehind['startedFrom'], UnseenNote>();
   const kept = new Map<LeftBehind['startedFrom'], string>();
   for (const entry of entries) {
     const { generation = 0 } = entry;
@@ -70,9 +74,11 @@ export function livingGenerations(entries: readonly JournalEntry[]): {
     const release = releases.get(generation);
     if (entry.event === 'listened' && release !== undefined && Array.isArray(entry.listeners))
       listened.set(release, entry.listeners.map(String));
+    if (entry.event === 'unseen' && release !== undefined && Array.isArray(entry.addresses))
+      unseen.set(release, { generation, addresses: entry.addresses.map(String) });
     if (entry.event === 'kept' && release !== undefined && typeof entry.copy === 'string')
       kept.set(release, entry.copy);
     if (entry.event === 'exited' && process !== undefined) living.delete(process);
   }
-  return { lastNumber, epoch, living: [...living.values()], proved, listened, kept };
+  return { lastNumber, epoch, living: [...living.values()], proved, listened, unseen, kept };
 }

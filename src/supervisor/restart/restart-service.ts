@@ -12,7 +12,7 @@ import type { SupervisorOptions } from '../options.js';
 import type { GenerationProcess } from '../process/generation-process.js';
 import type { Generations } from '../process/generations.js';
 import type { OutsideLook } from '../reachability/outside-look.js';
-import type { UnseenWatch } from '../reachability/unseen-listeners.js';
+import type { UnseenWatch } from '../reachability/unseen-watch.js';
 import type { KeptReleases } from '../releases/kept-releases.js';
 import type { Release } from '../releases/release.js';
 import { changesBeside } from '../releases/release-files.js';
@@ -59,6 +59,9 @@ interface Asked {
   readonly release: Release | undefined;
 }
 
+/** Has a successor checked for what moult does not see of it. */
+type Guard = (successor: GenerationProcess) => void;
+
 /** Is told what happens in restarts. */
 export type Watcher = (event: StageEvent) => void;
 
@@ -71,7 +74,7 @@ export interface RestartServiceParts {
   readonly crashRecovery: CrashRecovery;
   readonly held: HeldListeners;
   readonly look: OutsideLook;
-  readonly unseen: Pick<UnseenWatch, 'lookNow' | 'leftBehind' | 'guard'>;
+  readonly unseen: Pick<UnseenWatch, 'lookNow' | 'leftBehind' | 'guard' | 'guardNoted' | 'assertNoneLeft'>;
   readonly settings: Pick<ServiceSettings, 'renew'>;
   readonly options: SupervisorOptions;
   readonly journal: Journal;
@@ -215,7 +218,7 @@ export class RestartService {
   }
 
   async #replace(asked: Asked): Promise<RestartSummary> {
-    const { generations, releases, kept, held, unseen, options, log } = this.#parts;
+    const { generations, releases, kept, held, options, log } = this.#parts;
     await admit(asked, options, {
       draining: () => this.#draining(),
       inFlight: async () => {
@@ -237,16 +240,17 @@ export class RestartService {
       asked.isRollback && release === wanted && !kept.has(release)
         ? await changesBeside(release, current?.release)
         : [];
-    const mayLeave = await this.#mayLeave(asked);
+    const guard = await this.#guardOf(asked, release);
     // One that crashed meanwhile may be on its way again.
     if (generations.starting() !== undefined) await this.#others.startOver(asked.force);
     const predecessor = generations.current;
     // One that has served before is to have what it had then, whatever the one between listens on.
-    const expects = releases.listenersOf(release);
-    const given = generations.settings(asked.allowFewerListeners && expects === undefined, { expects });
-    const settings = { ...given, checked: given.checked || mayLeave };
+    const expects = asked.isRollback && asked.allowFewerListeners ? undefined : releases.listenersOf(release);
+    const isUnknown = expects === undefined && (asked.isRollback || asked.allowFewerListeners);
+    const given = generations.settings(isUnknown, { expects });
+    const settings = { ...given, checked: given.checked || guard !== undefined };
     if (options.changeover === 'exclusive' && predecessor !== undefined)
-      return this.#changeOver(release, settings, predecessor);
+      return this.#changeOver(release, settings, predecessor, guard);
     assertPasses(predecessor, held.size);
     const { number, isForced } = await expectSuccessor(this.#parts, predecessor, settings, asked.force);
     // Undone while it answered: it may have told already that it calls the next one off.
@@ -264,17 +268,24 @@ export class RestartService {
     if (options.slots === null) held.paths?.guard();
     const successor = this.#start(release, settings, predecessor, number);
     successor.isForced = isForced;
-    if (mayLeave) unseen.guard(successor);
+    guard?.(successor);
     return this.#handOver(successor, predecessor, settings);
   }
 
-  // A predecessor waits for a check only where it is told that there is one.
-  async #mayLeave({ allowFewerListeners }: Asked): Promise<boolean> {
-    const { unseen, generations, options } = this.#parts;
+  // What moult does not see must be there again. A predecessor waits for a check only where it is told that there is one.
+  async #guardOf({ isRollback, allowFewerListeners }: Asked, release: Release): Promise<Guard | undefined> {
+    const { unseen, generations, releases, options } = this.#parts;
     const { current } = generations;
-    if (current === undefined || allowFewerListeners || options.changeover === 'exclusive') return false;
-    await unseen.lookNow(current);
-    return unseen.leftBehind(current).length > 0;
+    if (current !== undefined) await unseen.lookNow(current);
+    if (allowFewerListeners) return undefined;
+    if (isRollback) {
+      const noted = releases.unseenOf(release);
+      return noted && ((successor) => unseen.guardNoted(successor, noted));
+    }
+    const left = current === undefined ? [] : unseen.leftBehind(current);
+    if (left.length === 0) return undefined;
+    const isAlone = options.changeover === 'exclusive';
+    return (successor) => unseen.guard(successor, isAlone ? left : undefined);
   }
 
   async #handOver(
@@ -282,7 +293,7 @@ export class RestartService {
     predecessor: GenerationProcess | undefined,
     settings: Settings,
   ): Promise<RestartSummary> {
-    const { generations, options, look } = this.#parts;
+    const { generations, options, look, unseen } = this.#parts;
     const toCommitMs = checkBudgetMs(options.check) + options.busyTimeoutMs;
     const handover = new RestartAttempt(
       successor,
@@ -291,7 +302,11 @@ export class RestartService {
       toCommitMs,
       (event) => this.#tell(event),
       (...who) => generations.undo(...who),
-      () => look.at(successor),
+      async () => {
+        // One that runs alone has no gate before which it is checked.
+        if (options.changeover === 'exclusive') await unseen.assertNoneLeft(successor);
+        return look.at(successor);
+      },
       () => look.anew(successor),
     );
     this.#handover = handover;
@@ -320,6 +335,7 @@ export class RestartService {
     release: Release,
     settings: Settings,
     predecessor: GenerationProcess,
+    guard: Guard | undefined,
   ): Promise<RestartSummary> {
     const { generations, probation, crashRecovery, options, log } = this.#parts;
     let successor: GenerationProcess;
@@ -329,6 +345,7 @@ export class RestartService {
       probation.end(predecessor.number);
       await endBefore(predecessor, generations, options, log);
       successor = generations.start(release, settings);
+      guard?.(successor);
     } catch (error) {
       this.#onOver(predecessor);
       throw await withReturn(error, generations, crashRecovery, options.readyTimeoutMs);

@@ -63,7 +63,7 @@ export class OrphanAdoption {
     known = new Map<string, Release>(),
   ): GenerationProcess[] {
     const { generations, releases, kept: keeper } = this.#parts;
-    const { lastNumber, epoch, living: told, proved, listened, kept } = livingGenerations(entries);
+    const { lastNumber, epoch, living: told, proved, listened, unseen, kept } = livingGenerations(entries);
     const living = [...told, ...untold].sort((a, b) => a.generation - b.generation);
     // What was started from the same is one release, as it was for the earlier supervisor after a rollback.
     const pinned = (startedFrom: LeftBehind['startedFrom']) => {
@@ -75,6 +75,7 @@ export class OrphanAdoption {
     };
     for (const startedFrom of proved) releases.proved(pinned(startedFrom));
     for (const [startedFrom, names] of listened) releases.listened(pinned(startedFrom), names);
+    for (const [startedFrom, noted] of unseen) releases.noteUnseen(pinned(startedFrom), noted);
     for (const [startedFrom, copy] of kept) keeper.learn(pinned(startedFrom), copy);
     generations.countOn(Math.max(lastNumber, ...untold.map(({ generation }) => generation)), epoch);
     return living.flatMap((left) => generations.adopt(left, pinned(left.startedFrom)) ?? []);

@@ -62,7 +62,7 @@ interface Failed {
 type Work =
   | { readonly kind: 'restart'; readonly request: RollRequest }
   | { readonly kind: 'scale'; readonly to: number; readonly dropState: boolean }
-  | { readonly kind: 'rollback' }
+  | { readonly kind: 'rollback'; readonly allowFewerListeners: boolean }
   | { readonly kind: 'recycle'; readonly slot: Slot; readonly because: string }
   | { readonly kind: 'undo'; readonly replaced: readonly Replaced[]; readonly why: string };
 
@@ -102,8 +102,8 @@ export class RollingRestart {
   }
 
   /** Gives every slot back to the release before. @throws MOULT_NOTHING_TO_ROLL_BACK, or any code of a handover. */
-  async rollback(watch: Watcher): Promise<RolledBack> {
-    return (await this.#watched(watch, 'wait', { kind: 'rollback' })) as RolledBack;
+  async rollback(watch: Watcher, allowFewerListeners: boolean): Promise<RolledBack> {
+    return (await this.#watched(watch, 'wait', { kind: 'rollback', allowFewerListeners })) as RolledBack;
   }
 
   /** Replaces the generation of one slot by a new one of the same release. @throws MOULT_RESTART_IN_PROGRESS where something else is under way; any code of a handover. */
@@ -129,7 +129,7 @@ export class RollingRestart {
       case 'scale':
         return this.#parts.scaling.to(work.to, work.dropState);
       case 'rollback':
-        return this.#rollBack();
+        return this.#rollBack(work.allowFewerListeners);
       case 'recycle':
         return this.#recycle(work.slot, work.because);
       case 'undo':
@@ -297,10 +297,10 @@ export class RollingRestart {
     await this.#restartWith(slot, before);
   }
 
-  #restartWith(slot: Slot, release: Release): Promise<RestartSummary> {
+  #restartWith(slot: Slot, release: Release, allowFewerListeners = false): Promise<RestartSummary> {
     const request = {
       ifBusy: 'wait',
-      allowFewerListeners: true,
+      allowFewerListeners,
       untilConfirmed: false,
       whenQuiet: null,
       isRollback: true,
@@ -339,7 +339,7 @@ export class RollingRestart {
     await Promise.all(slots.map(({ slot, generation }) => of(slot)?.probation.watched(generation)));
   }
 
-  async #rollBack(): Promise<RolledBack> {
+  async #rollBack(allowFewerListeners: boolean): Promise<RolledBack> {
     const { staying } = this.#parts.slots;
     const release = staying.map(releaseBefore).find((one) => one !== undefined);
     if (release === undefined) {
@@ -361,7 +361,7 @@ export class RollingRestart {
       const { current } = generations;
       if (current?.release === release) await this.#parts.look.at(current);
       else {
-        const summary = await this.#restartWith(slot, release);
+        const summary = await this.#restartWith(slot, release, allowFewerListeners);
         changedFiles = summary.changedFiles ?? changedFiles;
         how = 'restarted';
       }

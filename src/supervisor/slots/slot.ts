@@ -11,7 +11,7 @@ import type { GenerationNumbers } from '../process/generation-numbers.js';
 import type { GenerationProcess } from '../process/generation-process.js';
 import { Generations } from '../process/generations.js';
 import type { OutsideLook } from '../reachability/outside-look.js';
-import type { UnseenWatch } from '../reachability/unseen-listeners.js';
+import type { UnseenWatch } from '../reachability/unseen-watch.js';
 import type { KeptReleases } from '../releases/kept-releases.js';
 import type { Release } from '../releases/release.js';
 import { ReleaseHistory } from '../releases/release-history.js';
@@ -110,6 +110,12 @@ export class Slot {
     generation.onDoor = this.#surroundings.moved;
     listenTo(generation, channel, this.#with({ restarts, servingState, outgoingTakeover }));
   };
+
+  /** Processes of this generation listen there, and moult does not see them: a rollback to its release is to bring them back. */
+  noteUnseen({ number, release }: GenerationProcess, addresses: readonly string[]): void {
+    this.releases.noteUnseen(release, { generation: number, addresses });
+    this.#surroundings.journal.write({ event: 'unseen', generation: number, addresses });
+  }
 
   /** Whether it is to end although the service goes on. */
   get isLeaving(): boolean {

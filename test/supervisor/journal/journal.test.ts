@@ -247,6 +247,9 @@ describe('the journal', () => {
       slot.write(start(generation, generation, 1));
       slot.write({ event: 'stage', generation, filler });
       if (generation % 2 === 0) slot.write({ event: 'confirmed', generation, epoch: generation });
+      slot.write({ event: 'listened', generation, listeners: ['tcp://*:1'] });
+      slot.write({ event: 'listened', generation, listeners: [`tcp://*:${generation}`] });
+      slot.write({ event: 'unseen', generation, addresses: [`127.0.0.1:${generation}`] });
       slot.write({ event: 'restart', ok: true, generation, filler });
       slot.write({ event: 'exited', generation });
     }
@@ -259,6 +262,10 @@ describe('the journal', () => {
     assert.deepEqual(after.living, before.living);
     assert.deepEqual([after.lastNumber, after.epoch], [before.lastNumber, before.epoch]);
     assert.deepEqual(after.proved.slice(-10), before.proved.slice(-10));
+    const last = after.proved.at(-1);
+    assert.ok(last !== undefined);
+    assert.deepEqual(after.listened.get(last), ['tcp://*:2998']);
+    assert.deepEqual(after.unseen.get(last), { generation: 2998, addresses: ['127.0.0.1:2998'] });
     assert.equal(entries.filter(({ event }) => event === 'restart').length, 200);
     assert.equal(entries.filter(({ event }) => event === 'sockets').length, 1);
     journal.write(start(3001, 3001, 1));
