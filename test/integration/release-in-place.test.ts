@@ -91,6 +91,32 @@ describe('a rollback to a release', () => {
     });
   }
 
+  it('is refused, or names what stays as it is, also where the supervisor has been replaced before', async () => {
+    await withFolder(async (folder) => {
+      const app = path.join(folder, 'app');
+      write(app, 1);
+      writeFileSync(path.join(app, 'app.yaml'), 'release: 1');
+      const options: SupervisedOptions = { command: [path.join(app, 'server.cjs')], runOptions };
+      await withService(options, async (service) => {
+        await deploy(service);
+        const { code } = await service.moult('upgrade', service.name);
+        assert.equal(code, 0);
+        // By then the folder has been looked at.
+        await service.alone();
+        writeFileSync(path.join(app, 'app.yaml'), 'release: 2');
+        await deploy(service);
+        const told = await service.moult('rollback', service.name);
+        assert.equal(told.code, 0, told.stderr);
+        assert.match(told.stdout, /! the release before was started again[\s\S]*app\.yaml/);
+        writeFileSync(path.join(app, 'lib/part.js'), 'module.exports = 22');
+        await deploy(service);
+        const refused = await service.moult('rollback', service.name);
+        assert.equal(refused.code, 1, refused.stdout);
+        assert.match(refused.stderr, /lib\/part\.js[\s\S]*MOULT_NOTHING_TO_ROLL_BACK/);
+      });
+    });
+  });
+
   const beside: [string, string, string][] = [
     ['its configuration', 'config/app.json', '{"release":2}'],
     ['YAML', 'app.yaml', 'release: 2\n'],

@@ -13,6 +13,7 @@ import { type LeftBehind, livingGenerations } from '../process/journal-replay.js
 import { leftDoors } from '../process/orphan-doors.js';
 import type { KeptReleases } from '../releases/kept-releases.js';
 import type { Release } from '../releases/release.js';
+import { noteFolder } from '../releases/release-files.js';
 import type { ReleaseHistory } from '../releases/release-history.js';
 import type { Probation } from '../restart/probation.js';
 import type { RestartService } from '../restart/restart-service.js';
@@ -78,7 +79,11 @@ export class OrphanAdoption {
     for (const [startedFrom, noted] of unseen) releases.noteUnseen(pinned(startedFrom), noted);
     for (const [startedFrom, copy] of kept) keeper.learn(pinned(startedFrom), copy);
     generations.countOn(Math.max(lastNumber, ...untold.map(({ generation }) => generation)), epoch);
-    return living.flatMap((left) => generations.adopt(left, pinned(left.startedFrom)) ?? []);
+    const adopted = living.flatMap((left) => generations.adopt(left, pinned(left.startedFrom)) ?? []);
+    // The earlier supervisor knew what their folders held at their start; what is written over from now on is noticed.
+    const mayComeBack = [...adopted.map((one) => one.release), releases.lastGood(), releases.before()];
+    for (const one of mayComeBack) if (one !== undefined) noteFolder(one);
+    return adopted;
   }
 
   /**
