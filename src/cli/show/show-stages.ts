@@ -82,7 +82,7 @@ function stageText({ stage, ms, generation, slot, facts }: StageEvent): string {
     hello: `it said hello (process ${f.pid}, Node ${String(f.node)})`,
     inherit: `${plural(f.listeners ?? 0, 'listener')} passed${overlaps ? '' : ', behind a shut gate'}`,
     ready: `${facts.said === true ? 'it said that it is ready' : `it claimed ${plural(f.claims ?? 0, 'listener')}`}${lack(facts.closes)}`,
-    check: 'it passed its health check',
+    check: 'it passed its checks',
     force: `the predecessor does not answer and is killed: ${plural(f.cut ?? 0, 'connection')} cut`,
     commit: overlaps
       ? 'it accepts; the predecessor stays through its probation'
