@@ -30,6 +30,8 @@ const release = (then: string) => `
 
 interface Scene {
   readonly service: Supervised;
+  /** Of the releases: 1.cjs is the first one. */
+  readonly folder: string;
   readonly ports: readonly [number, number];
   readonly socket: string;
   deploy(then: string): Promise<void>;
@@ -54,7 +56,7 @@ async function withRelease(probation: string, test: (scene: Scene) => Promise<vo
     const times = ['--drain-timeout', '2s', '--stop-timeout', '2s', '--hang-timeout', '2s'];
     const options = { command: [link], env, runOptions: ['--probation', probation, ...times] };
     const go = () => writeFile(WAIT, '');
-    await withService(options, (service) => test({ service, ports, socket, deploy, go }));
+    await withService(options, (service) => test({ service, folder, ports, socket, deploy, go }));
   });
 }
 
@@ -105,6 +107,21 @@ describe('the look from outside', () => {
       });
     });
   }
+
+  it('fails a release that closes a port before confirm also where nobody served before it', async () => {
+    await withRelease('2s', async ({ service, folder, ports, deploy, go }) => {
+      await deploy('whenServing(() => second.close());');
+      await rm(path.join(folder, '1.cjs'));
+      process.kill((await service.current()).pid, 'SIGKILL');
+      await service.logs(/the last good release cannot start: .*1\.cjs was removed/);
+      const failing = service.failingRestart('--wait=confirmed');
+      await service.logs(/generation 2 serves 3 listeners/);
+      await go();
+      const error = await failing;
+      assert.deepEqual([error.code, error.serving], ['MOULT_NOT_REACHED', 'none']);
+      assert.match(error.message, new RegExp(`has closed tcp://.*:${ports[1]}, \\d+\\.\\d s ago`));
+    });
+  });
 
   it('undoes a restart when something else took the path, and says what and since when', async () => {
     await withRelease('5s', async ({ service, socket }) => {

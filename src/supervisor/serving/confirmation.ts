@@ -79,10 +79,17 @@ export class Confirmation {
 
   /** One serves without a predecessor. Where there is a release to come back to, it has to prove itself as any other. */
   watchAlone(generation: GenerationProcess): void {
-    const { releases, probation } = this.#parts;
+    const { releases, probation, held } = this.#parts;
     const known = releases.lastGood();
-    if (known === undefined || known === generation.release) this.#prove(generation);
-    else probation.beginAlone(generation, this.#loneEnd(generation));
+    if (known === undefined || known === generation.release) {
+      this.#prove(generation);
+      return;
+    }
+    // There is no predecessor whose listeners the look at its end could compare with.
+    const { number, late } = generation;
+    const inherited = held.namesOf(number).filter((name) => held.hadBefore(name, number) && !late?.has(name));
+    generation.inherited = new Set(inherited);
+    probation.beginAlone(generation, this.#loneEnd(generation));
   }
 
   /** A predecessor has ended in the probation of its successor: there is nobody left to go back to. */
