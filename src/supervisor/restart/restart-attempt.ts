@@ -169,21 +169,34 @@ export class RestartAttempt {
   // The predecessor says how that went; without one nobody serves.
   #undo(error: MoultError): void {
     const { predecessor } = this;
-    const { lifeline, exit } = predecessor ?? {};
-    const isGone = lifeline === undefined || lifeline.isClosed || exit !== undefined;
-    if (isGone || this.#left !== undefined || predecessor === undefined) this.fail(error);
+    if (this.#isAlone || predecessor === undefined || predecessor.lifeline?.isClosed !== false)
+      this.fail(error);
     else this.#undoBy(predecessor, this.successor, error);
   }
 
+  // Whether nobody could resume.
+  get #isAlone(): boolean {
+    const { predecessor } = this;
+    return predecessor === undefined || predecessor.exit !== undefined || this.#left !== undefined;
+  }
+
   #exited(exit: Exit): void {
-    if (this.#isSettled || this.#hasCommitted) return;
+    if (this.#isSettled) return;
+    if (this.#hasCommitted) {
+      // Nobody is left who could say how it ended, and nothing to look at.
+      if (this.#isAlone) this.fail(new MoultError('MOULT_SUCCESSOR_LOST', this.#ended(exit)));
+      return;
+    }
     const isStarted = exit.notStarted === undefined;
     const code = isStarted ? 'MOULT_SUCCESSOR_EXITED' : 'MOULT_START_FAILED';
     const error = new MoultError(code, this.#ended(exit));
     const hasMet = isStarted && !this.successor.isForced && this.#left === undefined;
     // The predecessor decides: it may have committed in the same moment, and then undoes it.
-    if (hasMet && this.predecessor?.isReachable) this.predecessor.expectNoMore(this.successor.number, error);
-    else this.fail(error);
+    if (hasMet && this.predecessor?.isReachable) {
+      this.predecessor.expectNoMore(this.successor.number, error);
+      // It may be ending itself, and say nothing any more.
+      this.predecessor.exited.then(() => this.fail(error));
+    } else this.fail(error);
   }
 
   // Ready in time; what is left is the check and the commit, and a predecessor that could hang in between.
