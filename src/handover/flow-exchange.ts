@@ -1,9 +1,9 @@
 import type { RemoteInfo, Socket } from 'node:dgram';
 import type { Channel } from '../channel/channel.js';
-import { flowsOf } from '../connections/flows.js';
+import { type FlowTable, flowsOf } from '../connections/flows.js';
 import type { DatagramListener } from '../listeners/datagram-listener.js';
 import type { ListenerRegistry } from '../listeners/registry.js';
-import { FlowPeer } from './flow-peer.js';
+import { type Datagram, FlowPeer } from './flow-peer.js';
 
 type Emit = Socket['emit'];
 
@@ -25,8 +25,9 @@ export class FlowExchange {
     const peer = new FlowPeer(channel, {
       sockets: () => this.#sockets(),
       others: (name) => this.#keysOfOthers(peer, name),
-      deliver: (name, message, remote) => this.#deliver(peer, name, message, remote),
-      keep: (name, message, remote) => this.#give(name, message, remote),
+      isHad: (name, key) => this.#isHad(peer, name, key),
+      deliver: (name, datagram) => this.#deliver(name, datagram),
+      keep: (name, datagram) => this.#give(name, datagram),
       changed: (name, key, isTheirs) => {
         if (isTheirs) this.#hook(name);
         for (const other of this.#peers) if (other !== peer) other.tellChange(name, key, isTheirs);
@@ -58,27 +59,47 @@ export class FlowExchange {
     return [...this.#peers].filter((peer) => peer !== than).flatMap((peer) => [...peer.theirs(name)]);
   }
 
-  /** What came over a channel. @returns false where it is the other side's after all: its flow has ended here. */
-  #deliver(from: FlowPeer, name: string, message: Buffer, remote: RemoteInfo): boolean {
+  #isHad(than: FlowPeer, name: string, key: string): boolean {
+    const socket = this.#named(name)?.socket;
+    if (socket !== undefined && flowsOf(socket)?.own.has(key)) return true;
+    return [...this.#peers].some((peer) => peer !== than && peer.theirs(name).has(key));
+  }
+
+  // While datagrams of a flow may still come back, all others of it come after them, whoever has it.
+  #ownerOf(name: string, key: string, table: FlowTable, sender?: FlowPeer): FlowPeer | undefined {
+    const peers = [...this.#peers].filter((peer) => peer !== sender);
+    const ending = peers.find((peer) => peer.isEnding(name, key));
+    if (ending !== undefined || table.own.has(key)) return ending;
+    return peers.find((peer) => peer.isOwner(name, key));
+  }
+
+  /** Of one that was held here, or came over a channel. */
+  #deliver(name: string, datagram: Datagram): void {
+    const { message, remote, sender } = datagram;
     const listener = this.#named(name);
-    if (listener === undefined) return false;
-    const { socket } = listener;
-    const table = flowsOf(socket);
+    const table = listener === undefined ? undefined : flowsOf(listener.socket);
     const key = table?.keyOf(message, remote);
-    const isOurs = key !== undefined && table?.own.has(key);
-    const owner = [...this.#peers].find((peer) => peer !== from && key && peer.theirs(name).has(key));
-    if (!isOurs && owner !== undefined) {
-      owner.forward(name, message, remote);
-      return true;
+    if (table !== undefined && key !== undefined) {
+      const owner = this.#ownerOf(name, key, table, sender?.peer);
+      if (owner !== undefined) {
+        owner.forward(name, key, datagram);
+        return;
+      }
     }
     // Of no flow that is known: it is for who receives.
-    if (!isOurs && listener.state !== 'open') return false;
-    this.#emit(socket, message, remote);
-    return true;
+    const isOurs = key !== undefined && table?.own.has(key) === true;
+    if (!isOurs && listener?.state !== 'open' && sender?.peer.takesBack) {
+      // Known there before it is there: nothing that is received there comes before it.
+      if (key !== undefined) sender.peer.tellEnded(name, key);
+      sender.dealtWith(true);
+      return;
+    }
+    this.#give(name, datagram);
+    sender?.dealtWith(false);
   }
 
   /** The service gets it, whoever has its flow. */
-  #give(name: string, message: Buffer, remote: RemoteInfo): void {
+  #give(name: string, { message, remote }: Datagram): void {
     const socket = this.#named(name)?.socket;
     if (socket !== undefined) this.#emit(socket, message, remote);
   }
@@ -111,9 +132,9 @@ export class FlowExchange {
     if (![...this.#peers].some((peer) => peer.theirs(name).size > 0)) return false;
     const table = flowsOf(socket);
     const key = table?.keyOf(message, remote);
-    if (key === undefined || table?.own.has(key)) return false;
-    const owner = [...this.#peers].find((peer) => peer.theirs(name).has(key));
-    owner?.forward(name, message, remote);
+    if (table === undefined || key === undefined) return false;
+    const owner = this.#ownerOf(name, key, table);
+    owner?.forward(name, key, { message, remote });
     return owner !== undefined;
   }
 }

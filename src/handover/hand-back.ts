@@ -15,6 +15,8 @@ import type { Returning } from './successor.js';
 /** How long the process of a predecessor may take to end after its channel has closed. */
 const END_TIMEOUT_MS = 2000;
 const LOOK_MS = 10;
+/** How long datagrams that are on their way to the predecessor may take: it waits for 2 s. */
+const DATAGRAMS_TIMEOUT_MS = 500;
 
 /** What a hand-back needs of the generation that hands back. Nothing is told of one that is over. */
 export interface HandBackEvents {
@@ -73,7 +75,9 @@ export class HandBack {
     const predecessor = new ProcessHandle(channel.peer.pid);
     channel.closed.then(() => this.#lost(predecessor));
     this.#context.threads.pause(() =>
-      this.#returning.whenTaken(() => this.giving.giveBack(this.#message, () => this.#giveBack())),
+      this.#returning.whenTaken(() =>
+        this.#whenAcknowledged(() => this.giving.giveBack(this.#message, () => this.#giveBack())),
+      ),
     );
   }
 
@@ -95,6 +99,11 @@ export class HandBack {
 
   get #isWaiting(): boolean {
     return this.#isStill('returning');
+  }
+
+  // A datagram that came back later would come after others of its flow, which the predecessor has received.
+  #whenAcknowledged(then: () => void): void {
+    this.flows.acknowledged(DATAGRAMS_TIMEOUT_MS).then(then);
   }
 
   #takenBack(): void {

@@ -354,6 +354,7 @@ export class Predecessor {
       context: this.#context,
       feeds: this.feeds,
       resume: (alive, resumeTasks) => {
+        attempt.flows.stopTelling();
         this.#forget();
         this.#servesAgain((epoch) => {
           resumeTasks(epoch);
@@ -365,11 +366,10 @@ export class Predecessor {
   }
 
   // What was leaving stays.
-  #stay({ flows, giving }: HandoverAttempt | HandBack): void {
+  #stay({ giving }: HandoverAttempt | HandBack): void {
     this.#context.threads.halt();
     this.#leaving.stop();
     giving.stop();
-    flows.stopTelling();
   }
 
   #servesAgain(then: (epoch: number) => void): void {

@@ -37,7 +37,13 @@ interface Modelled {
 
 /** A generation without connections, threads, slots and datagrams. */
 export function surroundings(modelled: Modelled): GenerationContext {
-  const noFlows = { tell: () => {}, stopTelling: () => {}, close: () => {}, isDone: true };
+  const noFlows = {
+    tell: () => {},
+    acknowledged: async () => {},
+    stopTelling: () => {},
+    close: () => {},
+    isDone: true,
+  };
   return {
     fallbacks: { own: 'nowhere', earlier: () => [], open: async () => undefined },
     ...modelled,
