@@ -209,6 +209,8 @@ describe('a flow of datagrams that ends in the generation before', () => {
     generations.undo();
     await letThrough(generations, [0, 1]);
     generations.send(0);
+    await letThrough(generations, [1, 0], 1);
+    generations.receive();
     await endsWell(generations);
     assert.deepEqual(givenOf(generations, 0), ['0/0', '0/1', '0/2']);
   });
