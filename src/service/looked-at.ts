@@ -72,7 +72,8 @@ export class LookedAt {
     for (const [key, other] of this.#awaited) if (other === id) this.#awaited.delete(key);
     for (const { listener, from } of probes) this.#awaited.set(`${listener} ${from}`, id);
     if (probes.length > 0) this.#forget = setTimeout(() => this.#awaited.clear(), FORGET_MS).unref();
-    const open = this.#listeners.sockets().filter((one) => one.state === 'open' && !this.#hasNobody(one));
+    const all = this.#listeners.sockets().filter(({ state }) => state === 'open');
+    const open = all.filter((one) => !this.#hasNobody(one));
     line.send({
       type: 'looking',
       id,
@@ -82,7 +83,8 @@ export class LookedAt {
         const connections = this.#accepted.get(name);
         return connections === undefined ? [] : [{ name, connections }];
       }),
-      processes: open.flatMap((one) => {
+      // Of those where nobody is left, too: their service has not closed them.
+      processes: all.flatMap((one) => {
         const { name } = one.identity;
         const pids = one instanceof ThreadListener ? this.#threads?.().processesOn(name) : undefined;
         return pids === undefined ? [] : [{ name, pids }];

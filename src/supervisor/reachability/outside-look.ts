@@ -212,12 +212,14 @@ function isOf({ claims, late }: GenerationProcess, name: string): boolean {
 function missing(
   generation: GenerationProcess,
   expected: ReadonlySet<string>,
-  { listeners, closed }: LookAnswer,
+  { listeners, closed, processes = [] }: LookAnswer,
 ): string[] {
   const lacks = [...expected].filter((name) => !listeners.includes(name) && isOf(generation, name));
   const instead = listeners.filter((name) => generation.claims?.has(name) !== true);
   const opened = instead.length === 0 ? '' : `, and listens on ${namesOf(instead)} instead`;
   return lacks.map((name) => {
+    if (processes.some((one) => one.name === name && one.pids.length === 0))
+      return `nobody receives on ${name}: the last process or thread of its service that did has ended`;
     const at = closed.find((one) => one.name === name)?.at;
     return `its service has closed ${name}${at === undefined ? '' : ago(at)}${opened}`;
   });

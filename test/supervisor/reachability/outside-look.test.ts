@@ -30,6 +30,8 @@ class Stand {
   claims = new Set([NAME]);
   /** What a predecessor that is gone had. */
   readonly inherited = new Set<string>();
+  /** Datagram sockets whose last receiver has ended. */
+  readonly deserted: string[] = [];
   readonly pid = 0;
   readonly number: number;
   readonly servicePid: number;
@@ -64,7 +66,8 @@ class Stand {
     this.heard();
     const connections = this.accepted?.();
     const accepted = connections === undefined ? undefined : [{ name: NAME, connections }];
-    return { listeners: [NAME], closed: [], accepted };
+    const processes = this.deserted.map((name) => ({ name, pids: [] }));
+    return { listeners: [NAME], closed: [], accepted, processes };
   }
 
   lookIsOver(): void {}
@@ -234,6 +237,19 @@ describe('a look from outside', () => {
     one.inherited.add('tcp://127.0.0.1:1');
     server.on('connection', (socket) => one.accepts(socket));
     assert.match(await look(one), /its service has closed tcp:\/\/127\.0\.0\.1:1/);
+  });
+
+  tidy('says that the last one has ended that received datagrams, which is not closed', async (later) => {
+    const { server, living, look } = await scene(later);
+    const one = new Stand(1, elsewhere(later));
+    living.add(one);
+    one.claims.add('udp://127.0.0.1:1');
+    one.inherited.add('udp://127.0.0.1:1');
+    one.deserted.push('udp://127.0.0.1:1');
+    server.on('connection', (socket) => one.accepts(socket));
+    const said = await look(one);
+    assert.match(said, /nobody receives on udp:\/\/127\.0\.0\.1:1: the last process or thread/);
+    assert.doesNotMatch(said, /closed/);
   });
 
   tidy('says that nobody accepts', async (later) => {
