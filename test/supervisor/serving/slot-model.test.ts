@@ -197,6 +197,7 @@ class World {
     const held = {
       names: () => ['a'],
       namesOf: () => ['a'],
+      hadBefore: (_: string, generation: number) => generation > 1,
       handedOn: () => {},
       undo: () => {},
       keepOnly: () => [],
