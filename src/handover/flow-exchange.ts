@@ -28,6 +28,10 @@ export class FlowExchange {
       isHad: (name, key) => this.#isHad(peer, name, key),
       deliver: (name, datagram) => this.#deliver(name, datagram),
       keep: (name, datagram) => this.#give(name, datagram),
+      acknowledged: (withinMs) => {
+        const others = [...this.#peers].filter((other) => other !== peer);
+        return Promise.all(others.map((other) => other.acknowledged(withinMs)));
+      },
       changed: (name, key, isTheirs) => {
         if (isTheirs) this.#hook(name);
         for (const other of this.#peers) if (other !== peer) other.tellChange(name, key, isTheirs);

@@ -1,3 +1,6 @@
+/*
+ * Over 300 lines: what is told, sent, held and acknowledged are the two directions of one conversation, and share its order.
+ */
 import type { RemoteInfo, Socket } from 'node:dgram';
 import type { Channel } from '../channel/channel.js';
 import { type EndingFlow, EndingFlows } from '../connections/ending-flows.js';
@@ -21,6 +24,8 @@ export interface FlowSurroundings {
   deliver(listener: string, datagram: Datagram): void;
   /** Gives a datagram to the service here. */
   keep(listener: string, datagram: Datagram): void;
+  /** Waits until other generations have all that was sent there, each at the latest after this time. */
+  acknowledged(withinMs: number): Promise<unknown>;
   /** A flow has become the other side's, or is so no more. */
   changed(listener: string, key: string, isTheirs: boolean): void;
 }
@@ -157,7 +162,7 @@ export class FlowPeer {
 
   /**
    * Ends the flows that have not ended by themselves: the other side has them from now on.
-   * @returns which they were, when the other side knows, at the latest after this time.
+   * @returns which they were, when the other side knows and nothing comes back from others, each at the latest after this time.
    */
   async leave(withinMs: number): Promise<{ readonly key: string; readonly ageMs: number }[]> {
     const nowMs = performance.now();
@@ -178,6 +183,8 @@ export class FlowPeer {
       };
       this.#checkDone();
     });
+    // What other generations had no flow for any more is this one's.
+    await this.#around.acknowledged(withinMs);
     return left;
   }
 

@@ -163,6 +163,18 @@ describe('a flow of datagrams that ends two generations ago', () => {
     assert.deepEqual(generations.problems(), []);
   });
 
+  it('is waited for by the one in between that leaves at its drain timeout: what comes back is not lost', async () => {
+    const generations = await threeGenerations();
+    await received(generations, 0, 2);
+    await letThrough(generations, [2, 1]);
+    const isGone = generations.cut(generations.at(1));
+    await letThrough(generations, [1, 2]);
+    await letThrough(generations, [2, 1]);
+    await generations.settle();
+    await isGone;
+    assert.deepEqual(givenOf(generations, 0), ['0/0', '0/1', '0/2', '1/3']);
+  });
+
   it('keeps each of several apart', async () => {
     const generations = new FlowGenerations();
     await generations.come(0);

@@ -189,6 +189,13 @@ export class FlowGenerations {
     return true;
   }
 
+  /** Its drain time-out is over: it ends its sessions, and its process when nothing is left for it. */
+  async cut(generation: FlowGeneration): Promise<void> {
+    generation.sessions.clear();
+    await generation.tells?.leave(2 ** 30);
+    this.end(generation);
+  }
+
   /** Its process ends. */
   end(generation: FlowGeneration): void {
     generation.isGone = true;
