@@ -13,8 +13,10 @@ const MIN_RESPONSES = 50;
 export class ProbationMonitor {
   #timer: NodeJS.Timeout | undefined;
   #isOver = false;
+  #hasAnswered = false;
   #baseline: number | undefined;
   readonly #fail: (error: MoultError) => void;
+  readonly #ask: () => Promise<GenerationState>;
 
   /**
    * @param check makes the configured check; rejects when it fails.
@@ -29,6 +31,7 @@ export class ProbationMonitor {
     readonly fail: (error: MoultError) => void;
   }) {
     this.#fail = watched.fail;
+    this.#ask = () => this.#answer(watched.successor, watched.options.hangTimeoutMs);
     const look = async () => {
       try {
         await this.#look(watched);
@@ -47,10 +50,37 @@ export class ProbationMonitor {
     this.#fail(error);
   }
 
+  /**
+   * Asks once more, at the end of its time. One that has never answered may be busy all the time, and is not asked.
+   * @returns whether it answers still; where it does not it has failed.
+   */
+  async answersStill(): Promise<boolean> {
+    if (!this.#hasAnswered) return true;
+    try {
+      await this.#ask();
+      return true;
+    } catch (error) {
+      this.fail(error as MoultError);
+      return false;
+    }
+  }
+
   /** Looks no more. */
   stop(): void {
     this.#isOver = true;
     clearTimeout(this.#timer);
+  }
+
+  async #answer(successor: GenerationProcess, hangTimeoutMs: number): Promise<GenerationState> {
+    const state = await successor.state(hangTimeoutMs).catch((cause) => {
+      throw new MoultError(
+        'MOULT_PROBATION_FAILED',
+        `generation ${successor.number} did not answer for ${hangTimeoutMs} ms: it hangs`,
+        { cause },
+      );
+    });
+    this.#hasAnswered = true;
+    return state;
   }
 
   async #look({
@@ -59,13 +89,7 @@ export class ProbationMonitor {
     options,
     check,
   }: ConstructorParameters<typeof ProbationMonitor>[0]): Promise<void> {
-    const state = await successor.state(options.hangTimeoutMs).catch((cause) => {
-      throw new MoultError(
-        'MOULT_PROBATION_FAILED',
-        `generation ${successor.number} did not answer for ${options.hangTimeoutMs} ms: it hangs`,
-        { cause },
-      );
-    });
+    const state = await this.#ask();
     await check().catch((error: unknown) => {
       // It says nothing of the successor.
       if (!wasNotMade(error)) throw error;

@@ -38,8 +38,8 @@ interface Period {
 
 /** What ends the probation of a generation without a predecessor, which says so itself elsewhere. */
 export interface LoneEnd {
-  /** Looks from outside; rejects where clients do not reach it. */
-  look(): Promise<unknown>;
+  /** Looks from outside; rejects where clients do not reach it. Where that is false it has failed already. */
+  look(): Promise<boolean>;
   /** It has been watched for the time, and clients reach it. */
   proved(): void;
   /** It has failed: nobody can resume. */
@@ -176,6 +176,11 @@ export class Probation {
     return predecessor;
   }
 
+  /** Asks this successor once more where it has answered before. @returns false where it does not, and has failed. */
+  async answersStill(successor: GenerationProcess): Promise<boolean> {
+    return this.#period?.successor !== successor || this.#period.watch.answersStill();
+  }
+
   /** A generation has failed in its probation, as was found elsewhere. @returns whether it is in one. */
   fail(successor: GenerationProcess, error: MoultError): boolean {
     if (this.#period?.successor !== successor || successor.isUndone) return false;
@@ -273,8 +278,8 @@ export class Probation {
     const leftMs = Math.max(0, beganMs + this.#options.probationMs - performance.now());
     period.limit = new Deadline(leftMs, () => {
       then.look().then(
-        () => {
-          if (this.#period === period) then.proved();
+        (isFound) => {
+          if (isFound && this.#period === period) then.proved();
         },
         (error: MoultError) => this.#failedAlone(period, then, error),
       );

@@ -55,7 +55,7 @@ export class Confirmation {
 
   /** The probation of this successor is over but for a look from outside; its predecessor waits for that. */
   verify(predecessor: GenerationProcess, number: number): void {
-    const { generations, look, probation } = this.#parts;
+    const { generations, probation } = this.#parts;
     const successor = generations.numbered(number);
     if (successor === undefined) return;
     probation.elapsed(number);
@@ -65,11 +65,11 @@ export class Confirmation {
     // It may have been undone meanwhile, and its predecessor be watching another one.
     const isStill = () => successor.predecessor === predecessor && !successor.isEnding;
     // One that an earlier supervisor started may have to come back first.
-    const looked = successor.serves.then(() => look.at(successor));
+    const looked = successor.serves.then(() => this.#look(successor));
     const over = () => this.#looking.delete(successor);
     looked.then(over, over);
     looked.then(
-      () => isStill() && predecessor.lifeline?.send({ type: 'confirm' }),
+      (isFound) => isFound && isStill() && predecessor.lifeline?.send({ type: 'confirm' }),
       (error) => {
         if (!isStill()) return;
         generations.undo(predecessor, successor, asMoultError(error, 'MOULT_NOT_REACHED'));
@@ -103,9 +103,9 @@ export class Confirmation {
   }
 
   #loneEnd(generation: GenerationProcess): LoneEnd {
-    const { options, look, log, manager } = this.#parts;
+    const { options, log, manager } = this.#parts;
     return {
-      look: () => look.at(generation),
+      look: () => this.#look(generation),
       proved: () => {
         generation.inherited = new Set();
         this.confirmed(generation.number);
@@ -118,6 +118,13 @@ export class Confirmation {
         if (options.restart !== 'never') generation.kill();
       },
     };
+  }
+
+  // One without listeners is not asked by a look. @returns false where it has failed meanwhile.
+  async #look(generation: GenerationProcess): Promise<boolean> {
+    const { look, probation } = this.#parts;
+    const { looked } = await look.at(generation);
+    return looked > 0 || probation.answersStill(generation);
   }
 
   // It has proved itself: a crash or a rollback may come back to it.

@@ -71,7 +71,7 @@ describe('a probation', () => {
     probation.begin(second, first);
     probation.end(2, new MoultError('MOULT_SUCCESSOR_LOST', 'it has ended'));
     // It was started after the crash of that one.
-    probation.beginAlone(third, { look: async () => {}, proved: () => {}, failed: () => {} });
+    probation.beginAlone(third, { look: async () => true, proved: () => {}, failed: () => {} });
     await assert.rejects(probation.watched(2), { code: 'MOULT_SUCCESSOR_LOST' });
     probation.end(3);
     await assert.rejects(probation.watched(3), { code: 'MOULT_NOT_WATCHED' });
@@ -89,4 +89,32 @@ describe('a probation', () => {
     probation.end(3);
     await assert.rejects(probation.watched(3), { code: 'MOULT_NOT_WATCHED' });
   });
+
+  for (const [what, answers, isLeft] of [
+    ['fails one that has answered and does so no more', [true, false], false],
+    ['leaves one that answers still', [true, true], true],
+    ['asks nothing of one that has never answered, for it may be busy all the time', [], true],
+  ] as const) {
+    it(`at its end ${what}`, async (t) => {
+      t.mock.timers.enable({ apis: ['setTimeout'] });
+      const undone: unknown[] = [];
+      const undo = (_by: unknown, _of: unknown, { code }: MoultError) => undone.push(code);
+      const probation = new Probation(defaultOptions, async () => {}, undo);
+      const [first, second] = three();
+      const left: boolean[] = [...answers];
+      const state = async () => {
+        if (left.shift() !== true) throw new Error('it hangs');
+        return { responses: 0, errors: 0 };
+      };
+      Object.assign(second, { state });
+      probation.begin(second, first);
+      if (answers.length > 0) {
+        t.mock.timers.tick(1000);
+        for (let turn = 0; turn < 10; turn += 1) await Promise.resolve();
+      }
+      assert.equal(await probation.answersStill(second), isLeft);
+      assert.deepEqual([undone, left], [isLeft ? [] : ['MOULT_PROBATION_FAILED'], []]);
+      probation.stop();
+    });
+  }
 });
