@@ -195,6 +195,7 @@ class World {
       keepsListeners: false,
     };
     const held = {
+      hadBefore: () => false,
       names: () => ['a'],
       namesOf: () => ['a'],
       hadBefore: (_: string, generation: number) => generation > 1,
