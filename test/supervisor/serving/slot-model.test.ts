@@ -198,7 +198,6 @@ class World {
       hadBefore: () => false,
       names: () => ['a'],
       namesOf: () => ['a'],
-      hadBefore: (_: string, generation: number) => generation > 1,
       handedOn: () => {},
       undo: () => {},
       keepOnly: () => [],
