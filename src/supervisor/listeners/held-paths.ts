@@ -1,5 +1,3 @@
-import { type FSWatcher, statSync, watch } from 'node:fs';
-import { dirname } from 'node:path';
 import {
   isSameAccess,
   realPlace,
@@ -9,6 +7,7 @@ import {
 } from '../../os/unix-sockets/socket-file.js';
 import { type PathOutcome, SocketLinks } from '../../os/unix-sockets/socket-links.js';
 import type { ListenerItem } from '../../protocol/messages.js';
+import { WatchedPaths } from './watched-paths.js';
 
 /** How often paths are looked at where the kernel does not tell of a change, such as after a folder was made anew. */
 const LOOK_MS = 500;
@@ -46,9 +45,10 @@ export class HeldPaths {
   readonly #links: SocketLinks;
   readonly #held = new Map<string, HeldPath>();
   readonly #lost = new Map<string, LostPath>();
-  readonly #watchers = new Map<string, { readonly watcher: FSWatcher; readonly identity: string }>();
+  readonly #watched = new WatchedPaths((name) => this.#lookQuickly(name));
   #timer: NodeJS.Timeout | undefined;
   #isGuarding = false;
+  #areLooksOver = false;
 
   /** @param folder the private folder of the service. */
   constructor(folder: string) {
@@ -71,7 +71,7 @@ export class HeldPaths {
     held.paths.set(by, path);
     note(held, path);
     this.#held.set(name, held);
-    this.#follow();
+    this.#follow(name);
   }
 
   /** Keeps the path of a listener that stays as long as this supervisor. @returns what names its file. */
@@ -79,7 +79,7 @@ export class HeldPaths {
     const file = this.#links.keep(path);
     if (file === undefined) return undefined;
     this.#held.set(name, { file, paths: new Map([[UNKNOWN, path]]), places: new Set(), isOurs: false });
-    this.#follow();
+    this.#follow(name);
     return file;
   }
 
@@ -91,14 +91,14 @@ export class HeldPaths {
 
   /** This generation has it no more: where it alone had asked for it, it is not to be found any more. */
   letGo(generation: number): void {
-    for (const held of this.#held.values()) {
+    for (const [name, held] of this.#held) {
       const path = held.paths.get(generation);
       if (path === undefined || held.paths.size < 2) continue;
       held.paths.delete(generation);
       const places = [...held.paths.values()].map(realPlace);
       if (held.isOurs && !places.includes(realPlace(path))) this.#links.remove(path, held.file);
+      this.#follow(name);
     }
-    this.#follow();
   }
 
   /** Nobody has this listener any more. */
@@ -109,7 +109,7 @@ export class HeldPaths {
     this.#lost.delete(name);
     if (held.isOurs) for (const path of held.places) this.#links.remove(path, held.file);
     this.#links.forget(held.file);
-    this.#follow();
+    this.#follow(name);
   }
 
   /** A successor is on its way: until it serves, who may connect stays as it is. */
@@ -136,16 +136,25 @@ export class HeldPaths {
 
   /** Puts back what is missing, now. @returns what could not be. */
   look(): LostPath[] {
+    if (this.#areLooksOver) return [];
     for (const [name, held] of this.#held) this.#lookAt(name, held, [...held.paths.values()]);
-    this.#watch();
+    this.#watched.renew();
     return [...this.#lost.values()];
+  }
+
+  /** Whoever has them ends, and may remove their paths: looks no more. */
+  endLooks(): void {
+    this.#areLooksOver = true;
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+    this.#watched.close();
   }
 
   /** Another supervisor has them, or a service manager: looks no more, and leaves everything in its place. */
   close(): void {
+    this.endLooks();
     this.#held.clear();
     this.#lost.clear();
-    this.#follow();
   }
 
   #lookAgain(): void {
@@ -157,8 +166,14 @@ export class HeldPaths {
   }
 
   // Where an older release had it may just be removed with all of that release, which must not be hindered at once.
-  #lookQuickly(): void {
-    for (const [name, held] of this.#held) this.#lookAt(name, held, [...held.paths.values()].slice(-1));
+  #lookQuickly(name: string): void {
+    const held = this.#held.get(name);
+    if (held === undefined) return;
+    try {
+      this.#lookAt(name, held, [...held.paths.values()].slice(-1));
+    } catch {
+      // As in the next look.
+    }
   }
 
   #lookAt(name: string, held: HeldPath, paths: readonly string[]): void {
@@ -181,64 +196,19 @@ export class HeldPaths {
     give(held, held.served);
   }
 
-  #follow(): void {
-    if (this.#held.size === 0) {
+  #follow(name: string): void {
+    if (this.#areLooksOver) return;
+    this.#watched.set(name, [...(this.#held.get(name)?.paths.values() ?? [])]);
+    if (this.#held.size > 0) this.#timer ??= setInterval(() => this.#lookAgain(), LOOK_MS).unref();
+    else {
       clearInterval(this.#timer);
       this.#timer = undefined;
-    } else this.#timer ??= setInterval(() => this.#lookAgain(), LOOK_MS).unref();
-    this.#watch();
-  }
-
-  // The kernel tells of a removal within a fraction of a millisecond, where it has watches left.
-  #watch(): void {
-    const folders = new Set(
-      [...this.#held.values()].flatMap(({ paths }) => [...paths.values()].map(dirname)),
-    );
-    for (const [folder, { watcher, identity }] of this.#watchers) {
-      // Where it was made anew another one is to be watched.
-      if (folders.has(folder) && identity === identityOf(folder)) continue;
-      watcher.close();
-      this.#watchers.delete(folder);
     }
-    for (const folder of folders) {
-      if (this.#watchers.has(folder)) continue;
-      try {
-        const watcher = watch(folder, { persistent: false });
-        this.#watchers.set(folder, { watcher, identity: identityOf(folder) });
-        watcher.on('change', (_kind, file) => {
-          try {
-            if (file === null || this.#namesIn(folder).has(String(file))) this.#lookQuickly();
-          } catch {
-            // As in the next look.
-          }
-        });
-        // It is gone: looked at from time to time all the same.
-        watcher.on('error', () => {});
-      } catch {
-        // As above.
-      }
-    }
-  }
-
-  #namesIn(folder: string): Set<string> {
-    const all = [...this.#held.values()].flatMap(({ paths }) => [...paths.values()]);
-    return new Set(
-      all.filter((path) => dirname(path) === folder).map((path) => path.slice(folder.length + 1)),
-    );
   }
 }
 
 function newestOf(paths: HeldPath['paths'] | undefined): string | undefined {
   return [...(paths?.values() ?? [])].at(-1);
-}
-
-function identityOf(folder: string): string {
-  try {
-    const { dev, ino } = statSync(folder);
-    return `${dev}-${ino}`;
-  } catch {
-    return '';
-  }
 }
 
 function note({ places }: HeldPath, path: string): void {

@@ -117,6 +117,7 @@ export class Shutdown {
     await this.#delay();
     // Where a service manager stores them, it decides whether the listeners have come to their end.
     if (manager.keepsListeners) held.letGo();
+    else held.paths?.endLooks();
     await this.#allEnded();
     if (!this.sparesListeners) for (const name of held.names()) held.closeForGood(name);
     this.finish(this.#isCut ? CUT_CODE : exitCode);
