@@ -12,10 +12,10 @@ const SMALL_BYTES = 96 * 1024 * 1024;
  * Source: malloc_trim(3). Only glibc has it.
  */
 export function giveBackSpareMemory(): void {
-  if (process.memoryUsage.rss() > SMALL_BYTES) return;
   try {
+    if (process.memoryUsage.rss() > SMALL_BYTES) return;
     exportedFunction('int malloc_trim(size_t pad)')(0);
   } catch {
-    // Another libc keeps less.
+    // Another libc keeps less; where no file can be opened, it is not known how much there is.
   }
 }

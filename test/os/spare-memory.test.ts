@@ -29,9 +29,10 @@ const giveBack = () => {
 giveBack();
 `;
 
-function run(program: string): string {
-  const args = ['--expose-gc', '--input-type=module', '-e', program];
-  const { stdout, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8', timeout: 60_000 });
+function run(program: string, shell = 'exec "$0" "$@"'): string {
+  const command = [process.execPath, '--expose-gc', '--input-type=module', '-e', program];
+  const args = ['-c', shell, ...command];
+  const { stdout, stderr } = spawnSync('sh', args, { encoding: 'utf8', timeout: 60_000 });
   assert.equal(stderr, '');
   return stdout;
 }
@@ -43,5 +44,22 @@ describe('memory that libc keeps although nobody uses it', () => {
 
   it('stays in a large process, which could stand still for it', () => {
     assert.equal(run(freeing(100, 'looks < 10 && setTimeout(giveBack, 20)')), '');
+  });
+
+  it('stays where no file can be opened, which tells how large a process is', () => {
+    const program = `
+import { openSync } from 'node:fs';
+import { giveBackSpareMemory } from ${JSON.stringify(MODULE)};
+for (let isFull = false; !isFull; ) {
+  try {
+    openSync('/dev/null', 'r');
+  } catch {
+    isFull = true;
+  }
+}
+giveBackSpareMemory();
+process.stdout.write('goes on');
+`;
+    assert.equal(run(program, 'ulimit -n 64; exec "$0" "$@"'), 'goes on');
   });
 });
