@@ -8,6 +8,7 @@ import { asMoultError, MoultError } from '../../errors.js';
 import type { AgentProcess } from '../../fleet/agent/agent-process.js';
 import { forgetOldOutput, KeptOutput, keptName } from '../../logs/kept-output.js';
 import { reserve } from '../../os/descriptors/descriptor-reserve.js';
+import { outOfDescriptors } from '../../os/descriptors/shortage.js';
 import { FileLock } from '../../os/files/file-lock.js';
 import { namedWorkingDirectory } from '../../os/files/working-directory.js';
 import { isSupportedPlatform } from '../../os/libc.js';
@@ -50,7 +51,11 @@ const RESERVED_DESCRIPTORS = 12;
 /** The command `moult run`: the service in the foreground, under a supervisor. Exit status: that of the service when it fails to start, 0 after a stop. */
 export function runCommand(): Command {
   return runShape().action(async (_words: string[], _flags: object, command: Command) => {
-    process.exitCode = await run(command);
+    try {
+      process.exitCode = await run(command);
+    } catch (error) {
+      throw outOfDescriptors(error) ?? error;
+    }
   });
 }
 

@@ -12,6 +12,7 @@ import { join } from 'node:path';
 import { makePrivate, makePrivateAgain, privateMode, runRoot } from '../../channel/private-folder.js';
 import { MoultError } from '../../errors.js';
 import { cryptography } from '../../os/cryptography.js';
+import { outOfDescriptors } from '../../os/descriptors/shortage.js';
 import { FileLock } from '../../os/files/file-lock.js';
 import { tryToRemove } from '../../os/files/remove.js';
 import { trusted } from '../../os/unix-sockets/peer.js';
@@ -180,6 +181,8 @@ export class RunFolder {
     } catch (cause) {
       const reason = cause instanceof Error ? cause.message : String(cause);
       const what = `the run folder ${this.path} cannot be used: ${reason}`;
+      const shortage = outOfDescriptors(cause, what);
+      if (shortage !== undefined) throw shortage;
       throw new MoultError(
         'MOULT_RUN_FOLDER',
         `${what}. Set XDG_RUNTIME_DIR to a folder that this user may write to`,

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, readdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
@@ -106,6 +107,37 @@ describe('the run folder', () => {
       code: 'MOULT_BAD_OPTION',
       message: /XDG_RUNTIME_DIR/,
     });
+  });
+
+  tidy('that cannot be locked for want of descriptors is not to be another one', (later) => {
+    const root = join(temporaryFolder(later), 'moult');
+    const program = `
+import { openSync } from 'node:fs';
+import { libc } from ${JSON.stringify(import.meta.resolve('#moult/os/libc.js'))};
+import { reserve } from ${JSON.stringify(import.meta.resolve('#moult/os/descriptors/descriptor-reserve.js'))};
+import { RunFolder } from ${JSON.stringify(import.meta.resolve('#moult/supervisor/journal/run-folder.js'))};
+// As moult run does: some of what it asks for first has these.
+libc();
+reserve.keep(12, true);
+for (let isFull = false; !isFull; ) {
+  try {
+    openSync('/dev/null', 'r');
+  } catch {
+    isFull = true;
+  }
+}
+try {
+  new RunFolder('web', ${JSON.stringify(root)}).claim();
+} catch ({ code, serving, message }) {
+  process.stdout.write([code, serving, message].join(' '));
+}
+`;
+    const command = [process.execPath, '--input-type=module', '-e', program];
+    const { stdout, stderr } = spawnSync('sh', ['-c', 'ulimit -n 64; exec "$0" "$@"', ...command], {
+      encoding: 'utf8',
+    });
+    assert.match(stdout, /^MOULT_DESCRIPTORS unchanged the run folder .*EMFILE.*may open no more files/, stderr);
+    assert.doesNotMatch(stdout, /XDG_RUNTIME_DIR/);
   });
 
   tidy('that does not exist lists nothing', (later) => {
