@@ -109,6 +109,35 @@ describe('a service that is started by', () => {
   });
 });
 
+describe('a program that moult does not see listen', () => {
+  it('is not replaced, and a restart says which option it needs', async () => {
+    await withFolder(async (folder) => {
+      const service = await Supervised.start({
+        command: ['sh', '-c', 'echo works; exec sleep 600'],
+        runOptions: ['--ready-timeout', '1s', '--stop-timeout', '1s'],
+        cwd: folder,
+        waits: false,
+      });
+      try {
+        await until('it works', () => service.output.includes('works'));
+        const { code, message, serving } = await service.failingRestart();
+        assert.deepEqual([code, serving], ['MOULT_READY_TIMEOUT', 'unchanged']);
+        assert.match(
+          message,
+          /^generation 1 has been starting for \d+ s and is not replaced: no process of it has/,
+        );
+        assert.match(message, /needs --program\. .*moult stop/);
+        assert.equal((await service.status()).state, 'starting');
+        await service.moult('stop', service.name);
+        await within('moult run ends', service.ended);
+        await service.assertNothingLeft();
+      } finally {
+        await service.kill();
+      }
+    });
+  });
+});
+
 describe('a restart picks up', () => {
   it('a changed environment file', async () => {
     await withFolder(async (folder) => {

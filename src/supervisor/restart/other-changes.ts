@@ -1,8 +1,10 @@
 import type { Logger } from 'pino';
 import { MoultError } from '../../errors.js';
+import { wallClockMs } from '../../os/clock.js';
 import type { SupervisorOptions } from '../options.js';
 import type { GenerationProcess } from '../process/generation-process.js';
 import type { Generations } from '../process/generations.js';
+import { whatItWaitsFor } from '../process/start-wait.js';
 import type { ReleaseHistory } from '../releases/release-history.js';
 import { EXPECT_TIMEOUT_MS } from './ask-predecessor.js';
 import type { Probation } from './probation.js';
@@ -57,10 +59,11 @@ export class OtherChanges {
     if (how !== 'late') return;
     if (starting.isAdopted && !force) throw this.#notBack(starting);
     if (releases.lastGood() === undefined && !starting.isAdopted) {
+      const startedS = Math.round((wallClockMs() - starting.startedAt) / 1000);
       // It may serve all the same, in a way that moult does not see: it is not ours to end.
       throw new MoultError(
         'MOULT_READY_TIMEOUT',
-        `generation ${starting.number} has not connected: it neither listened nor said that it is ready`,
+        `generation ${starting.number} has been starting for ${startedS} s and is not replaced: ${whatItWaitsFor(starting, options.isProgram)}. To change how it is started: moult stop, then moult run`,
         { serving: 'unchanged' },
       );
     }

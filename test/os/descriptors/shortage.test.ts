@@ -19,9 +19,15 @@ describe('an error for want of descriptors', () => {
       const told = outOfDescriptors(error);
       assert.equal(told?.code, 'MOULT_DESCRIPTORS');
       assert.equal(told.serving, 'unchanged');
-      assert.equal(told.message, `${error.message}: process ${process.pid} may open no more files than ${limit}`);
+      assert.equal(
+        told.message,
+        `${error.message}: process ${process.pid} may open no more files than ${limit}`,
+      );
     }
-    assert.match(outOfDescriptors(system('ENFILE'), 'this')?.message ?? '', /^this: the system has no open files/);
+    assert.match(
+      outOfDescriptors(system('ENFILE'), 'this')?.message ?? '',
+      /^this: the system has no open files/,
+    );
   });
 
   it('is none of another kind, and none that says so already', () => {

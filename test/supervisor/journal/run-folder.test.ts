@@ -136,7 +136,11 @@ try {
     const { stdout, stderr } = spawnSync('sh', ['-c', 'ulimit -n 64; exec "$0" "$@"', ...command], {
       encoding: 'utf8',
     });
-    assert.match(stdout, /^MOULT_DESCRIPTORS unchanged the run folder .*EMFILE.*may open no more files/, stderr);
+    assert.match(
+      stdout,
+      /^MOULT_DESCRIPTORS unchanged the run folder .*EMFILE.*may open no more files/,
+      stderr,
+    );
     assert.doesNotMatch(stdout, /XDG_RUNTIME_DIR/);
   });
 
