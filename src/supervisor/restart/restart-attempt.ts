@@ -210,6 +210,18 @@ export class RestartAttempt {
   }
 
   #tooLate(readyTimeoutMs: number): void {
+    const { predecessor, successor } = this;
+    // It was told so, and decides what follows: it has not answered since.
+    if (successor.exit !== undefined && predecessor !== undefined && predecessor.exit === undefined) {
+      const what = `generation ${predecessor.number} (process ${predecessor.servicePid}) was to pass its listeners to its successor and has not answered: it is stopped, or its event loop is blocked`;
+      this.fail(
+        new MoultError(
+          'MOULT_PEER_TIMEOUT',
+          `${what}; moult restart --force replaces it and cuts its connections`,
+        ),
+      );
+      return;
+    }
     this.fail(
       new MoultError('MOULT_READY_TIMEOUT', `the successor was not ready within ${readyTimeoutMs} ms`),
     );
@@ -224,7 +236,8 @@ export class RestartAttempt {
   #explain(error: MoultError, exit: Exit): MoultError {
     const wasExit = error.code === 'MOULT_SUCCESSOR_EXITED' || error.code === 'MOULT_SUCCESSOR_LOST';
     const killed = exit.signal === 'SIGKILL';
-    const output = this.successor.lastLines.slice(-20);
+    // Where its predecessor did not answer, the successor says no more than that.
+    const output = error.code === 'MOULT_PEER_TIMEOUT' ? [] : this.successor.lastLines.slice(-20);
     const wasLate = error.code === 'MOULT_READY_TIMEOUT';
     const shortage = (wasExit || wasLate) && !this.#hasCommitted ? this.#shortage(output) : undefined;
     const ended = wasExit && !killed ? this.#ended(exit) : error.message;

@@ -64,6 +64,24 @@ describe('a restart', () => {
     await assert.rejects(attempt.done, { code: 'MOULT_SUCCESSOR_EXITED' });
   });
 
+  it('fails for a predecessor that does not answer when the successor has exited for that', async (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout'] });
+    const predecessor = one(1, new Promise(() => {}), { expectNoMore: () => {}, servicePid: 41 });
+    const end = deferred();
+    const successor = one(2, end.promise, { lastLines: ['    at openDoor'] });
+    const attempt = attemptOf(predecessor, successor);
+    Object.assign(successor, { exit: EXIT });
+    end.resolve(EXIT);
+    await turns();
+    assert.equal(attempt.isSettled, false);
+    t.mock.timers.tick(120_000);
+    await assert.rejects(attempt.done, ({ code, serving, message, details }: MoultError) => {
+      assert.deepEqual([code, serving, details?.output], ['MOULT_PEER_TIMEOUT', 'predecessor', []]);
+      assert.match(message, /^generation 1 \(process 41\) .* has not answered.*restart --force/);
+      return true;
+    });
+  });
+
   for (const [where, isThere] of [
     ['there was no predecessor', false],
     ['its predecessor has ended', true],
