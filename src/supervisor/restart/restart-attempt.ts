@@ -26,6 +26,7 @@ export class RestartAttempt {
   readonly #undoBy: Generations['undo'];
   /** What was seen from outside since the commit: nothing, while it is not known, or what is wrong. */
   #seen: Promise<MoultError | undefined> | undefined;
+  #isPredecessorSilent = false;
   #isSettled = false;
   #hasCommitted = false;
   /** How many connections its predecessor had when it stopped accepting for good, before the successor began to. */
@@ -213,6 +214,7 @@ export class RestartAttempt {
     const { predecessor, successor } = this;
     // It was told so, and decides what follows: it has not answered since.
     if (successor.exit !== undefined && predecessor !== undefined && predecessor.exit === undefined) {
+      this.#isPredecessorSilent = true;
       const what = `generation ${predecessor.number} (process ${predecessor.servicePid}) was to pass its listeners to its successor and has not answered: it is stopped, or its event loop is blocked`;
       this.fail(
         new MoultError(
@@ -237,7 +239,7 @@ export class RestartAttempt {
     const wasExit = error.code === 'MOULT_SUCCESSOR_EXITED' || error.code === 'MOULT_SUCCESSOR_LOST';
     const killed = exit.signal === 'SIGKILL';
     // Where its predecessor did not answer, the successor says no more than that.
-    const output = error.code === 'MOULT_PEER_TIMEOUT' ? [] : this.successor.lastLines.slice(-20);
+    const output = this.#isPredecessorSilent ? [] : this.successor.lastLines.slice(-20);
     const wasLate = error.code === 'MOULT_READY_TIMEOUT';
     const shortage = (wasExit || wasLate) && !this.#hasCommitted ? this.#shortage(output) : undefined;
     const ended = wasExit && !killed ? this.#ended(exit) : error.message;
