@@ -6,6 +6,7 @@ import type { Release } from '../releases/release.js';
 import { changedUnder, named, removedFrom } from '../releases/release-files.js';
 import type { ReleaseHistory } from '../releases/release-history.js';
 import { Backoff } from './backoff.js';
+import { fallsSilent } from './other-changes.js';
 
 /** The pause before a crashed service starts again. */
 export interface CrashWait {
@@ -135,6 +136,15 @@ export class CrashRecovery {
     return true;
   }
 
+  // Its clients wait for it alone.
+  async #endWhenSilent(next: GenerationProcess, withinMs: number): Promise<void> {
+    if ((await fallsSilent(next, withinMs)) === undefined || next.isEnding) return;
+    this.#tell(
+      `generation ${next.number} has not answered for ${withinMs} ms in its start: it hangs, and is killed`,
+    );
+    next.kill();
+  }
+
   async #tellWhatChanged(next: GenerationProcess, release: Release, before: Release): Promise<void> {
     const changed = await changedUnder(release, before);
     if (changed.length > 0)
@@ -147,9 +157,10 @@ export class CrashRecovery {
     const { machine } = this.#generations;
     if (!machine.is('waiting') || this.#awaitsFiles(before, release, expects)) return;
     machine.on('retry');
+    const settings = this.#generations.settings(true, { expects });
     let next: GenerationProcess;
     try {
-      next = this.#generations.start(release, this.#generations.settings(true, { expects }));
+      next = this.#generations.start(release, settings);
     } catch (error) {
       const what = `could not be replaced (${asMoultError(error, 'MOULT_SYSTEM_CALL').message})`;
       if (machine.on('revival-ended') === 'revive') this.#wait(before, what, 0);
@@ -157,6 +168,7 @@ export class CrashRecovery {
     }
     next.isRevived = true;
     next.revives = before;
+    this.#endWhenSilent(next, settings.readyTimeoutMs);
     this.#tellWhatChanged(next, release, before.release).catch(() => {});
   }
 

@@ -9,6 +9,9 @@ import type { ReleaseHistory } from '../releases/release-history.js';
 import { EXPECT_TIMEOUT_MS } from './ask-predecessor.js';
 import type { Probation } from './probation.js';
 
+/** How often one that starts is asked whether it answers. */
+const LOOK_AGAIN_MS = 500;
+
 /** What it takes to wait for another change. */
 export interface OtherChangesParts {
   readonly generations: Generations;
@@ -54,9 +57,14 @@ export class OtherChanges {
     const late = new Promise<'late'>((resolve) => {
       limit = setTimeout(() => resolve('late'), options.readyTimeoutMs);
     });
-    const how = await Promise.race([starting.serves, starting.exited, late]);
+    const waiting = new AbortController();
+    // Of one that an earlier supervisor left, and of a first one, more must be known.
+    const isSpare = releases.lastGood() !== undefined && !starting.isAdopted;
+    const silent = isSpare ? [fallsSilent(starting, options.hangTimeoutMs, waiting.signal)] : [];
+    const how = await Promise.race([starting.serves, starting.exited, late, ...silent]);
+    waiting.abort();
     clearTimeout(limit);
-    if (how !== 'late') return;
+    if (how !== 'late' && how !== 'silent') return;
     if (starting.isAdopted && !force) throw this.#notBack(starting);
     if (releases.lastGood() === undefined && !starting.isAdopted) {
       const startedS = Math.round((wallClockMs() - starting.startedAt) / 1000);
@@ -68,7 +76,13 @@ export class OtherChanges {
       );
     }
     // A start that hangs must not hold up the release that mends it.
-    if (starting.isAdopted) log.warn(`generation ${starting.number} has not reconnected and is killed`);
+    const { number } = starting;
+    if (how === 'silent')
+      log.warn(
+        `generation ${number} has not answered for ${options.hangTimeoutMs} ms in its start and is killed`,
+      );
+    else if (starting.isAdopted) log.warn(`generation ${number} has not reconnected and is killed`);
+    else log.warn(`generation ${number} was not ready within ${options.readyTimeoutMs} ms and is killed`);
     starting.kill();
     await starting.exited;
   }
@@ -84,4 +98,25 @@ export class OtherChanges {
       { serving: 'unchanged' },
     );
   }
+}
+
+/** Settles once one that has shown itself, and serves nobody yet, does not answer: its event loop is blocked. */
+export async function fallsSilent(
+  starting: GenerationProcess,
+  withinMs: number,
+  signal?: AbortSignal,
+): Promise<'silent' | undefined> {
+  const isStarting = () =>
+    signal?.aborted !== true && starting.servingSince === undefined && starting.exit === undefined;
+  while (isStarting()) {
+    const answers =
+      !starting.isReachable ||
+      (await starting.state(withinMs).then(
+        () => true,
+        () => false,
+      ));
+    if (!answers && isStarting()) return 'silent';
+    await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MS).unref());
+  }
+  return undefined;
 }
