@@ -41,7 +41,7 @@ function servingText(serving: string): string {
     case 'successor':
       return 'the successor';
     case 'none':
-      return 'no generation; clients wait in the backlog while the supervisor runs';
+      return 'no generation; clients wait at each listener that is still open';
     default:
       return visibleLine(serving);
   }

@@ -1,4 +1,5 @@
 import type { MoultError } from '../../errors.js';
+import { namesOf } from '../../lifecycle/listener-names.js';
 import type { GenerationStatus, ServiceStatus } from '../../supervisor/status.js';
 import { paint } from '../../terminal/paint.js';
 import { plural } from '../../terminal/plural.js';
@@ -118,7 +119,7 @@ function seconds(ms: number): string {
 
 /** Why nobody serves, and what happens next. */
 function waitLines({ waits = [] }: ServiceStatus, columns: number): string[] {
-  return waits.flatMap(({ slot, reason, nextStartAt, lastLine, missing }) => {
+  return waits.flatMap(({ slot, reason, nextStartAt, lastLine, missing, refused = [] }) => {
     const leftMs = nextStartAt - Date.now();
     const next = leftMs <= 0 ? 'starts now' : `starts in ${seconds(leftMs)}`;
     const where = slot === undefined ? '' : `slot ${slot}: `;
@@ -126,8 +127,9 @@ function waitLines({ waits = [] }: ServiceStatus, columns: number): string[] {
       missing === undefined
         ? `the last good release ${next}`
         : `the last good release cannot start: ${missing} was removed. It starts once that is there again; moult restart starts another release`;
+    const clients = refused.length === 0 ? 'clients wait' : `clients of ${namesOf(refused)} are refused`;
     const texts = [
-      `${where}${reason}; clients wait, and ${then}`,
+      `${where}${reason}; ${clients}, and ${then}`,
       ...(lastLine === undefined ? [] : [`its last line: ${lastLine.slice(0, 1000)}`]),
     ];
     return texts.flatMap((text) => wrap(visibleLine(text), columns).map(paint.red));

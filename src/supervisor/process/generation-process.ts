@@ -36,7 +36,7 @@ export interface Lifeline extends Line {
 /** One generation as the supervisor sees it: the process tree, and the channel to the service in it. */
 export class GenerationProcess {
   readonly number: number;
-  readonly release: Release;
+  release: Release;
   readonly settings: Settings;
   readonly tree: ProcessTree;
   readonly startedAt = wallClockMs();

@@ -171,6 +171,13 @@ export class Generations {
     return generation;
   }
 
+  /** One has turned out to be of another release than it was started for. */
+  isOf(generation: GenerationProcess, release: Release): void {
+    generation.release = release;
+    noteFolder(release);
+    if (generation.pid > 0) this.#journal.write(startOf(generation));
+  }
+
   /** What must be known of those that live after a kill. */
   facts(): JournalFact[] {
     const started = this.own().filter(({ pid }) => pid > 0);
@@ -265,12 +272,21 @@ function factsOf(generation: GenerationProcess, epoch: number): JournalFact[] {
 }
 
 function startOf({ number, pid, release }: GenerationProcess): JournalFact {
-  const { command, argv0 = command, args, cwd, isDirect, label, files = {} } = release;
+  const { command, argv0 = command, args, cwd, isDirect, label, files = {}, writtenOver } = release;
   return {
     event: 'start',
     generation: number,
     pid,
     ticks: startTicks(pid) ?? 0,
-    release: { command, argv0, args, cwd, isDirect, label, files },
+    release: {
+      command,
+      argv0,
+      args,
+      cwd,
+      isDirect,
+      label,
+      files,
+      ...(writtenOver === undefined ? {} : { writtenOver }),
+    },
   };
 }

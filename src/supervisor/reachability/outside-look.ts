@@ -174,7 +174,8 @@ export class OutsideLook {
   }
 
   #expected({ predecessor, inherited }: GenerationProcess): ReadonlySet<string> {
-    return predecessor === undefined ? inherited : new Set(this.#parts.held.namesOf(predecessor.number));
+    const names = predecessor === undefined ? [] : this.#parts.held.namesOf(predecessor.number);
+    return new Set([...names, ...inherited]);
   }
 
   #listeners(generation: GenerationProcess, areProbed: boolean): Looked[] {

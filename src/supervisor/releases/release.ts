@@ -2,6 +2,7 @@ import { existsSync, readFileSync, realpathSync, statSync } from 'node:fs';
 import { basename, dirname, extname, join, resolve } from 'node:path';
 import { parseEnv } from 'node:util';
 import { MoultError } from '../../errors.js';
+import { wallClockMs } from '../../os/clock.js';
 import { readPatiently } from '../../os/files/patient-read.js';
 import { calledNode } from '../../os/processes/invocation.js';
 import type { Launch } from '../../os/processes/launch.js';
@@ -28,6 +29,8 @@ export interface Release extends Launch {
   readonly label: string;
   /** What it is known by; none where an earlier version of moult has noted it. */
   readonly files?: ReleaseFiles;
+  /** When it was found to have been written over one that had proved itself, in milliseconds since 1970: it is another one. */
+  readonly writtenOver?: number;
 }
 
 /**
@@ -75,6 +78,13 @@ export function resolveRelease(service: ServiceCommand, env: NodeJS.ProcessEnv =
     label: [command, ...pinned.args].join(' '),
     ...(pinned.argv0 === undefined ? {} : { argv0: pinned.argv0 }),
   };
+}
+
+/** What the files of a release hold now, where they are not what they were: a release of its own. */
+export function asWrittenOver(release: Release): Release {
+  const { isDirect, command, args, cwd } = release;
+  const words = isDirect ? fromEntry(args, cwd) : [command, ...args];
+  return { ...release, files: releaseFiles(words, cwd), writtenOver: wallClockMs() };
 }
 
 /** Whether a command is a script for Node, or Node itself: what it starts is a service that knows of moult. */

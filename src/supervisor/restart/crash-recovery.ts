@@ -1,8 +1,9 @@
 import { asMoultError } from '../../errors.js';
+import { namesOf } from '../../lifecycle/listener-names.js';
 import { wallClockMs } from '../../os/clock.js';
 import type { GenerationProcess } from '../process/generation-process.js';
 import type { Generations } from '../process/generations.js';
-import type { Release } from '../releases/release.js';
+import { asWrittenOver, type Release } from '../releases/release.js';
 import { changedUnder, named, removedFrom } from '../releases/release-files.js';
 import type { ReleaseHistory } from '../releases/release-history.js';
 import { Backoff } from './backoff.js';
@@ -16,6 +17,8 @@ export interface CrashWait {
   readonly nextStartAt: number;
   /** The last line that it wrote. */
   readonly lastLine?: string;
+  /** On what the last good release listened, and nobody keeps open: its clients are refused until somebody listens there again. */
+  readonly refused?: readonly string[];
   /** The path that the last good release cannot start without, and that was removed: it starts once that is there again. */
   readonly missing?: string;
 }
@@ -25,11 +28,19 @@ const LONGEST_TRY_MS = 2000;
 /** How often it looks whether what was removed of a release is there again. */
 const LOOK_MS = 2000;
 
+/** On what the next one is to listen. */
+export interface ListenersAfterCrash {
+  /** What is asked of the one after this one; undefined for all that is held. */
+  expected(before: GenerationProcess): readonly string[] | undefined;
+  /** The names of those that are held. */
+  held(): readonly string[];
+}
+
 /** Starts the last good release again when nobody serves, later and later while it keeps crashing. */
 export class CrashRecovery {
   readonly #generations: Generations;
   readonly #releases: ReleaseHistory;
-  readonly #expects: (generation: GenerationProcess) => readonly string[] | undefined;
+  readonly #listeners: ListenersAfterCrash;
   readonly #tell: (what: string) => void;
   readonly #before: ((release: Release) => Promise<Release>) | undefined;
   readonly #backoff = new Backoff();
@@ -40,22 +51,23 @@ export class CrashRecovery {
   #reason = '';
   #lastLine: string | undefined;
   #missing: string | undefined;
+  /** Whether the files of those that were started were looked at. */
+  readonly #lookedAt = new WeakMap<GenerationProcess, Promise<void>>();
 
   /**
-   * @param expects on what the next one is to listen after this one; undefined for all that is held.
    * @param tell says that nobody serves, why, and what will be.
    * @param before what is to be done before the next one may begin, where there is something; the release to start.
    */
   constructor(
     generations: Generations,
     releases: ReleaseHistory,
-    expects: (generation: GenerationProcess) => readonly string[] | undefined,
+    listeners: ListenersAfterCrash,
     tell: (what: string) => void,
     before?: (release: Release) => Promise<Release>,
   ) {
     this.#generations = generations;
     this.#releases = releases;
-    this.#expects = expects;
+    this.#listeners = listeners;
     this.#tell = tell;
     this.#before = before;
   }
@@ -75,7 +87,19 @@ export class CrashRecovery {
     if (!this.isWaiting || this.#dueAt === undefined) return undefined;
     const lastLine = this.#lastLine === undefined ? {} : { lastLine: this.#lastLine };
     const missing = this.#missing === undefined ? {} : { missing: this.#missing };
-    return { reason: this.#reason, nextStartAt: this.#dueAt, ...lastLine, ...missing };
+    const refused = this.#refused();
+    return {
+      reason: this.#reason,
+      nextStartAt: this.#dueAt,
+      ...lastLine,
+      ...missing,
+      ...(refused.length === 0 ? {} : { refused }),
+    };
+  }
+
+  /** Settles when it is known of what release one is that was started because nobody served; undefined for others. */
+  isKnown(generation: GenerationProcess): Promise<void> | undefined {
+    return this.#lookedAt.get(generation);
   }
 
   /** Nobody serves since this generation ended, and the slot is `waiting`. @param what became of it. */
@@ -95,9 +119,9 @@ export class CrashRecovery {
     this.#lastLine = generation.lastLine;
     const when = waitMs === 0 ? 'now' : `in ${waitMs} ms`;
     this.#tell(
-      `generation ${generation.number} ${what}; clients wait in the backlog, the last good release starts ${when}`,
+      `generation ${generation.number} ${what}; ${this.#whatClientsSee()}, the last good release starts ${when}`,
     );
-    const expects = this.#expects(generation);
+    const expects = this.#listeners.expected(generation);
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.#startWhenFree(generation, release, expects), waitMs);
   }
@@ -129,11 +153,26 @@ export class CrashRecovery {
     const others = this.#releases.before() === undefined ? '' : ', moult rollback the one before it';
     if (isNew)
       this.#tell(
-        `the last good release cannot start: ${missing} was removed. Clients wait in the backlog. It starts once that is there again; moult restart starts another release${others}`,
+        `the last good release cannot start: ${missing} was removed; ${this.#whatClientsSee()}. It starts once that is there again; moult restart starts another release${others}`,
       );
     this.#dueAt = wallClockMs() + LOOK_MS;
     this.#timer = setTimeout(() => this.#startWhenFree(before, release, expects), LOOK_MS);
     return true;
+  }
+
+  // What one that served closed itself nobody keeps open.
+  #refused(): string[] {
+    const good = this.#releases.lastGood();
+    const names = (good && this.#releases.listenersOf(good)) ?? [];
+    const held = this.#listeners.held();
+    return names.filter((name) => !held.includes(name));
+  }
+
+  #whatClientsSee(): string {
+    const refused = this.#refused();
+    if (refused.length === 0) return 'clients wait in the backlog';
+    const others = this.#listeners.held().length === 0 ? '' : ', and those of other listeners wait';
+    return `clients of ${namesOf(refused)} are refused until somebody listens there again${others}`;
   }
 
   // Its clients wait for it alone.
@@ -145,12 +184,14 @@ export class CrashRecovery {
     next.kill();
   }
 
-  async #tellWhatChanged(next: GenerationProcess, release: Release, before: Release): Promise<void> {
+  // It is another release, which has to prove itself; it may be all that there is to start.
+  async #lookAtFiles(next: GenerationProcess, release: Release, before: Release): Promise<void> {
     const changed = await changedUnder(release, before);
-    if (changed.length > 0)
-      this.#tell(
-        `generation ${next.number} is not the last good release: its files were changed since (${named(changed)}), so it starts the changed files`,
-      );
+    if (changed.length === 0 || next.exit !== undefined) return;
+    this.#generations.isOf(next, asWrittenOver(release));
+    this.#tell(
+      `generation ${next.number} is not the last good release: its files were changed since (${named(changed)}), so it starts the changed files`,
+    );
   }
 
   #start(before: GenerationProcess, release: Release, expects: readonly string[] | undefined): void {
@@ -169,7 +210,10 @@ export class CrashRecovery {
     next.isRevived = true;
     next.revives = before;
     this.#endWhenSilent(next, settings.readyTimeoutMs);
-    this.#tellWhatChanged(next, release, before.release).catch(() => {});
+    this.#lookedAt.set(
+      next,
+      this.#lookAtFiles(next, release, before.release).catch(() => {}),
+    );
   }
 
   /** Somebody serves, or is started by others: nothing is due any more. */

@@ -23,6 +23,7 @@ import type { CrashRecovery } from './crash-recovery.js';
 import { endBefore, withReturn } from './exclusive-changeover.js';
 import { checkBudgetMs } from './health-check.js';
 import { OtherChanges } from './other-changes.js';
+import { owedAfter } from './owed-listeners.js';
 import { admit, type QuietRequest } from './preconditions.js';
 import type { Probation } from './probation.js';
 import { RestartAttempt } from './restart-attempt.js';
@@ -245,7 +246,9 @@ export class RestartService {
     if (generations.starting() !== undefined) await this.#others.startOver(asked.force);
     const predecessor = generations.current;
     // One that has served before is to have what it had then, whatever the one between listens on.
-    const expects = asked.isRollback && asked.allowFewerListeners ? undefined : releases.listenersOf(release);
+    const owed = asked.allowFewerListeners ? undefined : owedAfter(predecessor, releases, held);
+    const known = releases.listenersOf(release) ?? owed;
+    const expects = asked.isRollback && asked.allowFewerListeners ? undefined : known;
     const isUnknown = expects === undefined && (asked.isRollback || asked.allowFewerListeners);
     const given = generations.settings(isUnknown, { expects });
     const settings = { ...given, checked: given.checked || guard !== undefined };
@@ -268,6 +271,7 @@ export class RestartService {
     if (options.slots === null) held.paths?.guard();
     const successor = this.#start(release, settings, predecessor, number);
     successor.isForced = isForced;
+    successor.inherited = new Set(owed);
     guard?.(successor);
     return this.#handOver(successor, predecessor, settings);
   }

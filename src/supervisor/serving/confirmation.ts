@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
-import { asMoultError } from '../../errors.js';
+import { asMoultError, MoultError } from '../../errors.js';
+import { namesOf } from '../../lifecycle/listener-names.js';
 import type { Journal } from '../journal/journal.js';
 import type { HeldListeners } from '../listeners/held-listeners.js';
 import type { SupervisorOptions } from '../options.js';
@@ -7,6 +8,8 @@ import type { GenerationProcess } from '../process/generation-process.js';
 import type { Generations } from '../process/generations.js';
 import type { OutsideLook } from '../reachability/outside-look.js';
 import type { ReleaseHistory } from '../releases/release-history.js';
+import type { CrashRecovery } from '../restart/crash-recovery.js';
+import { owedBy } from '../restart/owed-listeners.js';
 import type { LoneEnd, Probation } from '../restart/probation.js';
 import type { GenerationExits } from './generation-exits.js';
 import type { Teller } from './teller.js';
@@ -18,11 +21,15 @@ export interface ConfirmationParts {
   readonly look: OutsideLook;
   readonly held: HeldListeners;
   readonly releases: ReleaseHistory;
+  readonly crashRecovery: CrashRecovery;
   readonly manager: Teller;
   readonly options: SupervisorOptions;
   readonly journal: Journal;
   readonly log: Logger;
 }
+
+/** How often it is looked whether one listens on what it does not listen on yet. */
+const LOOK_MS = 100;
 
 /** Confirms generations that have proved themselves: with a predecessor, which decides, or alone. */
 export class Confirmation {
@@ -79,6 +86,17 @@ export class Confirmation {
 
   /** One serves without a predecessor. Where there is a release to come back to, it has to prove itself as any other. */
   watchAlone(generation: GenerationProcess): void {
+    const { generations, crashRecovery } = this.#parts;
+    const known = crashRecovery.isKnown(generation);
+    if (known === undefined) this.#watchAlone(generation);
+    else
+      known.then(() => {
+        const isOver = generation.exit !== undefined || generation.isEnding;
+        if (generations.current === generation && !isOver) this.#watchAlone(generation);
+      });
+  }
+
+  #watchAlone(generation: GenerationProcess): void {
     const { releases, probation, held } = this.#parts;
     const known = releases.lastGood();
     if (known === undefined || known === generation.release) {
@@ -87,37 +105,55 @@ export class Confirmation {
     }
     // There is no predecessor whose listeners the look at its end could compare with.
     const { number, late } = generation;
-    const inherited = held.namesOf(number).filter((name) => held.hadBefore(name, number) && !late?.has(name));
-    generation.inherited = new Set(inherited);
+    const owed = owedBy(generation, releases);
+    const isOld = (name: string) => held.hadBefore(name, number) || owed.includes(name);
+    const inherited = held.namesOf(number).filter((name) => isOld(name) && !late?.has(name));
+    // Watched anew after an undo, it may have closed some meanwhile.
+    generation.inherited = new Set([...generation.inherited, ...inherited]);
     probation.beginAlone(generation, this.#loneEnd(generation));
   }
 
   /** A predecessor has ended in the probation of its successor: there is nobody left to go back to. */
   goesOnAlone(predecessor: GenerationProcess, successor: GenerationProcess): void {
     const { probation, held } = this.#parts;
-    const inherited = new Set(held.namesOf(predecessor.number));
+    const inherited = held.namesOf(predecessor.number);
     if (!probation.goesOnAlone(predecessor, this.#loneEnd(successor))) return;
-    successor.inherited = inherited;
+    successor.inherited = new Set([...inherited, ...successor.inherited]);
     held.handedOn(predecessor.number);
     successor.predecessor = undefined;
   }
 
   #loneEnd(generation: GenerationProcess): LoneEnd {
     const { options, log, manager } = this.#parts;
+    let isIncomplete = false;
     return {
-      look: () => this.#look(generation),
-      proved: () => {
-        generation.inherited = new Set();
-        this.confirmed(generation.number);
+      look: async () => {
+        const lacks = await this.#lacks(generation);
+        const isFound = await this.#look(generation);
+        isIncomplete = lacks.length > 0;
+        if (isIncomplete) throw notListening(generation, lacks);
+        return isFound;
       },
+      proved: () => this.confirmed(generation.number),
       failed: ({ message, code }) => {
         const what = `generation ${generation.number} failed in its probation: ${message} (${code})`;
         log.error(what);
         manager.tell(what);
-        // The last good release is started in its place.
-        if (options.restart !== 'never') generation.kill();
+        // The last good release is started in its place. What has come to be there instead of it would listen on no more.
+        if (options.restart !== 'never' && !isIncomplete) generation.kill();
       },
     };
+  }
+
+  // What the last good release listened on, and this one never has, once it is waited for no more.
+  async #lacks(generation: GenerationProcess): Promise<string[]> {
+    const { releases, held } = this.#parts;
+    const owed = owedBy(generation, releases);
+    const isAwaited = () => owed.some((name) => generation.late?.has(name));
+    while (isAwaited() && generation.exit === undefined && !generation.isEnding)
+      await new Promise((resolve) => setTimeout(resolve, LOOK_MS).unref());
+    const has = held.namesOf(generation.number);
+    return owed.filter((name) => !has.includes(name) && !generation.inherited.has(name));
   }
 
   // One without listeners is not asked by a look. @returns false where it has failed meanwhile.
@@ -131,8 +167,14 @@ export class Confirmation {
   #prove(generation: GenerationProcess): void {
     if (generation.isProved) return;
     generation.isProved = true;
+    generation.inherited = new Set();
     const { generations, releases, journal } = this.#parts;
     releases.proved(generation.release);
     journal.write({ event: 'confirmed', generation: generation.number, epoch: generations.epoch });
   }
+}
+
+function notListening({ number }: GenerationProcess, lacks: readonly string[]): MoultError {
+  const what = `generation ${number} does not listen on ${namesOf(lacks)}, as the last good release did`;
+  return new MoultError('MOULT_NOT_REACHED', what);
 }

@@ -45,6 +45,8 @@ interface Successors {
   goesOnAlone(predecessor: GenerationProcess, successor: GenerationProcess): void;
   /** It was to hand back, and has not: it serves on. */
   servesOn(successor: GenerationProcess): void;
+  /** It served, and has ended: what it had the next one is to have. */
+  hadListeners(generation: GenerationProcess): void;
 }
 
 /** How long a successor may take to answer how it stands, and how often it is asked. */
@@ -160,6 +162,8 @@ export class GenerationExits {
     }
     if (wasCurrent && (action === 'revive' || action === 'await-heir')) {
       this.#crashes += 1;
+      // What one has that has not proved itself is no measure.
+      if (generation.isProved) this.#successors.hadListeners(generation);
       const output = generation.lastLines.slice(-OUTPUT_LINES);
       const { code, signal } = exit;
       journal.write({ event: 'crashed', generation: number, code, signal }, { output });

@@ -238,12 +238,13 @@ export class OrphanAdoption {
     one.exited.then(() => late.clear());
   }
 
-  // Its probation ended while no supervisor ran, or there is nobody left to go back to.
+  // Its probation ended while no supervisor ran, or there is nobody left to go back to: then it is watched anew, alone.
   #proveUnopposed(): void {
     const { generations, probation, servingState } = this.#parts;
     const { current } = generations;
-    if (current !== undefined && !current.isProved && probation.successor !== current)
-      servingState.confirmation.confirmed(current.number);
+    if (current === undefined || current.isProved || probation.successor === current) return;
+    if (current.livingPredecessor === undefined) servingState.confirmation.watchAlone(current);
+    else servingState.confirmation.confirmed(current.number);
   }
 }
 

@@ -52,6 +52,7 @@ export class ServingState {
       commit: (successor) => this.#commit(successor),
       goesOnAlone: (predecessor, successor) => this.confirmation.goesOnAlone(predecessor, successor),
       servesOn: (successor) => this.#servesOn(successor, parts.generations.epoch),
+      hadListeners: (generation) => this.#noteListeners(generation),
     });
   }
 
@@ -187,7 +188,9 @@ export class ServingState {
     this.#parts.held.undo(number);
     this.#failed(number, error, alive);
     // What another supervisor has is that one's to look at.
-    if (by.isOurs) this.#lookAtReturned(by);
+    if (!by.isOurs) return;
+    if (!by.isProved && by.livingPredecessor === undefined) this.confirmation.watchAlone(by);
+    this.#lookAtReturned(by);
   }
 
   // The one that they were to follow was given up in the moment in which it ended: its predecessor serves again, and not they. One
@@ -280,7 +283,7 @@ export class ServingState {
   #noteListeners(generation: GenerationProcess | undefined): void {
     if (generation === undefined) return;
     const { releases, held, journal } = this.#parts;
-    const listeners = held.namesOf(generation.number);
+    const listeners = [...new Set([...held.namesOf(generation.number), ...(generation.late ?? [])])];
     releases.listened(generation.release, listeners);
     journal.write({ event: 'listened', generation: generation.number, listeners });
   }

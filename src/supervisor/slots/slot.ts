@@ -76,14 +76,14 @@ export class Slot {
     this.generations = new Generations(options, surroundings.maker(this.listen), journal, log, numbers);
     this.probation = new Probation(options, check, (...who) => this.generations.undo(...who));
     // One of several may have listeners that the others have not.
-    const expects = ({ number }: GenerationProcess) => {
+    const expected = ({ number }: GenerationProcess) => {
       const names = index === undefined ? [] : surroundings.held.namesOf(number);
       return names.length === 0 ? undefined : names;
     };
     this.crashRecovery = new CrashRecovery(
       this.generations,
       this.releases,
-      expects,
+      { expected, held: () => surroundings.held.names() },
       (what) => {
         log.error(what);
         manager.tell(what);

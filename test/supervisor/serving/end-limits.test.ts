@@ -20,6 +20,7 @@ function generation(number: number) {
     kills: 0,
     state: async () => ({ state: 'probation' }) as { state: string } | undefined,
     isOurs: true,
+    isProved: true,
     endsInTime: false,
     isUndone: false,
     servingSince: 0,
