@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import dgram from 'node:dgram';
 import { once } from 'node:events';
-import { readdirSync, readlinkSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import net from 'node:net';
 import path from 'node:path';
@@ -502,6 +502,7 @@ describe('what moult does not see in the tree of a service', () => {
       service: Supervised;
       port: number;
       helper: (does: 'shares' | 'opens' | 'nothing') => void;
+      hasRead: (count: number) => Promise<boolean>;
       second: () => Promise<void>;
     }) => Promise<void>,
   ) =>
@@ -509,10 +510,17 @@ describe('what moult does not see in the tree of a service', () => {
       await writeFile(path.join(folder, 'server.cjs'), SERVER);
       const helps = path.join(folder, 'helps');
       const helper = (does: string) => writeFileSync(helps, does);
+      // A program may begin long after the process that starts it is ready.
+      const hasRead = (count: number) =>
+        until(`${count} helpers have begun`, () => {
+          const lines = readFileSync(path.join(folder, 'read'), 'utf8').split('\n');
+          return lines.length > count;
+        });
       await writeFile(
         path.join(folder, 'helper.py'),
         `import os, socket, sys, time
 does = open('helps').read()
+open('read', 'a').write(does + '\\n')
 if does != 'nothing':
     s = socket.socket()
     s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -542,7 +550,7 @@ while os.getppid() == parent: time.sleep(0.05)
       });
       try {
         await service.logs(/does not see/);
-        await use({ service, port, helper, second: () => release('second') });
+        await use({ service, port, helper, hasRead, second: () => release('second') });
       } finally {
         await service.kill();
         for (const one of processesIn(folder)) process.kill(one, 'SIGKILL');
@@ -569,9 +577,10 @@ while os.getppid() == parent: time.sleep(0.05)
     }));
 
   it('lets a rollback go where its release listens there again, or never did', () =>
-    helped([], async ({ service, port, helper }) => {
+    helped([], async ({ service, port, helper, hasRead }) => {
       helper('nothing');
       await service.restart('--wait=confirmed', '--allow-fewer-listeners');
+      await hasRead(2);
       await service.alone();
       helper('opens');
       const { code, stderr } = await service.moult('rollback', service.name);
@@ -581,10 +590,10 @@ while os.getppid() == parent: time.sleep(0.05)
     }));
 
   it('fails a restart of a service that runs alone, and the one before serves again', () =>
-    helped(['--changeover', 'exclusive'], async ({ service, port, helper }) => {
+    helped(['--changeover', 'exclusive'], async ({ service, port, helper, hasRead }) => {
       helper('nothing');
       const restarted = service.moult('restart', service.name);
-      await service.logs(/generation 2/);
+      await hasRead(2);
       helper('opens');
       const { code, stderr } = await restarted;
       assert.equal(code, 1, stderr);
