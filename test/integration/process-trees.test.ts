@@ -479,6 +479,7 @@ describe('what moult does not see in the tree of a service', () => {
       const command = ['sh', '-c', `${python(b)} & exec node server.cjs ${a}`];
       const service = await Supervised.start({ command, cwd: folder, runOptions });
       try {
+        await service.logs(/does not see/);
         const { pid } = await service.current();
         const { code, stderr } = await service.moult('restart', service.name);
         assert.equal(code, 1, stderr);
