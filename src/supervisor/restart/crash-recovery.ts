@@ -179,7 +179,7 @@ export class CrashRecovery {
   async #endWhenSilent(next: GenerationProcess, withinMs: number): Promise<void> {
     if ((await fallsSilent(next, withinMs)) === undefined || next.isEnding) return;
     this.#tell(
-      `generation ${next.number} has not answered for ${withinMs} ms in its start: it hangs, and is killed`,
+      `generation ${next.number} has not answered for ${withinMs} ms (--ready-timeout) in its start: it hangs, and is killed`,
     );
     next.kill();
   }
@@ -209,7 +209,7 @@ export class CrashRecovery {
     }
     next.isRevived = true;
     next.revives = before;
-    this.#endWhenSilent(next, settings.readyTimeoutMs);
+    this.#endWhenSilent(next, settings.readyTimeoutMs).catch(() => {});
     this.#lookedAt.set(
       next,
       this.#lookAtFiles(next, release, before.release).catch(() => {}),
