@@ -149,7 +149,9 @@ describe('a release that was written over, and that a crash has started', () => 
     await crashed({ probation: '1h', more: HANGS }, async (service, port, file) => {
       await service.writes(/HANGS/);
       write(file, 'mended', port);
-      await service.logs(/generation 2 has not answered for 3000 ms \(--ready-timeout\) in its start: it hangs, and is killed/);
+      await service.logs(
+        /generation 2 has not answered for 3000 ms \(--ready-timeout\) in its start: it hangs, and is killed/,
+      );
       await service.logs(/generation 3 serves/);
       assert.equal(await asks(port), 'mended');
     });
