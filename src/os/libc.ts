@@ -206,10 +206,22 @@ export function lastErrorName(): string {
   return getSystemErrorName(-libc().errno());
 }
 
-/** A failed call as an error that names the call and the reason. */
-export function systemCallError(call: string, detail = ''): MoultError {
-  const reason = lastErrorName();
+/** A failed call as an error that names the call and the reason, which is by default that of the last one. */
+export function systemCallError(call: string, detail = '', reason = lastErrorName()): MoultError {
   return new MoultError('MOULT_SYSTEM_CALL', `${call} failed with ${reason}${detail && `: ${detail}`}`, {
     details: { call, reason },
   });
+}
+
+const used = new Set<unknown>();
+
+/**
+ * Keeps memory until here. To be called after a system call that was given its address inside other memory, or as a
+ * number: the collector does not see such a use, and optimised code lets go of what JavaScript names no more.
+ * Source: V8 frees the memory of a collected ArrayBuffer; seen as EMSGSIZE, EINVAL, and segmentation faults.
+ */
+export function keepAlive(...memory: readonly unknown[]): void {
+  // A call that no compiler leaves out.
+  for (const one of memory) used.add(one);
+  used.clear();
 }

@@ -1,6 +1,6 @@
 import { constants } from 'node:os';
 import { closeOnExec, keepOverExec } from '../descriptors/descriptor.js';
-import { libc, systemCallError } from '../libc.js';
+import { keepAlive, libc, systemCallError } from '../libc.js';
 
 /** Node makes them close-on-exec at its start. Source: node src/node.cc, uv_disable_stdio_inheritance. */
 const STANDARD = [0, 1, 2];
@@ -44,7 +44,6 @@ function replaceProgram(
     value === undefined ? [] : [`${name}=${value}`],
   );
   const words = [path, ...args];
-  // The strings must live until the call: the arrays hold only their addresses.
   const strings = [...words, ...variables].map((word) => Buffer.from(`${word}\0`, 'utf8'));
   const pointers = (from: number, count: number) => {
     const table = Buffer.alloc((count + 1) * 8);
@@ -61,6 +60,8 @@ function replaceProgram(
     pointers(words.length, variables.length),
   );
   const error = systemCallError(call, path);
+  // The arrays hold only their addresses.
+  keepAlive(...strings);
   for (const fd of STANDARD) closeOnExec(fd);
   throw error;
 }

@@ -1,5 +1,5 @@
 import { closeSync, openSync, readSync } from 'node:fs';
-import { libc } from '../libc.js';
+import { keepAlive, libc } from '../libc.js';
 
 /*
  * Reads of this process's own memory that fail where a plain read would end the process: at addresses that are not
@@ -39,8 +39,10 @@ function copyMemory(address: bigint, out: Buffer): boolean {
   from.writeBigUInt64LE(address, 0);
   from.writeBigUInt64LE(BigInt(out.length), 8);
   const read = c.processVmReadv(process.pid, into, 1, from, 1);
+  const errno = read < 0 ? c.errno() : 0;
+  keepAlive(out);
   if (read === out.length) return true;
-  return read < 0 && isFiltered(c.errno()) && copyFromFile(address, out);
+  return isFiltered(errno) && copyFromFile(address, out);
 }
 
 const EPERM = 1;

@@ -1,4 +1,11 @@
-import { libc, SO_ATTACH_REUSEPORT_CBPF, SO_REUSEPORT, SOL_SOCKET, systemCallError } from '../libc.js';
+import {
+  keepAlive,
+  libc,
+  SO_ATTACH_REUSEPORT_CBPF,
+  SO_REUSEPORT,
+  SOL_SOCKET,
+  systemCallError,
+} from '../libc.js';
 
 /*
  * Several sockets that listen on one address, of which a small program in the kernel picks one for each new
@@ -60,8 +67,10 @@ export function sendTo(fd: number, index: number, exceptions: readonly Exception
   const described = Buffer.alloc(16);
   described.writeUInt16LE(steps.length, 0);
   described.writeBigUInt64LE(libc().address(filter), 8);
-  if (libc().setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, described, described.length) !== 0)
-    throw systemCallError('setsockopt(SO_ATTACH_REUSEPORT_CBPF)');
+  const done = libc().setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, described, described.length);
+  const failure = done === 0 ? undefined : systemCallError('setsockopt(SO_ATTACH_REUSEPORT_CBPF)');
+  keepAlive(filter);
+  if (failure !== undefined) throw failure;
 }
 
 function program(index: number, exceptions: readonly Exception[]): Step[] {

@@ -1,5 +1,5 @@
 import { getSystemErrorName } from 'node:util';
-import { exportedFunction, libc, MSG_DONTWAIT, MSG_NOSIGNAL } from '../libc.js';
+import { exportedFunction, keepAlive, libc, MSG_DONTWAIT, MSG_NOSIGNAL } from '../libc.js';
 
 /*
  * A stream of Node makes an object for each write, which a small one does not need when the kernel takes it at once.
@@ -31,8 +31,9 @@ export function sendNow(
     'long send(int fd, uintptr_t buffer, size_t length, int flags)',
   ) as unknown as Send;
   const sent = send(fd, address, length, MSG_DONTWAIT | MSG_NOSIGNAL);
+  const errno = sent < 0 ? libc().errno() : 0;
+  keepAlive(bytes);
   if (sent >= 0) return sent;
-  const errno = libc().errno();
   if (NOT_NOW.has(errno)) return 0;
   const code = getSystemErrorName(-errno);
   return Object.assign(new Error(`write ${code}`), { errno: -errno, code, syscall: 'write' });

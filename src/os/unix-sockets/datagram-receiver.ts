@@ -2,6 +2,7 @@ import { rmSync } from 'node:fs';
 import { closeDescriptor } from '../descriptors/descriptor.js';
 import {
   AF_UNIX,
+  keepAlive,
   lastErrorName,
   libc,
   MSG_CMSG_CLOEXEC,
@@ -84,7 +85,9 @@ export class DatagramReceiver {
     header.writeBigUInt64LE(c.address(this.#control), 32);
     header.writeBigUInt64LE(BigInt(this.#control.length), 40);
     const length = c.recvmsg(this.#fd, header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-    if (length < 0) return lastErrorName() === 'EINTR' ? 'dropped' : undefined;
+    const reason = length < 0 ? lastErrorName() : undefined;
+    keepAlive(vector, this.#bytes, this.#control);
+    if (reason !== undefined) return reason === 'EINTR' ? 'dropped' : undefined;
     const { descriptors, sender } = this.#beside(Number(header.readBigUInt64LE(40)));
     const isWhole = (header.readInt32LE(48) & MSG_TRUNC) === 0;
     if (isWhole && sender !== undefined)

@@ -1,6 +1,7 @@
 import { closeDescriptor } from '../descriptors/descriptor.js';
 import {
   AF_UNIX,
+  keepAlive,
   lastErrorName,
   libc,
   MSG_DONTWAIT,
@@ -54,11 +55,13 @@ function send(
     header.writeBigUInt64LE(BigInt(control.length), 40);
   }
   for (;;) {
-    if (c.sendmsg(fd, header, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0) return true;
-    const reason = lastErrorName();
+    const sent = c.sendmsg(fd, header, MSG_DONTWAIT | MSG_NOSIGNAL);
+    const reason = sent < 0 ? lastErrorName() : undefined;
+    keepAlive(address, bytes, vector, control);
+    if (reason === undefined) return true;
     if (reason === 'EINTR') continue;
     if (reason === 'EAGAIN' || reason === 'ENOBUFS' || reason === 'ETOOMANYREFS') return false;
-    throw systemCallError('sendmsg', name);
+    throw systemCallError('sendmsg', name, reason);
   }
 }
 

@@ -1,3 +1,4 @@
+import { keepAlive } from '../../os/libc.js';
 import { type FixedBytes, fixedBytes, GET_TAG, type Libcrypto, SET_TAG } from '../../os/libcrypto.js';
 import type { CipherSuite } from '../keys/cipher-suites.js';
 import type { TrafficKey } from '../keys/traffic-key.js';
@@ -48,6 +49,7 @@ export class EvpProtection implements RecordProtection {
       calls.update(context, content, count, content, length + 1) &
       calls.final(context, address + tagAt, count) &
       calls.control(context, GET_TAG, TAG_BYTES, address + tagAt);
+    keepAlive(bytes);
     if (done !== 1) throw new Error('libcrypto did not seal a record');
     return tagAt + TAG_BYTES;
   }
@@ -74,6 +76,7 @@ export class EvpProtection implements RecordProtection {
       calls.update(context, out, count, content, length) &
       calls.control(context, SET_TAG, TAG_BYTES, content + length) &
       calls.final(context, out + length, count);
+    keepAlive(memory.bytes, into.bytes);
     return done === 1 ? length : -1;
   }
 

@@ -1,0 +1,16 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { dirname, join } from 'node:path';
+import { describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { root } from '../integration/supervised.js';
+
+const BUILT = dirname(dirname(fileURLToPath(import.meta.resolve('#moult/os/libc.js'))));
+
+describe('memory whose address a system call was given', () => {
+  it('is there until the call is over, in optimised code whose garbage is collected', () => {
+    const program = join(root, 'test/fixtures/collected-memory.mjs');
+    const { stdout, stderr, signal } = spawnSync(process.execPath, [program, BUILT], { encoding: 'utf8' });
+    assert.deepEqual({ stdout, stderr, signal }, { stdout: '{}\n', stderr: '', signal: null });
+  });
+});
