@@ -103,6 +103,21 @@ interface Libc {
 }
 
 let loaded: Libc | undefined;
+let lastErrno = 0;
+
+type Koffi = Pick<typeof import('koffi'), 'errno'>;
+
+// Read at once: a collection of garbage between a call and the next line may leave another one (1 of 380,000 on Node 26).
+function notingErrno<Args extends unknown[], Result>(
+  koffi: Koffi,
+  call: (...args: Args) => Result,
+): (...args: Args) => Result {
+  return (...args) => {
+    const result = call(...args);
+    if (typeof result === 'number' && result < 0) lastErrno = koffi.errno();
+    return result;
+  };
+}
 
 /**
  * libc, loaded at the first call (about 10 ms), so that processes that never pass a descriptor never pay.
@@ -145,48 +160,49 @@ function load(): Libc {
   }
   const koffi = loadKoffi();
   const lib = koffi.load(null);
-  const syscall3 = lib.func('long syscall(long number, int a, uint b)');
-  const syscallOf3 = lib.func('long syscall(long number, int a, int b, uint c)');
-  const signal = lib.func('void *signal(int number, void *handler)');
-  const readv = lib.func(
+  const call = (prototype: string) => notingErrno(koffi, lib.func(prototype));
+  const syscall3 = call('long syscall(long number, int a, uint b)');
+  const syscallOf3 = call('long syscall(long number, int a, int b, uint c)');
+  const signal = call('void *signal(int number, void *handler)');
+  const readv = call(
     'long process_vm_readv(int pid, void *into, ulong intoCount, void *from, ulong fromCount, ulong flags)',
   );
-  const syscall4 = lib.func('long syscall(long number, int a, int b, void *c, uint d)');
+  const syscall4 = call('long syscall(long number, int a, int b, void *c, uint d)');
   return {
-    sendmsg: lib.func('long sendmsg(int fd, void *message, int flags)'),
-    recvmsg: lib.func('long recvmsg(int fd, void *message, int flags)'),
-    recv: lib.func('long recv(int fd, void *buffer, size_t length, int flags)'),
-    send: lib.func('long send(int fd, void *buffer, size_t length, int flags)'),
-    socketpair: lib.func('int socketpair(int domain, int type, int protocol, void *out)'),
-    socket: lib.func('int socket(int domain, int type, int protocol)'),
-    connect: lib.func('int connect(int fd, void *address, uint length)'),
-    bind: lib.func('int bind(int fd, void *address, uint length)'),
-    listen: lib.func('int listen(int fd, int backlog)'),
-    accept4: lib.func('int accept4(int fd, void *address, void *length, int flags)'),
-    getsockname: lib.func('int getsockname(int fd, void *address, void *length)'),
-    getpeername: lib.func('int getpeername(int fd, void *address, void *length)'),
-    getsockopt: lib.func('int getsockopt(int fd, int level, int option, void *value, void *length)'),
-    setsockopt: lib.func('int setsockopt(int fd, int level, int option, void *value, uint length)'),
-    fcntl: lib.func('int fcntl(int fd, int command, int value)'),
-    shutdown: lib.func('int shutdown(int fd, int how)'),
-    close: lib.func('int close(int fd)'),
-    flock: lib.func('int flock(int fd, int operation)'),
-    fallocate: lib.func('int fallocate(int fd, int mode, long offset, long length)'),
-    pipe2: lib.func('int pipe2(void *out, int flags)'),
-    dup2: lib.func('int dup2(int from, int to)'),
-    dup3: lib.func('int dup3(int from, int to, int flags)'),
-    epoll_ctl: lib.func('int epoll_ctl(int epoll, int operation, int fd, void *event)'),
-    waitpid: lib.func('int waitpid(int pid, void *status, int options)'),
-    execve: lib.func('int execve(void *path, void *args, void *env)'),
-    execvpe: lib.func('int execvpe(void *file, void *args, void *env)'),
+    sendmsg: call('long sendmsg(int fd, void *message, int flags)'),
+    recvmsg: call('long recvmsg(int fd, void *message, int flags)'),
+    recv: call('long recv(int fd, void *buffer, size_t length, int flags)'),
+    send: call('long send(int fd, void *buffer, size_t length, int flags)'),
+    socketpair: call('int socketpair(int domain, int type, int protocol, void *out)'),
+    socket: call('int socket(int domain, int type, int protocol)'),
+    connect: call('int connect(int fd, void *address, uint length)'),
+    bind: call('int bind(int fd, void *address, uint length)'),
+    listen: call('int listen(int fd, int backlog)'),
+    accept4: call('int accept4(int fd, void *address, void *length, int flags)'),
+    getsockname: call('int getsockname(int fd, void *address, void *length)'),
+    getpeername: call('int getpeername(int fd, void *address, void *length)'),
+    getsockopt: call('int getsockopt(int fd, int level, int option, void *value, void *length)'),
+    setsockopt: call('int setsockopt(int fd, int level, int option, void *value, uint length)'),
+    fcntl: call('int fcntl(int fd, int command, int value)'),
+    shutdown: call('int shutdown(int fd, int how)'),
+    close: call('int close(int fd)'),
+    flock: call('int flock(int fd, int operation)'),
+    fallocate: call('int fallocate(int fd, int mode, long offset, long length)'),
+    pipe2: call('int pipe2(void *out, int flags)'),
+    dup2: call('int dup2(int from, int to)'),
+    dup3: call('int dup3(int from, int to, int flags)'),
+    epoll_ctl: call('int epoll_ctl(int epoll, int operation, int fd, void *event)'),
+    waitpid: call('int waitpid(int pid, void *status, int options)'),
+    execve: call('int execve(void *path, void *args, void *env)'),
+    execvpe: call('int execvpe(void *file, void *args, void *env)'),
     signalToDefault: (number) => signal(number, null),
-    poll: lib.func('int poll(void *fds, ulong count, int timeoutMs)'),
+    poll: call('int poll(void *fds, ulong count, int timeoutMs)'),
     pidfdOpen: (pid) => Number(syscall3(SYS_PIDFD_OPEN, pid, 0)),
     pidfdSendSignal: (pidfd, signal) => Number(syscall4(SYS_PIDFD_SEND_SIGNAL, pidfd, signal, null, 0)),
     pidfdGetFd: (pidfd, fd) => Number(syscallOf3(SYS_PIDFD_GETFD, pidfd, fd, 0)),
     processVmReadv: (pid, into, intoCount, from, fromCount) =>
       Number(readv(pid, into, intoCount, from, fromCount, 0)),
-    errno: () => koffi.errno(),
+    errno: () => lastErrno,
     address: (buffer) => BigInt(koffi.address(buffer)),
   };
 }
@@ -199,6 +215,11 @@ function load(): Libc {
 export function exportedFunction(prototype: string): (...args: unknown[]) => unknown {
   if (!isSupportedPlatform()) libc();
   return loadKoffi().load(null).func(prototype);
+}
+
+/** A function as {@link exportedFunction} has it that leaves what `libc().errno()` tells, where it returns less than 0. */
+export function exportedCall(prototype: string): (...args: unknown[]) => unknown {
+  return notingErrno(loadKoffi(), exportedFunction(prototype));
 }
 
 /** The name of the error that the last failed call left, such as `EMFILE`. */

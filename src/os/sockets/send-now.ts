@@ -1,5 +1,5 @@
 import { getSystemErrorName } from 'node:util';
-import { exportedFunction, keepAlive, libc, MSG_DONTWAIT, MSG_NOSIGNAL } from '../libc.js';
+import { exportedCall, keepAlive, libc, MSG_DONTWAIT, MSG_NOSIGNAL } from '../libc.js';
 
 /*
  * A stream of Node makes an object for each write, which a small one does not need when the kernel takes it at once.
@@ -27,9 +27,7 @@ export function sendNow(
 ): number | Error {
   if (address === 0 || length < 0 || length > bytes.length)
     throw new RangeError(`${length} bytes at ${address} do not lie in ${bytes.length} bytes`);
-  send ??= exportedFunction(
-    'long send(int fd, uintptr_t buffer, size_t length, int flags)',
-  ) as unknown as Send;
+  send ??= exportedCall('long send(int fd, uintptr_t buffer, size_t length, int flags)') as unknown as Send;
   const sent = send(fd, address, length, MSG_DONTWAIT | MSG_NOSIGNAL);
   const errno = sent < 0 ? libc().errno() : 0;
   keepAlive(bytes);
