@@ -205,6 +205,13 @@ export const errorTable = {
     retry: false,
     remedy: 'Deploy the release you want, and restart.',
   },
+  MOULT_RELEASE_CHANGED: {
+    meaning:
+      'The files of the release that serves were changed, so another process of it would run other code.',
+    serving: 'unchanged',
+    retry: false,
+    remedy: 'Restart, which replaces all processes by what the files hold now.',
+  },
   MOULT_TOO_MANY_DRAINING: {
     meaning: 'Too many older generations are still draining to start another restart.',
     serving: 'unchanged',

@@ -62,7 +62,7 @@ describe('recycling', () => {
         await until('it is recycled twice', async () => (await recyclings(service)).length >= 2);
         await nothingLost(load);
         await writeFile(script, 'process.exit(9);');
-        await service.logs(/could not be recycled \(MOULT_\w+\); moult tries again in \d+ s/);
+        await service.logs(/could not be recycled \(MOULT_RELEASE_CHANGED\); moult tries again in \d+ s/);
         const { generations } = await service.status();
         assert.ok(generations.some(({ state }) => state === 'serving'));
         const failed = (await recyclings(service)).find(({ result }) => result === 'failed');

@@ -206,7 +206,7 @@ export function compose(
   // What replaces generations, and the supervisor itself.
   const rollingRestart = new RollingRestart({
     slots,
-    scaling: new Scaling({ slots, held, look, options, journal, log }),
+    scaling: new Scaling({ slots, held, look, kept, options, journal, log }),
     look,
     settings,
     shutdown,

@@ -18,6 +18,9 @@ interface Started {
   readonly exited: Promise<unknown>;
 }
 
+/** Why a release is wanted as it was: a rollback, or one more process of what serves. */
+type Wanted = 'go back' | 'start again';
+
 /** What keeping releases takes. */
 export interface KeptReleasesParts {
   /** Null where none are kept. */
@@ -92,9 +95,10 @@ export class KeptReleases {
 
   /**
    * A release as it was when it started: itself, or its copy where its files were changed since.
-   * @throws MOULT_NOTHING_TO_ROLL_BACK where there is neither.
+   * @param what is to be done with it, for the error.
+   * @throws MOULT_NOTHING_TO_ROLL_BACK, or MOULT_RELEASE_CHANGED for one to start again, where there is neither.
    */
-  async asItWas(release: Release): Promise<Release> {
+  async asItWas(release: Release, what: Wanted = 'go back'): Promise<Release> {
     // One that is still being made is not waited for: nobody may serve meanwhile.
     const copy = this.#at.get(release);
     const kept = copy === undefined ? undefined : await keptAt(copy);
@@ -102,9 +106,10 @@ export class KeptReleases {
     const isBeside = kept !== undefined && folderOf(release) === kept.root;
     const changed = isBeside ? await changedSince(kept.root, kept.states) : await changes(release);
     if (changed.length === 0) return release;
-    if (copy === undefined || kept === undefined) throw writtenOver(release, changed, this.#why());
+    if (copy === undefined || kept === undefined) throw writtenOver(release, changed, this.#why(), what);
     const broken = await changedIn(copy, kept);
-    if (broken.length > 0) throw writtenOver(release, changed, `, and so was its copy (${named(broken)})`);
+    if (broken.length > 0)
+      throw writtenOver(release, changed, `, and so was its copy (${named(broken)})`, what);
     await linkNewlyShared(copy, kept);
     const relocated = this.#relocated.get(release) ?? inCopy(release, kept.root, copy);
     this.#relocated.set(release, relocated);
@@ -116,7 +121,7 @@ export class KeptReleases {
 
   #why(): string {
     const options = this.#parts.options();
-    if (options === null) return ' (moult run --keep-releases keeps copies for a rollback)';
+    if (options === null) return ' (moult run --keep-releases keeps copies)';
     return `, and there is no copy of it (--keep-releases ${options.count})`;
   }
 
@@ -199,10 +204,15 @@ export class KeptReleases {
   }
 }
 
-function writtenOver({ label }: Release, changed: readonly string[], why: string): MoultError {
+function writtenOver({ label }: Release, changed: readonly string[], why: string, what: Wanted): MoultError {
+  const isAgain = what === 'start again';
+  const which = isAgain ? 'the release' : 'the release before';
+  const remedy = isAgain
+    ? 'moult restart replaces all processes by what the files hold now'
+    : 'deploy that release again, and restart';
   return new MoultError(
-    'MOULT_NOTHING_TO_ROLL_BACK',
-    `the files of the release before were changed since it started (${named(changed)})${why}, so starting ${label} would start other code: deploy that release again, and restart`,
+    isAgain ? 'MOULT_RELEASE_CHANGED' : 'MOULT_NOTHING_TO_ROLL_BACK',
+    `the files of ${which} were changed since it started (${named(changed)})${why}, so starting ${label} would start other code: ${remedy}`,
     { serving: 'unchanged' },
   );
 }

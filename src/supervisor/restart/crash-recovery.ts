@@ -3,11 +3,12 @@ import { namesOf } from '../../lifecycle/listener-names.js';
 import { wallClockMs } from '../../os/clock.js';
 import type { GenerationProcess } from '../process/generation-process.js';
 import type { Generations } from '../process/generations.js';
-import { asWrittenOver, type Release } from '../releases/release.js';
-import { changedUnder, named, removedFrom } from '../releases/release-files.js';
+import type { Release } from '../releases/release.js';
+import { removedFrom } from '../releases/release-files.js';
 import type { ReleaseHistory } from '../releases/release-history.js';
 import { Backoff } from './backoff.js';
 import { fallsSilent } from './other-changes.js';
+import type { StartedFiles } from './started-files.js';
 
 /** The pause before a crashed service starts again. */
 export interface CrashWait {
@@ -41,6 +42,7 @@ export class CrashRecovery {
   readonly #generations: Generations;
   readonly #releases: ReleaseHistory;
   readonly #listeners: ListenersAfterCrash;
+  readonly #files: StartedFiles;
   readonly #tell: (what: string) => void;
   readonly #before: ((release: Release) => Promise<Release>) | undefined;
   readonly #backoff = new Backoff();
@@ -51,8 +53,6 @@ export class CrashRecovery {
   #reason = '';
   #lastLine: string | undefined;
   #missing: string | undefined;
-  /** Whether the files of those that were started were looked at. */
-  readonly #lookedAt = new WeakMap<GenerationProcess, Promise<void>>();
 
   /**
    * @param tell says that nobody serves, why, and what will be.
@@ -62,12 +62,14 @@ export class CrashRecovery {
     generations: Generations,
     releases: ReleaseHistory,
     listeners: ListenersAfterCrash,
+    files: StartedFiles,
     tell: (what: string) => void,
     before?: (release: Release) => Promise<Release>,
   ) {
     this.#generations = generations;
     this.#releases = releases;
     this.#listeners = listeners;
+    this.#files = files;
     this.#tell = tell;
     this.#before = before;
   }
@@ -95,11 +97,6 @@ export class CrashRecovery {
       ...missing,
       ...(refused.length === 0 ? {} : { refused }),
     };
-  }
-
-  /** Settles when it is known of what release one is that was started because nobody served; undefined for others. */
-  isKnown(generation: GenerationProcess): Promise<void> | undefined {
-    return this.#lookedAt.get(generation);
   }
 
   /** Nobody serves since this generation ended, and the slot is `waiting`. @param what became of it. */
@@ -184,16 +181,6 @@ export class CrashRecovery {
     next.kill();
   }
 
-  // It is another release, which has to prove itself; it may be all that there is to start.
-  async #lookAtFiles(next: GenerationProcess, release: Release, before: Release): Promise<void> {
-    const changed = await changedUnder(release, before);
-    if (changed.length === 0 || next.exit !== undefined) return;
-    this.#generations.isOf(next, asWrittenOver(release));
-    this.#tell(
-      `generation ${next.number} is not the last good release: its files were changed since (${named(changed)}), so it starts the changed files`,
-    );
-  }
-
   #start(before: GenerationProcess, release: Release, expects: readonly string[] | undefined): void {
     const { machine } = this.#generations;
     if (!machine.is('waiting') || this.#awaitsFiles(before, release, expects)) return;
@@ -210,10 +197,7 @@ export class CrashRecovery {
     next.isRevived = true;
     next.revives = before;
     this.#endWhenSilent(next, settings.readyTimeoutMs).catch(() => {});
-    this.#lookedAt.set(
-      next,
-      this.#lookAtFiles(next, release, before.release).catch(() => {}),
-    );
+    this.#files.look(next, before.release);
   }
 
   /** Somebody serves, or is started by others: nothing is due any more. */

@@ -234,7 +234,7 @@ export class RestartService {
     const wanted = asked.release ?? (await this.#renewed());
     // Reading a config takes its time, in which one may have begun.
     await this.#others.undoOver();
-    const release = await this.#asItWas(wanted);
+    const release = await this.#asItWas(wanted, asked);
     this.#label = release.label;
     const { current } = generations;
     this.#changedFiles =
@@ -326,10 +326,10 @@ export class RestartService {
   }
 
   // Going back to what was written over since would start something else.
-  async #asItWas(release: Release): Promise<Release> {
+  async #asItWas(release: Release, { recycledBecause }: Asked): Promise<Release> {
     const { releases, kept } = this.#parts;
     if (!releases.isKnown(release)) return release;
-    const asItWas = await kept.asItWas(release);
+    const asItWas = await kept.asItWas(release, recycledBecause === undefined ? 'go back' : 'start again');
     releases.replace(release, asItWas);
     return asItWas;
   }

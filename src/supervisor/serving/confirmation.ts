@@ -8,9 +8,9 @@ import type { GenerationProcess } from '../process/generation-process.js';
 import type { Generations } from '../process/generations.js';
 import type { OutsideLook } from '../reachability/outside-look.js';
 import type { ReleaseHistory } from '../releases/release-history.js';
-import type { CrashRecovery } from '../restart/crash-recovery.js';
 import { owedBy } from '../restart/owed-listeners.js';
 import type { LoneEnd, Probation } from '../restart/probation.js';
+import type { StartedFiles } from '../restart/started-files.js';
 import type { GenerationExits } from './generation-exits.js';
 import type { Teller } from './teller.js';
 
@@ -21,7 +21,7 @@ export interface ConfirmationParts {
   readonly look: OutsideLook;
   readonly held: HeldListeners;
   readonly releases: ReleaseHistory;
-  readonly crashRecovery: CrashRecovery;
+  readonly startedFiles: StartedFiles;
   readonly manager: Teller;
   readonly options: SupervisorOptions;
   readonly journal: Journal;
@@ -86,8 +86,8 @@ export class Confirmation {
 
   /** One serves without a predecessor. Where there is a release to come back to, it has to prove itself as any other. */
   watchAlone(generation: GenerationProcess): void {
-    const { generations, crashRecovery } = this.#parts;
-    const known = crashRecovery.isKnown(generation);
+    const { generations, startedFiles } = this.#parts;
+    const known = startedFiles.isKnown(generation);
     if (known === undefined) this.#watchAlone(generation);
     else
       known.then(() => {

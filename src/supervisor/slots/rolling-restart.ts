@@ -16,7 +16,8 @@ import type { RestartRequest, Watcher } from '../restart/restart-service.js';
 import type { ServiceSettings, SettingsChange } from '../service-settings.js';
 import type { Shutdown } from '../serving/shutdown.js';
 import { recycling } from './recycler.js';
-import type { Scaled, Scaling } from './scaling.js';
+import { type Failed, failedSince, isStill, type Replaced, RollProbation } from './roll-probation.js';
+import type { Scaled, ScaledTo, Scaling } from './scaling.js';
 import type { Slot } from './slot.js';
 import type { Slots } from './slots.js';
 
@@ -45,19 +46,8 @@ interface RollingRestartParts {
   readonly log: Logger;
 }
 
-/** One that a roll has replaced. */
-interface Replaced {
-  readonly slot: Slot;
-  readonly summary: SlotSummary;
-  /** What it ran before. */
-  readonly before: Release | undefined;
-}
-
-/** One that was replaced, and failed before all were. */
-interface Failed {
-  readonly slot: Slot;
-  readonly error: MoultError;
-}
+/** One that this roll has replaced. */
+type Rolled = Replaced & { readonly summary: SlotSummary };
 
 type Work =
   | { readonly kind: 'restart'; readonly request: RollRequest }
@@ -71,6 +61,10 @@ export class RollingRestart {
   readonly #parts: RollingRestartParts;
   readonly #queue: RestartQueue<Work, object>;
   readonly #watchers = new Set<Watcher>();
+  /** Of the last roll. */
+  #probation: RollProbation | undefined;
+  /** The slots that have come with a roll, because its release has more. */
+  readonly #grown = new WeakMap<RestartSummary, ScaledTo['started']>();
 
   constructor(parts: RollingRestartParts) {
     this.#parts = parts;
@@ -127,7 +121,7 @@ export class RollingRestart {
       case 'restart':
         return this.#roll(work.request);
       case 'scale':
-        return this.#parts.scaling.to(work.to, work.dropState);
+        return this.#scale(work.to, work.dropState).then(({ started: _, ...scaled }) => scaled);
       case 'rollback':
         return this.#rollBack(work.allowFewerListeners);
       case 'recycle':
@@ -147,7 +141,7 @@ export class RollingRestart {
     if (count !== null && count !== before) await this.#assertKeepsState(count, change);
     const beganMs = monotonicMs();
     const waiting = [...slots.staying];
-    const replaced: Replaced[] = [];
+    const replaced: Rolled[] = [];
     while (waiting.length > 0) {
       const next = waiting.splice(0, replaced.length === 0 ? 1 : request.surge);
       const outcomes = await Promise.allSettled(next.map((slot) => this.#replace(slot, request, release)));
@@ -171,9 +165,9 @@ export class RollingRestart {
       monotonicMs() - beganMs,
     );
     log.info(`${replaced.length} slots were replaced in ${Math.round(summary.tookMs)} ms`);
-    if (request.onFailure === 'undo') this.#watchProbation(replaced, change);
+    this.#probation = request.onFailure === 'undo' ? this.#watchProbation(replaced, change) : undefined;
     // A number that was changed by hand stays until the file has another one.
-    if (count !== null && count !== before) await this.#scaleTo(count, before);
+    if (count !== null && count !== before) this.#grown.set(summary, await this.#scaleTo(count, before));
     return summary;
   }
 
@@ -195,10 +189,10 @@ export class RollingRestart {
   }
 
   // All slots run the new release by now: where that one has something that no other slot takes, only the number stays.
-  async #scaleTo(count: number, before: number | null): Promise<void> {
-    const { scaling, settings, log } = this.#parts;
+  async #scaleTo(count: number, before: number | null): Promise<ScaledTo['started']> {
+    const { settings, log } = this.#parts;
     try {
-      await scaling.to(count, false);
+      return (await this.#scale(count, false)).started;
     } catch (error) {
       const { code, message } = asMoultError(error, 'MOULT_HANDOVER_ABORTED');
       if (code !== 'MOULT_STATE_LOST') throw error;
@@ -206,6 +200,7 @@ export class RollingRestart {
       log.warn(
         `the slots were replaced, but their number stays ${this.#parts.slots.staying.length}: ${message}; the next restart tries again, and moult scale ${count} --drop-state ends them all the same`,
       );
+      return [];
     }
   }
 
@@ -219,7 +214,7 @@ export class RollingRestart {
     }
   }
 
-  async #replace(slot: Slot, request: RestartRequest, release: Release): Promise<Replaced> {
+  async #replace(slot: Slot, request: RestartRequest, release: Release): Promise<Rolled> {
     const before = slot.generations.current?.release ?? slot.releases.lastGood();
     const index = slot.index ?? 0;
     const asked = { ...request, ifBusy: 'wait', untilConfirmed: false } as const;
@@ -308,35 +303,40 @@ export class RollingRestart {
     return slot.restarts.restart(request, this.#tell(slot), release);
   }
 
-  // A release that fails in one slot is not left in the others.
-  #watchProbation(replaced: readonly Replaced[], change: SettingsChange): void {
-    let hasFailed = false;
-    for (const { slot, summary } of replaced) {
-      slot.probation.confirmed(summary.generation).catch((error: unknown) => {
-        const { code } = asMoultError(error, 'MOULT_HANDOVER_ABORTED');
-        if (hasFailed || code === 'MOULT_ROLLED_BACK' || code === 'MOULT_STOPPING') return;
-        hasFailed = true;
-        change.revert();
-        const others = replaced.filter((one) => one.slot !== slot && isStill(one));
-        if (others.length === 0) return;
-        const work: Work = {
-          kind: 'undo',
-          replaced: others,
-          why: `slot ${slot.index} failed in its probation`,
-        };
-        this.#queue.enqueue('wait', work).catch(() => {});
-      });
+  #watchProbation(replaced: readonly Replaced[], change: SettingsChange): RollProbation {
+    const probation = new RollProbation((others, why) => {
+      change.revert();
+      if (others.length > 0)
+        this.#queue.enqueue('wait', { kind: 'undo', replaced: others, why }).catch(() => {});
+    });
+    for (const one of replaced) probation.watch(one);
+    return probation;
+  }
+
+  async #scale(to: number, dropState: boolean): Promise<ScaledTo> {
+    const scaled = await this.#parts.scaling.to(to, dropState);
+    // What serves may be in its probation, and is undone with all slots that have it.
+    for (const { slot, generation } of scaled.started) {
+      if (generation.isProved) continue;
+      const before = slot.releases.lastGood();
+      this.#probation?.watch({ slot, before, summary: { generation: generation.number } });
     }
+    return scaled;
   }
 
   #recycle(slot: Slot, because: string): Promise<RestartSummary> {
     return slot.restarts.restart(recycling(because), this.#tell(slot), slot.generations.current?.release);
   }
 
-  async #confirmed({ slots = [] }: RestartSummary): Promise<void> {
+  async #confirmed(summary: RestartSummary): Promise<void> {
+    const { slots = [] } = summary;
     const { staying } = this.#parts.slots;
+    const grown = this.#grown.get(summary) ?? [];
     const of = (index: number) => staying.find((slot) => slot.index === index);
-    await Promise.all(slots.map(({ slot, generation }) => of(slot)?.probation.watched(generation)));
+    await Promise.all([
+      ...slots.map(({ slot, generation }) => of(slot)?.probation.watched(generation)),
+      ...grown.map(({ slot, generation }) => slot.probation.watched(generation.number)),
+    ]);
   }
 
   async #rollBack(allowFewerListeners: boolean): Promise<RolledBack> {
@@ -377,20 +377,6 @@ export class RollingRestart {
       for (const watch of this.#watchers) watch(told);
     };
   }
-}
-
-/** Whether a slot has what the roll gave it. */
-function isStill({ slot, summary }: Replaced): boolean {
-  return !slot.isLeaving && slot.generations.current?.number === summary.generation;
-}
-
-/** Which of those that were replaced has failed in its probation since. */
-function failedSince(replaced: readonly Replaced[]): Failed | undefined {
-  for (const { slot, summary } of replaced) {
-    const error = slot.probation.failureOf(summary.generation);
-    if (error !== undefined) return { slot, error };
-  }
-  return undefined;
 }
 
 function releaseBefore({ probation, releases }: Slot): Release | undefined {

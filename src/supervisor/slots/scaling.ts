@@ -7,9 +7,10 @@ import type { HeldListeners } from '../listeners/held-listeners.js';
 import type { Expectations, SupervisorOptions } from '../options.js';
 import type { GenerationProcess } from '../process/generation-process.js';
 import type { OutsideLook } from '../reachability/outside-look.js';
+import type { KeptReleases } from '../releases/kept-releases.js';
 import type { Slot } from './slot.js';
 import { type LostState, lostOf, type SlotState, whatIsLost } from './slot-state.js';
-import type { Slots } from './slots.js';
+import { releaseOf, type Slots } from './slots.js';
 
 /** What a change of the number of slots came to. */
 export interface Scaled {
@@ -18,6 +19,15 @@ export interface Scaled {
   /** What slots had that have ended, and no other slot has. */
   readonly lost?: readonly LostState[];
 }
+
+/** A slot that has come, and its first generation. */
+export interface StartedSlot {
+  readonly slot: Slot;
+  readonly generation: GenerationProcess;
+}
+
+/** The same, with the slots that are new. */
+export type ScaledTo = Scaled & { readonly started: readonly StartedSlot[] };
 
 /** How long a slot that is to end may take to say what it has. */
 const DECLARED_TIMEOUT_MS = 2000;
@@ -28,6 +38,7 @@ export class Scaling {
     readonly slots: Slots;
     readonly held: HeldListeners;
     readonly look: OutsideLook;
+    readonly kept: KeptReleases;
     readonly options: SupervisorOptions;
     readonly journal: Journal;
     readonly log: Logger;
@@ -37,6 +48,7 @@ export class Scaling {
     readonly slots: Slots;
     readonly held: HeldListeners;
     readonly look: OutsideLook;
+    readonly kept: KeptReleases;
     readonly options: SupervisorOptions;
     readonly journal: Journal;
     readonly log: Logger;
@@ -48,25 +60,24 @@ export class Scaling {
    * Has so many slots from now on.
    * @returns when those that are new serve, or those that are to end have ended.
    * @param dropState whether slots end although they have what no other slot takes.
-   * @throws MOULT_STATE_LOST when they have, and are not to be ended; MOULT_NOT_SERVING when no slot serves that others could be like; MOULT_SUCCESSOR_EXITED, MOULT_START_FAILED MOULT_NOT_REACHED
+   * @throws MOULT_STATE_LOST when they have, and are not to be ended; MOULT_NOT_SERVING when no slot serves that others could be like; MOULT_RELEASE_CHANGED
+   *   when those that are new would start other code; MOULT_SUCCESSOR_EXITED, MOULT_START_FAILED MOULT_NOT_REACHED
    *   or MOULT_READY_TIMEOUT when a new one did not come to serve: then those that are new are ended again.
    */
-  async to(count: number, dropState: boolean): Promise<Scaled> {
+  async to(count: number, dropState: boolean): Promise<ScaledTo> {
     const { slots, journal, log } = this.#parts;
     const were = slots.staying.length;
     const lost = dropState ? await this.#lost(count) : await this.assertKeepsState(count);
     journal.write({ event: 'scale', slots: count });
-    if (count > were) {
-      await this.#grow(count).catch((error: unknown) => {
-        journal.write({ event: 'scale', slots: were });
-        throw error;
-      });
-    }
+    const started = await this.#grow(count).catch((error: unknown) => {
+      journal.write({ event: 'scale', slots: were });
+      throw error;
+    });
     if (count < were) await this.#end(slots.staying.slice(count));
     if (count !== were) log.info(`${count} slots serve, ${were} did before`);
-    if (lost.length === 0) return { slots: count, were };
+    if (lost.length === 0) return { slots: count, were, started };
     log.warn(`lost with the slots that have ended: ${lost.map(whatIsLost).join(', ')}`);
-    return { slots: count, were, lost };
+    return { slots: count, were, started, lost };
   }
 
   /** @returns an empty list. @throws MOULT_STATE_LOST where slots that end have what no other slot takes. */
@@ -78,8 +89,9 @@ export class Scaling {
     throw new MoultError('MOULT_STATE_LOST', `${what}; nothing was changed`, { details: { lost } });
   }
 
-  async #grow(count: number): Promise<void> {
-    const { slots } = this.#parts;
+  async #grow(count: number): Promise<StartedSlot[]> {
+    const { slots, kept } = this.#parts;
+    if (count <= slots.staying.length) return [];
     const model = slots.staying.find((slot) => slot.serves);
     if (model === undefined) {
       throw new MoultError(
@@ -87,15 +99,17 @@ export class Scaling {
         'no slot serves at the moment, so there is no release to start',
       );
     }
+    const release = await kept.asItWas(releaseOf(model), 'start again');
     const taken = new Set(slots.all.map(({ index }) => index));
-    const started: { slot: Slot; generation: GenerationProcess }[] = [];
+    const started: StartedSlot[] = [];
     for (let index = 0; slots.staying.length < count; index += 1) {
       if (taken.has(index)) continue;
-      const generation = slots.startLike(model, index, this.#expectations());
+      const generation = slots.startLike(model, index, { ...this.#expectations(), release });
       started.push({ slot: slots.at(index), generation });
     }
     try {
-      await Promise.all(started.map(({ generation }) => this.#serves(generation)));
+      await Promise.all(started.map((one) => this.#serves(one)));
+      return started;
     } catch (error) {
       await this.#end(started.map(({ slot }) => slot));
       throw error;
@@ -112,7 +126,7 @@ export class Scaling {
     return { expects, fewerAfterMs: options.readyTimeoutMs };
   }
 
-  async #serves(generation: GenerationProcess): Promise<void> {
+  async #serves({ slot, generation }: StartedSlot): Promise<void> {
     const { readyTimeoutMs } = this.#parts.options;
     let limit: NodeJS.Timeout | undefined;
     const late = new Promise<'late'>((resolve) => {
@@ -122,6 +136,7 @@ export class Scaling {
     clearTimeout(limit);
     if (how === undefined) {
       await this.#parts.look.at(generation);
+      await slot.startedFiles.isKnown(generation);
       return;
     }
     const number = `generation ${generation.number}`;

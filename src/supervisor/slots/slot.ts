@@ -19,6 +19,7 @@ import { CrashRecovery } from '../restart/crash-recovery.js';
 import { nothingLeft } from '../restart/exclusive-changeover.js';
 import { Probation } from '../restart/probation.js';
 import { RestartService } from '../restart/restart-service.js';
+import { StartedFiles } from '../restart/started-files.js';
 import type { ServiceSettings } from '../service-settings.js';
 import { listenTo } from '../serving/generation-messages.js';
 import { OrphanAdoption } from '../serving/orphan-adoption.js';
@@ -60,6 +61,7 @@ export class Slot {
   readonly probation: Probation;
   readonly releases = new ReleaseHistory();
   readonly crashRecovery: CrashRecovery;
+  readonly startedFiles: StartedFiles;
   readonly restarts: RestartService;
   readonly outgoingTakeover: OutgoingTakeover;
   readonly servingState: ServingState;
@@ -80,14 +82,17 @@ export class Slot {
       const names = index === undefined ? [] : surroundings.held.namesOf(number);
       return names.length === 0 ? undefined : names;
     };
+    const tell = (what: string) => {
+      log.error(what);
+      manager.tell(what);
+    };
+    this.startedFiles = new StartedFiles(this.generations, tell);
     this.crashRecovery = new CrashRecovery(
       this.generations,
       this.releases,
       { expected, held: () => surroundings.held.names() },
-      (what) => {
-        log.error(what);
-        manager.tell(what);
-      },
+      this.startedFiles,
+      tell,
       this.#beforeRevival(),
     );
     this.restarts = new RestartService(this.#with({}), (successor) =>
@@ -175,7 +180,8 @@ export class Slot {
   }
 
   #with<T extends object>(others: T) {
-    const { generations, probation, releases, crashRecovery } = this;
-    return { ...this.#surroundings, generations, probation, releases, crashRecovery, ...others };
+    const { generations, probation, releases, crashRecovery, startedFiles } = this;
+    const own = { generations, probation, releases, crashRecovery, startedFiles };
+    return { ...this.#surroundings, ...own, ...others };
   }
 }

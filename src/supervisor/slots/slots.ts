@@ -90,15 +90,28 @@ export class Slots {
   }
 
   /**
-   * Makes one that begins where another one stands, with the same release.
+   * Makes one that begins where another one stands.
+   * @param release by default that of the other one. Where it has not proved itself there, or its files have changed, it has to do so here.
    * @returns its first generation.
    */
-  startLike(model: Slot, index: number, expectations: Expectations = {}): GenerationProcess {
+  startLike(
+    model: Slot,
+    index: number,
+    { release = releaseOf(model), ...expectations }: Expectations & { readonly release?: Release } = {},
+  ): GenerationProcess {
     const slot = this.at(index);
-    const release = model.releases.lastGood() ?? model.generations.current?.release;
-    if (release === undefined) throw new Error('the slot to begin like has no release');
-    slot.releases.proved(release);
+    slot.releases.proved(model.releases.lastGood() ?? release);
     if (model.generations.sayReady) slot.generations.saidReady();
-    return slot.begin(release, slot.generations.settings(true, expectations));
+    const generation = slot.begin(release, slot.generations.settings(true, expectations));
+    slot.startedFiles.look(generation, release);
+    return generation;
   }
+}
+
+/** With which release another slot begins like this one. */
+export function releaseOf({ releases, generations }: Slot): Release {
+  // In its probation what serves is another one than the last good one: slots would be of two releases once it is over.
+  const release = generations.current?.release ?? releases.lastGood();
+  if (release === undefined) throw new Error('the slot to begin like has no release');
+  return release;
 }
