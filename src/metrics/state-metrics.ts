@@ -1,4 +1,5 @@
 import { cpuSeconds } from '../os/processes/cpu-time.js';
+import { ownResidentBytes } from '../os/processes/memory.js';
 import type { GenerationStatus, ServiceStatus, SlotFacts, SupervisorState } from '../supervisor/status.js';
 import type { MetricSet } from './metric-set.js';
 
@@ -43,7 +44,7 @@ export class StateMetrics {
     for (const state of STATES) set.gauge('state').set({ state }, state === status.state ? 1 : 0);
     set.gauge('slots').set(status.slots ?? 1);
     set.gauge('supervisorStart').set(status.startedAt / MS_IN_S);
-    set.gauge('supervisorMemory').set(process.memoryUsage.rss());
+    set.gauge('supervisorMemory').set(ownResidentBytes());
     this.#supervisorCpu = grow(cpuSeconds(process.pid), this.#supervisorCpu, (by) =>
       set.counter('supervisorCpu').inc(by),
     );

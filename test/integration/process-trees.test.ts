@@ -558,6 +558,68 @@ while os.getppid() == parent: time.sleep(0.05)
       }
     });
 
+  it('fails a restart in the first moment of a service, too', async () => {
+    await withFolder(async (folder) => {
+      await writeFile(path.join(folder, 'server.cjs'), SERVER);
+      const [a = 0, b = 0] = await freePorts(2);
+      // The program has opened its port when the service begins.
+      const command = ['sh', '-c', `${python(b)} & sleep 1; exec node server.cjs ${a}`];
+      const service = await Supervised.start({ command, cwd: folder, runOptions });
+      try {
+        const { code, stderr } = await service.moult('restart', service.name);
+        assert.equal(code, 1, stderr);
+        assert.match(stderr, new RegExp(`127\\.0\\.0\\.1:${b}[^]*MOULT_NOT_REACHED`));
+      } finally {
+        await service.kill();
+        for (const one of processesIn(folder)) process.kill(one, 'SIGKILL');
+      }
+    });
+  });
+
+  it('is missed also where it opened after the restart, and is found before the end of probation', async () => {
+    await withFolder(async (folder) => {
+      const [a = 0, b = 0] = await freePorts(2);
+      // It opens its port when it is told to, and that of the next release, which is slower, finds it in use.
+      await writeFile(path.join(folder, 'server.cjs'), SERVER);
+      await writeFile(
+        path.join(folder, 'helper.py'),
+        `import os, socket, sys, time
+parent = os.getppid()
+while os.getppid() == parent and not os.path.exists('opens'): time.sleep(0.05)
+time.sleep(int(sys.argv[1]))
+s = socket.socket()
+s.bind(('127.0.0.1', ${b}))
+s.listen()
+while os.getppid() == parent: time.sleep(0.05)
+`,
+      );
+      const release = async (slowS: number) => {
+        const helper = `require('child_process').spawn('python3', ['helper.py', '${slowS}'], { stdio: 'ignore' });`;
+        await writeFile(path.join(folder, 'main.cjs'), `${helper}require('./server.cjs');`);
+      };
+      await release(0);
+      const service = await Supervised.start({
+        command: ['main.cjs', String(a)],
+        cwd: folder,
+        runOptions: [...runOptions, '--probation', '8s'],
+      });
+      try {
+        const { pid } = await service.current();
+        await release(2);
+        await service.restart();
+        writeFileSync(path.join(folder, 'opens'), '');
+        await service.logs(
+          new RegExp(`generation 2 was undone .*127\\.0\\.0\\.1:${b}[^]*generation 1 serves again`),
+        );
+        assert.equal(await service.alone(), pid);
+        await isAccepted(b);
+      } finally {
+        await service.kill();
+        for (const one of processesIn(folder)) process.kill(one, 'SIGKILL');
+      }
+    });
+  });
+
   it('fails a rollback whose release does not listen there again, also after an upgrade, unless that is allowed', () =>
     helped([], async ({ service, port, helper, second }) => {
       await second();

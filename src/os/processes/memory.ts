@@ -23,6 +23,15 @@ const VERSIONS = [
   },
 ] as const;
 
+/** Bytes of memory that this process has resident; 0 where no file can be opened, for which Node throws. */
+export function ownResidentBytes(): number {
+  try {
+    return process.memoryUsage.rss();
+  } catch {
+    return 0;
+  }
+}
+
 /** Bytes that a new process may still use: what the machine has available, or what the control groups leave, whichever is less. */
 export function freeMemoryBytes(): number {
   return Math.min(availableBytes() ?? freemem(), controlGroupHeadroomBytes(read));

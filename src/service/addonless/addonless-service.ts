@@ -10,6 +10,7 @@ import { giveToServer, requestsInFlight } from '../../node/http/http1.js';
 import { probedFromPort } from '../../node/listening/accepted.js';
 import { type ListenRequest, markInternal } from '../../node/listening/listen-hook.js';
 import { wallClockMs } from '../../os/clock.js';
+import { ownResidentBytes } from '../../os/processes/memory.js';
 import { MAX_CUT } from '../../protocol/limits.js';
 import type { GenerationState, Message, Settings } from '../../protocol/messages.js';
 import { askToEnd } from '../ask-to-end.js';
@@ -268,7 +269,7 @@ export class AddonlessService {
       responses: this.#counter.responses,
       errors: this.#counter.errors,
       moves: { http1: 'its Node loads no addons: connections drain' },
-      memoryBytes: process.memoryUsage.rss(),
+      memoryBytes: ownResidentBytes(),
     };
   }
 }

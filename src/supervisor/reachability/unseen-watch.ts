@@ -80,8 +80,12 @@ export class UnseenWatch {
 
   /** Looks now at a generation that began a moment ago, so that it is known what a restart would leave behind. */
   async lookNow(generation: GenerationProcess): Promise<void> {
-    const isKnown = this.#looked.has(generation) && age(generation.servingSince ?? 0) > FIRST_TIME_MS;
-    if (this.#isOn && !isKnown) await this.#look(generation).catch(() => {});
+    const { servingSince } = generation;
+    const isKnown = this.#looked.has(generation) && age(servingSince ?? 0) > FIRST_TIME_MS;
+    if (!this.#isOn || isKnown) return;
+    const earlyMs = servingSince === undefined ? 0 : SETTLE_MS - age(servingSince);
+    if (earlyMs > 0) await pause(earlyMs);
+    await this.#look(generation).catch(() => {});
   }
 
   /**
@@ -104,7 +108,7 @@ export class UnseenWatch {
   }
 
   /**
-   * Before a successor takes over: it is not to leave anybody behind.
+   * Before a successor takes over, and before it is confirmed: it is not to leave anybody behind.
    * @throws MOULT_NOT_REACHED with the addresses, who listens there, and what to do.
    */
   async assertNoneLeft(successor: GenerationProcess): Promise<void> {

@@ -61,7 +61,11 @@ interface Asked {
 }
 
 /** Has a successor checked for what moult does not see of it. */
-type Guard = (successor: GenerationProcess) => void;
+interface Guard {
+  readonly of: (successor: GenerationProcess) => void;
+  /** Whether there is something before commit, for which a predecessor waits; else it is looked at the end of probation. */
+  readonly isNow: boolean;
+}
 
 /** Is told what happens in restarts. */
 export type Watcher = (event: StageEvent) => void;
@@ -251,7 +255,7 @@ export class RestartService {
     const expects = asked.isRollback && asked.allowFewerListeners ? undefined : known;
     const isUnknown = expects === undefined && (asked.isRollback || asked.allowFewerListeners);
     const given = generations.settings(isUnknown, { expects });
-    const settings = { ...given, checked: given.checked || guard !== undefined };
+    const settings = { ...given, checked: given.checked || guard?.isNow === true };
     if (options.changeover === 'exclusive' && predecessor !== undefined)
       return this.#changeOver(release, settings, predecessor, guard);
     assertPasses(predecessor, held.size);
@@ -272,11 +276,11 @@ export class RestartService {
     const successor = this.#start(release, settings, predecessor, number);
     successor.isForced = isForced;
     successor.inherited = new Set(owed);
-    guard?.(successor);
+    guard?.of(successor);
     return this.#handOver(successor, predecessor, settings);
   }
 
-  // What moult does not see must be there again. A predecessor waits for a check only where it is told that there is one.
+  // What moult does not see must be there again.
   async #guardOf({ isRollback, allowFewerListeners }: Asked, release: Release): Promise<Guard | undefined> {
     const { unseen, generations, releases, options } = this.#parts;
     const { current } = generations;
@@ -284,12 +288,11 @@ export class RestartService {
     if (allowFewerListeners) return undefined;
     if (isRollback) {
       const noted = releases.unseenOf(release);
-      return noted && ((successor) => unseen.guardNoted(successor, noted));
+      return noted && { of: (successor) => unseen.guardNoted(successor, noted), isNow: true };
     }
     const left = current === undefined ? [] : unseen.leftBehind(current);
-    if (left.length === 0) return undefined;
-    const isAlone = options.changeover === 'exclusive';
-    return (successor) => unseen.guard(successor, isAlone ? left : undefined);
+    const noted = options.changeover === 'exclusive' ? left : undefined;
+    return { of: (successor) => unseen.guard(successor, noted), isNow: left.length > 0 };
   }
 
   async #handOver(
@@ -349,7 +352,7 @@ export class RestartService {
       probation.end(predecessor.number);
       await endBefore(predecessor, generations, options, log);
       successor = generations.start(release, settings);
-      guard?.(successor);
+      guard?.of(successor);
     } catch (error) {
       this.#onOver(predecessor);
       throw await withReturn(error, generations, crashRecovery, options.readyTimeoutMs);

@@ -7,6 +7,7 @@ import type { SupervisorOptions } from '../options.js';
 import type { GenerationProcess } from '../process/generation-process.js';
 import type { Generations } from '../process/generations.js';
 import type { OutsideLook } from '../reachability/outside-look.js';
+import type { UnseenWatch } from '../reachability/unseen-watch.js';
 import type { ReleaseHistory } from '../releases/release-history.js';
 import { owedBy } from '../restart/owed-listeners.js';
 import type { LoneEnd, Probation } from '../restart/probation.js';
@@ -19,6 +20,7 @@ export interface ConfirmationParts {
   readonly generations: Generations;
   readonly probation: Probation;
   readonly look: OutsideLook;
+  readonly unseen: Pick<UnseenWatch, 'assertNoneLeft'>;
   readonly held: HeldListeners;
   readonly releases: ReleaseHistory;
   readonly startedFiles: StartedFiles;
@@ -72,7 +74,7 @@ export class Confirmation {
     // It may have been undone meanwhile, and its predecessor be watching another one.
     const isStill = () => successor.predecessor === predecessor && !successor.isEnding;
     // One that an earlier supervisor started may have to come back first.
-    const looked = successor.serves.then(() => this.#look(successor));
+    const looked = successor.serves.then(() => this.#passes(successor));
     const over = () => this.#looking.delete(successor);
     looked.then(over, over);
     looked.then(
@@ -161,6 +163,13 @@ export class Confirmation {
     const { look, probation } = this.#parts;
     const { looked } = await look.at(generation);
     return looked > 0 || probation.answersStill(generation);
+  }
+
+  // A helper may have begun to listen since the commit, where its successor's finds the address taken.
+  async #passes(successor: GenerationProcess): Promise<boolean> {
+    const isFound = await this.#look(successor);
+    if (isFound) await this.#parts.unseen.assertNoneLeft(successor);
+    return isFound;
   }
 
   // It has proved itself: a crash or a rollback may come back to it.

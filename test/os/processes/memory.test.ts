@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -10,6 +10,27 @@ import { root, until } from '../../integration/supervised.js';
 function headroom(files: Readonly<Record<string, string>>): number {
   return controlGroupHeadroomBytes((name) => files[name]);
 }
+
+describe('the memory of this process', () => {
+  it('is 0 where no file can be opened, and costs nothing but that', () => {
+    const program = `
+      import { openSync } from 'node:fs';
+      import { ownResidentBytes } from ${JSON.stringify(import.meta.resolve('#moult/os/processes/memory.js'))};
+      const before = ownResidentBytes();
+      try { for (;;) openSync('/dev/null'); } catch {}
+      process.stdout.write([before > 1e6, ownResidentBytes()].join());`;
+    const args = [
+      '-c',
+      'ulimit -n 60; exec "$0" "$@"',
+      process.execPath,
+      '--input-type=module',
+      '-e',
+      program,
+    ];
+    const { stdout, stderr } = spawnSync('sh', args, { encoding: 'utf8' });
+    assert.deepEqual({ stdout, stderr }, { stdout: 'true,0', stderr: '' });
+  });
+});
 
 describe('the memory that control groups leave', () => {
   it('is that of version 2, without the cache that nobody uses', () => {

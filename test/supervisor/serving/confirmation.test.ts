@@ -12,6 +12,7 @@ async function isConfirmed(looked: number, answersStill: boolean): Promise<boole
   const parts = {
     generations: { numbered: () => successor, undo: () => assert.fail('whoever has failed it undoes it') },
     look: { at: async () => ({ looked, lookMs: 1 }) },
+    unseen: { assertNoneLeft: async () => {} },
     probation: { elapsed: () => {}, answersStill: async () => answersStill },
   } as unknown as ConfirmationParts;
   new Confirmation(parts, () => assert.fail('nobody has ended')).verify(predecessor, 2);

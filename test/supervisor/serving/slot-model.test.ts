@@ -222,7 +222,12 @@ class World {
       held,
       kept: { isOn: false, asItWas: async (one: Release) => one, learn: () => {} },
       look: { at: async () => ({ looked: 1, lookMs: 0 }), anew: async () => {}, whenIdle: async () => ({}) },
-      unseen: { lookNow: async () => {}, leftBehind: () => [], guard: () => {} },
+      unseen: {
+        lookNow: async () => {},
+        leftBehind: () => [],
+        guard: () => {},
+        assertNoneLeft: async () => {},
+      },
       manager,
       journal: { write: () => {}, read: () => [] },
       log,
