@@ -569,6 +569,8 @@ export const schemas = {
     listeners: v.pipe(v.array(name), v.maxLength(MAX_LISTENERS)),
     /** Those that its service has closed, and when, in milliseconds since 1970. */
     closed: v.pipe(v.array(v.object({ name, at: v.number() })), v.maxLength(MAX_LISTENERS)),
+    /** Those that are held for its service, which has yet to listen on them; their clients wait. */
+    late: v.optional(v.pipe(v.array(name), v.maxLength(MAX_LISTENERS))),
     /** How many connections it has accepted so far, in looks, on those of them where it has accepted any. */
     accepted: v.optional(v.pipe(v.array(v.object({ name, connections: count })), v.maxLength(MAX_LISTENERS))),
     /** The processes that accept on those of them on which worker threads or other processes of the service do. */

@@ -120,13 +120,13 @@ export class Generation implements GenerationContext {
     const links = new SocketLinks(overseer.folder);
     this.listeners = new ListenerRegistry(this.#isGated, this.#reports, isShared, links);
     decidePaths(this.listeners.decide);
-    this.#lookedAt = new LookedAt(this.listeners, () => this.threads);
     this.listeners.inherited.takeOver(listeners, descriptors);
     this.#heldForService = new HeldForService({
       listeners: this.listeners,
       readyTimeoutMs: settings.readyTimeoutMs,
       ...live,
     });
+    this.#lookedAt = new LookedAt(this.listeners, () => this.threads, this.#heldForService);
     const locks = overseer.isFolderOfService
       ? new TaskLocks(overseer.folder, process.env.MOULT_SLOT)
       : undefined;

@@ -19,6 +19,12 @@ export interface LookedThreads {
   processesOn(listener: string): number[];
 }
 
+/** What is held for the service, which has yet to listen there. */
+export interface LateNames {
+  /** Their names. */
+  readonly late: readonly string[];
+}
+
 /**
  * Answers the supervisor, which looks from outside whether clients reach this generation: the connections that it
  * announces are told of and closed before the service sees them.
@@ -26,6 +32,7 @@ export interface LookedThreads {
 export class LookedAt {
   readonly #listeners: LookedListeners;
   readonly #threads: (() => LookedThreads) | undefined;
+  readonly #held: LateNames;
   readonly #from: (accepted: StreamHandle) => string | undefined;
   /** By the listener and what the connection comes from, the number of the look. */
   readonly #awaited = new Map<string, number>();
@@ -34,10 +41,18 @@ export class LookedAt {
   #line: Line | undefined;
   #forget: NodeJS.Timeout | undefined;
 
-  /** @param from what a connection comes from, as far as this process can know. */
-  constructor(listeners: LookedListeners, threads?: () => LookedThreads, from = probedFrom) {
+  /**
+   * @param from what a connection comes from, as far as this process can know.
+   */
+  constructor(
+    listeners: LookedListeners,
+    threads?: () => LookedThreads,
+    held: LateNames = { late: [] },
+    from = probedFrom,
+  ) {
     this.#listeners = listeners;
     this.#threads = threads;
+    this.#held = held;
     this.#from = from;
   }
 
@@ -74,11 +89,13 @@ export class LookedAt {
     if (probes.length > 0) this.#forget = setTimeout(() => this.#awaited.clear(), FORGET_MS).unref();
     const all = this.#listeners.sockets().filter(({ state }) => state === 'open');
     const open = all.filter((one) => !this.#hasNobody(one));
+    const { late } = this.#held;
     line.send({
       type: 'looking',
       id,
       listeners: open.map(({ identity }) => identity.name),
       closed: [...this.#listeners.closedAt].map(([name, at]) => ({ name, at })),
+      ...(late.length === 0 ? {} : { late: [...late] }),
       accepted: open.flatMap(({ identity: { name } }) => {
         const connections = this.#accepted.get(name);
         return connections === undefined ? [] : [{ name, connections }];

@@ -139,6 +139,60 @@ describe('a listener that comes late', () => {
     );
   });
 
+  // The one before opens its second port when it is told to, in the probation of the next one, which does so later or never.
+  const opened = async (
+    laterMs: number | 'never',
+    then: (it: { service: Supervised; first: number; early: number; late: number }) => Promise<void>,
+  ) =>
+    withFolder(async (folder) => {
+      const [early, late] = [await freePort(), await freePort()];
+      const script = path.join(folder, 'server.cjs');
+      const opens = path.join(folder, 'opens');
+      const write = (waitMs: number | 'never') =>
+        writeFile(
+          script,
+          `const http = require('node:http');
+           const answer = (_, response) => response.end(JSON.stringify({ pid: process.pid }));
+           http.createServer(answer).listen(${early}, '${host}');
+           const open = () => http.createServer(answer).listen(${late}, '${host}');
+           const look = setInterval(() => {
+             if (!require('node:fs').existsSync('${opens}')) return;
+             clearInterval(look);
+             if ('${waitMs}' !== 'never') setTimeout(open, Number('${waitMs}'));
+           }, 20);`,
+        );
+      await write(0);
+      const runOptions = ['--probation', '400ms', '--ready-timeout', '4s'];
+      await withService({ command: [script], runOptions }, async (service) => {
+        const { pid } = await service.current();
+        await write(laterMs);
+        await service.restart();
+        await writeFile(opens, '');
+        await then({ service, first: pid, early, late });
+      });
+    });
+
+  it('and opens at the one before in the probation of the next is waited for before that is confirmed', () =>
+    opened(2500, async ({ service, first, late }) => {
+      await until('it is confirmed', async () => {
+        const { generations } = await service.status();
+        return generations.every(({ watchedUntil }) => watchedUntil === undefined);
+      });
+      const { listeners = [], generation } = await service.current();
+      assert.equal(generation, 2);
+      assert.ok(
+        listeners.some(({ name }) => name.endsWith(`:${late}`)),
+        JSON.stringify(listeners),
+      );
+      assert.notEqual(await asks({ host, port: late }), first);
+    }));
+
+  it('and never opens at the next undoes the restart', () =>
+    opened('never', async ({ service, first, early, late }) => {
+      await service.logs(new RegExp(`generation 2 was undone .*:${late}, which its predecessor 1 opened`));
+      for (const port of [early, late]) assert.equal(await asks({ host, port }), first);
+    }));
+
   it('is held after a crash also where it is a Unix path, or a datagram socket', async () => {
     await withLate(
       ({ early, late, folder }) => [

@@ -26,22 +26,28 @@ const SERVER = `
 /** One of those that a shell starts, and which is never bad. */
 const FIRST = SERVER.replace('/bad', '/never');
 
-/** A service that forks the other one, and does not start it again. */
+/**
+ * A service that forks the other one, and does not start it again. It listens first: a look from outside is kept from the first
+ * process that listens, which may be bad without being found.
+ */
 const FORKS = `
-  const helper = require('node:child_process').fork(__dirname + '/server.cjs', [process.argv[3]]);
-  process.on('SIGTERM', () => { helper.kill(); process.exit(); });
-  ${FIRST}`;
+  ${FIRST}
+  let helper;
+  server.on('listening', () => {
+    helper = require('node:child_process').fork(__dirname + '/server.cjs', [process.argv[3]]);
+  });
+  process.on('SIGTERM', () => { helper.kill(); process.exit(); });`;
 
 /** A service that keeps the other one running. */
 const KEEPS = `
+  ${FIRST}
   let helper;
   const keep = () => {
     helper = require('node:child_process').fork(__dirname + '/server.cjs', [process.argv[3]]);
     helper.on('exit', keep);
   };
-  keep();
-  process.on('SIGTERM', () => { helper.off('exit', keep); helper.kill(); process.exit(); });
-  ${FIRST}`;
+  server.on('listening', keep);
+  process.on('SIGTERM', () => { helper.off('exit', keep); helper.kill(); process.exit(); });`;
 
 const LAUNCHER = `
   const service = require('node:child_process').spawn(process.execPath, [__dirname + '/server.cjs', process.argv[2]],

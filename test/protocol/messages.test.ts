@@ -160,6 +160,7 @@ const right: Record<string, Fields> = {
     listeners: ['a'],
     closed: [{ name: 'b', at: 1 }],
     accepted: [{ name: 'a', connections: 2 }],
+    late: ['c'],
   },
   seen: { id: 1, listener: 'a' },
   progress: { generation: 1, stage: 'ready', at: 1, facts: { any: 'thing' } },

@@ -57,7 +57,7 @@ export class AddonlessService {
       closed: (name) => this.#line.send({ type: 'release', name }),
       takes: (accepted, name) => this.#lookedAt.takes(accepted, name),
     });
-    this.#lookedAt = new LookedAt(this.#listeners, undefined, probedFromPort);
+    this.#lookedAt = new LookedAt(this.#listeners, undefined, undefined, probedFromPort);
     this.#connections = new ConnectionTracker((server) => this.#listeners.has(server));
     this.#connections.start();
     this.#measuring = new Measuring(this.#connections);

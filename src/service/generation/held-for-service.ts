@@ -31,7 +31,12 @@ export class HeldForService {
 
   /** Their names. */
   get names(): string[] {
-    return [...this.#parts.listeners.inherited.unclaimed(), ...(this.#late?.names ?? [])];
+    return [...this.#parts.listeners.inherited.unclaimed(), ...this.late];
+  }
+
+  /** The names of those that are held since this generation serves. */
+  get late(): readonly string[] {
+    return this.#late?.names ?? [];
   }
 
   /** Whether one is held since this generation serves, or was. */
@@ -52,7 +57,7 @@ export class HeldForService {
     listeners.inherited.addLate(item, fd);
     if (!isReady) readiness().alsoExpects(item.name);
     else if (!isCommitted) this.#promised = [...this.#promised, item.name];
-    else this.#hold([...(this.#late?.names ?? []), item.name], readyTimeoutMs);
+    else this.#hold([...this.late, item.name], readyTimeoutMs);
   }
 
   /** The service is ready: what was offered, and it does not have, stays with who offered it. */

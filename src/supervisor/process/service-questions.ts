@@ -7,7 +7,7 @@ import type { GenerationState, Message, Settings } from '../../protocol/messages
 export type StateQuestion = Omit<Message<'ask-state'>, 'type' | 'id'>;
 
 /** What a service answers to a look: what it listens on, and has closed. */
-export type LookAnswer = Pick<Message<'looking'>, 'listeners' | 'closed' | 'accepted' | 'processes'>;
+export type LookAnswer = Pick<Message<'looking'>, 'listeners' | 'closed' | 'late' | 'accepted' | 'processes'>;
 
 /** The generation that is asked. */
 export interface AskedGeneration {

@@ -21,6 +21,8 @@ export interface Look {
   readonly looked: number;
   /** Of how many others nothing could be found out, for want of descriptors or ports. */
   readonly untried?: number;
+  /** The names of those that are held for its service, which has yet to listen on them. */
+  readonly late?: readonly string[];
   /** How long that took, in milliseconds. */
   readonly lookMs: number;
 }
@@ -162,8 +164,8 @@ export class OutsideLook {
       probes.close();
     }
     if (problems.length === 0) {
-      const { untried } = probes;
-      const rest = untried === 0 ? {} : { untried };
+      const { untried, said } = probes;
+      const rest = { ...(untried === 0 ? {} : { untried }), ...(said?.late && { late: said.late }) };
       return found(generation, {
         looked: looked.length - untried,
         ...rest,

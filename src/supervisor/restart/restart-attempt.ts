@@ -134,8 +134,8 @@ export class RestartAttempt {
   // Meanwhile connections move: it is over before they have, as a rule.
   #lookFromOutside(): Promise<MoultError | undefined> {
     this.#seen ??= this.#look().then(
-      (look) => {
-        if (!this.#isSettled) this.stage('look', { ...look });
+      ({ late: _, ...look }) => {
+        if (!this.#isSettled) this.stage('look', look);
         return undefined;
       },
       (error) => asMoultError(error, 'MOULT_NOT_REACHED'),

@@ -30,8 +30,9 @@ export interface ConfirmationParts {
   readonly log: Logger;
 }
 
-/** How often it is looked whether one listens on what it does not listen on yet. */
+/** How often it is looked whether one listens on what it does not listen on yet, at first and later. */
 const LOOK_MS = 100;
+const MAX_LOOK_MS = 1000;
 
 /** Confirms generations that have proved themselves: with a predecessor, which decides, or alone. */
 export class Confirmation {
@@ -165,11 +166,25 @@ export class Confirmation {
     return looked > 0 || probation.answersStill(generation);
   }
 
-  // A helper may have begun to listen since the commit, where its successor's finds the address taken.
+  // What the predecessor has opened since it was replaced the successor must have come to, too: it was given what moult
+  // sees of that, and a helper that moult does not see finds the address taken.
   async #passes(successor: GenerationProcess): Promise<boolean> {
-    const isFound = await this.#look(successor);
+    const isFound = await this.#lookUntilAllListen(successor);
     if (isFound) await this.#parts.unseen.assertNoneLeft(successor);
     return isFound;
+  }
+
+  async #lookUntilAllListen(successor: GenerationProcess): Promise<boolean> {
+    const { look, probation } = this.#parts;
+    const beganMs = performance.now();
+    for (let waitMs = LOOK_MS; ; waitMs = Math.min(2 * waitMs, MAX_LOOK_MS)) {
+      const { looked, late = [] } = await look.at(successor);
+      if (late.length === 0 || mayLack(successor)) return looked > 0 || probation.answersStill(successor);
+      if (successor.exit !== undefined || successor.isEnding) return false;
+      if (performance.now() - beganMs > successor.settings.readyTimeoutMs)
+        throw notYetListening(successor, late);
+      await new Promise((resolve) => setTimeout(resolve, waitMs).unref());
+    }
   }
 
   // It has proved itself: a crash or a rollback may come back to it.
@@ -181,6 +196,21 @@ export class Confirmation {
     releases.proved(generation.release);
     journal.write({ event: 'confirmed', generation: generation.number, epoch: generations.epoch });
   }
+}
+
+/** Whether it may have less than its predecessor: by the operator's wish, or because it had so before. */
+function mayLack({ settings: { allowFewerListeners, expects } }: GenerationProcess): boolean {
+  return allowFewerListeners || expects !== undefined;
+}
+
+function notYetListening(
+  { number, predecessor, settings: { readyTimeoutMs } }: GenerationProcess,
+  late: readonly string[],
+): MoultError {
+  const what =
+    `generation ${number} has not listened within ${readyTimeoutMs} ms (--ready-timeout) on ${namesOf(late)}, which its predecessor` +
+    `${predecessor === undefined ? '' : ` ${predecessor.number}`} opened during the restart; --allow-fewer-listeners restarts without it`;
+  return new MoultError('MOULT_NOT_REACHED', what, { serving: 'predecessor' });
 }
 
 function notListening({ number }: GenerationProcess, lacks: readonly string[]): MoultError {
