@@ -198,9 +198,9 @@ export class Confirmation {
   }
 }
 
-/** Whether it may have less than its predecessor: by the operator's wish, or because it had so before. */
-function mayLack({ settings: { allowFewerListeners, expects } }: GenerationProcess): boolean {
-  return allowFewerListeners || expects !== undefined;
+/** Whether it may have less than its predecessor: by the operator's wish, or because it had so before. What an earlier supervisor was asked is not known. */
+function mayLack({ settings: { allowFewerListeners, expects }, isAdopted }: GenerationProcess): boolean {
+  return isAdopted || allowFewerListeners || expects !== undefined;
 }
 
 function notYetListening(
