@@ -83,7 +83,8 @@ export class UnseenWatch {
     const { servingSince } = generation;
     const isKnown = this.#looked.has(generation) && age(servingSince ?? 0) > FIRST_TIME_MS;
     if (!this.#isOn || isKnown) return;
-    const earlyMs = servingSince === undefined ? 0 : SETTLE_MS - age(servingSince);
+    // The clock may have been set back.
+    const earlyMs = servingSince === undefined ? 0 : Math.min(SETTLE_MS, SETTLE_MS - age(servingSince));
     if (earlyMs > 0) await pause(earlyMs);
     await this.#look(generation).catch(() => {});
   }
