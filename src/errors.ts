@@ -210,7 +210,7 @@ export const errorTable = {
       'The files of the release that serves were changed, so another process of it would run other code.',
     serving: 'unchanged',
     retry: false,
-    remedy: 'Restart, which replaces all processes by what the files hold now.',
+    remedy: 'Run `moult restart`: it replaces all processes with what the files contain now.',
   },
   MOULT_TOO_MANY_DRAINING: {
     meaning: 'Too many older generations are still draining to start another restart.',

@@ -41,9 +41,7 @@ export class LookedAt {
   #line: Line | undefined;
   #forget: NodeJS.Timeout | undefined;
 
-  /**
-   * @param from what a connection comes from, as far as this process can know.
-   */
+  /** @param from what a connection comes from, as far as this process can know. */
   constructor(
     listeners: LookedListeners,
     threads?: () => LookedThreads,

@@ -142,30 +142,34 @@ describe('a listener that comes late', () => {
   // The one before opens its second port when it is told to, in the probation of the next one, which does so later or never.
   const opened = async (
     laterMs: number | 'never',
+    closesMs: number | 'never',
     then: (it: { service: Supervised; first: number; early: number; late: number }) => Promise<void>,
   ) =>
     withFolder(async (folder) => {
       const [early, late] = [await freePort(), await freePort()];
       const script = path.join(folder, 'server.cjs');
       const opens = path.join(folder, 'opens');
-      const write = (waitMs: number | 'never') =>
+      const write = (waitMs: number | 'never', openMs: number | 'never') =>
         writeFile(
           script,
           `const http = require('node:http');
            const answer = (_, response) => response.end(JSON.stringify({ pid: process.pid }));
            http.createServer(answer).listen(${early}, '${host}');
-           const open = () => http.createServer(answer).listen(${late}, '${host}');
+           const open = () => {
+             const server = http.createServer(answer).listen(${late}, '${host}');
+             if ('${openMs}' !== 'never') setTimeout(() => server.close(), Number('${openMs}'));
+           };
            const look = setInterval(() => {
              if (!require('node:fs').existsSync('${opens}')) return;
              clearInterval(look);
              if ('${waitMs}' !== 'never') setTimeout(open, Number('${waitMs}'));
            }, 20);`,
         );
-      await write(0);
+      await write(0, closesMs);
       const runOptions = ['--probation', '400ms', '--ready-timeout', '4s'];
       await withService({ command: [script], runOptions }, async (service) => {
         const { pid } = await service.current();
-        await write(laterMs);
+        await write(laterMs, 'never');
         await service.restart();
         await writeFile(opens, '');
         await then({ service, first: pid, early, late });
@@ -173,7 +177,7 @@ describe('a listener that comes late', () => {
     });
 
   it('and opens at the one before in the probation of the next is waited for before that is confirmed', () =>
-    opened(2500, async ({ service, first, late }) => {
+    opened(2500, 'never', async ({ service, first, late }) => {
       await until('it is confirmed', async () => {
         const { generations } = await service.status();
         return generations.every(({ watchedUntil }) => watchedUntil === undefined);
@@ -188,9 +192,22 @@ describe('a listener that comes late', () => {
     }));
 
   it('and never opens at the next undoes the restart', () =>
-    opened('never', async ({ service, first, early, late }) => {
-      await service.logs(new RegExp(`generation 2 was undone .*:${late}, which its predecessor 1 opened`));
+    opened('never', 'never', async ({ service, first, early, late }) => {
+      await service.logs(
+        new RegExp(`generation 2 was undone .*:${late} within 4000 ms .*Generation 1 opened that`),
+      );
       for (const port of [early, late]) assert.equal(await asks({ host, port }), first);
+    }));
+
+  it('and is closed again at the one before is waited for no more', () =>
+    opened('never', 1500, async ({ service, first, early }) => {
+      await until('it is confirmed', async () => {
+        const { generations } = await service.status();
+        return generations.every(({ watchedUntil }) => watchedUntil === undefined);
+      });
+      assert.equal((await service.current()).generation, 2);
+      assert.notEqual(await asks({ host, port: early }), first);
+      assert.doesNotMatch(service.output, /was undone/);
     }));
 
   it('is held after a crash also where it is a Unix path, or a datagram socket', async () => {

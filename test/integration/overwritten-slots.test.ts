@@ -54,6 +54,24 @@ describe('slots of a release that was written over', () => {
     });
   });
 
+  it('become no more either where a crash has started the new files in one of them', async () => {
+    await withFolder(async (folder) => {
+      const port = await freePort();
+      const script = write(path.join(folder, 'app'), 'old', port);
+      await withService({ command: [script], runOptions: slots(2) }, async (service) => {
+        const [first] = await whenAllServe(service, 2);
+        write(path.join(folder, 'app'), 'new', port);
+        process.kill(first?.pid ?? 0, 'SIGKILL');
+        await service.logs(/is not the last good release/);
+        await whenAllServe(service, 2);
+        const { code, stderr } = await service.moult('scale', '3', service.name);
+        assert.equal(code, 1, stderr);
+        assert.match(stderr, /MOULT_RELEASE_CHANGED/);
+        assert.equal((await serving(service)).length, 2);
+      });
+    });
+  });
+
   it('become more by the copy that is kept', async () => {
     await withFolder(async (folder) => {
       const port = await freePort();

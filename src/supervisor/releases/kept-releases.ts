@@ -121,7 +121,7 @@ export class KeptReleases {
 
   #why(): string {
     const options = this.#parts.options();
-    if (options === null) return ' (moult run --keep-releases keeps copies)';
+    if (options === null) return ', and there is no copy of it (moult run --keep-releases keeps copies)';
     return `, and there is no copy of it (--keep-releases ${options.count})`;
   }
 
@@ -208,7 +208,7 @@ function writtenOver({ label }: Release, changed: readonly string[], why: string
   const isAgain = what === 'start again';
   const which = isAgain ? 'the release' : 'the release before';
   const remedy = isAgain
-    ? 'moult restart replaces all processes by what the files hold now'
+    ? 'moult restart replaces all processes with what the files contain now'
     : 'deploy that release again, and restart';
   return new MoultError(
     isAgain ? 'MOULT_RELEASE_CHANGED' : 'MOULT_NOTHING_TO_ROLL_BACK',

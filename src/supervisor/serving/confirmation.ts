@@ -33,6 +33,8 @@ export interface ConfirmationParts {
 /** How often it is looked whether one listens on what it does not listen on yet, at first and later. */
 const LOOK_MS = 100;
 const MAX_LOOK_MS = 1000;
+/** How long a predecessor may take to say on what it listens. */
+const STATE_TIMEOUT_MS = 2000;
 
 /** Confirms generations that have proved themselves: with a predecessor, which decides, or alone. */
 export class Confirmation {
@@ -178,8 +180,10 @@ export class Confirmation {
     const { look, probation } = this.#parts;
     const beganMs = performance.now();
     for (let waitMs = LOOK_MS; ; waitMs = Math.min(2 * waitMs, MAX_LOOK_MS)) {
-      const { looked, late = [] } = await look.at(successor);
-      if (late.length === 0 || mayLack(successor)) return looked > 0 || probation.answersStill(successor);
+      const { looked, late: lacks = [] } = await look.at(successor);
+      const late =
+        lacks.length === 0 || mayLack(successor) ? [] : await whatHas(successor.predecessor, lacks);
+      if (late.length === 0) return looked > 0 || probation.answersStill(successor);
       if (successor.exit !== undefined || successor.isEnding) return false;
       if (performance.now() - beganMs > successor.settings.readyTimeoutMs)
         throw notYetListening(successor, late);
@@ -198,6 +202,18 @@ export class Confirmation {
   }
 }
 
+/** Which of these the predecessor has still: its service may have closed them again. Where it does not say, all. */
+async function whatHas(
+  predecessor: GenerationProcess | undefined,
+  names: readonly string[],
+): Promise<readonly string[]> {
+  if (predecessor === undefined) return names;
+  const state = await predecessor.state(STATE_TIMEOUT_MS).catch(() => undefined);
+  if (state === undefined) return names;
+  const has = new Set(state.listeners.map(({ name }) => name));
+  return names.filter((name) => has.has(name));
+}
+
 /** Whether it may have less than its predecessor: by the operator's wish, or because it had so before. What an earlier supervisor was asked is not known. */
 function mayLack({ settings: { allowFewerListeners, expects }, isAdopted }: GenerationProcess): boolean {
   return isAdopted || allowFewerListeners || expects !== undefined;
@@ -207,9 +223,10 @@ function notYetListening(
   { number, predecessor, settings: { readyTimeoutMs } }: GenerationProcess,
   late: readonly string[],
 ): MoultError {
+  const who = predecessor === undefined ? 'The generation before' : `Generation ${predecessor.number}`;
   const what =
-    `generation ${number} has not listened within ${readyTimeoutMs} ms (--ready-timeout) on ${namesOf(late)}, which its predecessor` +
-    `${predecessor === undefined ? '' : ` ${predecessor.number}`} opened during the restart; --allow-fewer-listeners restarts without it`;
+    `generation ${number} has not listened on ${namesOf(late)} within ${readyTimeoutMs} ms (--ready-timeout). ${who} opened that during ` +
+    'the restart; --allow-fewer-listeners restarts without it';
   return new MoultError('MOULT_NOT_REACHED', what, { serving: 'predecessor' });
 }
 

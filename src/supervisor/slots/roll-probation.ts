@@ -20,6 +20,7 @@ export interface Failed {
 /** The probations of the slots of one roll: a release that fails in one of them is not left in the others. */
 export class RollProbation {
   readonly #all: Replaced[] = [];
+  readonly #inProbation = new Set<Replaced>();
   readonly #undo: (others: readonly Replaced[], why: string) => void;
   /** Why they are undone. */
   #why: string | undefined;
@@ -29,6 +30,11 @@ export class RollProbation {
     this.#undo = undo;
   }
 
+  /** Whether all of them are confirmed: what becomes of others is no affair of this roll. */
+  get isOver(): boolean {
+    return this.#why === undefined && this.#inProbation.size === 0;
+  }
+
   /** Watches this one, too. */
   watch(one: Replaced): void {
     if (this.#why !== undefined) {
@@ -36,14 +42,19 @@ export class RollProbation {
       return;
     }
     this.#all.push(one);
+    this.#inProbation.add(one);
     const { slot, summary } = one;
-    slot.probation.confirmed(summary.generation).catch((error: unknown) => {
-      const { code } = asMoultError(error, 'MOULT_HANDOVER_ABORTED');
-      if (this.#why !== undefined || code === 'MOULT_ROLLED_BACK' || code === 'MOULT_STOPPING') return;
-      this.#why = `slot ${slot.index} failed in its probation`;
-      const others = this.#all.filter((other) => other.slot !== slot && isStill(other));
-      this.#undo(others, this.#why);
-    });
+    const confirmed = slot.probation.confirmed(summary.generation);
+    confirmed
+      .then(() => this.#inProbation.delete(one))
+      .catch((error: unknown) => {
+        this.#inProbation.delete(one);
+        const { code } = asMoultError(error, 'MOULT_HANDOVER_ABORTED');
+        if (this.#why !== undefined || code === 'MOULT_ROLLED_BACK' || code === 'MOULT_STOPPING') return;
+        this.#why = `slot ${slot.index} failed in its probation`;
+        const others = this.#all.filter((other) => other.slot !== slot && isStill(other));
+        this.#undo(others, this.#why);
+      });
   }
 }
 

@@ -306,8 +306,11 @@ export class RollingRestart {
   #watchProbation(replaced: readonly Replaced[], change: SettingsChange): RollProbation {
     const probation = new RollProbation((others, why) => {
       change.revert();
-      if (others.length > 0)
-        this.#queue.enqueue('wait', { kind: 'undo', replaced: others, why }).catch(() => {});
+      const undone = this.#queue.enqueue('wait', { kind: 'undo', replaced: others, why }).catch(() => {});
+      // What comes after that has nothing to do with this roll any more.
+      undone.then(() => {
+        if (this.#probation === probation) this.#probation = undefined;
+      });
     });
     for (const one of replaced) probation.watch(one);
     return probation;
@@ -317,9 +320,9 @@ export class RollingRestart {
     const scaled = await this.#parts.scaling.to(to, dropState);
     // What serves may be in its probation, and is undone with all slots that have it.
     for (const { slot, generation } of scaled.started) {
-      if (generation.isProved) continue;
+      if (generation.isProved || this.#probation?.isOver !== false) continue;
       const before = slot.releases.lastGood();
-      this.#probation?.watch({ slot, before, summary: { generation: generation.number } });
+      this.#probation.watch({ slot, before, summary: { generation: generation.number } });
     }
     return scaled;
   }

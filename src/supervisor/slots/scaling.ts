@@ -92,7 +92,9 @@ export class Scaling {
   async #grow(count: number): Promise<StartedSlot[]> {
     const { slots, kept } = this.#parts;
     if (count <= slots.staying.length) return [];
-    const model = slots.staying.find((slot) => slot.serves);
+    const serving = slots.staying.filter((slot) => slot.serves);
+    // What a crash has started from changed files may serve beside it, and has yet to prove itself.
+    const model = serving.find(({ generations }) => generations.current?.isProved) ?? serving[0];
     if (model === undefined) {
       throw new MoultError(
         'MOULT_NOT_SERVING',
