@@ -16,7 +16,7 @@ import { freePort } from '../scripts/free-ports.mjs';
 import { root, until } from './harness.mjs';
 
 /** The last version that landed: test/integration/versions.test.ts has it too, so an old and a new release meet. */
-const LANDED = '6289620';
+const LANDED = '797f283';
 const commit = process.argv[2] ?? LANDED;
 const rounds = Number(process.argv[3] ?? 6);
 const SERVICE = path.join(root, 'test/fixtures/services/http.cjs');
