@@ -18,8 +18,21 @@ export function tellOfWorkers(): void {
   else if (cluster.isPrimary) cluster.once('fork', tell);
 }
 
-/** Has workers finish their requests and end, then calls back; at once where there are none. */
+/**
+ * Has workers finish their requests and end, then calls back; at once where there are none. What `cluster.disconnect` is given
+ * is called when the first of them has exited. Source: node lib/internal/cluster/primary.js, removeWorker.
+ */
 export function endWorkers(then: () => void): void {
-  if (hasWorkers()) cluster.disconnect(then);
-  else then();
+  const workers = Object.values(cluster.workers ?? {}).filter((worker) => worker?.isDead() === false);
+  if (!cluster.isPrimary || workers.length === 0) {
+    then();
+    return;
+  }
+  let alive = workers.length;
+  const ended = () => {
+    alive -= 1;
+    if (alive === 0) then();
+  };
+  for (const worker of workers) worker?.process.once('exit', ended);
+  cluster.disconnect();
 }
