@@ -10,14 +10,7 @@ import {
   positionsOf,
 } from './message.js';
 import type { MessageLog } from './message-log.js';
-
-/** How many bytes may be on their way to a peer that has not dealt with them; the rest waits in the log. */
-export const WINDOW_BYTES = 1024 * 1024;
-/**
- * How many messages may be on their way: each is work for every client there, in one turn where they come together,
- * and connections and answers wait for that turn.
- */
-const WINDOW_MESSAGES = 2 * MAX_BROADCASTS;
+import { SendWindow } from './send-window.js';
 
 export type Conversation = Pick<Channel, 'on' | 'send' | 'closed' | 'isClosed'>;
 
@@ -48,10 +41,9 @@ export class Link {
   readonly #channel: Conversation;
   readonly #events: LinkEvents;
   readonly #log: MessageLog;
-  readonly #sending: BroadcastMessage[] = [];
+  readonly #window: SendWindow;
   readonly #told: Positions = new Map();
   readonly #heard: Positions;
-  #sendingBytes = 0;
   #next: number;
 
   constructor(
@@ -64,6 +56,7 @@ export class Link {
     this.#channel = channel;
     this.#events = events;
     this.#log = log;
+    this.#window = new SendWindow(log);
     this.isSlot = isSlot;
     this.peer = join.id;
     this.#heard = positionsOf(join.heard);
@@ -88,16 +81,12 @@ export class Link {
 
   /** Whether all that is to be sent has been sent, and dealt with there. */
   get isFlushed(): boolean {
-    return this.#channel.isClosed || (this.#next >= this.#log.end && this.#sending.length === 0);
+    return this.#channel.isClosed || (this.#next >= this.#log.end && this.#window.isEmpty);
   }
 
   /** Whether more waits than may be on its way. */
   get isFull(): boolean {
-    return !this.#channel.isClosed && this.#next < this.#log.end && this.#isWindowFull;
-  }
-
-  get #isWindowFull(): boolean {
-    return this.#sendingBytes >= WINDOW_BYTES || this.#sending.length >= WINDOW_MESSAGES;
+    return !this.#channel.isClosed && this.#next < this.#log.end && this.#window.isFull;
   }
 
   /** Sends what may be sent now, and up to where this side is. */
@@ -135,15 +124,14 @@ export class Link {
   #batch(): BroadcastMessage[] {
     const batch: BroadcastMessage[] = [];
     let bytes = 0;
-    while (batch.length < MAX_BROADCASTS && !this.#isWindowFull) {
+    while (batch.length < MAX_BROADCASTS && !this.#window.isFull) {
       const message = this.#log.at(this.#next);
       if (message === undefined) break;
       const { length } = message.payload;
       if (!this.#has(message)) {
         if (bytes + length > MAX_MESSAGE_BYTES) break;
         bytes += length;
-        this.#sendingBytes += length;
-        this.#sending.push(message);
+        this.#window.add(message);
         batch.push(message);
       }
       this.#next += 1;
@@ -173,9 +161,7 @@ export class Link {
       if (!isOfBroker(origin)) this.#events.heardOf(origin);
       if (seq > (this.#heard.get(origin) ?? -1)) this.#heard.set(origin, seq);
     }
-    while (this.#sending[0] !== undefined && includes(this.#heard, this.#sending[0])) {
-      this.#sendingBytes -= this.#sending.shift()?.payload.length ?? 0;
-    }
+    this.#window.heard((message) => includes(this.#heard, message));
     this.look();
   }
 

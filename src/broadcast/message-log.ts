@@ -4,6 +4,8 @@ import type { BroadcastMessage } from './message.js';
 /** Messages in the order in which they were dealt with here, as far back as somebody may need them. */
 export class MessageLog {
   bytes = 0;
+  /** How many bytes have been added, ever. */
+  addedBytes = 0;
   #messages: BroadcastMessage[] = [];
   /** The number of the first that is kept. */
   #start = 0;
@@ -35,6 +37,7 @@ export class MessageLog {
   add(message: BroadcastMessage): void {
     this.#messages.push(message);
     this.bytes += message.payload.length;
+    this.addedBytes += message.payload.length;
   }
 
   /** Forgets all before this number. @returns what is gone. */

@@ -71,4 +71,27 @@ describe('a link to another generation', () => {
     hear({ origin: 'other', seq: 2 });
     assert.equal(one.low, 2);
   });
+
+  it('sends more ahead where more is made until its answer comes, and stays behind no longer', () => {
+    const { add, hear } = link();
+    const made = 800;
+    let sent = 0;
+    const behind: number[] = [];
+    for (let round = 0; round < 40; round += 1) {
+      const heard = sent;
+      sent += add('other', ...Array.from({ length: made }, (_, i) => round * made + i + 1)).length;
+      hear({ origin: 'other', seq: heard });
+      behind.push((round + 1) * made - sent);
+    }
+    assert.ok(Number(behind[39]) <= Number(behind[9]), `what waits: ${behind}`);
+  });
+
+  it('sends only so much ahead, whatever is made', () => {
+    const { add, hear } = link();
+    const many = (from: number) => Array.from({ length: 20_000 }, (_, i) => from + i);
+    assert.equal(add('other', ...many(1)).length, 512);
+    assert.equal(add('other', ...many(20_001)).length, 0);
+    hear({ origin: 'other', seq: 512 });
+    assert.equal(add('other', 40_001).length, 2048);
+  });
 });

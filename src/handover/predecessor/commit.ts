@@ -1,4 +1,3 @@
-import { WINDOW_BYTES } from '../../broadcast/link.js';
 import { knownHub } from '../../broadcast/shared.js';
 import type { Channel } from '../../channel/channel.js';
 import { MoultError } from '../../errors.js';
@@ -89,6 +88,6 @@ function sayCommit(
 
 function behind(channel: Channel, limitMs: number): MoultError {
   const bytes = knownHub()?.waitingBytes(channel) ?? 0;
-  const what = `expected the successor to deal with what is broadcast within ${limitMs} ms; ${bytes} bytes wait for it, and at most ${WINDOW_BYTES} are sent ahead`;
+  const what = `expected the successor to deal with what is broadcast within ${limitMs} ms; ${bytes} bytes wait for it`;
   return new MoultError('MOULT_BROADCAST_BEHIND', what);
 }
