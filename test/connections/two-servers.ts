@@ -28,6 +28,8 @@ export async function side(
   options: ServerOptions & Record<string, unknown> = {},
 ): Promise<Side> {
   const server = createServer(options, listener);
+  // Hundreds of clients come in more than Node's 5 s on a busy machine, and the first would have been closed.
+  server.keepAliveTimeout = 60_000;
   for (const name of [
     'keepAliveTimeout',
     'headersTimeout',
