@@ -8,12 +8,12 @@ import { Conditions } from './conditions.js';
 import { isOfBroker } from './feed-senders.js';
 import type { FromBroker } from './feeds/feed-hub.js';
 import { Feeds } from './feeds/feeds.js';
-import { GapStore } from './gap-store.js';
 import { warnIncomplete } from './incomplete-warning.js';
 import { type BroadcastJoin, beginTogether, introductionOf } from './introduction.js';
 import { type Conversation, Link } from './link.js';
-import { DeliveryQueue } from './local-order.js';
 import { type BroadcastMessage, encodeMessage, listOf, positionsOf } from './message.js';
+import { GapStore } from './order/gap-store.js';
+import { DeliveryQueue } from './order/local-order.js';
 import { PeerLinks } from './peer-links.js';
 import { guarded, type PublishOptions, type Topic, Topics } from './topic.js';
 
