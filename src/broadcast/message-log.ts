@@ -6,7 +6,9 @@ export class MessageLog {
   bytes = 0;
   /** How many bytes have been added, ever. */
   addedBytes = 0;
-  #messages: BroadcastMessage[] = [];
+  #messages: (BroadcastMessage | undefined)[] = [];
+  /** So many of these are gone: to shift all others each time would take long where many wait. */
+  #gone = 0;
   /** The number of the first that is kept. */
   #start = 0;
 
@@ -17,21 +19,23 @@ export class MessageLog {
 
   /** The number that the next one will have. */
   get end(): number {
-    return this.#start + this.#messages.length;
+    return this.#start + this.#messages.length - this.#gone;
   }
 
   at(index: number): BroadcastMessage | undefined {
-    return this.#messages[index - this.#start];
+    return index < this.#start ? undefined : this.#messages[this.#gone + index - this.#start];
   }
 
   all(): readonly BroadcastMessage[] {
-    return this.#messages;
+    return this.#from(this.#start);
   }
 
   /** How many bytes those from this number on have that are to be sent to others. */
   bytesFrom(index: number): number {
-    const some = this.#messages.slice(Math.max(0, index - this.#start));
-    return some.reduce((sum, { origin, payload }) => sum + (isOfBroker(origin) ? 0 : payload.length), 0);
+    return this.#from(Math.max(index, this.#start)).reduce(
+      (sum, { origin, payload }) => sum + (isOfBroker(origin) ? 0 : payload.length),
+      0,
+    );
   }
 
   add(message: BroadcastMessage): void {
@@ -44,9 +48,19 @@ export class MessageLog {
   forgetBefore(index: number): BroadcastMessage[] {
     const count = Math.min(index, this.end) - this.#start;
     if (count <= 0) return [];
-    const gone = this.#messages.splice(0, count);
+    const gone = this.#messages.slice(this.#gone, this.#gone + count) as BroadcastMessage[];
     for (const { payload } of gone) this.bytes -= payload.length;
+    this.#messages.fill(undefined, this.#gone, this.#gone + count);
+    this.#gone += count;
     this.#start += count;
+    if (2 * this.#gone > this.#messages.length) {
+      this.#messages.splice(0, this.#gone);
+      this.#gone = 0;
+    }
     return gone;
+  }
+
+  #from(index: number): BroadcastMessage[] {
+    return this.#messages.slice(this.#gone + index - this.#start) as BroadcastMessage[];
   }
 }

@@ -69,14 +69,18 @@ export function broadcastTo<C, T>(name: string, clients: ClientsOf<C, T>): Broad
   return open<T>(broadcastHub(), {
     name: checked(name),
     deliver(message, isDue, value) {
-      const read = readValue<T>(message, value);
+      // Where nobody is here, to read it would be most of the work.
+      let read: { readonly value: T } | undefined;
       for (const client of all()) {
-        if (isOpen(client) && isDue(keyOf(client))) guarded(() => deliver(client, read));
+        if (!isOpen(client) || !isDue(keyOf(client))) continue;
+        read ??= { value: readValue<T>(message, value) };
+        const { value: it } = read;
+        guarded(() => deliver(client, it));
       }
     },
     deliverTo(key, message) {
       const client = find(key);
-      if (client !== undefined && isOpen(client)) deliver(client, readValue<T>(message, undefined));
+      if (client !== undefined && isOpen(client)) deliver(client, readOnce<T>(message));
     },
   });
 }
@@ -84,6 +88,15 @@ export function broadcastTo<C, T>(name: string, clients: ClientsOf<C, T>): Broad
 /** The value of a message: as it was sent in this process, or as it came. */
 export function readValue<T>(message: BroadcastMessage, value: { readonly sent: unknown } | undefined): T {
   return (value === undefined ? decodeMessage(message) : value.sent) as T;
+}
+
+const read = new WeakMap<BroadcastMessage, { readonly value: unknown }>();
+
+/** The value of a message as it came, the same each time: hundreds of clients may come that have all missed it. */
+export function readOnce<T>(message: BroadcastMessage): T {
+  const known = read.get(message) ?? { value: decodeMessage(message) };
+  read.set(message, known);
+  return known.value as T;
 }
 
 function open<T>(hub: BroadcastHub, topic: Topic): Broadcast<T> {

@@ -7,7 +7,7 @@ import type { Feed, FeedMark, OlderFeed } from '../../broadcast/feeds/feed.js';
 import type { BroadcastMessage } from '../../broadcast/message.js';
 import { broadcastHub } from '../../broadcast/shared.js';
 import type { Topic } from '../../broadcast/topic.js';
-import { readValue } from '../broadcast.js';
+import { readOnce } from '../broadcast.js';
 import { socketOf } from '../ws/insides.js';
 import { webSocketOn } from '../ws/mover.js';
 import type {
@@ -90,6 +90,8 @@ class SharedAdapter {
   readonly #deliverHere: AdapterInsides['broadcast'];
   readonly #apply: AdapterInsides['apply'];
   readonly #feed: OlderFeed | undefined;
+  /** Whether the adapter keeps what it sends, for clients that come again. */
+  readonly #keepsPackets: boolean;
   /** What was given to the adapter to be sent to other servers: it is not to be sent to clients here. */
   readonly #outgoing = new WeakSet<object>();
   /** Packets as the adapter has made them: one that keeps packets for recovery adds an offset. */
@@ -137,6 +139,7 @@ class SharedAdapter {
     };
     this.#hub.declare(this.#topic);
     const isPassing = adapter.uid !== undefined;
+    this.#keepsPackets = !isPassing && adapter.constructor.name !== 'Adapter';
     adapter.broadcast = (packet, opts) => this.#broadcast(packet, opts);
     adapter.apply = (opts, callback) => this.#applyTo(opts, callback);
     if (!isPassing) return;
@@ -201,7 +204,10 @@ class SharedAdapter {
     isDue: (client: object) => boolean,
     value: { readonly sent: unknown } | undefined,
   ): void {
+    // While nobody is here, and for rooms without anybody, to read and encode it would be most of the work.
+    if (value === undefined && !this.#keepsPackets && this.#namespace.sockets.size === 0) return;
     const { packet, opts } = value === undefined ? arrived(message) : (value.sent as Sent);
+    if (value === undefined && !this.#keepsPackets && !this.#mayBeFor(opts)) return;
     const isOwn = value !== undefined && message.fed === undefined;
     const isFor = (socket: SocketInsides) => isDue(clientOf(socket));
     if (this.#feed === undefined) {
@@ -215,6 +221,10 @@ class SharedAdapter {
     const outside = { ...opts, flags: { ...opts.flags, moult: this.#hub.id, moultNumber: message.seq } };
     this.#outgoing.add(outside);
     this.#send.call(this.#adapter, packet, outside);
+  }
+
+  #mayBeFor({ rooms }: BroadcastOptions): boolean {
+    return rooms.size === 0 || [...rooms].some((room) => this.#adapter.rooms.has(room));
   }
 
   #deliverTo(client: object, message: BroadcastMessage): void {
@@ -326,7 +336,7 @@ function travelling({ packet, opts: { rooms, except, flags } }: Sent): Travellin
 }
 
 function arrived(message: BroadcastMessage): Sent {
-  const { packet, rooms, except, flags } = readValue<Travelling>(message, undefined);
+  const { packet, rooms, except, flags } = readOnce<Travelling>(message);
   return {
     packet,
     opts: { rooms: new Set(rooms), except: new Set(except), ...(flags === undefined ? {} : { flags }) },
