@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { StateMap } from '../../state/state-map.js';
 import { type Begun, JobsEntry } from './jobs-entry.js';
 import type { Runner, TaskDeparture } from './runner.js';
-import { Running } from './running.js';
+import { isStopped, Running } from './running.js';
 
 /** A running job. */
 export interface Job<T> {
@@ -14,7 +14,8 @@ export interface Job<T> {
   readonly saved: unknown;
   /**
    * Aborts when the job should continue in another generation, or its time is over. If the job then throws
-   * the signal's reason, it continues there; if it returns, it is done.
+   * the signal's reason, or an `AbortError` as functions do that take a signal, it continues there; if it
+   * returns, it is done; if it throws anything else, it has failed.
    */
   readonly signal: AbortSignal;
   /** A number that grows with every change of owner. A late write of a former owner has a lower one. */
@@ -190,7 +191,7 @@ export class JobsRunner<T> implements Runner, Jobs<T> {
         await this.#run({ id, data, saved, signal, epoch, save });
       } catch (error) {
         isOver = true;
-        if (signal.aborted && error === signal.reason) {
+        if (isStopped(signal, error)) {
           this.#begun.set(id, { data, saved: last, runner: 'nobody' });
           this.#next(id);
         } else this.#begun.delete(id);

@@ -1,5 +1,24 @@
 import type { TaskDeparture } from './runner.js';
 
+/** How many causes of an error are looked at: one may be its own. */
+const MOST_CAUSES = 10;
+
+/**
+ * Whether work threw this because it was told to stop. Node's own functions throw an AbortError of theirs, whose cause is the
+ * reason, and others may wrap that.
+ */
+export function isStopped(signal: AbortSignal, thrown: unknown): boolean {
+  if (!signal.aborted) return false;
+  let error = thrown;
+  for (let causes = 0; causes < MOST_CAUSES; causes += 1) {
+    if (error === signal.reason) return true;
+    if (!(error instanceof Error)) return false;
+    if (error.name === 'AbortError') return true;
+    error = error.cause;
+  }
+  return false;
+}
+
 /** Work that runs, and that can be told to stop. */
 export class Running {
   readonly #what: string;
@@ -23,7 +42,7 @@ export class Running {
       .then(
         () => true,
         (error) => {
-          if (!signal.aborted || error !== signal.reason) this.#tell(error);
+          if (!isStopped(signal, error)) this.#tell(error);
           return false;
         },
       );
