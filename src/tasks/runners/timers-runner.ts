@@ -54,6 +54,8 @@ export class TimersRunner<T> implements Runner, Timers<T> {
   readonly #running: Running;
   #waiting = new StateMap<string, Waiting<T>>();
   #armed = new Map<string, NodeJS.Timeout>();
+  /** Those whose time has come, and that what has come from the other generation may still clear. */
+  #due = new Map<string, NodeJS.Immediate>();
   #isHere = false;
   /** Whether what is changed here is newer than what comes from elsewhere. */
   #isOwn = true;
@@ -128,7 +130,9 @@ export class TimersRunner<T> implements Runner, Timers<T> {
   end(): void {
     this.#isHere = false;
     for (const timer of this.#armed.values()) clearTimeout(timer);
+    for (const one of this.#due.values()) clearImmediate(one);
     this.#armed.clear();
+    this.#due.clear();
   }
 
   *parts(): Iterable<Passed<T>> {
@@ -155,19 +159,27 @@ export class TimersRunner<T> implements Runner, Timers<T> {
   // Or disarms it, where it waits no more.
   #arm(id: string): void {
     clearTimeout(this.#armed.get(id));
+    clearImmediate(this.#due.get(id));
     this.#armed.delete(id);
+    this.#due.delete(id);
     const one = this.#waiting.get(id);
     if (!this.#isHere || one === undefined) return;
     const waitMs = Math.min(Math.max(0, one.dueMs - Date.now()), LONGEST_MS);
     const timer = setTimeout(() => {
       if (Date.now() < one.dueMs) this.#arm(id);
-      else this.#fire(id, one);
+      // Where this process was busy, a request in the other one may have cleared it in time: what has come is read first.
+      else
+        this.#due.set(
+          id,
+          setImmediate(() => this.#fire(id, one)),
+        );
     }, waitMs);
     this.#armed.set(id, timer);
   }
 
   #fire(id: string, { data, dueMs, setAtMs }: Waiting<T>): void {
     this.#armed.delete(id);
+    this.#due.delete(id);
     const epoch = this.#epoch;
     // It begins before the other generation hears that it is gone: if this process is killed in between, it runs once more
     // there, and not nowhere.
