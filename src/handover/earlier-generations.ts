@@ -59,7 +59,8 @@ export class EarlierGenerations {
         const channel = await this.#context.fallbacks.open(door).catch(() => undefined);
         if (channel === undefined) return;
         this.#met.set(channel, door);
-        new StateTaker(channel, this.#context.state, this.#failed, undefined, this.#predecessorGone);
+        const before = this.#predecessorGone;
+        new StateTaker(channel, this.#context.state, this.#failed, undefined, before).takeAnySize();
         channel.closed.then(() => {
           this.#met.delete(channel);
           this.#ended();

@@ -10,7 +10,7 @@ export class Taking {
   readonly #state: StateTaker;
   readonly #tasks: TaskTaker;
 
-  /** @param failed told once, of the first piece of state that could not be taken. @param came told of each part of state. */
+  /** @param failed told of what could not be taken of state. @param came told of each part of state. */
   constructor(
     channel: Channel,
     context: GenerationContext,
@@ -21,6 +21,12 @@ export class Taking {
     const pieces = context.state;
     const whenTaken = (callback: () => void) => this.#state.whenTaken(callback);
     this.#tasks = new TaskTaker(channel, context.tasks, { pieces, whenTaken });
+  }
+
+  /** Nothing that comes can be refused. */
+  takeAnySize(): this {
+    this.#state.takeAnySize();
+    return this;
   }
 
   /** Why a piece of state could not be taken. */
@@ -40,6 +46,7 @@ export class Taking {
 
   /** This generation has its tasks from now on; the expected ones come from the other side. */
   beginTasks(epoch: number, expected: readonly string[]): void {
+    this.#state.takeAnySize();
     this.#tasks.begin(epoch, expected);
   }
 

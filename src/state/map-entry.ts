@@ -89,18 +89,30 @@ export class MapEntry<K, V> implements StateEntry, LinkedMap<K, V> {
     link: MapLink<K, V>,
     keeps: ReadonlySet<K>,
   ): void {
+    const failures: unknown[] = [];
+    // One that cannot be read keeps none of the others back.
+    const decoded = (entry: Entry): [K, V] | undefined => {
+      try {
+        const one = this.decode(entry, version, link);
+        return keeps.has(one[0]) ? undefined : one;
+      } catch (cause) {
+        failures.push(cause);
+        return undefined;
+      }
+    };
     this.#source = link;
     try {
       if (clear) this.clear(keeps);
       for (const entry of set) {
-        const [key, value] = this.decode(entry, version, link);
-        if (keeps.has(key)) continue;
-        this.entries.set(key, value);
-        link.isKnown(key);
+        const one = decoded(entry);
+        if (one === undefined) continue;
+        this.entries.set(...one);
+        link.isKnown(one[0]);
       }
       for (const entry of gone) {
-        const [key] = this.decode(entry, version, link);
-        if (keeps.has(key)) continue;
+        const one = decoded(entry);
+        if (one === undefined) continue;
+        const [key] = one;
         // Also where it is not here: others may have it.
         if (!this.entries.delete(key)) this.entries.touch(key);
         link.isKnown(key);
@@ -108,6 +120,7 @@ export class MapEntry<K, V> implements StateEntry, LinkedMap<K, V> {
     } finally {
       this.#source = undefined;
     }
+    if (failures.length > 0) throw failures[0];
   }
 
   drop(): void {

@@ -1,3 +1,5 @@
+import { inspect } from 'node:util';
+import { asMoultError, MoultError } from '../errors.js';
 import type { EntryLink, HoldProcess, Parts } from './state-entry.js';
 
 /** A part holds about so many bytes: serializing it must not hold up the service. */
@@ -63,9 +65,10 @@ export class MapLink<K, V> implements EntryLink {
     this.#hasCopied = true;
     yield { clear: true } satisfies MapPart;
     // The iterator goes on over what is set meanwhile, and leaves out what is deleted before it comes there.
-    yield* inParts(this.#map.entries.entries(), (entries) => ({
-      set: entries.map((entry) => this.#map.encode(entry, version, this)),
-    }));
+    yield* inParts(this.#map.entries.entries(), {
+      partOf: (entries) => ({ set: entries.map((entry) => this.#map.encode(entry, version, this)) }),
+      keyOf: ([key]) => key,
+    });
   }
 
   *rest(version: number): Parts {
@@ -83,10 +86,18 @@ export class MapLink<K, V> implements EntryLink {
       this.#onTheWay.push({ keys: [], wasCleared, upTo: Number.POSITIVE_INFINITY });
       yield { clear: true } satisfies MapPart;
     }
-    yield* inParts(changed.values(), (keys) => {
-      this.#onTheWay.push({ keys, upTo: Number.POSITIVE_INFINITY });
-      for (const key of keys) changed.delete(key);
-      return this.#partOf(keys, version);
+    yield* inParts(changed.values(), {
+      partOf: (keys) => {
+        this.#onTheWay.push({ keys, upTo: Number.POSITIVE_INFINITY });
+        for (const key of keys) changed.delete(key);
+        return this.#partOf(keys, version);
+      },
+      keyOf: (key) => key,
+      cannotGo: (keys) => {
+        this.#onTheWay = this.#onTheWay.filter((part) => part.keys !== keys);
+        // Alone it never will; the others are told of next.
+        if (keys.length > 1) for (const key of keys) changed.add(key);
+      },
     });
   }
 
@@ -175,7 +186,15 @@ export class MapLink<K, V> implements EntryLink {
   }
 }
 
-function* inParts<T>(all: Iterator<T>, partOf: (some: readonly T[]) => MapPart): Parts {
+/** How entries of a map are sent. */
+interface Sending<T> {
+  partOf(some: readonly T[]): MapPart;
+  keyOf(one: T): unknown;
+  /** These cannot be sent together. */
+  cannotGo?(some: readonly T[]): void;
+}
+
+function* inParts<T>(all: Iterator<T>, sending: Sending<T>): Parts {
   let entries = FIRST_ENTRIES;
   for (;;) {
     const some: T[] = [];
@@ -185,8 +204,30 @@ function* inParts<T>(all: Iterator<T>, partOf: (some: readonly T[]) => MapPart):
       some.push(value);
     }
     if (some.length === 0) return;
-    const bytes = yield partOf(some);
+    const bytes = yield* together(some, sending);
     const fitting = Math.ceil((some.length * PART_BYTES) / Math.max(1, bytes));
     entries = Math.max(1, Math.min(fitting, entries * 4, MOST_ENTRIES));
   }
+}
+
+/**
+ * Of those that cannot be sent together each half goes by itself: one that cannot go keeps none of the others back, and is
+ * named. @returns how many bytes they had.
+ */
+function* together<T>(some: readonly T[], sending: Sending<T>): Generator<MapPart, number, number> {
+  try {
+    return yield sending.partOf(some);
+  } catch (cause) {
+    sending.cannotGo?.(some);
+    if (some.length === 1)
+      throw withKey(asMoultError(cause, 'MOULT_STATE_FAILED'), sending.keyOf(some[0] as T));
+  }
+  const half = Math.ceil(some.length / 2);
+  const first = yield* together(some.slice(0, half), sending);
+  return first + (yield* together(some.slice(half), sending));
+}
+
+function withKey(cause: MoultError, key: unknown): MoultError {
+  const name = inspect(key, { depth: 1, breakLength: Number.POSITIVE_INFINITY, maxStringLength: 100 });
+  return new MoultError(cause.code, `${cause.message} (the entry ${name})`, { cause });
 }

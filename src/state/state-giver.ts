@@ -3,9 +3,9 @@
  */
 import { createHash } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { serialize } from 'node:v8';
 import type { Channel } from '../channel/channel.js';
 import { asMoultError, MoultError } from '../errors.js';
+import { encodePart, type Step, sendable, warn } from './parts.js';
 import type { StateEntries } from './state-entries.js';
 import { type EntryLink, type Parts, type StateEntry, versionFor, type Want } from './state-entry.js';
 import { UnreadBytes } from './unread-bytes.js';
@@ -16,8 +16,6 @@ const FRAME_BYTES = 1024 * 1024;
 const FEW_CHANGES = 256;
 /** How often to try to catch up with a service that changes faster than it can be copied. */
 const MOST_ROUNDS = 8;
-
-type Step = ReturnType<Parts['next']>;
 
 interface Given {
   readonly piece: StateEntry;
@@ -141,11 +139,11 @@ export class StateGiver {
     this.#isOver = true;
     return this.#inTurn(async () => {
       for (const given of this.#given) {
-        await this.#send(given, given.link.rest(given.version), false).catch((cause) =>
+        const failed = (cause: unknown) =>
           warn(
             `state ${given.piece.name} was not given back: ${asMoultError(cause, 'MOULT_STATE_FAILED').message}`,
-          ),
-        );
+          );
+        await this.#sendAll(given, given.link.rest(given.version), failed);
       }
     });
   }
@@ -283,11 +281,11 @@ export class StateGiver {
       if (step.value instanceof Promise) return step;
       let bytes: Buffer;
       try {
-        bytes = encode(given.piece.name, step.value);
+        bytes = encodePart(given.piece.name, step.value);
       } catch {
         return step;
       }
-      if (bytes.length > FRAME_BYTES || bytes.length > given.piece.maxBytes) return step;
+      if (bytes.length > FRAME_BYTES || (bytes.length > given.piece.maxBytes && !this.#isOver)) return step;
       given.bytes += bytes.length;
       this.#sendFrame(given, bytes, false);
       given.link.sent?.(this.#unread.sent);
@@ -310,7 +308,18 @@ export class StateGiver {
 
   // What cannot be told before the handover keeps it from taking place; later it is lost, and nothing else is.
   #tell(given: Given, parts: Parts, from?: Step): Promise<void> {
-    return this.#send(given, parts, false, from).catch((cause) => this.#couldNotTell(given, cause));
+    return this.#sendAll(given, parts, (cause) => this.#couldNotTell(given, cause), from);
+  }
+
+  // What cannot be sent keeps nothing else of it back.
+  async #sendAll(given: Given, parts: Parts, failed: (cause: unknown) => void, from?: Step): Promise<void> {
+    try {
+      await this.#send(given, parts, false, from);
+    } catch (cause) {
+      failed(cause);
+      if (this.#isOver && given.link.changes > 0)
+        await this.#sendAll(given, given.link.rest(given.version), failed);
+    }
   }
 
   #couldNotTell({ piece }: Given, cause: unknown): void {
@@ -332,19 +341,22 @@ export class StateGiver {
 
   /** @param isPolite lets the service have its turns between two parts. @param from the part that is next, where some are sent. */
   async #send(given: Given, parts: Parts, isPolite: boolean, from?: Step): Promise<void> {
-    let step = from ?? parts.next(0);
+    let next = await sendable(given.piece.name, parts, from ?? parts.next(0));
     let sum = 0;
-    while (!step.done && !this.#isStopped) {
-      const bytes = encode(given.piece.name, await step.value);
+    while (next !== undefined && !this.#isStopped) {
+      const { piece } = given;
+      const { bytes } = next;
       given.bytes += bytes.length;
       sum += bytes.length;
-      if (sum > given.piece.maxBytes) {
-        const told = `state ${given.piece.name}: expected at most ${given.piece.maxBytes} bytes, it is larger`;
+      // Later it would be lost: then the next handover is refused.
+      if (sum > piece.maxBytes && !this.#isOver) {
+        const size = piece.isOnePart ? sum : `at least ${sum}`;
+        const told = `state ${piece.name}: expected at most ${piece.maxBytes} bytes, it has ${size}`;
         throw new MoultError('MOULT_STATE_TOO_LARGE', told);
       }
       if (this.#isNew(given, bytes)) await this.#sendPart(given, bytes);
       if (isPolite) await nextTurn();
-      step = parts.next(bytes.length);
+      next = await sendable(piece.name, parts, parts.next(bytes.length));
     }
   }
 
@@ -371,17 +383,4 @@ export class StateGiver {
     this.#pieces.sayRead(this.#channel);
     this.#channel.send({ type: 'state-part', name, version, ...(goesOn ? { goesOn } : {}) }, [], bytes);
   }
-}
-
-function encode(name: string, part: unknown): Buffer {
-  try {
-    return serialize(part);
-  } catch (cause) {
-    const { message } = asMoultError(cause, 'MOULT_STATE_FAILED');
-    throw new MoultError('MOULT_STATE_FAILED', `state ${name} cannot be cloned: ${message}`, { cause });
-  }
-}
-
-function warn(message: string): void {
-  process.emitWarning(message, 'MoultWarning');
 }

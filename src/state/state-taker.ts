@@ -22,9 +22,11 @@ export class StateTaker {
   /** What was taken, and the other side was not told of. */
   #unsaidBytes = 0;
   #failure: MoultError | undefined;
+  /** Whether pieces may have no more bytes than they declare. */
+  #isLimited = true;
 
   /**
-   * @param onFailure told once, of the first piece that could not be taken.
+   * @param onFailure told of each part that could not be taken.
    * @param onPart told of each part that comes.
    * @param before what comes first, whatever comes here meanwhile.
    */
@@ -44,7 +46,13 @@ export class StateTaker {
     channel.on('state-part', (part, { attachment }) => this.#receive(part, attachment));
   }
 
-  /** Why a piece could not be taken. */
+  /** Nothing can be refused any more: what comes from now on may have any size. */
+  takeAnySize(): this {
+    this.#isLimited = false;
+    return this;
+  }
+
+  /** Why a piece could not be taken: the first. */
   get failure(): MoultError | undefined {
     return this.#failure;
   }
@@ -87,10 +95,12 @@ export class StateTaker {
       this.#wholes.add(part.name);
       return;
     }
-    this.#begun.push(bytes);
+    const isTooLarge = this.#isTooLarge(part.name, bytes.length);
     this.#begunBytes += bytes.length;
-    this.#checkSize(part.name, bytes.length);
-    if (part.goesOn) {
+    if (isTooLarge) this.#begun = [];
+    else this.#begun.push(bytes);
+    if (part.goesOn || isTooLarge) {
+      if (!part.goesOn) this.#begunBytes = 0;
       // In turn: what came before it is not read before it is taken.
       this.#after(() => this.#read(bytes.length));
       return;
@@ -102,20 +112,21 @@ export class StateTaker {
   }
 
   // The other side keeps to its own limit, this one to ours: in all of a copy, and in each part later.
-  #checkSize(name: string, bytes: number): void {
-    const before = this.#wholes.has(name) ? this.#begunBytes - bytes : (this.#bytesOf.get(name) ?? 0);
+  #isTooLarge(name: string, bytes: number): boolean {
+    if (!this.#isLimited) return false;
+    const before = this.#wholes.has(name) ? this.#begunBytes : (this.#bytesOf.get(name) ?? 0);
     this.#bytesOf.set(name, before + bytes);
     const limit = this.#pieces.get(name)?.maxBytes ?? 0;
-    if (before + bytes > limit) {
-      throw new MoultError(
-        'MOULT_STATE_TOO_LARGE',
-        `state ${name}: expected at most ${limit} bytes, more came`,
-      );
+    if (before + bytes <= limit) return false;
+    if (before <= limit) {
+      const told = `state ${name}: expected at most ${limit} bytes in this release, it has at least ${before + bytes}`;
+      this.#couldNotTake(new MoultError('MOULT_STATE_TOO_LARGE', told));
     }
+    return true;
   }
 
   async #take({ name, version }: Message<'state-part'>, bytes: Buffer, lastBytes: number): Promise<void> {
-    const piece = this.#failure === undefined ? this.#pieces.get(name) : undefined;
+    const piece = this.#pieces.get(name);
     try {
       const taken = piece && this.#pieces.link(piece, this.#channel).take(deserialize(bytes), version);
       // At once where it is: what changes here next was changed by one that knew.
@@ -123,10 +134,15 @@ export class StateTaker {
     } catch (cause) {
       const why = cause instanceof Error ? cause.message : String(cause);
       const told = `state ${name}, version ${version}, could not be restored: ${why}`;
-      this.#failure = new MoultError('MOULT_STATE_FAILED', told, { cause });
-      this.#onFailure(this.#failure);
+      this.#couldNotTake(new MoultError('MOULT_STATE_FAILED', told, { cause }));
     }
     this.#read(lastBytes);
+  }
+
+  // The other pieces are taken all the same: what was acknowledged of them is nowhere else.
+  #couldNotTake(failure: MoultError): void {
+    this.#failure ??= failure;
+    this.#onFailure(failure);
   }
 
   // Of all that came at once in one message: each is work for both sides, just when jobs change hands.

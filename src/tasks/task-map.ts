@@ -47,8 +47,11 @@ export class TaskMap<V> extends MapEntry<string, V> {
   }
 
   override take(part: MapPart, version: number, link: MapLink<string, V>, keeps: ReadonlySet<string>): void {
-    super.take(part, version, link, this.#own.size === 0 ? keeps : new Set([...keeps, ...this.#own]));
-    for (const [id] of [...(part.set ?? []), ...(part.delete ?? [])]) this.#taken(id as string);
+    try {
+      super.take(part, version, link, this.#own.size === 0 ? keeps : new Set([...keeps, ...this.#own]));
+    } finally {
+      for (const [id] of [...(part.set ?? []), ...(part.delete ?? [])]) this.#taken(id as string);
+    }
   }
 }
 

@@ -163,7 +163,9 @@ export class HandoverAttempt {
 
   /** Takes what the successor will have to tell once it serves. */
   take(): void {
-    this.#taking = new Taking(this.channel, this.#context, warnOfLoss, () => this.whenPartComes());
+    this.#taking = new Taking(this.channel, this.#context, warnOfLoss, () =>
+      this.whenPartComes(),
+    ).takeAnySize();
   }
 
   /** Ends the successor's process at once. */
