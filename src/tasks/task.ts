@@ -125,15 +125,21 @@ export class Task {
     // Where a hand-back is called off it may be both what this side had given and what the other one had kept.
     if (this.#isHere) return;
     this.#unused = given;
+    let { origin } = given;
+    // The former owner had let go of the lock before it gave this: another slot has it meanwhile, and does more.
+    const isElsewhere = () => {
+      if (origin === 'former') origin = 'again';
+    };
     for (let waitMs = FIRST_RETRY_MS; !this.#isLeaving; waitMs = Math.min(2 * waitMs, LONGEST_RETRY_MS)) {
       try {
         this.#lock = await this.#locks?.take(
           this.name,
           this.runner.isOfSlot === true,
           () => !this.#isLeaving,
+          isElsewhere,
         );
         if (this.#isLeaving) break;
-        await this.runner.begin(epoch, given.data, given.origin);
+        await this.runner.begin(epoch, given.data, origin);
         this.#isHere = true;
         this.#unused = NOTHING;
         return;
@@ -164,6 +170,7 @@ export class Task {
       leaving.clear();
     }
     this.#isHere = false;
+    if (goesOn && this.#lock !== undefined) this.#locks?.leave(this.#lock);
     this.#unlock();
     return { data, origin: 'former' };
   }

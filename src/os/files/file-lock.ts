@@ -1,4 +1,13 @@
-import { constants, fstatSync, lstatSync, openSync, rmSync, statSync } from 'node:fs';
+import {
+  constants,
+  fstatSync,
+  ftruncateSync,
+  lstatSync,
+  openSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs';
 import { closeDescriptor, closeOnExec, keepOverExec } from '../descriptors/descriptor.js';
 import { LOCK_EX, LOCK_NB, lastErrorName, libc, systemCallError } from '../libc.js';
 
@@ -58,6 +67,12 @@ export class FileLock {
   /** Whether the file that it locks is the one at this path. */
   isOf(path: string): boolean {
     return isFileAt(this.#fd, path);
+  }
+
+  /** Leaves something in the file for whoever takes the lock next. */
+  write(text: string): void {
+    ftruncateSync(this.#fd);
+    if (text !== '') writeSync(this.#fd, text);
   }
 
   release(): void {

@@ -4,7 +4,7 @@ import type { StateEntry } from '../../state/state-entry.js';
  * Whom a runner is begun after.
  * - `nobody`: this generation is the first to have it, or whoever had it before was killed
  * - `former`: the former owner has given it
- * - `again`: it was given away to one that was killed, and what comes along is of then
+ * - `again`: it was given away to one that was killed, or another slot has had it since; what comes along is of then
  */
 export type Origin = 'nobody' | 'former' | 'again';
 
