@@ -198,7 +198,7 @@ export class BroadcastHub {
 
   /** Settles when the other side of a channel is not slow: at once, where it does not share. */
   keepsUp(channel: Conversation): Promise<void> {
-    return this.#conditions.until(() => this.#links.over(channel)?.isFull !== true);
+    return this.#conditions.until(() => this.#links.over(channel)?.isBehind !== true);
   }
 
   /** How many bytes wait that the other side of a channel has not dealt with. */

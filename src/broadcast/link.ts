@@ -86,7 +86,13 @@ export class Link {
 
   /** Whether more waits than may be on its way. */
   get isFull(): boolean {
-    return !this.#channel.isClosed && this.#next < this.#log.end && this.#window.isFull;
+    const next = this.#log.at(this.#next);
+    return !this.#channel.isClosed && next !== undefined && !this.#window.hasRoomFor(next);
+  }
+
+  /** Whether the other side has much left to deal with: also where more than usual may be on its way, because more is made. */
+  get isBehind(): boolean {
+    return this.isFull || (!this.#channel.isClosed && this.#window.isWide);
   }
 
   /** Sends what may be sent now, and up to where this side is. */
@@ -124,12 +130,12 @@ export class Link {
   #batch(): BroadcastMessage[] {
     const batch: BroadcastMessage[] = [];
     let bytes = 0;
-    while (batch.length < MAX_BROADCASTS && !this.#window.isFull) {
+    while (batch.length < MAX_BROADCASTS) {
       const message = this.#log.at(this.#next);
       if (message === undefined) break;
       const { length } = message.payload;
       if (!this.#has(message)) {
-        if (bytes + length > MAX_MESSAGE_BYTES) break;
+        if (bytes + length > MAX_MESSAGE_BYTES || !this.#window.hasRoomFor(message)) break;
         bytes += length;
         this.#window.add(message);
         batch.push(message);

@@ -42,8 +42,15 @@ export class SendWindow {
     return this.#messages.length === 0;
   }
 
-  get isFull(): boolean {
-    return this.#bytes >= this.#maxBytes || this.#messages.length >= this.#maxMessages;
+  /** Whether more is on its way than goes there at least: the peer may be slow. */
+  get isWide(): boolean {
+    return this.#bytes > WINDOW_BYTES || this.#messages.length > WINDOW_MESSAGES;
+  }
+
+  /** Whether this message may be sent now, too: one that is larger than all that may be on its way goes alone. */
+  hasRoomFor({ payload }: BroadcastMessage): boolean {
+    if (this.isEmpty) return true;
+    return this.#bytes + payload.length <= this.#maxBytes && this.#messages.length < this.#maxMessages;
   }
 
   /** It is sent. */

@@ -90,12 +90,13 @@ export function readValue<T>(message: BroadcastMessage, value: { readonly sent: 
   return (value === undefined ? decodeMessage(message) : value.sent) as T;
 }
 
-const read = new WeakMap<BroadcastMessage, { readonly value: unknown }>();
+/** The values of messages that clients have missed, for as long as these are kept. */
+const missed = new WeakMap<BroadcastMessage, { readonly value: unknown }>();
 
 /** The value of a message as it came, the same each time: hundreds of clients may come that have all missed it. */
 export function readOnce<T>(message: BroadcastMessage): T {
-  const known = read.get(message) ?? { value: decodeMessage(message) };
-  read.set(message, known);
+  const known = missed.get(message) ?? { value: decodeMessage(message) };
+  missed.set(message, known);
   return known.value as T;
 }
 

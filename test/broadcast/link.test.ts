@@ -39,6 +39,13 @@ function link(heard: Heard = []) {
       deliver(far);
       return sent.splice(0);
     },
+    /** The same of one of so many bytes. */
+    addBytes: (seq: number, bytes: number) => {
+      log.add({ origin: 'other', seq, topic: 'news', payload: Buffer.alloc(bytes), fed: undefined });
+      one.flush(new Map());
+      deliver(far);
+      return sent.splice(0);
+    },
     /** The peer says up to where it is. */
     hear: (...told: Heard) => {
       far.send({ type: 'broadcast-heard', heard: told } as { type: string });
@@ -87,11 +94,25 @@ describe('a link to another generation', () => {
   });
 
   it('sends only so much ahead, whatever is made', () => {
-    const { add, hear } = link();
+    const { add, hear, one } = link();
     const many = (from: number) => Array.from({ length: 20_000 }, (_, i) => from + i);
     assert.equal(add('other', ...many(1)).length, 512);
     assert.equal(add('other', ...many(20_001)).length, 0);
     hear({ origin: 'other', seq: 512 });
     assert.equal(add('other', 40_001).length, 2048);
+    hear({ origin: 'other', seq: 2000 });
+    assert.equal(one.isBehind, true, 'however much may be on its way');
+  });
+
+  it('sends no more bytes ahead than that, and what is larger by itself', () => {
+    const { addBytes, hear, one } = link();
+    const [large, small] = [3 * 1024 * 1024, 600 * 1024];
+    assert.equal(addBytes(1, large).length, 1);
+    assert.equal(one.isBehind, true);
+    assert.equal(addBytes(2, 1).length, 0);
+    hear({ origin: 'other', seq: 1 });
+    assert.equal(one.isBehind, false);
+    assert.equal(addBytes(3, small).length, 2);
+    assert.equal(addBytes(4, small).length, 0);
   });
 });

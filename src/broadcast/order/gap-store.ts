@@ -2,8 +2,8 @@ import type { BroadcastMessage, Positions } from '../message.js';
 
 /** How long none of the messages before one that has come may come by another way. */
 const GAP_TIMEOUT_MS = 2000;
-/** What waits for messages before it has room for this; each link has at most 8 MiB under way. */
-const MAX_STORED_BYTES = 128 * 1024 * 1024;
+/** What waits for messages before it has room for this; each link has at most 4 MiB under way. */
+const MAX_STORED_BYTES = 64 * 1024 * 1024;
 
 interface GapEvents {
   /** What is stored has waited for as long as it may: {@link GapStore.giveUp}. */

@@ -7,7 +7,7 @@ import type { Feed, FeedMark, OlderFeed } from '../../broadcast/feeds/feed.js';
 import type { BroadcastMessage } from '../../broadcast/message.js';
 import { broadcastHub } from '../../broadcast/shared.js';
 import type { Topic } from '../../broadcast/topic.js';
-import { readOnce } from '../broadcast.js';
+import { readOnce, readValue } from '../broadcast.js';
 import { socketOf } from '../ws/insides.js';
 import { webSocketOn } from '../ws/mover.js';
 import type {
@@ -206,7 +206,8 @@ class SharedAdapter {
   ): void {
     // While nobody is here, and for rooms without anybody, to read and encode it would be most of the work.
     if (value === undefined && !this.#keepsPackets && this.#namespace.sockets.size === 0) return;
-    const { packet, opts } = value === undefined ? arrived(message) : (value.sent as Sent);
+    const { packet, opts } =
+      value === undefined ? arrived(readValue<Travelling>(message, undefined)) : (value.sent as Sent);
     if (value === undefined && !this.#keepsPackets && !this.#mayBeFor(opts)) return;
     const isOwn = value !== undefined && message.fed === undefined;
     const isFor = (socket: SocketInsides) => isDue(clientOf(socket));
@@ -230,7 +231,7 @@ class SharedAdapter {
   #deliverTo(client: object, message: BroadcastMessage): void {
     const ws = webSocketOn(client);
     const sockets = ws === undefined ? [] : this.#sessions.socketsOf(ws);
-    const { packet, opts } = arrived(message);
+    const { packet, opts } = arrived(readOnce<Travelling>(message));
     const made = this.#made.get(message) ?? packet;
     for (const socket of sockets) {
       if (socket.nsp !== this.#namespace || !this.#isMeant(socket, opts)) continue;
@@ -335,8 +336,7 @@ function travelling({ packet, opts: { rooms, except, flags } }: Sent): Travellin
   };
 }
 
-function arrived(message: BroadcastMessage): Sent {
-  const { packet, rooms, except, flags } = readOnce<Travelling>(message);
+function arrived({ packet, rooms, except, flags }: Travelling): Sent {
   return {
     packet,
     opts: { rooms: new Set(rooms), except: new Set(except), ...(flags === undefined ? {} : { flags }) },
